@@ -1,0 +1,286 @@
+"""`Emitter`: components of formulas become straight-line statements, each in the outermost place it can live in.
+
+A value is computed once per *place*: ``once`` (constants of the launch), ``per_i`` (each row of the register tile),
+the pair block (each column, each pair), or the body of a rolled loop. Equal values share one statement.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from clreduce.codegen.kernel import Assign, Declare, Let, Loop, Statement
+from clreduce.domain import Domain
+from clreduce.ir.expr import MASK, REAL, Expr, topological
+from clreduce.ir.index import Position, make_index, text_of
+
+Leaf = Callable[[Expr, Position, "int | None", "int | None"], str]
+Alias = Callable[[Expr], "tuple[Expr, int] | None"]
+_LOOP_VARIABLE = re.compile(r"\bk\d+\b")
+_INLINED = ("mul", "square")
+
+
+class Scope:
+    """A list of statements and the values already computed in it."""
+
+    def __init__(self, parent: Scope | None = None) -> None:
+        self.parent = parent
+        self.depth: int = 0 if parent is None else parent.depth + 1
+        self.statements: list[Statement] = []
+        self.known: dict[Any, str] = {}
+
+
+class Emitter:
+    """Writes the statements of one kernel.
+
+    ``place(domain)`` says in which scope a value of a domain lives, ``leaf(node, k, r, c)`` gives the text of component
+    k of a variable for row r and column c of the register tile, ``alias(node)`` the formula and column that a variable
+    stands for, if it is a stand-in, and ``named(node)`` whether a variable's text is a name already.
+    """
+
+    def __init__(
+        self,
+        dtype: str,
+        lanes: int,
+        rows: int,
+        unroll: int,
+        leaf: Leaf,
+        place: Callable[[Domain], Scope],
+        alias: Alias,
+        named: Callable[[Expr], bool],
+    ) -> None:
+        self.dtype, self.lanes, self.rows, self.unroll = dtype, lanes, rows, unroll
+        self.cols = 1
+        self.leaf, self.place, self.alias, self.named = leaf, place, alias, named
+        self.functions: set[str] = set()
+        self._uses: Counter[Expr] = Counter()
+        self._loops: dict[str, Scope] = {}
+        self._count = 0
+
+    def count_uses(self, roots: Iterable[Expr]) -> None:
+        """Note how often each node is used, so that products with one user are written into it (and contracted)."""
+        self._uses = Counter()
+        for node in topological(roots):
+            self._uses.update(node.args)
+
+    def fresh(self, stem: str) -> str:
+        self._count += 1
+        return f"{stem}{self._count}"
+
+    def type_of(self, node: Expr) -> str:
+        """The OpenCL type of one component of ``node``."""
+        lane = bool(node.domain & Domain.I)
+        if node.kind == MASK:
+            return "inumv" if lane and self.lanes > 1 else "int"
+        return ("realv" if lane else "real") if node.kind == REAL else ("inumv" if lane else "inum")
+
+    def component(self, node: Expr, k: Position, r: int | None, c: int | None) -> str:
+        """The name (or literal) of component k of ``node`` for row r and column c of the register tile."""
+        if node.op.name == "constant":
+            return literal(node.params[0], self.dtype)
+        if node.op.name == "integer":
+            return f"(inum)({node.params[0]})"
+        if node.dim == 1:
+            k = 0
+        if node.op.name == "variable":
+            stands_for = self.alias(node)
+            if stands_for is not None:
+                return self.component(stands_for[0], k, r, stands_for[1])
+            if self.named(node):
+                return self.leaf(node, k, r, c)
+        r = r if node.domain & Domain.I else None
+        c = c if node.domain & Domain.J else None
+        if node.op.remap is not None and node.op.terms is None:
+            return self._remapped(node, k, r, c)
+        scope = self._scope(node, k)
+        key = (node, k, r, c)
+        name = self._lookup(scope, key)
+        if name is None and node.op.terms is not None:
+            self._contract(node, k, r, c, scope)
+            name = self._lookup(scope, key)
+            assert name is not None
+        elif name is None:
+            text = self._text(node, k, r, c)
+            name = self.fresh("t")
+            scope.statements.append(Let(self.type_of(node), name, text))
+            scope.known[key] = name
+        return name
+
+    def loop(self, scope: Scope, start: int, stop: int, write: Callable[[Position, Scope], None]) -> None:
+        """Append to ``scope`` a rolled loop whose body ``write(index, body)`` makes."""
+        variable = self.fresh("k")
+        inner = self._loops[variable] = Scope(scope)
+        write(make_index(variable, start, stop - 1), inner)
+        scope.statements.append(Loop(variable, start, stop, tuple(inner.statements)))
+
+    def segments(self, roots: Sequence[Expr], length: int) -> list[tuple[int, int]]:
+        """[0, length) cut where a concatenation or a padding among ``roots`` changes from one part to the next."""
+        cuts: set[int] = {0, length}
+        for root in roots:
+            cuts |= {cut for cut in _breaks(root) if 0 < cut < length}
+        edges = sorted(cuts)
+        return list(zip(edges, edges[1:], strict=False))
+
+    def _scope(self, node: Expr, k: Position) -> Scope:
+        scope = self.place(node.domain)
+        if not isinstance(k, int):
+            for name in _LOOP_VARIABLE.findall(k.text):
+                loop = self._loops[name]
+                scope = loop if loop.depth > scope.depth else scope
+        return scope
+
+    @staticmethod
+    def _lookup(scope: Scope, key: Any) -> str | None:
+        place: Scope | None = scope
+        while place is not None:
+            if key in place.known:
+                return place.known[key]
+            place = place.parent
+        return None
+
+    def _remapped(self, node: Expr, k: Position, r: int | None, c: int | None) -> str:
+        assert node.op.remap is not None
+        edges = node.op.breaks(*node.args, *node.params) if node.op.breaks else []
+        low, high = (k, k) if isinstance(k, int) else (k.low, k.high)
+        inside = [edge for edge in edges if low < edge <= high]
+        if not inside:
+            term = node.op.remap(k, *node.args, *node.params)
+            if term is None:
+                return f"({self.type_of(node)})(0)"
+            return self.component(node.args[term[0]], term[1], r, c)
+        # A loop that could not be cut here: choose by position, each side read within its own part.
+        edge = inside[0]
+        text = text_of(k)
+        before = self._remapped(node, make_index(f"min({text}, {edge - 1})", low, edge - 1), r, c)
+        after = self._remapped(node, make_index(f"max({text}, {edge})", edge, high), r, c)
+        name = self.fresh("t")
+        kind = self.type_of(node)
+        scope = self._scope(node, k)
+        scope.statements.append(Let(kind, name, f"{text} < {edge} ? ({kind})({before}) : ({kind})({after})"))
+        return name
+
+    def _text(self, node: Expr, k: Position, r: int | None, c: int | None) -> str:
+        if not node.args:
+            return self.leaf(node, k, r, c)
+        code = node.op.code if isinstance(node.op.code, str) else node.op.code(*node.params)
+        plain = re.fullmatch(r"[{}\d\s+*/()-]*", code) is not None
+        texts = []
+        for arg in node.args:
+            text = self._inlined(arg, node, k, r, c) if node.op.name in ("add", "sub") else None
+            text = text or self.component(arg, k, r, c)
+            texts.append(text if plain else self._promoted(arg, node, text))
+        self.functions.update(node.op.functions)
+        lane = self.lanes > 1 and bool(node.domain & Domain.I)
+        if node.kind == MASK:
+            result = "realv" if lane else "real"
+        else:
+            result = self.type_of(node)
+        return code.format(*texts, R=result, T="v" if lane else "s")
+
+    def _promoted(self, arg: Expr, node: Expr, text: str) -> str:
+        """``text`` of a scalar argument as lanes, where built-ins and ``?:`` want equal types."""
+        if self.lanes == 1 or not node.domain & Domain.I or arg.domain & Domain.I:
+            return text
+        if arg.kind == MASK:
+            return f"MASKV({text})"
+        return f"({'realv' if arg.kind == REAL else 'inumv'})({text})"
+
+    def _inlined(self, node: Expr, user: Expr, k: Position, r: int | None, c: int | None) -> str | None:
+        """A product with one user as text inside it: compilers contract a*b + c only within one expression.
+
+        Not where the user is computed more often than the product: for more pairs, or for more components.
+        """
+        stands_for = self.alias(node) if node.op.name == "variable" else None
+        if stands_for is not None and self._uses[node] == 1 and self._uses[stands_for[0]] == 0:
+            node, c = stands_for
+        elif self._uses[node] != 1:
+            return None
+        if node.op.name not in _INLINED:
+            return None
+        if self.place(node.domain) is not self.place(user.domain) or node.domain != user.domain:
+            return None
+        if node.dim < user.dim:
+            return None
+        factors = [self.component(arg, k, r, c) for arg in node.args]
+        return f"{factors[0]} * {factors[-1]}"
+
+    def _contract(self, node: Expr, k: Position, r: int | None, c: int | None, scope: Scope) -> None:
+        """The sum over components ``node``, written out if short, else as one loop shared by the register tile."""
+        assert node.op.terms is not None and node.op.remap is not None
+        (arg,) = node.args
+        terms = node.op.terms(*node.args, *node.params)
+
+        def term(t: Position, r: int | None, c: int | None) -> str:
+            found = node.op.remap(k, t, *node.args, *node.params)  # type: ignore[misc]
+            return self._inlined(arg, node, found[1], r, c) or self.component(arg, found[1], r, c)
+
+        if terms <= self.unroll:
+            name = self.fresh("t")
+            text = " + ".join(term(t, r, c) for t in range(terms))
+            scope.statements.append(Let(self.type_of(node), name, text))
+            scope.known[(node, k, r, c)] = name
+            return
+        rows = range(self.rows) if node.domain & Domain.I else [None]
+        cols = range(self.cols) if node.domain & Domain.J else [None]
+        names = {(r, c): self.fresh("a") for r in rows for c in cols}
+        for name in names.values():
+            scope.statements.append(Declare(self.type_of(node), name, "(real)(0)"))
+
+        def add_term(t: Position, inner: Scope) -> None:
+            for (r, c), name in names.items():
+                text = term(t, r, c)
+                inner.statements.append(Assign(name, f"{name} + {text}"))
+
+        for start, stop in self.segments([arg], terms) if arg.dim == terms else [(0, terms)]:
+            self.loop(scope, start, stop, add_term)
+        for (r, c), name in names.items():
+            scope.known[(node, k, r, c)] = name
+
+
+def _breaks(root: Expr) -> set[int]:
+    """Positions of ``root`` at which some concatenation or padding below it changes."""
+    breaks: dict[Expr, set[int]] = {}
+    for node in topological([root]):
+        found: set[int] = set()
+        if node.op.breaks is not None:
+            edges = node.op.breaks(*node.args, *node.params)
+            found.update(edges)
+            for arg, offset in zip(node.args, edges, strict=False):
+                found |= {offset + cut for cut in breaks[arg]}
+        elif node.op.name == "extract":
+            found = {cut - node.params[0] for cut in breaks[node.args[0]]}
+        elif node.op.remap is None:
+            for arg in node.args:
+                if arg.dim == node.dim:
+                    found |= breaks[arg]
+        breaks[node] = found
+    return breaks[root]
+
+
+def literal(value: Fraction | str, dtype: str) -> str:
+    """A constant as OpenCL text, in full precision of ``dtype`` (``"float"`` or ``"double"``).
+
+    >>> literal(Fraction(1, 3), "float"), literal("-inf", "float"), literal(Fraction(2), "double")
+    ('0.33333334f', '-INFINITY', '2.0')
+    """
+    number = float(value)
+    suffix = ""
+    if dtype == "float":
+        number = float(np.float32(number))
+        suffix = "f"
+    if math.isnan(number):
+        return "(real)(NAN)"
+    if math.isinf(number):
+        return "INFINITY" if number > 0 else "-INFINITY"
+    if dtype == "float":
+        text = str(np.float32(number))
+    else:
+        text = repr(number)
+    text = text if any(mark in text for mark in ".e") else f"{text}.0"
+    return f"({text}{suffix})" if number < 0 or text.startswith("-") else f"{text}{suffix}"

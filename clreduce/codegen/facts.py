@@ -1,0 +1,35 @@
+"""What code generation knows of a device: plain numbers, so that it can be tested without one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class DeviceFacts:
+    """The properties of a device that schedules and kernels depend on."""
+
+    kind: str = "cpu"
+    """``"cpu"`` or ``"gpu"`` (anything that is not a CPU counts as a GPU)."""
+    driver: str = "pocl"
+    """Short driver name: ``pocl``, ``intel``, ``nvidia``, ``amd``, ``apple``, ``oclgrind`` or ``other``."""
+    driver_version: tuple[int, ...] = (3, 1)
+    """Leading numbers of the driver's version."""
+    llvm_version: int | None = None
+    """Major version of the LLVM inside the driver, where it says so (PoCL)."""
+    compute_units: int = 2
+    native_float_lanes: int = 8
+    """Lanes of one hardware vector register of float32 (CPU); 1 on a GPU."""
+    native_double_lanes: int = 4
+    """Lanes of one hardware vector register of float64; 0 where float64 is missing."""
+    max_group: int = 4096
+    """Largest number of work-items in a work-group."""
+    local_memory: int = 65536
+    """Bytes of local memory of a work-group."""
+    global_memory: int = 4 << 30
+    """Bytes of device memory."""
+    max_allocation: int = 1 << 30
+    """Bytes that a single buffer may have."""
+    has_double: bool = True
+    shares_host_memory: bool = True
+    """Whether the device reads host memory in place."""

@@ -1,0 +1,87 @@
+"""What is computed before the pair loop and stored: values of j alone (or long ones of i alone), once per index.
+
+A rewrite from formulas to formulas: the stored values become variables of the pair kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from clreduce.domain import Domain
+from clreduce.ir.expr import REAL, Expr, substitute, topological, variables
+from clreduce.ir.op import variable
+
+_CHEAP = 12
+"""Operations per j below which a value is recomputed for each block of rows rather than stored."""
+_COST = {"add": 1, "sub": 1, "mul": 1, "neg": 1, "square": 1, "total": 1, "where": 1, "less": 1, "less_equal": 1}
+_COSTLY = 16
+
+
+@dataclass(frozen=True)
+class Hoisted:
+    """Formulas of the pair kernel, and the values stored for it."""
+
+    values: tuple[Expr, ...]
+    stored: tuple[tuple[Expr, Expr], ...]
+    """Pairs (new variable, what it stands for)."""
+    panels: frozenset[Expr]
+    """The i-variables that the pair kernel reads inside rolled loops: stored lane by lane, not row by row."""
+
+
+def hoist(values: Sequence[Expr], unroll: int) -> Hoisted:
+    """Choose what to store; vectors longer than ``unroll`` are those that loops run over."""
+    roots = tuple(values)
+    replacement: dict[Expr, Expr] = {}
+    panels: set[Expr] = set()
+    frontier_j = [node for node in _frontier(roots, Domain.J) if node.op.name != "variable"]
+    if sum(_work(node) for node in frontier_j) > _CHEAP:
+        for node in frontier_j:
+            replacement[node] = variable(("stored", len(replacement)), node.dim, Domain.J, node.kind)
+    for node in _frontier(roots, Domain.I):
+        if node.dim > unroll:
+            stored = variable(("stored", len(replacement)), node.dim, Domain.I, node.kind)
+            replacement[node] = stored
+            panels.add(stored)
+    new = substitute(roots, replacement)
+    return Hoisted(new, tuple((leaf, node) for node, leaf in replacement.items()), frozenset(panels))
+
+
+def _is_remap(node: Expr) -> bool:
+    return node.op.remap is not None and node.op.terms is None
+
+
+def _frontier(roots: Sequence[Expr], domain: Domain) -> list[Expr]:
+    """The maximal values of exactly ``domain`` that pair values are computed from, seen through index remaps."""
+    found: dict[Expr, None] = {}
+    seen: set[Expr] = set()
+    stack = list(reversed(roots))
+    while stack:
+        node = stack.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        if node.domain == domain and not _is_remap(node) and _worth_storing(node):
+            found[node] = None
+        else:
+            stack.extend(reversed(node.args))
+    return list(found)
+
+
+def _worth_storing(node: Expr) -> bool:
+    """A number (not a mask or an index), and not much longer than the data it is made of: memory stays linear in them."""
+    if node.kind != REAL or node.op.name == "position":
+        return False
+    leaves = sum(leaf.dim for leaf in variables([node]) if leaf.domain == node.domain)
+    return node.dim <= max(16, 2 * leaves)
+
+
+def _work(node: Expr) -> int:
+    """Operations that computing ``node`` takes, roughly."""
+    work = 0
+    for part in topological([node]):
+        if part.op.name in ("variable", "constant", "integer", "position") or _is_remap(part):
+            continue
+        length = part.args[0].dim if part.op.terms else part.dim
+        work += _COST.get(part.op.name, _COSTLY) * length
+    return work

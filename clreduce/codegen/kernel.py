@@ -1,0 +1,102 @@
+"""`Kernel`: staged statements, arguments and sizes. All that a template may read; no operation is left in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Let:
+    """``const type name = text;``"""
+
+    type: str
+    name: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Declare:
+    """``type name = text;`` of something that changes later; with ``size``, an array of which each entry is ``text``."""
+
+    type: str
+    name: str
+    text: str
+    size: int = 0
+
+
+@dataclass(frozen=True)
+class Assign:
+    """``name = text;``"""
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Call:
+    """``text;`` for its effect."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Loop:
+    """``for (int variable = start; variable < stop; ++variable)``, kept rolled."""
+
+    variable: str
+    start: int
+    stop: int
+    body: tuple[Statement, ...]
+
+
+Statement = Let | Declare | Assign | Call | Loop
+
+
+@dataclass(frozen=True)
+class Argument:
+    """A buffer of the kernel: ``type`` is the element type in the buffer, ``real`` or ``long``."""
+
+    name: str
+    type: str
+    written: bool = False
+
+
+@dataclass(frozen=True)
+class ColumnInput:
+    """A j-variable as the inner loop sees it: a pointer that follows j; ``staged``: through local memory."""
+
+    name: str
+    type: str
+    dim: int
+    staged: bool = False
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One kernel, ready for its template."""
+
+    name: str
+    template: str
+    dtype: str
+    lanes: int
+    functions: frozenset[str]
+    arguments: tuple[Argument, ...]
+    rows: int = 1
+    cols: int = 1
+    group: int = 1
+    tile: int = 0
+    column_inputs: tuple[ColumnInput, ...] = ()
+    once: tuple[Statement, ...] = ()
+    per_i: tuple[Statement, ...] = ()
+    state: tuple[Statement, ...] = ()
+    """Declarations of what each row keeps, at its neutral value."""
+    reset: tuple[Statement, ...] = ()
+    """Partial sums of a tile, at their neutral value; empty if the reduction is not blocked."""
+    body: tuple[Statement, ...] = ()
+    """One block of ``cols`` columns."""
+    tail: tuple[Statement, ...] = ()
+    """One column."""
+    flush: tuple[Statement, ...] = ()
+    finish: tuple[tuple[Statement, ...], ...] = ()
+    """For each row of the register tile, the statements that compute and store its results."""
+

@@ -1,0 +1,84 @@
+"""`Schedule`: how a program is laid out on a device, as a value; and the policy that chooses one by default."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from clreduce.codegen.facts import DeviceFacts
+from clreduce.errors import ScheduleError
+from clreduce.ir.expr import Expr, topological
+from clreduce.program import MapReduce
+
+LANES = (1, 2, 4, 8, 16)
+DIRECT, LOCAL = "mapreduce", "mapreduce_local"
+_STACK_BYTES = 1 << 19
+_DEFAULT_TILE = 256
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Sizes of the loops around a formula. Any legal schedule gives the same numbers, up to rounding.
+
+    >>> Schedule(lanes=3).check(DeviceFacts())
+    Traceback (most recent call last):
+    ...
+    clreduce.errors.ScheduleError: lanes is one of 1, 2, 4, 8, 16; got 3
+    """
+
+    lanes: int = 8
+    """Rows i in one vector register: 1, 2, 4, 8 or 16."""
+    rows: int = 2
+    """Lane vectors that a work-item keeps."""
+    cols: int = 4
+    """Columns j that are taken together."""
+    group: int = 1
+    """Work-items in a work-group; more than 1 only with local memory."""
+    tile: int = _DEFAULT_TILE
+    """Columns between two flushes of the partial sums, and columns staged in local memory; 0: no flush."""
+    unroll: int = 16
+    """Longest vector whose components are written out; longer ones become loops."""
+    shape: str = DIRECT
+    """Loop shape: ``mapreduce`` (no barrier) or ``mapreduce_local`` (tiles of j in local memory)."""
+    split: int = 0
+    """Parts that j is cut into; 0: as many as keep the device busy."""
+
+    def check(self, facts: DeviceFacts) -> None:
+        """Raise `ScheduleError` unless a kernel can be made so."""
+        if self.lanes not in LANES:
+            raise ScheduleError(f"lanes is one of {', '.join(map(str, LANES))}; got {self.lanes}")
+        if self.shape not in (DIRECT, LOCAL):
+            raise ScheduleError(f"shape is {DIRECT!r} or {LOCAL!r}; got {self.shape!r}")
+        for name in ("rows", "cols", "group", "unroll"):
+            if getattr(self, name) < 1:
+                raise ScheduleError(f"{name} is 1 or more; got {getattr(self, name)}")
+        if self.tile < 0 or self.split < 0:
+            raise ScheduleError(f"tile and split are 0 or more; got {self.tile} and {self.split}")
+        if self.shape == DIRECT and self.group != 1:
+            raise ScheduleError(f"the shape {DIRECT!r} has work-groups of one item; got group={self.group}")
+        if self.shape == LOCAL and self.tile < 1:
+            raise ScheduleError(f"the shape {LOCAL!r} needs tile >= 1; got {self.tile}")
+        if self.group > facts.max_group:
+            raise ScheduleError(f"group={self.group} is more than this device's {facts.max_group}")
+
+
+def choose_schedule(program: MapReduce, dtype: str, facts: DeviceFacts) -> Schedule:
+    """The default schedule of a program: by device kind, vector lengths and precision."""
+    size = 4 if dtype == "float" else 8
+    width = max((slot.dim for slot in program.state_slots), default=1)
+    if facts.kind == "gpu":
+        schedule = Schedule(lanes=1, rows=2, cols=2, group=min(128, facts.max_group), tile=128, shape=LOCAL)
+    else:
+        native = facts.native_float_lanes if dtype == "float" else facts.native_double_lanes
+        schedule = Schedule(lanes=max(1, min(native, 16)), rows=2, cols=4)
+        if _longest_contraction(program.values) > schedule.unroll:
+            schedule = replace(schedule, rows=4, cols=2)
+    if width > schedule.unroll:
+        schedule = replace(schedule, rows=1)
+    while schedule.lanes > 1 and 2 * width * schedule.lanes * size > _STACK_BYTES:
+        schedule = replace(schedule, lanes=schedule.lanes // 2)
+    return schedule
+
+
+def _longest_contraction(values: tuple[Expr, ...]) -> int:
+    terms = [node.op.terms(*node.args, *node.params) for node in topological(values) if node.op.terms]
+    return max(terms, default=0)

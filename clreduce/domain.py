@@ -1,0 +1,26 @@
+"""On which indices a value depends: two bits."""
+
+from __future__ import annotations
+
+from enum import IntFlag
+
+
+class Domain(IntFlag):
+    """The indices that a value depends on; the domain of a node is the OR of its arguments'.
+
+    It alone decides where a value is computed (once, per i, per j, per pair) and whether it is a lane vector.
+
+    >>> Domain.I | Domain.J == Domain.IJ
+    True
+    >>> Domain.I.swapped().name
+    'J'
+    """
+
+    P = 0
+    I = 1  # noqa: E741
+    J = 2
+    IJ = 3
+
+    def swapped(self) -> Domain:
+        """The domain with the roles of i and j exchanged."""
+        return Domain((self & Domain.I) << 1 | (self & Domain.J) >> 1)

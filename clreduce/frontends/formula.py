@@ -1,0 +1,521 @@
+"""Formula text to `Expr`: Python's grammar for expressions, read with `ast` through a whitelist; nothing is executed.
+
+Every error shows the text with a caret under the part at fault.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import keyword
+import operator
+import re
+import sys
+import unicodedata
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, NoReturn
+
+from clreduce.autodiff import divergence, grad, jvp, laplacian
+from clreduce.domain import Domain
+from clreduce.errors import ClreduceError, FormulaError
+from clreduce.ir.expr import Expr, variables
+from clreduce.ir.op import FUNCTIONS, Function, constant, constant_value, variable
+from clreduce.ir.show import CATEGORIES
+from clreduce.ops.arithmetic import add, div, inv, mul, raised, sub
+from clreduce.ops.compare import equal, less, less_equal, negated, where
+from clreduce.ops.derived import scalar_product
+from clreduce.ops.shape import zeros
+
+LARGEST_INTEGER = 2**31 - 1
+"""Lengths, positions and exponents are 32-bit integers in kernels."""
+_FOLDED_BITS = 8192  # exact arithmetic on constants stops here, so that 9**9**9**9 takes no time
+_SHOWN = 100  # how much of a long text an error shows
+_QUOTED = 40  # how much of a part of it
+
+
+@dataclass(frozen=True)
+class Variable:
+    """What the array at ``position`` of a call must be; ``str()`` is its alias.
+
+    >>> print(*parse_aliases(["x = Vi(3)", "Pm(2)"]), sep="; ")
+    x = Vi(0, 3); Pm(1, 2)
+    """
+
+    name: str | None
+    position: int
+    dim: int
+    domain: Domain
+
+    def __str__(self) -> str:
+        kind = ("Vi", "Vj", "Pm")[CATEGORIES.index(self.domain)]
+        return f"{self.name + ' = ' if self.name else ''}{kind}({self.position}, {self.dim})"
+
+    @property
+    def expr(self) -> Expr:
+        """The node that stands for it in formulas."""
+        return variable(self.position, self.dim, self.domain)
+
+
+@dataclass(frozen=True)
+class ParsedFormula:
+    """A formula and all that a call must supply, ordered by position."""
+
+    text: str
+    expr: Expr
+    variables: tuple[Variable, ...]
+
+
+def parse(formula: str, aliases: Sequence[str]) -> ParsedFormula:
+    """Read one formula.
+
+    >>> parsed = parse("Exp(-SqDist(x, y)) * Var(2, 1, 1)", ["x = Vi(3)", "y = Vj(3)"])
+    >>> parsed.expr
+    Expr(Exp(-SqDist(Var(0, 3, 0), Var(1, 3, 1))) * Var(2, 1, 1))
+    >>> [str(variable) for variable in parsed.variables]
+    ['x = Vi(0, 3)', 'y = Vj(1, 3)', 'Vj(2, 1)']
+    """
+    exprs, found = parse_all([formula], aliases)
+    return ParsedFormula(formula, exprs[0], found)
+
+
+def parse_all(formulas: Sequence[str], aliases: Sequence[str]) -> tuple[tuple[Expr, ...], tuple[Variable, ...]]:
+    """Read formulas that share their variables; unused aliases count as variables too.
+
+    >>> (f, g), found = parse_all(["x|y", "2*y"], ["x = Vi(3)", "y = Vj(3)"])
+    >>> f.dim, g.dim, len(found)
+    (1, 3, 2)
+    """
+    slots = _Slots(parse_aliases(aliases))
+    readers = [_Reader(text, slots) for text in formulas]
+    for reader in readers:
+        reader.declare()
+    slots.declared = max(slots.by_position, default=-1)
+    exprs = tuple(reader.read() for reader in readers)
+    return exprs, slots.complete()
+
+
+def parse_aliases(aliases: Sequence[str]) -> tuple[Variable, ...]:
+    """Read aliases: ``name = Vi(dim)`` or ``name = Vi(position, dim)``, where Vj and Pm serve like Vi.
+
+    Without a name (then ``Var(position, dim, category)`` serves too) an alias only declares its position.
+    """
+    if isinstance(aliases, (str, bytes)) or not isinstance(aliases, Sequence):
+        given = f"{type(aliases).__name__} {aliases!r}"
+        raise FormulaError(f"aliases is a list of texts, such as ['x = Vi(3)', 'y = Vj(3)'], not the {given}")
+    slots = _Slots()
+    found = []
+    for index, text in enumerate(aliases):
+        found.append(_parse_alias(text, index))
+        try:
+            slots.add(found[-1])
+        except FormulaError as error:
+            raise _error(error.message, text, 0) from None
+    return tuple(found)
+
+
+def located(message: str, text: str, column: int) -> str:
+    """``message``, then ``text`` with a caret under ``column``: the layout of `FormulaError`.
+
+    >>> print(located("wrong", "x + y", 4))
+    wrong
+      x + y
+          ^
+    """
+    return str(_error(message, text, column))
+
+
+def _error(message: str, text: str, column: int) -> FormulaError:
+    """A `FormulaError` that shows the neighbourhood of ``column``, whatever the text holds."""
+    start = max(0, min(column - _SHOWN // 2, len(text) - _SHOWN))
+    shown = "".join(mark if mark.isprintable() else "\N{REPLACEMENT CHARACTER}" for mark in text[start:][:_SHOWN])
+    before, after = "..." if start else "", "..." if start + _SHOWN < len(text) else ""
+    return FormulaError(message, text=before + shown + after, column=len(before) + column - start)
+
+
+class _Slots:
+    """The variables known so far, by name and by position."""
+
+    def __init__(self, declared: Sequence[Variable] = ()) -> None:
+        self.by_name: dict[str, Variable] = {}
+        self.by_position: dict[int, Variable] = {}
+        self.declared = -1
+        """The largest position that the user has written."""
+        for slot in declared:
+            self.add(slot)
+
+    def add(self, new: Variable) -> Expr:
+        """The node of ``new``, which must agree with what is known of its name and position."""
+        known = self.by_position.setdefault(new.position, new)
+        if (known.dim, known.domain) != (new.dim, new.domain):
+            raise FormulaError(f"position {new.position} is declared twice: as '{known}' and as '{new}'")
+        if new.name is not None:
+            if new.name in self.by_name:
+                raise FormulaError(f"the name {new.name!r} is given twice: '{self.by_name[new.name]}' and '{new}'")
+            self.by_name[new.name] = new
+            if known.name is None:
+                self.by_position[new.position] = new
+        return new.expr
+
+    def complete(self) -> tuple[Variable, ...]:
+        """All of them by position, none missing."""
+        ordered = [self.by_position[at] for at in sorted(self.by_position)]
+        for at, slot in enumerate(ordered):
+            if slot.position != at:
+                raise FormulaError(
+                    f"no variable has position {at}, but '{slot}' exists: positions count 0, 1, 2 ... without a gap"
+                )
+        return tuple(ordered)
+
+
+_KINDS = {"Vi": Domain.I, "Vj": Domain.J, "Pm": Domain.P, "Vx": Domain.I, "Vy": Domain.J}
+# Each part is optional, so that the end of the match is the place of the first mistake.
+_ALIAS = re.compile(
+    r"\s*(?:(?P<name>\w+)\s*=\s*)?"
+    r"(?:(?P<kind>Var|Vi|Vj|Pm|Vx|Vy)\s*(?:\(\s*"
+    r"(?:(?P<numbers>[0-9]{1,9}(?:\s*,\s*[0-9]{1,9}){0,2})\s*(?P<closed>\)\s*\Z)?)?)?)?"
+)
+
+
+def _parse_alias(text: str, index: int) -> Variable:
+    if not isinstance(text, str):
+        raise FormulaError(f"an alias is a text such as 'x = Vi(3)', not the {type(text).__name__} {text!r}")
+    found = _ALIAS.match(text)
+    if found is None or not found["closed"]:
+        form = "an alias reads 'name = Vi(dim)' or 'name = Vi(position, dim)'; Vj and Pm serve like Vi"
+        raise _error(form, text, found.end() if found else 0)
+    name, kind = found["name"], found["kind"]
+    *others, dim = numbers = [int(number) for number in found["numbers"].split(",")]
+    if name is not None:
+        name = unicodedata.normalize("NFKC", name)
+        if not name.isidentifier() or keyword.iskeyword(name):
+            raise _error(f"{name!r} cannot name a variable", text, found.start("name"))
+        if _function(name) is not None or name in _KINDS:
+            raise _error(f"{name!r} is the name of an operation already", text, found.start("name"))
+        if kind == "Var":
+            raise _error(f"with a name, write {name} = Vi(position, dim), or Vj or Pm", text, found.start("kind"))
+    position, domain = others[0] if others else index, _KINDS.get(kind, Domain.P)
+    if kind == "Var" and len(numbers) == 3 and dim < len(CATEGORIES):
+        position, dim, domain = numbers[0], numbers[1], CATEGORIES[dim]
+    elif kind == "Var" or len(numbers) == 3:
+        wanted = "Var(position, dim, category), the category 0 (i), 1 (j) or 2 (parameter)"
+        raise _error(wanted if kind == "Var" else f"{kind}(dim) or {kind}(position, dim)", text, found.start("numbers"))
+    if dim < 1:
+        raise _error(f"a vector has length 1 or more, not {dim}", text, found.start("numbers"))
+    return Variable(name, position, dim, domain)
+
+
+def _diff(f: Expr, v: Expr, u: Expr) -> Expr:
+    return jvp([f], {v: u})[0] or zeros(f.dim)
+
+
+_VAR = Function("Var", variable, "a variable by its position", (), ("position", "dim", "category"))
+DERIVATIVES = {
+    function.name: function
+    for function in (
+        Function("Grad", grad, "(df/dv)^T e; without e it is a new variable, the last one", tuple("fve"), optional=1),
+        Function("Diff", _diff, "(df/dv) u, the derivative of f in direction u", tuple("fvu")),
+        Function("Divergence", divergence, "sum over k of df_k/dv_k", tuple("fv")),
+        Function("Laplacian", laplacian, "sum over k of d^2 f/dv_k^2 for f of length 1", tuple("fv")),
+    )
+}
+"""Differentiation inside formulas: always with respect to the second argument, which is a variable."""
+
+
+def _function(name: str) -> Function | None:
+    return _VAR if name == "Var" else FUNCTIONS.get(name) or DERIVATIVES.get(name)
+
+
+_BINARY: dict[type[ast.operator], tuple[str, Callable[..., Expr], Callable[..., Fraction] | None]] = {
+    ast.Add: ("+", add, operator.add),
+    ast.Sub: ("-", sub, operator.sub),
+    ast.Mult: ("*", mul, operator.mul),
+    ast.Div: ("/", div, operator.truediv),
+    ast.Pow: ("**", raised, operator.pow),
+    ast.BitOr: ("|", scalar_product, None),
+}
+_COMPARED: dict[type[ast.cmpop], tuple[str, Callable[[Expr, Expr], Expr]]] = {
+    ast.Lt: ("<", less),
+    ast.LtE: ("<=", less_equal),
+    ast.Gt: (">", lambda f, g: less(g, f)),
+    ast.GtE: (">=", lambda f, g: less_equal(g, f)),
+    ast.Eq: ("==", equal),
+    ast.NotEq: ("!=", lambda f, g: negated(equal(f, g))),
+}
+_MARKS = frozenset("+-*/|<>=!()[],._ ")
+_HINTS = {"^": "a power is written **", "@": "a scalar product is written |", "&": "write (a < b) * (b < c) for 'and'"}
+_REFUSED = {
+    ast.Attribute: "a dot has no meaning here",
+    ast.Subscript: "brackets select nothing here; write Elem(f, m) or Extract(f, start, length)",
+    ast.List: "a list is only a parameter of some operations",
+    ast.Tuple: "a comma belongs between the arguments of an operation",
+    ast.BoolOp: "truth values are the numbers 0 and 1; write (a < b) * (b < c) for 'and'",
+    ast.IfExp: "'if' has no meaning here; multiply by a comparison",
+}
+
+
+class _Reader:
+    """One formula's text on its way to an `Expr`."""
+
+    def __init__(self, text: str, slots: _Slots) -> None:
+        if not isinstance(text, str):
+            raise FormulaError(f"a formula is a text, not the {type(text).__name__} {text!r}")
+        self.slots = slots
+        self.text = "".join(" " if mark.isspace() else mark for mark in text)
+        self.shift = len(self.text) - len(self.text.lstrip())
+        for column, mark in enumerate(self.text):
+            if mark not in _MARKS and not f"a{mark}".isidentifier():
+                hint = f": {_HINTS[mark]}" if mark in _HINTS else ""
+                self.fail(f"the character {mark!r} has no meaning in a formula{hint}", column)
+        if self.shift == len(self.text):
+            raise FormulaError("the formula is empty")
+        self.encoded = self.text[self.shift :].encode()
+        """What `ast` counts its columns in."""
+        try:
+            self.tree = ast.parse(self.text[self.shift :], mode="eval").body
+        except SyntaxError as error:
+            column = self.shift + max((error.offset or 1) - 1, 0)
+            self.fail(f"the formula cannot be read: {error.msg}", min(column, len(self.text)))
+        except (RecursionError, MemoryError, ValueError, OverflowError):
+            self.fail("the formula is nested too deeply", 0)
+
+    def declare(self) -> None:
+        """Note every ``Var(...)``, so that the variable that ``Grad(f, v)`` makes gets a position of its own."""
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Var":
+                self.called(node)
+                self.variable(node)
+
+    def read(self) -> Expr:
+        """The formula; no recursion, so that its depth is limited by `ast` alone."""
+        value: dict[ast.expr, Expr] = {}
+        stack: list[tuple[ast.expr, list[ast.expr] | None]] = [(self.tree, None)]
+        while stack:
+            node, below = stack.pop()
+            if below is None:
+                below = self.operands(node)
+                stack.append((node, below))
+                stack += [(operand, None) for operand in reversed(below)]
+            else:
+                value[node] = self.build(node, below, [value[operand] for operand in below])
+        return value[self.tree]
+
+    def operands(self, node: ast.expr) -> list[ast.expr]:
+        """The parts of ``node`` that are formulas; what the language does not have is refused here."""
+        match node:
+            case ast.Name() | ast.Constant():
+                return []
+            case ast.UnaryOp(op=ast.UAdd() | ast.USub()):
+                return [node.operand]
+            case ast.BinOp() if type(node.op) in _BINARY:
+                return [node.left, node.right]
+            case ast.Compare() if all(type(op) in _COMPARED for op in node.ops):
+                if len(node.ops) > 1:
+                    self.fail("comparisons cannot be chained; write (a < b) * (b < c)", node)
+                return [node.left, node.comparators[0]]
+            case ast.Call():
+                return node.args[: len(self.called(node).arguments)]
+        self.fail(_REFUSED.get(type(node), f"{self.source(node)} has no meaning in a formula"), node)
+
+    def build(self, node: ast.expr, below: list[ast.expr], args: list[Expr]) -> Expr:
+        """The formula that ``node`` stands for, given its operands' texts and formulas."""
+        match node:
+            case ast.Constant():
+                return self.number(node)
+            case ast.Name():
+                return self.named(node)
+            case ast.UnaryOp():
+                return self.negative(node, args[0]) if isinstance(node.op, ast.USub) else args[0]
+            case ast.BinOp():
+                return self.binary(node, below, args)
+            case ast.Compare():
+                sign, compare = _COMPARED[type(node.ops[0])]
+                return self.apply(node, sign, lambda f, g: where(compare(f, g), constant(1), constant(0)), below, args)
+            case ast.Call():
+                return self.call(node, below, args)
+        raise AssertionError(node)
+
+    def number(self, node: ast.Constant) -> Expr:
+        if isinstance(node.value, bool) or not isinstance(node.value, (int, float)):
+            self.fail(f"a formula is made of real numbers and names; {self.source(node)} is neither", node)
+        return self.bounded(node, constant(node.value))
+
+    def bounded(self, node: ast.expr, value: Expr) -> Expr:
+        """``value``, which must not be a constant beyond the range of floating-point numbers."""
+        known = constant_value(value)
+        if known is not None and not -sys.float_info.max <= known <= sys.float_info.max:
+            self.fail("this number is larger than any floating-point number", node)
+        return value
+
+    def named(self, node: ast.Name) -> Expr:
+        slot = self.slots.by_name.get(node.id)
+        if slot is not None:
+            return slot.expr
+        if _function(node.id) is not None:
+            self.fail(f"{node.id!r} is an operation; its arguments are missing", node)
+        known = list(self.slots.by_name)
+        declared = f"the aliases are {', '.join(known)}" if known else "no alias has a name"
+        self.fail(f"unknown variable {self.source(node)!r}{_similar(node.id, known)}; {declared}", node)
+
+    def negative(self, node: ast.UnaryOp, arg: Expr) -> Expr:
+        value = constant_value(arg)
+        if value is None:
+            return -arg
+        is_float = isinstance(node.operand, ast.Constant) and isinstance(node.operand.value, float)
+        return constant(-0.0 if is_float and value == 0 else -value)
+
+    def binary(self, node: ast.BinOp, below: list[ast.expr], args: list[Expr]) -> Expr:
+        sign, build, fold = _BINARY[type(node.op)]
+        left, right = (constant_value(arg) for arg in args)
+        exponent = int(right) if sign == "**" and right is not None and right % 1 == 0 else None
+        if (sign == "/" and right == 0) or (exponent is not None and exponent < 0 and left == 0):
+            self.fail("division by zero", node.right)
+        if exponent is not None and abs(exponent) > LARGEST_INTEGER:
+            self.fail(f"an exponent is at most {LARGEST_INTEGER}", node.right)
+        if fold and isinstance(left, Fraction) and isinstance(right, Fraction):
+            exact = sign != "**" or (exponent is not None and _bits(left) * abs(exponent) <= _FOLDED_BITS)
+            folded = fold(left, right) if exact else None
+            if folded is not None and _bits(folded) <= _FOLDED_BITS:
+                return self.bounded(node, constant(folded))
+        return self.apply(node, sign, build, below, args)
+
+    def called(self, node: ast.Call) -> Function:
+        """The operation that is called, with an admissible number of arguments."""
+        if not isinstance(node.func, ast.Name):
+            self.fail("only an operation can be applied to arguments, by its name", node.func)
+        name = node.func.id
+        function = _function(name)
+        if function is None:
+            if name in self.slots.by_name:
+                self.fail(f"{name!r} is a variable, not an operation; a product is written with *", node.func)
+            if name in _KINDS:
+                self.fail(f"inside a formula, {name}(...) is written Var(position, dim, category)", node.func)
+            known = [*FUNCTIONS, *DERIVATIVES, "Var"]
+            self.fail(f"unknown operation {self.source(node.func)!r}{_similar(name, known)}", node.func)
+        names = [*function.arguments, *function.parameters]
+        least = len(names) - function.optional
+        signature = f"{name}({', '.join([*names[:least], *(f'[{name}]' for name in names[least:])])})"
+        if node.keywords:
+            self.fail(f"arguments are given by their order, not by name: {signature}", node.keywords[0])
+        for arg in node.args:
+            if isinstance(arg, ast.Starred):
+                self.fail(f"arguments are written one by one: {signature}", arg)
+        if not least <= len(node.args) <= len(names):
+            wanted = f"{least} or {len(names)}" if function.optional else f"{least}"
+            plural = "" if wanted == "1" else "s"
+            self.fail(f"{name} takes {wanted} argument{plural}, not {len(node.args)}: {signature}", node)
+        return function
+
+    def call(self, node: ast.Call, below: list[ast.expr], args: list[Expr]) -> Expr:
+        function = self.called(node)
+        if function is _VAR:
+            return self.variable(node)
+        if function.build in (div, inv) and constant_value(args[-1]) == 0:
+            self.fail("division by zero", node.args[-1])
+        if function.name in DERIVATIVES:
+            if args[1].op.name != "variable":
+                v = node.args[1]
+                self.fail(f"{function.name} differentiates in a variable, not in {self.source(v)!r}", v)
+            if len(args) < len(function.arguments):
+                args = [*args, self.cotangent(node, *args)]
+        result = self.apply(node, function.name, function.build, below, args, self.parameters(node, function))
+        return self.bounded(node, result)
+
+    def variable(self, node: ast.Call) -> Expr:
+        position, dim, category = self.parameters(node, _VAR)
+        if position < 0 or dim < 1 or not 0 <= category < len(CATEGORIES):
+            self.fail("Var(position, dim, category): position from 0, dim from 1, category 0 (i), 1 (j) or 2", node)
+        return self.apply(node, "Var", self.slots.add, (), [], [Variable(None, position, dim, CATEGORIES[category])])
+
+    def cotangent(self, node: ast.Call, f: Expr, v: Expr) -> Expr:
+        """The variable that ``Grad(f, v)`` is applied to: it comes last, indexed by what v isn't."""
+        if v.domain == Domain.P:
+            self.fail("in a parameter v, write Grad(f, v, e) with the vector e that the derivative is applied to", node)
+        position = 1 + max([self.slots.declared, *(leaf.params[0] for leaf in variables([f, v]))])
+        new = Variable(None, position, f.dim, v.domain.swapped())
+        return self.apply(node, "Grad", self.slots.add, (), [], [new])
+
+    def parameters(self, node: ast.Call, function: Function) -> list[Any]:
+        """The whole numbers, or lists of them, that follow the formulas among the arguments."""
+        start = len(function.arguments)
+        examples = [*function.example[start:], *[0] * len(function.parameters)]
+        given = zip(node.args[start:], function.parameters, examples, strict=False)
+        return [self.parameter(part, function, label, isinstance(like, (tuple, list))) for part, label, like in given]
+
+    def parameter(self, node: ast.expr, function: Function, label: str, is_list: bool) -> int | tuple[int, ...]:
+        items = node.elts if is_list and isinstance(node, (ast.List, ast.Tuple)) else [node]
+        largest = LARGEST_INTEGER if function.arguments or function is _VAR else 2**_FOLDED_BITS
+        values = []
+        for item in items:
+            value = _integer(item)
+            if value is None or (is_list and item is node):
+                needed = "a list of whole numbers" if is_list else "a whole number"
+                self.fail(f"{function.name}: {label} is {needed}, written out, not {self.source(node)!r}", item)
+            if abs(value) > largest:
+                self.fail(f"{function.name}: {label} is too large", item)
+            values.append(value)
+        return tuple(values) if is_list else values[0]
+
+    def apply(
+        self, node: ast.expr, name: str, build: Callable[..., Expr],
+        below: Sequence[ast.expr], args: Sequence[Expr], params: Sequence[Any] = (),
+    ) -> Expr:  # fmt: skip
+        """What ``build`` makes of its arguments; its errors get the place and the arguments' lengths."""
+        try:
+            return build(*args, *params)
+        except ClreduceError as error:
+            message = error.message if isinstance(error, FormulaError) else str(error)
+            if name.isidentifier() and not message.startswith(name):
+                message = f"{name}: {message}"
+            lengths = {self.source(part): arg.dim for part, arg in zip(below, args, strict=False)}
+            if lengths:
+                message += f"; here {', '.join(f'{part} has length {dim}' for part, dim in lengths.items())}"
+            if isinstance(error, FormulaError):
+                self.fail(message, node)
+            raise type(error)(located(message, self.text, self.column(node))) from None
+
+    def source(self, node: ast.expr) -> str:
+        """The text of ``node``, or its beginning."""
+        text = self.encoded[node.col_offset : node.end_col_offset].decode()
+        return text if len(text) <= _QUOTED else f"{text[:_QUOTED]}..."
+
+    def column(self, node: ast.expr | ast.keyword) -> int:
+        """Where ``node`` starts in the text, or where its operator stands."""
+        start = node.col_offset
+        if isinstance(node, (ast.BinOp, ast.Compare)):
+            start = (node.left.end_col_offset or start) if isinstance(node.left, ast.expr) else start
+            start += len(self.encoded[start:]) - len(self.encoded[start:].lstrip(b" )"))
+        return self.shift + len(self.encoded[:start].decode())
+
+    def fail(self, message: str, where: ast.expr | ast.keyword | int) -> NoReturn:
+        raise _error(message, self.text, where if isinstance(where, int) else self.column(where)) from None
+
+
+def _integer(node: ast.expr) -> int | None:
+    """The value of an integer literal, with any sign or as ``IntCst(n)``; None for anything else."""
+    sign = 1
+    while True:
+        match node:
+            case ast.UnaryOp(op=ast.USub(), operand=inner):
+                sign, node = -sign, inner
+            case ast.Call(func=ast.Name(id="IntCst"), args=[inner], keywords=[]):
+                node = inner
+            case ast.Constant(value=int(value)) if not isinstance(value, bool):
+                return sign * value
+            case _:
+                return None
+
+
+def _bits(value: Fraction) -> int:
+    return value.numerator.bit_length() + value.denominator.bit_length()
+
+
+def _similar(name: str, known: Sequence[str]) -> str:
+    """A question after what might have been meant."""
+    same = [word for word in known if word.lower() == name.lower()]
+    found = same or difflib.get_close_matches(name[:_QUOTED], known, n=1)
+    return f"; did you mean {found[0]!r}?" if found else ""
+
+
+__all__ = ["DERIVATIVES", "ParsedFormula", "Variable", "located", "parse", "parse_aliases", "parse_all"]

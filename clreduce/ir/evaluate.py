@@ -1,0 +1,25 @@
+"""The meaning of the IR on NumPy arrays: the oracle that every kernel is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from clreduce.ir.expr import Expr, topological
+
+Array = np.ndarray[Any, Any]
+
+
+def evaluate(roots: Sequence[Expr], leaves: Mapping[Expr, Array]) -> list[Array]:
+    """The value of each root; the last axis is the vector, the axes before it broadcast as in NumPy.
+
+    ``leaves`` gives an array for each variable and position node, for instance of shape (M, 1, D) or (1, N, D).
+    """
+    value: dict[Expr, Array] = dict(leaves)
+    with np.errstate(all="ignore"):
+        for node in topological(roots):
+            if node not in value:
+                value[node] = node.op.numpy(*(value[arg] for arg in node.args), *node.params)
+    return [value[root] for root in roots]

@@ -1,0 +1,150 @@
+"""`Expr`: one interned, immutable node of a formula.
+
+Equal formulas are the same object, so equality is ``is`` and every pass is one loop over `topological` with a dict.
+Constructors check and never rewrite; simplification is a pass that somebody asks for (``ir/rewrite.py``).
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import weakref
+from collections.abc import Iterable, Mapping, Sequence
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+from clreduce.domain import Domain
+
+if TYPE_CHECKING:
+    from clreduce.ir.op import Op
+
+_interned: weakref.WeakValueDictionary[tuple[Any, ...], Expr] = weakref.WeakValueDictionary()
+_lock = threading.Lock()
+
+REAL, INDEX, MASK = "real", "index", "mask"
+"""The kinds of value: a number of the data's precision, a true integer, a truth value."""
+
+
+class Expr:
+    """A vector of length ``dim`` for every pair (i, j) of its ``domain``.
+
+    ``op`` says what is computed from ``args`` (other nodes) and ``params`` (plain hashable constants).
+    Built by calling an `Op`, or with ``+ - * /`` and unary ``-``; never directly.
+    """
+
+    __slots__ = ("__weakref__", "args", "dim", "domain", "kind", "op", "params")
+
+    op: Op
+    args: tuple[Expr, ...]
+    params: tuple[Any, ...]
+    dim: int
+    domain: Domain
+    kind: str
+
+    def __new__(cls, op: Op, args: tuple[Expr, ...], params: tuple[Any, ...]) -> Expr:
+        key = (op, args, params)
+        with _lock:
+            found = _interned.get(key)
+        if found is not None:
+            return found
+        node = object.__new__(cls)
+        dim, domain, kind = op.infer(args, params)
+        for name, value in (
+            ("op", op), ("args", args), ("params", params), ("dim", dim), ("domain", domain), ("kind", kind)
+        ):  # fmt: skip
+            object.__setattr__(node, name, value)
+        with _lock:
+            return _interned.setdefault(key, node)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError("an Expr is immutable")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (self.op.name, self.args, self.params)
+
+    def __repr__(self) -> str:
+        from clreduce.ir.show import show
+
+        return f"Expr({show(self)})"
+
+    def __add__(self, other: Expr | float) -> Expr:
+        return _call("add", self, other)
+
+    def __radd__(self, other: float) -> Expr:
+        return _call("add", other, self)
+
+    def __sub__(self, other: Expr | float) -> Expr:
+        return _call("sub", self, other)
+
+    def __rsub__(self, other: float) -> Expr:
+        return _call("sub", other, self)
+
+    def __mul__(self, other: Expr | float) -> Expr:
+        return _call("mul", self, other)
+
+    def __rmul__(self, other: float) -> Expr:
+        return _call("mul", other, self)
+
+    def __truediv__(self, other: Expr | float) -> Expr:
+        return _call("div", self, other)
+
+    def __rtruediv__(self, other: float) -> Expr:
+        return _call("div", other, self)
+
+    def __neg__(self) -> Expr:
+        return _call("neg", self)
+
+
+def _call(name: str, *args: Expr | float) -> Expr:
+    from clreduce.ir.op import OPS
+
+    return OPS[name](*args)
+
+
+def _rebuild(name: str, args: tuple[Expr, ...], params: tuple[Any, ...]) -> Expr:
+    from clreduce.ir.op import OPS
+
+    return Expr(OPS[name], args, params)
+
+
+def exact(value: int | float | Fraction) -> Fraction | str:
+    """A constant in the form kept inside nodes: a `Fraction`, or text for -0.0 and what is not finite.
+
+    Every finite float is a fraction, and fractions compare and hash as a cache key should (nan and -0.0 don't).
+    """
+    if isinstance(value, float) and (not math.isfinite(value) or (value == 0 and math.copysign(1, value) < 0)):
+        return repr(value)
+    return Fraction(value)
+
+
+def topological(roots: Iterable[Expr]) -> list[Expr]:
+    """All nodes below ``roots``, each once, arguments before users; no recursion, so depth is free."""
+    order: dict[Expr, None] = {}
+    stack: list[tuple[Expr, bool]] = [(root, False) for root in reversed(list(roots))]
+    while stack:
+        node, ready = stack.pop()
+        if node in order:
+            continue
+        if ready:
+            order[node] = None
+            continue
+        stack.append((node, True))
+        stack.extend((arg, False) for arg in reversed(node.args) if arg not in order)
+    return list(order)
+
+
+def substitute(roots: Sequence[Expr], replacement: Mapping[Expr, Expr]) -> tuple[Expr, ...]:
+    """``roots`` with every node that is a key of ``replacement`` exchanged for its value."""
+    new: dict[Expr, Expr] = {}
+    for node in topological(roots):
+        if node in replacement:
+            new[node] = replacement[node]
+        else:
+            args = tuple(new[arg] for arg in node.args)
+            new[node] = node if args == node.args else Expr(node.op, args, node.params)
+    return tuple(new[root] for root in roots)
+
+
+def variables(roots: Iterable[Expr]) -> list[Expr]:
+    """The variables below ``roots``, in order of first use."""
+    return [node for node in topological(roots) if node.op.name == "variable"]

@@ -1,0 +1,259 @@
+"""`Op`: what an operation is, said in one place; and the registries that everything else reads.
+
+Elementwise operations state their partial derivatives, linear ones their transpose. Forward mode, reverse mode and all
+higher orders follow from that one fact (``clreduce/autodiff.py``).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from clreduce.domain import Domain
+from clreduce.errors import ShapeError
+from clreduce.ir.expr import INDEX, MASK, REAL, Expr, exact
+from clreduce.ir.index import Position
+
+Array = np.ndarray[Any, Any]
+Inference = tuple[int, Domain, str]
+Term = tuple[int, Position]
+"""Which argument, and which of its components, a component of a linear operation reads."""
+
+
+@dataclass(frozen=True, eq=False)
+class Op:
+    """One operation of the IR. Calling it with its arguments and then its parameters builds an `Expr`."""
+
+    name: str
+    infer: Callable[[tuple[Expr, ...], tuple[Any, ...]], Inference]
+    numpy: Callable[..., Array]
+    """Meaning on arrays whose last axis is the vector; parameters follow the arguments."""
+    arity: int | None = 1
+    """Number of `Expr` arguments; None: any number, parameters excluded by their type."""
+    code: str | Callable[..., str] = ""
+    """OpenCL text of one component (or a function of the parameters that gives it): ``{0} {1}`` are the arguments,
+    ``{R}`` the result's type, ``{T}`` the suffix of own functions, ``v`` for lanes and ``s`` for a scalar."""
+    functions: tuple[str, ...] = ()
+    """Own functions of the prelude that ``code`` calls."""
+    partials: Callable[..., Sequence[Expr | None]] | None = None
+    """``partials(out, *args, *params)``: d out / d arg for each argument, None where it is zero."""
+    transpose: Callable[..., Sequence[Expr | None]] | None = None
+    """``transpose(cotangent, *args, *params)``: the pull-back to each argument, for a linear operation."""
+    remap: Callable[..., Term | None] | None = None
+    """``remap(position, *args, *params)``: the component that ``position`` reads; None where it is zero."""
+    breaks: Callable[..., list[int]] | None = None
+    """``breaks(*args, *params)``: positions at which ``remap`` changes its rule."""
+    terms: Callable[..., int] | None = None
+    """For a sum over components: how many terms each result has; ``remap`` then takes ``(position, term, ...)``."""
+
+    @property
+    def linear(self) -> bool:
+        return self.transpose is not None
+
+    def __call__(self, *given: Any) -> Expr:
+        count = len(given) if self.arity is None else self.arity
+        args = tuple(as_expr(value) for value in given[:count])
+        return Expr(self, args, tuple(given[count:]))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return OPS.__getitem__, (self.name,)
+
+    def __repr__(self) -> str:
+        return f"<Op {self.name}>"
+
+
+OPS: dict[str, Op] = {}
+"""Every operation of the IR by its name."""
+
+
+@dataclass(frozen=True)
+class Function:
+    """A name that users may write in a formula, and what it builds."""
+
+    name: str
+    build: Callable[..., Expr]
+    doc: str
+    arguments: tuple[str, ...]
+    """Names of its vector arguments, in order."""
+    parameters: tuple[str, ...] = ()
+    """Names of the integer parameters that follow them."""
+    optional: int = 0
+    """How many of the trailing arguments may be left out."""
+    interval: tuple[float, float] = (-2.0, 2.0)
+    """Where it is smooth and well scaled: the laws test it there."""
+    example: tuple[Any, ...] = field(default=())
+    """Dimensions of the vector arguments, then parameters, for a test; () means 3 for each argument."""
+
+
+FUNCTIONS: dict[str, Function] = {}
+"""Every name of the formula language."""
+
+
+def register(op: Op) -> Op:
+    """Enter ``op`` in `OPS`; a name is taken once."""
+    if op.name in OPS:
+        raise ValueError(f"operation {op.name!r} exists already")
+    OPS[op.name] = op
+    return op
+
+
+def spell(
+    name: str,
+    build: Callable[..., Expr],
+    doc: str,
+    arguments: str,
+    parameters: str = "",
+    **facts: Any,
+) -> None:
+    """Give ``build`` a name in formulas; ``arguments`` and ``parameters`` are names separated by blanks."""
+    if name in FUNCTIONS:
+        raise ValueError(f"the name {name!r} is taken")
+    FUNCTIONS[name] = Function(name, build, doc, tuple(arguments.split()), tuple(parameters.split()), **facts)
+
+
+def as_expr(value: Expr | int | float | Fraction) -> Expr:
+    """``value`` itself, or a number as a constant."""
+    if isinstance(value, Expr):
+        return value
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, Fraction, np.integer, np.floating)):
+        raise TypeError(f"a formula is made of formulas and numbers, not {type(value).__name__} {value!r}")
+    return constant(value if isinstance(value, Fraction) else value.item() if isinstance(value, np.generic) else value)
+
+
+def joined(args: Sequence[Expr]) -> Domain:
+    """The domain of something computed from ``args``."""
+    domain = Domain.P
+    for arg in args:
+        domain |= arg.domain
+    return domain
+
+
+def broadcast(name: str, args: Sequence[Expr]) -> int:
+    """The common length of vectors that are equally long or have length 1."""
+    dims = {arg.dim for arg in args} - {1}
+    if len(dims) > 1:
+        lengths = ", ".join(str(arg.dim) for arg in args)
+        raise ShapeError(f"{name} needs vectors of equal length (or of length 1); got lengths {lengths}")
+    return dims.pop() if dims else 1
+
+
+def elementwise(
+    name: str,
+    *,
+    arity: int = 1,
+    numpy: Callable[..., Array],
+    code: str | Callable[..., str],
+    partials: Callable[..., Sequence[Expr | None]] | None,
+    functions: tuple[str, ...] = (),
+    kind: str | None = REAL,
+    spelled: str = "",
+    doc: str = "",
+    arguments: str = "",
+    parameters: str = "",
+    **facts: Any,
+) -> Op:
+    """Declare an operation that acts on each component, its arguments broadcast.
+
+    ``kind`` is the kind of the result; None takes the kind of the last argument. ``partials`` is None for what has no
+    derivative by design (comparisons): it counts as zero.
+    """
+
+    def infer(args: tuple[Expr, ...], params: tuple[Any, ...]) -> Inference:
+        return broadcast(spelled or name, args), joined(args), args[-1].kind if kind is None else kind
+
+    def no_partials(out: Expr, *args: Any) -> list[None]:
+        return [None] * arity
+
+    op = register(
+        Op(name, infer, numpy, arity, code=code, functions=functions, partials=partials or no_partials)
+    )  # fmt: skip
+    if spelled:
+        spell(spelled, op, doc, arguments or " ".join("fgh"[:arity]), parameters, **facts)
+    return op
+
+
+def linear(
+    name: str,
+    *,
+    arity: int | None = 1,
+    dim: Callable[..., int],
+    numpy: Callable[..., Array],
+    transpose: Callable[..., Sequence[Expr | None]],
+    remap: Callable[..., Term | None] | None,
+    breaks: Callable[..., list[int]] | None = None,
+    terms: Callable[..., int] | None = None,
+) -> Op:
+    """Declare an operation that is linear in all its arguments together; ``dim(*args, *params)`` checks and sizes."""
+
+    def infer(args: tuple[Expr, ...], params: tuple[Any, ...]) -> Inference:
+        return dim(*args, *params), joined(args), args[0].kind
+
+    return register(
+        Op(name, infer, numpy, arity, transpose=transpose, remap=remap, breaks=breaks, terms=terms)
+    )  # fmt: skip
+
+
+def _infer_variable(args: tuple[Expr, ...], params: tuple[Any, ...]) -> Inference:
+    _, dim, domain, kind = params
+    if dim < 1:
+        raise ShapeError(f"a variable has length 1 or more, not {dim}")
+    return dim, domain, kind
+
+
+def _no_value(*_: Any) -> Array:
+    raise ValueError("a leaf has no meaning of its own: evaluate() takes its value from the caller")
+
+
+_VARIABLE = register(Op("variable", _infer_variable, _no_value, arity=0))
+_CONSTANT = register(
+    Op("constant", lambda args, params: (1, Domain.P, REAL), lambda value: np.array([float(value)]), arity=0)
+)
+_INTEGER = register(Op("integer", lambda args, params: (1, Domain.P, INDEX), lambda value: np.array([value]), arity=0))
+_POSITION = register(Op("position", lambda args, params: (1, params[0], INDEX), _no_value, arity=0))
+
+
+def variable(name: Any, dim: int, domain: Domain, kind: str = REAL) -> Expr:
+    """A leaf whose values come from outside: a vector of length ``dim`` for each index of ``domain``.
+
+    ``name`` is any hashable: an alias in the front end, a slot number in a program.
+    """
+    return _VARIABLE(name, dim, domain, kind)
+
+
+def constant(value: int | float | Fraction) -> Expr:
+    """A number, kept exactly; it takes the precision of the data when a kernel is made."""
+    return _CONSTANT(exact(value))
+
+
+def integer(value: int) -> Expr:
+    """A true integer, to compare positions with."""
+    return _INTEGER(value)
+
+
+def position(domain: Domain) -> Expr:
+    """The index i (``Domain.I``) or j (``Domain.J``) itself, a true integer starting from 0."""
+    return _POSITION(domain)
+
+
+def constant_value(node: Expr) -> Fraction | float | None:
+    """The value of a constant node (a float if it is not finite), None for any other node."""
+    if node.op is not _CONSTANT:
+        return None
+    value = node.params[0]
+    return float(value) if isinstance(value, str) else value
+
+
+def is_finite_number(value: Fraction | float | None) -> bool:
+    """Whether ``value`` is an exact, finite constant."""
+    return isinstance(value, Fraction) or (value is not None and math.isfinite(value))
+
+
+__all__ = [
+    "FUNCTIONS", "INDEX", "MASK", "OPS", "REAL", "Function", "Op", "as_expr", "constant", "constant_value",
+    "elementwise", "integer", "linear", "position", "register", "spell", "variable",
+]  # fmt: skip

@@ -1,0 +1,121 @@
+"""Sums, products, quotients and powers of components; the two arguments are equally long or one has length 1."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from clreduce.ir.expr import Expr
+from clreduce.ir.op import Array, as_expr, constant, constant_value, elementwise, spell
+from clreduce.ops.compare import equal, where
+
+add = elementwise(
+    "add", arity=2, numpy=np.add, code="{0} + {1}",
+    partials=lambda out, a, b: (constant(1), constant(1)),
+    spelled="Add", doc="f + g", arguments="f g",
+)  # fmt: skip
+sub = elementwise(
+    "sub", arity=2, numpy=np.subtract, code="{0} - {1}",
+    partials=lambda out, a, b: (constant(1), constant(-1)),
+    spelled="Subtract", doc="f - g", arguments="f g",
+)  # fmt: skip
+neg = elementwise(
+    "neg", numpy=np.negative, code="-{0}",
+    partials=lambda out, a: (constant(-1),),
+    spelled="Minus", doc="-f",
+)  # fmt: skip
+mul = elementwise(
+    "mul", arity=2, numpy=np.multiply, code="{0} * {1}",
+    partials=lambda out, a, b: (b, a),
+    spelled="Mult", doc="f * g, component by component", arguments="f g",
+)  # fmt: skip
+div = elementwise(
+    "div", arity=2, numpy=np.divide, code="{0} / {1}",
+    partials=lambda out, a, b: (inv(b), -(out / b)),
+    spelled="Divide", doc="f / g; x/0 is +-inf and 0/0 is nan", arguments="f g", interval=(0.5, 2.0),
+)  # fmt: skip
+inv = elementwise(
+    "inv", numpy=np.reciprocal, code="({R})(1) / {0}",
+    partials=lambda out, a: (-square(out),),
+    spelled="Inv", doc="1 / f; 1/0 is inf", interval=(0.5, 2.0),
+)  # fmt: skip
+square = elementwise(
+    "square", numpy=np.square, code="{0} * {0}",
+    partials=lambda out, a: (2 * a,),
+    spelled="Square", doc="f squared",
+)  # fmt: skip
+
+_MULTIPLIED_OUT = 64
+
+
+def _integer_power_text(exponent: int) -> str:
+    """x^n by repeated squaring, as nested products of ``{0}``; the compiler shares what is equal."""
+    if exponent == 0:
+        return "({R})(1)"
+    if exponent < 0:
+        return f"({{R}})(1) / ({_integer_power_text(-exponent)})"
+    if exponent == 1:
+        return "{0}"
+    half = _integer_power_text(exponent // 2)
+    return f"({half}) * ({half})" + (" * {0}" if exponent % 2 else "")
+
+
+def _power_code(exponent: int) -> str:
+    if abs(exponent) <= _MULTIPLIED_OUT:
+        return _integer_power_text(exponent)
+    return f"pow({{0}}, ({{R}})({exponent}))"
+
+
+def _power_numpy(value: Array, exponent: int) -> Array:
+    return np.power(value, float(exponent))
+
+
+def _power_partials(out: Expr, base: Expr, exponent: int) -> tuple[Expr | None]:
+    return (None,) if exponent == 0 else (exponent * power(base, exponent - 1),)
+
+
+_integer_power = elementwise(
+    "integer_power", numpy=_power_numpy, code=_power_code, partials=_power_partials,
+)  # fmt: skip
+
+
+def power(base: Expr, exponent: int) -> Expr:
+    """base^exponent for an integer exponent of any sign; x^0 = 1 (at 0 too), 0^-1 = inf."""
+    if exponent == 1:
+        return base
+    return square(base) if exponent == 2 else _integer_power(base, exponent)
+
+
+spell("Pow", power, "f^n for an integer n of any sign; f^0 = 1 (at 0 too), 0^-1 = inf", "f", "n",
+      interval=(0.5, 2.0), example=(3, 3))  # fmt: skip
+
+
+def _real_power_partials(out: Expr, base: Expr, exponent: Expr) -> tuple[Expr, Expr]:
+    # Where out is 0 the slope in the exponent is 0; Log(0) * 0 would make it nan.
+    from clreduce.ops.functions import log
+
+    slope = where(equal(out, constant(0)), constant(0), log(base) * out)
+    return exponent * real_power(base, exponent - 1), slope
+
+
+real_power = elementwise(
+    "real_power", arity=2, numpy=np.power, code="pow({0}, {1})", partials=_real_power_partials,
+    spelled="Powf", doc="f^g for a real exponent; nan for a negative base and a fractional exponent",
+    arguments="f g", interval=(0.5, 2.0),
+)  # fmt: skip
+
+
+def raised(base: Any, exponent: Any) -> Expr:
+    """base ** exponent as written in a formula: the cheapest form that gives the same number."""
+    from clreduce.ops.functions import rsqrt, sqrt
+
+    base, exponent = as_expr(base), as_expr(exponent)
+    value = constant_value(exponent)
+    if value is not None and value == 0.5:
+        return sqrt(base)
+    if value is not None and value == -0.5:
+        return rsqrt(base)
+    if value is not None and value == int(value):
+        return power(base, int(value))
+    return real_power(base, exponent)

@@ -1,0 +1,48 @@
+"""Truth values of components, and the choice that they make. Internal: formulas see the numbers 0 and 1."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from clreduce.ir.expr import MASK
+from clreduce.ir.op import Array, elementwise
+
+less = elementwise("less", arity=2, numpy=np.less, code="{0} < {1}", partials=None, kind=MASK)
+less_equal = elementwise("less_equal", arity=2, numpy=np.less_equal, code="{0} <= {1}", partials=None, kind=MASK)
+equal = elementwise("equal", arity=2, numpy=np.equal, code="{0} == {1}", partials=None, kind=MASK)
+both = elementwise("both", arity=2, numpy=np.logical_and, code="{0} && {1}", partials=None, kind=MASK)
+either = elementwise("either", arity=2, numpy=np.logical_or, code="{0} || {1}", partials=None, kind=MASK)
+negated = elementwise("negated", numpy=np.logical_not, code="!{0}", partials=None, kind=MASK)
+
+
+def _choose(mask: Array, yes: Array, no: Array) -> Array:
+    return np.where(mask, yes, no)
+
+
+# A derivative that is a mask routes the cotangent instead of scaling it, so that 0 * inf never arises.
+where = elementwise(
+    "where", arity=3, numpy=_choose, code="{0} ? {1} : {2}",
+    partials=lambda out, mask, yes, no: (None, mask, negated(mask)), kind=None,
+)  # fmt: skip
+
+
+def _larger(a: Array, b: Array) -> Array:
+    with np.errstate(invalid="ignore"):
+        return np.where(b > a, b, a)
+
+
+def _smaller(a: Array, b: Array) -> Array:
+    with np.errstate(invalid="ignore"):
+        return np.where(b < a, b, a)
+
+
+larger = elementwise(
+    "larger", arity=2, numpy=_larger, code="{1} > {0} ? {1} : {0}",
+    partials=lambda out, a, b: (negated(less(a, b)), less(a, b)),
+)  # fmt: skip
+"""The larger of two; a nan in the second argument is passed over. Ties count as the first."""
+smaller = elementwise(
+    "smaller", arity=2, numpy=_smaller, code="{1} < {0} ? {1} : {0}",
+    partials=lambda out, a, b: (negated(less(b, a)), less(b, a)),
+)  # fmt: skip
+"""The smaller of two; a nan in the second argument is passed over. Ties count as the first."""

@@ -1,0 +1,174 @@
+"""Linear operations that move, repeat or add up components; each says which component of its argument it reads.
+
+Kernels follow these remaps down to the data, so selecting and packing cost no instruction and no private array.
+A vector of length ``outer * n * inner`` is read as an array of that shape, in row-major order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate
+from math import prod
+
+import numpy as np
+
+from clreduce.errors import ShapeError
+from clreduce.ir.expr import Expr
+from clreduce.ir.index import Position, bounds
+from clreduce.ir.op import Array, Term, constant, linear, spell
+
+
+def _extract_dim(f: Expr, start: int, length: int) -> int:
+    if start < 0 or length < 1 or start + length > f.dim:
+        raise ShapeError(f"components {start} to {start + length - 1} asked of a vector of length {f.dim}")
+    return length
+
+
+def _place_dim(f: Expr, start: int, total: int) -> int:
+    if start < 0 or start + f.dim > total:
+        raise ShapeError(f"a vector of length {f.dim} does not fit at place {start} of a vector of length {total}")
+    return total
+
+
+def _place_numpy(value: Array, start: int, total: int) -> Array:
+    out = np.zeros((*value.shape[:-1], total), value.dtype)
+    out[..., start : start + value.shape[-1]] = value
+    return out
+
+
+def _place_remap(k: Position, f: Expr, start: int, total: int) -> Term | None:
+    low, high = bounds(k)
+    return None if high < start or low >= start + f.dim else (0, k - start)
+
+
+extract = linear(
+    "extract", dim=_extract_dim, numpy=lambda value, start, length: value[..., start : start + length],
+    transpose=lambda ct, f, start, length: (place(ct, start, f.dim),),
+    remap=lambda k, f, start, length: (0, k + start),
+)  # fmt: skip
+place = linear(
+    "place", dim=_place_dim, numpy=_place_numpy,
+    transpose=lambda ct, f, start, total: (extract(ct, start, f.dim),),
+    remap=_place_remap, breaks=lambda f, start, total: [start, start + f.dim],
+)  # fmt: skip
+
+
+def _offsets(args: Sequence[Expr]) -> list[int]:
+    return [0, *accumulate(arg.dim for arg in args)]
+
+
+def _concat_numpy(*values: Array) -> Array:
+    shape = np.broadcast_shapes(*(value.shape[:-1] for value in values))
+    return np.concatenate([np.broadcast_to(v, (*shape, v.shape[-1])) for v in values], -1)
+
+
+def _concat_remap(k: Position, *args: Expr) -> Term | None:
+    _, high = bounds(k)
+    offsets = _offsets(args)
+    which = max(n for n in range(len(args)) if offsets[n] <= high)
+    return which, k - offsets[which]
+
+
+concat = linear(
+    "concat", arity=None, dim=lambda *args: sum(arg.dim for arg in args), numpy=_concat_numpy,
+    transpose=lambda ct, *args: [extract(ct, at, f.dim) for at, f in zip(_offsets(args), args, strict=False)],
+    remap=_concat_remap, breaks=lambda *args: _offsets(args),
+)  # fmt: skip
+
+
+def _expand_dim(f: Expr, outer: int, n: int, inner: int) -> int:
+    if f.dim != outer * inner:
+        raise ShapeError(f"cannot read a vector of length {f.dim} as {outer} x {inner}")
+    return outer * n * inner
+
+
+def _total_dim(f: Expr, outer: int, n: int, inner: int) -> int:
+    if f.dim != outer * n * inner:
+        raise ShapeError(f"cannot read a vector of length {f.dim} as {outer} x {n} x {inner}")
+    return outer * inner
+
+
+def _expand_numpy(value: Array, outer: int, n: int, inner: int) -> Array:
+    head = value.shape[:-1]
+    wide = np.broadcast_to(value.reshape(*head, outer, 1, inner), (*head, outer, n, inner))
+    return wide.reshape(*head, outer * n * inner)
+
+
+def _total_numpy(value: Array, outer: int, n: int, inner: int) -> Array:
+    head = value.shape[:-1]
+    return value.reshape(*head, outer, n, inner).sum(-2).reshape(*head, outer * inner)
+
+
+expand = linear(
+    "expand", dim=_expand_dim, numpy=_expand_numpy,
+    transpose=lambda ct, f, outer, n, inner: (total(ct, outer, n, inner),),
+    remap=lambda k, f, outer, n, inner: (0, (k // (n * inner)) * inner + k % inner),
+)  # fmt: skip
+"""Repeat: out[a, b, c] = f[a, c] for b < n."""
+total = linear(
+    "total", dim=_total_dim, numpy=_total_numpy,
+    transpose=lambda ct, f, outer, n, inner: (expand(ct, outer, n, inner),),
+    remap=lambda k, t, f, outer, n, inner: (0, (k // inner) * (n * inner) + t * inner + k % inner),
+    terms=lambda f, outer, n, inner: n,
+)  # fmt: skip
+"""Add up: out[a, c] = sum over b of f[a, b, c]."""
+
+
+def _permute_dim(f: Expr, shape: tuple[int, ...], axes: tuple[int, ...]) -> int:
+    if prod(shape) != f.dim or sorted(axes) != list(range(len(shape))):
+        raise ShapeError(f"cannot read a vector of length {f.dim} as {shape} and order its axes as {axes}")
+    return f.dim
+
+
+def _permute_numpy(value: Array, shape: tuple[int, ...], axes: tuple[int, ...]) -> Array:
+    head = value.shape[:-1]
+    order = (*range(len(head)), *(len(head) + axis for axis in axes))
+    return value.reshape(*head, *shape).transpose(order).reshape(*head, prod(shape))
+
+
+def _permute_remap(k: Position, f: Expr, shape: tuple[int, ...], axes: tuple[int, ...]) -> Term:
+    source: Position = 0
+    below = 1
+    for axis in reversed(axes):
+        stride = prod(shape[axis + 1 :])
+        source = source + (k // below) % shape[axis] * stride
+        below *= shape[axis]
+    return 0, source
+
+
+def _permute_transpose(ct: Expr, f: Expr, shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[Expr]:
+    return (permute(ct, tuple(shape[axis] for axis in axes), tuple(int(n) for n in np.argsort(axes))),)
+
+
+permute = linear("permute", dim=_permute_dim, numpy=_permute_numpy, transpose=_permute_transpose, remap=_permute_remap)
+"""Transpose: the vector read with ``shape`` and its axes put in the order ``axes``, as ``numpy.transpose`` does."""
+
+
+def repeated(f: Expr, n: int) -> Expr:
+    """A scalar as a vector of n equal components."""
+    if f.dim != 1:
+        raise ShapeError(f"only a vector of length 1 can be repeated; got length {f.dim}")
+    return f if n == 1 else expand(f, 1, n, 1)
+
+
+def summed(f: Expr) -> Expr:
+    """The sum of all components, length 1."""
+    return f if f.dim == 1 else total(f, 1, f.dim, 1)
+
+
+def zeros(n: int) -> Expr:
+    """A vector of n zeros."""
+    return repeated(constant(0), n)
+
+
+def element(f: Expr, m: int) -> Expr:
+    """Component m, counted from 0."""
+    if not 0 <= m < f.dim:
+        raise ShapeError(f"Elem: component {m} asked of a vector of length {f.dim}; components run from 0")
+    return extract(f, m, 1)
+
+
+spell("Sum", summed, "sum of the components", "f")
+spell("Elem", element, "component m, counted from 0", "f", "m", example=(3, 1))
+spell("Extract", extract, "components start to start + length - 1", "f", "start length", example=(4, 1, 2))
+spell("Concat", lambda f, g: concat(f, g), "the components of f, then those of g", "f g", example=(2, 3))

@@ -1,0 +1,202 @@
+"""`MapReduce`: what is computed, with no word on how: formulas, a reduction over j, and variables in numbered slots.
+
+Below the front end the output index is always i and the reduced one j; a reduction over i is the same with the two
+exchanged. Equal programs are equal values, so everything built from one (kernels, plans) is shared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from clreduce.autodiff import jvp, vjp
+from clreduce.domain import Domain
+from clreduce.errors import NotDifferentiableError, ShapeError
+from clreduce.ir.evaluate import evaluate
+from clreduce.ir.expr import INDEX, REAL, Expr, substitute, topological
+from clreduce.ir.op import position, variable
+from clreduce.ir.rewrite import simplify
+from clreduce.ops.shape import concat, zeros
+from clreduce.reductions.reduction import REDUCTIONS, Column, Reduction
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Output:
+    """One result of a program: ``dim`` numbers per row, real or integer."""
+
+    dim: int
+    kind: str
+
+
+@dataclass(frozen=True)
+class MapReduce:
+    """``out_i = reduction over j of values(i, j)``. Build it with `map_reduce`, which numbers the slots."""
+
+    values: tuple[Expr, ...]
+    reduction: Reduction
+    slots: tuple[Expr, ...]
+    """The variables, ``slots[n]`` named n."""
+
+    @cached_property
+    def outputs(self) -> tuple[Output, ...]:
+        """Length and kind of each result."""
+        state = tuple(
+            variable(("state", n), slot.dim, Domain.I, slot.kind) for n, slot in enumerate(self.state_slots)
+        )  # fmt: skip
+        first = variable("first", 1, Domain.I, INDEX)
+        return tuple(Output(node.dim, node.kind) for node in self.reduction.finish(state, first))
+
+    @property
+    def state_slots(self) -> Any:
+        """What a row keeps while it is reduced."""
+        return self.reduction.slots(tuple(value.dim for value in self.values))
+
+    def reference(self, arrays: Sequence[Array], rows: int, columns: int) -> tuple[Array, ...]:
+        """The results by NumPy in float64, from the dense ``rows`` x ``columns`` table: the oracle of tests.
+
+        ``arrays`` holds, per slot, an array of shape (rows, D), (columns, D) or (D,).
+        """
+        leaves: dict[Expr, Array] = {
+            position(Domain.I): np.arange(rows)[:, None, None],
+            position(Domain.J): np.arange(columns)[None, :, None],
+        }
+        for slot, array in zip(self.slots, arrays, strict=True):
+            exact = np.asarray(array, np.float64 if slot.kind == REAL else np.int64)
+            leaves[slot] = {Domain.I: exact[:, None], Domain.J: exact[None], Domain.P: exact.reshape(1, 1, -1)}[
+                slot.domain
+            ]
+        dense = evaluate(self.values, leaves)
+        full = [np.broadcast_to(v, (rows, columns, f.dim)) for v, f in zip(dense, self.values, strict=True)]
+        return self.reduction.numpy(*full)
+
+    def vjp(self, wrt: Sequence[int]) -> list[Gradient]:
+        """Reverse mode: programs that give (d out / d slot)^T cotangent for the slots ``wrt``, one per output index."""
+        leaves = [self.slots[n] for n in wrt]
+        extra = _Extra(self)
+        differentials = tuple(variable(("d", n), v.dim, Domain.IJ) for n, v in enumerate(self.values))
+        term = self._tangent(extra, differentials)
+        cotangent = extra.leaf("cotangent", 0, term.dim, Domain.I)
+        incoming = vjp({term: cotangent}, differentials)
+        active = {f: ct for f, ct in zip(self.values, incoming, strict=True) if ct is not None}
+        found = dict(zip(leaves, vjp(active, leaves), strict=True))
+        gradients = []
+        for domain in (Domain.I, Domain.J, Domain.P):
+            group = [leaf for leaf in leaves if leaf.domain == domain]
+            if group:
+                parts = [zeros(leaf.dim) if found[leaf] is None else found[leaf] for leaf in group]
+                formula = concat(*parts) if len(parts) > 1 else parts[0]
+                gradients.append(self._gradient(formula, extra, group, domain))
+        return gradients
+
+    def jvp(self, wrt: Sequence[int]) -> Gradient:
+        """Forward mode: the program that gives the directional derivative for tangents of the slots ``wrt``."""
+        extra = _Extra(self)
+        tangents = {self.slots[n]: extra.like("tangent", n, self.slots[n]) for n in wrt}
+        d_values = [d or zeros(f.dim) for d, f in zip(jvp(self.values, tangents), self.values, strict=True)]
+        term = self._tangent(extra, d_values)
+        program, slots = map_reduce([term], "Sum")
+        return Gradient(program, False, False, tuple(extra.source(slot) for slot in slots), (), (term.dim,))
+
+    def _tangent(self, extra: _Extra, differentials: Sequence[Expr]) -> Expr:
+        reduction = self.reduction
+        if reduction.tangent is None:
+            raise NotDifferentiableError(
+                f"the reduction {reduction.name} has no derivative; "
+                f"differentiable are {', '.join(r.name for r in REDUCTIONS.values() if r.tangent)}"
+            )
+        residuals: list[Expr] = []
+        if reduction.residual:
+            outputs = MapReduce(self.values, REDUCTIONS[reduction.residual], self.slots).outputs
+            residuals = [extra.leaf("residual", n, o.dim, Domain.I, o.kind) for n, o in enumerate(outputs)]
+        return reduction.tangent(Column(self.values, position(Domain.J)), residuals, differentials)
+
+    def _gradient(self, formula: Expr, extra: _Extra, group: Sequence[Expr], domain: Domain) -> Gradient:
+        (formula,) = simplify([formula])
+        flipped = domain == Domain.J
+        if flipped:
+            formula, leaves = swapped(formula)
+        else:
+            leaves = {}
+        program, slots = map_reduce([formula], "Sum")
+        sources = tuple(extra.source(leaves.get(slot, slot)) for slot in slots)
+        wrt = tuple(leaf.params[0] for leaf in group)
+        return Gradient(program, flipped, domain == Domain.P, sources, wrt, tuple(leaf.dim for leaf in group))
+
+
+@dataclass(frozen=True)
+class Source:
+    """What feeds a slot of a derivative's program: an ``input``, ``residual``, ``cotangent`` or ``tangent``, by number.
+
+    Inputs and tangents carry the slot number of the program they come from, residuals and cotangents the output's.
+    """
+
+    role: str
+    number: int
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """A program that computes derivatives of another one."""
+
+    program: MapReduce
+    flipped: bool
+    """Its rows are the other's columns."""
+    summed_rows: bool
+    """Its rows are to be added up: the derivative in a parameter."""
+    sources: tuple[Source, ...]
+    wrt: tuple[int, ...]
+    """The slots whose gradients stand side by side in the output (reverse mode)."""
+    dims: tuple[int, ...]
+    """The length of each part of the output."""
+
+
+class _Extra:
+    """The variables that a derivative adds to those of its program."""
+
+    def __init__(self, program: MapReduce) -> None:
+        self._sources: dict[Expr, Source] = {slot: Source("input", n) for n, slot in enumerate(program.slots)}
+
+    def leaf(self, role: str, number: int, dim: int, domain: Domain, kind: str = REAL) -> Expr:
+        node = variable((role, number), dim, domain, kind)
+        self._sources[node] = Source(role, number)
+        return node
+
+    def like(self, role: str, number: int, slot: Expr) -> Expr:
+        return self.leaf(role, number, slot.dim, slot.domain)
+
+    def source(self, leaf: Expr) -> Source:
+        return self._sources[leaf]
+
+
+def swapped(formula: Expr) -> tuple[Expr, dict[Expr, Expr]]:
+    """``formula`` with i and j exchanged, and for each new variable the one it stands for."""
+    replacement: dict[Expr, Expr] = {}
+    origin: dict[Expr, Expr] = {}
+    for node in topological([formula]):
+        if node.op.name == "variable":
+            name, dim, domain, kind = node.params
+            replacement[node] = variable(name, dim, domain.swapped(), kind)
+            origin[replacement[node]] = node
+        elif node.op.name == "position":
+            replacement[node] = position(node.params[0].swapped())
+    (result,) = substitute([formula], replacement)
+    return result, origin
+
+
+def map_reduce(values: Sequence[Expr], reduction: str) -> tuple[MapReduce, tuple[Expr, ...]]:
+    """The program, and the given variable behind each of its slots.
+
+    Slots are numbered by first use, so formulas that differ only in names make the same program.
+    """
+    record = REDUCTIONS[reduction]
+    if len(values) != record.formulas:
+        raise ShapeError(f"{reduction} takes {record.formulas} formula(s), not {len(values)}")
+    given = tuple(node for node in topological(values) if node.op.name == "variable")
+    renamed: Mapping[Expr, Expr] = {leaf: variable(n, *leaf.params[1:]) for n, leaf in enumerate(given)}
+    return MapReduce(substitute(values, renamed), record, tuple(renamed.values())), given

@@ -1,0 +1,45 @@
+"""Sum over j."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from clreduce.ir.expr import Expr
+from clreduce.reductions.reduction import Array, Column, Reduction, Slot, State, register
+
+
+def added(terms: Sequence[Expr]) -> Expr:
+    """The terms added in pairs, so that no long chain of additions arises within a block."""
+    terms = list(terms)
+    while len(terms) > 1:
+        terms = [terms[n] + terms[n + 1] if n + 1 < len(terms) else terms[n] for n in range(0, len(terms), 2)]
+    return terms[0]
+
+
+def _update(state: State, columns: Sequence[Column]) -> State:
+    result = state[0]
+    for column in columns:
+        result = result + column.values[0]
+    return (result,)
+
+
+def _numpy(values: Array) -> tuple[Array, ...]:
+    with np.errstate(all="ignore"):
+        return (values.sum(1),)
+
+
+SUM = register(
+    Reduction(
+        name="Sum",
+        doc="Sum of the terms, component by component; 0 over nothing.",
+        slots=lambda dims: (Slot(dims[0], 0.0),),
+        update=_update,
+        merge=lambda a, b: (a[0] + b[0],),
+        finish=lambda state, first: state,
+        numpy=_numpy,
+        blocked=True,
+        tangent=lambda column, residuals, d_values: d_values[0],
+    )
+)

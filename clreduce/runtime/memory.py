@@ -1,0 +1,66 @@
+"""Buffers of one call: arrays of the host used in place where the device shares its memory, copied where not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from clreduce.errors import DeviceError
+from clreduce.runtime.device import Device
+
+Array = np.ndarray[Any, Any]
+
+
+class Memory:
+    """Makes the buffers of one call and keeps the arrays behind them alive until it is over."""
+
+    def __init__(self, device: Device) -> None:
+        import pyopencl as cl
+
+        self._cl, self.device = cl, device
+        self._in_place = cl.mem_flags.USE_HOST_PTR if device.facts.shares_host_memory else cl.mem_flags.COPY_HOST_PTR
+        self._results: dict[int, Array] = {}
+
+    def input(self, array: Array) -> Any:
+        """A buffer that reads ``array``, which must be contiguous."""
+        if array.size == 0:
+            return self.scratch(1, array.dtype.name)
+        return self._buffer(self._cl.mem_flags.READ_ONLY | self._in_place, array.nbytes, array)
+
+    def output(self, array: Array) -> Any:
+        """A buffer whose contents `read` brings into ``array``."""
+        if self.device.facts.shares_host_memory:
+            buffer = self._buffer(self._cl.mem_flags.WRITE_ONLY | self._in_place, array.nbytes, array)
+        else:
+            buffer = self._buffer(self._cl.mem_flags.WRITE_ONLY, array.nbytes, None)
+        self._results[id(buffer)] = array
+        return buffer
+
+    def scratch(self, length: int, dtype: str) -> Any:
+        """A buffer of ``length`` numbers that stays on the device."""
+        return self._buffer(self._cl.mem_flags.READ_WRITE, max(1, length) * np.dtype(dtype).itemsize, None)
+
+    def read(self, outputs: list[Any]) -> None:
+        """Wait for the queue and make the outputs visible in their arrays."""
+        queue = self.device.queue
+        for buffer in outputs:
+            array = self._results[id(buffer)]
+            if self.device.facts.shares_host_memory:
+                # Mapping is how the host may look at memory it shares; nothing is copied.
+                view, _ = self._cl.enqueue_map_buffer(
+                    queue, buffer, self._cl.map_flags.READ, 0, array.shape, array.dtype
+                )  # fmt: skip
+                view.base.release(queue)
+            else:
+                self._cl.enqueue_copy(queue, array, buffer)
+        queue.finish()
+
+    def _buffer(self, flags: int, size: int, array: Array | None) -> Any:
+        limit = self.device.facts.max_allocation
+        if size > limit:
+            raise DeviceError(
+                f"an array of {size / 2**20:.0f} MiB does not fit into one buffer of {self.device}, "
+                f"which takes up to {limit / 2**20:.0f} MiB; call with fewer rows at a time, or use another device"
+            )
+        return self._cl.Buffer(self.device.context, flags, size=0 if array is not None else size, hostbuf=array)

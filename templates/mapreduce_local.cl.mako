@@ -1,0 +1,59 @@
+## The tiled loop shape, for GPUs: a work-group stages tiles of the j-variables in local memory and all its items,
+## each with rows x lanes rows i, read them from there. Every item meets every barrier, also those past the last row.
+<%namespace name="common" file="common.cl.mako"/>\
+__kernel __attribute__((reqd_work_group_size(${kernel.group}, 1, 1)))
+void ${kernel.name}(
+${common.parameters(kernel)}\
+    const long rows,
+    const long columns,
+    const long part_length)
+{
+% for column in kernel.column_inputs:
+% if column.staged:
+  __local ${column.type} ${column.name}_tile[${kernel.tile * column.dim}];
+% endif
+% endfor
+  const int item = (int)get_local_id(0);
+<% group_rows = kernel.group * kernel.rows * kernel.lanes %>\
+${common.rows_of_item(kernel, f"(long)get_group_id(0) * {group_rows} + item * {kernel.lanes}", kernel.group * kernel.lanes)}\
+  const long j_begin = (long)get_global_id(1) * part_length;
+  const long j_end = min(j_begin + part_length, columns);
+${block(kernel.once, 2)}
+${block(kernel.per_i, 2)}
+${block(kernel.state, 2)}
+  for (long tile_begin = j_begin; tile_begin < j_end; tile_begin += ${kernel.tile}) {
+    const int tile_size = (int)min((long)${kernel.tile}, j_end - tile_begin);
+    barrier(CLK_LOCAL_MEM_FENCE);
+% for column in kernel.column_inputs:
+% if column.staged:
+    for (int e = item; e < tile_size * ${column.dim}; e += ${kernel.group})
+      ${column.name}_tile[e] = ${column.name}[tile_begin * ${column.dim} + e];
+% endif
+% endfor
+    barrier(CLK_LOCAL_MEM_FENCE);
+${block(kernel.reset, 4)}
+    int jt = 0;
+% if kernel.cols > 1:
+    for (; jt + ${kernel.cols} <= tile_size; jt += ${kernel.cols}) {
+${pointers(kernel)}\
+${block(kernel.body, 6)}
+    }
+% endif
+    for (; jt < tile_size; ++jt) {
+${pointers(kernel)}\
+${block(kernel.tail, 6)}
+    }
+${block(kernel.flush, 4)}
+  }
+${common.store_rows(kernel, block, "(long)get_global_id(1)")}\
+}
+<%def name="pointers(kernel)">\
+      const long j = tile_begin + jt;
+% for column in kernel.column_inputs:
+% if column.staged:
+      const __local ${column.type}* ${column.name}_j = ${column.name}_tile + jt * ${column.dim};
+% else:
+      const __global ${column.type}* ${column.name}_j = ${column.name} + j * ${column.dim};
+% endif
+% endfor
+</%def>

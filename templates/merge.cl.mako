@@ -1,0 +1,22 @@
+## Merges the states of the parts of j, in order, and finishes: one work-item per row.
+__kernel
+void ${kernel.name}(
+% for argument in kernel.arguments:
+    ${'' if argument.written else 'const '}__global ${argument.type}* restrict ${argument.name},
+% endfor
+    const long rows,
+    const long columns,
+    const long parts)
+{
+  const long row_0 = (long)get_global_id(0);
+  if (row_0 >= rows) return;
+  const long out_0 = row_0;
+  const int count_0 = 1;
+${block(kernel.once, 2)}
+${block(kernel.state, 2)}
+  for (long part = 0; part < parts; ++part) {
+    const long at = part * rows + row_0;
+${block(kernel.body, 4)}
+  }
+${block(kernel.finish[0], 2)}
+}

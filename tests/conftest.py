@@ -1,0 +1,150 @@
+"""What all tests share: a PoCL cache of their own, Hypothesis profiles, one run per OpenCL device and its count.
+
+Environment variables that the tests read: ``CLREDUCE_TEST_DEVICES=first`` keeps only the preferred device,
+``POCL_CACHE_DIR`` keeps PoCL's compiled kernels for the next run, ``CI`` makes Hypothesis repeatable.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import importlib.util
+import os
+import re
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+import pytest
+
+
+def _give_pocl_its_own_cache() -> None:
+    """A PoCL cache folder per process, for several processes that start on one cold folder can crash.
+
+    PoCL reads ``POCL_CACHE_DIR`` at the first OpenCL call. The workers of pytest-xdist inherit the variable from
+    the process that starts them, which makes the folder and removes it at its end.
+    """
+    if "POCL_CACHE_DIR" not in os.environ:
+        folder = tempfile.mkdtemp(prefix="clreduce-pocl-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        os.environ["POCL_CACHE_DIR"] = folder
+    if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+        own = Path(os.environ["POCL_CACHE_DIR"], worker)
+        own.mkdir(parents=True, exist_ok=True)
+        os.environ["POCL_CACHE_DIR"] = str(own)
+
+
+_give_pocl_its_own_cache()
+
+# The fixture `device` may be shared by the examples of a property: it holds nothing that an example could change.
+_suppressed = [hypothesis.HealthCheck.function_scoped_fixture]
+hypothesis.settings.register_profile("dev", deadline=None, suppress_health_check=_suppressed)
+hypothesis.settings.register_profile("ci", hypothesis.settings.get_profile("dev"), derandomize=True, print_blob=True)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "dev")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """No doctests from modules named after an array library that is not installed: they cannot be imported."""
+    missing = [library for library in ("cupy", "jax", "torch") if importlib.util.find_spec(library) is None]
+    paths = [str(path) for path in (config.rootpath / "clreduce").rglob("*") if path.stem in missing]
+    config.option.ignore = [*(config.option.ignore or ()), *paths]
+
+
+# ----------------------------------------------------------------------------------------- a run on every device
+
+
+@pytest.fixture
+def device(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """The test runs once on every OpenCL device present, which is the current device meanwhile."""
+    from clreduce.runtime.device import use_device
+
+    if isinstance(request.param, Exception):
+        raise request.param  # an error, never a skip: without a device nothing has been tested
+    with use_device(request.param) as chosen:
+        yield chosen
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    chosen_by_test = any("device" in str(mark.args[0]) for mark in metafunc.definition.iter_markers("parametrize"))
+    if "device" in metafunc.fixturenames and not chosen_by_test:
+        named = _devices_under_test()
+        metafunc.parametrize("device", list(named.values()), indirect=True, ids=list(named))
+
+
+@functools.cache
+def _devices_under_test() -> dict[str, Any]:
+    """The devices by short names such as ``pocl3.1``; if there is none, the error that says so."""
+    from clreduce.errors import DeviceError
+    from clreduce.runtime.device import devices
+
+    try:
+        present = devices()
+    except DeviceError as error:
+        return {"none": error}
+    named: dict[str, Any] = {}
+    for found in present[:1] if _only_the_first() else present:
+        facts = found.facts
+        driver = facts.driver if facts.driver != "other" else re.sub(r"\W+", "_", found.platform_name.lower())
+        stem = name = driver + ".".join(map(str, facts.driver_version[:2]))
+        number = 1
+        while name in named:
+            number += 1
+            name = f"{stem}#{number}"
+        named[name] = found
+    return named
+
+
+def _only_the_first() -> bool:
+    wanted = os.environ.get("CLREDUCE_TEST_DEVICES", "all")
+    if wanted not in ("all", "first"):
+        raise pytest.UsageError(f"CLREDUCE_TEST_DEVICES={wanted!r}: give 'all' or 'first'")
+    return wanted == "first"
+
+
+# --------------------------------------------------------------------------------- counting what ran on which device
+
+_outcomes: dict[str, dict[str, str]] = {}  # device -> test -> outcome
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # A property travels with the test's reports from a worker of pytest-xdist to the process that counts. It is set
+    # here and not by the fixture, so that a test that is skipped before its fixtures run is counted as skipped.
+    for item in items:
+        parameters = item.callspec.params if hasattr(item, "callspec") else {}
+        if "device" in parameters:
+            names = [name for name, found in _devices_under_test().items() if found is parameters["device"]]
+            item.user_properties += [("opencl_device", name) for name in names]
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    name = dict(report.user_properties).get("opencl_device")
+    if name is None:
+        return
+    tests = _outcomes.setdefault(str(name), {})
+    # A test reports its setup, its call and its teardown: what went wrong in one of them outweighs the others.
+    if report.failed:
+        tests[report.nodeid] = "failed"
+    elif report.skipped:
+        tests.setdefault(report.nodeid, "failing as expected" if hasattr(report, "wasxfail") else "skipped")
+    elif report.when == "call":
+        tests.setdefault(report.nodeid, "passed")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    terminalreporter.section("OpenCL devices")
+    for name, tests in sorted(_outcomes.items()):
+        counts = Counter(tests.values())
+        line = f"OpenCL device {name}: {counts['passed']} tests passed, {counts['failed']} failed"
+        line += f", {counts['skipped']} skipped"
+        if expected := counts["failing as expected"]:
+            line += f", {expected} failing as expected"
+        terminalreporter.write_line(line)
+    if not _outcomes:
+        terminalreporter.write_line("OpenCL device: no test ran on any")
+    if _only_the_first():
+        terminalreporter.write_line("CLREDUCE_TEST_DEVICES=first: the other devices were left out")

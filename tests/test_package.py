@@ -1,0 +1,88 @@
+"""The package as a whole: what importing it does, and that what is packed is what is there."""
+
+from __future__ import annotations
+
+import configparser
+import importlib.metadata
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import clreduce
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = Path(clreduce.__file__).parent
+HEAVY = ("cupy", "jax", "matplotlib", "pandas", "pyopencl", "scipy", "torch")
+
+
+def run_python(code: str) -> subprocess.CompletedProcess[str]:
+    """Run code in a fresh interpreter that imports the same clreduce as this one."""
+    environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False, timeout=600
+    )
+
+
+def test_import_is_silent_and_light():
+    done = run_python("import clreduce")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    done = run_python(f"import sys, clreduce; print([name for name in {HEAVY} if name in sys.modules])")
+    assert done.stdout == "[]\n"
+
+
+def test_version():
+    assert clreduce.__version__ == importlib.metadata.version("clreduce")
+    assert re.match(r"\d+\.\d+", clreduce.__version__)
+
+
+def test_public_names_exist():
+    assert [name for name in clreduce.__all__ if not hasattr(clreduce, name)] == []
+
+
+def test_every_module_imports_on_its_own():
+    absent = {library for library in HEAVY if importlib.util.find_spec(library) is None}
+    files = [path.relative_to(PACKAGE.parent).with_suffix("") for path in sorted(PACKAGE.rglob("*.py"))]
+    modules = [".".join(file.parts).removesuffix(".__init__") for file in files if absent.isdisjoint(file.parts)]
+    # One interpreter that forgets clreduce between two imports: a process for each would take minutes.
+    code = f"""if True:
+        import importlib, sys, traceback
+        failed = []
+        for module in {modules}:
+            for name in [name for name in sys.modules if name.partition(".")[0] == "clreduce"]:
+                del sys.modules[name]
+            try:
+                importlib.import_module(module)
+            except Exception:
+                failed.append(module)
+                traceback.print_exc()
+        sys.exit(bool(failed))
+    """
+    done = run_python(code)
+    assert done.returncode == 0, done.stderr
+    assert (done.stdout, done.stderr) == ("", "")
+    assert len(modules) > 10
+
+
+def test_setup_lists_every_package():
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg", encoding="utf-8")
+    listed = setup["options"]["packages"].split()
+    folders = {path.parent.relative_to(ROOT) for path in (ROOT / "clreduce").rglob("*.py")}
+    assert listed == sorted({".".join(folder.parts) for folder in folders} | {"clreduce.templates"})
+    assert {path.suffix for path in (ROOT / "templates").iterdir()} == {".mako"}, "only *.mako is packed"
+
+
+def test_templates_are_found():
+    from clreduce.codegen.render import template_directory
+
+    found = sorted(path.name for path in template_directory().glob("*.mako"))
+    assert found == sorted(path.name for path in (ROOT / "templates").glob("*.mako"))
+    assert found
+
+
+def test_license_and_changelog():
+    assert (ROOT / "LICENSE").read_text(encoding="utf-8").startswith("MIT License")
+    assert "## [Unreleased]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
