@@ -1,1 +1,47 @@
+"""clreduce: symbolic matrices and kernel reductions on any OpenCL device, differentiable, in linear memory.
 
+``out_i = reduction over j of F(x_i, y_j, p)`` for any formula F. The front end for NumPy is `clreduce.numpy`.
+Importing this package touches no device.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from clreduce.errors import (
+    ClreduceError,
+    CompileError,
+    DeviceError,
+    DtypeError,
+    FormulaError,
+    NotDifferentiableError,
+    ScheduleError,
+    ShapeError,
+)
+from clreduce.runtime.device import current_device, devices, explain_devices, set_default_device, use_device
+
+__all__ = [
+    "ClreduceError", "CompileError", "DeviceError", "DtypeError", "FormulaError", "NotDifferentiableError",
+    "ScheduleError", "ShapeError", "clear_caches", "current_device", "devices", "explain_devices",
+    "set_default_device", "use_device",
+]  # fmt: skip
+
+
+def clear_caches() -> None:
+    """Forget all plans and built programs, in memory and on disk."""
+    from clreduce.runtime.compiler import PROGRAMS
+    from clreduce.runtime.plan import PLANS
+
+    PLANS.clear()
+    PROGRAMS.clear()
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            return version("clreduce")
+        except PackageNotFoundError:  # a bare checkout on PYTHONPATH
+            return "0+unknown"
+    raise AttributeError(f"module 'clreduce' has no attribute {name!r}")

@@ -276,7 +276,7 @@ class _Reader:
             self.tree = ast.parse(self.text[self.shift :], mode="eval").body
         except SyntaxError as error:
             column = self.shift + max((error.offset or 1) - 1, 0)
-            self.fail(f"the formula cannot be read: {error.msg}", min(column, len(self.text)))
+            self.fail(f"the formula cannot be read: {error.msg.partition(';')[0]}", min(column, len(self.text)))
         except (RecursionError, MemoryError, ValueError, OverflowError):
             self.fail("the formula is nested too deeply", 0)
 
@@ -312,11 +312,11 @@ class _Reader:
                 return [node.left, node.right]
             case ast.Compare() if all(type(op) in _COMPARED for op in node.ops):
                 if len(node.ops) > 1:
-                    self.fail("comparisons cannot be chained; write (a < b) * (b < c)", node)
+                    self.fail("comparisons cannot be chained; write (a < b) * (b < c)", self.sign_column(node))
                 return [node.left, node.comparators[0]]
             case ast.Call():
                 return node.args[: len(self.called(node).arguments)]
-        self.fail(_REFUSED.get(type(node), f"{self.source(node)} has no meaning in a formula"), node)
+        self.fail(_REFUSED.get(type(node), f"{self.source(node)} has no meaning in a formula"), self.sign_column(node))
 
     def build(self, node: ast.expr, below: list[ast.expr], args: list[Expr]) -> Expr:
         """The formula that ``node`` stands for, given its operands' texts and formulas."""
@@ -345,7 +345,7 @@ class _Reader:
         """``value``, which must not be a constant beyond the range of floating-point numbers."""
         known = constant_value(value)
         if known is not None and not -sys.float_info.max <= known <= sys.float_info.max:
-            self.fail("this number is larger than any floating-point number", node)
+            self.fail("this number is larger than any floating-point number", self.sign_column(node))
         return value
 
     def named(self, node: ast.Name) -> Expr:
@@ -471,22 +471,28 @@ class _Reader:
             lengths = {self.source(part): arg.dim for part, arg in zip(below, args, strict=False)}
             if lengths:
                 message += f"; here {', '.join(f'{part} has length {dim}' for part, dim in lengths.items())}"
+            column = self.sign_column(node)
             if isinstance(error, FormulaError):
-                self.fail(message, node)
-            raise type(error)(located(message, self.text, self.column(node))) from None
+                self.fail(message, column)
+            raise type(error)(located(message, self.text, column)) from None
 
     def source(self, node: ast.expr) -> str:
         """The text of ``node``, or its beginning."""
         text = self.encoded[node.col_offset : node.end_col_offset].decode()
         return text if len(text) <= _QUOTED else f"{text[:_QUOTED]}..."
 
-    def column(self, node: ast.expr | ast.keyword) -> int:
-        """Where ``node`` starts in the text, or where its operator stands."""
-        start = node.col_offset
-        if isinstance(node, (ast.BinOp, ast.Compare)):
-            start = (node.left.end_col_offset or start) if isinstance(node.left, ast.expr) else start
-            start += len(self.encoded[start:]) - len(self.encoded[start:].lstrip(b" )"))
-        return self.shift + len(self.encoded[:start].decode())
+    def column(self, node: ast.expr | ast.keyword, offset: int | None = None) -> int:
+        """Where ``node`` starts in the text, or where the byte at ``offset`` stands."""
+        return self.shift + len(self.encoded[: node.col_offset if offset is None else offset].decode())
+
+    def sign_column(self, node: ast.expr) -> int:
+        """Where the operator of ``node`` stands, or where ``node`` starts if it has none."""
+        if not isinstance(node, (ast.BinOp, ast.Compare)):
+            return self.column(node)
+        offset = node.left.end_col_offset or 0
+        while self.encoded[offset] in b" )":
+            offset += 1
+        return self.column(node, offset)
 
     def fail(self, message: str, where: ast.expr | ast.keyword | int) -> NoReturn:
         raise _error(message, self.text, where if isinstance(where, int) else self.column(where)) from None

@@ -5,14 +5,14 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from clreduce.codegen.lower import Lowered, Stored, lower
 from clreduce.codegen.render import render
-from clreduce.codegen.schedule import Schedule, choose_schedule
+from clreduce.codegen.schedule import DIRECT, Schedule, choose_schedule
 from clreduce.domain import Domain
 from clreduce.errors import DeviceError, DtypeError
 from clreduce.ir.expr import INDEX
@@ -57,14 +57,16 @@ class Plan:
         kernels = [stored.kernel for stored in self.lowered.stored] + [self.lowered.pair]
         return "\n\n".join(render(kernel) for kernel in kernels)
 
-    def __call__(self, arrays: Sequence[Array], rows: int, columns: int) -> tuple[Array, ...]:
-        """The results, one array of shape (rows, D) each.
+    def __call__(
+        self, arrays: Sequence[Array], rows: int, columns: int, results: tuple[Array, ...] | None = None
+    ) -> tuple[Array, ...]:
+        """The results, one array of shape (rows, D) each, written into ``results`` if given.
 
         ``arrays``: for each slot of the program a contiguous array of shape (rows, D), (columns, D) or (D,), reals in
         the plan's dtype and indices as int64. The caller has checked shapes.
         """
         real = np.dtype(self.signature.dtype)
-        results = tuple(
+        results = results or tuple(
             np.empty((rows, out.dim), np.int64 if out.kind == INDEX else real) for out in self.program.outputs
         )  # fmt: skip
         if rows == 0:
@@ -140,8 +142,18 @@ class PlanCache:
         self._plans: OrderedDict[Any, Plan] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, program: MapReduce, signature: Signature, device: Device, schedule: Schedule | None = None) -> Plan:
-        """The plan, made if need be."""
+    def get(
+        self,
+        program: MapReduce,
+        signature: Signature,
+        device: Device,
+        schedule: Schedule | None = None,
+        direct_sum: bool = False,
+    ) -> Plan:
+        """The plan, made if need be. ``direct_sum``: without the blocks that the default schedule sums in."""
+        if direct_sum:
+            chosen = schedule or choose_schedule(program, signature.real, device.facts)
+            schedule = replace(chosen, tile=0) if chosen.shape == DIRECT else chosen
         key = (program, signature, device.identity, schedule)
         with self._lock:
             plan = self._plans.get(key)

@@ -1,0 +1,27 @@
+"""NumPy arrays are what kernels read: nothing to convert but strides."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+name = "numpy"
+
+
+def accepts(value: Any) -> bool:
+    """Whether ``value`` is an array of this library."""
+    return isinstance(value, np.ndarray)
+
+
+def to_host(value: Any) -> Array:
+    """``value`` as a C-contiguous NumPy array in native byte order; the same memory where that holds already."""
+    array = np.ascontiguousarray(value).reshape(np.shape(value))
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
+def from_host(array: Array, like: Any) -> Any:
+    """A result in this library's form, beside the argument ``like``."""
+    return array

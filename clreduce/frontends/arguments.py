@@ -1,0 +1,147 @@
+"""The arrays of one call: checked once, in the caller's words, before any kernel runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from clreduce.domain import Domain
+from clreduce.errors import DtypeError, ShapeError
+from clreduce.frontends.formula import Variable
+
+Array = np.ndarray[Any, Any]
+_CATEGORY = {Domain.I: "Vi", Domain.J: "Vj", Domain.P: "Pm"}
+_SIZE = {Domain.I: "M", Domain.J: "N"}
+_FLOATS = ("float32", "float64")
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Checked arrays on the host, one per variable in order, and the sizes they agree on."""
+
+    arrays: tuple[Array, ...]
+    sizes: dict[Domain, int]
+    """M under ``Domain.I``, N under ``Domain.J``; 1 where no variable tells."""
+    batch: tuple[int, ...]
+    dtype: str
+
+    def pieces(self) -> Iterator[tuple[tuple[int, ...], tuple[Array, ...]]]:
+        """For each index of the batch: that index, and the arrays without batch dimensions."""
+        for index in np.ndindex(*self.batch):
+            yield index, tuple(array[own_index(array.shape, index)] for array in self.arrays)
+
+
+def own_index(shape: Sequence[int], index: tuple[int, ...]) -> tuple[int, ...]:
+    """``index`` of the whole batch as an index of one array, whose batch dimensions may have size 1."""
+    return tuple(0 if size == 1 else at for size, at in zip(shape, index, strict=False))
+
+
+def describe(variable: Variable) -> str:
+    """A variable as the caller wrote it: ``x = Vi(3)`` or ``argument 2 (Vi(3))``."""
+    category = f"{_CATEGORY[variable.domain]}({variable.dim})"
+    return f"{variable.name} = {category}" if variable.name else f"argument {variable.position} ({category})"
+
+
+def check_arguments(variables: Sequence[Variable], given: Sequence[Any], library: ModuleType) -> Arguments:
+    """The arrays of a call, or one error that says which argument is wrong and how.
+
+    Shapes: Vi (batch.., M, D), Vj (batch.., N, D), Pm (batch.., D); batch dimensions broadcast as in NumPy.
+    """
+    if len(given) != len(variables):
+        wanted = ", ".join(describe(variable) for variable in variables)
+        raise ShapeError(f"{len(variables)} arrays are needed ({wanted}); got {len(given)}")
+    arrays = [_as_array(variable, value, library) for variable, value in zip(variables, given, strict=True)]
+    dtype = _common_dtype(variables, given, arrays)
+    if all(array.ndim == (1 if v.domain == Domain.P else 2) for v, array in zip(variables, arrays, strict=True)):
+        batch: tuple[int, ...] = ()
+    else:
+        batch, arrays = _aligned_batches(variables, arrays)
+    sizes = {Domain.I: 1, Domain.J: 1}
+    first: dict[Domain, Variable] = {}
+    for variable, array in zip(variables, arrays, strict=True):
+        if array.shape[-1] != variable.dim:
+            raise ShapeError(
+                f"{describe(variable)} has {variable.dim} columns; got an array of shape {_shape(variable, given)}"
+            )
+        if variable.domain == Domain.P:
+            continue
+        if variable.domain not in first:
+            first[variable.domain] = variable
+            sizes[variable.domain] = array.shape[-2]
+        elif array.shape[-2] != sizes[variable.domain]:
+            other = first[variable.domain]
+            raise ShapeError(
+                f"{describe(other)} and {describe(variable)} must have the same number of rows "
+                f"{_SIZE[variable.domain]}; got shapes {_shape(other, given)} and {_shape(variable, given)}"
+            )
+    return Arguments(tuple(np.asarray(array, dtype, order="C") for array in arrays), sizes, batch, dtype)
+
+
+def check_result(shape: tuple[int, ...], dtype: str, given: Any, what: str, library: ModuleType) -> Array:
+    """``given`` as a host array, if it has exactly this shape and dtype."""
+    if not library.accepts(given):
+        raise DtypeError(f"{what} must be a {library.name} array; got {type(given).__name__}")
+    array: Array = library.to_host(given)
+    if array.shape != shape:
+        raise ShapeError(f"{what} must have shape {shape}; got {array.shape}")
+    if array.dtype.name != dtype:
+        raise DtypeError(f"{what} must be {dtype}, as the result is; got {array.dtype.name}")
+    return array
+
+
+def _shape(variable: Variable, given: Sequence[Any]) -> tuple[int, ...]:
+    return tuple(np.shape(given[variable.position]))
+
+
+def _as_array(variable: Variable, value: Any, library: ModuleType) -> Array:
+    if library.accepts(value):
+        array: Array = library.to_host(value)
+    elif variable.domain == Domain.P and isinstance(value, (int, float)) and not isinstance(value, bool):
+        array = np.array([value])
+    else:
+        raise DtypeError(f"{describe(variable)} must be a {library.name} array; got {type(value).__name__}")
+    if variable.domain == Domain.P:
+        return array.reshape(1) if array.ndim == 0 else array
+    if array.ndim < 2:
+        raise ShapeError(
+            f"{describe(variable)} must have shape (.., {_SIZE[variable.domain]}, {variable.dim}); got {array.shape}"
+        )
+    return array
+
+
+def _common_dtype(variables: Sequence[Variable], given: Sequence[Any], arrays: Sequence[Array]) -> str:
+    # A plain number has no precision of its own: it takes that of the arrays.
+    told = [(v, a) for v, value, a in zip(variables, given, arrays, strict=True) if not isinstance(value, (int, float))]
+    for variable, array in told:
+        if array.dtype.name not in _FLOATS:
+            raise DtypeError(f"arrays are float32 or float64; {describe(variable)} is {array.dtype.name}")
+        if array.dtype != told[0][1].dtype:
+            raise DtypeError(
+                f"all arrays must have one dtype; {describe(told[0][0])} is {told[0][1].dtype.name} "
+                f"and {describe(variable)} is {array.dtype.name}: convert one with .astype"
+            )
+    return told[0][1].dtype.name if told else "float64"
+
+
+def _aligned_batches(variables: Sequence[Variable], arrays: list[Array]) -> tuple[tuple[int, ...], list[Array]]:
+    """The common batch shape, and the arrays with as many batch dimensions each, of size 1 where they had none."""
+    own = [1 if variable.domain == Domain.P else 2 for variable in variables]
+    # A parameter of shape (1, D) is one vector, batch or not.
+    arrays = [
+        array.reshape(array.shape[-1:]) if v.domain == Domain.P and array.shape[:-1] == (1,) * (array.ndim - 1) else array
+        for v, array in zip(variables, arrays, strict=True)
+    ]
+    batches = [array.shape[: array.ndim - n] for array, n in zip(arrays, own, strict=True)]
+    try:
+        batch = np.broadcast_shapes(*batches)
+    except ValueError:
+        shapes = ", ".join(f"{describe(v)}: {a.shape}" for v, a in zip(variables, arrays, strict=True))
+        raise ShapeError(f"the batch dimensions do not broadcast; got {shapes}") from None
+    aligned = [
+        array.reshape((1,) * (len(batch) - array.ndim + n) + array.shape) for array, n in zip(arrays, own, strict=True)
+    ]
+    return batch, aligned

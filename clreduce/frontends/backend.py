@@ -1,0 +1,32 @@
+"""Backend names of the reference interface, as devices."""
+
+from __future__ import annotations
+
+from clreduce.errors import DeviceError
+from clreduce.runtime.device import Device, current_device, devices, explain_devices
+
+_KIND = {
+    "auto": None, "CPU": "cpu", "GPU": "gpu", "GPU_1D": "gpu", "GPU_1D_device": "gpu", "GPU_1D_host": "gpu",
+    "GPU_2D": "gpu", "GPU_2D_device": "gpu", "GPU_2D_host": "gpu",
+}  # fmt: skip
+
+
+def device_for(backend: str = "auto", device_id: int = -1) -> Device:
+    """The device that ``backend`` and ``device_id`` mean; ``"auto"`` is the current device.
+
+    ``device_id`` counts the devices of that kind (all of them for ``"auto"``); -1 leaves the choice open.
+    """
+    if backend == "auto" and device_id == -1:
+        return current_device()
+    if backend not in _KIND:
+        raise DeviceError(f"unknown backend {backend!r}; known are {', '.join(_KIND)}")
+    kind = _KIND[backend]
+    if device_id == -1 and current_device().facts.kind == kind:
+        return current_device()
+    fitting = [device for device in devices() if kind in (None, device.facts.kind)]
+    number = max(device_id, 0)
+    if not isinstance(device_id, int) or device_id < -1 or number >= len(fitting):
+        raise DeviceError(
+            f"backend={backend!r}, device_id={device_id!r}: there are {len(fitting)} such devices.\n{explain_devices()}"
+        )
+    return fitting[number]

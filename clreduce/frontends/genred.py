@@ -1,0 +1,241 @@
+"""`Genred`: a routine made from a formula in text. Written once; each array library binds it to its adapter."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from types import ModuleType
+from typing import Any, ClassVar, TextIO
+
+import numpy as np
+
+from clreduce.codegen.schedule import Schedule
+from clreduce.domain import Domain
+from clreduce.errors import FormulaError, NotDifferentiableError, ShapeError
+from clreduce.frontends import explain as explaining
+from clreduce.frontends.arguments import Arguments, check_arguments, check_result, describe
+from clreduce.frontends.backend import device_for
+from clreduce.frontends.derivative import jvp_of, vjp_of
+from clreduce.frontends.formula import Variable, parse
+from clreduce.ir.expr import INDEX, Expr
+from clreduce.program import MapReduce, map_reduce, swapped
+from clreduce.reductions.reduction import REDUCTIONS
+from clreduce.runtime.device import Device, current_device
+from clreduce.runtime.plan import PLANS, Plan, signature_of
+
+Array = np.ndarray[Any, Any]
+_SCHEMES = ("auto", "block_sum", "direct_sum")
+
+
+class Genred:
+    """A reduction of a formula over i or j, given as text: ``out = Genred(formula, aliases, reduction_op, axis)(...)``.
+
+    Parameters
+    ----------
+    formula:
+        The formula, for instance ``"Exp(-SqDist(x, y)) * b"``: a Python-like expression of operations and aliases.
+    aliases:
+        The arguments in order: ``"x = Vi(3)"`` (one vector of length 3 per i), ``"y = Vj(3)"`` (per j),
+        ``"p = Pm(1)"`` (one vector for all pairs).
+    reduction_op:
+        ``Sum``, ``LogSumExp``, ``Max``, ``Min``, ``ArgMax`` or ``ArgMin``.
+    axis:
+        The index that is reduced: 1 for j (the result has a row per i), 0 for i (the result has a row per j).
+    sum_scheme:
+        ``"block_sum"`` (the default, ``"auto"``) adds up in blocks, which keeps rounding errors small;
+        ``"direct_sum"`` uses one running sum.
+    dtype, cuda_type, enable_chunks, rec_multVar_highdim, use_fast_math:
+        Accepted for compatibility. The first two are deprecated (the data's dtype decides); the others are speed
+        switches of another engine and have no effect on results.
+
+    Raises
+    ------
+    FormulaError
+        The formula or an alias cannot be read; the message points at the place.
+    ShapeError
+        Lengths inside the formula do not fit.
+    """
+
+    library: ClassVar[ModuleType]
+    """The adapter of the array library; set by the subclass that users see."""
+
+    def __init__(
+        self,
+        formula: str,
+        aliases: Sequence[str],
+        reduction_op: str = "Sum",
+        axis: int = 0,
+        dtype: Any = None,
+        opt_arg: Any = None,
+        formula2: str | None = None,
+        cuda_type: Any = None,
+        dtype_acc: str = "auto",
+        use_double_acc: bool = False,
+        sum_scheme: str = "auto",
+        enable_chunks: bool = True,
+        rec_multVar_highdim: bool | None = False,
+        use_fast_math: bool = True,
+    ) -> None:
+        if dtype is not None or cuda_type is not None:
+            warnings.warn("dtype and cuda_type are ignored: the data's dtype decides", DeprecationWarning, stacklevel=2)
+        if axis not in (0, 1) or isinstance(axis, bool):
+            raise ShapeError(f"axis is 0 (reduce over i) or 1 (reduce over j); got {axis!r}")
+        if reduction_op not in REDUCTIONS:
+            raise FormulaError(f"unknown reduction {reduction_op!r}; known are {', '.join(REDUCTIONS)}")
+        if sum_scheme not in _SCHEMES:
+            raise FormulaError(f"sum_scheme is one of {', '.join(_SCHEMES)}; got {sum_scheme!r}")
+        if sum_scheme == "block_sum" and not REDUCTIONS[reduction_op].blocked:
+            raise FormulaError(f"sum_scheme='block_sum' needs a reduction that adds up; {reduction_op} does not")
+        if opt_arg is not None or formula2 is not None:
+            name = "opt_arg" if opt_arg is not None else "formula2"
+            raise FormulaError(f"{reduction_op} takes no {name}")
+        if dtype_acc != "auto" or use_double_acc:
+            raise FormulaError("only dtype_acc='auto' is available: sums are kept in the data's dtype, in blocks")
+        parsed = parse(formula, aliases)
+        self.formula, self.reduction_op, self.axis, self.sum_scheme = formula, reduction_op, axis, sum_scheme
+        self.aliases = tuple(aliases)
+        self.variables: tuple[Variable, ...] = parsed.variables
+        expr = parsed.expr if axis == 1 else swapped(parsed.expr)[0]
+        self.program, given = map_reduce([expr], reduction_op)
+        self._feeds = tuple(leaf.params[0] for leaf in given)
+        self._rows, self._columns = (Domain.I, Domain.J) if axis == 1 else (Domain.J, Domain.I)
+        self._schedules: dict[tuple[str, str], Schedule | None] = {}
+
+    @property
+    def expr(self) -> Expr:
+        """The formula as read, with the output index called i."""
+        return self.program.values[0]
+
+    def __repr__(self) -> str:
+        return f"Genred({self.formula!r}, {list(self.aliases)!r}, {self.reduction_op!r}, axis={self.axis})"
+
+    def __call__(
+        self, *args: Any, backend: str = "auto", device_id: int = -1, ranges: None = None, out: Any = None
+    ) -> Any:
+        """The reduction, of shape (batch.., M or N, D).
+
+        ``args`` are the arrays in the order of the aliases: (.., M, D) for Vi, (.., N, D) for Vj, (.., D) for Pm, all
+        float32 or all float64. ``out`` receives the result if given. ``backend`` is ``"auto"`` (the current device),
+        ``"CPU"`` or ``"GPU"`` (longer spellings such as ``"GPU_1D"`` mean the same); ``device_id`` counts devices of
+        that kind from 0.
+        """
+        if ranges is not None:
+            raise ShapeError("block-sparse ranges are not available here: reduce over all pairs (ranges=None)")
+        device = device_for(backend, device_id)
+        arguments = check_arguments(self.variables, args, self.library)
+        target: Array | None = None
+        if out is not None:
+            shape, dtype = self._result_form(arguments)
+            target = check_result(shape, dtype, out, "out", self.library)
+        (result,) = self._compute(arguments, device, target)
+        if out is not None:
+            if target is not None and not np.shares_memory(result, out):
+                out[...] = result
+            return out
+        return self.library.from_host(result, args[0] if args else None)
+
+    def vjp(
+        self, *args: Any, cotangent: Any, wrt: Sequence[str | int] | None = None, output: Any = None,
+        backend: str = "auto", device_id: int = -1,
+    ) -> tuple[Any, ...]:  # fmt: skip
+        """Reverse mode: (d result / d argument)^T cotangent, for each argument of ``wrt`` in order.
+
+        ``cotangent`` has the shape of the result. ``wrt`` names aliases or gives their positions; None means all.
+        The gradients of all i-variables come from one kernel, those of all j-variables from a second. ``output`` is the
+        result, if it is known already: LogSumExp's derivative needs it and computes it otherwise.
+        """
+        device = device_for(backend, device_id)
+        arguments = check_arguments(self.variables, args, self.library)
+        positions = self._positions(wrt)
+        shape, dtype = self._result_form(arguments)
+        incoming = check_result(shape, arguments.dtype, cotangent, "cotangent", self.library)
+        known = None if output is None else check_result(shape, dtype, output, "output", self.library)
+        gradients = vjp_of(self, arguments, incoming, positions, known, device)
+        return tuple(self.library.from_host(g, args[at]) for g, at in zip(gradients, positions, strict=True))
+
+    def grad(self, variable: str | int) -> Callable[..., Any]:
+        """The routine ``g(*args, cotangent)`` that gives (d result / d variable)^T cotangent."""
+        (position,) = self._positions([variable])
+
+        def gradient(*args: Any, **options: Any) -> Any:
+            if len(args) != len(self.variables) + 1:
+                raise ShapeError(
+                    f"the gradient needs the {len(self.variables)} arrays of {self!r} and the cotangent; got {len(args)}"
+                )
+            return self.vjp(*args[:-1], cotangent=args[-1], wrt=[position], **options)[0]
+
+        gradient.__doc__ = f"(d result / d {describe(self.variables[position])})^T cotangent of {self!r}."
+        return gradient
+
+    def jvp(
+        self, *args: Any, tangents: dict[str | int, Any], output: Any = None, backend: str = "auto", device_id: int = -1
+    ) -> Any:
+        """Forward mode: the directional derivative of the result, for tangents given by alias or position."""
+        device = device_for(backend, device_id)
+        arguments = check_arguments(self.variables, args, self.library)
+        shape, dtype = self._result_form(arguments)
+        known = None if output is None else check_result(shape, dtype, output, "output", self.library)
+        positions = self._positions(list(tangents))
+        incoming = {
+            at: check_result(np.shape(args[at]), arguments.dtype, value, f"the tangent of {key}", self.library)
+            for at, (key, value) in zip(positions, tangents.items(), strict=True)
+        }
+        result = jvp_of(self, arguments, incoming, known, device)
+        return self.library.from_host(result, args[0] if args else None)
+
+    def plan(self, dtype: str = "float32", device: Device | None = None) -> Plan:
+        """The compiled form of this routine: its schedule, kernels and source."""
+        return self.plan_of(self.program, dtype, device or current_device())
+
+    def plan_of(self, program: MapReduce, dtype: str, device: Device) -> Plan:
+        """The plan of this routine's program or of one of its derivatives, under this routine's options."""
+        return PLANS.get(program, signature_of(dtype), device, direct_sum=self.sum_scheme == "direct_sum")
+
+    def explain(self, dtype: str = "float32", file: TextIO | None = None) -> None:
+        """Print formula, structure of the gradients, schedule and kernel source, for a person."""
+        print(explaining.explain(self, dtype, current_device()), file=file or sys.stdout)
+
+    def feeds(self, arrays: Sequence[Array]) -> list[Array]:
+        """The arrays of a call in the order of the program's slots."""
+        return [arrays[position] for position in self._feeds]
+
+    def slot_of(self, position: int) -> int | None:
+        """The program's slot that the argument at ``position`` feeds; None if the formula does not use it."""
+        return self._feeds.index(position) if position in self._feeds else None
+
+    def sizes(self, arguments: Arguments) -> tuple[int, int]:
+        """Rows and columns of the pairs that a call visits."""
+        return arguments.sizes[self._rows], arguments.sizes[self._columns]
+
+    def _compute(self, arguments: Arguments, device: Device, target: Array | None) -> tuple[Array, ...]:
+        plan = self.plan_of(self.program, arguments.dtype, device)
+        rows, columns = self.sizes(arguments)
+        if not arguments.batch:
+            return plan(self.feeds(arguments.arrays), rows, columns, None if target is None else (target,))
+        shape, dtype = self._result_form(arguments)
+        result = np.empty(shape, dtype) if target is None else target
+        for index, arrays in arguments.pieces():
+            (result[index],) = plan(self.feeds(arrays), rows, columns)
+        return (result,)
+
+    def _result_form(self, arguments: Arguments) -> tuple[tuple[int, ...], str]:
+        (output,) = self.program.outputs
+        shape = (*arguments.batch, arguments.sizes[self._rows], output.dim)
+        return shape, "int64" if output.kind == INDEX else arguments.dtype
+
+    def _positions(self, names: Sequence[str | int] | None) -> list[int]:
+        if names is None:
+            return list(range(len(self.variables)))
+        known = {variable.name: variable.position for variable in self.variables if variable.name}
+        found = []
+        for name in names:
+            if isinstance(name, str) and name in known:
+                found.append(known[name])
+            elif isinstance(name, int) and not isinstance(name, bool) and 0 <= name < len(self.variables):
+                found.append(name)
+            else:
+                raise NotDifferentiableError(
+                    f"no argument {name!r} to differentiate; there are {', '.join(map(describe, self.variables))}"
+                )
+        return found
