@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-
 from clreduce.errors import NotDifferentiableError, ShapeError
 from clreduce.ir.expr import MASK, REAL, Expr, topological
 from clreduce.ir.op import constant, constant_value
 from clreduce.ops.compare import where
-
 from clreduce.ops.shape import element, place, repeated, summed, zeros
 
 
@@ -28,15 +26,13 @@ def vjp(outputs: Mapping[Expr, Expr], wrt: Sequence[Expr]) -> list[Expr | None]:
             raise ShapeError(f"the cotangent has length {cotangent.dim}, the formula has length {output.dim}")
     order = topological(outputs)
     active = _depending_on(order, wrt)
-    cotangents: dict[Expr, Expr | None] = dict(outputs)
+    cotangents: dict[Expr, Expr] = dict(outputs)
     for node in reversed(order):
-        cotangent = cotangents.get(node)
-        if cotangent is None or node not in active or node in wrt:
+        if node not in cotangents or node not in active or node in wrt:
             continue
-        for arg, part in zip(node.args, _pull_back(node, cotangent, active), strict=True):
+        for arg, part in zip(node.args, _pull_back(node, cotangents[node], active), strict=True):
             if part is not None and arg in active:
-                known = cotangents.get(arg)
-                cotangents[arg] = part if known is None else known + part
+                cotangents[arg] = cotangents[arg] + part if arg in cotangents else part
     return [cotangents.get(leaf) for leaf in wrt]
 
 
@@ -54,7 +50,8 @@ def jvp(outputs: Sequence[Expr], tangents: Mapping[Expr, Expr]) -> list[Expr | N
 
 def grad(f: Expr, leaf: Expr, cotangent: Expr) -> Expr:
     """(d f / d leaf)^T cotangent, a vector as long as ``leaf``; zeros if f does not depend on it."""
-    return vjp({f: cotangent}, [leaf])[0] or zeros(leaf.dim)
+    (found,) = vjp({f: cotangent}, [leaf])
+    return zeros(leaf.dim) if found is None else found
 
 
 def divergence(f: Expr, leaf: Expr) -> Expr:
@@ -67,8 +64,8 @@ def divergence(f: Expr, leaf: Expr) -> Expr:
         if slope is not None:
             parts.append(element(slope, k))
     result = parts[0] if parts else constant(0)
-    for part in parts[1:]:
-        result = result + part
+    for further in parts[1:]:
+        result = result + further
     return result
 
 
@@ -86,9 +83,14 @@ def _depending_on(order: Sequence[Expr], wrt: Sequence[Expr]) -> set[Expr]:
 
 
 def _scaled(partial: Expr, value: Expr) -> Expr:
-    """partial * value without the trivial products; a mask routes instead of scaling, so that 0 * inf never arises."""
+    """partial * value without the trivial products.
+
+    A mask routes instead of scaling, and what a mask cut off stays cut off before it is scaled: 0 * inf never arises.
+    """
     if partial.kind == MASK:
         return where(partial, value, constant(0))
+    if value.op is where and value.args[2] is constant(0):
+        return where(value.args[0], _scaled(partial, value.args[1]), constant(0))
     known = constant_value(partial)
     if known == 1:
         return value

@@ -17,7 +17,7 @@ class Domain(IntFlag):
     """
 
     P = 0
-    I = 1  # noqa: E741
+    I = 1
     J = 2
     IJ = 3
 

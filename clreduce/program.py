@@ -21,7 +21,7 @@ from clreduce.ir.expr import INDEX, REAL, Expr, substitute, topological
 from clreduce.ir.op import position, variable
 from clreduce.ir.rewrite import simplify
 from clreduce.ops.shape import concat, zeros
-from clreduce.reductions.reduction import REDUCTIONS, Column, Reduction
+from clreduce.reductions.reduction import REDUCTIONS, Column, Reduction, Slot
 
 Array = np.ndarray[Any, Any]
 
@@ -53,7 +53,7 @@ class MapReduce:
         return tuple(Output(node.dim, node.kind) for node in self.reduction.finish(state, first))
 
     @property
-    def state_slots(self) -> Any:
+    def state_slots(self) -> tuple[Slot, ...]:
         """What a row keeps while it is reduced."""
         return self.reduction.slots(tuple(value.dim for value in self.values))
 
@@ -84,12 +84,15 @@ class MapReduce:
         cotangent = extra.leaf("cotangent", 0, term.dim, Domain.I)
         incoming = vjp({term: cotangent}, differentials)
         active = {f: ct for f, ct in zip(self.values, incoming, strict=True) if ct is not None}
-        found = dict(zip(leaves, vjp(active, leaves), strict=True))
+        found = {
+            leaf: zeros(leaf.dim) if part is None else part
+            for leaf, part in zip(leaves, vjp(active, leaves), strict=True)
+        }  # fmt: skip
         gradients = []
         for domain in (Domain.I, Domain.J, Domain.P):
             group = [leaf for leaf in leaves if leaf.domain == domain]
             if group:
-                parts = [zeros(leaf.dim) if found[leaf] is None else found[leaf] for leaf in group]
+                parts = [found[leaf] for leaf in group]
                 formula = concat(*parts) if len(parts) > 1 else parts[0]
                 gradients.append(self._gradient(formula, extra, group, domain))
         return gradients

@@ -22,23 +22,25 @@ import hypothesis
 import pytest
 
 
-def _give_pocl_its_own_cache() -> None:
-    """A PoCL cache folder per process, for several processes that start on one cold folder can crash.
+def _own_cache(variable: str) -> None:
+    """A cache folder per process, named by ``variable``, so that no test depends on what an earlier run left.
 
-    PoCL reads ``POCL_CACHE_DIR`` at the first OpenCL call. The workers of pytest-xdist inherit the variable from
-    the process that starts them, which makes the folder and removes it at its end.
+    Several processes that start on one cold folder of PoCL's can crash, too. It reads ``POCL_CACHE_DIR`` at the first
+    OpenCL call. The workers of pytest-xdist inherit the variable from the process that starts them, which makes the
+    folder and removes it at its end.
     """
-    if "POCL_CACHE_DIR" not in os.environ:
-        folder = tempfile.mkdtemp(prefix="clreduce-pocl-")
+    if variable not in os.environ:
+        folder = tempfile.mkdtemp(prefix="clreduce-test-")
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        os.environ["POCL_CACHE_DIR"] = folder
+        os.environ[variable] = folder
     if worker := os.environ.get("PYTEST_XDIST_WORKER"):
-        own = Path(os.environ["POCL_CACHE_DIR"], worker)
+        own = Path(os.environ[variable], worker)
         own.mkdir(parents=True, exist_ok=True)
-        os.environ["POCL_CACHE_DIR"] = str(own)
+        os.environ[variable] = str(own)
 
 
-_give_pocl_its_own_cache()
+_own_cache("POCL_CACHE_DIR")
+_own_cache("CLREDUCE_CACHE_FOLDER")
 
 # The fixture `device` may be shared by the examples of a property: it holds nothing that an example could change.
 _suppressed = [hypothesis.HealthCheck.function_scoped_fixture]

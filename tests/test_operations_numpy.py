@@ -150,12 +150,277 @@ def test_value_has_the_declared_length(name: str) -> None:
     assert case.expr.domain == (Domain.I if case.leaves else Domain.P)
 
 
-@pytest.mark.parametrize("name", sorted(FUNCTIONS))
-def test_float32_stays_float32(name: str) -> None:
-    case = Case(name)
-    for node in topological([case.expr]):
-        if node.op.name == "constant":
-            return  # the oracle has constants in double precision
-    (found,) = evaluate([case.expr], {leaf: array.astype(np.float32) for leaf, array in case.data.items()})
-    if found.dtype != np.float32:
-        pytest.xfail(f"{name} is computed in {found.dtype} by the oracle")
+@pytest.mark.parametrize("name", WITH_VECTORS)
+def test_derivatives(name: str) -> None:
+    check_derivatives(Case(name))
+
+
+def broadcast_cases() -> list[tuple[str, tuple[int, ...]]]:
+    """Operations on equally long vectors, with some or all arguments of length 1 instead."""
+    cases = []
+    for name in WITH_VECTORS:
+        function = FUNCTIONS[name]
+        if function.example == ():
+            for dims in product((1, 3), repeat=len(function.arguments)):
+                if 1 in dims:
+                    cases.append((name, dims))
+    return cases
+
+
+@pytest.mark.parametrize(("name", "dims"), broadcast_cases())
+def test_broadcast(name: str, dims: tuple[int, ...]) -> None:
+    try:
+        case = Case(name, dims)
+    except ShapeError:
+        if isinstance(FUNCTIONS[name].build, Op):
+            raise
+        return  # an operation that needs equal lengths says so
+    check_derivatives(case)
+    build = FUNCTIONS[name].build
+    if isinstance(build, Op) and not build.linear:
+        assert case.expr.dim == max(dims)
+        full = build(*(leaf if leaf.dim == max(dims) else repeated(leaf, max(dims)) for leaf in case.leaves))
+        np.testing.assert_array_equal(
+            value(case.expr, case.data, max(dims)), value(full, case.data, max(dims))
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [name for name in WITH_VECTORS if len(FUNCTIONS[name].arguments) > 1])
+def test_unequal_lengths_are_refused_or_meant(name: str) -> None:
+    """Lengths 2 and 3 don't broadcast."""
+    function = FUNCTIONS[name]
+    if function.example == ():
+        with pytest.raises(ShapeError, match=r"length"):
+            Case(name, (2, 3, 3, 3)[: len(function.arguments)])
+
+
+# --- linear operations
+
+x = variable("x", 6, Domain.I)
+y = variable("y", 2, Domain.I)
+s = variable("s", 1, Domain.I)
+
+LINEAR: dict[str, list[Expr]] = {
+    "extract": [extract(x, 0, 6), extract(x, 2, 3), extract(x, 5, 1)],
+    "place": [place(y, 0, 2), place(y, 0, 5), place(y, 3, 5), place(s, 1, 3)],
+    "concat": [concat(x), concat(x, y), concat(y, s, x, y)],
+    "expand": [expand(x, 2, 4, 3), expand(x, 6, 2, 1), expand(x, 1, 3, 6), expand(s, 1, 3, 1)],
+    "total": [total(x, 1, 6, 1), total(x, 3, 2, 1), total(x, 1, 2, 3), total(x, 1, 3, 2)],
+    "permute": [permute(x, (2, 3), (1, 0)), permute(x, (1, 3, 2), (2, 0, 1)), permute(x, (6,), (0,))],
+}
+"""Examples; what an operation of the registry is made of is added to them."""
+
+
+def linear_nodes() -> list[Expr]:
+    found = dict.fromkeys(node for nodes in LINEAR.values() for node in nodes)
+    for name in WITH_VECTORS:
+        f = Case(name).expr
+        found.update(dict.fromkeys(node for node in topological([f]) if node.op.linear))
+    return list(found)
+
+
+def test_every_linear_operation_has_an_example() -> None:
+    assert {op.name for op in OPS.values() if op.linear} <= {node.op.name for node in linear_nodes()}
+
+
+@pytest.mark.parametrize("node", linear_nodes(), ids=repr)
+def test_transpose(node: Expr) -> None:
+    """<A x, e> = <x, A^T e>, and A^T^T = A; remap reads what NumPy reads."""
+    rng = np.random.default_rng(3)
+    args = [variable(("arg", at), arg.dim, Domain.I) for at, arg in enumerate(node.args)]
+    node = Expr(node.op, tuple(args), node.params)
+    e = variable("e", node.dim, Domain.I)
+    data = {leaf: rng.standard_normal((POINTS, leaf.dim)) for leaf in [*args, e]}
+    assert node.op.transpose is not None
+    back = node.op.transpose(e, *args, *node.params)
+    there = (value(node, data, node.dim) * data[e]).sum(-1)
+    paired = sum((value(g, data, arg.dim) * data[arg]).sum(-1) for g, arg in zip(back, args, strict=True))
+    assert_close(np.asarray(paired), there, 1e-13)
+    (again,) = jvp([node], {arg: arg for arg in args})
+    np.testing.assert_array_equal(value(again, data, node.dim), value(node, data, node.dim))
+    if len(args) == 1:
+        (g,) = back
+        assert g is not None
+        ct = variable("ct", args[0].dim, Domain.I)
+        data[ct] = data[args[0]]
+        (twice,) = vjp({g: ct}, [e])
+        np.testing.assert_array_equal(value(twice, data, node.dim), value(node, data, node.dim))
+
+
+@pytest.mark.parametrize("node", linear_nodes(), ids=repr)
+def test_remap(node: Expr) -> None:
+    """A linear operation reads the components that its remap names."""
+    if node.op.remap is None:
+        return
+    rng = np.random.default_rng(4)
+    args = [variable(("arg", at), arg.dim, Domain.I) for at, arg in enumerate(node.args)]
+    node = Expr(node.op, tuple(args), node.params)
+    data = {leaf: rng.standard_normal((POINTS, leaf.dim)) for leaf in args}
+    found = value(node, data, node.dim)
+    for k in range(node.dim):
+        if node.op.terms is None:
+            read = [node.op.remap(k, *args, *node.params)]
+        else:
+            count = node.op.terms(*args, *node.params)
+            read = [node.op.remap(k, t, *args, *node.params) for t in range(count)]
+        expected = sum((data[args[term[0]]][:, term[1]] for term in read if term is not None), np.zeros(POINTS))
+        np.testing.assert_allclose(found[:, k], expected, rtol=1e-13)
+
+
+# --- documented values and slopes at special points
+
+inf, nan = float("inf"), float("nan")
+v, w = variable("v", 1, Domain.I), variable("w", 1, Domain.I)
+
+
+def at(expr: Expr | None, **values: float) -> float:
+    if expr is None:
+        return 0.0
+    leaves = {variable(name, 1, Domain.I): np.array([float(number)]) for name, number in values.items()}
+    (found,) = evaluate([expr], leaves)
+    return float(found.item()) + 0.0  # the sign of zero is not part of the contract
+
+
+def derivative(expr: Expr, leaf: Expr) -> Expr | None:
+    (reverse,) = vjp({expr: constant(1)}, [leaf])
+    return reverse
+
+
+EDGES: list[tuple[str, Callable[[Expr], Expr], float, float, float | None]] = [
+    ("Sqrt", sqrt, 0, 0, 0),
+    ("Sqrt", sqrt, inf, inf, 0),
+    ("Sqrt", sqrt, -1, nan, nan),
+    ("Sqrt", sqrt, nan, nan, nan),
+    ("Rsqrt", rsqrt, 0, 0, 0),
+    ("Rsqrt", rsqrt, -0.0, 0, 0),
+    ("Rsqrt", rsqrt, inf, 0, 0),
+    ("Rsqrt", rsqrt, -1, nan, nan),
+    ("Rsqrt", rsqrt, nan, nan, nan),
+    ("Norm2", norm, 0, 0, 0),
+    ("Norm2", norm, inf, inf, None),
+    ("Norm2", norm, nan, nan, nan),
+    ("Abs", absolute, 0, 0, 0),
+    ("Abs", absolute, -inf, inf, -1),
+    ("Abs", absolute, nan, nan, nan),
+    ("Sign", sign, 0, 0, 0),
+    ("Sign", sign, -inf, -1, 0),
+    ("Sign", sign, nan, nan, 0),
+    ("Step", step, 0, 1, 0),
+    ("Step", step, -0.0, 1, 0),
+    ("Step", step, -1e-300, 0, 0),
+    ("Step", step, -inf, 0, 0),
+    ("Step", step, inf, 1, 0),
+    ("ReLU", relu, 0, 0, 1),
+    ("ReLU", relu, -1e-300, 0, 0),
+    ("ReLU", relu, -inf, 0, 0),
+    ("ReLU", relu, inf, inf, 1),
+    ("ReLU", relu, nan, nan, None),
+    ("Log", log, 0, -inf, inf),
+    ("Log", log, inf, inf, 0),
+    ("Log", log, -1, nan, None),
+    ("Inv", inv, 0, inf, -inf),
+    ("Inv", inv, inf, 0, 0),
+    ("Pow 0", lambda f: power(f, 0), 0, 1, 0),
+    ("Pow 0", lambda f: power(f, 0), nan, 1, 0),
+    ("Pow 1", lambda f: power(f, 1), 0, 0, 1),
+    ("Pow 2", lambda f: power(f, 2), 0, 0, 0),
+    ("Pow 3", lambda f: power(f, 3), 0, 0, 0),
+    ("Pow 3", lambda f: power(f, 3), -inf, -inf, inf),
+    ("Pow -1", lambda f: power(f, -1), 0, inf, -inf),
+    ("Pow -2", lambda f: power(f, -2), 0, inf, -inf),
+    ("Pow -2", lambda f: power(f, -2), inf, 0, 0),
+    ("Pow 3", lambda f: power(f, 3), nan, nan, nan),
+    ("Powf 2.5", lambda f: real_power(f, constant(2.5)), 0, 0, 0),
+    ("Powf 2.5", lambda f: real_power(f, constant(2.5)), -1, nan, nan),
+    ("Powf 0", lambda f: real_power(f, constant(0)), 0, 1, None),
+    ("Divide", lambda f: div(1, f), 0, inf, -inf),
+    ("Divide", lambda f: div(f, 0), 1, inf, inf),
+    ("Divide", lambda f: div(f, 0), 0, nan, inf),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "build", "point", "expected", "slope_expected"),
+    EDGES,
+    ids=[f"{name}-{point}-{number}" for number, (name, _, point, *_) in enumerate(EDGES)],
+)
+def test_edges(
+    name: str, build: Callable[[Expr], Expr], point: float, expected: float, slope_expected: float | None
+) -> None:
+    f = build(v)
+    np.testing.assert_equal(at(f, v=point), expected)
+    if slope_expected is not None:
+        np.testing.assert_equal(at(derivative(f, v), v=point), slope_expected)
+        (forward,) = jvp([f], {v: constant(1)})
+        np.testing.assert_equal(at(forward, v=point), slope_expected)
+
+
+def test_norms_at_zero_have_no_nan_in_any_order() -> None:
+    f = variable("f", 3, Domain.I)
+    zero = {f: np.zeros((1, 3))}
+    g = vjp({norm(f): constant(1)}, [f])[0]
+    assert g is not None
+    assert not np.any(evaluate([g], zero)[0])
+    (second,) = vjp({g: f + 1}, [f])
+    assert second is not None
+    assert np.isfinite(evaluate([second], zero)[0]).all()
+    g = vjp({sqrt(squared_distance(f, f)): constant(1)}, [f])[0]
+    assert g is not None
+    assert not np.any(evaluate([g], {f: np.ones((1, 3))})[0])
+
+
+def test_powf_slope_in_the_exponent_is_zero_at_zero() -> None:
+    slope_in_w = derivative(real_power(v, w), w)
+    assert at(slope_in_w, v=0, w=2) == 0
+    assert at(slope_in_w, v=2, w=3) == pytest.approx(8 * np.log(2))
+
+
+def test_where_routes_its_cotangent() -> None:
+    f = where(less(v, constant(0)), 2 * v, v)
+    assert [at(derivative(f, v), v=a) for a in (-1, 2)] == [2, 1]
+
+
+def test_the_branch_not_taken_does_not_leak() -> None:
+    f = where(less(constant(0), v), log(v), constant(3))
+    assert at(derivative(f, v), v=0) == 0
+
+
+@pytest.mark.parametrize(("op", "expected"), [(less, [1, 0, 0, 0]), (less_equal, [1, 1, 0, 0]), (equal, [0, 1, 0, 0])])
+def test_comparisons(op: Op, expected: list[int]) -> None:
+    assert op(v, w).kind == MASK
+    f = where(op(v, w), constant(1), constant(0))
+    points = [(1, 2), (2, 2), (3, 2), (nan, 2)]
+    assert [at(f, v=a, w=b) for a, b in points] == expected
+    assert derivative(f, v) is None
+    unequal = where(negated(equal(v, w)), constant(1), constant(0))
+    assert [at(unequal, v=a, w=b) for a, b in points] == [1, 0, 1, 1]
+
+
+def test_masks_combine() -> None:
+    for a, b in product((-1.0, 1.0), repeat=2):
+        masks = less(constant(0), v), less(constant(0), w)
+        for op, expected in ((both, a > 0 and b > 0), (either, a > 0 or b > 0)):
+            assert at(where(op(*masks), constant(1), constant(0)), v=a, w=b) == expected
+
+
+def test_larger_and_smaller() -> None:
+    assert [at(larger(v, w), v=a, w=b) for a, b in ((1, 2), (2, 1), (1, nan))] == [2, 2, 1]
+    assert [at(smaller(v, w), v=a, w=b) for a, b in ((1, 2), (2, 1), (1, nan))] == [1, 1, 1]
+    for op in (larger, smaller):
+        # A tie counts as the first.
+        assert at(derivative(op(v, w), v), v=1, w=1) == 1
+        assert at(derivative(op(v, w), w), v=1, w=1) == 0
+    assert at(derivative(larger(v, w), w), v=1, w=2) == 1
+    assert at(derivative(smaller(v, w), w), v=1, w=2) == 0
+
+
+def test_numbers() -> None:
+    assert constant_value(FUNCTIONS["IntCst"].build(16777217)) == 16777217
+    third = constant_value(FUNCTIONS["RatCst"].build(1, 3))
+    assert third is not None
+    assert third * 3 == 1
+    assert summed(s) is s
+
+
+def test_functions_are_records() -> None:
+    assert all(isinstance(function, Function) for function in FUNCTIONS.values())

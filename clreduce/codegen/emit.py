@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -125,7 +126,7 @@ class Emitter:
         for root in roots:
             cuts |= {cut for cut in _breaks(root) if 0 < cut < length}
         edges = sorted(cuts)
-        return list(zip(edges, edges[1:], strict=False))
+        return list(pairwise(edges))
 
     def _scope(self, node: Expr, k: Position) -> Scope:
         scope = self.place(node.domain)
@@ -177,10 +178,7 @@ class Emitter:
             texts.append(text if plain else self._promoted(arg, node, text))
         self.functions.update(node.op.functions)
         lane = self.lanes > 1 and bool(node.domain & Domain.I)
-        if node.kind == MASK:
-            result = "realv" if lane else "real"
-        else:
-            result = self.type_of(node)
+        result = ("realv" if lane else "real") if node.kind == MASK else self.type_of(node)
         return code.format(*texts, R=result, T="v" if lane else "s")
 
     def _promoted(self, arg: Expr, node: Expr, text: str) -> str:
@@ -212,13 +210,15 @@ class Emitter:
 
     def _contract(self, node: Expr, k: Position, r: int | None, c: int | None, scope: Scope) -> None:
         """The sum over components ``node``, written out if short, else as one loop shared by the register tile."""
-        assert node.op.terms is not None and node.op.remap is not None
+        assert node.op.terms is not None
+        assert node.op.remap is not None
+        remap = node.op.remap
         (arg,) = node.args
         terms = node.op.terms(*node.args, *node.params)
 
         def term(t: Position, r: int | None, c: int | None) -> str:
-            found = node.op.remap(k, t, *node.args, *node.params)  # type: ignore[misc]
-            return self._inlined(arg, node, found[1], r, c) or self.component(arg, found[1], r, c)
+            _, at = remap(k, t, *node.args, *node.params)  # type: ignore[misc]  # a sum reads a component for each term
+            return self._inlined(arg, node, at, r, c) or self.component(arg, at, r, c)
 
         if terms <= self.unroll:
             name = self.fresh("t")
@@ -278,9 +278,6 @@ def literal(value: Fraction | str, dtype: str) -> str:
         return "(real)(NAN)"
     if math.isinf(number):
         return "INFINITY" if number > 0 else "-INFINITY"
-    if dtype == "float":
-        text = str(np.float32(number))
-    else:
-        text = repr(number)
+    text = str(np.float32(number)) if dtype == "float" else repr(number)
     text = text if any(mark in text for mark in ".e") else f"{text}.0"
     return f"({text}{suffix})" if number < 0 or text.startswith("-") else f"{text}{suffix}"

@@ -69,7 +69,7 @@ def _frontier(roots: Sequence[Expr], domain: Domain) -> list[Expr]:
 
 
 def _worth_storing(node: Expr) -> bool:
-    """A number (not a mask or an index), and not much longer than the data it is made of: memory stays linear in them."""
+    """A number (no mask, no index), and not much longer than the data it is made of: memory stays linear in them."""
     if node.kind != REAL or node.op.name == "position":
         return False
     leaves = sum(leaf.dim for leaf in variables([node]) if leaf.domain == node.domain)

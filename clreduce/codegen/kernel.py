@@ -16,7 +16,7 @@ class Let:
 
 @dataclass(frozen=True)
 class Declare:
-    """``type name = text;`` of something that changes later; with ``size``, an array of which each entry is ``text``."""
+    """``type name = text;`` of something that changes later; with ``size``, an array with ``text`` in each entry."""
 
     type: str
     name: str
@@ -99,4 +99,3 @@ class Kernel:
     flush: tuple[Statement, ...] = ()
     finish: tuple[tuple[Statement, ...], ...] = ()
     """For each row of the register tile, the statements that compute and store its results."""
-

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from functools import cache, lru_cache
 from pathlib import Path
 
+import mako
 from mako.lookup import TemplateLookup
 
+from clreduce.cache import entry_name, usable_folder
 from clreduce.codegen.kernel import Assign, Call, Declare, Kernel, Let, Loop, Statement
 
 
@@ -21,7 +24,12 @@ def template_directory() -> Path:
 
 @cache
 def _lookup() -> TemplateLookup:
-    return TemplateLookup(directories=[str(template_directory())], strict_undefined=True)
+    # Mako turns templates into Python modules: keeping those saves the better part of a first call. The folder's name
+    # holds all that they depend on, for Mako itself compares only dates.
+    folder = template_directory()
+    texts = [path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.mako"))]
+    kept = usable_folder(f"templates/{entry_name(mako.__version__, str(sys.implementation.cache_tag), *texts)}")
+    return TemplateLookup([str(folder)], module_directory=kept and str(kept), strict_undefined=True)
 
 
 @lru_cache(maxsize=512)

@@ -132,7 +132,9 @@ def _aligned_batches(variables: Sequence[Variable], arrays: list[Array]) -> tupl
     own = [1 if variable.domain == Domain.P else 2 for variable in variables]
     # A parameter of shape (1, D) is one vector, batch or not.
     arrays = [
-        array.reshape(array.shape[-1:]) if v.domain == Domain.P and array.shape[:-1] == (1,) * (array.ndim - 1) else array
+        array.reshape(array.shape[-1:])
+        if v.domain == Domain.P and array.shape[:-1] == (1,) * (array.ndim - 1)
+        else array
         for v, array in zip(variables, arrays, strict=True)
     ]
     batches = [array.shape[: array.ndim - n] for array, n in zip(arrays, own, strict=True)]

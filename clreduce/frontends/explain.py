@@ -63,5 +63,7 @@ def _what(routine: Genred, gradient: Gradient) -> str:
                  if routine.slot_of(variable.position) == slot]  # fmt: skip
     names = ", ".join(routine.variables[at].name or f"argument {at}" for at in positions)
     sources = ", ".join(f"{n} = {source.role} {source.number}" for n, source in enumerate(gradient.sources))
-    over = "both indices" if gradient.summed_rows else "the index that was kept" if gradient.flipped else "the same index"
+    over = (
+        "both indices" if gradient.summed_rows else "the index that was kept" if gradient.flipped else "the same index"
+    )
     return f"in {names}: one kernel, a Sum over {over}, with variables {sources}"

@@ -31,6 +31,7 @@ from clreduce.ops.shape import zeros
 LARGEST_INTEGER = 2**31 - 1
 """Lengths, positions and exponents are 32-bit integers in kernels."""
 _FOLDED_BITS = 8192  # exact arithmetic on constants stops here, so that 9**9**9**9 takes no time
+_LONGEST = 100_000  # characters of a formula: Python 3.10 overflows its stack in `ast` beyond several of these
 _SHOWN = 100  # how much of a long text an error shows
 _QUOTED = 40  # how much of a part of it
 
@@ -243,6 +244,8 @@ _COMPARED: dict[type[ast.cmpop], tuple[str, Callable[[Expr, Expr], Expr]]] = {
     ast.Eq: ("==", equal),
     ast.NotEq: ("!=", lambda f, g: negated(equal(f, g))),
 }
+_NUMBER = re.compile(r"[0-9_]+(?:[eE][0-9_]*)?|0[xX][0-9a-fA-F_]+|0[bBoO][0-7_]+")
+"""The digits and letters of a number, apart from its point and the sign of its exponent."""
 _MARKS = frozenset("+-*/|<>=!()[],._ ")
 _HINTS = {"^": "a power is written **", "@": "a scalar product is written |", "&": "write (a < b) * (b < c) for 'and'"}
 _REFUSED = {
@@ -270,6 +273,12 @@ class _Reader:
                 self.fail(f"the character {mark!r} has no meaning in a formula{hint}", column)
         if self.shift == len(self.text):
             raise FormulaError("the formula is empty")
+        if len(text) > _LONGEST:
+            self.fail(f"the formula has {len(text)} characters; at most {_LONGEST} are read", _LONGEST)
+        for found in re.finditer(r"(?<!\w)[0-9]\w*", self.text):
+            if not _NUMBER.fullmatch(found.group()):
+                shown = found.group()[:_QUOTED]
+                self.fail(f"{shown!r} is neither a number nor a name; a product is written with *", found.start())
         self.encoded = self.text[self.shift :].encode()
         """What `ast` counts its columns in."""
         try:

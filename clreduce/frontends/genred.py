@@ -160,9 +160,8 @@ class Genred:
 
         def gradient(*args: Any, **options: Any) -> Any:
             if len(args) != len(self.variables) + 1:
-                raise ShapeError(
-                    f"the gradient needs the {len(self.variables)} arrays of {self!r} and the cotangent; got {len(args)}"
-                )
+                needed = f"the {len(self.variables)} arrays of {self!r} and the cotangent"
+                raise ShapeError(f"the gradient needs {needed}; got {len(args)} arrays")
             return self.vjp(*args[:-1], cotangent=args[-1], wrt=[position], **options)[0]
 
         gradient.__doc__ = f"(d result / d {describe(self.variables[position])})^T cotangent of {self!r}."

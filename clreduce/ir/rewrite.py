@@ -150,9 +150,9 @@ def _total(node: Expr) -> Expr | None:
     if n == 1:
         return f
     if f.op.name == "expand" and f.params == node.params:
-        return n * f.args[0]
+        return constant(n) * f.args[0]
     if outer == inner == 1 and _plain(f).dim == 1:
-        return n * _plain(f)
+        return constant(n) * _plain(f)
     return None
 
 

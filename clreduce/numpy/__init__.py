@@ -8,13 +8,16 @@ array([[12.],
        [12.]])
 """
 
+from types import ModuleType
+from typing import ClassVar
+
 from clreduce.frontends.adapters import numpy as _adapter
 from clreduce.frontends.genred import Genred as _Genred
 
 
 class Genred(_Genred):
     __doc__ = _Genred.__doc__
-    library = _adapter
+    library: ClassVar[ModuleType] = _adapter
 
 
 __all__ = ["Genred"]

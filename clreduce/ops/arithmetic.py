@@ -2,45 +2,46 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
 from clreduce.ir.expr import Expr
-from clreduce.ir.op import Array, as_expr, constant, constant_value, elementwise, spell
+from clreduce.ir.op import Array, Op, as_expr, constant, constant_value, elementwise, spell
 from clreduce.ops.compare import equal, where
 
-add = elementwise(
+add: Op = elementwise(
     "add", arity=2, numpy=np.add, code="{0} + {1}",
     partials=lambda out, a, b: (constant(1), constant(1)),
     spelled="Add", doc="f + g", arguments="f g",
 )  # fmt: skip
-sub = elementwise(
+sub: Op = elementwise(
     "sub", arity=2, numpy=np.subtract, code="{0} - {1}",
     partials=lambda out, a, b: (constant(1), constant(-1)),
     spelled="Subtract", doc="f - g", arguments="f g",
 )  # fmt: skip
-neg = elementwise(
+neg: Op = elementwise(
     "neg", numpy=np.negative, code="-{0}",
     partials=lambda out, a: (constant(-1),),
     spelled="Minus", doc="-f",
 )  # fmt: skip
-mul = elementwise(
+mul: Op = elementwise(
     "mul", arity=2, numpy=np.multiply, code="{0} * {1}",
     partials=lambda out, a, b: (b, a),
     spelled="Mult", doc="f * g, component by component", arguments="f g",
 )  # fmt: skip
-div = elementwise(
+div: Op = elementwise(
     "div", arity=2, numpy=np.divide, code="{0} / {1}",
     partials=lambda out, a, b: (inv(b), -(out / b)),
     spelled="Divide", doc="f / g; x/0 is +-inf and 0/0 is nan", arguments="f g", interval=(0.5, 2.0),
 )  # fmt: skip
-inv = elementwise(
+inv: Op = elementwise(
     "inv", numpy=np.reciprocal, code="({R})(1) / {0}",
     partials=lambda out, a: (-square(out),),
     spelled="Inv", doc="1 / f; 1/0 is inf", interval=(0.5, 2.0),
 )  # fmt: skip
-square = elementwise(
+square: Op = elementwise(
     "square", numpy=np.square, code="{0} * {0}",
     partials=lambda out, a: (2 * a,),
     spelled="Square", doc="f squared",
@@ -75,7 +76,7 @@ def _power_partials(out: Expr, base: Expr, exponent: int) -> tuple[Expr | None]:
     return (None,) if exponent == 0 else (exponent * power(base, exponent - 1),)
 
 
-_integer_power = elementwise(
+_integer_power: Op = elementwise(
     "integer_power", numpy=_power_numpy, code=_power_code, partials=_power_partials,
 )  # fmt: skip
 
@@ -99,7 +100,7 @@ def _real_power_partials(out: Expr, base: Expr, exponent: Expr) -> tuple[Expr, E
     return exponent * real_power(base, exponent - 1), slope
 
 
-real_power = elementwise(
+real_power: Op = elementwise(
     "real_power", arity=2, numpy=np.power, code="pow({0}, {1})", partials=_real_power_partials,
     spelled="Powf", doc="f^g for a real exponent; nan for a negative base and a fractional exponent",
     arguments="f g", interval=(0.5, 2.0),
@@ -116,6 +117,6 @@ def raised(base: Any, exponent: Any) -> Expr:
         return sqrt(base)
     if value is not None and value == -0.5:
         return rsqrt(base)
-    if value is not None and value == int(value):
+    if isinstance(value, Fraction) and value.denominator == 1:
         return power(base, int(value))
     return real_power(base, exponent)

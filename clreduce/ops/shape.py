@@ -15,7 +15,7 @@ import numpy as np
 from clreduce.errors import ShapeError
 from clreduce.ir.expr import Expr
 from clreduce.ir.index import Position, bounds
-from clreduce.ir.op import Array, Term, constant, linear, spell
+from clreduce.ir.op import Array, Op, Term, constant, linear, spell
 
 
 def _extract_dim(f: Expr, start: int, length: int) -> int:
@@ -41,12 +41,12 @@ def _place_remap(k: Position, f: Expr, start: int, total: int) -> Term | None:
     return None if high < start or low >= start + f.dim else (0, k - start)
 
 
-extract = linear(
+extract: Op = linear(
     "extract", dim=_extract_dim, numpy=lambda value, start, length: value[..., start : start + length],
     transpose=lambda ct, f, start, length: (place(ct, start, f.dim),),
     remap=lambda k, f, start, length: (0, k + start),
 )  # fmt: skip
-place = linear(
+place: Op = linear(
     "place", dim=_place_dim, numpy=_place_numpy,
     transpose=lambda ct, f, start, total: (extract(ct, start, f.dim),),
     remap=_place_remap, breaks=lambda f, start, total: [start, start + f.dim],
@@ -69,7 +69,7 @@ def _concat_remap(k: Position, *args: Expr) -> Term | None:
     return which, k - offsets[which]
 
 
-concat = linear(
+concat: Op = linear(
     "concat", arity=None, dim=lambda *args: sum(arg.dim for arg in args), numpy=_concat_numpy,
     transpose=lambda ct, *args: [extract(ct, at, f.dim) for at, f in zip(_offsets(args), args, strict=False)],
     remap=_concat_remap, breaks=lambda *args: _offsets(args),
@@ -96,16 +96,17 @@ def _expand_numpy(value: Array, outer: int, n: int, inner: int) -> Array:
 
 def _total_numpy(value: Array, outer: int, n: int, inner: int) -> Array:
     head = value.shape[:-1]
-    return value.reshape(*head, outer, n, inner).sum(-2).reshape(*head, outer * inner)
+    result: Array = value.reshape(*head, outer, n, inner).sum(-2).reshape(*head, outer * inner)
+    return result
 
 
-expand = linear(
+expand: Op = linear(
     "expand", dim=_expand_dim, numpy=_expand_numpy,
     transpose=lambda ct, f, outer, n, inner: (total(ct, outer, n, inner),),
     remap=lambda k, f, outer, n, inner: (0, (k // (n * inner)) * inner + k % inner),
 )  # fmt: skip
 """Repeat: out[a, b, c] = f[a, c] for b < n."""
-total = linear(
+total: Op = linear(
     "total", dim=_total_dim, numpy=_total_numpy,
     transpose=lambda ct, f, outer, n, inner: (expand(ct, outer, n, inner),),
     remap=lambda k, t, f, outer, n, inner: (0, (k // inner) * (n * inner) + t * inner + k % inner),
@@ -123,7 +124,8 @@ def _permute_dim(f: Expr, shape: tuple[int, ...], axes: tuple[int, ...]) -> int:
 def _permute_numpy(value: Array, shape: tuple[int, ...], axes: tuple[int, ...]) -> Array:
     head = value.shape[:-1]
     order = (*range(len(head)), *(len(head) + axis for axis in axes))
-    return value.reshape(*head, *shape).transpose(order).reshape(*head, prod(shape))
+    result: Array = value.reshape(*head, *shape).transpose(order).reshape(*head, prod(shape))
+    return result
 
 
 def _permute_remap(k: Position, f: Expr, shape: tuple[int, ...], axes: tuple[int, ...]) -> Term:
@@ -140,7 +142,9 @@ def _permute_transpose(ct: Expr, f: Expr, shape: tuple[int, ...], axes: tuple[in
     return (permute(ct, tuple(shape[axis] for axis in axes), tuple(int(n) for n in np.argsort(axes))),)
 
 
-permute = linear("permute", dim=_permute_dim, numpy=_permute_numpy, transpose=_permute_transpose, remap=_permute_remap)
+permute: Op = linear(
+    "permute", dim=_permute_dim, numpy=_permute_numpy, transpose=_permute_transpose, remap=_permute_remap
+)
 """Transpose: the vector read with ``shape`` and its axes put in the order ``axes``, as ``numpy.transpose`` does."""
 
 

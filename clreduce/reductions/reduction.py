@@ -58,7 +58,7 @@ class Reduction:
     tangent: Callable[[Column, Sequence[Expr], Sequence[Expr]], Expr] | None = None
     """``tangent(column, residuals, d_values)``: the term of column j in the differential of the first output."""
     residual: str = ""
-    """The reduction of the same formulas whose outputs are the residuals that ``tangent`` reads; "" if it reads none."""
+    """The reduction of the same formulas whose outputs are the residuals of ``tangent``; "" if it reads none."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return REDUCTIONS.__getitem__, (self.name,)

@@ -1,4 +1,4 @@
-"""OpenCL source -> built program, once per source, options and device."""
+"""OpenCL source -> built program, once per source, options and device, and kept on disk for later processes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import warnings
 from collections import OrderedDict
 from typing import Any
 
+from clreduce.cache import clear_folder, entry_name, read_entry, write_entry
 from clreduce.errors import CompileError, DeviceError
 from clreduce.runtime.device import Device
 
@@ -21,8 +22,9 @@ class ProgramCache:
     def __init__(self, limit: int = 512) -> None:
         self.limit = limit
         self.builds = 0
-        """Programs built so far, for tests and for the curious."""
+        """Programs made so far, from source or from disk: for tests and for the curious."""
         self._programs: OrderedDict[tuple[str, str], Any] = OrderedDict()
+        self._unsaved: dict[tuple[str, str], Any] = {}
         self._lock = threading.Lock()
 
     def build(self, source: str, device: Device) -> Any:
@@ -32,22 +34,60 @@ class ProgramCache:
             if key in self._programs:
                 self._programs.move_to_end(key)
                 return self._programs[key]
-            program = self._programs[key] = _build(source, device)
+            program = _from_disk(source, device)
+            if program is None:
+                program = self._unsaved[key] = _from_source(source, device)
+            self._programs[key] = program
             self.builds += 1
             if len(self._programs) > self.limit:
                 self._programs.popitem(last=False)
             return program
 
+    def save(self) -> None:
+        """Keep on disk what was built from source. Call it after kernels ran: some drivers finish them only then."""
+        if not self._unsaved:
+            return
+        with self._lock:
+            unsaved, self._unsaved = self._unsaved, {}
+        for (source, identity), program in unsaved.items():
+            _to_disk(source, identity, program)
+
     def clear(self) -> None:
-        """Forget all programs."""
+        """Forget all programs, on disk too."""
         with self._lock:
             self._programs.clear()
+            self._unsaved.clear()
+        clear_folder()
 
 
 PROGRAMS = ProgramCache()
 
 
-def _build(source: str, device: Device) -> Any:
+def _entry(source: str, identity: str) -> str:
+    return entry_name("program", source, *OPTIONS, identity)
+
+
+def _to_disk(source: str, identity: str, program: Any) -> None:
+    import pyopencl as cl
+
+    binaries = program.get_info(cl.program_info.BINARIES)
+    if len(binaries) == 1:
+        write_entry(_entry(source, identity), bytes(binaries[0]))
+
+
+def _from_disk(source: str, device: Device) -> Any | None:
+    import pyopencl as cl
+
+    binary = read_entry(_entry(source, device.identity))
+    if binary is None:
+        return None
+    try:
+        return cl.Program(device.context, [device.cl_device], [binary]).build()
+    except cl.Error:
+        return None  # a driver may refuse its own old binaries: the source is at hand
+
+
+def _from_source(source: str, device: Device) -> Any:
     import pyopencl as cl
 
     if device.facts.driver == "pocl" and device.facts.kind == "cpu" and not any(map(shutil.which, ("ld", "ld.lld"))):

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from clreduce.codegen.lower import Lowered, Stored, lower
+from clreduce.codegen.lower import Lowered, lower
+from clreduce.codegen.lower_map import Stored
 from clreduce.codegen.render import render
 from clreduce.codegen.schedule import DIRECT, Schedule, choose_schedule
 from clreduce.domain import Domain
@@ -79,6 +80,7 @@ class Plan:
         parts = cut_columns(items, columns, schedule, self.device.facts)
         self._run_pairs(memory, inputs, outputs, rows, columns, items, parts)
         memory.read(outputs)
+        PROGRAMS.save()
         return results
 
     def _inputs(self, memory: Memory, arrays: Sequence[Array], rows: int, columns: int) -> dict[Any, Any]:
@@ -100,7 +102,14 @@ class Plan:
         return buffers
 
     def _run_pairs(
-        self, memory: Memory, inputs: dict[Any, Any], outputs: list[Any], rows: int, columns: int, items: int, parts: Parts
+        self,
+        memory: Memory,
+        inputs: dict[Any, Any],
+        outputs: list[Any],
+        rows: int,
+        columns: int,
+        items: int,
+        parts: Parts,
     ) -> None:
         lowered, queue = self.lowered, self.device.queue
         given = [inputs[leaf] for leaf in lowered.inputs]

@@ -18,7 +18,7 @@ def accepts(value: Any) -> bool:
 
 def to_host(value: Any) -> Array:
     """``value`` as a C-contiguous NumPy array in native byte order; the same memory where that holds already."""
-    array = np.ascontiguousarray(value).reshape(np.shape(value))
+    array: Array = np.ascontiguousarray(value).reshape(np.shape(value))
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 

@@ -1,0 +1,59 @@
+"""The kernel that merges the states of the parts of j, row by row."""
+
+from __future__ import annotations
+
+from clreduce.codegen.kernel import Kernel
+from clreduce.codegen.schedule import Schedule
+from clreduce.codegen.writer import StateText, Writer, buffers
+from clreduce.domain import Domain
+from clreduce.ir.expr import Expr
+from clreduce.ir.index import Position, text_of
+from clreduce.ir.op import variable
+from clreduce.program import MapReduce
+
+
+class _MergeLowering(Writer):
+    """The kernel that merges the states of the parts of j, row by row."""
+
+    def __init__(self, program: MapReduce, dtype: str, schedule: Schedule) -> None:
+        super().__init__(dtype, 1, 1, schedule)
+        self.program = program
+        self.state = StateText(program.state_slots, "s", self.unroll)
+        self.part = tuple(variable(("part", n), s.dim, Domain.IJ, s.kind) for n, s in enumerate(program.state_slots))
+
+    def kernel(self) -> Kernel:
+        scope = self.start_pair()
+        merged = self.program.reduction.merge(self.state.leaves, self.part)
+        self.emitter.count_uses(merged)
+        self.assign_state(self.state, merged, scope)
+        body = tuple(scope.statements)
+        finish = self.finish(self.program, self.state, split=False)
+        outputs = buffers([(f"out{n}", o.kind) for n, o in enumerate(self.program.outputs)], written=True)
+        parts = buffers([(f"part{n}", s.kind) for n, s in enumerate(self.program.state_slots)], written=False)
+        return Kernel(
+            name="merge_parts",
+            template="merge",
+            dtype=self.dtype,
+            lanes=1,
+            functions=frozenset(self.emitter.functions),
+            arguments=outputs + parts,
+            once=tuple(self.once.statements),
+            state=self.state.declarations(1, self.dtype),
+            body=body,
+            finish=finish,
+        )
+
+    def is_state(self, node: Expr) -> bool:
+        return isinstance(node.params[0], tuple) and node.params[0][0] == self.state.stem
+
+    def leaf(self, node: Expr, k: Position, r: int | None, c: int | None) -> str:
+        name = node.params[0]
+        if name == "first":
+            return "(inum)(columns > 0 ? 0 : -1)"
+        if name[0] == "part":
+            return f"part{name[1]}[at * {node.dim} + {text_of(k)}]"
+        return self.state.name(name[1], k, 0)
+
+
+def lower_merge(program: MapReduce, dtype: str, schedule: Schedule) -> Kernel:
+    return _MergeLowering(program, dtype, schedule).kernel()

@@ -1,0 +1,138 @@
+"""What all kernels' lowerings share: scopes, vectors written component by component, the state of a reduction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from clreduce.codegen.emit import Emitter, Scope, literal
+from clreduce.codegen.kernel import Argument, Assign, Call, Declare, Let, Statement
+from clreduce.codegen.schedule import Schedule
+from clreduce.domain import Domain
+from clreduce.ir.expr import INDEX, REAL, Expr, exact
+from clreduce.ir.index import Position, text_of
+from clreduce.ir.op import variable
+from clreduce.program import MapReduce
+from clreduce.reductions.reduction import Slot
+
+
+class StateText:
+    """Names of the slots of a reduction's state, and of their components: variables if short, arrays if long."""
+
+    def __init__(self, slots: Sequence[Slot], stem: str, unroll: int) -> None:
+        self.slots, self.stem, self.unroll = slots, stem, unroll
+        self.leaves = tuple(variable((stem, n), s.dim, Domain.IJ, s.kind) for n, s in enumerate(slots))
+
+    def name(self, n: int, k: Position, r: int) -> str:
+        if self.slots[n].dim <= self.unroll:
+            return f"{self.stem}{n}_{text_of(k)}_{r}"
+        return f"{self.stem}{n}_{r}[{text_of(k)}]"
+
+    def declarations(self, rows: int, dtype: str) -> tuple[Statement, ...]:
+        """Every component at its neutral value."""
+        statements: list[Statement] = []
+        for n, slot in enumerate(self.slots):
+            kind = "realv" if slot.kind == REAL else "inumv"
+            neutral = f"({kind})({_neutral(slot, dtype)})"
+            for r in range(rows):
+                if slot.dim <= self.unroll:
+                    statements += [Declare(kind, self.name(n, k, r), neutral) for k in range(slot.dim)]
+                else:
+                    statements.append(Declare(kind, f"{self.stem}{n}_{r}", neutral, slot.dim))
+        return tuple(statements)
+
+
+def _neutral(slot: Slot, dtype: str) -> str:
+    return literal(exact(slot.neutral), dtype) if slot.kind == REAL else str(int(slot.neutral))
+
+
+class Writer:
+    """What pair, merge and map kernels share: an emitter, its scopes, and writing vectors component by component."""
+
+    def __init__(self, dtype: str, lanes: int, rows: int, schedule: Schedule) -> None:
+        self.dtype, self.lanes, self.rows, self.unroll = dtype, lanes, rows, schedule.unroll
+        self.once, self.per_i, self.pair = Scope(), Scope(), Scope()
+        self.per_i.parent, self.per_i.depth = self.once, 1
+        self.emitter = Emitter(
+            dtype, lanes, rows, schedule.unroll, self.leaf, self.place, self.alias, self.is_state
+        )  # fmt: skip
+
+    @property
+    def lane_numbers(self) -> str:
+        return f"(inumv)({', '.join(map(str, range(self.lanes)))})"
+
+    def start_pair(self) -> Scope:
+        self.pair = Scope(self.per_i)
+        return self.pair
+
+    def place(self, domain: Domain) -> Scope:
+        return self.pair if domain & Domain.J else self.per_i if domain & Domain.I else self.once
+
+    def leaf(self, node: Expr, k: Position, r: int | None, c: int | None) -> str:
+        """Text of component k of a variable or position."""
+        raise AssertionError("each kind of kernel reads its own variables")
+
+    def alias(self, node: Expr) -> tuple[Expr, int] | None:
+        """The formula and the column that a variable of a reduction stands for."""
+        return None
+
+    def is_state(self, node: Expr) -> bool:
+        """Whether a variable is part of what a row keeps."""
+        return False
+
+    def each_component(
+        self, roots: Sequence[Expr], dim: int, write: Callable[[Position, Scope], None], scope: Scope
+    ) -> None:
+        """Call ``write`` for every component, one by one if few, else inside rolled loops."""
+        if dim <= self.unroll:
+            for k in range(dim):
+                write(k, scope)
+            return
+        for start, stop in self.emitter.segments(roots, dim):
+            self.emitter.loop(scope, start, stop, write)
+
+    def assign_state(self, target: StateText, new: Sequence[Expr], scope: Scope) -> None:
+        """Give each slot its new value, for all rows; the values of short slots are all known before any changes."""
+        short: list[Assign] = []
+        for n in sorted(range(len(new)), key=lambda n: target.slots[n].dim):
+            if target.slots[n].dim <= self.unroll:
+                for r in range(self.rows):
+                    for k in range(target.slots[n].dim):
+                        text = self.emitter.component(new[n], k, r, None)
+                        if new[n].op.name == "variable":
+                            # A slot that takes over another's value: that one may be assigned first.
+                            copy = self.emitter.fresh("t")
+                            scope.statements.append(Let(self.emitter.type_of(new[n]), copy, text))
+                            text = copy
+                        short.append(Assign(target.name(n, k, r), text))
+                continue
+
+            def write(k: Position, inner: Scope, n: int = n) -> None:
+                texts = [self.emitter.component(new[n], k, r, None) for r in range(self.rows)]
+                inner.statements += [Assign(target.name(n, k, r), text) for r, text in enumerate(texts)]
+
+            self.each_component([new[n]], target.slots[n].dim, write, scope)
+        scope.statements += short
+
+    def finish(self, program: MapReduce, state: StateText, split: bool) -> tuple[tuple[Statement, ...], ...]:
+        """Per row: compute and store the results, or the state itself where j was split."""
+        first = variable("first", 1, Domain.P, INDEX)
+        results = state.leaves if split else program.reduction.finish(state.leaves, first)
+        rows = []
+        for r in range(self.rows):
+            scope = self.start_pair()
+            for n, result in enumerate(results):
+                store = "store_lanes" if result.kind == REAL else "store_index"
+
+                def write(k: Position, inner: Scope, n: int = n, result: Expr = result, store: str = store) -> None:
+                    text = self.emitter.component(result, k, r, None)  # noqa: B023
+                    base = ", 0" if store == "store_index" else ""
+                    at = f"out{n} + out_{r} * {result.dim} + {text_of(k)}"  # noqa: B023
+                    inner.statements.append(Call(f"{store}({at}, {result.dim}, {text}, count_{r}{base})"))  # noqa: B023
+
+                self.each_component([result], result.dim, write, scope)
+            rows.append(tuple(scope.statements))
+        return tuple(rows)
+
+
+def buffers(names: Sequence[tuple[str, str]], written: bool) -> tuple[Argument, ...]:
+    return tuple(Argument(name, "real" if kind == REAL else "long", written) for name, kind in names)

@@ -1,0 +1,102 @@
+<%doc>
+The start of every kernel: types, masks, loads and stores of lanes, own mathematics.
+Reads: dtype ("float" | "double"), lanes (1, 2, 4, 8, 16), functions (names of defs of functions.cl.mako).
+A quantity that depends on i is a lane vector (realv, inumv: `lanes` consecutive i), any other a scalar (real, inum).
+</%doc>
+<%namespace name="own" file="functions.cl.mako"/>\
+<%
+    inum = {"float": "int", "double": "long"}[dtype]
+    width = "" if lanes == 1 else str(lanes)
+    realv, inumv = dtype + width, inum + width
+    lane_names = ["s" + "0123456789abcdef"[k] for k in range(lanes)]
+%>\
+% if dtype == "double":
+#pragma OPENCL EXTENSION cl_khr_fp64 : enable
+% endif
+#ifdef __clang__
+#pragma clang diagnostic ignored "-Wpsabi"  // all functions are inlined: how vectors are passed doesn't matter
+#endif
+
+typedef ${dtype} real;
+typedef ${inum} inum;  // the integer as wide as real
+typedef ${realv} realv;
+typedef ${inumv} inumv;
+
+// A comparison of scalars gives 0 or 1, one of vectors 0 or -1 in each lane.
+% if lanes == 1:
+#define MASKV(m) (m)
+#define ANY(m) (m)
+% else:
+#define MASKV(m) ((inumv)(-(inum)(m)))
+#define ANY(m) any(m)
+% endif
+
+// Lane l is p[min(l, count - 1) * stride]: lanes past the end (count < lanes) repeat the last one. count >= 1.
+static inline realv load_lanes(const __global real *p, long stride, int count) {
+% if lanes == 1:
+    return p[0];
+% else:
+    if (stride == 1 && count >= ${lanes}) return vload${lanes}(0, p);
+    int last = count - 1;
+    realv v;
+% for name in lane_names:
+    v.${name} = p[min(${loop.index}, last) * stride];
+% endfor
+    return v;
+% endif
+}
+
+// Lanes l < count go to p[l * stride].
+static inline void store_lanes(__global real *p, long stride, realv v, int count) {
+% if lanes == 1:
+    if (count > 0) p[0] = v;
+% else:
+    if (stride == 1 && count >= ${lanes}) {
+        vstore${lanes}(v, 0, p);
+        return;
+    }
+% for name in lane_names:
+    if (${loop.index} < count) p[${loop.index} * stride] = v.${name};
+% endfor
+% endif
+}
+
+// An index as inum, less base. Saturated: one far outside stays outside instead of wrapping round to a valid one.
+static inline inum narrow_index(long index, long base) {
+    index = sub_sat(index, base);
+% if dtype == "float":
+    return (inum)clamp(index, (long)INT_MIN, (long)INT_MAX);
+% else:
+    return index;
+% endif
+}
+
+static inline inumv load_index(const __global long *p, long stride, int count, long base) {
+% if lanes == 1:
+    return narrow_index(p[0], base);
+% else:
+    int last = count - 1;
+    inumv v;
+% for name in lane_names:
+    v.${name} = narrow_index(p[min(${loop.index}, last) * stride], base);
+% endfor
+    return v;
+% endif
+}
+
+// A negative index means none and is stored as -1.
+static inline void store_index(__global long *p, long stride, inumv v, int count, long base) {
+% if lanes == 1:
+    if (count > 0) p[0] = v < 0 ? -1 : (long)v + base;
+% else:
+% for name in lane_names:
+    if (${loop.index} < count) p[${loop.index} * stride] = v.${name} < 0 ? -1 : (long)v.${name} + base;
+% endfor
+% endif
+}
+% for name in sorted(functions):
+
+${capture(getattr(own, name), "v", realv, inumv, dtype).strip()}
+
+${capture(getattr(own, name), "s", dtype, inum, dtype).strip()}
+% endfor
