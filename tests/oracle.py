@@ -22,8 +22,8 @@ from clreduce.runtime.plan import Plan, Signature
 
 Array = np.ndarray[Any, Any]
 
-TOLERANCE = {"float32": 4e-6, "float64": 2e-14}
-"""Error allowed, relative to the scale of `scale_of`: some 30 (float32) to 100 (float64) units in the last place."""
+TOLERANCE = {"float32": 4e-6, "float64": 1e-13}
+"""Error allowed, relative to the scale of `scale_of`: a few dozen units in the last place and more."""
 DTYPES = ("float32", "float64")
 
 

@@ -13,6 +13,8 @@ LANES = (1, 2, 4, 8, 16)
 DIRECT, LOCAL = "mapreduce", "mapreduce_local"
 _STACK_BYTES = 1 << 19
 _DEFAULT_TILE = 256
+_WIDE = 128
+"""Longest row of partial sums of which two lane vectors of rows stay in the first-level cache."""
 
 
 @dataclass(frozen=True)
@@ -63,16 +65,17 @@ class Schedule:
 
 def choose_schedule(program: MapReduce, dtype: str, facts: DeviceFacts) -> Schedule:
     """The default schedule of a program: by device kind, vector lengths and precision."""
-    size = 4 if dtype == "float" else 8
-    width = max((slot.dim for slot in program.state_slots), default=1)
     if facts.kind == "gpu":
-        schedule = Schedule(lanes=1, rows=2, cols=2, group=min(128, facts.max_group), tile=128, shape=LOCAL)
-    else:
-        native = facts.native_float_lanes if dtype == "float" else facts.native_double_lanes
-        schedule = Schedule(lanes=max(1, min(native, 16)), rows=2, cols=4)
-        if _longest_contraction(program.values) > schedule.unroll:
-            schedule = replace(schedule, rows=4, cols=2)
-    if width > schedule.unroll:
+        return Schedule(lanes=1, rows=2, cols=2, group=min(128, facts.max_group), tile=128, shape=LOCAL)
+    size = 4 if dtype == "float" else 8
+    native = facts.native_float_lanes if dtype == "float" else facts.native_double_lanes
+    # Two registers per lane vector: more independent work between the steps of one chain of operations.
+    schedule = Schedule(lanes=max(1, min(2 * native, 16)), rows=2, cols=4)
+    if _longest_contraction(program.values) > schedule.unroll and schedule.lanes > native:
+        # A rolled contraction keeps rows x cols sums in registers, and half of those of AVX2 are needed for the rest.
+        schedule = replace(schedule, cols=2)
+    width = max((slot.dim for slot in program.state_slots), default=1)
+    if width > _WIDE:
         schedule = replace(schedule, rows=1)
     while schedule.lanes > 1 and 2 * width * schedule.lanes * size > _STACK_BYTES:
         schedule = replace(schedule, lanes=schedule.lanes // 2)

@@ -16,7 +16,7 @@ from clreduce.frontends.formula import Variable
 Array = np.ndarray[Any, Any]
 _CATEGORY = {Domain.I: "Vi", Domain.J: "Vj", Domain.P: "Pm"}
 _SIZE = {Domain.I: "M", Domain.J: "N"}
-_FLOATS = ("float32", "float64")
+_FLOATS = {np.dtype(name): name for name in ("float32", "float64")}
 
 
 @dataclass(frozen=True)
@@ -117,14 +117,14 @@ def _common_dtype(variables: Sequence[Variable], given: Sequence[Any], arrays: S
     # A plain number has no precision of its own: it takes that of the arrays.
     told = [(v, a) for v, value, a in zip(variables, given, arrays, strict=True) if not isinstance(value, (int, float))]
     for variable, array in told:
-        if array.dtype.name not in _FLOATS:
+        if array.dtype not in _FLOATS:
             raise DtypeError(f"arrays are float32 or float64; {describe(variable)} is {array.dtype.name}")
-        if array.dtype != told[0][1].dtype:
+        if array.dtype is not told[0][1].dtype and array.dtype != told[0][1].dtype:
             raise DtypeError(
                 f"all arrays must have one dtype; {describe(told[0][0])} is {told[0][1].dtype.name} "
                 f"and {describe(variable)} is {array.dtype.name}: convert one with .astype"
             )
-    return told[0][1].dtype.name if told else "float64"
+    return _FLOATS[told[0][1].dtype] if told else "float64"
 
 
 def _aligned_batches(variables: Sequence[Variable], arrays: list[Array]) -> tuple[tuple[int, ...], list[Array]]:

@@ -7,56 +7,30 @@ from __future__ import annotations
 
 import ast
 import difflib
-import keyword
 import operator
 import re
 import sys
-import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, NoReturn
 
-from clreduce.autodiff import divergence, grad, jvp, laplacian
 from clreduce.domain import Domain
 from clreduce.errors import ClreduceError, FormulaError
+from clreduce.frontends.aliases import Slots, Variable, error_at, located, parse_aliases
+from clreduce.frontends.vocabulary import DERIVATIVES, VAR, function_named
 from clreduce.ir.expr import Expr, variables
-from clreduce.ir.op import FUNCTIONS, Function, constant, constant_value, variable
+from clreduce.ir.op import FUNCTIONS, Function, constant, constant_value
 from clreduce.ir.show import CATEGORIES
 from clreduce.ops.arithmetic import add, div, inv, mul, raised, sub
 from clreduce.ops.compare import equal, less, less_equal, negated, where
 from clreduce.ops.derived import scalar_product
-from clreduce.ops.shape import zeros
 
 LARGEST_INTEGER = 2**31 - 1
 """Lengths, positions and exponents are 32-bit integers in kernels."""
 _FOLDED_BITS = 8192  # exact arithmetic on constants stops here, so that 9**9**9**9 takes no time
 _LONGEST = 100_000  # characters of a formula: Python 3.10 overflows its stack in `ast` beyond several of these
-_SHOWN = 100  # how much of a long text an error shows
 _QUOTED = 40  # how much of a part of it
-
-
-@dataclass(frozen=True)
-class Variable:
-    """What the array at ``position`` of a call must be; ``str()`` is its alias.
-
-    >>> print(*parse_aliases(["x = Vi(3)", "Pm(2)"]), sep="; ")
-    x = Vi(0, 3); Pm(1, 2)
-    """
-
-    name: str | None
-    position: int
-    dim: int
-    domain: Domain
-
-    def __str__(self) -> str:
-        kind = ("Vi", "Vj", "Pm")[CATEGORIES.index(self.domain)]
-        return f"{self.name + ' = ' if self.name else ''}{kind}({self.position}, {self.dim})"
-
-    @property
-    def expr(self) -> Expr:
-        """The node that stands for it in formulas."""
-        return variable(self.position, self.dim, self.domain)
 
 
 @dataclass(frozen=True)
@@ -88,144 +62,13 @@ def parse_all(formulas: Sequence[str], aliases: Sequence[str]) -> tuple[tuple[Ex
     >>> f.dim, g.dim, len(found)
     (1, 3, 2)
     """
-    slots = _Slots(parse_aliases(aliases))
+    slots = Slots(parse_aliases(aliases))
     readers = [_Reader(text, slots) for text in formulas]
     for reader in readers:
         reader.declare()
     slots.declared = max(slots.by_position, default=-1)
     exprs = tuple(reader.read() for reader in readers)
     return exprs, slots.complete()
-
-
-def parse_aliases(aliases: Sequence[str]) -> tuple[Variable, ...]:
-    """Read aliases: ``name = Vi(dim)`` or ``name = Vi(position, dim)``, where Vj and Pm serve like Vi.
-
-    Without a name (then ``Var(position, dim, category)`` serves too) an alias only declares its position.
-    """
-    if isinstance(aliases, (str, bytes)) or not isinstance(aliases, Sequence):
-        given = f"{type(aliases).__name__} {aliases!r}"
-        raise FormulaError(f"aliases is a list of texts, such as ['x = Vi(3)', 'y = Vj(3)'], not the {given}")
-    slots = _Slots()
-    found = []
-    for index, text in enumerate(aliases):
-        found.append(_parse_alias(text, index))
-        try:
-            slots.add(found[-1])
-        except FormulaError as error:
-            raise _error(error.message, text, 0) from None
-    return tuple(found)
-
-
-def located(message: str, text: str, column: int) -> str:
-    """``message``, then ``text`` with a caret under ``column``: the layout of `FormulaError`.
-
-    >>> print(located("wrong", "x + y", 4))
-    wrong
-      x + y
-          ^
-    """
-    return str(_error(message, text, column))
-
-
-def _error(message: str, text: str, column: int) -> FormulaError:
-    """A `FormulaError` that shows the neighbourhood of ``column``, whatever the text holds."""
-    start = max(0, min(column - _SHOWN // 2, len(text) - _SHOWN))
-    shown = "".join(mark if mark.isprintable() else "\N{REPLACEMENT CHARACTER}" for mark in text[start:][:_SHOWN])
-    before, after = "..." if start else "", "..." if start + _SHOWN < len(text) else ""
-    return FormulaError(message, text=before + shown + after, column=len(before) + column - start)
-
-
-class _Slots:
-    """The variables known so far, by name and by position."""
-
-    def __init__(self, declared: Sequence[Variable] = ()) -> None:
-        self.by_name: dict[str, Variable] = {}
-        self.by_position: dict[int, Variable] = {}
-        self.declared = -1
-        """The largest position that the user has written."""
-        for slot in declared:
-            self.add(slot)
-
-    def add(self, new: Variable) -> Expr:
-        """The node of ``new``, which must agree with what is known of its name and position."""
-        known = self.by_position.setdefault(new.position, new)
-        if (known.dim, known.domain) != (new.dim, new.domain):
-            raise FormulaError(f"position {new.position} is declared twice: as '{known}' and as '{new}'")
-        if new.name is not None:
-            if new.name in self.by_name:
-                raise FormulaError(f"the name {new.name!r} is given twice: '{self.by_name[new.name]}' and '{new}'")
-            self.by_name[new.name] = new
-            if known.name is None:
-                self.by_position[new.position] = new
-        return new.expr
-
-    def complete(self) -> tuple[Variable, ...]:
-        """All of them by position, none missing."""
-        ordered = [self.by_position[at] for at in sorted(self.by_position)]
-        for at, slot in enumerate(ordered):
-            if slot.position != at:
-                raise FormulaError(
-                    f"no variable has position {at}, but '{slot}' exists: positions count 0, 1, 2 ... without a gap"
-                )
-        return tuple(ordered)
-
-
-_KINDS = {"Vi": Domain.I, "Vj": Domain.J, "Pm": Domain.P, "Vx": Domain.I, "Vy": Domain.J}
-# Each part is optional, so that the end of the match is the place of the first mistake.
-_ALIAS = re.compile(
-    r"\s*(?:(?P<name>\w+)\s*=\s*)?"
-    r"(?:(?P<kind>Var|Vi|Vj|Pm|Vx|Vy)\s*(?:\(\s*"
-    r"(?:(?P<numbers>[0-9]{1,9}(?:\s*,\s*[0-9]{1,9}){0,2})\s*(?P<closed>\)\s*\Z)?)?)?)?"
-)
-
-
-def _parse_alias(text: str, index: int) -> Variable:
-    if not isinstance(text, str):
-        raise FormulaError(f"an alias is a text such as 'x = Vi(3)', not the {type(text).__name__} {text!r}")
-    found = _ALIAS.match(text)
-    if found is None or not found["closed"]:
-        form = "an alias reads 'name = Vi(dim)' or 'name = Vi(position, dim)'; Vj and Pm serve like Vi"
-        raise _error(form, text, found.end() if found else 0)
-    name, kind = found["name"], found["kind"]
-    *others, dim = numbers = [int(number) for number in found["numbers"].split(",")]
-    if name is not None:
-        name = unicodedata.normalize("NFKC", name)
-        if not name.isidentifier() or keyword.iskeyword(name):
-            raise _error(f"{name!r} cannot name a variable", text, found.start("name"))
-        if _function(name) is not None or name in _KINDS:
-            raise _error(f"{name!r} is the name of an operation already", text, found.start("name"))
-        if kind == "Var":
-            raise _error(f"with a name, write {name} = Vi(position, dim), or Vj or Pm", text, found.start("kind"))
-    position, domain = others[0] if others else index, _KINDS.get(kind, Domain.P)
-    if kind == "Var" and len(numbers) == 3 and dim < len(CATEGORIES):
-        position, dim, domain = numbers[0], numbers[1], CATEGORIES[dim]
-    elif kind == "Var" or len(numbers) == 3:
-        wanted = "Var(position, dim, category), the category 0 (i), 1 (j) or 2 (parameter)"
-        raise _error(wanted if kind == "Var" else f"{kind}(dim) or {kind}(position, dim)", text, found.start("numbers"))
-    if dim < 1:
-        raise _error(f"a vector has length 1 or more, not {dim}", text, found.start("numbers"))
-    return Variable(name, position, dim, domain)
-
-
-def _diff(f: Expr, v: Expr, u: Expr) -> Expr:
-    return jvp([f], {v: u})[0] or zeros(f.dim)
-
-
-_VAR = Function("Var", variable, "a variable by its position", (), ("position", "dim", "category"))
-DERIVATIVES = {
-    function.name: function
-    for function in (
-        Function("Grad", grad, "(df/dv)^T e; without e it is a new variable, the last one", tuple("fve"), optional=1),
-        Function("Diff", _diff, "(df/dv) u, the derivative of f in direction u", tuple("fvu")),
-        Function("Divergence", divergence, "sum over k of df_k/dv_k", tuple("fv")),
-        Function("Laplacian", laplacian, "sum over k of d^2 f/dv_k^2 for f of length 1", tuple("fv")),
-    )
-}
-"""Differentiation inside formulas: always with respect to the second argument, which is a variable."""
-
-
-def _function(name: str) -> Function | None:
-    return _VAR if name == "Var" else FUNCTIONS.get(name) or DERIVATIVES.get(name)
 
 
 _BINARY: dict[type[ast.operator], tuple[str, Callable[..., Expr], Callable[..., Fraction] | None]] = {
@@ -261,7 +104,7 @@ _REFUSED = {
 class _Reader:
     """One formula's text on its way to an `Expr`."""
 
-    def __init__(self, text: str, slots: _Slots) -> None:
+    def __init__(self, text: str, slots: Slots) -> None:
         if not isinstance(text, str):
             raise FormulaError(f"a formula is a text, not the {type(text).__name__} {text!r}")
         self.slots = slots
@@ -361,7 +204,7 @@ class _Reader:
         slot = self.slots.by_name.get(node.id)
         if slot is not None:
             return slot.expr
-        if _function(node.id) is not None:
+        if function_named(node.id) is not None:
             self.fail(f"{node.id!r} is an operation; its arguments are missing", node)
         known = list(self.slots.by_name)
         declared = f"the aliases are {', '.join(known)}" if known else "no alias has a name"
@@ -394,7 +237,7 @@ class _Reader:
         if not isinstance(node.func, ast.Name):
             self.fail("only an operation can be applied to arguments, by its name", node.func)
         name = node.func.id
-        function = _function(name)
+        function = function_named(name)
         if function is None:
             if name in self.slots.by_name:
                 self.fail(f"{name!r} is a variable, not an operation; a product is written with *", node.func)
@@ -418,7 +261,7 @@ class _Reader:
 
     def call(self, node: ast.Call, below: list[ast.expr], args: list[Expr]) -> Expr:
         function = self.called(node)
-        if function is _VAR:
+        if function is VAR:
             return self.variable(node)
         if function.build in (div, inv) and constant_value(args[-1]) == 0:
             self.fail("division by zero", node.args[-1])
@@ -432,7 +275,7 @@ class _Reader:
         return self.bounded(node, result)
 
     def variable(self, node: ast.Call) -> Expr:
-        position, dim, category = self.parameters(node, _VAR)
+        position, dim, category = self.parameters(node, VAR)
         if position < 0 or dim < 1 or not 0 <= category < len(CATEGORIES):
             self.fail("Var(position, dim, category): position from 0, dim from 1, category 0 (i), 1 (j) or 2", node)
         return self.apply(node, "Var", self.slots.add, (), [], [Variable(None, position, dim, CATEGORIES[category])])
@@ -454,7 +297,7 @@ class _Reader:
 
     def parameter(self, node: ast.expr, function: Function, label: str, is_list: bool) -> int | tuple[int, ...]:
         items = node.elts if is_list and isinstance(node, (ast.List, ast.Tuple)) else [node]
-        largest = LARGEST_INTEGER if function.arguments or function is _VAR else 2**_FOLDED_BITS
+        largest = LARGEST_INTEGER if function.arguments or function is VAR else 2**_FOLDED_BITS
         values = []
         for item in items:
             value = _integer(item)
@@ -504,7 +347,7 @@ class _Reader:
         return self.column(node, offset)
 
     def fail(self, message: str, where: ast.expr | ast.keyword | int) -> NoReturn:
-        raise _error(message, self.text, where if isinstance(where, int) else self.column(where)) from None
+        raise error_at(message, self.text, where if isinstance(where, int) else self.column(where)) from None
 
 
 def _integer(node: ast.expr) -> int | None:

@@ -16,7 +16,7 @@ from clreduce.codegen.render import render
 from clreduce.codegen.schedule import DIRECT, Schedule, choose_schedule
 from clreduce.domain import Domain
 from clreduce.errors import DeviceError, DtypeError
-from clreduce.ir.expr import INDEX
+from clreduce.ir.expr import INDEX, topological
 from clreduce.program import MapReduce
 from clreduce.runtime.blocks import Parts, cut_columns
 from clreduce.runtime.compiler import PROGRAMS
@@ -25,6 +25,7 @@ from clreduce.runtime.memory import Memory
 
 Array = np.ndarray[Any, Any]
 _REAL = {"float32": "float", "float64": "double"}
+_LARGEST_INDEX = 2**31 - 2
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,9 @@ class Signature:
         return _REAL[self.dtype]
 
 
+_SIGNATURES = {name: Signature(name) for name in _REAL}
+
+
 class Plan:
     """Built kernels of a program. ``plan(arrays, rows, columns)`` gives the results; sizes are free at each call."""
 
@@ -50,6 +54,9 @@ class Plan:
         self.program, self.signature, self.device = program, signature, device
         self.schedule = schedule or choose_schedule(program, signature.real, device.facts)
         self.lowered: Lowered = lower(program, signature.real, self.schedule, device.facts)
+        self._has_indices = any(slot.kind == INDEX for slot in program.state_slots) or any(
+            node.kind == INDEX for node in topological(program.values)
+        )
         self._local = threading.local()
 
     @property
@@ -72,6 +79,7 @@ class Plan:
         )  # fmt: skip
         if rows == 0:
             return results
+        self._check_indices(rows, columns)
         memory = Memory(self.device)
         inputs = self._inputs(memory, arrays, rows, columns)
         outputs = [memory.output(result) for result in results]
@@ -82,6 +90,14 @@ class Plan:
         memory.read(outputs)
         PROGRAMS.save()
         return results
+
+    def _check_indices(self, rows: int, columns: int) -> None:
+        """Kernels keep an index in an integer as wide as the data."""
+        if max(rows, columns) > _LARGEST_INDEX and self.signature.dtype == "float32" and self._has_indices:
+            raise DeviceError(
+                f"indices of {max(rows, columns)} rows need 64 bits, and kernels for float32 keep them in 32: "
+                "use float64 data"
+            )
 
     def _inputs(self, memory: Memory, arrays: Sequence[Array], rows: int, columns: int) -> dict[Any, Any]:
         """Buffers by variable: the slots, and what is computed beforehand."""
@@ -185,10 +201,10 @@ PLANS = PlanCache()
 
 def signature_of(dtype: Any) -> Signature:
     """The signature of data of ``dtype``; raises `DtypeError` unless it is float32 or float64."""
-    name = np.dtype(dtype).name
-    if name not in _REAL:
-        raise DtypeError(f"arrays are float32 or float64; got {name}")
-    return Signature(name)
+    signature = _SIGNATURES.get(dtype) or _SIGNATURES.get(np.dtype(dtype).name)
+    if signature is None:
+        raise DtypeError(f"arrays are float32 or float64; got {np.dtype(dtype).name}")
+    return signature
 
 
 __all__ = ["PLANS", "Plan", "PlanCache", "Signature", "signature_of"]

@@ -1,0 +1,168 @@
+"""Writes the tables of operations and reductions: docs/operations.md, and the list of names in README.md.
+
+Everything is read from the registries, so a new operation needs no line here:
+
+    python docs/make_tables.py
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from clreduce.domain import Domain
+from clreduce.frontends.formula import DERIVATIVES
+from clreduce.ir.op import FUNCTIONS, Function, variable
+from clreduce.reductions import REDUCTIONS
+from clreduce.reductions.reduction import Reduction
+
+ROOT = Path(__file__).resolve().parents[1]
+
+OPERATORS = (
+    # written, the same in other words, meaning; in the order of how strongly they bind
+    ("f ** 3", "Pow(f, 3)", "power; `f ** 0.5` is `Sqrt(f)`, and any number or formula may be the exponent"),
+    ("-f", "Minus(f)", "the sign changed; `-f ** 2` is `-(f ** 2)`"),
+    ("f * g", "Mult(f, g)", "product, component by component"),
+    ("f / g", "Divide(f, g)", "quotient, component by component"),
+    ("f + g", "Add(f, g)", "sum"),
+    ("f - g", "Subtract(f, g)", "difference"),
+    ("f | g", "Scalprod(f, g)", "scalar product; binds less than `+`: `x - y | x - y` is `(x - y) | (x - y)`"),
+    ("f < g", "", "1 where it is true, else 0; also `<=`, `>`, `>=`, `==` and `!=`"),
+)  # fmt: skip
+
+_HEAD = """\
+# Operations and reductions
+
+<!-- Written by `python docs/make_tables.py` from the registries. Do not edit: change the doc of the operation. -->
+
+What a formula may consist of, and what may be done with it over all pairs. Every formula is a vector; `f`, `g` stand
+for any formulas. Where two vectors meet component by component they are equally long, or one of them has length 1.
+
+## Variables and numbers
+
+The aliases name the variables: `"x = Vi(3)"` is one vector of length 3 for each i, `Vj` for each j, `Pm` one for all
+pairs. `Vi(position, 3)` says which argument of the call it is, where that is not its place in the list. Inside a
+formula, `Var(position, dim, category)` names a variable without an alias; the category is 0 (i), 1 (j) or 2 (parameter).
+
+Numbers are written as in Python: `2`, `0.5`, `1e-3`. They are kept exactly and take the precision of the data in the
+kernel. Arithmetic between numbers is exact: `1/3*x` multiplies by a third.
+
+## Operators
+
+The grammar is Python's; the strongest operator comes first.
+"""
+_OPERATIONS = """
+## Operations
+
+Lengths are those of an example: of the vector arguments, then of the result. The tests compare each operation with
+NumPy, and its derivatives with finite differences, for arguments in the interval.
+"""
+_DERIVATIVES = """
+## Derivatives
+
+`v` is a variable, `e` and `u` are any formulas. Derivatives are formulas again, so they nest.
+"""
+_REDUCTIONS = """
+## Reductions
+
+Over j with `axis=1`, over i with `axis=0`. "Blocks" tells whether partial sums are kept tile by tile, which keeps
+rounding errors small.
+"""
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    lines = [header, ["---"] * len(header), *([cell.replace("|", r"\|") for cell in row] for row in rows)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def written(function: Function) -> str:
+    """A function with its arguments: ``Elem(f, m)``."""
+    names = [*function.arguments, *function.parameters]
+    least = len(names) - function.optional
+    return f"`{function.name}({', '.join([*names[:least], *(f'[{name}]' for name in names[least:])])})`"
+
+
+def split(doc: str) -> tuple[str, str]:
+    """What a registry's doc says: the definition, and what comes after it."""
+    definition, _, remarks = doc.rstrip(".").partition("; ")
+    return definition, remarks
+
+
+def lengths(function: Function) -> str:
+    """Lengths in the function's example: ``3, 3 → 1``."""
+    count = len(function.arguments)
+    dims = function.example[:count] or (3,) * count
+    args = [variable(n, dim, Domain.IJ) for n, dim in enumerate(dims)]
+    result = function.build(*args, *function.example[count:])
+    return f"{', '.join(map(str, dims))} → {result.dim}".lstrip()
+
+
+def interval(function: Function) -> str:
+    """Where the laws test the function; nothing for what has no vector argument."""
+    low, high = function.interval
+    return f"[{low:g}, {high:g}]" if function.arguments else ""
+
+
+def result_of(reduction: Reduction) -> str:
+    """The kinds of a reduction's results."""
+    slots = reduction.slots((1,) * reduction.formulas)
+    state = tuple(variable(n, slot.dim, Domain.I, slot.kind) for n, slot in enumerate(slots))
+    first = variable("first", 1, Domain.I, "index")
+    words = {"real": "real", "index": "index, int64"}
+    return ", ".join(words[node.kind] for node in reduction.finish(state, first))
+
+
+def operations_page() -> str:
+    """The text of docs/operations.md."""
+    operators = [(f"`{sign}`", f"`{same}`" if same else "", meaning) for sign, same, meaning in OPERATORS]
+    operations = [(written(f), *split(f.doc), lengths(f), interval(f)) for f in FUNCTIONS.values()]
+    derivatives = [(written(f), *split(f.doc)) for f in DERIVATIVES.values()]
+    reductions = [
+        (f"`{r.name}`", *split(r.doc), result_of(r), "yes" if r.tangent else "no", "yes" if r.blocked else "")
+        for r in REDUCTIONS.values()
+    ]
+    return "".join(
+        [
+            _HEAD, "\n", table(("Operator", "Same as", "Meaning"), operators),
+            _OPERATIONS, "\n",
+            table(("Operation", "Definition", "Special values, remarks", "Lengths", "Tested in"), operations),
+            _DERIVATIVES, "\n", table(("Derivative", "Definition", "Remarks"), derivatives),
+            _REDUCTIONS, "\n",
+            table(("Reduction", "Result", "Special values", "Kind", "Differentiable", "Blocks"), reductions),
+        ]
+    )  # fmt: skip
+
+
+def names_in_readme() -> str:
+    """The list of names in README.md, between its two markers."""
+    operations, derivatives, reductions = (
+        ", ".join(f"`{name}`" for name in names) for names in (FUNCTIONS, DERIVATIVES, REDUCTIONS)
+    )
+    return (
+        f"- Operations: `+ - * / ** |`, comparisons, {operations}.\n"
+        f"- Derivatives inside formulas: {derivatives}.\n"
+        f"- Reductions: {reductions}.\n"
+    )
+
+
+MARKED = re.compile(r"(?<=<!-- names: python docs/make_tables\.py -->\n).*?(?=<!-- end of names -->)", re.S)
+
+
+def with_names(readme: str) -> str:
+    """The README with its list of names as the registries have it."""
+    text, count = MARKED.subn(lambda _: names_in_readme(), readme)
+    if count != 1:
+        raise ValueError("README.md needs the two markers of the list of names, once")
+    return text
+
+
+def main() -> None:
+    (ROOT / "docs" / "operations.md").write_text(operations_page(), encoding="utf-8")
+    readme = ROOT / "README.md"
+    readme.write_text(with_names(readme.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
