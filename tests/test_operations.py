@@ -7,7 +7,7 @@ see the same numbers, at random points inside the operation's interval and at sp
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from itertools import product
 from typing import Any
 
@@ -26,8 +26,8 @@ from clreduce.ir.op import FUNCTIONS, OPS, Function, constant, variable
 from clreduce.ops.arithmetic import power
 from clreduce.ops.compare import equal, where
 from clreduce.ops.shape import place
-from clreduce.program import MapReduce, map_reduce
-from clreduce.runtime.device import current_device
+from clreduce.program import map_reduce
+from clreduce.runtime.device import Device, current_device
 from clreduce.runtime.plan import Plan, Signature
 
 I, J, P = Domain.I, Domain.J, Domain.P
@@ -89,64 +89,88 @@ class Selected:
         for number, f in enumerate(formulas):
             padded = f if f.dim == longest else place(f, 0, longest)
             result = where(equal(self.choice, constant(number)), padded, result)
-        self.program: MapReduce
-        self.program, self.given = map_reduce([result], "Sum")
-        schedule = Schedule(lanes=lanes, rows=1, cols=1, tile=0)
-        self.plan = Plan(self.program, Signature(dtype), current_device(), schedule)
+        program, given = map_reduce([result], "Sum")
+        self._slots = given
+        self.leaves = [leaf for leaf in given if leaf is not self.choice]
+        self._plan = Plan(program, Signature(dtype), current_device(), Schedule(lanes=lanes, rows=1, cols=1, tile=0))
 
-    def __call__(self, data: dict[Expr, Array]) -> Iterator[tuple[Expr, Array]]:
+    def __call__(self, data: dict[Expr, Array], rows: int) -> Iterator[tuple[Expr, Array]]:
         """Each formula, and its value at each of the rows of ``data``."""
-        rows = max([1, *(len(array) for leaf, array in data.items() if leaf.domain == I)])
         for number, f in enumerate(self.formulas):
             known = {**data, self.choice: np.array([number])}
-            arrays = [np.asarray(known[leaf], self.dtype).reshape(shape_of(leaf, rows, 1)) for leaf in self.given]
-            (found,) = self.plan(arrays, rows, 1)
+            arrays = [known[leaf].astype(self.dtype).reshape(shape_of(leaf, rows, 1)) for leaf in self._slots]
+            (found,) = self._plan(arrays, rows, 1)
             yield f, found[:, : f.dim]
 
 
-def numpy_value(f: Expr, data: dict[Expr, Array], dtype: str, rows: int) -> Array:
-    """The formula by NumPy, computed in ``dtype`` throughout (constants apart) and rounded to it."""
-    leaves = {leaf: np.asarray(array, dtype) for leaf, array in data.items()}
-    (found,) = evaluate([f], leaves)
-    with np.errstate(over="ignore"):
-        return np.broadcast_to(found, (rows, f.dim)).astype(np.float64)
+def by_numpy(f: Expr, data: dict[Expr, Array], dtype: str, rows: int) -> Array:
+    """The formula by NumPy in ``dtype`` (but for its constants), as float64."""
+    (found,) = evaluate([f], {leaf: array.astype(dtype) for leaf, array in data.items()})
+    return np.broadcast_to(found, (rows, f.dim)).astype(np.float64)
 
 
-@pytest.fixture(params=[("float32", 1), ("float32", 16), ("float64", 1), ("float64", 0)],
-                ids=["float32x1", "float32x16", "float64x1", "float64xnative"])  # fmt: skip
-def precision(request: pytest.FixtureRequest, device: Any) -> tuple[str, int]:
-    """A dtype and a number of lanes; 0 stands for what the device has in one register."""
-    dtype, lanes = request.param
+@pytest.fixture(params=["float32x1", "float32x16", "float64x1", "float64xnative"])
+def precision(request: pytest.FixtureRequest, device: Device) -> tuple[str, int]:
+    """A dtype and a number of lanes, or those that the device has in one register."""
+    dtype, lanes = request.param.split("x")
     if dtype == "float64" and not device.facts.has_double:
         pytest.skip("this device has no float64")
-    return dtype, lanes or min(16, max(1, device.facts.native_double_lanes))
+    return dtype, min(16, max(1, device.facts.native_double_lanes)) if lanes == "native" else int(lanes)
 
 
-@pytest.mark.parametrize("name", list(CASES))
-def test_operation(name: str, precision: tuple[str, int]) -> None:
-    """Values and gradients at random points, values at special points."""
+@pytest.mark.parametrize("names", GROUPS, ids=lambda names: f"{names[0]}..{names[-1]}")
+def test_values_and_gradients(names: list[str], precision: tuple[str, int]) -> None:
     dtype, lanes = precision
-    function, parameters = CASES[name]
-    values = formulas(function, parameters)
-    slopes = gradients(values[0])
-    kernel = Selected([*values, *slopes], dtype, lanes)
-    check_random_points(kernel, function, dtype)
-    check_special_points(kernel, function, dtype, values)
+    kernel = Selected([f for name in names for f in CASES[name].formulas], dtype, lanes)
+    values = {f for name in names for f in CASES[name].values}
+    assert not [*wrong_at_random_points(kernel), *wrong_at_special_points(kernel, values)]
 
 
-def check_random_points(kernel: Selected, function: Function, dtype: str) -> None:
+def wrong_at_random_points(kernel: Selected) -> Iterator[str]:
+    """Formulas whose values or gradients are wrong where the operation is smooth."""
     rng = np.random.default_rng(1)
-    low, high = function.interval
-    data = {leaf: rng.uniform(low, high, (POINTS if leaf.domain == I else 1, leaf.dim)).astype(dtype)
-            for leaf in kernel.given if leaf is not kernel.choice}  # fmt: skip
-    for f, found in kernel(data):
-        expected = numpy_value(f, data, "float64", POINTS)
-        scale = np.maximum(np.abs(expected), np.abs(expected).max(0))
-        error = np.max(np.abs(found - expected) / np.maximum(scale, 1e-30))
-        assert error <= ULPS * np.finfo(dtype).eps, f"{f}: error {error:.1e}"
+    data = {}
+    for leaf in kernel.leaves:
+        low, high = (-1, 1) if leaf.params[0] == "cotangent" else leaf.params[0][2]
+        data[leaf] = rng.uniform(low, high, (POINTS if leaf.domain == I else 1, leaf.dim)).astype(kernel.dtype)
+    for f, found in kernel(data, POINTS):
+        expected = by_numpy(f, data, "float64", POINTS)
+        error = np.max(np.abs(found - expected)) / max(np.max(np.abs(expected)), 1e-30)
+        if not error <= ULPS * np.finfo(kernel.dtype).eps:
+            yield f"{f}: error {error:.1e}"
 
 
-def special(dtype: str) -> Array:
+def wrong_at_special_points(kernel: Selected, values: Container[Expr]) -> Iterator[str]:
+    """Values that are neither NumPy's in float64, rounded, nor NumPy's in the data's own precision.
+
+    The two differ where something on the way overflows. A result too small for a normal number may be 0: so exp() has
+    it. All pairs of special points are rows of i; arguments that depend on no i take some of the pairs.
+    """
+    dtype, info = kernel.dtype, np.finfo(kernel.dtype)
+    points = special_points(dtype)
+    pairs = np.array(list(product(points, repeat=2)))
+    for at in range(len(points)):
+        scalars = points[[at, (3 * at + 2) % len(points)]]
+        data = {}
+        for leaf in kernel.leaves:
+            argument = 0 if leaf.params[0] == "cotangent" else leaf.params[0][1]
+            column = pairs[:, argument] if leaf.domain == I else scalars[argument : argument + 1]
+            data[leaf] = np.repeat(column[:, None], leaf.dim, 1).astype(dtype)
+        for f, found in kernel(data, len(pairs)):
+            if f not in values:
+                continue
+            right = np.zeros(found.shape, bool)
+            for precision in ("float64", dtype):
+                with np.errstate(over="ignore"):
+                    expected = by_numpy(f, data, precision, len(pairs)).astype(dtype)
+                right |= np.isclose(found, expected, rtol=ULPS * info.eps, atol=2 * info.tiny, equal_nan=True)
+            if not right.all():
+                row = int(np.argwhere(~right)[0][0])
+                where_ = {leaf.params[0][1]: data[leaf][row % len(data[leaf]), 0].item() for leaf in variables([f])}
+                yield f"{f} at {where_} is {found[row]}, by NumPy {expected[row]}"
+
+
+def special_points(dtype: str) -> Array:
     """Numbers at which arithmetic has corners."""
     import pyopencl as cl
 
@@ -154,51 +178,13 @@ def special(dtype: str) -> Array:
     points = [0.0, -0.0, 1.0, -1.0, 0.5, np.inf, -np.inf, np.nan, info.max, -info.max, info.tiny, -info.tiny]
     config = getattr(current_device().cl_device, "single_fp_config" if dtype == "float32" else "double_fp_config")
     if config & cl.device_fp_config.DENORM:
-        points += [float(info.tiny) / 64, float(info.smallest_subnormal)]
-    return np.array(points)
+        points += [info.tiny / 64, info.smallest_subnormal]
+    return np.array([float(point) for point in points])
 
 
-def check_special_points(kernel: Selected, function: Function, dtype: str, values: Sequence[Expr]) -> None:
-    """As NumPy has it: rounded once from float64, or computed in the data's own precision where that overflows.
-
-    Results too small for a normal number may be 0: that is what exp() documents.
-    """
-    points = special(dtype)
-    count = len(function.arguments)
-    pairs = np.array(list(product(points, repeat=min(count, 2))) or [()])
-    tiny = 2 * float(np.finfo(dtype).tiny)
-    for shift in range(0, len(points), 3 if count > 1 else 1):
-        data = {}
-        for leaf in kernel.given:
-            at = leaf.params[0][1] if leaf is not kernel.choice and leaf.params[0] != "cotangent" else 0
-            if leaf.domain == I and leaf.params[0] != "cotangent":
-                column = pairs[:, min(at, 1)]
-            elif leaf.domain == I:
-                column = np.ones(len(pairs))
-            else:  # the argument at 0 keeps its place while the one at 1 moves
-                column = np.roll(points, -shift)[:1] if at == 0 else np.roll(points, -2 * shift - 1)[:1]
-            data[leaf] = np.repeat(column[:, None], leaf.dim, 1).astype(dtype)
-        rows = max([1, *(len(array) for leaf, array in data.items() if leaf.domain == I)])
-        for f, found in kernel(data):
-            if f not in values:
-                continue
-            allowed = []
-            for precision in ("float64", dtype):
-                with np.errstate(over="ignore"):
-                    expected = numpy_value(f, data, precision, rows).astype(dtype).astype(np.float64)
-                    close = np.isclose(found, expected, rtol=ULPS * np.finfo(dtype).eps, atol=tiny, equal_nan=True)
-                allowed.append(close)
-            wrong = ~(allowed[0] | allowed[1])
-            if wrong.any():
-                row = int(np.argwhere(wrong)[0][0])
-                inputs = {str(leaf.params[0]): data[leaf][row % len(data[leaf])] for leaf in variables([f])}
-                pytest.fail(f"{f} of {inputs} gives {found[row]}, NumPy {expected[row]}")
-
-
-def test_integer_powers_are_products() -> None:
-    """Small exponents need no call of pow(): their text is a product."""
-    x = variable("x", 1, I)
-    for n in EXPONENTS:
-        f = power(x, n)
-        code = f.op.code if isinstance(f.op.code, str) or f is x else f.op.code(*f.params)
-        assert f is x or ("pow" in str(code)) == (abs(n) > 64)
+@pytest.mark.parametrize("n", EXPONENTS)
+def test_small_powers_are_products(n: int) -> None:
+    """They need no call of pow()."""
+    f = power(variable("x", 1, I), n)
+    code = f.op.code if isinstance(f.op.code, str) else f.op.code(*f.params)
+    assert ("pow" in code) == (abs(n) > 64)

@@ -114,7 +114,7 @@ class Slots:
         return tuple(ordered)
 
 
-_KINDS = {"Vi": Domain.I, "Vj": Domain.J, "Pm": Domain.P, "Vx": Domain.I, "Vy": Domain.J}
+KINDS = {"Vi": Domain.I, "Vj": Domain.J, "Pm": Domain.P, "Vx": Domain.I, "Vy": Domain.J}
 # Each part is optional, so that the end of the match is the place of the first mistake.
 _ALIAS = re.compile(
     r"\s*(?:(?P<name>\w+)\s*=\s*)?"
@@ -136,11 +136,11 @@ def _parse_alias(text: str, index: int) -> Variable:
         name = unicodedata.normalize("NFKC", name)
         if not name.isidentifier() or keyword.iskeyword(name):
             raise error_at(f"{name!r} cannot name a variable", text, found.start("name"))
-        if function_named(name) is not None or name in _KINDS:
+        if function_named(name) is not None or name in KINDS:
             raise error_at(f"{name!r} is the name of an operation already", text, found.start("name"))
         if kind == "Var":
             raise error_at(f"with a name, write {name} = Vi(position, dim), or Vj or Pm", text, found.start("kind"))
-    position, domain = others[0] if others else index, _KINDS.get(kind, Domain.P)
+    position, domain = others[0] if others else index, KINDS.get(kind, Domain.P)
     if kind == "Var" and len(numbers) == 3 and dim < len(CATEGORIES):
         position, dim, domain = numbers[0], numbers[1], CATEGORIES[dim]
     elif kind == "Var" or len(numbers) == 3:

@@ -12,7 +12,7 @@ from clreduce.runtime.device import Device
 
 if TYPE_CHECKING:
     from clreduce.frontends.genred import Genred
-    from clreduce.program import Gradient
+    from clreduce.program import Gradient, Source
 
 
 def explain(routine: Genred, dtype: str, device: Device) -> str:
@@ -27,7 +27,7 @@ def explain(routine: Genred, dtype: str, device: Device) -> str:
             f"{routine.reduction_op} over {reduced}, one row of {routine.program.outputs[0].dim} per {kept}",
             *([] if routine.axis == 1 else ["below, i stands for the index that is kept and j for the reduced one"]),
             "",
-            tree(routine.expr),
+            tree(routine.expr, _names(routine)),
             "",
             _title("Gradients"),
             *_gradients(routine),
@@ -54,16 +54,23 @@ def _gradients(routine: Genred) -> list[str]:
         return [str(error)]
     lines = []
     for gradient in gradients:
-        lines += [_what(routine, gradient), show_shared(gradient.program.values), ""]
+        names = {n: _source_name(routine, source) for n, source in enumerate(gradient.sources)}
+        lines += [_what(routine, gradient), show_shared(gradient.program.values, names), ""]
     return lines[:-1]
 
 
+def _names(routine: Genred) -> dict[object, str]:
+    """What the caller calls the variable in each slot."""
+    by_slot = {routine.slot_of(variable.position): variable for variable in routine.variables}
+    return {slot: found.name or f"argument_{found.position}" for slot, found in by_slot.items() if slot is not None}
+
+
+def _source_name(routine: Genred, source: Source) -> str:
+    return _names(routine)[source.number] if source.role == "input" else source.role
+
+
 def _what(routine: Genred, gradient: Gradient) -> str:
-    positions = [variable.position for variable in routine.variables for slot in gradient.wrt
-                 if routine.slot_of(variable.position) == slot]  # fmt: skip
-    names = ", ".join(routine.variables[at].name or f"argument {at}" for at in positions)
-    sources = ", ".join(f"{n} = {source.role} {source.number}" for n, source in enumerate(gradient.sources))
-    over = (
-        "both indices" if gradient.summed_rows else "the index that was kept" if gradient.flipped else "the same index"
-    )
-    return f"in {names}: one kernel, a Sum over {over}, with variables {sources}"
+    names = ", ".join(_names(routine)[slot] for slot in gradient.wrt)
+    kept, reduced = ("i", "j") if routine.axis == 1 else ("j", "i")
+    over = f"{reduced}, then over {kept}" if gradient.summed_rows else kept if gradient.flipped else reduced
+    return f"in {names}: one kernel, a Sum over {over} of"

@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 from clreduce.domain import Domain
 from clreduce.errors import ClreduceError, FormulaError
-from clreduce.frontends.aliases import Slots, Variable, error_at, located, parse_aliases
+from clreduce.frontends.aliases import KINDS, Slots, Variable, error_at, located, parse_aliases
 from clreduce.frontends.vocabulary import DERIVATIVES, VAR, function_named
 from clreduce.ir.expr import Expr, variables
 from clreduce.ir.op import FUNCTIONS, Function, constant, constant_value
@@ -241,7 +241,7 @@ class _Reader:
         if function is None:
             if name in self.slots.by_name:
                 self.fail(f"{name!r} is a variable, not an operation; a product is written with *", node.func)
-            if name in _KINDS:
+            if name in KINDS:
                 self.fail(f"inside a formula, {name}(...) is written Var(position, dim, category)", node.func)
             known = [*FUNCTIONS, *DERIVATIVES, "Var"]
             self.fail(f"unknown operation {self.source(node.func)!r}{_similar(name, known)}", node.func)
