@@ -190,6 +190,9 @@ class PlanCache:
                 self._plans.move_to_end(key)
             return plan
 
+    def __len__(self) -> int:
+        return len(self._plans)
+
     def clear(self) -> None:
         """Forget all plans."""
         with self._lock:

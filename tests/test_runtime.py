@@ -1,0 +1,183 @@
+"""Building, keeping and running programs: what goes wrong says so, and nothing on disk can break a process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import clreduce
+from clreduce.cache import cache_folder, clear_folder, entry_name, read_entry, write_entry
+from clreduce.codegen.facts import DeviceFacts
+from clreduce.codegen.schedule import LOCAL, Schedule, choose_schedule
+from clreduce.errors import CompileError, DeviceError, DtypeError
+from clreduce.numpy import Genred
+from clreduce.runtime.blocks import cut_columns
+from clreduce.runtime.compiler import PROGRAMS
+from clreduce.runtime.memory import Memory
+from clreduce.runtime.plan import PlanCache, signature_of
+
+GAUSSIAN = Genred("Exp(-SqDist(x, y)) * b", ["x = Vi(3)", "y = Vj(3)", "b = Vj(1)"], "Sum", axis=1)
+SCRIPT = """
+import numpy as np
+from clreduce.numpy import Genred
+from clreduce.runtime import compiler
+sources = []
+build = compiler._from_source
+compiler._from_source = lambda source, device: sources.append(source) or build(source, device)
+x = np.linspace(0, 1, 60).reshape(20, 3)
+routine = Genred("SqDist(x, y)", ["x = Vi(3)", "y = Vj(3)"], "Sum", axis=1)
+assert np.allclose(routine(x, x)[:, 0], ((x[:, None] - x[None]) ** 2).sum((1, 2)))
+print(len(sources))
+"""
+
+
+def run(script: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, **variables}
+    return subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+
+
+def test_a_kernel_that_the_driver_refuses(device: Any) -> None:
+    source = "__kernel void broken(__global float* out) { out[0] = no_such_name; }"
+    with pytest.raises(CompileError, match="no_such_name") as caught:
+        PROGRAMS.build(source, device)
+    assert caught.value.source == source
+
+
+def test_pocl_without_a_linker_is_an_error_and_no_abort(tmp_path: Path) -> None:
+    result = run(SCRIPT, PATH=str(tmp_path), CLREDUCE_DEVICE="pocl", CLREDUCE_CACHE_FOLDER="")
+    assert result.returncode == 1
+    assert "DeviceError" in result.stderr
+    assert "binutils" in result.stderr
+
+
+def test_a_later_process_builds_nothing_from_source(tmp_path: Path) -> None:
+    runs = [run(SCRIPT, CLREDUCE_CACHE_FOLDER=str(tmp_path)) for _ in range(2)]
+    assert [result.stdout.strip() for result in runs] == ["1", "0"], runs[1].stderr
+
+
+@pytest.mark.parametrize("damage", [b"", b"garbage", None])
+def test_damaged_entries_are_passed_over(tmp_path: Path, damage: bytes | None) -> None:
+    run(SCRIPT, CLREDUCE_CACHE_FOLDER=str(tmp_path))
+    (entry,) = (tmp_path / "programs").iterdir()
+    kept = entry.read_bytes()
+    entry.write_bytes(kept[: len(kept) // 2] if damage is None else damage)
+    result = run(SCRIPT, CLREDUCE_CACHE_FOLDER=str(tmp_path))
+    assert (result.returncode, result.stdout.strip()) == (0, "1"), result.stderr
+
+
+def test_cold_processes_side_by_side(tmp_path: Path) -> None:
+    # Each has its own PoCL cache, for PoCL's is not made for a cold start of several processes.
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", SCRIPT],
+            env={**os.environ, "CLREDUCE_CACHE_FOLDER": str(tmp_path / "ours"), "POCL_CACHE_DIR": str(folder)},
+            stderr=subprocess.PIPE,
+        )
+        for folder in (tmp_path / str(number) for number in range(3))
+        if folder.mkdir() is None
+    ]
+    for process in processes:
+        _, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors.decode()
+    assert not list((tmp_path / "ours" / "programs").glob(".new-*"))
+
+
+def test_a_folder_that_cannot_be_written_to_is_no_error(tmp_path: Path) -> None:
+    in_the_way = tmp_path / "file"
+    in_the_way.write_text("")
+    result = run(SCRIPT, CLREDUCE_CACHE_FOLDER=str(in_the_way))
+    assert (result.returncode, result.stdout.strip()) == (0, "1"), result.stderr
+
+
+def test_entries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLREDUCE_CACHE_FOLDER", str(tmp_path))
+    name = entry_name("some", "thing")
+    assert name != entry_name("someth", "ing")
+    assert read_entry(name) is None
+    write_entry(name, b"data")
+    assert read_entry(name) == b"data"
+    (tmp_path / "mine").write_text("not ours")
+    clear_folder()
+    assert read_entry(name) is None
+    assert (tmp_path / "mine").exists()
+    monkeypatch.setenv("CLREDUCE_CACHE_FOLDER", "")
+    assert cache_folder() is None
+    write_entry(name, b"data")
+    assert read_entry(name) is None
+
+
+def test_clear_caches_forgets_everything(device: Any) -> None:
+    x, y, b = (np.ones((5, n)) for n in (3, 3, 1))
+    GAUSSIAN(x, y, b)
+    clreduce.clear_caches()
+    builds = PROGRAMS.builds
+    GAUSSIAN(x, y, b)
+    assert PROGRAMS.builds == builds + 1
+
+
+def test_plans_are_shared_and_bounded(device: Any) -> None:
+    renamed = Genred("Exp(-SqDist(u, v)) * w", ["u = Vi(3)", "v = Vj(3)", "w = Vj(1)"], "Sum", axis=1)
+    assert renamed.plan("float64") is GAUSSIAN.plan("float64")
+    assert renamed.plan("float64") is not GAUSSIAN.plan("float32")
+    plans = PlanCache(limit=3)
+    programs = [Genred("x|y", [f"x = Vi({dim})", f"y = Vj({dim})"], "Sum", axis=1).program for dim in range(1, 6)]
+    made = [plans.get(program, signature_of("float32"), device) for program in programs]
+    assert len(plans) == 3
+    assert plans.get(programs[-1], signature_of("float32"), device) is made[-1]
+    assert plans.get(programs[0], signature_of("float32"), device) is not made[0]
+
+
+def test_an_array_beyond_the_device_is_refused_before_any_kernel(device: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "facts", replace(device.facts, max_allocation=1000))
+    with pytest.raises(DeviceError, match=r"does not fit into one buffer.*fewer rows"):
+        Memory(device).input(np.zeros(1000))
+
+
+def test_float64_on_a_device_without_it(device: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "facts", replace(device.facts, has_double=False))
+    routine = Genred("x*y*7.25", ["x = Vi(1)", "y = Vj(1)"], "Sum", axis=1)
+    with pytest.raises(DeviceError, match="no float64"):
+        routine(np.ones((2, 1)), np.ones((2, 1)))
+
+
+def test_indices_beyond_32_bits_need_float64(device: Any) -> None:
+    routine = Genred("x*y", ["x = Vi(1)", "y = Vj(1)"], "ArgMin", axis=1)
+    empty = np.zeros((0, 1), np.float32)
+    with pytest.raises(DeviceError, match="use float64"):
+        routine.plan("float32", device)([empty, empty], 1, 2**31)
+
+
+def test_signatures() -> None:
+    assert signature_of(np.dtype("float32")) is signature_of("float32")
+    with pytest.raises(DtypeError, match="float16"):
+        signature_of(np.float16)
+
+
+@pytest.mark.parametrize("groups", [1, 3, 8, 1000])
+@pytest.mark.parametrize("columns", [0, 1, 255, 2048, 5000, 10**6])
+@pytest.mark.parametrize("schedule", [Schedule(), Schedule(tile=0), Schedule(split=5), Schedule(tile=7, split=3)])
+def test_parts_cover_the_columns(groups: int, columns: int, schedule: Schedule) -> None:
+    parts = cut_columns(groups, columns, schedule, DeviceFacts())
+    assert parts.count >= 1
+    assert parts.length >= 1
+    assert parts.count * parts.length >= columns
+    assert (parts.count - 1) * parts.length < max(columns, 1)
+
+
+def test_the_policy_knows_the_device() -> None:
+    program = GAUSSIAN.program
+    cpu = choose_schedule(program, "float", DeviceFacts(native_float_lanes=8))
+    gpu = choose_schedule(program, "float", DeviceFacts(kind="gpu", max_group=64))
+    assert (cpu.lanes, cpu.group) == (16, 1)
+    assert (gpu.lanes, gpu.group, gpu.shape) == (1, 64, LOCAL)
+    for dtype, facts in (("float", DeviceFacts()), ("double", DeviceFacts(native_double_lanes=1))):
+        choose_schedule(program, dtype, facts).check(facts)
