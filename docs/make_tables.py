@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from clreduce.domain import Domain
-from clreduce.frontends.formula import DERIVATIVES
+from clreduce.frontends.vocabulary import DERIVATIVES
 from clreduce.ir.op import FUNCTIONS, Function, variable
 from clreduce.reductions import REDUCTIONS
 from clreduce.reductions.reduction import Reduction
@@ -43,7 +43,7 @@ for any formulas. Where two vectors meet component by component they are equally
 
 The aliases name the variables: `"x = Vi(3)"` is one vector of length 3 for each i, `Vj` for each j, `Pm` one for all
 pairs. `Vi(position, 3)` says which argument of the call it is, where that is not its place in the list. Inside a
-formula, `Var(position, dim, category)` names a variable without an alias; the category is 0 (i), 1 (j) or 2 (parameter).
+formula, `Var(position, dim, category)` names a variable without an alias; category 0 is i, 1 is j, 2 is a parameter.
 
 Numbers are written as in Python: `2`, `0.5`, `1e-3`. They are kept exactly and take the precision of the data in the
 kernel. Arithmetic between numbers is exact: `1/3*x` multiplies by a third.

@@ -1,4 +1,4 @@
-"""The documentation is true: its examples run on every device, its tables are the registries', its links lead somewhere.
+"""The documentation is true: its examples run on every device, its tables are those of the registries, its links lead.
 
 The blocks marked ``python`` of a page run in order and share their names. A block with ``>>>`` is compared with the
 output written below it, any other is executed.

@@ -34,8 +34,8 @@ I, J, P = Domain.I, Domain.J, Domain.P
 POINTS = 21  # not a multiple of any number of lanes
 ULPS = 20.0
 """Error allowed, in units in the last place of the largest component. pow() alone may have 16."""
-EXPONENTS = (-65, -3, -2, -1, 0, 1, 2, 5, 64, 65)
-MIXES = {0: [()], 1: [(I,), (J,), (P,)], 2: [(I, I), (I, J), (J, I), (I, P), (P, I), (J, P), (P, P)]}
+EXPONENTS = (-3, -1, 0, 1, 5, 64, 65)
+MIXES = {0: [()], 1: [(I,), (P,)], 2: [(I, I), (I, J), (P, I), (J, P)]}
 
 
 class Case:

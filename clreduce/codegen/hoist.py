@@ -8,14 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from clreduce.codegen.cost import is_remap, work
 from clreduce.domain import Domain
-from clreduce.ir.expr import REAL, Expr, substitute, topological, variables
+from clreduce.ir.expr import REAL, Expr, substitute, variables
 from clreduce.ir.op import variable
 
 _CHEAP = 12
 """Operations per j below which a value is recomputed for each block of rows rather than stored."""
-_COST = {"add": 1, "sub": 1, "mul": 1, "neg": 1, "square": 1, "total": 1, "where": 1, "less": 1, "less_equal": 1}
-_COSTLY = 16
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ def hoist(values: Sequence[Expr], unroll: int) -> Hoisted:
     replacement: dict[Expr, Expr] = {}
     panels: set[Expr] = set()
     frontier_j = [node for node in _frontier(roots, Domain.J) if node.op.name != "variable"]
-    if sum(_work(node) for node in frontier_j) > _CHEAP:
+    if sum(work(node) for node in frontier_j) > _CHEAP:
         for node in frontier_j:
             replacement[node] = variable(("stored", len(replacement)), node.dim, Domain.J, node.kind)
     for node in _frontier(roots, Domain.I):
@@ -45,10 +44,6 @@ def hoist(values: Sequence[Expr], unroll: int) -> Hoisted:
             panels.add(stored)
     new = substitute(roots, replacement)
     return Hoisted(new, tuple((leaf, node) for node, leaf in replacement.items()), frozenset(panels))
-
-
-def _is_remap(node: Expr) -> bool:
-    return node.op.remap is not None and node.op.terms is None
 
 
 def _frontier(roots: Sequence[Expr], domain: Domain) -> list[Expr]:
@@ -61,7 +56,7 @@ def _frontier(roots: Sequence[Expr], domain: Domain) -> list[Expr]:
         if node in seen:
             continue
         seen.add(node)
-        if node.domain == domain and not _is_remap(node) and _worth_storing(node):
+        if node.domain == domain and not is_remap(node) and _worth_storing(node):
             found[node] = None
         else:
             stack.extend(reversed(node.args))
@@ -74,14 +69,3 @@ def _worth_storing(node: Expr) -> bool:
         return False
     leaves = sum(leaf.dim for leaf in variables([node]) if leaf.domain == node.domain)
     return node.dim <= max(16, 2 * leaves)
-
-
-def _work(node: Expr) -> int:
-    """Operations that computing ``node`` takes, roughly."""
-    work = 0
-    for part in topological([node]):
-        if part.op.name in ("variable", "constant", "integer", "position") or _is_remap(part):
-            continue
-        length = part.args[0].dim if part.op.terms else part.dim
-        work += _COST.get(part.op.name, _COSTLY) * length
-    return work

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from clreduce.codegen.cost import written_out
 from clreduce.codegen.facts import DeviceFacts
 from clreduce.errors import ScheduleError
-from clreduce.ir.expr import Expr, topological
 from clreduce.program import MapReduce
 
 LANES = (1, 2, 4, 8, 16)
 DIRECT, LOCAL = "mapreduce", "mapreduce_local"
 _STACK_BYTES = 1 << 19
 _DEFAULT_TILE = 256
+_LONGEST = 400
+"""Operations in the body of the pair loop beyond which it is not unrolled further."""
 _WIDE = 128
 """Longest row of partial sums of which two lane vectors of rows stay in the first-level cache."""
 
@@ -69,19 +71,13 @@ def choose_schedule(program: MapReduce, dtype: str, facts: DeviceFacts) -> Sched
         return Schedule(lanes=1, rows=2, cols=2, group=min(128, facts.max_group), tile=128, shape=LOCAL)
     size = 4 if dtype == "float" else 8
     native = facts.native_float_lanes if dtype == "float" else facts.native_double_lanes
-    # Two registers per lane vector: more independent work between the steps of one chain of operations.
-    schedule = Schedule(lanes=max(1, min(2 * native, 16)), rows=2, cols=4)
-    if _longest_contraction(program.values) > schedule.unroll and schedule.lanes > native:
-        # A rolled contraction keeps rows x cols sums in registers, and half of those of AVX2 are needed for the rest.
-        schedule = replace(schedule, cols=2)
+    schedule = Schedule(lanes=max(1, min(native, 16)), rows=2, cols=4)
+    while schedule.cols > 1 and schedule.rows * schedule.cols * written_out(program.values, schedule.unroll) > _LONGEST:
+        # Long formulas hide their own latencies: more columns would only make the driver compile for longer.
+        schedule = replace(schedule, cols=schedule.cols // 2)
     width = max((slot.dim for slot in program.state_slots), default=1)
     if width > _WIDE:
         schedule = replace(schedule, rows=1)
     while schedule.lanes > 1 and 2 * width * schedule.lanes * size > _STACK_BYTES:
         schedule = replace(schedule, lanes=schedule.lanes // 2)
     return schedule
-
-
-def _longest_contraction(values: tuple[Expr, ...]) -> int:
-    terms = [node.op.terms(*node.args, *node.params) for node in topological(values) if node.op.terms]
-    return max(terms, default=0)

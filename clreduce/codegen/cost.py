@@ -1,0 +1,44 @@
+"""How much a formula costs, roughly, in elementary operations: enough to decide what to store and how far to unroll."""
+
+from __future__ import annotations
+
+from clreduce.domain import Domain
+from clreduce.ir.expr import Expr, topological
+
+_CHEAP = frozenset(
+    {"add", "sub", "mul", "neg", "square", "abs", "total", "where", "larger", "smaller"}
+    | {"less", "less_equal", "equal", "both", "either", "negated"}
+)
+_COSTLY = 16
+"""An exponential, a root, a division: about this many multiplications."""
+
+
+def is_remap(node: Expr) -> bool:
+    """Whether ``node`` only says where its components are read: that costs nothing."""
+    return node.op.remap is not None and node.op.terms is None
+
+
+def cost_of_component(node: Expr) -> int:
+    """Operations for one component of ``node``, its arguments being known."""
+    if not node.args or is_remap(node):
+        return 0
+    return 1 if node.op.name in _CHEAP else _COSTLY
+
+
+def work(node: Expr) -> int:
+    """Operations that computing all of ``node`` takes."""
+    return sum(cost_of_component(part) * _length(part) for part in topological([node]))
+
+
+def written_out(roots: tuple[Expr, ...], unroll: int) -> int:
+    """Operations per pair (i, j) that appear in a kernel's text: of a rolled loop, one turn."""
+    total = 0
+    for node in topological(roots):
+        if node.domain == Domain.IJ:
+            length = _length(node)
+            total += cost_of_component(node) * (length if length <= unroll else 1)
+    return total
+
+
+def _length(node: Expr) -> int:
+    return node.args[0].dim if node.op.terms else node.dim
