@@ -97,11 +97,15 @@ def _shape(variable: Variable, given: Sequence[Any]) -> tuple[int, ...]:
     return tuple(np.shape(given[variable.position]))
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+
+
 def _as_array(variable: Variable, value: Any, library: ModuleType) -> Array:
     if library.accepts(value):
         array: Array = library.to_host(value)
-    elif variable.domain == Domain.P and isinstance(value, (int, float)) and not isinstance(value, bool):
-        array = np.array([value])
+    elif variable.domain == Domain.P and _is_number(value):
+        array = np.array([value], np.float64)
     else:
         raise DtypeError(f"{describe(variable)} must be a {library.name} array; got {type(value).__name__}")
     if variable.domain == Domain.P:
@@ -115,7 +119,7 @@ def _as_array(variable: Variable, value: Any, library: ModuleType) -> Array:
 
 def _common_dtype(variables: Sequence[Variable], given: Sequence[Any], arrays: Sequence[Array]) -> str:
     # A plain number has no precision of its own: it takes that of the arrays.
-    told = [(v, a) for v, value, a in zip(variables, given, arrays, strict=True) if not isinstance(value, (int, float))]
+    told = [(v, a) for v, value, a in zip(variables, given, arrays, strict=True) if not _is_number(value)]
     for variable, array in told:
         if array.dtype not in _FLOATS:
             raise DtypeError(f"arrays are float32 or float64; {describe(variable)} is {array.dtype.name}")

@@ -128,11 +128,11 @@ class Genred:
         if out is not None:
             shape, dtype = self._result_form(arguments)
             target = check_result(shape, dtype, out, "out", self.library)
+            if any(np.may_share_memory(target, array) for array in arguments.arrays):
+                target = None  # a kernel may not write where it reads
         (result,) = self._compute(arguments, device, target)
         if out is not None:
-            if target is not None and not np.shares_memory(result, out):
-                out[...] = result
-            return out
+            return self.library.copy_into(out, result)
         return self.library.from_host(result, args[0] if args else None)
 
     def vjp(

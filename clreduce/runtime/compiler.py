@@ -23,13 +23,13 @@ class ProgramCache:
         self.limit = limit
         self.builds = 0
         """Programs made so far, from source or from disk: for tests and for the curious."""
-        self._programs: OrderedDict[tuple[str, str], Any] = OrderedDict()
-        self._unsaved: dict[tuple[str, str], Any] = {}
+        self._programs: OrderedDict[tuple[str, Device], Any] = OrderedDict()
+        self._unsaved: dict[tuple[str, Device], Any] = {}
         self._lock = threading.Lock()
 
     def build(self, source: str, device: Device) -> Any:
         """The ``pyopencl.Program`` of ``source`` on ``device``; raises `CompileError` with the driver's log."""
-        key = (source, device.identity)
+        key = (source, device)
         with self._lock:
             if key in self._programs:
                 self._programs.move_to_end(key)
@@ -49,8 +49,8 @@ class ProgramCache:
             return
         with self._lock:
             unsaved, self._unsaved = self._unsaved, {}
-        for (source, identity), program in unsaved.items():
-            _to_disk(source, identity, program)
+        for (source, device), program in unsaved.items():
+            _to_disk(source, device, program)
 
     def clear(self) -> None:
         """Forget all programs, on disk too."""
@@ -63,22 +63,22 @@ class ProgramCache:
 PROGRAMS = ProgramCache()
 
 
-def _entry(source: str, identity: str) -> str:
-    return entry_name("program", source, *OPTIONS, identity)
+def _entry(source: str, device: Device) -> str:
+    return entry_name("program", source, *OPTIONS, device.identity)
 
 
-def _to_disk(source: str, identity: str, program: Any) -> None:
+def _to_disk(source: str, device: Device, program: Any) -> None:
     import pyopencl as cl
 
     binaries = program.get_info(cl.program_info.BINARIES)
     if len(binaries) == 1:
-        write_entry(_entry(source, identity), bytes(binaries[0]))
+        write_entry(_entry(source, device), bytes(binaries[0]))
 
 
 def _from_disk(source: str, device: Device) -> Any | None:
     import pyopencl as cl
 
-    binary = read_entry(_entry(source, device.identity))
+    binary = read_entry(_entry(source, device))
     if binary is None:
         return None
     try:

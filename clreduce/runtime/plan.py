@@ -179,10 +179,10 @@ class PlanCache:
         if direct_sum:
             chosen = schedule or choose_schedule(program, signature.real, device.facts)
             schedule = replace(chosen, tile=0) if chosen.shape == DIRECT else chosen
-        key = (program, signature, device.identity, schedule)
+        key = (program, signature, device, schedule)
         with self._lock:
             plan = self._plans.get(key)
-            if plan is None or plan.device is not device:
+            if plan is None:
                 plan = self._plans[key] = Plan(program, signature, device, schedule)
                 if len(self._plans) > self.limit:
                     self._plans.popitem(last=False)

@@ -12,14 +12,21 @@ name = "numpy"
 
 
 def accepts(value: Any) -> bool:
-    """Whether ``value`` is an array of this library."""
-    return isinstance(value, np.ndarray)
+    """Whether ``value`` is an array of this library. A masked array is not: its mask would be lost."""
+    return isinstance(value, np.ndarray) and not isinstance(value, np.ma.MaskedArray)
 
 
 def to_host(value: Any) -> Array:
     """``value`` as a C-contiguous NumPy array in native byte order; the same memory where that holds already."""
     array: Array = np.ascontiguousarray(value).reshape(np.shape(value))
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
+def copy_into(out: Any, result: Array) -> Any:
+    """``out`` with the values of ``result``, which may be in its memory already."""
+    if not np.shares_memory(out, result):
+        out[...] = result
+    return out
 
 
 def from_host(array: Array, like: Any) -> Any:
