@@ -29,9 +29,13 @@ __all__ = [
 
 def clear_caches() -> None:
     """Forget all plans and built programs, in memory and on disk."""
+    from clreduce.codegen.render import render
+    from clreduce.frontends.derivative import gradients_of, tangent_of
     from clreduce.runtime.compiler import PROGRAMS
     from clreduce.runtime.plan import PLANS
 
+    for memory in (gradients_of, tangent_of, render):
+        memory.cache_clear()
     PLANS.clear()
     PROGRAMS.clear()
 

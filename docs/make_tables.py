@@ -8,6 +8,7 @@ Everything is read from the registries, so a new operation needs no line here:
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -137,13 +138,15 @@ def operations_page() -> str:
 
 def names_in_readme() -> str:
     """The list of names in README.md, between its two markers."""
-    operations, derivatives, reductions = (
-        ", ".join(f"`{name}`" for name in names) for names in (FUNCTIONS, DERIVATIVES, REDUCTIONS)
-    )
-    return (
-        f"- Operations: `+ - * / ** |`, comparisons, {operations}.\n"
-        f"- Derivatives inside formulas: {derivatives}.\n"
-        f"- Reductions: {reductions}.\n"
+    kinds = {
+        "Operations": (["+", "-", "*", "/", "**", "|", "<", "<=", ">", ">=", "==", "!="], FUNCTIONS),
+        "Derivatives inside formulas": ([], DERIVATIVES),
+        "Reductions": ([], REDUCTIONS),
+    }
+    return "".join(
+        textwrap.fill(f"- {title}: {', '.join(f'`{name}`' for name in [*signs, *names])}.", 118, subsequent_indent="  ")
+        + "\n"
+        for title, (signs, names) in kinds.items()
     )
 
 

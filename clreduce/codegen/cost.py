@@ -5,13 +5,6 @@ from __future__ import annotations
 from clreduce.domain import Domain
 from clreduce.ir.expr import Expr, topological
 
-_CHEAP = frozenset(
-    {"add", "sub", "mul", "neg", "square", "abs", "total", "where", "larger", "smaller"}
-    | {"less", "less_equal", "equal", "both", "either", "negated"}
-)
-_COSTLY = 16
-"""An exponential, a root, a division: about this many multiplications."""
-
 
 def is_remap(node: Expr) -> bool:
     """Whether ``node`` only says where its components are read: that costs nothing."""
@@ -22,7 +15,7 @@ def cost_of_component(node: Expr) -> int:
     """Operations for one component of ``node``, its arguments being known."""
     if not node.args or is_remap(node):
         return 0
-    return 1 if node.op.name in _CHEAP else _COSTLY
+    return node.op.cost
 
 
 def work(node: Expr) -> int:

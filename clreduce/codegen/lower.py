@@ -69,7 +69,7 @@ class _PairLowering(Writer):
         self.names = {leaf: f"v{n}" for n, leaf in enumerate(self.inputs)}
         slots = program.state_slots
         self.state = StateText(slots, "s", self.unroll)
-        self.blocked = program.reduction.blocked and schedule.tile > 0
+        self.blocked = program.reduction.blocked and schedule.flush and schedule.tile > 0
         self.partial = StateText(slots, "b", self.unroll) if self.blocked else self.state
         size = 4 if dtype == "float" else 8
         budget = facts.local_memory // 2 // (size * max(1, schedule.tile))

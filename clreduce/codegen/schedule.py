@@ -38,7 +38,9 @@ class Schedule:
     group: int = 1
     """Work-items in a work-group; more than 1 only with local memory."""
     tile: int = _DEFAULT_TILE
-    """Columns between two flushes of the partial sums, and columns staged in local memory; 0: no flush."""
+    """Columns between two flushes of the partial sums, and columns staged in local memory; 0: all of them."""
+    flush: bool = True
+    """Whether partial sums are flushed after each tile, which keeps rounding errors small."""
     unroll: int = 16
     """Longest vector whose components are written out; longer ones become loops."""
     shape: str = DIRECT

@@ -23,6 +23,8 @@ Array = np.ndarray[Any, Any]
 Inference = tuple[int, Domain, str]
 Term = tuple[int, Position]
 """Which argument, and which of its components, a component of a linear operation reads."""
+COSTLY = 16
+"""The cost of an operation that takes the hardware about as long as this many additions."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +42,8 @@ class Op:
     ``{R}`` the result's type, ``{T}`` the suffix of own functions, ``v`` for lanes and ``s`` for a scalar."""
     functions: tuple[str, ...] = ()
     """Own functions of the prelude that ``code`` calls."""
+    cost: int = 1
+    """Elementary operations for one component, roughly; of an exponential, a root or a division, `COSTLY`."""
     partials: Callable[..., Sequence[Expr | None]] | None = None
     """``partials(out, *args, *params)``: d out / d arg for each argument, None where it is zero."""
     transpose: Callable[..., Sequence[Expr | None]] | None = None
@@ -151,6 +155,7 @@ def elementwise(
     partials: Callable[..., Sequence[Expr | None]] | None,
     functions: tuple[str, ...] = (),
     kind: str | None = REAL,
+    cost: int = COSTLY,
     spelled: str = "",
     doc: str = "",
     arguments: str = "",
@@ -160,7 +165,7 @@ def elementwise(
     """Declare an operation that acts on each component, its arguments broadcast.
 
     ``kind`` is the kind of the result; None takes the kind of the last argument. ``partials`` is None for what has no
-    derivative by design (comparisons): it counts as zero.
+    derivative by design (comparisons): it counts as zero. ``cost`` guides schedules, not results.
     """
 
     def infer(args: tuple[Expr, ...], params: tuple[Any, ...]) -> Inference:
@@ -170,7 +175,7 @@ def elementwise(
         return [None] * arity
 
     op = register(
-        Op(name, infer, numpy, arity, code=code, functions=functions, partials=partials or no_partials)
+        Op(name, infer, numpy, arity, code=code, functions=functions, cost=cost, partials=partials or no_partials)
     )  # fmt: skip
     if spelled:
         spell(spelled, op, doc, arguments or " ".join("fgh"[:arity]), parameters, **facts)

@@ -18,11 +18,18 @@ def simplify(roots: Sequence[Expr]) -> tuple[Expr, ...]:
     new: dict[Expr, Expr] = {}
     for node in topological(roots):
         args = tuple(new[arg] for arg in node.args)
-        rebuilt = node if args == node.args else Expr(node.op, args, node.params)
-        rule = _RULES.get(node.op.name)
-        simpler = rule(rebuilt) if rule else None
-        new[node] = rebuilt if simpler is None else simpler
+        new[node] = _simplest(node if args == node.args else Expr(node.op, args, node.params))
     return tuple(new[root] for root in roots)
+
+
+def _simplest(node: Expr) -> Expr:
+    """``node``, whose arguments are simple already, after all rules that apply to it."""
+    while (rule := _RULES.get(node.op.name)) is not None:
+        simpler = rule(node)
+        if simpler is None or simpler is node:
+            break
+        node = simpler
+    return node
 
 
 def uniform_value(node: Expr) -> Fraction | float | None:
@@ -91,20 +98,40 @@ def _sub(node: Expr) -> Expr | None:
 
 
 def _mul(node: Expr) -> Expr | None:
-    a, b, va, vb = _binary(node)
+    _, _, va, vb = _binary(node)
     if va == 0 or vb == 0:
         return _uniform(0, node.dim)
-    if va == 1:
-        return _widened(b, node.dim)
-    if vb == 1:
-        return _widened(a, node.dim)
-    if va == -1:
-        return _widened(-b, node.dim)
-    if vb == -1:
-        return _widened(-a, node.dim)
-    if a.op.name == "neg" and b.op.name == "neg":
-        return a.args[0] * b.args[0]
-    return _fold(node, lambda p, q: p * q) or _shrunk(node)
+    return _shrunk(node) or _scaled(*_factored(node), node.dim)
+
+
+_FACTOR_DEPTH = 4
+
+
+def _factored(node: Expr, depth: int = _FACTOR_DEPTH) -> tuple[Fraction, Expr | None]:
+    """``node`` as a rational number times something without one (None: the number alone)."""
+    if node.op.name == "constant" and isinstance(node.params[0], Fraction):
+        return node.params[0], None
+    if node.op.name == "neg":
+        coefficient, rest = _factored(node.args[0], depth)
+        return -coefficient, rest
+    if node.op.name == "mul" and depth:
+        (ca, a), (cb, b) = (_factored(arg, depth - 1) for arg in node.args)
+        if (a, b) != node.args:
+            return ca * cb, b if a is None else a if b is None else a * b
+    return Fraction(1), node
+
+
+def _scaled(coefficient: Fraction, rest: Expr | None, dim: int) -> Expr:
+    """coefficient * rest, the number beside the shortest factor, where multiplying by it costs least."""
+    if rest is None:
+        return _uniform(coefficient, dim)
+    if abs(coefficient) != 1 and rest.op.name == "mul" and rest.args[0].dim != rest.args[1].dim:
+        a, b = rest.args
+        scaled = _scaled(coefficient, a, a.dim) * b if a.dim < b.dim else a * _scaled(coefficient, b, b.dim)
+        return _widened(scaled, dim)
+    if coefficient == -1:
+        return -_widened(rest, dim)
+    return _widened(rest if coefficient == 1 else constant(coefficient) * rest, dim)
 
 
 def _div(node: Expr) -> Expr | None:
@@ -118,10 +145,9 @@ def _div(node: Expr) -> Expr | None:
 
 def _neg(node: Expr) -> Expr | None:
     (a,) = node.args
-    value = uniform_value(a)
-    if isinstance(value, Fraction) and value != 0:
-        return _uniform(-value, node.dim)
-    return a.args[0] if a.op.name == "neg" else _shrunk(node)
+    if uniform_value(a) == 0:
+        return a
+    return _shrunk(node) or _scaled(*_factored(node), node.dim)
 
 
 def _extract(node: Expr) -> Expr | None:

@@ -12,22 +12,22 @@ from clreduce.ir.op import Array, Op, as_expr, constant, constant_value, element
 from clreduce.ops.compare import equal, where
 
 add: Op = elementwise(
-    "add", arity=2, numpy=np.add, code="{0} + {1}",
+    "add", cost=1, arity=2, numpy=np.add, code="{0} + {1}",
     partials=lambda out, a, b: (constant(1), constant(1)),
     spelled="Add", doc="f + g", arguments="f g",
 )  # fmt: skip
 sub: Op = elementwise(
-    "sub", arity=2, numpy=np.subtract, code="{0} - {1}",
+    "sub", cost=1, arity=2, numpy=np.subtract, code="{0} - {1}",
     partials=lambda out, a, b: (constant(1), constant(-1)),
     spelled="Subtract", doc="f - g", arguments="f g",
 )  # fmt: skip
 neg: Op = elementwise(
-    "neg", numpy=np.negative, code="-{0}",
+    "neg", cost=1, numpy=np.negative, code="-{0}",
     partials=lambda out, a: (constant(-1),),
     spelled="Minus", doc="-f",
 )  # fmt: skip
 mul: Op = elementwise(
-    "mul", arity=2, numpy=np.multiply, code="{0} * {1}",
+    "mul", cost=1, arity=2, numpy=np.multiply, code="{0} * {1}",
     partials=lambda out, a, b: (b, a),
     spelled="Mult", doc="f * g, component by component", arguments="f g",
 )  # fmt: skip
@@ -42,7 +42,7 @@ inv: Op = elementwise(
     spelled="Inv", doc="1 / f; 1/0 is inf", interval=(0.5, 2.0),
 )  # fmt: skip
 square: Op = elementwise(
-    "square", numpy=np.square, code="{0} * {0}",
+    "square", cost=1, numpy=np.square, code="{0} * {0}",
     partials=lambda out, a: (2 * a,),
     spelled="Square", doc="f squared",
 )  # fmt: skip

@@ -23,11 +23,11 @@ log: Op = elementwise(
     spelled="Log", doc="natural logarithm; Log(0) = -inf with slope +inf, nan below 0", interval=(0.5, 2.0),
 )  # fmt: skip
 sin: Op = elementwise(
-    "sin", numpy=np.sin, code="sin({0})", partials=lambda out, x: (cos(x),),
+    "sin", numpy=np.sin, code="sin_{T}({0})", functions=("sin",), partials=lambda out, x: (cos(x),),
     spelled="Sin", doc="sine",
 )  # fmt: skip
 cos: Op = elementwise(
-    "cos", numpy=np.cos, code="cos({0})", partials=lambda out, x: (-sin(x),),
+    "cos", numpy=np.cos, code="cos_{T}({0})", functions=("cos",), partials=lambda out, x: (-sin(x),),
     spelled="Cos", doc="cosine",
 )  # fmt: skip
 sqrt: Op = elementwise(
@@ -46,11 +46,11 @@ rsqrt: Op = elementwise(
     spelled="Rsqrt", doc="1 / Sqrt(f), but 0 with slope 0 at 0; nan below 0", interval=(0.5, 2.0),
 )  # fmt: skip
 absolute: Op = elementwise(
-    "abs", numpy=np.abs, code="fabs({0})", partials=lambda out, x: (sign(x),),
+    "abs", cost=1, numpy=np.abs, code="fabs({0})", partials=lambda out, x: (sign(x),),
     spelled="Abs", doc="|f|; slope 0 at 0", interval=(0.5, 2.0),
 )  # fmt: skip
 sign: Op = elementwise(
-    "sign", numpy=np.sign, code="{0} > ({R})(0) ? ({R})(1) : ({0} < ({R})(0) ? ({R})(-1) : {0})", partials=None,
+    "sign", cost=1, numpy=np.sign, code="{0} > ({R})(0) ? ({R})(1) : ({0} < ({R})(0) ? ({R})(-1) : {0})", partials=None,
     spelled="Sign", doc="-1, 0 or 1; Sign(0) = 0, slope 0 everywhere", interval=(0.5, 2.0),
 )  # fmt: skip
 
@@ -60,7 +60,7 @@ def _step(x: Array) -> Array:
 
 
 step: Op = elementwise(
-    "step", numpy=_step, code="{0} < ({R})(0) ? ({R})(0) : ({R})(1)", partials=None,
+    "step", cost=1, numpy=_step, code="{0} < ({R})(0) ? ({R})(0) : ({R})(1)", partials=None,
     spelled="Step", doc="0 for f < 0, else 1 (1 at 0); slope 0 everywhere", interval=(0.5, 2.0),
 )  # fmt: skip
 
@@ -70,7 +70,7 @@ def _relu(x: Array) -> Array:
 
 
 relu: Op = elementwise(
-    "relu", numpy=_relu, code="{0} < ({R})(0) ? ({R})(0) : {0}",
+    "relu", cost=1, numpy=_relu, code="{0} < ({R})(0) ? ({R})(0) : {0}",
     partials=lambda out, x: (negated(less(x, constant(0))),),
     spelled="ReLU", doc="0 for f < 0, else f; slope 1 at 0", interval=(0.5, 2.0),
 )  # fmt: skip

@@ -13,7 +13,7 @@ import numpy as np
 from clreduce.codegen.lower import Lowered, lower
 from clreduce.codegen.lower_map import Stored
 from clreduce.codegen.render import render
-from clreduce.codegen.schedule import DIRECT, Schedule, choose_schedule
+from clreduce.codegen.schedule import Schedule, choose_schedule
 from clreduce.domain import Domain
 from clreduce.errors import DeviceError, DtypeError
 from clreduce.ir.expr import INDEX, topological
@@ -61,7 +61,10 @@ class Plan:
 
     @property
     def source(self) -> str:
-        """The OpenCL C of all kernels of a call, in the order they run."""
+        """The OpenCL C of the kernels of a call, in the order they run.
+
+        Where j is cut, two others take the place of the last: the same up to its end, and one that merges.
+        """
         kernels = [stored.kernel for stored in self.lowered.stored] + [self.lowered.pair]
         return "\n\n".join(render(kernel) for kernel in kernels)
 
@@ -177,8 +180,7 @@ class PlanCache:
     ) -> Plan:
         """The plan, made if need be. ``direct_sum``: without the blocks that the default schedule sums in."""
         if direct_sum:
-            chosen = schedule or choose_schedule(program, signature.real, device.facts)
-            schedule = replace(chosen, tile=0) if chosen.shape == DIRECT else chosen
+            schedule = replace(schedule or choose_schedule(program, signature.real, device.facts), flush=False)
         key = (program, signature, device, schedule)
         with self._lock:
             plan = self._plans.get(key)
