@@ -69,8 +69,8 @@ def numpy_gradient(p: Array, a: Array, x: Array, y: Array, e: Array) -> Array:
 
 LIMITS = {"float32": 1e-6, "float64": 1e-13}  # of |stable - unstable| / |unstable|, and of every entry's relative error
 SHIFT = 80
-# x + y near 80 is rounded to a multiple of 2^-17 in float32, of 2^-46 in float64; exp turns half of that into the
-# relative error of F, and no way of adding up can take it back.
+# x + y near 80 is rounded to a multiple of 2^-17 in float32, of 2^-46 in float64. exp makes half of that the relative
+# error of F, which no way of adding up can take back. The limit is twice as much.
 SHIFTED_LIMITS = {"float32": 2.0**-17, "float64": 2.0**-46}
 
 

@@ -36,7 +36,7 @@ def shape_of(slot: Expr, rows: int, columns: int) -> tuple[int, ...]:
 def random_arrays(
     program: MapReduce, rows: int, columns: int, dtype: str, seed: int = 0, low: float = -1.0, high: float = 1.0
 ) -> list[Array]:
-    """One array per slot: reals uniform in [low, high], shrunk for long vectors; indices of columns, some of them -1."""
+    """One array per slot: reals uniform in [low, high], shrunk for long vectors; indices of columns, or -1."""
     rng = np.random.default_rng(seed)
     arrays = []
     for slot in program.slots:

@@ -94,7 +94,8 @@ def _from_source(source: str, device: Device) -> Any:
         # PoCL links each kernel when it first runs, and aborts the whole process if it can't.
         raise DeviceError(
             "the PoCL driver needs a system linker, and there is no 'ld' on PATH; "
-            "install binutils and a C library to link with (Debian: apt install gcc has both), or use another driver (CLREDUCE_DEVICE)"
+            "install binutils and a C library to link with (Debian: apt install gcc has both), "
+            "or use another driver (CLREDUCE_DEVICE)"
         )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", cl.CompilerWarning)

@@ -31,7 +31,7 @@ def output_folder(description: str | None) -> Path:
 
 def scaled(size: int) -> int:
     """``size`` times the environment variable ``CLREDUCE_EXAMPLE_SCALE``, which makes a quick run of an example."""
-    return max(1, round(size * float(os.environ.get("CLREDUCE_EXAMPLE_SCALE") or 1)))
+    return max(3, round(size * float(os.environ.get("CLREDUCE_EXAMPLE_SCALE") or 1)))
 
 
 def timed(function: Callable[..., Array], *args: Array, calls: int = 10) -> tuple[Array, float]:
