@@ -418,6 +418,7 @@ def report(results: dict[str, Any]) -> str:
     parts = [
         f"{results['date']}, {machine['processor']}, {machine['cores']} cores, {machine['system']}\n"
         + ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+        + (f"\nload average at the start: {results['load']:.1f}" if "load" in results else "")
         + "".join(f"\n{name}: {identity}" for name, identity in machine["devices"].items())
     ]
     if results.get("calls"):
@@ -488,6 +489,8 @@ def main() -> None:
         "versions": versions(), "devices": {title(device): device.identity for device in devices},
     }  # fmt: skip
     results: dict[str, Any] = {"date": datetime.date.today().isoformat(), "machine": machine}
+    if hasattr(os, "getloadavg"):
+        results["load"] = os.getloadavg()[0]  # others at work on this machine make all times longer
     for part in options.only:
         print(f"measuring: {part}", flush=True)
         if part == "calls":
@@ -505,7 +508,8 @@ def main() -> None:
     text = report(results)
     print(f"\n{text}")
     options.output.mkdir(parents=True, exist_ok=True)
-    name = re.sub(r"[^\w.]+", "-", f"seed_examples {results['date']} {machine['processor']}").strip("-")
+    only = "" if set(options.only) == set(parts) else " ".join(("", *options.only))
+    name = re.sub(r"[^\w.]+", "-", f"seed_examples {results['date']} {machine['processor']}{only}")
     (options.output / f"{name}.json").write_text(json.dumps(results, indent=1) + "\n")
     (options.output / f"{name}.txt").write_text(text)
     print(f"written: {options.output / name}.json and .txt")

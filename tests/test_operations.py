@@ -27,6 +27,7 @@ from clreduce.ops.arithmetic import power
 from clreduce.ops.compare import equal, where
 from clreduce.ops.shape import place
 from clreduce.program import map_reduce
+from clreduce.runtime.compiler import PROGRAMS
 from clreduce.runtime.device import Device, current_device
 from clreduce.runtime.plan import Plan, Signature
 
@@ -111,6 +112,12 @@ def by_numpy(f: Expr, data: dict[Expr, Array], dtype: str, rows: int) -> Array:
     leaves = {leaf: np.tile(array.astype(dtype), (rows // len(array), 1)) for leaf, array in data.items()}
     (found,) = evaluate([f], leaves)
     return np.broadcast_to(found, (rows, f.dim)).astype(np.float64)
+
+
+@pytest.fixture(autouse=True)
+def kernels_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On disk: each is used once, and keeping it takes as long as building it."""
+    monkeypatch.setattr(PROGRAMS, "save", lambda: None)
 
 
 @pytest.fixture(params=["float32x1", "float32x16", "float64x1", "float64xnative"])

@@ -155,7 +155,10 @@ class Genred:
         return tuple(self.library.from_host(g, args[at]) for g, at in zip(gradients, positions, strict=True))
 
     def grad(self, variable: str | int) -> Callable[..., Any]:
-        """The routine ``g(*args, cotangent)`` that gives (d result / d variable)^T cotangent."""
+        """The routine ``g(*args, cotangent)`` that gives (d result / d variable)^T cotangent.
+
+        It takes the options of `vjp`: ``g(*args, cotangent, output=result)`` spares LogSumExp a second pass.
+        """
         (position,) = self._positions([variable])
 
         def gradient(*args: Any, **options: Any) -> Any:

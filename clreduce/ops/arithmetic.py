@@ -21,6 +21,11 @@ sub: Op = elementwise(
     partials=lambda out, a, b: (constant(1), constant(-1)),
     spelled="Subtract", doc="f - g", arguments="f g",
 )  # fmt: skip
+difference: Op = elementwise(
+    "difference", cost=1, arity=2, numpy=np.subtract, code="{0} - {1}",
+    partials=lambda out, a, b: (constant(1), constant(-1)),
+)  # fmt: skip
+"""a - b where a product a must be rounded first, so that a - a is 0: kernels contract it into no FMA."""
 neg: Op = elementwise(
     "neg", cost=1, numpy=np.negative, code="-{0}",
     partials=lambda out, a: (constant(-1),),

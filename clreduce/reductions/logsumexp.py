@@ -9,7 +9,8 @@ import numpy as np
 
 from clreduce.ir.expr import Expr
 from clreduce.ir.op import constant
-from clreduce.ops.compare import both, larger, less, where
+from clreduce.ops.arithmetic import difference
+from clreduce.ops.compare import both, larger, less, smaller, where
 from clreduce.ops.functions import exp, log
 from clreduce.reductions.reduction import Array, Column, Reduction, Slot, State, register
 
@@ -23,25 +24,33 @@ def _shift(maximum: Expr) -> Expr:
     return where(finite, maximum, constant(0))
 
 
+def _weight(term: Expr, shift: Expr) -> Expr:
+    """exp(term - shift) for a shift that is the largest term or more.
+
+    Rounding may lift a large term above it, by so much that exp overflows: hence the bound.
+    """
+    return exp(smaller(difference(term, shift), constant(0)))
+
+
 def _update(state: State, columns: Sequence[Column]) -> State:
     maximum, scaled = state
     terms = [column.values[0] for column in columns]
     new = reduce(larger, terms, maximum)
     shift = _shift(new)
-    result = scaled * exp(maximum - shift)
+    result = scaled * _weight(maximum, shift)
     for term in terms:
-        result = result + exp(term - shift)
+        result = result + _weight(term, shift)
     return new, result
 
 
 def _merge(a: State, b: State) -> State:
     new = larger(a[0], b[0])
     shift = _shift(new)
-    return new, a[1] * exp(a[0] - shift) + b[1] * exp(b[0] - shift)
+    return new, a[1] * _weight(a[0], shift) + b[1] * _weight(b[0], shift)
 
 
 def _finish(state: State, first: Expr) -> tuple[Expr, ...]:
-    return (_shift(state[0]) + log(state[1]),)
+    return (state[0] + log(state[1]),)
 
 
 def _numpy(values: Array) -> tuple[Array, ...]:
@@ -54,7 +63,7 @@ def _numpy(values: Array) -> tuple[Array, ...]:
 def _tangent(column: Column, residuals: Sequence[Expr], d_values: Sequence[Expr]) -> Expr:
     # A row whose terms are all -inf has no slope: exp(-inf - 0) = 0.
     shift = where(less(_MINUS_INFINITY, residuals[0]), residuals[0], constant(0))
-    return exp(column.values[0] - shift) * d_values[0]
+    return _weight(column.values[0], shift) * d_values[0]
 
 
 LOG_SUM_EXP = register(

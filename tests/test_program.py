@@ -1,0 +1,281 @@
+"""Programs and their derivatives: equal formulas are one program; reverse and forward mode agree with differences.
+
+Derivatives are programs like any other, over more variables. Here they are fed by hand, and run by `reference` (float64
+NumPy) and on devices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+import numpy as np
+import pytest
+from oracle import DTYPES, Array, random_arrays, run
+
+from clreduce.autodiff import vjp
+from clreduce.domain import Domain
+from clreduce.errors import NotDifferentiableError, ShapeError
+from clreduce.ir.expr import REAL, Expr, topological
+from clreduce.ir.op import constant, variable
+from clreduce.ops.arithmetic import square
+from clreduce.ops.derived import norm, scalar_product, squared_distance
+from clreduce.ops.functions import exp, log, sign, sin
+from clreduce.ops.shape import concat, element, summed
+from clreduce.program import Gradient, MapReduce, map_reduce
+from clreduce.reductions import REDUCTIONS
+from clreduce.runtime.device import Device
+from clreduce.runtime.plan import PLANS, Signature
+
+I, J, P = Domain.I, Domain.J, Domain.P
+ROWS, COLUMNS = 7, 11
+STEP = 1e-5
+x, y, b = variable("x", 3, I), variable("y", 3, J), variable("b", 1, J)
+a, p, q = variable("a", 1, I), variable("p", 1, P), variable("q", 3, P)
+X, Y = variable("X", 20, I), variable("Y", 20, J)
+
+FORMULAS: dict[str, Expr] = {
+    "gaussian": exp(-squared_distance(x, y) * square(p)) * b,
+    "vector": sin(x * q) * exp(y - a),
+    "norm": norm(x - y * p) * (b + 2),
+    "long": scalar_product(sin(X), Y) * a,
+    "packed": concat(x * b, sin(y)) * element(q, 1),
+    "of i": summed(square(x)) + sin(a),
+    "of j": log(square(b) + 2) * y,
+    "of parameters": sin(q) * p,
+}
+DIFFERENTIABLE = [name for name, reduction in REDUCTIONS.items() if reduction.tangent]
+Runner = Callable[[MapReduce, Sequence[Array], int, int], tuple[Array, ...]]
+
+
+def by_numpy(program: MapReduce, arrays: Sequence[Array], rows: int, columns: int) -> tuple[Array, ...]:
+    return program.reference(arrays, rows, columns)
+
+
+class Point:
+    """A program at some data, with what its derivatives need besides: all from one random generator."""
+
+    def __init__(self, program: MapReduce, dtype: str = "float64", sizes: tuple[int, int] = (ROWS, COLUMNS)) -> None:
+        self.program, self.sizes = program, sizes
+        self.arrays = random_arrays(program, *sizes, dtype)
+        (self.value, *_) = by_numpy(program, self.arrays, *sizes)
+        self.residuals: tuple[Array, ...] = ()
+        if program.reduction.residual:
+            residual = MapReduce(program.values, REDUCTIONS[program.reduction.residual], program.slots)
+            found = by_numpy(residual, self.arrays, *sizes)
+            self.residuals = tuple(r if r.dtype == np.int64 else r.astype(dtype) for r in found)
+        rng = np.random.default_rng(5)
+        self.cotangent = rng.standard_normal(self.value.shape).astype(dtype)
+        self.tangents = [rng.standard_normal(array.shape).astype(dtype) for array in self.arrays]
+        self.real = [n for n, slot in enumerate(program.slots) if slot.kind == REAL]
+
+    def fed(self, gradient: Gradient) -> list[Array]:
+        """The arrays of a derivative's slots."""
+        given = {"input": self.arrays, "tangent": self.tangents, "residual": self.residuals,
+                 "cotangent": [self.cotangent]}  # fmt: skip
+        return [given[source.role][source.number] for source in gradient.sources]
+
+    def vjp(self, run: Runner, wrt: Sequence[int]) -> dict[int, Array]:
+        """The gradient in each slot, of its array's shape."""
+        found = {}
+        for gradient in self.program.vjp(wrt):
+            sizes = self.sizes[::-1] if gradient.flipped else self.sizes
+            (result,) = run(gradient.program, self.fed(gradient), *sizes)
+            if gradient.summed_rows:
+                result = result.sum(0, keepdims=True)
+            ends = np.cumsum(gradient.dims)
+            for slot, end, dim in zip(gradient.wrt, ends, gradient.dims, strict=True):
+                found[slot] = result[:, end - dim : end].reshape(self.arrays[slot].shape)
+        return found
+
+    def jvp(self, run: Runner, wrt: Sequence[int]) -> Array:
+        gradient = self.program.jvp(wrt)
+        (result,) = run(gradient.program, self.fed(gradient), *self.sizes)
+        return result
+
+    def difference(self, directions: Mapping[int, Array]) -> Array:
+        """The central difference of the result."""
+        values = []
+        for step in (STEP, -STEP):
+            moved = [v + step * directions[n] if n in directions else v for n, v in enumerate(self.arrays)]
+            values.append(by_numpy(self.program, moved, *self.sizes)[0])
+        return (values[0] - values[1]) / (2 * STEP)
+
+
+def close(found: Array | float, expected: Array | float, rtol: float) -> None:
+    scale = max(1.0, float(np.max(np.abs(expected), initial=0.0)))
+    np.testing.assert_allclose(found, expected, rtol=rtol, atol=rtol * scale)
+
+
+by_formula = pytest.mark.parametrize("name", list(FORMULAS))
+by_reduction = pytest.mark.parametrize("reduction", DIFFERENTIABLE)
+
+# ------------------------------------------------------------------------------------------------------ first order
+
+
+@by_formula
+@by_reduction
+def test_reverse_and_forward_mode_are_derivatives(name: str, reduction: str) -> None:
+    point = Point(map_reduce([FORMULAS[name]], reduction)[0])
+    pulled = point.vjp(by_numpy, point.real)
+    for slot in point.real:
+        direction = {slot: point.tangents[slot]}
+        slope = point.difference(direction)
+        close(point.jvp(by_numpy, [slot]), slope, 1e-7)
+        close(np.sum(pulled[slot] * point.tangents[slot]), np.sum(slope * point.cotangent), 1e-7)
+    close(point.jvp(by_numpy, point.real), point.difference(dict(enumerate(point.tangents))), 1e-7)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@by_formula
+@by_reduction
+def test_modes_agree_on_devices(name: str, reduction: str, dtype: str, device: Device) -> None:
+    """<cotangent, J tangent> = <J^T cotangent, tangent>; and each is what NumPy says."""
+    if dtype == "float64" and name not in ("gaussian", "packed"):
+        return  # the same kernels but for the type
+    point = Point(map_reduce([FORMULAS[name]], reduction)[0], dtype, (35, 18))
+    on_device = partial(run, dtype=dtype)
+    forward = point.jvp(on_device, point.real)
+    pulled = point.vjp(on_device, point.real)
+    rtol = 1e-12 if dtype == "float64" else 2e-5
+    close(forward, point.jvp(by_numpy, point.real), rtol)
+    for slot, expected in point.vjp(by_numpy, point.real).items():
+        close(pulled[slot], expected, rtol)
+    paired = sum(float(np.sum(pulled[slot].astype(float) * point.tangents[slot])) for slot in point.real)
+    terms = np.abs(forward.astype(float) * point.cotangent).sum()
+    assert abs(np.sum(forward.astype(float) * point.cotangent) - paired) <= rtol * max(terms, 1.0)
+
+
+@by_formula
+def test_one_program_per_output_index(name: str) -> None:
+    program, _ = map_reduce([FORMULAS[name]], "Sum")
+    gradients = program.vjp(range(len(program.slots)))
+    assert len(gradients) == len({slot.domain for slot in program.slots}) <= 3
+    assert sorted(n for gradient in gradients for n in gradient.wrt) == list(range(len(program.slots)))
+    for gradient in gradients:
+        domains = {program.slots[n].domain for n in gradient.wrt}
+        assert domains == {J if gradient.flipped else P if gradient.summed_rows else I}
+        assert gradient.dims == tuple(program.slots[n].dim for n in gradient.wrt)
+        assert gradient.program.reduction is REDUCTIONS["Sum"]
+        assert gradient.program.outputs[0].dim == sum(gradient.dims)
+
+
+def test_a_gradient_of_nothing_is_zero(device: Device) -> None:
+    point = Point(map_reduce([sign(x) * b], "Sum")[0], "float32")
+    pulled = point.vjp(partial(run, dtype="float32"), [0, 1])
+    assert not pulled[0].any()
+    assert pulled[1].any()
+    assert point.program.vjp([]) == []
+    assert not point.jvp(partial(run, dtype="float32"), []).any()
+
+
+@pytest.mark.parametrize("reduction", [name for name in REDUCTIONS if name not in DIFFERENTIABLE])
+def test_indices_have_no_derivative(reduction: str) -> None:
+    program, _ = map_reduce([squared_distance(x, y)], reduction)
+    for derive in (program.vjp, program.jvp):
+        with pytest.raises(NotDifferentiableError, match=f"{reduction} has no derivative.*Sum"):
+            derive([0])
+
+
+@pytest.mark.parametrize(("reduction", "chosen"), [("Max", 1), ("Min", 0)])
+def test_of_equal_terms_the_first_has_the_gradient(reduction: str, chosen: int, device: Device) -> None:
+    point = Point(map_reduce([b * a], reduction)[0], "float32", (5, 6))
+    slots = {slot.domain: n for n, slot in enumerate(point.program.slots)}
+    point.arrays[slots[J]][:] = np.array([0, 1, 1, 0, 1, 0], "float32")[:, None]
+    point.arrays[slots[I]][:] = 1
+    point.residuals = (np.full((5, 1), chosen),)
+    pulled = point.vjp(partial(run, dtype="float32"), [slots[J]])[slots[J]]
+    assert np.flatnonzero(pulled).tolist() == [chosen]
+    close(pulled[chosen], point.cotangent.sum(), 1e-6)
+
+
+def test_terms_of_minus_infinity_have_no_gradient(device: Device) -> None:
+    """LogSumExp over some, or over nothing but them."""
+    point = Point(map_reduce([a * 0.5 + b], "LogSumExp")[0], "float32", (4, 5))
+    for slot, array in zip(point.program.slots, point.arrays, strict=True):
+        if slot.domain == I:
+            array[2:] = -np.inf
+        else:
+            array[1:4] = -np.inf
+    point.residuals = point.program.reference(point.arrays, 4, 5)
+    point.residuals = tuple(r.astype("float32") for r in point.residuals)
+    for slot, pulled in point.vjp(partial(run, dtype="float32"), [0, 1]).items():
+        assert np.isfinite(pulled).all()
+        assert not pulled[np.isinf(point.arrays[slot])].any()
+        assert pulled.any()
+
+
+# ------------------------------------------------------------------------------------------------------ higher order
+
+
+@pytest.mark.parametrize("name", ["gaussian", "vector", "norm", "packed", "of j"])
+@by_reduction
+def test_second_order(name: str, reduction: str, device: Device) -> None:
+    """A gradient is a program: its own gradients and tangents are derivatives again."""
+    first = Point(map_reduce([FORMULAS[name]], reduction)[0])
+    for gradient in first.program.vjp(first.real):
+        point = Point(gradient.program)
+        pulled = point.vjp(by_numpy, point.real)
+        for slot in point.real:
+            slope = point.difference({slot: point.tangents[slot]})
+            close(np.sum(pulled[slot] * point.tangents[slot]), np.sum(slope * point.cotangent), 1e-6)
+        if name == "gaussian":
+            on_device = point.vjp(partial(run, dtype="float64"), point.real)
+            for slot in point.real:
+                close(on_device[slot], pulled[slot], 1e-11)
+
+
+def test_derivatives_share_what_they_compute() -> None:
+    """The gradient of an eightfold f = sin(f) * f stays small; so does its gradient."""
+    f: Expr = a
+    for _ in range(8):
+        f = sin(f) * f
+    (gradient,) = vjp({f: constant(1)}, [a])
+    assert gradient is not None
+    assert len(topological([gradient])) < 100
+    (second,) = vjp({gradient: constant(1)}, [a])
+    assert second is not None
+    assert len(topological([second])) < 500
+    for _ in range(56):
+        f = sin(f) * f
+    (deep,) = vjp({f: constant(1)}, [a])
+    assert deep is not None
+    assert len(topological([deep])) < 600
+
+
+# ----------------------------------------------------------------------------------------------- programs as values
+
+
+def test_names_do_not_matter(device: Device) -> None:
+    u, v, w = variable(7, 3, I), variable(("any", "name"), 3, J), variable("y", 1, J)
+    one, given_one = map_reduce([exp(-squared_distance(x, y)) * b], "Sum")
+    other, given_other = map_reduce([exp(-squared_distance(u, v)) * w], "Sum")
+    assert one == other
+    assert hash(one) == hash(other)
+    assert one.values[0] is other.values[0]
+    assert (given_one, given_other) == ((x, y, b), (u, v, w))
+    signature = Signature("float32")
+    assert PLANS.get(one, signature, device) is PLANS.get(other, signature, device)
+    assert [g.program for g in one.vjp([0, 1, 2])] == [g.program for g in other.vjp([0, 1, 2])]
+    assert one != map_reduce([exp(-squared_distance(x, y)) * b], "Max")[0]
+    assert one != map_reduce([exp(-squared_distance(x, y)) * a], "Sum")[0]
+
+
+def test_slots_are_numbered_by_first_use() -> None:
+    program, given = map_reduce([(p * b + a) * b], "Sum")
+    assert given == (p, b, a)
+    assert [slot.params[0] for slot in program.slots] == [0, 1, 2]
+
+
+def test_the_number_of_formulas_is_checked() -> None:
+    with pytest.raises(ShapeError, match=r"Sum takes 1 formula\(s\), not 2"):
+        map_reduce([x, y], "Sum")
+
+
+@pytest.mark.parametrize("reduction", list(REDUCTIONS))
+def test_programs_without_variables(reduction: str, device: Device) -> None:
+    program, given = map_reduce([constant(2)], reduction)
+    assert given == ()
+    for rows, columns in ((3, 5), (1, 1), (2, 0)):
+        (found,) = run(program, [], rows, columns, "float32")
+        np.testing.assert_allclose(found, program.reference([], rows, columns)[0], rtol=1e-6)

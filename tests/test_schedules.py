@@ -1,0 +1,265 @@
+"""Any legal schedule gives the same numbers, illegal ones are refused, and equal kernels have equal texts.
+
+All combinations of sizes would take hours to build. Tested are as many as it takes for every two choices to meet: each
+formula every number of lanes, each number of lanes every tile, and so on; and random ones on top.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from oracle import assert_close, assert_results, check, random_arrays, run
+
+from clreduce.codegen.facts import DeviceFacts
+from clreduce.codegen.lower import lower
+from clreduce.codegen.render import render
+from clreduce.codegen.schedule import DIRECT, LANES, LOCAL, Schedule, choose_schedule
+from clreduce.domain import Domain
+from clreduce.errors import ScheduleError
+from clreduce.ir.expr import Expr
+from clreduce.ir.op import variable
+from clreduce.ops.arithmetic import square
+from clreduce.ops.compare import less, where
+from clreduce.ops.derived import scalar_product, squared_distance
+from clreduce.ops.functions import exp, sin
+from clreduce.ops.shape import concat, extract, summed
+from clreduce.program import MapReduce, map_reduce
+from clreduce.runtime.compiler import PROGRAMS
+from clreduce.runtime.device import Device
+from clreduce.runtime.plan import Plan, Signature
+
+SNAPSHOTS = Path(__file__).parent / "snapshots"
+SIZES = ((67, 53), (401, 38))  # no multiple of any block
+x, y, b = variable("x", 3, Domain.I), variable("y", 3, Domain.J), variable("b", 1, Domain.J)
+p, q = variable("p", 1, Domain.P), variable("q", 3, Domain.P)
+X, Y, B = variable("X", 40, Domain.I), variable("Y", 40, Domain.J), variable("B", 40, Domain.J)
+
+FORMULAS: dict[str, tuple[Expr, str]] = {
+    "gaussian": (exp(-squared_distance(x, y) * p) * b, "Sum"),
+    "long vectors": (exp(-squared_distance(X, Y) * p) * b, "Sum"),
+    "cut loops": (scalar_product(concat(x, X), concat(Y, y)) * concat(b, q), "Sum"),
+    "wide": (exp(-squared_distance(x, y)) * B, "Sum"),
+    "wide and cut": (scalar_product(concat(x, X), concat(Y, y)) * concat(B, b), "Sum"),
+    "stored j": (exp(y) * sin(x) + square(p - b), "Sum"),
+    "stored long i": (exp(-squared_distance(exp(X * 0.1), Y)), "Sum"),
+    "LogSumExp": (b - squared_distance(x, y) * p, "LogSumExp"),
+    "wide LogSumExp": (X * Y, "LogSumExp"),
+    "ArgMin": (squared_distance(x, y), "ArgMin"),
+    "wide ArgMax": (X * B - exp(Y), "ArgMax"),
+}
+PROGRAMS_BY_NAME: dict[str, MapReduce] = {name: map_reduce([f], r)[0] for name, (f, r) in FORMULAS.items()}
+PROGRAMS_BY_NAME["gradient"] = map_reduce([exp(-squared_distance(X, Y)) * b], "Sum")[0].vjp([1, 2])[0].program
+
+CHOICES: dict[str, Sequence[Any]] = {
+    "formula": list(PROGRAMS_BY_NAME),
+    "dtype": ("float32", "float64"),
+    "layout": ((DIRECT, 1), (LOCAL, 1), (LOCAL, 4), (LOCAL, 8)),
+    "lanes": LANES,
+    "rows": (1, 2, 3),
+    "cols": (1, 2, 4, 5),
+    "tile": (0, 1, 7, 32),
+    "unroll": (1, 4, 16),
+    "split": (0, 2, 5),
+}
+
+
+def legal(choice: Mapping[str, Any]) -> bool:
+    return choice["layout"][0] == DIRECT or choice["tile"] > 0
+
+
+def schedule_of(choice: Mapping[str, Any]) -> Schedule:
+    shape, group = choice["layout"]
+    sizes = {name: choice[name] for name in ("lanes", "rows", "cols", "tile", "unroll", "split")}
+    return Schedule(shape=shape, group=group, **sizes)
+
+
+def pairs(choice: Mapping[str, Any]) -> set[Any]:
+    return set(combinations(choice.items(), 2))
+
+
+def covering(seed: int = 0) -> list[dict[str, Any]]:
+    """Few legal choices in which any two values of different kinds meet at least once, if they legally can."""
+    random = Random(seed)
+    found = []
+    missing = {
+        ((a, one), (c, other)) for a, c in combinations(CHOICES, 2) for one in CHOICES[a] for other in CHOICES[c]
+    }
+    missing -= {(("layout", layout), ("tile", 0)) for layout in CHOICES["layout"] if layout[0] == LOCAL}
+    while missing:
+        kept = dict(min(missing, key=repr))
+        trials = [
+            {name: kept.get(name, random.choice(values)) for name, values in CHOICES.items()} for _ in range(200)
+        ]  # fmt: skip
+        best = max(filter(legal, trials), key=lambda trial: len(pairs(trial) & missing))
+        missing -= pairs(best)
+        found.append(best)
+    return found
+
+
+def name_of(choice: Mapping[str, Any]) -> str:
+    shape, group = choice["layout"]
+    sizes = "x".join(str(choice[name]) for name in ("lanes", "rows", "cols"))
+    rest = f"tile{choice['tile']}-unroll{choice['unroll']}-split{choice['split']}"
+    return f"{choice['formula']}-{choice['dtype']}-{shape}{group}-{sizes}-{rest}"
+
+
+@pytest.fixture(autouse=True)
+def kernels_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On disk: each is used once, and keeping it takes as long as building it."""
+    monkeypatch.setattr(PROGRAMS, "save", lambda: None)
+
+
+@pytest.mark.parametrize("choice", covering(), ids=name_of)
+def test_any_legal_schedule_gives_the_reference(choice: dict[str, Any], device: Device) -> None:
+    dtype = choice["dtype"]
+    if dtype == "float64" and not device.facts.has_double:
+        pytest.skip("this device has no float64")
+    program = PROGRAMS_BY_NAME[choice["formula"]]
+    plan = Plan(program, Signature(dtype), device, schedule_of(choice))
+    for rows, columns in SIZES:
+        arrays = random_arrays(program, rows, columns, dtype)
+        assert_results(plan(arrays, rows, columns), program, arrays, rows, columns, dtype, factor=2)
+
+
+def test_the_choices_meet() -> None:
+    """Also those of three kinds, mostly."""
+    tested = covering()
+    assert all(map(legal, tested))
+    assert 50 < len(tested) < 120
+    assert {(c["layout"], c["cols"], c["unroll"]) for c in tested} > {((DIRECT, 1), 4, 16), ((LOCAL, 4), 4, 4)}
+
+
+# ------------------------------------------------------------------------------------------------- random formulas
+
+_leaves = st.sampled_from([x, y, b, p, q])
+
+
+def _combine(parts: st.SearchStrategy[Expr]) -> st.SearchStrategy[Expr]:
+    """Formulas of the same size as their parts, so that errors are not magnified; choices are minima, not jumps."""
+
+    def fit(f: Expr, g: Expr) -> tuple[Expr, Expr]:
+        return (f, g) if 1 in (f.dim, g.dim) or f.dim == g.dim else (summed(f) / f.dim, g)
+
+    two = st.tuples(parts, parts)
+    return st.one_of(
+        parts.map(sin),
+        parts.map(lambda f: exp(-square(f))),
+        parts.map(lambda f: summed(f) / f.dim),
+        parts.map(lambda f: extract(f, f.dim // 2, 1)),
+        two.map(lambda fg: fit(*fg)[0] * fit(*fg)[1]),
+        two.map(lambda fg: (fit(*fg)[0] - fit(*fg)[1]) / 2),
+        two.filter(lambda fg: fg[0].dim + fg[1].dim <= 12).map(lambda fg: concat(*fg)),
+        two.map(lambda fg: where(less(*fit(*fg)), *fit(*fg))),
+    )
+
+
+formulas = st.recursive(_leaves, _combine, max_leaves=6)
+schedules = st.fixed_dictionaries({name: st.sampled_from(values) for name, values in CHOICES.items()})
+
+
+@settings(max_examples=12)
+@given(formula=formulas, reduction=st.sampled_from(["Sum", "Max", "LogSumExp"]), choice=schedules.filter(legal))
+def test_random_formulas(formula: Expr, reduction: str, choice: dict[str, Any], device: Device) -> None:
+    dtype = choice["dtype"] if device.facts.has_double else "float32"
+    program, _ = map_reduce([formula], reduction)
+    rows, columns = 37, 29
+    arrays = random_arrays(program, rows, columns, dtype)
+    (found,) = run(program, arrays, rows, columns, dtype, schedule_of(choice))
+    (expected,) = program.reference(arrays, rows, columns)
+    assert_close(found, expected, columns, dtype)
+
+
+# ------------------------------------------------------------------------------------------------ policy and refusals
+
+
+@pytest.mark.parametrize("name", list(PROGRAMS_BY_NAME))
+def test_the_policy_for_gpus_runs_anywhere(name: str, device: Device) -> None:
+    """With work-groups, barriers and local memory. That for CPUs runs in all other files."""
+    program = PROGRAMS_BY_NAME[name]
+    schedule = choose_schedule(program, "float", replace(device.facts, kind="gpu"))
+    schedule.check(device.facts)
+    check(program, 67, 301, "float32", schedule, factor=2)
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"lanes": 3}, "lanes is one of 1, 2, 4, 8, 16; got 3"), ({"lanes": 0}, "lanes"), ({"lanes": 32}, "lanes"),
+    ({"rows": 0}, "rows is 1 or more; got 0"), ({"cols": -1}, "cols"), ({"group": 0}, "group"),
+    ({"unroll": 0}, "unroll"),
+    ({"tile": -1}, "tile"), ({"split": -2}, "split"), ({"shape": "nested"}, "shape is 'mapreduce'"),
+    ({"group": 4}, "work-groups of one item"), ({"shape": LOCAL, "tile": 0}, "needs tile >= 1"),
+    ({"shape": LOCAL, "group": 1 << 20}, "more than this device's"),
+])  # fmt: skip
+def test_illegal_schedules_are_refused(change: dict[str, Any], message: str, device: Device) -> None:
+    schedule = replace(Schedule(), **change)
+    with pytest.raises(ScheduleError, match=message):
+        Plan(PROGRAMS_BY_NAME["gaussian"], Signature("float32"), device, schedule)
+    with pytest.raises(ValueError, match=message):
+        schedule.check(DeviceFacts())
+
+
+# ------------------------------------------------------------------------------------------------------- kernel texts
+
+
+def texts(name: str, dtype: str, schedule: Schedule) -> list[str]:
+    """The sources of all kernels of a formula, made afresh."""
+    render.cache_clear()
+    lowered = lower(PROGRAMS_BY_NAME[name], dtype, schedule, DeviceFacts())
+    kernels = [stored.kernel for stored in lowered.stored] + [lowered.pair, lowered.pair_split, lowered.merge]
+    return [render(kernel) for kernel in kernels]
+
+
+def digest() -> str:
+    """A checksum of many kernel texts."""
+    schedules = (Schedule(), Schedule(lanes=1, rows=2, cols=2, group=64, tile=16, unroll=4, shape=LOCAL))
+    everything = [text for name in PROGRAMS_BY_NAME for s in schedules for text in texts(name, "float", s)]
+    return hashlib.sha256("".join(everything).encode()).hexdigest()
+
+
+def test_equal_kernels_have_equal_texts() -> None:
+    """In every process, so that caches on disk find what another process built."""
+    found = {digest(), digest()}
+    for seed in ("1", "2"):
+        paths = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[1])])
+        environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": paths}
+        command = [sys.executable, "-c", "import test_schedules; print(test_schedules.digest())"]
+        found.add(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.strip())
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize("name", list(PROGRAMS_BY_NAME))
+def test_kernels_state_their_group_size(name: str) -> None:
+    """A driver left to choose it, PoCL for one, compiles a kernel again for new sizes of the data."""
+    for schedule in (Schedule(), Schedule(shape=LOCAL, group=8, lanes=1)):
+        for text in texts(name, "float", schedule):
+            assert "reqd_work_group_size" in text
+
+
+def test_the_direct_shape_has_no_barrier() -> None:
+    assert not any("barrier(" in text for text in texts("long vectors", "float", Schedule()))
+    assert any("barrier(" in text for text in texts("long vectors", "float", Schedule(shape=LOCAL)))
+
+
+def test_snapshot() -> None:
+    """The text of one kernel, after the prelude, as it is committed.
+
+    If a change is meant: CLREDUCE_UPDATE_SNAPSHOTS=1 pytest tests/test_schedules.py -k snapshot, and look at the diff.
+    """
+    file = SNAPSHOTS / "gaussian_float32.cl"
+    text = texts("gaussian", "float", Schedule(lanes=8, rows=2, cols=2))[0]
+    found = text[text.index("\n__kernel") + 1 :]
+    if os.environ.get("CLREDUCE_UPDATE_SNAPSHOTS"):
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(found)
+    assert found == file.read_text(), "run with CLREDUCE_UPDATE_SNAPSHOTS=1 if the change is meant"
