@@ -70,6 +70,7 @@ CHOICES: dict[str, Sequence[Any]] = {
     "rows": (1, 2, 3),
     "cols": (1, 2, 4, 5),
     "tile": (0, 1, 7, 32),
+    "flush": (True, False),
     "unroll": (1, 4, 16),
     "split": (0, 2, 5),
 }
@@ -81,7 +82,7 @@ def legal(choice: Mapping[str, Any]) -> bool:
 
 def schedule_of(choice: Mapping[str, Any]) -> Schedule:
     shape, group = choice["layout"]
-    sizes = {name: choice[name] for name in ("lanes", "rows", "cols", "tile", "unroll", "split")}
+    sizes = {name: choice[name] for name in ("lanes", "rows", "cols", "tile", "flush", "unroll", "split")}
     return Schedule(shape=shape, group=group, **sizes)
 
 
@@ -111,7 +112,7 @@ def covering(seed: int = 0) -> list[dict[str, Any]]:
 def name_of(choice: Mapping[str, Any]) -> str:
     shape, group = choice["layout"]
     sizes = "x".join(str(choice[name]) for name in ("lanes", "rows", "cols"))
-    rest = f"tile{choice['tile']}-unroll{choice['unroll']}-split{choice['split']}"
+    rest = f"tile{choice['tile']}-{choice['flush']}-unroll{choice['unroll']}-split{choice['split']}"
     return f"{choice['formula']}-{choice['dtype']}-{shape}{group}-{sizes}-{rest}"
 
 

@@ -91,27 +91,37 @@ class Writer:
             self.emitter.loop(scope, start, stop, write)
 
     def assign_state(self, target: StateText, new: Sequence[Expr], scope: Scope) -> None:
-        """Give each slot its new value, for all rows; the values of short slots are all known before any changes."""
-        short: list[Assign] = []
-        for n in sorted(range(len(new)), key=lambda n: target.slots[n].dim):
-            if target.slots[n].dim <= self.unroll:
-                for r in range(self.rows):
-                    for k in range(target.slots[n].dim):
-                        text = self.emitter.component(new[n], k, r, None)
-                        if new[n].op.name == "variable":
-                            # A slot that takes over another's value: that one may be assigned first.
-                            copy = self.emitter.fresh("t")
-                            scope.statements.append(Let(self.emitter.type_of(new[n]), copy, text))
-                            text = copy
-                        short.append(Assign(target.name(n, k, r), text))
-                continue
+        """Give each slot its new value, for all rows.
 
-            def write(k: Position, inner: Scope, n: int = n) -> None:
-                texts = [self.emitter.component(new[n], k, r, None) for r in range(self.rows)]
-                inner.statements += [Assign(target.name(n, k, r), text) for r, text in enumerate(texts)]
+        New values may read all slots as they were. So those of short slots are all computed before any is assigned,
+        and long slots of equal length share one loop, in which the same holds for each component.
+        """
+        short = [n for n in range(len(new)) if target.slots[n].dim <= self.unroll]
+        assignments: list[Assign] = []
+        for n in short:
+            for k in range(target.slots[n].dim):
+                assignments += self._new_component(target, new, n, k, scope)
+        for dim in sorted({slot.dim for slot in target.slots if slot.dim > self.unroll}):
+            group = [n for n in range(len(new)) if target.slots[n].dim == dim]
 
-            self.each_component([new[n]], target.slots[n].dim, write, scope)
-        scope.statements += short
+            def write(k: Position, inner: Scope, group: Sequence[int] = group) -> None:
+                inner.statements += [a for n in group for a in self._new_component(target, new, n, k, inner)]
+
+            self.each_component([new[n] for n in group], dim, write, scope)
+        scope.statements += assignments
+
+    def _new_component(self, target: StateText, new: Sequence[Expr], n: int, k: Position, scope: Scope) -> list[Assign]:
+        """Compute component k of slot n for all rows; its assignments are for the caller to place."""
+        assignments = []
+        for r in range(self.rows):
+            text = self.emitter.component(new[n], k, r, None)
+            if new[n].op.name == "variable":
+                # A slot that takes over another's value: that one may be assigned first.
+                copy = self.emitter.fresh("t")
+                scope.statements.append(Let(self.emitter.type_of(new[n]), copy, text))
+                text = copy
+            assignments.append(Assign(target.name(n, k, r), text))
+        return assignments
 
     def finish(self, program: MapReduce, state: StateText, split: bool) -> tuple[tuple[Statement, ...], ...]:
         """Per row: compute and store the results, or the state itself where j was split."""
