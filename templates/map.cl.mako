@@ -1,6 +1,6 @@
 ## Computes one vector per row and stores it, lanes over rows: values that the pair kernel reads ready-made.
 <%namespace name="common" file="common.cl.mako"/>\
-__kernel
+__kernel __attribute__((reqd_work_group_size(${kernel.group}, 1, 1)))
 void ${kernel.name}(
 ${common.parameters(kernel)}\
     const long rows)

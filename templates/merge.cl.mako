@@ -1,5 +1,5 @@
 ## Merges the states of the parts of j, in order, and finishes: one work-item per row.
-__kernel
+__kernel __attribute__((reqd_work_group_size(${kernel.group}, 1, 1)))
 void ${kernel.name}(
 % for argument in kernel.arguments:
     ${'' if argument.written else 'const '}__global ${argument.type}* restrict ${argument.name},

@@ -57,6 +57,7 @@ class _MapLowering(Writer):
             template="map",
             dtype=self.dtype,
             lanes=self.lanes,
+            group=self.group,
             functions=frozenset(self.emitter.functions),
             arguments=buffers([("out0", REAL)], True)
             + buffers([(self.names[leaf], leaf.kind) for leaf in self.inputs], False),

@@ -35,6 +35,7 @@ class _MergeLowering(Writer):
             template="merge",
             dtype=self.dtype,
             lanes=1,
+            group=self.group,
             functions=frozenset(self.emitter.functions),
             arguments=outputs + parts,
             once=tuple(self.once.statements),

@@ -50,6 +50,7 @@ class Writer:
 
     def __init__(self, dtype: str, lanes: int, rows: int, schedule: Schedule) -> None:
         self.dtype, self.lanes, self.rows, self.unroll = dtype, lanes, rows, schedule.unroll
+        self.group = schedule.group
         self.once, self.per_i, self.pair = Scope(), Scope(), Scope()
         self.per_i.parent, self.per_i.depth = self.once, 1
         self.emitter = Emitter(

@@ -65,7 +65,7 @@ class Op:
         return Expr(self, args, tuple(given[count:]))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return OPS.__getitem__, (self.name,)
+        return op_named, (self.name,)
 
     def __repr__(self) -> str:
         return f"<Op {self.name}>"
@@ -73,6 +73,11 @@ class Op:
 
 OPS: dict[str, Op] = {}
 """Every operation of the IR by its name."""
+
+
+def op_named(name: str) -> Op:
+    """The operation, for unpickling: each exists once."""
+    return OPS[name]
 
 
 @dataclass(frozen=True)

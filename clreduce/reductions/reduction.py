@@ -61,7 +61,7 @@ class Reduction:
     """The reduction of the same formulas whose outputs are the residuals of ``tangent``; "" if it reads none."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return REDUCTIONS.__getitem__, (self.name,)
+        return reduction_named, (self.name,)
 
     def __repr__(self) -> str:
         return f"<Reduction {self.name}>"
@@ -69,6 +69,11 @@ class Reduction:
 
 REDUCTIONS: dict[str, Reduction] = {}
 """Every reduction by the name that users give."""
+
+
+def reduction_named(name: str) -> Reduction:
+    """The reduction, for unpickling: each exists once."""
+    return REDUCTIONS[name]
 
 
 def register(reduction: Reduction) -> Reduction:

@@ -113,9 +113,9 @@ class Plan:
             buffer = memory.scratch(_stored_length(stored, count), self.signature.dtype)
             if count:
                 kernel = self._kernel(("stored", n), stored.kernel)
-                size = -(-count // self.schedule.lanes)
+                size = self._padded(-(-count // self.schedule.lanes))
                 given = [buffers[leaf] for leaf in stored.inputs]
-                kernel(self.device.queue, (size,), None, buffer, *given, np.int64(count))
+                kernel(self.device.queue, (size,), (self.schedule.group,), buffer, *given, np.int64(count))
             if ("stored", n) in found:
                 buffers[found[("stored", n)]] = buffer
         return buffers
@@ -145,7 +145,12 @@ class Plan:
         kernel = self._kernel("split", lowered.pair_split)
         kernel(queue, size, group, *states, *given, np.int64(rows), np.int64(columns), np.int64(parts.length))
         kernel = self._kernel("merge", lowered.merge)
-        kernel(queue, (rows,), None, *outputs, *states, np.int64(rows), np.int64(columns), np.int64(parts.count))
+        sizes = np.int64(rows), np.int64(columns), np.int64(parts.count)
+        kernel(queue, (self._padded(rows),), (self.schedule.group,), *outputs, *states, *sizes)
+
+    def _padded(self, items: int) -> int:
+        """A number of work-items that fills its work-groups; those in excess return at once."""
+        return -(-items // self.schedule.group) * self.schedule.group
 
     def _kernel(self, role: Any, kernel: Any) -> Any:
         """The kernel object of this thread: setting arguments of a shared one would be a race."""
