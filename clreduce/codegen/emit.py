@@ -24,7 +24,7 @@ from clreduce.ir.index import Position, make_index, text_of
 Leaf = Callable[[Expr, Position, "int | None", "int | None"], str]
 Alias = Callable[[Expr], "tuple[Expr, int] | None"]
 _LOOP_VARIABLE = re.compile(r"\bk\d+\b")
-_INLINED = ("mul", "square")
+PRODUCTS = ("mul", "square")
 
 
 class Scope:
@@ -199,7 +199,7 @@ class Emitter:
             node, c = stands_for
         elif self._uses[node] != 1:
             return None
-        if node.op.name not in _INLINED:
+        if node.op.name not in PRODUCTS:
             return None
         if self.place(node.domain) is not self.place(user.domain) or node.domain != user.domain:
             return None
@@ -269,11 +269,14 @@ def literal(value: Fraction | str, dtype: str) -> str:
     >>> literal(Fraction(1, 3), "float"), literal("-inf", "float"), literal(Fraction(2), "double")
     ('0.33333334f', '-INFINITY', '2.0')
     """
-    number = float(value)
-    suffix = ""
+    suffix = "f" if dtype == "float" else ""
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf if Fraction(value) > 0 else -math.inf
     if dtype == "float":
-        number = float(np.float32(number))
-        suffix = "f"
+        with np.errstate(over="ignore"):
+            number = float(np.float32(number))
     if math.isnan(number):
         return "(real)(NAN)"
     if math.isinf(number):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from clreduce.codegen.cost import is_remap, work
 from clreduce.domain import Domain
-from clreduce.ir.expr import REAL, Expr, substitute, variables
+from clreduce.ir.expr import REAL, Expr, substitute, topological, variables
 from clreduce.ir.op import variable
 
 _CHEAP = 12
@@ -37,13 +37,24 @@ def hoist(values: Sequence[Expr], unroll: int) -> Hoisted:
     if sum(work(node) for node in frontier_j) > _CHEAP:
         for node in frontier_j:
             replacement[node] = variable(("stored", len(replacement)), node.dim, Domain.J, node.kind)
+    read = _components_read(roots)
     for node in _frontier(roots, Domain.I):
-        if node.dim > unroll:
+        if read[node] > unroll:
             stored = variable(("stored", len(replacement)), node.dim, Domain.I, node.kind)
             replacement[node] = stored
             panels.add(stored)
     new = substitute(roots, replacement)
     return Hoisted(new, tuple((leaf, node) for node, leaf in replacement.items()), frozenset(panels))
+
+
+def _components_read(roots: Sequence[Expr]) -> dict[Expr, int]:
+    """How many components of each value one reader asks for, at most: of a long vector perhaps only a few."""
+    read = {root: root.dim for root in roots}
+    for node in reversed(topological(roots)):
+        for arg in node.args:
+            asked = min(arg.dim, read[node]) if is_remap(node) else arg.dim
+            read[arg] = max(read.get(arg, 0), asked)
+    return read
 
 
 def _frontier(roots: Sequence[Expr], domain: Domain) -> list[Expr]:

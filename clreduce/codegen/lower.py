@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from clreduce.codegen.emit import Scope
+from clreduce.codegen.cost import is_remap
+from clreduce.codegen.emit import PRODUCTS, Scope
 from clreduce.codegen.facts import DeviceFacts
 from clreduce.codegen.hoist import hoist
 from clreduce.codegen.kernel import ColumnInput, Declare, Kernel, Statement
 from clreduce.codegen.lower_map import Stored, lower_map
 from clreduce.codegen.lower_merge import lower_merge
-from clreduce.codegen.schedule import LOCAL, Schedule
+from clreduce.codegen.schedule import LOCAL, Schedule, check_state
 from clreduce.codegen.writer import StateText, Writer, buffers
 from clreduce.domain import Domain
-from clreduce.ir.expr import INDEX, REAL, Expr, variables
+from clreduce.ir.expr import INDEX, REAL, Expr, topological, variables
 from clreduce.ir.index import Position, text_of
 from clreduce.ir.op import variable
 from clreduce.ir.rewrite import simplify
 from clreduce.program import MapReduce
 from clreduce.reductions.reduction import Column
 
+_DEEP = 200
+"""Nodes of a formula beyond which it is written from the leaves upwards."""
 PANEL_OF_ONE_LANE = 32
 """Rows that stand side by side in a panel read by scalar work-items: one memory transaction of a GPU."""
 
@@ -40,6 +43,7 @@ class Lowered:
 def lower(program: MapReduce, dtype: str, schedule: Schedule, facts: DeviceFacts) -> Lowered:
     """The kernels of ``program`` for ``dtype`` (``"float"`` or ``"double"``)."""
     schedule.check(facts)
+    check_state(program, schedule, 4 if dtype == "float" else 8)
     values = simplify(program.values)
     hoisted = hoist(values, schedule.unroll)
     panel = schedule.lanes if schedule.lanes > 1 else PANEL_OF_ONE_LANE
@@ -160,6 +164,7 @@ class _PairLowering(Writer):
 
     def _compute_short_values(self, cols: int) -> None:
         """Values column by column, then row by row: loads and values of a column stay together in registers."""
+        self._compute_deep_values(cols)
         for value in self.values:
             # A product is left to the statement that adds it to the state, where it contracts.
             roots = value.args if value.op.name == "mul" else (value,)
@@ -169,6 +174,17 @@ class _PairLowering(Writer):
                         for root in roots:
                             for k in range(root.dim):
                                 self.emitter.component(root, k, r, c)
+
+    def _compute_deep_values(self, cols: int) -> None:
+        """Of a long formula, values of length 1 from the leaves upwards: the emitter descends by recursion."""
+        order = topological(self.values)
+        if len(order) <= _DEEP:
+            return
+        for node in order:
+            if node.dim == 1 and node.args and not is_remap(node) and node.op.name not in PRODUCTS:
+                for c in range(cols):
+                    for r in range(self.rows):
+                        self.emitter.component(node, 0, r, c)
 
     def alias(self, node: Expr) -> tuple[Expr, int] | None:
         name = node.params[0]

@@ -6,14 +6,19 @@ from dataclasses import dataclass, replace
 
 from clreduce.codegen.cost import written_out
 from clreduce.codegen.facts import DeviceFacts
+from clreduce.domain import Domain
 from clreduce.errors import ScheduleError
+from clreduce.ir.expr import INDEX
+from clreduce.ir.op import variable
 from clreduce.program import MapReduce
+from clreduce.reductions.reduction import Column
 
 LANES = (1, 2, 4, 8, 16)
 DIRECT, LOCAL = "mapreduce", "mapreduce_local"
 _STACK_BYTES = 1 << 19
+_MOST_STATE_BYTES = 1 << 21
 _DEFAULT_TILE = 256
-_LONGEST = 400
+_LONGEST = 450
 """Operations in the body of the pair loop beyond which it is not unrolled further."""
 _WIDE = 128
 """Longest row of partial sums of which two lane vectors of rows stay in the first-level cache."""
@@ -74,12 +79,43 @@ def choose_schedule(program: MapReduce, dtype: str, facts: DeviceFacts) -> Sched
     size = 4 if dtype == "float" else 8
     native = facts.native_float_lanes if dtype == "float" else facts.native_double_lanes
     schedule = Schedule(lanes=max(1, min(native, 16)), rows=2, cols=4)
-    while schedule.cols > 1 and schedule.rows * schedule.cols * written_out(program.values, schedule.unroll) > _LONGEST:
-        # Long formulas hide their own latencies: more columns would only make the driver compile for longer.
+    # Long formulas hide their own latencies: more pairs in the text would only make the driver compile for longer.
+    while schedule.cols > 1 and _body(program, schedule) > _LONGEST:
         schedule = replace(schedule, cols=schedule.cols // 2)
-    width = max((slot.dim for slot in program.state_slots), default=1)
-    if width > _WIDE:
+    if max(slot.dim for slot in program.state_slots) > _WIDE or _body(program, schedule) > 2 * _LONGEST:
         schedule = replace(schedule, rows=1)
-    while schedule.lanes > 1 and 2 * width * schedule.lanes * size > _STACK_BYTES:
+    while schedule.lanes > 1 and state_bytes(program, schedule, size) > _STACK_BYTES:
         schedule = replace(schedule, lanes=schedule.lanes // 2)
     return schedule
+
+
+def state_bytes(program: MapReduce, schedule: Schedule, size: int) -> int:
+    """Private memory of a work-item for what its rows keep, numbers having ``size`` bytes."""
+    copies = 2 if program.reduction.blocked and schedule.flush and schedule.tile else 1
+    return copies * sum(slot.dim for slot in program.state_slots) * schedule.rows * schedule.lanes * size
+
+
+def check_state(program: MapReduce, schedule: Schedule, size: int) -> None:
+    """Raise `ScheduleError` if the rows of a work-item keep more than drivers have private memory for."""
+    if state_bytes(program, schedule, size) > _MOST_STATE_BYTES:
+        longest = max(slot.dim for slot in program.state_slots)
+        raise ScheduleError(
+            f"a row of the result has {longest} components: lanes={schedule.lanes} and rows={schedule.rows} make that "
+            f"{state_bytes(program, schedule, size) >> 20} MiB of private memory, and {_MOST_STATE_BYTES >> 20} MiB is "
+            "the most; compute fewer components at a time"
+        )
+
+
+def _body(program: MapReduce, schedule: Schedule) -> int:
+    """Operations in the text of one block of columns: the values of its pairs, and the update of the state."""
+    slots = program.state_slots
+    state = tuple(variable(("state", n), slot.dim, Domain.IJ, slot.kind) for n, slot in enumerate(slots))
+    columns = [
+        Column(
+            tuple(variable(("value", n, c), v.dim, Domain.IJ, v.kind) for n, v in enumerate(program.values)),
+            variable(("column", c), 1, Domain.J, INDEX),
+        )
+        for c in range(schedule.cols)
+    ]
+    update = written_out(program.reduction.update(state, columns), schedule.unroll)
+    return schedule.rows * (schedule.cols * written_out(program.values, schedule.unroll) + update)

@@ -18,14 +18,16 @@ def device_for(backend: str = "auto", device_id: int = -1) -> Device:
     """
     if backend == "auto" and device_id == -1:
         return current_device()
-    if backend not in _KIND:
+    if not isinstance(backend, str) or backend not in _KIND:
         raise DeviceError(f"unknown backend {backend!r}; known are {', '.join(_KIND)}")
+    if isinstance(device_id, bool) or not hasattr(device_id, "__index__"):
+        raise DeviceError(f"device_id is a number, -1 for any device; got {device_id!r}")
     kind = _KIND[backend]
     if device_id == -1 and current_device().facts.kind == kind:
         return current_device()
     fitting = [device for device in devices() if kind in (None, device.facts.kind)]
     number = max(device_id, 0)
-    if not isinstance(device_id, int) or device_id < -1 or number >= len(fitting):
+    if device_id < -1 or number >= len(fitting):
         raise DeviceError(
             f"backend={backend!r}, device_id={device_id!r}: there are {len(fitting)} such devices.\n{explain_devices()}"
         )

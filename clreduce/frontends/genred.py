@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import Any, ClassVar, TextIO
 
@@ -25,6 +26,18 @@ from clreduce.runtime.device import Device, current_device
 from clreduce.runtime.plan import PLANS, Plan, signature_of
 
 Array = np.ndarray[Any, Any]
+
+
+def _checked_axis(axis: Any) -> int:
+    try:
+        number = -1 if isinstance(axis, (bool, np.bool_)) else operator.index(axis)
+    except TypeError:
+        number = -1
+    if number not in (0, 1):
+        raise ShapeError(f"axis is 0 (reduce over i) or 1 (reduce over j); got {axis!r}")
+    return number
+
+
 _SCHEMES = ("auto", "block_sum", "direct_sum")
 
 
@@ -79,9 +92,8 @@ class Genred:
     ) -> None:
         if dtype is not None or cuda_type is not None:
             warnings.warn("dtype and cuda_type are ignored: the data's dtype decides", DeprecationWarning, stacklevel=2)
-        if axis not in (0, 1) or isinstance(axis, bool):
-            raise ShapeError(f"axis is 0 (reduce over i) or 1 (reduce over j); got {axis!r}")
-        if reduction_op not in REDUCTIONS:
+        axis = _checked_axis(axis)
+        if not isinstance(reduction_op, str) or reduction_op not in REDUCTIONS:
             raise FormulaError(f"unknown reduction {reduction_op!r}; known are {', '.join(REDUCTIONS)}")
         if sum_scheme not in _SCHEMES:
             raise FormulaError(f"sum_scheme is one of {', '.join(_SCHEMES)}; got {sum_scheme!r}")
@@ -128,6 +140,8 @@ class Genred:
         if out is not None:
             shape, dtype = self._result_form(arguments)
             target = check_result(shape, dtype, out, "out", self.library)
+            if not self.library.writable(out):
+                raise ShapeError("out is read-only, or shows one number in several places: give an array of its own")
             if any(np.may_share_memory(target, array) for array in arguments.arrays):
                 target = None  # a kernel may not write where it reads
         (result,) = self._compute(arguments, device, target)
@@ -136,7 +150,7 @@ class Genred:
         return self.library.from_host(result, args[0] if args else None)
 
     def vjp(
-        self, *args: Any, cotangent: Any, wrt: Sequence[str | int] | None = None, output: Any = None,
+        self, *args: Any, cotangent: Any, wrt: Sequence[str | int] | str | int | None = None, output: Any = None,
         backend: str = "auto", device_id: int = -1,
     ) -> tuple[Any, ...]:  # fmt: skip
         """Reverse mode: (d result / d argument)^T cotangent, for each argument of ``wrt`` in order.
@@ -152,7 +166,10 @@ class Genred:
         incoming = check_result(shape, arguments.dtype, cotangent, "cotangent", self.library)
         known = None if output is None else check_result(shape, dtype, output, "output", self.library)
         gradients = vjp_of(self, arguments, incoming, positions, known, device)
-        return tuple(self.library.from_host(g, args[at]) for g, at in zip(gradients, positions, strict=True))
+        return tuple(
+            self.library.from_host(g.reshape(np.shape(args[at])), args[at])
+            for g, at in zip(gradients, positions, strict=True)
+        )
 
     def grad(self, variable: str | int) -> Callable[..., Any]:
         """The routine ``g(*args, cotangent)`` that gives (d result / d variable)^T cotangent.
@@ -178,11 +195,15 @@ class Genred:
         arguments = check_arguments(self.variables, args, self.library)
         shape, dtype = self._result_form(arguments)
         known = None if output is None else check_result(shape, dtype, output, "output", self.library)
+        if not isinstance(tangents, Mapping):
+            raise ShapeError(f"tangents maps aliases (or positions) to arrays; got {type(tangents).__name__}")
         positions = self._positions(list(tangents))
-        incoming = {
-            at: check_result(np.shape(args[at]), arguments.dtype, value, f"the tangent of {key}", self.library)
-            for at, (key, value) in zip(positions, tangents.items(), strict=True)
-        }
+        if len(set(positions)) < len(positions):
+            raise ShapeError(f"tangents name an argument twice: {', '.join(map(repr, tangents))}")
+        incoming = {}
+        for at, (key, value) in zip(positions, tangents.items(), strict=True):
+            tangent = check_result(np.shape(args[at]), arguments.dtype, value, f"the tangent of {key}", self.library)
+            incoming[at] = tangent.reshape(arguments.arrays[at].shape)
         result = jvp_of(self, arguments, incoming, known, device)
         return self.library.from_host(result, args[0] if args else None)
 
@@ -226,16 +247,18 @@ class Genred:
         shape = (*arguments.batch, arguments.sizes[self._rows], output.dim)
         return shape, "int64" if output.kind == INDEX else arguments.dtype
 
-    def _positions(self, names: Sequence[str | int] | None) -> list[int]:
+    def _positions(self, names: Sequence[str | int] | str | int | None) -> list[int]:
         if names is None:
             return list(range(len(self.variables)))
+        if isinstance(names, (str, int, np.integer)):
+            names = [names]
         known = {variable.name: variable.position for variable in self.variables if variable.name}
         found = []
         for name in names:
             if isinstance(name, str) and name in known:
                 found.append(known[name])
-            elif isinstance(name, int) and not isinstance(name, bool) and 0 <= name < len(self.variables):
-                found.append(name)
+            elif isinstance(name, (int, np.integer)) and name is not True and 0 <= name < len(self.variables):
+                found.append(int(name))
             else:
                 raise NotDifferentiableError(
                     f"no argument {name!r} to differentiate; there are {', '.join(map(describe, self.variables))}"

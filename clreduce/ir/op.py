@@ -6,7 +6,6 @@ higher orders follow from that one fact (``clreduce/autodiff.py``).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -256,11 +255,6 @@ def constant_value(node: Expr) -> Fraction | float | None:
         return None
     value = node.params[0]
     return float(value) if isinstance(value, str) else value
-
-
-def is_finite_number(value: Fraction | float | None) -> bool:
-    """Whether ``value`` is an exact, finite constant."""
-    return isinstance(value, Fraction) or (value is not None and math.isfinite(value))
 
 
 __all__ = [

@@ -109,16 +109,21 @@ _FACTOR_DEPTH = 4
 
 def _factored(node: Expr, depth: int = _FACTOR_DEPTH) -> tuple[Fraction, Expr | None]:
     """``node`` as a rational number times something without one (None: the number alone)."""
-    if node.op.name == "constant" and isinstance(node.params[0], Fraction):
+    if node.op.name == "constant" and isinstance(node.params[0], Fraction) and _moderate(node.params[0]):
         return node.params[0], None
     if node.op.name == "neg":
         coefficient, rest = _factored(node.args[0], depth)
         return -coefficient, rest
     if node.op.name == "mul" and depth:
         (ca, a), (cb, b) = (_factored(arg, depth - 1) for arg in node.args)
-        if (a, b) != node.args:
+        if (a, b) != node.args and _moderate(ca * cb):
             return ca * cb, b if a is None else a if b is None else a * b
     return Fraction(1), node
+
+
+def _moderate(value: Fraction) -> bool:
+    """Whether a factor may move within a product: not if a far part of the range of floats might be left by it."""
+    return value == 0 or Fraction(1, 1024) <= abs(value) <= 1024
 
 
 def _scaled(coefficient: Fraction, rest: Expr | None, dim: int) -> Expr:

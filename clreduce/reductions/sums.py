@@ -6,16 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from clreduce.ir.expr import Expr
 from clreduce.reductions.reduction import Array, Column, Reduction, Slot, State, register
-
-
-def added(terms: Sequence[Expr]) -> Expr:
-    """The terms added in pairs, so that no long chain of additions arises within a block."""
-    terms = list(terms)
-    while len(terms) > 1:
-        terms = [terms[n] + terms[n + 1] if n + 1 < len(terms) else terms[n] for n in range(0, len(terms), 2)]
-    return terms[0]
 
 
 def _update(state: State, columns: Sequence[Column]) -> State:

@@ -15,7 +15,7 @@ from clreduce.codegen.lower_map import Stored
 from clreduce.codegen.render import render
 from clreduce.codegen.schedule import Schedule, choose_schedule
 from clreduce.domain import Domain
-from clreduce.errors import DeviceError, DtypeError
+from clreduce.errors import DeviceError, DtypeError, FormulaError
 from clreduce.ir.expr import INDEX, topological
 from clreduce.program import MapReduce
 from clreduce.runtime.blocks import Parts, cut_columns
@@ -53,7 +53,12 @@ class Plan:
             )
         self.program, self.signature, self.device = program, signature, device
         self.schedule = schedule or choose_schedule(program, signature.real, device.facts)
-        self.lowered: Lowered = lower(program, signature.real, self.schedule, device.facts)
+        try:
+            self.lowered: Lowered = lower(program, signature.real, self.schedule, device.facts)
+        except RecursionError:
+            raise FormulaError(
+                "the formula is nested too deeply for a kernel: compute parts of it on their own"
+            ) from None
         self._has_indices = any(slot.kind == INDEX for slot in program.state_slots) or any(
             node.kind == INDEX for node in topological(program.values)
         )
@@ -106,6 +111,8 @@ class Plan:
         """Buffers by variable: the slots, and what is computed beforehand."""
         buffers: dict[Any, Any] = {}
         for slot, array in zip(self.program.slots, arrays, strict=True):
+            count = rows if slot.domain == Domain.I else columns if slot.domain == Domain.J else 1
+            assert array.size == count * slot.dim, "the caller has checked shapes"
             buffers[slot] = memory.input(array)
         found = {leaf.params[0]: leaf for leaf in self.lowered.inputs}
         for n, stored in enumerate(self.lowered.stored):
@@ -211,9 +218,15 @@ PLANS = PlanCache()
 
 def signature_of(dtype: Any) -> Signature:
     """The signature of data of ``dtype``; raises `DtypeError` unless it is float32 or float64."""
-    signature = _SIGNATURES.get(dtype) or _SIGNATURES.get(np.dtype(dtype).name)
+    signature = _SIGNATURES.get(dtype)
     if signature is None:
-        raise DtypeError(f"arrays are float32 or float64; got {np.dtype(dtype).name}")
+        try:
+            name = np.dtype(dtype).name
+        except TypeError:
+            name = repr(dtype)
+        signature = _SIGNATURES.get(name)
+        if signature is None:
+            raise DtypeError(f"arrays are float32 or float64; got {name}")
     return signature
 
 

@@ -29,6 +29,13 @@ def copy_into(out: Any, result: Array) -> Any:
     return out
 
 
+def writable(out: Any) -> bool:
+    """Whether results can be written into ``out``."""
+    return bool(out.flags.writeable) and all(
+        stride or size == 1 for stride, size in zip(out.strides, out.shape, strict=True)
+    )
+
+
 def from_host(array: Array, like: Any) -> Any:
     """A result in this library's form, beside the argument ``like``."""
     return array
