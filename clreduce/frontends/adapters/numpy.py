@@ -30,10 +30,9 @@ def copy_into(out: Any, result: Array) -> Any:
 
 
 def writable(out: Any) -> bool:
-    """Whether results can be written into ``out``."""
-    return bool(out.flags.writeable) and all(
-        stride or size == 1 for stride, size in zip(out.strides, out.shape, strict=True)
-    )
+    """Whether results can be written into ``out``, each number into a place of its own."""
+    spread = all(stride or size < 2 for stride, size in zip(out.strides, out.shape, strict=True))
+    return bool(out.flags.writeable) and (spread or out.size == 0)
 
 
 def from_host(array: Array, like: Any) -> Any:
