@@ -136,8 +136,8 @@ def test_reverse_and_forward_mode_are_derivatives(name: str, reduction: str) -> 
     close(point.jvp(by_numpy, point.real), point.difference(dict(enumerate(point.tangents))), 1e-7)
 
 
-ON_DEVICES = [(name, "Sum", "float32") for name in FORMULAS]
-ON_DEVICES += [(name, r, "float32") for name in ("gaussian", "packed") for r in DIFFERENTIABLE if r != "Sum"]
+ON_DEVICES = [(name, "Sum", "float32") for name in FORMULAS if name not in ("of i", "of j")]
+ON_DEVICES += [("gaussian", "Max", "float32"), ("packed", "Min", "float32"), ("packed", "LogSumExp", "float32")]
 ON_DEVICES += [("gaussian", "LogSumExp", "float64")]
 
 
