@@ -8,7 +8,7 @@ import warnings
 from collections import OrderedDict
 from typing import Any
 
-from clreduce.cache import clear_folder, entry_name, read_entry, write_entry
+from clreduce.cache import cache_folder, clear_folder, entry_name, read_entry, write_entry
 from clreduce.errors import CompileError, DeviceError
 from clreduce.runtime.device import Device
 
@@ -49,6 +49,8 @@ class ProgramCache:
             return
         with self._lock:
             unsaved, self._unsaved = self._unsaved, {}
+        if cache_folder() is None:
+            return  # asking a driver for its binary may make it compile again
         for (source, device), program in unsaved.items():
             _to_disk(source, device, program)
 
