@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
+import os
 import shutil
 import threading
+import time
 import warnings
 from collections import OrderedDict
 from typing import Any
@@ -14,6 +17,7 @@ from clreduce.runtime.device import Device
 
 # Contraction of a*b + c into one FMA; nothing that changes infinities, nans or the order of operations.
 OPTIONS = ("-cl-mad-enable", "-cl-std=CL1.2")
+_SECONDS_TO_SAVE = 1.0
 
 
 class ProgramCache:
@@ -24,7 +28,8 @@ class ProgramCache:
         self.builds = 0
         """Programs made so far, from source or from disk: for tests and for the curious."""
         self._programs: OrderedDict[tuple[str, Device], Any] = OrderedDict()
-        self._unsaved: dict[tuple[str, Device], Any] = {}
+        self._unsaved: dict[tuple[str, Device], None] = {}
+        self._process: int | None = None
         self._lock = threading.Lock()
 
     def build(self, source: str, device: Device) -> Any:
@@ -36,7 +41,11 @@ class ProgramCache:
                 return self._programs[key]
             program = _from_disk(source, device)
             if program is None:
-                program = self._unsaved[key] = _from_source(source, device)
+                program = _from_source(source, device)
+                self._unsaved[key] = None
+                if self._process is None:
+                    self._process = os.getpid()
+                    atexit.register(self.save)
             self._programs[key] = program
             self.builds += 1
             if len(self._programs) > self.limit:
@@ -44,15 +53,19 @@ class ProgramCache:
             return program
 
     def save(self) -> None:
-        """Keep on disk what was built from source. Call it after kernels ran: some drivers finish them only then."""
-        if not self._unsaved:
-            return
+        """Keep on disk what was built from source, for as long as a second allows; runs at the end of the process.
+
+        Not at the first call: PoCL compiles a program once more when asked for its binary.
+        """
+        if self._process != os.getpid() or cache_folder() is None:
+            return  # drivers do not survive a fork
+        end = time.monotonic() + _SECONDS_TO_SAVE
         with self._lock:
             unsaved, self._unsaved = self._unsaved, {}
-        if cache_folder() is None:
-            return  # asking a driver for its binary may make it compile again
-        for (source, device), program in unsaved.items():
-            _to_disk(source, device, program)
+        for source, device in reversed(unsaved):
+            program = self._programs.get((source, device))
+            if program is not None and time.monotonic() < end:
+                _to_disk(source, device, program)
 
     def clear(self) -> None:
         """Forget all programs, on disk too."""

@@ -96,7 +96,6 @@ class Plan:
         parts = cut_columns(items, columns, schedule, self.device.facts)
         self._run_pairs(memory, inputs, outputs, rows, columns, items, parts)
         memory.read(outputs)
-        PROGRAMS.save()
         return results
 
     def _check_indices(self, rows: int, columns: int) -> None:
