@@ -21,7 +21,7 @@ from clreduce.ir.expr import INDEX, REAL, Expr, substitute, topological
 from clreduce.ir.op import position, variable
 from clreduce.ir.rewrite import simplify
 from clreduce.ops.shape import concat, zeros
-from clreduce.reductions.reduction import REDUCTIONS, Column, Reduction, Slot
+from clreduce.reductions.reduction import Column, Reduction, Slot, differentiable_names, reduction_named
 
 Array = np.ndarray[Any, Any]
 
@@ -111,11 +111,11 @@ class MapReduce:
         if reduction.tangent is None:
             raise NotDifferentiableError(
                 f"the reduction {reduction.name} has no derivative; "
-                f"differentiable are {', '.join(r.name for r in REDUCTIONS.values() if r.tangent)}"
+                f"differentiable are {', '.join(differentiable_names())}"
             )
         residuals: list[Expr] = []
         if reduction.residual:
-            outputs = MapReduce(self.values, REDUCTIONS[reduction.residual], self.slots).outputs
+            outputs = MapReduce(self.values, reduction_named(reduction.residual, reduction.count), self.slots).outputs
             residuals = [extra.leaf("residual", n, o.dim, Domain.I, o.kind) for n, o in enumerate(outputs)]
         return reduction.tangent(Column(self.values, position(Domain.J)), residuals, differentials)
 
@@ -192,12 +192,12 @@ def swapped(formula: Expr) -> tuple[Expr, dict[Expr, Expr]]:
     return result, origin
 
 
-def map_reduce(values: Sequence[Expr], reduction: str) -> tuple[MapReduce, tuple[Expr, ...]]:
-    """The program, and the given variable behind each of its slots.
+def map_reduce(values: Sequence[Expr], reduction: str, count: int | None = None) -> tuple[MapReduce, tuple[Expr, ...]]:
+    """The program, and the given variable behind each of its slots; ``count`` is the number K of a ``KMin``.
 
     Slots are numbered by first use, so formulas that differ only in names make the same program.
     """
-    record = REDUCTIONS[reduction]
+    record = reduction_named(reduction, count)
     if len(values) != record.formulas:
         raise ShapeError(f"{reduction} takes {record.formulas} formula(s), not {len(values)}")
     given = tuple(node for node in topological(values) if node.op.name == "variable")

@@ -15,7 +15,7 @@ from pathlib import Path
 from clreduce.domain import Domain
 from clreduce.frontends.vocabulary import DERIVATIVES
 from clreduce.ir.op import FUNCTIONS, Function, variable
-from clreduce.reductions import REDUCTIONS
+from clreduce.reductions import FAMILIES, REDUCTIONS
 from clreduce.reductions.reduction import Reduction
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -67,8 +67,8 @@ _DERIVATIVES = """
 _REDUCTIONS = """
 ## Reductions
 
-Over j with `axis=1`, over i with `axis=0`. "Blocks" tells whether partial sums are kept tile by tile, which keeps
-rounding errors small.
+Over j with `axis=1`, over i with `axis=0`. K is `opt_arg`. "Blocks" tells whether partial sums are kept tile by tile,
+which keeps rounding errors small.
 """
 
 
@@ -122,7 +122,7 @@ def operations_page() -> str:
     derivatives = [(written(f), *split(f.doc)) for f in DERIVATIVES.values()]
     reductions = [
         (f"`{r.name}`", *split(r.doc), result_of(r), "yes" if r.tangent else "no", "yes" if r.blocked else "")
-        for r in REDUCTIONS.values()
+        for r in [*REDUCTIONS.values(), *(family.build(1) for family in FAMILIES.values())]
     ]
     return "".join(
         [
@@ -141,7 +141,7 @@ def names_in_readme() -> str:
     kinds = {
         "Operations": (["+", "-", "*", "/", "**", "|", "<", "<=", ">", ">=", "==", "!="], FUNCTIONS),
         "Derivatives inside formulas": ([], DERIVATIVES),
-        "Reductions": ([], REDUCTIONS),
+        "Reductions": ([], [*REDUCTIONS, *FAMILIES]),
     }
     return "".join(
         textwrap.fill(f"- {title}: {', '.join(f'`{name}`' for name in [*signs, *names])}.", 118, subsequent_indent="  ")

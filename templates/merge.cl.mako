@@ -1,4 +1,5 @@
-## Merges the states of the parts of j, in order, and finishes: one work-item per row.
+## Merges the states of the parts of j, in order, and finishes: one work-item per row. States that are lists of terms
+## are taken term by term.
 __kernel __attribute__((reqd_work_group_size(${kernel.group}, 1, 1)))
 void ${kernel.name}(
 % for argument in kernel.arguments:
@@ -15,8 +16,15 @@ void ${kernel.name}(
 ${block(kernel.once, 2)}
 ${block(kernel.state, 2)}
   for (long part = 0; part < parts; ++part) {
+% if kernel.members == 1:
     const long at = part * rows + row_0;
 ${block(kernel.body, 4)}
+% else:
+    for (int member = 0; member < ${kernel.members}; ++member) {
+      const long at = (part * rows + row_0) * ${kernel.members} + member;
+${block(kernel.body, 6)}
+    }
+% endif
   }
 ${block(kernel.finish[0], 2)}
 }

@@ -17,7 +17,7 @@ import pytest
 
 from clreduce.frontends.formula import parse
 from clreduce.ir.op import FUNCTIONS, OPS
-from clreduce.reductions import REDUCTIONS
+from clreduce.reductions import FAMILIES, REDUCTIONS
 from clreduce.runtime.device import Device
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -38,7 +38,7 @@ def blocks(text: str) -> Iterator[tuple[int, str]]:
 @pytest.fixture
 def registries() -> Iterator[None]:
     """What a page adds to the registries is gone after it."""
-    kept = [(registry, dict(registry)) for registry in (OPS, FUNCTIONS, REDUCTIONS)]
+    kept = [(registry, dict(registry)) for registry in (OPS, FUNCTIONS, REDUCTIONS, FAMILIES)]
     yield
     for registry, entries in kept:
         registry.clear()

@@ -24,7 +24,7 @@ from clreduce.ops.derived import norm, scalar_product, squared_distance
 from clreduce.ops.functions import exp, log, sign, sin
 from clreduce.ops.shape import concat, element, summed
 from clreduce.program import Gradient, MapReduce, map_reduce
-from clreduce.reductions import REDUCTIONS
+from clreduce.reductions import FAMILIES, REDUCTIONS, reduction_named
 from clreduce.runtime.compiler import PROGRAMS
 from clreduce.runtime.device import Device
 from clreduce.runtime.plan import PLANS, Signature
@@ -48,7 +48,8 @@ FORMULAS: dict[str, Expr] = {
     "of j": log(square(b) + 2) * y,
     "of parameters": sin(q) * p,
 }
-DIFFERENTIABLE = [name for name, reduction in REDUCTIONS.items() if reduction.tangent]
+EVERY: list[tuple[str, int | None]] = [*((name, None) for name in REDUCTIONS), *((name, 2) for name in FAMILIES)]
+DIFFERENTIABLE = [kind for kind in EVERY if reduction_named(*kind).tangent]
 Runner = Callable[[MapReduce, Sequence[Array], int, int], tuple[Array, ...]]
 
 
@@ -65,7 +66,9 @@ class Point:
         (self.value, *_) = by_numpy(program, self.arrays, *sizes)
         self.residuals: tuple[Array, ...] = ()
         if program.reduction.residual:
-            residual = MapReduce(program.values, REDUCTIONS[program.reduction.residual], program.slots)
+            residual = MapReduce(
+                program.values, reduction_named(program.reduction.residual, program.reduction.count), program.slots
+            )
             found = by_numpy(residual, self.arrays, *sizes)
             self.residuals = tuple(r if r.dtype == np.int64 else r.astype(dtype) for r in found)
         rng = np.random.default_rng(5)
@@ -118,15 +121,15 @@ def kernels_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 by_formula = pytest.mark.parametrize("name", list(FORMULAS))
-by_reduction = pytest.mark.parametrize("reduction", DIFFERENTIABLE)
+by_reduction = pytest.mark.parametrize("reduction", DIFFERENTIABLE, ids=lambda kind: kind[0])
 
 # ------------------------------------------------------------------------------------------------------ first order
 
 
 @by_formula
 @by_reduction
-def test_reverse_and_forward_mode_are_derivatives(name: str, reduction: str) -> None:
-    point = Point(map_reduce([FORMULAS[name]], reduction)[0])
+def test_reverse_and_forward_mode_are_derivatives(name: str, reduction: tuple[str, int | None]) -> None:
+    point = Point(map_reduce([FORMULAS[name]], *reduction)[0])
     pulled = point.vjp(by_numpy, point.real)
     for slot in point.real:
         direction = {slot: point.tangents[slot]}
@@ -181,11 +184,11 @@ def test_a_gradient_of_nothing_is_zero(device: Device) -> None:
     assert not point.jvp(partial(run, dtype="float32", schedule=SIMPLE), []).any()
 
 
-@pytest.mark.parametrize("reduction", [name for name in REDUCTIONS if name not in DIFFERENTIABLE])
-def test_indices_have_no_derivative(reduction: str) -> None:
-    program, _ = map_reduce([squared_distance(x, y)], reduction)
+@pytest.mark.parametrize("reduction", [kind for kind in EVERY if kind not in DIFFERENTIABLE])
+def test_indices_have_no_derivative(reduction: tuple[str, int | None]) -> None:
+    program, _ = map_reduce([squared_distance(x, y)], *reduction)
     for derive in (program.vjp, program.jvp):
-        with pytest.raises(NotDifferentiableError, match=f"{reduction} has no derivative.*Sum"):
+        with pytest.raises(NotDifferentiableError, match=f"{reduction[0]} has no derivative.*Sum"):
             derive([0])
 
 
@@ -222,9 +225,9 @@ def test_terms_of_minus_infinity_have_no_gradient(device: Device) -> None:
 
 @pytest.mark.parametrize("name", ["gaussian", "vector", "norm", "packed", "of j"])
 @by_reduction
-def test_second_order(name: str, reduction: str) -> None:
+def test_second_order(name: str, reduction: tuple[str, int | None]) -> None:
     """A gradient is a program: its own gradients are derivatives again."""
-    first = Point(map_reduce([FORMULAS[name]], reduction)[0])
+    first = Point(map_reduce([FORMULAS[name]], *reduction)[0])
     for gradient in first.program.vjp(first.real):
         point = Point(gradient.program)
         pulled = point.vjp(by_numpy, point.real)
@@ -289,10 +292,11 @@ def test_the_number_of_formulas_is_checked() -> None:
         map_reduce([x, y], "Sum")
 
 
-@pytest.mark.parametrize("reduction", list(REDUCTIONS))
-def test_programs_without_variables(reduction: str, device: Device) -> None:
-    program, given = map_reduce([constant(2)], reduction)
+@pytest.mark.parametrize("reduction", EVERY)
+def test_programs_without_variables(reduction: tuple[str, int | None], device: Device) -> None:
+    program, given = map_reduce([constant(2)], *reduction)
     assert given == ()
     for rows, columns in ((3, 5), (1, 1), (2, 0)):
-        (found,) = run(program, [], rows, columns, "float32")
-        np.testing.assert_allclose(found, program.reference([], rows, columns)[0], rtol=1e-6)
+        found = run(program, [], rows, columns, "float32")
+        for result, expected in zip(found, program.reference([], rows, columns), strict=True):
+            np.testing.assert_allclose(result, expected, rtol=1e-6)

@@ -24,7 +24,7 @@ from clreduce.ir.op import constant, variable
 from clreduce.ops.compare import less, where
 from clreduce.ops.shape import extract
 from clreduce.program import map_reduce
-from clreduce.reductions import REDUCTIONS, Column, Reduction
+from clreduce.reductions import FAMILIES, REDUCTIONS, Column, Reduction, reduction_named
 from clreduce.runtime.compiler import PROGRAMS
 from clreduce.runtime.device import Device
 from clreduce.runtime.plan import Plan, Signature
@@ -32,7 +32,9 @@ from clreduce.runtime.plan import Plan, Signature
 inf, nan = float("inf"), float("nan")
 State = tuple[Array, ...]
 DIM = 2
-by_reduction = pytest.mark.parametrize("name", list(REDUCTIONS))
+Kind = tuple[str, int | None]
+EVERY: list[Kind] = [*((name, None) for name in REDUCTIONS), *product(FAMILIES, (1, 3))]
+by_reduction = pytest.mark.parametrize("kind", EVERY, ids=lambda kind: kind[0] + str(kind[1] or ""))
 
 
 @pytest.fixture(autouse=True)
@@ -103,8 +105,8 @@ columns = st.integers(0, 5).flatmap(
 
 @by_reduction
 @given(values=columns)
-def test_neutral_element(name: str, values: Array) -> None:
-    reduction = REDUCTIONS[name]
+def test_neutral_element(kind: Kind, values: Array) -> None:
+    reduction = reduction_named(*kind)
     state = fold(reduction, values)
     assert_same(reduction, merge(reduction, neutral(reduction), state), state)
     assert_same(reduction, merge(reduction, state, neutral(reduction)), state)
@@ -112,8 +114,8 @@ def test_neutral_element(name: str, values: Array) -> None:
 
 @by_reduction
 @given(parts=st.tuples(columns, columns, columns))
-def test_merge_is_associative(name: str, parts: tuple[Array, ...]) -> None:
-    reduction = REDUCTIONS[name]
+def test_merge_is_associative(kind: Kind, parts: tuple[Array, ...]) -> None:
+    reduction = reduction_named(*kind)
     starts = np.cumsum([0, *map(len, parts)])
     a, b, c = (fold(reduction, values, start) for values, start in zip(parts, starts, strict=False))
     assert_same(reduction, merge(reduction, merge(reduction, a, b), c), merge(reduction, a, merge(reduction, b, c)))
@@ -121,9 +123,9 @@ def test_merge_is_associative(name: str, parts: tuple[Array, ...]) -> None:
 
 @by_reduction
 @given(before=columns, block=columns.filter(len))
-def test_a_block_is_merged(name: str, before: Array, block: Array) -> None:
+def test_a_block_is_merged(kind: Kind, before: Array, block: Array) -> None:
     """update(a, block) = merge(a, update(neutral, block)) = as many blocks of one column."""
-    reduction = REDUCTIONS[name]
+    reduction = reduction_named(*kind)
     state = fold(reduction, before)
     at = len(before)
     whole = update(reduction, state, block, at)
@@ -135,14 +137,34 @@ def test_a_block_is_merged(name: str, before: Array, block: Array) -> None:
 
 @by_reduction
 @given(values=columns, block=st.integers(1, 4))
-def test_finish_gives_what_numpy_says(name: str, values: Array, block: int) -> None:
-    reduction = REDUCTIONS[name]
+def test_finish_gives_what_numpy_says(kind: Kind, values: Array, block: int) -> None:
+    reduction = reduction_named(*kind)
     state, first = leaves(reduction, "state"), variable("first", 1, Domain.I, INDEX)
     known = dict(zip(state, fold(reduction, values, block=block), strict=True))
     known[first] = np.array([0 if len(values) else -1])
     found = evaluate(reduction.finish(state, first), known)
     for result, expected in zip(found, reduction.numpy(values[None]), strict=True):
         np.testing.assert_allclose(result, expected[0], rtol=1e-13, atol=0)
+
+
+@given(state=columns, block=columns.filter(len), count=st.integers(1, 3))
+def test_a_guard_is_false_only_where_nothing_changes(state: Array, block: Array, count: int) -> None:
+    for kind in EVERY:
+        reduction = reduction_named(kind[0], count if kind[1] else None)
+        if reduction.guard is None:
+            continue
+        before = leaves(reduction, "state")
+        table = [
+            Column((variable(("value", c), DIM, Domain.IJ),), variable(("index", c), 1, Domain.J, INDEX))
+            for c in range(len(block))
+        ]
+        kept = fold(reduction, state)
+        known = dict(zip(before, kept, strict=True))
+        known |= {column.values[0]: block[c] for c, column in enumerate(table)}
+        (needed,) = evaluate([reduction.guard(before, table)], known)
+        if not needed.any():
+            for one, other in zip(kept, update(reduction, kept, block, len(state)), strict=True):
+                np.testing.assert_array_equal(one, other)
 
 
 # ------------------------------------------------------------------------------------------------------- on devices
@@ -183,27 +205,27 @@ def data(kind: str, rows: int, columns: int, dtype: str) -> list[Array]:
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids="-".join)
 @by_reduction
-def test_devices_agree_with_numpy(name: str, layout: tuple[str, str], device: Device) -> None:
+def test_devices_agree_with_numpy(kind: Kind, layout: tuple[str, str], device: Device) -> None:
     """Exactly so for what only compares; sums and LogSumExp up to rounding."""
     dtype, schedule = layout
-    program, given_order = map_reduce([TABLE], name)
+    program, given_order = map_reduce([TABLE], *kind)
     assert given_order == (_x, _y)
     plan = Plan(program, Signature(dtype), device, SCHEDULES[schedule])
     kinds = list(KINDS)
     sizes = [size for size in product(SIZES, repeat=2) if size != (1000, 1000)]
     cases = [(kind, 17, 33) for kind in kinds] + [(kinds[n % 9], *size) for n, size in enumerate(sizes)]
-    for kind, rows, columns in cases:
-        given_arrays = data(kind, rows, columns, dtype)
+    for values_are, rows, columns in cases:
+        given_arrays = data(values_are, rows, columns, dtype)
         found = plan(given_arrays, rows, columns)
         expected = program.reference(given_arrays, rows, columns)
         (values,) = dense(program, given_arrays, rows, columns)
         for result, exact, output in zip(found, expected, program.outputs, strict=True):
             assert result.dtype == (np.dtype(dtype) if output.kind == REAL else np.int64)
-            assert result.shape == (rows, DIM)
-            if name in ("Sum", "LogSumExp"):
+            assert result.shape == (rows, output.dim)
+            if kind[0] in ("Sum", "LogSumExp"):
                 assert_close(result, exact, scale_of(program, values), dtype)
             else:
-                np.testing.assert_array_equal(result, exact, f"{kind}, {rows} x {columns}")
+                np.testing.assert_array_equal(result, exact, f"{values_are}, {rows} x {columns}")
 
 
 @pytest.mark.parametrize(("name", "expected"), [
@@ -249,7 +271,8 @@ def test_long_sums_stay_accurate(dtype: str, device: Device) -> None:
 
 
 @by_reduction
-def test_pickle(name: str) -> None:
+def test_pickle(kind: Kind) -> None:
     import pickle
 
-    assert pickle.loads(pickle.dumps(REDUCTIONS[name])) is REDUCTIONS[name]
+    reduction = reduction_named(*kind)
+    assert pickle.loads(pickle.dumps(reduction)) is reduction

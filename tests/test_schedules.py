@@ -58,6 +58,9 @@ FORMULAS: dict[str, tuple[Expr, str]] = {
     "wide ArgMax": (X * B - exp(Y), "ArgMax"),
 }
 PROGRAMS_BY_NAME: dict[str, MapReduce] = {name: map_reduce([f], r)[0] for name, (f, r) in FORMULAS.items()}
+PROGRAMS_BY_NAME["KMin_ArgKMin"] = map_reduce([squared_distance(x, y)], "KMin_ArgKMin", 5)[0]
+PROGRAMS_BY_NAME["long ArgKMin"] = map_reduce([concat(x * y, b)], "ArgKMin", 7)[0]
+PROGRAMS_BY_NAME["wide KMin"] = map_reduce([X * Y], "KMin", 3)[0]
 PROGRAMS_BY_NAME["gradient"] = map_reduce([exp(-squared_distance(X, Y)) * b], "Sum")[0].vjp([1, 2])[0].program
 
 CHOICES: dict[str, Sequence[Any]] = {

@@ -113,12 +113,19 @@ class Emitter:
             scope.known[key] = name
         return name
 
-    def loop(self, scope: Scope, start: int, stop: int, write: Callable[[Position, Scope], None]) -> None:
+    def loop(
+        self,
+        scope: Scope,
+        start: int,
+        stop: int,
+        write: Callable[[Position, Scope], None],
+        descending: bool = False,
+    ) -> None:
         """Append to ``scope`` a rolled loop whose body ``write(index, body)`` makes."""
         variable = self.fresh("k")
         inner = self._loops[variable] = Scope(scope)
         write(make_index(variable, start, stop - 1), inner)
-        scope.statements.append(Loop(variable, start, stop, tuple(inner.statements)))
+        scope.statements.append(Loop(variable, start, stop, tuple(inner.statements), descending))
 
     def segments(self, roots: Sequence[Expr], length: int) -> list[tuple[int, int]]:
         """[0, length) cut where a concatenation or a padding among ``roots`` changes from one part to the next."""

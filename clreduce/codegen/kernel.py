@@ -41,15 +41,24 @@ class Call:
 
 @dataclass(frozen=True)
 class Loop:
-    """``for (int variable = start; variable < stop; ++variable)``, kept rolled."""
+    """``for (int variable = start; variable < stop; ++variable)``, kept rolled; ``descending``: from stop - 1 down."""
 
     variable: str
     start: int
     stop: int
     body: tuple[Statement, ...]
+    descending: bool = False
 
 
-Statement = Let | Declare | Assign | Call | Loop
+@dataclass(frozen=True)
+class If:
+    """``if (condition) body``"""
+
+    condition: str
+    body: tuple[Statement, ...]
+
+
+Statement = Let | Declare | Assign | Call | Loop | If
 
 
 @dataclass(frozen=True)
@@ -85,6 +94,8 @@ class Kernel:
     cols: int = 1
     group: int = 1
     tile: int = 0
+    members: int = 1
+    """Terms in each part's state that the merge kernel takes one by one; 1: it takes the state whole."""
     column_inputs: tuple[ColumnInput, ...] = ()
     once: tuple[Statement, ...] = ()
     per_i: tuple[Statement, ...] = ()

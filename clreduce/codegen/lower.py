@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from clreduce.codegen.cost import is_remap
 from clreduce.codegen.emit import PRODUCTS, Scope
 from clreduce.codegen.facts import DeviceFacts
 from clreduce.codegen.hoist import hoist
-from clreduce.codegen.kernel import ColumnInput, Declare, Kernel, Statement
+from clreduce.codegen.kernel import ColumnInput, Declare, If, Kernel, Statement
 from clreduce.codegen.lower_map import Stored, lower_map
 from clreduce.codegen.lower_merge import lower_merge
 from clreduce.codegen.schedule import LOCAL, Schedule, check_state
@@ -96,7 +97,7 @@ class _PairLowering(Writer):
             scope = self.start_pair()
             merged = reduction.merge(self.state.leaves, self.partial.leaves)
             self.emitter.count_uses(merged)
-            self.assign_state(self.state, merged, scope)
+            self.assign_state(self.state, merged, scope, range(self.rows))
             flush = tuple(scope.statements)
         finish = self.finish(self.program, self.state, split)
         kinds = [r.kind for r in self.state.slots] if split else [r.kind for r in self.program.outputs]
@@ -156,11 +157,49 @@ class _PairLowering(Writer):
             )
             for c in range(cols)
         ]
-        new = self.program.reduction.update(self.partial.leaves, columns)
-        self.emitter.count_uses([*new, *self.values])
-        self._compute_short_values(cols)
-        self.assign_state(self.partial, new, scope)
+        reduction = self.program.reduction
+        if reduction.guard is not None and all(value.dim <= self.unroll for value in self.values):
+            self._guarded_update(columns, scope)
+            return tuple(scope.statements)
+        groups = [[column] for column in columns] if reduction.keeps_terms else [columns]
+        for n, group in enumerate(groups):
+            new = reduction.update(self.partial.version(n), group)
+            self.emitter.count_uses([*new, *self.values])
+            if n == 0:
+                self._compute_short_values(cols)
+            self.assign_state(self.partial, new, scope, range(self.rows), reduction.keeps_terms)
         return tuple(scope.statements)
+
+    def _guarded_update(self, columns: Sequence[Column], scope: Scope) -> None:
+        """The update under the reduction's guard, row by row: first for the block of columns, then for each of them.
+
+        Columns enter one by one if the state keeps terms, for otherwise the text would grow with their number times K.
+        """
+        reduction = self.program.reduction
+        assert reduction.guard is not None
+        self.emitter.count_uses(self.values)
+        self._compute_short_values(len(columns))
+        for r in range(self.rows):
+            condition = self._any(reduction.guard(self.partial.leaves, columns), r)
+            outer = self.start_pair(scope)
+            if reduction.keeps_terms and len(columns) > 1:
+                for n, column in enumerate(columns, 1):
+                    state = self.partial.version(n)
+                    needed = self._any(reduction.guard(state, [column]), r)
+                    inner = self.start_pair(outer)
+                    self.assign_state(self.partial, reduction.update(state, [column]), inner, [r], descending=True)
+                    outer.statements.append(If(needed, tuple(inner.statements)))
+                    self.pair = outer
+            else:
+                new = reduction.update(self.partial.leaves, columns)
+                self.assign_state(self.partial, new, outer, [r], reduction.keeps_terms)
+            scope.statements.append(If(condition, tuple(outer.statements)))
+            self.pair = scope
+
+    def _any(self, mask: Expr, r: int) -> str:
+        """Whether a mask holds in some lane and component."""
+        texts = [self.emitter.component(mask, k, r, None) for k in range(mask.dim)]
+        return f"ANY({' || '.join(texts)})"
 
     def _compute_short_values(self, cols: int) -> None:
         """Values column by column, then row by row: loads and values of a column stay together in registers."""

@@ -10,6 +10,7 @@ from clreduce.ir.expr import Expr
 from clreduce.ir.index import Position, text_of
 from clreduce.ir.op import variable
 from clreduce.program import MapReduce
+from clreduce.reductions.reduction import Column
 
 
 class _MergeLowering(Writer):
@@ -19,13 +20,22 @@ class _MergeLowering(Writer):
         super().__init__(dtype, 1, 1, schedule)
         self.program = program
         self.state = StateText(program.state_slots, "s", self.unroll)
-        self.part = tuple(variable(("part", n), s.dim, Domain.IJ, s.kind) for n, s in enumerate(program.state_slots))
+        reduction = program.reduction
+        self.members = (reduction.count or 1) if reduction.keeps_terms else 1
+        self.part = tuple(
+            variable(("part", n), slot.dim // self.members, Domain.IJ, slot.kind)
+            for n, slot in enumerate(program.state_slots)
+        )
 
     def kernel(self) -> Kernel:
         scope = self.start_pair()
-        merged = self.program.reduction.merge(self.state.leaves, self.part)
+        reduction = self.program.reduction
+        if reduction.keeps_terms:
+            merged = reduction.update(self.state.leaves, [Column(self.part[:1], self.part[-1])])
+        else:
+            merged = reduction.merge(self.state.leaves, self.part)
         self.emitter.count_uses(merged)
-        self.assign_state(self.state, merged, scope)
+        self.assign_state(self.state, merged, scope, [0], descending=reduction.keeps_terms)
         body = tuple(scope.statements)
         finish = self.finish(self.program, self.state, split=False)
         outputs = buffers([(f"out{n}", o.kind) for n, o in enumerate(self.program.outputs)], written=True)
@@ -36,6 +46,7 @@ class _MergeLowering(Writer):
             dtype=self.dtype,
             lanes=1,
             group=self.group,
+            members=self.members,
             functions=frozenset(self.emitter.functions),
             arguments=outputs + parts,
             once=tuple(self.once.statements),

@@ -10,7 +10,7 @@ import mako
 from mako.lookup import TemplateLookup
 
 from clreduce.cache import entry_name, usable_folder
-from clreduce.codegen.kernel import Assign, Call, Declare, Kernel, Let, Loop, Statement
+from clreduce.codegen.kernel import Assign, Call, Declare, If, Kernel, Let, Loop, Statement
 
 
 def template_directory() -> Path:
@@ -58,8 +58,14 @@ def block(statements: tuple[Statement, ...], indent: int) -> str:
                 lines.append(f"{pad}{name} = {text};")
             case Call(text):
                 lines.append(f"{pad}{text};")
-            case Loop(name, start, stop, body):
-                lines.append(f"{pad}for (int {name} = {start}; {name} < {stop}; ++{name}) {{")
+            case Loop(name, start, stop, body, descending):
+                up = f"int {name} = {start}; {name} < {stop}; ++{name}"
+                down = f"int {name} = {stop - 1}; {name} >= {start}; --{name}"
+                lines.append(f"{pad}for ({down if descending else up}) {{")
+                lines.append(block(body, indent + 2))
+                lines.append(f"{pad}}}")
+            case If(condition, body):
+                lines.append(f"{pad}if ({condition}) {{")
                 lines.append(block(body, indent + 2))
                 lines.append(f"{pad}}}")
     return "\n".join(lines)

@@ -27,6 +27,10 @@ class StateText:
             return f"{self.stem}{n}_{text_of(k)}_{r}"
         return f"{self.stem}{n}_{r}[{text_of(k)}]"
 
+    def version(self, number: int) -> tuple[Expr, ...]:
+        """Other variables for the same text: what is computed from the slots now differs from what was before."""
+        return tuple(variable((self.stem, n, number), *leaf.params[1:]) for n, leaf in enumerate(self.leaves))
+
     def declarations(self, rows: int, dtype: str) -> tuple[Statement, ...]:
         """Every component at its neutral value."""
         statements: list[Statement] = []
@@ -61,8 +65,9 @@ class Writer:
     def lane_numbers(self) -> str:
         return f"(inumv)({', '.join(map(str, range(self.lanes)))})"
 
-    def start_pair(self) -> Scope:
-        self.pair = Scope(self.per_i)
+    def start_pair(self, parent: Scope | None = None) -> Scope:
+        """A new place for what changes with j; ``parent``: inside another such place, as under a condition."""
+        self.pair = Scope(parent or self.per_i)
         return self.pair
 
     def place(self, domain: Domain) -> Scope:
@@ -81,40 +86,51 @@ class Writer:
         return False
 
     def each_component(
-        self, roots: Sequence[Expr], dim: int, write: Callable[[Position, Scope], None], scope: Scope
+        self,
+        roots: Sequence[Expr],
+        dim: int,
+        write: Callable[[Position, Scope], None],
+        scope: Scope,
+        descending: bool = False,
     ) -> None:
         """Call ``write`` for every component, one by one if few, else inside rolled loops."""
         if dim <= self.unroll:
             for k in range(dim):
                 write(k, scope)
             return
-        for start, stop in self.emitter.segments(roots, dim):
-            self.emitter.loop(scope, start, stop, write)
+        segments = self.emitter.segments(roots, dim)
+        for start, stop in reversed(segments) if descending else segments:
+            self.emitter.loop(scope, start, stop, write, descending)
 
-    def assign_state(self, target: StateText, new: Sequence[Expr], scope: Scope) -> None:
-        """Give each slot its new value, for all rows.
+    def assign_state(
+        self, target: StateText, new: Sequence[Expr], scope: Scope, rows: Sequence[int], descending: bool = False
+    ) -> None:
+        """Give each slot its new value, for these rows of the register tile.
 
         New values may read all slots as they were. So those of short slots are all computed before any is assigned,
-        and long slots of equal length share one loop, in which the same holds for each component.
+        and long slots of equal length share one loop, in which the same holds for each component. Components of long
+        slots must read their own place only, or, with ``descending``, places up to their own.
         """
         short = [n for n in range(len(new)) if target.slots[n].dim <= self.unroll]
         assignments: list[Assign] = []
         for n in short:
             for k in range(target.slots[n].dim):
-                assignments += self._new_component(target, new, n, k, scope)
+                assignments += self._new_component(target, new, n, k, scope, rows)
         for dim in sorted({slot.dim for slot in target.slots if slot.dim > self.unroll}):
             group = [n for n in range(len(new)) if target.slots[n].dim == dim]
 
             def write(k: Position, inner: Scope, group: Sequence[int] = group) -> None:
-                inner.statements += [a for n in group for a in self._new_component(target, new, n, k, inner)]
+                inner.statements += [a for n in group for a in self._new_component(target, new, n, k, inner, rows)]
 
-            self.each_component([new[n] for n in group], dim, write, scope)
+            self.each_component([new[n] for n in group], dim, write, scope, descending)
         scope.statements += assignments
 
-    def _new_component(self, target: StateText, new: Sequence[Expr], n: int, k: Position, scope: Scope) -> list[Assign]:
-        """Compute component k of slot n for all rows; its assignments are for the caller to place."""
+    def _new_component(
+        self, target: StateText, new: Sequence[Expr], n: int, k: Position, scope: Scope, rows: Sequence[int]
+    ) -> list[Assign]:
+        """Compute component k of slot n for these rows; its assignments are for the caller to place."""
         assignments = []
-        for r in range(self.rows):
+        for r in rows:
             text = self.emitter.component(new[n], k, r, None)
             if new[n].op.name == "variable":
                 # A slot that takes over another's value: that one may be assigned first.

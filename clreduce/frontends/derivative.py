@@ -12,7 +12,7 @@ from clreduce.domain import Domain
 from clreduce.frontends.arguments import Arguments, own_index
 from clreduce.ir.op import variable
 from clreduce.program import Gradient, MapReduce, Source, map_reduce
-from clreduce.reductions.reduction import REDUCTIONS
+from clreduce.reductions.reduction import reduction_named
 from clreduce.runtime.device import Device
 
 if TYPE_CHECKING:
@@ -125,7 +125,9 @@ class _Feeds:
             return self._cotangent
         if self._residuals is None:
             program = self.routine.program
-            residual = MapReduce(program.values, REDUCTIONS[program.reduction.residual], program.slots)
+            residual = MapReduce(
+                program.values, reduction_named(program.reduction.residual, program.reduction.count), program.slots
+            )
             plan = self.routine.plan_of(residual, self.dtype, self.device)
             self._residuals = plan(self.inputs, self.rows, self.columns)
         return self._residuals[source.number]

@@ -21,7 +21,7 @@ from clreduce.frontends.derivative import jvp_of, vjp_of
 from clreduce.frontends.formula import Variable, parse
 from clreduce.ir.expr import INDEX, Expr
 from clreduce.program import MapReduce, map_reduce, swapped
-from clreduce.reductions.reduction import REDUCTIONS
+from clreduce.reductions.reduction import FAMILIES, REDUCTIONS, Reduction, reduction_named
 from clreduce.runtime.device import Device, current_device
 from clreduce.runtime.plan import PLANS, Plan, signature_of
 
@@ -38,6 +38,23 @@ def _checked_axis(axis: Any) -> int:
     return number
 
 
+def _checked_reduction(name: Any, count: Any) -> Reduction:
+    """The reduction of that name, for the number K if it takes one."""
+    if not isinstance(name, str) or (name not in REDUCTIONS and name not in FAMILIES):
+        raise FormulaError(f"unknown reduction {name!r}; known are {', '.join([*REDUCTIONS, *FAMILIES])}")
+    if name in REDUCTIONS:
+        if count is not None:
+            raise FormulaError(f"{name} takes no opt_arg; got {count!r}")
+        return reduction_named(name)
+    try:
+        number = 0 if isinstance(count, (bool, np.bool_)) else operator.index(count)
+    except TypeError:
+        number = 0
+    if number < 1:
+        raise FormulaError(f"{name} needs opt_arg=K, the number of terms to keep, 1 or more; got {count!r}")
+    return reduction_named(name, number)
+
+
 _SCHEMES = ("auto", "block_sum", "direct_sum")
 
 
@@ -52,9 +69,12 @@ class Genred:
         The arguments in order: ``"x = Vi(3)"`` (one vector of length 3 per i), ``"y = Vj(3)"`` (per j),
         ``"p = Pm(1)"`` (one vector for all pairs).
     reduction_op:
-        ``Sum``, ``LogSumExp``, ``Max``, ``Min``, ``ArgMax`` or ``ArgMin``.
+        ``Sum``, ``LogSumExp``, ``Max``, ``Min``, ``ArgMax`` or ``ArgMin``; ``KMin``, ``ArgKMin`` or ``KMin_ArgKMin``,
+        which take ``opt_arg``.
     axis:
         The index that is reduced: 1 for j (the result has a row per i), 0 for i (the result has a row per j).
+    opt_arg:
+        The number K, 1 or more, of ``KMin``, ``ArgKMin`` and ``KMin_ArgKMin``.
     sum_scheme:
         ``"block_sum"`` (the default, ``"auto"``) adds up in blocks, which keeps rounding errors small;
         ``"direct_sum"`` uses one running sum.
@@ -93,15 +113,13 @@ class Genred:
         if dtype is not None or cuda_type is not None:
             warnings.warn("dtype and cuda_type are ignored: the data's dtype decides", DeprecationWarning, stacklevel=2)
         axis = _checked_axis(axis)
-        if not isinstance(reduction_op, str) or reduction_op not in REDUCTIONS:
-            raise FormulaError(f"unknown reduction {reduction_op!r}; known are {', '.join(REDUCTIONS)}")
+        reduction = _checked_reduction(reduction_op, opt_arg)
         if sum_scheme not in _SCHEMES:
             raise FormulaError(f"sum_scheme is one of {', '.join(_SCHEMES)}; got {sum_scheme!r}")
-        if sum_scheme == "block_sum" and not REDUCTIONS[reduction_op].blocked:
+        if sum_scheme == "block_sum" and not reduction.blocked:
             raise FormulaError(f"sum_scheme='block_sum' needs a reduction that adds up; {reduction_op} does not")
-        if opt_arg is not None or formula2 is not None:
-            name = "opt_arg" if opt_arg is not None else "formula2"
-            raise FormulaError(f"{reduction_op} takes no {name}")
+        if formula2 is not None:
+            raise FormulaError(f"{reduction_op} takes no formula2")
         if dtype_acc != "auto" or use_double_acc:
             raise FormulaError("only dtype_acc='auto' is available: sums are kept in the data's dtype, in blocks")
         parsed = parse(formula, aliases)
@@ -109,7 +127,7 @@ class Genred:
         self.aliases = tuple(aliases)
         self.variables: tuple[Variable, ...] = parsed.variables
         expr = parsed.expr if axis == 1 else swapped(parsed.expr)[0]
-        self.program, given = map_reduce([expr], reduction_op)
+        self.program, given = map_reduce([expr], reduction_op, reduction.count)
         self._feeds = tuple(leaf.params[0] for leaf in given)
         self._rows, self._columns = (Domain.I, Domain.J) if axis == 1 else (Domain.J, Domain.I)
         self._schedules: dict[tuple[str, str], Schedule | None] = {}
@@ -120,12 +138,17 @@ class Genred:
         return self.program.values[0]
 
     def __repr__(self) -> str:
-        return f"Genred({self.formula!r}, {list(self.aliases)!r}, {self.reduction_op!r}, axis={self.axis})"
+        count = self.program.reduction.count
+        number = "" if count is None else f", opt_arg={count}"
+        return f"Genred({self.formula!r}, {list(self.aliases)!r}, {self.reduction_op!r}, axis={self.axis}{number})"
 
     def __call__(
         self, *args: Any, backend: str = "auto", device_id: int = -1, ranges: None = None, out: Any = None
     ) -> Any:
         """The reduction, of shape (batch.., M or N, D).
+
+        Where K terms are kept it is (batch.., M or N, K, D), or (batch.., M or N, K) if D is 1; ``KMin_ArgKMin`` gives
+        two results, values and indices, and takes a tuple of two as ``out``.
 
         ``args`` are the arrays in the order of the aliases: (.., M, D) for Vi, (.., N, D) for Vj, (.., D) for Pm, all
         float32 or all float64. ``out`` receives the result if given. ``backend`` is ``"auto"`` (the current device),
@@ -136,18 +159,15 @@ class Genred:
             raise ShapeError("block-sparse ranges are not available here: reduce over all pairs (ranges=None)")
         device = device_for(backend, device_id)
         arguments = check_arguments(self.variables, args, self.library)
-        target: Array | None = None
-        if out is not None:
-            shape, dtype = self._result_form(arguments)
-            target = check_result(shape, dtype, out, "out", self.library)
-            if not self.library.writable(out):
-                raise ShapeError("out is read-only, or shows one number in several places: give an array of its own")
-            if any(np.may_share_memory(target, array) for array in arguments.arrays):
-                target = None  # a kernel may not write where it reads
-        (result,) = self._compute(arguments, device, target)
-        if out is not None:
-            return self.library.copy_into(out, result)
-        return self.library.from_host(result, args[0] if args else None)
+        if out is None:
+            found = self._compute(arguments, device, None)
+            like = args[0] if args else None
+            results = tuple(self.library.from_host(result, like) for result in found)
+            return results[0] if len(results) == 1 else results
+        given = (out,) if len(self.program.outputs) == 1 else out
+        found = self._compute(arguments, device, self._targets(arguments, given))
+        results = tuple(self.library.copy_into(one, result) for one, result in zip(given, found, strict=True))
+        return results[0] if len(results) == 1 else results
 
     def vjp(
         self, *args: Any, cotangent: Any, wrt: Sequence[str | int] | str | int | None = None, output: Any = None,
@@ -155,14 +175,15 @@ class Genred:
     ) -> tuple[Any, ...]:  # fmt: skip
         """Reverse mode: (d result / d argument)^T cotangent, for each argument of ``wrt`` in order.
 
-        ``cotangent`` has the shape of the result. ``wrt`` names aliases or gives their positions; None means all.
+        ``cotangent`` has the shape of the result (of the values, where there are indices too). ``wrt`` names aliases or
+        gives their positions; None means all.
         The gradients of all i-variables come from one kernel, those of all j-variables from a second. ``output`` is the
         result, if it is known already: LogSumExp's derivative needs it and computes it otherwise.
         """
         device = device_for(backend, device_id)
         arguments = check_arguments(self.variables, args, self.library)
         positions = self._positions(wrt)
-        shape, dtype = self._result_form(arguments)
+        shape, dtype = self._result_forms(arguments)[0]
         incoming = check_result(shape, arguments.dtype, cotangent, "cotangent", self.library)
         known = None if output is None else check_result(shape, dtype, output, "output", self.library)
         gradients = vjp_of(self, arguments, incoming, positions, known, device)
@@ -193,7 +214,7 @@ class Genred:
         """Forward mode: the directional derivative of the result, for tangents given by alias or position."""
         device = device_for(backend, device_id)
         arguments = check_arguments(self.variables, args, self.library)
-        shape, dtype = self._result_form(arguments)
+        shape, dtype = self._result_forms(arguments)[0]
         known = None if output is None else check_result(shape, dtype, output, "output", self.library)
         if not isinstance(tangents, Mapping):
             raise ShapeError(f"tangents maps aliases (or positions) to arrays; got {type(tangents).__name__}")
@@ -204,7 +225,7 @@ class Genred:
         for at, (key, value) in zip(positions, tangents.items(), strict=True):
             tangent = check_result(np.shape(args[at]), arguments.dtype, value, f"the tangent of {key}", self.library)
             incoming[at] = tangent.reshape(arguments.arrays[at].shape)
-        result = jvp_of(self, arguments, incoming, known, device)
+        result = jvp_of(self, arguments, incoming, known, device).reshape(shape)
         return self.library.from_host(result, args[0] if args else None)
 
     def plan(self, dtype: str = "float32", device: Device | None = None) -> Plan:
@@ -231,21 +252,50 @@ class Genred:
         """Rows and columns of the pairs that a call visits."""
         return arguments.sizes[self._rows], arguments.sizes[self._columns]
 
-    def _compute(self, arguments: Arguments, device: Device, target: Array | None) -> tuple[Array, ...]:
+    def _compute(
+        self, arguments: Arguments, device: Device, targets: tuple[Array | None, ...] | None
+    ) -> tuple[Array, ...]:
+        """The results, each in the array given for it, if one is."""
         plan = self.plan_of(self.program, arguments.dtype, device)
         rows, columns = self.sizes(arguments)
-        if not arguments.batch:
-            return plan(self.feeds(arguments.arrays), rows, columns, None if target is None else (target,))
-        shape, dtype = self._result_form(arguments)
-        result = np.empty(shape, dtype) if target is None else target
+        results = tuple(
+            np.empty(shape, dtype) if target is None else target
+            for target, (shape, dtype) in zip(
+                targets or (None,) * len(self.program.outputs), self._result_forms(arguments), strict=True
+            )
+        )
+        flat = [
+            result.reshape(*arguments.batch, rows, output.dim)
+            for result, output in zip(results, self.program.outputs, strict=True)
+        ]
         for index, arrays in arguments.pieces():
-            (result[index],) = plan(self.feeds(arrays), rows, columns)
-        return (result,)
+            plan(self.feeds(arrays), rows, columns, tuple(result[index] for result in flat))
+        return results
 
-    def _result_form(self, arguments: Arguments) -> tuple[tuple[int, ...], str]:
-        (output,) = self.program.outputs
-        shape = (*arguments.batch, arguments.sizes[self._rows], output.dim)
-        return shape, "int64" if output.kind == INDEX else arguments.dtype
+    def _targets(self, arguments: Arguments, given: Any) -> tuple[Array | None, ...]:
+        """Where kernels write the results: into the caller's arrays, unless they read there too."""
+        forms = self._result_forms(arguments)
+        if not isinstance(given, tuple) or len(given) != len(forms):
+            raise ShapeError(f"out is a tuple of {len(forms)} arrays, one for each result; got {type(given).__name__}")
+        targets: list[Array | None] = []
+        for one, (shape, dtype) in zip(given, forms, strict=True):
+            target = check_result(shape, dtype, one, "out", self.library)
+            if not self.library.writable(one):
+                raise ShapeError("out is read-only, or shows one number in several places: give an array of its own")
+            read = any(np.may_share_memory(target, array) for array in arguments.arrays)
+            targets.append(None if read else target)
+        return tuple(targets)
+
+    def _result_forms(self, arguments: Arguments) -> list[tuple[tuple[int, ...], str]]:
+        """Shape and dtype of each result."""
+        count = self.program.reduction.count
+        rows = arguments.sizes[self._rows]
+        forms = []
+        for output in self.program.outputs:
+            dim = output.dim // (count or 1)
+            row = (dim,) if count is None else (count, dim) if dim > 1 else (count,)
+            forms.append(((*arguments.batch, rows, *row), "int64" if output.kind == INDEX else arguments.dtype))
+        return forms
 
     def _positions(self, names: Sequence[str | int] | str | int | None) -> list[int]:
         if names is None:

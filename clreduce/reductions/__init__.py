@@ -1,6 +1,8 @@
 """All reductions. Importing this package fills `clreduce.reductions.reduction.REDUCTIONS`."""
 
-from clreduce.reductions import extrema, logsumexp, sums
-from clreduce.reductions.reduction import REDUCTIONS, Column, Reduction, Slot
+from clreduce.reductions import extrema, logsumexp, sums, topk
+from clreduce.reductions.reduction import FAMILIES, REDUCTIONS, Column, Reduction, Slot, reduction_named
 
-__all__ = ["REDUCTIONS", "Column", "Reduction", "Slot", "extrema", "logsumexp", "sums"]
+__all__ = [
+    "FAMILIES", "REDUCTIONS", "Column", "Reduction", "Slot", "extrema", "logsumexp", "reduction_named", "sums", "topk",
+]  # fmt: skip

@@ -31,6 +31,9 @@ def _declare(name: str, words: str, better: Op, neutral: float, beats: Callable[
             where_best = where(wins, column.index, where_best)
         return best, where_best
 
+    def guard(state: State, columns: Sequence[Column]) -> Expr:
+        return beats(reduce(better, [column.values[0] for column in columns], state[0]), state[0])
+
     def index_merge(a: State, b: State) -> State:
         wins = beats(b[0], a[0])
         return where(wins, b[0], a[0]), where(wins, b[1], a[1])
@@ -73,6 +76,7 @@ def _declare(name: str, words: str, better: Op, neutral: float, beats: Callable[
             merge=index_merge,
             finish=index_finish,
             numpy=index_numpy,
+            guard=guard,
         )
     )
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ class Column:
 
     values: tuple[Expr, ...]
     index: Expr
+    """Of length 1; as long as the values where a kept term comes back (`Reduction.keeps_terms`)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +55,15 @@ class Reduction:
     """Meaning on arrays of values of shape (M, N, D): the outputs, of shape (M, D')."""
     formulas: int = 1
     """How many formulas it takes."""
+    count: int | None = None
+    """The number K of a reduction that takes one: it keeps K terms."""
+    guard: Callable[[State, Sequence[Column]], Expr] | None = None
+    """``guard(state, columns)``: a mask, false only where these columns leave the state as it is. Kernels test it first
+    and skip an update that no lane needs."""
+    keeps_terms: bool = False
+    """Whether a state is a list of ``count`` terms: per slot their values, or their indices, one after the other. Parts
+    are then merged by updating with each term, and ``update`` takes indices as long as the values. Component k of a
+    slot's new value reads components of the state up to k only, so that long slots are updated in place."""
     blocked: bool = False
     """Whether partial sums are flushed tile by tile, to keep rounding errors small."""
     tangent: Callable[[Column, Sequence[Expr], Sequence[Expr]], Expr] | None = None
@@ -61,24 +72,52 @@ class Reduction:
     """The reduction of the same formulas whose outputs are the residuals of ``tangent``; "" if it reads none."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return reduction_named, (self.name,)
+        return reduction_named, (self.name, self.count)
 
     def __repr__(self) -> str:
-        return f"<Reduction {self.name}>"
+        return f"<Reduction {self.name}{'' if self.count is None else f' K={self.count}'}>"
+
+
+@dataclass(frozen=True)
+class Family:
+    """Reductions that differ in a number K, which users give: ``build(K)`` makes one."""
+
+    name: str
+    doc: str
+    build: Callable[[int], Reduction]
 
 
 REDUCTIONS: dict[str, Reduction] = {}
-"""Every reduction by the name that users give."""
+"""Every reduction that takes no number, by the name that users give."""
+FAMILIES: dict[str, Family] = {}
+"""Every family of reductions that take a number, by the name that users give."""
 
 
-def reduction_named(name: str) -> Reduction:
-    """The reduction, for unpickling: each exists once."""
-    return REDUCTIONS[name]
+@cache
+def reduction_named(name: str, count: int | None = None) -> Reduction:
+    """The reduction of that name, for a number K if it takes one; the same object each time."""
+    return REDUCTIONS[name] if count is None else FAMILIES[name].build(count)
 
 
-def register(reduction: Reduction) -> Reduction:
+def differentiable_names() -> list[str]:
+    """The names of all reductions that have a derivative."""
+    kinds = [*REDUCTIONS.values(), *(family.build(1) for family in FAMILIES.values())]
+    return [kind.name for kind in kinds if kind.tangent is not None]
+
+
+def register(entry: Reduction) -> Reduction:
     """Enter a reduction in `REDUCTIONS`; a name is taken once."""
-    if reduction.name in REDUCTIONS:
-        raise ValueError(f"reduction {reduction.name!r} exists already")
-    REDUCTIONS[reduction.name] = reduction
-    return reduction
+    _check_name(entry.name)
+    REDUCTIONS[entry.name] = entry
+    return entry
+
+
+def register_family(name: str, doc: str, build: Callable[[int], Reduction]) -> None:
+    """Enter a family of reductions in `FAMILIES`; a name is taken once."""
+    _check_name(name)
+    FAMILIES[name] = Family(name, doc, build)
+
+
+def _check_name(name: str) -> None:
+    if name in REDUCTIONS or name in FAMILIES:
+        raise ValueError(f"reduction {name!r} exists already")
