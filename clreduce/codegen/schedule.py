@@ -20,8 +20,6 @@ _MOST_STATE_BYTES = 1 << 21
 _DEFAULT_TILE = 256
 _LONGEST = 450
 """Operations in the body of the pair loop beyond which it is not unrolled further."""
-_WIDE = 128
-"""Longest row of partial sums of which two lane vectors of rows stay in the first-level cache."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +32,9 @@ class Schedule:
     clreduce.errors.ScheduleError: lanes is one of 1, 2, 4, 8, 16; got 3
     """
 
-    lanes: int = 8
-    """Rows i in one vector register: 1, 2, 4, 8 or 16."""
-    rows: int = 2
+    lanes: int = 16
+    """Rows i in one lane vector: 1, 2, 4, 8 or 16."""
+    rows: int = 1
     """Lane vectors that a work-item keeps."""
     cols: int = 4
     """Columns j that are taken together."""
@@ -46,7 +44,7 @@ class Schedule:
     """Columns between two flushes of the partial sums, and columns staged in local memory; 0: all of them."""
     flush: bool = True
     """Whether partial sums are flushed after each tile, which keeps rounding errors small."""
-    unroll: int = 16
+    unroll: int = 4
     """Longest vector whose components are written out; longer ones become loops."""
     shape: str = DIRECT
     """Loop shape: ``mapreduce`` (no barrier) or ``mapreduce_local`` (tiles of j in local memory)."""
@@ -78,12 +76,14 @@ def choose_schedule(program: MapReduce, dtype: str, facts: DeviceFacts) -> Sched
         return Schedule(lanes=1, rows=2, cols=2, group=min(128, facts.max_group), tile=128, shape=LOCAL)
     size = 4 if dtype == "float" else 8
     native = facts.native_float_lanes if dtype == "float" else facts.native_double_lanes
-    schedule = Schedule(lanes=max(1, min(native, 16)), rows=2, cols=4)
+    # Two hardware registers of rows and four columns, for every formula: more spill, fewer wait for one another.
+    lanes = max(1, min(2 * native, 16))
+    schedule = Schedule(lanes=lanes, rows=max(1, 2 * native // lanes), cols=4)
     # Long formulas hide their own latencies: more pairs in the text would only make the driver compile for longer.
-    while schedule.cols > 1 and _body(program, schedule) > _LONGEST:
+    while schedule.cols > 1 and _body(program, schedule) * lanes // max(native, 1) > _LONGEST:
         schedule = replace(schedule, cols=schedule.cols // 2)
-    if max(slot.dim for slot in program.state_slots) > _WIDE or _body(program, schedule) > 2 * _LONGEST:
-        schedule = replace(schedule, rows=1)
+    if _body(program, schedule) > _LONGEST:
+        schedule = replace(schedule, rows=1, lanes=max(1, native))
     while schedule.lanes > 1 and state_bytes(program, schedule, size) > _STACK_BYTES:
         schedule = replace(schedule, lanes=schedule.lanes // 2)
     return schedule
