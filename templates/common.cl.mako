@@ -4,6 +4,12 @@
     ${'' if argument.written else 'const '}__global ${argument.type}* restrict ${argument.name},
 % endfor
 </%def>
+<%def name="batch_of_item(kernel, block)">\
+% if kernel.batch:
+  const long batch = (long)get_global_id(2);
+${block(kernel.batch, 2)}
+% endif
+</%def>
 <%def name="rows_of_item(kernel, first, step)">\
   // Rows of this work-item. A row past the end reads the last block of lanes and stores nothing.
   const long last_row = (rows - 1) / ${kernel.lanes} * ${kernel.lanes};

@@ -5,6 +5,7 @@ void ${kernel.name}(
 ${common.parameters(kernel)}\
     const long rows)
 {
+${common.batch_of_item(kernel, block)}\
   const long wanted_0 = (long)get_global_id(0) * ${kernel.lanes};
   if (wanted_0 >= rows) return;
   const long row_0 = wanted_0;

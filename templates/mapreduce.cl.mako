@@ -8,6 +8,7 @@ ${common.parameters(kernel)}\
     const long columns,
     const long part_length)
 {
+${common.batch_of_item(kernel, block)}\
 ${common.rows_of_item(kernel, f"(long)get_global_id(0) * {kernel.rows * kernel.lanes}", kernel.lanes)}\
   const long j_begin = (long)get_global_id(1) * part_length;
   const long j_end = min(j_begin + part_length, columns);

@@ -13,6 +13,7 @@ ${common.parameters(kernel)}\
   __local ${column.type} ${column.name}_tile[${kernel.tile * column.dim}];
 % endif
 % endfor
+${common.batch_of_item(kernel, block)}\
   const int item = (int)get_local_id(0);
 <% group_rows = kernel.group * kernel.rows * kernel.lanes %>\
 ${common.rows_of_item(kernel, f"(long)get_group_id(0) * {group_rows} + item * {kernel.lanes}", kernel.group * kernel.lanes)}\

@@ -1,14 +1,14 @@
 ## Merges the states of the parts of j, in order, and finishes: one work-item per row. States that are lists of terms
 ## are taken term by term.
+<%namespace name="common" file="common.cl.mako"/>\
 __kernel __attribute__((reqd_work_group_size(${kernel.group}, 1, 1)))
 void ${kernel.name}(
-% for argument in kernel.arguments:
-    ${'' if argument.written else 'const '}__global ${argument.type}* restrict ${argument.name},
-% endfor
+${common.parameters(kernel)}\
     const long rows,
     const long columns,
     const long parts)
 {
+${common.batch_of_item(kernel, block)}\
   const long row_0 = (long)get_global_id(0);
   if (row_0 >= rows) return;
   const long out_0 = row_0;

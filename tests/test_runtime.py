@@ -177,7 +177,7 @@ def test_the_policy_knows_the_device() -> None:
     program = GAUSSIAN.program
     cpu = choose_schedule(program, "float", DeviceFacts(native_float_lanes=8))
     gpu = choose_schedule(program, "float", DeviceFacts(kind="gpu", max_group=64))
-    assert (cpu.lanes, cpu.group) == (8, 1)
+    assert (cpu.lanes, cpu.rows, cpu.group) == (16, 1, 1)
     assert (gpu.lanes, gpu.group, gpu.shape) == (1, 64, LOCAL)
     for dtype, facts in (("float", DeviceFacts()), ("double", DeviceFacts(native_double_lanes=1))):
         choose_schedule(program, dtype, facts).check(facts)

@@ -96,6 +96,8 @@ class Kernel:
     tile: int = 0
     members: int = 1
     """Terms in each part's state that the merge kernel takes one by one; 1: it takes the state whole."""
+    batch: tuple[Statement, ...] = ()
+    """Moves every pointer to this work-item's index of the batch; empty without a batch."""
     column_inputs: tuple[ColumnInput, ...] = ()
     once: tuple[Statement, ...] = ()
     per_i: tuple[Statement, ...] = ()

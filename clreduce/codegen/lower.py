@@ -13,14 +13,14 @@ from clreduce.codegen.kernel import ColumnInput, Declare, If, Kernel, Statement
 from clreduce.codegen.lower_map import Stored, lower_map
 from clreduce.codegen.lower_merge import lower_merge
 from clreduce.codegen.schedule import LOCAL, Schedule, check_state
-from clreduce.codegen.writer import StateText, Writer, buffers
+from clreduce.codegen.writer import OFFSETS, StateText, Writer, batch_moves, buffers
 from clreduce.domain import Domain
 from clreduce.ir.expr import INDEX, REAL, Expr, topological, variables
 from clreduce.ir.index import Position, text_of
 from clreduce.ir.op import variable
 from clreduce.ir.rewrite import simplify
-from clreduce.program import MapReduce
-from clreduce.reductions.reduction import Column
+from clreduce.program import MapReduce, Output
+from clreduce.reductions.reduction import Column, Slot
 
 _DEEP = 200
 """Nodes of a formula beyond which it is written from the leaves upwards."""
@@ -33,6 +33,8 @@ class Lowered:
     """Everything that runs for one program under one schedule."""
 
     stored: tuple[Stored, ...]
+    stored_as: tuple[Expr, ...]
+    """The variable that stands for each of them."""
     pair: Kernel
     pair_split: Kernel
     """The same up to its end: it stores the state of each part of j."""
@@ -41,19 +43,21 @@ class Lowered:
     """What the pair kernels read: slots of the program, or ``("stored", n)``."""
 
 
-def lower(program: MapReduce, dtype: str, schedule: Schedule, facts: DeviceFacts) -> Lowered:
-    """The kernels of ``program`` for ``dtype`` (``"float"`` or ``"double"``)."""
+def lower(program: MapReduce, dtype: str, schedule: Schedule, facts: DeviceFacts, batched: bool = False) -> Lowered:
+    """The kernels of ``program`` for ``dtype`` (``"float"`` or ``"double"``); ``batched``: for many at one launch."""
     schedule.check(facts)
     check_state(program, schedule, 4 if dtype == "float" else 8)
     values = simplify(program.values)
     hoisted = hoist(values, schedule.unroll)
     panel = schedule.lanes if schedule.lanes > 1 else PANEL_OF_ONE_LANE
     stored = tuple(
-        lower_map(node, dtype, schedule, panel if leaf in hoisted.panels else 0) for leaf, node in hoisted.stored
-    )  # fmt: skip
+        lower_map(node, dtype, schedule, panel if leaf in hoisted.panels else 0, batched)
+        for leaf, node in hoisted.stored
+    )
     pair = _PairLowering(program, hoisted.values, hoisted.panels, dtype, schedule, facts)
-    return Lowered(stored, pair.kernel(split=False), pair.kernel(split=True), lower_merge(program, dtype, schedule),
-                   pair.inputs)  # fmt: skip
+    merge = lower_merge(program, dtype, schedule, batched)
+    leaves = tuple(leaf for leaf, _ in hoisted.stored)
+    return Lowered(stored, leaves, pair.kernel(False, batched), pair.kernel(True, batched), merge, pair.inputs)
 
 
 class _PairLowering(Writer):
@@ -84,7 +88,7 @@ class _PairLowering(Writer):
                 self.staged.add(leaf)
                 budget -= leaf.dim
 
-    def kernel(self, split: bool) -> Kernel:
+    def kernel(self, split: bool, batched: bool) -> Kernel:
         """The kernel; ``split``: it stores the state of its part of j instead of results."""
         schedule, reduction = self.schedule, self.program.reduction
         self.once, self.per_i = Scope(), Scope()
@@ -100,16 +104,18 @@ class _PairLowering(Writer):
             self.assign_state(self.state, merged, scope, range(self.rows))
             flush = tuple(scope.statements)
         finish = self.finish(self.program, self.state, split)
-        kinds = [r.kind for r in self.state.slots] if split else [r.kind for r in self.program.outputs]
-        outputs = buffers([(f"out{n}", kind) for n, kind in enumerate(kinds)], written=True)
+        stored: Sequence[Slot | Output] = self.state.slots if split else self.program.outputs
+        outputs = buffers([(f"out{n}", one.kind) for n, one in enumerate(stored)], written=True)
         inputs = buffers([(self.names[leaf], leaf.kind) for leaf in self.inputs], written=False)
+        lengths = [(f"out{n}", f"(long)get_global_size(1) * rows * {one.dim}") for n, one in enumerate(stored)]
         return Kernel(
             name="map_reduce",
             template=schedule.shape,
             dtype=self.dtype,
             lanes=schedule.lanes,
             functions=frozenset(self.emitter.functions),
-            arguments=outputs + inputs,
+            arguments=outputs + inputs + ((OFFSETS,) if batched else ()),
+            batch=batch_moves(lengths, [self.names[leaf] for leaf in self.inputs]) if batched else (),
             rows=schedule.rows,
             cols=schedule.cols,
             group=schedule.group,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from clreduce.codegen.emit import Scope
 from clreduce.codegen.kernel import Call, Kernel
 from clreduce.codegen.schedule import Schedule
-from clreduce.codegen.writer import Writer, buffers
+from clreduce.codegen.writer import OFFSETS, Writer, batch_moves, buffers
 from clreduce.domain import Domain
 from clreduce.ir.expr import REAL, Expr, variables
 from clreduce.ir.index import Position, text_of
@@ -25,6 +25,11 @@ class Stored:
     panel: int
     """Rows that stand side by side; 0: row by row."""
 
+    def length(self, count: int) -> int:
+        """Numbers in the buffer for ``count`` indices."""
+        block = self.panel or 1
+        return -(-count // block) * block * self.dim
+
 
 class _MapLowering(Writer):
     """The kernel that computes one vector per index, lanes over the index."""
@@ -35,7 +40,7 @@ class _MapLowering(Writer):
         self.inputs = tuple(variables([node]))
         self.names = {leaf: f"v{n}" for n, leaf in enumerate(self.inputs)}
 
-    def kernel(self) -> Kernel:
+    def kernel(self, batched: bool) -> Kernel:
         self.emitter.count_uses([self.node])
         dim = self.node.dim
 
@@ -52,6 +57,9 @@ class _MapLowering(Writer):
             inner.statements.append(Call(call))
 
         self.each_component([self.node], dim, write, self.per_i)
+        names = [self.names[leaf] for leaf in self.inputs]
+        block = self.panel or 1
+        length = f"(rows + {block - 1}) / {block} * {block * dim}"
         return Kernel(
             name="map_rows",
             template="map",
@@ -60,7 +68,9 @@ class _MapLowering(Writer):
             group=self.group,
             functions=frozenset(self.emitter.functions),
             arguments=buffers([("out0", REAL)], True)
-            + buffers([(self.names[leaf], leaf.kind) for leaf in self.inputs], False),
+            + buffers([(self.names[leaf], leaf.kind) for leaf in self.inputs], False)
+            + ((OFFSETS,) if batched else ()),
+            batch=batch_moves([("out0", length)], names) if batched else (),
             once=tuple(self.once.statements),
             per_i=tuple(self.per_i.statements),
         )
@@ -76,7 +86,7 @@ class _MapLowering(Writer):
         return f"{load}({pointer} + row_0 * {node.dim} + {at}, {node.dim}, count_0{base})"
 
 
-def lower_map(node: Expr, dtype: str, schedule: Schedule, panel: int) -> Stored:
+def lower_map(node: Expr, dtype: str, schedule: Schedule, panel: int, batched: bool) -> Stored:
     domain = node.domain
     dim = node.dim
     origin: dict[Expr, Expr] = {}
@@ -84,4 +94,4 @@ def lower_map(node: Expr, dtype: str, schedule: Schedule, panel: int) -> Stored:
         node, origin = swapped(node)
     lowering = _MapLowering(node, dtype, schedule, panel)
     inputs = tuple(origin.get(leaf, leaf) for leaf in lowering.inputs)
-    return Stored(lowering.kernel(), inputs, domain, dim, panel)
+    return Stored(lowering.kernel(batched), inputs, domain, dim, panel)

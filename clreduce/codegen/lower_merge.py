@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from clreduce.codegen.kernel import Kernel
 from clreduce.codegen.schedule import Schedule
-from clreduce.codegen.writer import StateText, Writer, buffers
+from clreduce.codegen.writer import StateText, Writer, batch_moves, buffers
 from clreduce.domain import Domain
 from clreduce.ir.expr import Expr
 from clreduce.ir.index import Position, text_of
@@ -27,7 +27,7 @@ class _MergeLowering(Writer):
             for n, slot in enumerate(program.state_slots)
         )
 
-    def kernel(self) -> Kernel:
+    def kernel(self, batched: bool) -> Kernel:
         scope = self.start_pair()
         reduction = self.program.reduction
         if reduction.keeps_terms:
@@ -40,6 +40,8 @@ class _MergeLowering(Writer):
         finish = self.finish(self.program, self.state, split=False)
         outputs = buffers([(f"out{n}", o.kind) for n, o in enumerate(self.program.outputs)], written=True)
         parts = buffers([(f"part{n}", s.kind) for n, s in enumerate(self.program.state_slots)], written=False)
+        lengths = [(f"out{n}", f"rows * {o.dim}") for n, o in enumerate(self.program.outputs)]
+        lengths += [(f"part{n}", f"parts * rows * {s.dim}") for n, s in enumerate(self.program.state_slots)]
         return Kernel(
             name="merge_parts",
             template="merge",
@@ -47,6 +49,7 @@ class _MergeLowering(Writer):
             lanes=1,
             group=self.group,
             members=self.members,
+            batch=batch_moves(lengths, ()) if batched else (),
             functions=frozenset(self.emitter.functions),
             arguments=outputs + parts,
             once=tuple(self.once.statements),
@@ -67,5 +70,5 @@ class _MergeLowering(Writer):
         return self.state.name(name[1], k, 0)
 
 
-def lower_merge(program: MapReduce, dtype: str, schedule: Schedule) -> Kernel:
-    return _MergeLowering(program, dtype, schedule).kernel()
+def lower_merge(program: MapReduce, dtype: str, schedule: Schedule, batched: bool) -> Kernel:
+    return _MergeLowering(program, dtype, schedule).kernel(batched)

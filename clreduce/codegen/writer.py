@@ -161,5 +161,17 @@ class Writer:
         return tuple(rows)
 
 
+def batch_moves(outputs: Sequence[tuple[str, str]], inputs: Sequence[str]) -> tuple[Statement, ...]:
+    """Each pointer moved to its index of the batch: outputs, given with the length of one index, stand side by side;
+    where an input's data begin, the host says in the table ``offsets``, for arrays may be shared by all indices."""
+    moves = [Assign(name, f"{name} + batch * ({length})") for name, length in outputs]
+    moves += [Assign(name, f"{name} + offsets[batch * {len(inputs)} + {n}]") for n, name in enumerate(inputs)]
+    return tuple(moves)
+
+
+OFFSETS = Argument("offsets", "long")
+"""Per index of the batch and input: elements from the start of its buffer to its data."""
+
+
 def buffers(names: Sequence[tuple[str, str]], written: bool) -> tuple[Argument, ...]:
     return tuple(Argument(name, "real" if kind == REAL else "long", written) for name, kind in names)

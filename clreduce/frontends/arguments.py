@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -24,20 +24,11 @@ class Arguments:
     """Checked arrays on the host, one per variable in order, and the sizes they agree on."""
 
     arrays: tuple[Array, ...]
+    """Contiguous; in a batch all have its dimensions, of size 1 where they serve all of its indices."""
     sizes: dict[Domain, int]
     """M under ``Domain.I``, N under ``Domain.J``; 1 where no variable tells."""
     batch: tuple[int, ...]
     dtype: str
-
-    def pieces(self) -> Iterator[tuple[tuple[int, ...], tuple[Array, ...]]]:
-        """For each index of the batch: that index, and the arrays without batch dimensions."""
-        for index in np.ndindex(*self.batch):
-            yield index, tuple(array[own_index(array.shape, index)] for array in self.arrays)
-
-
-def own_index(shape: Sequence[int], index: tuple[int, ...]) -> tuple[int, ...]:
-    """``index`` of the whole batch as an index of one array, whose batch dimensions may have size 1."""
-    return tuple(0 if size == 1 else at for size, at in zip(shape, index, strict=False))
 
 
 def describe(variable: Variable) -> str:

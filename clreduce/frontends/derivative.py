@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from clreduce.domain import Domain
-from clreduce.frontends.arguments import Arguments, own_index
+from clreduce.frontends.arguments import Arguments
 from clreduce.ir.op import variable
 from clreduce.program import Gradient, MapReduce, Source, map_reduce
 from clreduce.reductions.reduction import reduction_named
 from clreduce.runtime.device import Device
+from clreduce.runtime.plan import Plan
 
 if TYPE_CHECKING:
     from clreduce.frontends.genred import Genred
@@ -49,17 +50,12 @@ def vjp_of(
     """The gradient in each argument of ``positions``, as an array of that argument's shape."""
     slots = {at: routine.slot_of(at) for at in positions}
     used = tuple(sorted({slot for slot in slots.values() if slot is not None}))
-    gradients = gradients_of(routine.program, used)
-    found = {slot: np.zeros_like(routine.feeds(arguments.arrays)[slot]) for slot in used}
-    rows, columns = routine.sizes(arguments)
-    for index, arrays in arguments.pieces():
-        feeds = routine.feeds(arrays)
-        fed = _Feeds(routine, feeds, rows, columns, arguments.dtype, device)
-        fed.known(cotangent=cotangent[index], output=None if output is None else output[index])
-        for gradient in gradients:
-            for slot, part in zip(gradient.wrt, fed.run(gradient), strict=True):
-                place = own_index(found[slot].shape, index)
-                found[slot][place] += part.reshape(found[slot][place].shape)
+    fed = _Feeds(routine, arguments, device)
+    fed.known(cotangent=cotangent, output=output)
+    found = {}
+    for gradient in gradients_of(routine.program, used):
+        for slot, part in zip(gradient.wrt, fed.run(gradient), strict=True):
+            found[slot] = _summed_to(fed.inputs[slot].shape, part, len(arguments.batch))
     given = arguments.arrays
     return [np.zeros_like(given[at]) if slots[at] is None else found[slots[at]] for at in positions]  # type: ignore[index]
 
@@ -67,30 +63,28 @@ def vjp_of(
 def jvp_of(
     routine: Genred, arguments: Arguments, tangents: Mapping[int, Array], output: Array | None, device: Device
 ) -> Array:
-    """The directional derivative of the result."""
-    by_slot = {routine.slot_of(at): value for at, value in tangents.items() if routine.slot_of(at) is not None}
+    """The directional derivative of the result, of shape (batch.., M, D)."""
+    by_slot = {routine.slot_of(at): np.ascontiguousarray(value) for at, value in tangents.items()}
     wrt = tuple(sorted(slot for slot in by_slot if slot is not None))
-    gradient = tangent_of(routine.program, wrt)
-    rows, columns = routine.sizes(arguments)
-    result = np.empty((*arguments.batch, rows, gradient.dims[0]), arguments.dtype)
-    for index, arrays in arguments.pieces():
-        fed = _Feeds(routine, routine.feeds(arrays), rows, columns, arguments.dtype, device)
-        moving = {
-            slot: np.ascontiguousarray(value[own_index(value.shape, index)]) for slot, value in by_slot.items()
-        }  # fmt: skip
-        fed.known(tangents=moving, output=None if output is None else output[index])
-        (result[index],) = fed.run(gradient)
+    fed = _Feeds(routine, arguments, device)
+    fed.known(tangents=by_slot, output=output)
+    (result,) = fed.run(tangent_of(routine.program, wrt))
     return result
+
+
+def _summed_to(shape: tuple[int, ...], gradient: Array, batch: int) -> Array:
+    """A gradient per index of a batch of that rank, added up over the dimensions in which its argument has size 1."""
+    shared = tuple(axis for axis in range(batch) if shape[axis] == 1 != gradient.shape[axis])
+    return np.ascontiguousarray(gradient.sum(shared) if shared else gradient).reshape(shape)
 
 
 class _Feeds:
     """Where a derivative's program finds its arrays: inputs, cotangent, tangents, and residuals computed on demand."""
 
-    def __init__(
-        self, routine: Genred, inputs: Sequence[Array], rows: int, columns: int, dtype: str, device: Device
-    ) -> None:
-        self.routine, self.inputs, self.rows, self.columns = routine, inputs, rows, columns
-        self.dtype, self.device = dtype, device
+    def __init__(self, routine: Genred, arguments: Arguments, device: Device) -> None:
+        self.routine, self.batch, self.dtype, self.device = routine, arguments.batch, arguments.dtype, device
+        self.inputs = routine.feeds(arguments.arrays)
+        self.rows, self.columns = routine.sizes(arguments)
         self._cotangent: Array | None = None
         self._tangents: Mapping[Any, Array] = {}
         self._residuals: tuple[Array, ...] | None = None
@@ -108,12 +102,14 @@ class _Feeds:
         """The parts of a gradient program's output, one per slot (or the one result of forward mode)."""
         rows, columns = (self.columns, self.rows) if gradient.flipped else (self.rows, self.columns)
         arrays = [self._array(source) for source in gradient.sources]
-        (result,) = self.routine.plan_of(gradient.program, self.dtype, self.device)(arrays, rows, columns)
+        (result,) = self._plan(gradient.program)(arrays, rows, columns, batch=self.batch)
         if gradient.summed_rows:
-            plan = self.routine.plan_of(_row_sum(result.shape[1]), self.dtype, self.device)
-            (result,) = plan([result], 1, rows)
+            (result,) = self._plan(_row_sum(result.shape[-1]))([result], 1, rows, batch=self.batch)
         ends = np.cumsum(gradient.dims)
-        return [result[:, end - dim : end] for end, dim in zip(ends, gradient.dims, strict=True)]
+        return [result[..., end - dim : end] for end, dim in zip(ends, gradient.dims, strict=True)]
+
+    def _plan(self, program: MapReduce) -> Plan:
+        return self.routine.plan_of(program, self.dtype, self.device, bool(self.batch))
 
     def _array(self, source: Source) -> Array:
         if source.role == "input":
@@ -128,6 +124,5 @@ class _Feeds:
             residual = MapReduce(
                 program.values, reduction_named(program.reduction.residual, program.reduction.count), program.slots
             )
-            plan = self.routine.plan_of(residual, self.dtype, self.device)
-            self._residuals = plan(self.inputs, self.rows, self.columns)
+            self._residuals = self._plan(residual)(self.inputs, self.rows, self.columns, batch=self.batch)
         return self._residuals[source.number]

@@ -232,9 +232,9 @@ class Genred:
         """The compiled form of this routine: its schedule, kernels and source."""
         return self.plan_of(self.program, dtype, device or current_device())
 
-    def plan_of(self, program: MapReduce, dtype: str, device: Device) -> Plan:
+    def plan_of(self, program: MapReduce, dtype: str, device: Device, batched: bool = False) -> Plan:
         """The plan of this routine's program or of one of its derivatives, under this routine's options."""
-        return PLANS.get(program, signature_of(dtype), device, direct_sum=self.sum_scheme == "direct_sum")
+        return PLANS.get(program, signature_of(dtype, batched), device, direct_sum=self.sum_scheme == "direct_sum")
 
     def explain(self, dtype: str = "float32", file: TextIO | None = None) -> None:
         """Print formula, structure of the gradients, schedule and kernel source, for a person."""
@@ -256,7 +256,7 @@ class Genred:
         self, arguments: Arguments, device: Device, targets: tuple[Array | None, ...] | None
     ) -> tuple[Array, ...]:
         """The results, each in the array given for it, if one is."""
-        plan = self.plan_of(self.program, arguments.dtype, device)
+        plan = self.plan_of(self.program, arguments.dtype, device, bool(arguments.batch))
         rows, columns = self.sizes(arguments)
         results = tuple(
             np.empty(shape, dtype) if target is None else target
@@ -264,12 +264,7 @@ class Genred:
                 targets or (None,) * len(self.program.outputs), self._result_forms(arguments), strict=True
             )
         )
-        flat = [
-            result.reshape(*arguments.batch, rows, output.dim)
-            for result, output in zip(results, self.program.outputs, strict=True)
-        ]
-        for index, arrays in arguments.pieces():
-            plan(self.feeds(arrays), rows, columns, tuple(result[index] for result in flat))
+        plan(self.feeds(arguments.arrays), rows, columns, results, arguments.batch)
         return results
 
     def _targets(self, arguments: Arguments, given: Any) -> tuple[Array | None, ...]:

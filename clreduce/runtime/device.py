@@ -60,6 +60,7 @@ class Device:
         """Text that changes whenever a compiled program may no longer fit: a key for caches."""
         self._lock = threading.Lock()
         self._context: cl.Context | None = None
+        self._pool: Any = None
         self._of_thread = threading.local()
 
     @property
@@ -91,6 +92,18 @@ class Device:
             except cl.Error as error:
                 raise DeviceError(f"{self!r} gives no command queue: {error}") from error
         return queue
+
+    @property
+    def pool(self) -> Any:
+        """Memory for temporaries, handed out again when a call is over; shared by all threads."""
+        if self._pool is None:
+            from pyopencl.tools import ImmediateAllocator, MemoryPool
+
+            queue = self.queue
+            with self._lock:
+                if self._pool is None:
+                    self._pool = MemoryPool(ImmediateAllocator(queue))
+        return self._pool
 
     def __repr__(self) -> str:
         facts = self.facts

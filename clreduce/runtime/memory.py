@@ -10,10 +10,12 @@ from clreduce.errors import DeviceError
 from clreduce.runtime.device import Device
 
 Array = np.ndarray[Any, Any]
+_MOST_IDLE_BYTES = 1 << 28
+"""Memory for temporaries that is kept between calls, at most."""
 
 
 class Memory:
-    """Makes the buffers of one call and keeps the arrays behind them alive until it is over."""
+    """Makes the buffers of one call, and keeps them and the arrays behind them alive until it is over."""
 
     def __init__(self, device: Device) -> None:
         import pyopencl as cl
@@ -21,6 +23,8 @@ class Memory:
         self._cl, self.device = cl, device
         self._in_place = cl.mem_flags.USE_HOST_PTR if device.facts.shares_host_memory else cl.mem_flags.COPY_HOST_PTR
         self._results: dict[int, Array] = {}
+        # A buffer that Python drops takes its array along, while a kernel may still be reading there.
+        self._kept: list[Any] = []
 
     def input(self, array: Array) -> Any:
         """A buffer that reads ``array``, which must be contiguous."""
@@ -38,8 +42,15 @@ class Memory:
         return buffer
 
     def scratch(self, length: int, dtype: str) -> Any:
-        """A buffer of ``length`` numbers that stays on the device."""
-        return self._buffer(self._cl.mem_flags.READ_WRITE, max(1, length) * np.dtype(dtype).itemsize, None)
+        """A buffer of ``length`` numbers that stays on the device; its memory is that of an earlier call, if it can be."""
+        size = max(1, length) * np.dtype(dtype).itemsize
+        self._check_size(size)
+        pool = self.device.pool
+        if pool.managed_bytes - pool.active_bytes > _MOST_IDLE_BYTES:
+            pool.free_held()
+        buffer = pool.allocate(size)
+        self._kept.append(buffer)
+        return buffer
 
     def read(self, outputs: list[Any]) -> None:
         """Wait for the queue and make the outputs visible in their arrays."""
@@ -47,20 +58,26 @@ class Memory:
         for buffer in outputs:
             array = self._results[id(buffer)]
             if self.device.facts.shares_host_memory:
-                # Mapping is how the host may look at memory it shares; nothing is copied.
+                # Mapping is how the host may look at memory it shares; nothing is copied. We wait only once, at the
+                # end: each wait wakes threads and costs as much as a small kernel.
                 view, _ = self._cl.enqueue_map_buffer(
-                    queue, buffer, self._cl.map_flags.READ, 0, array.shape, array.dtype
-                )  # fmt: skip
+                    queue, buffer, self._cl.map_flags.READ, 0, array.shape, array.dtype, is_blocking=False
+                )
                 view.base.release(queue)
             else:
-                self._cl.enqueue_copy(queue, array, buffer)
+                self._cl.enqueue_copy(queue, array, buffer, is_blocking=False)
         queue.finish()
 
     def _buffer(self, flags: int, size: int, array: Array | None) -> Any:
+        self._check_size(size)
+        buffer = self._cl.Buffer(self.device.context, flags, size=0 if array is not None else size, hostbuf=array)
+        self._kept.append(buffer)
+        return buffer
+
+    def _check_size(self, size: int) -> None:
         limit = self.device.facts.max_allocation
         if size > limit:
             raise DeviceError(
                 f"an array of {size / 2**20:.0f} MiB does not fit into one buffer of {self.device}, "
                 f"which takes up to {limit / 2**20:.0f} MiB; call with fewer rows at a time, or use another device"
             )
-        return self._cl.Buffer(self.device.context, flags, size=0 if array is not None else size, hostbuf=array)

@@ -10,18 +10,16 @@ from typing import Any
 
 import numpy as np
 
+from clreduce.codegen.kernel import Kernel
 from clreduce.codegen.lower import Lowered, lower
-from clreduce.codegen.lower_map import Stored
 from clreduce.codegen.render import render
 from clreduce.codegen.schedule import Schedule, choose_schedule
-from clreduce.domain import Domain
 from clreduce.errors import DeviceError, DtypeError, FormulaError
 from clreduce.ir.expr import INDEX, topological
 from clreduce.program import MapReduce
-from clreduce.runtime.blocks import Parts, cut_columns
 from clreduce.runtime.compiler import PROGRAMS
 from clreduce.runtime.device import Device
-from clreduce.runtime.memory import Memory
+from clreduce.runtime.launch import Call
 
 Array = np.ndarray[Any, Any]
 _REAL = {"float32": "float", "float64": "double"}
@@ -30,9 +28,12 @@ _LARGEST_INDEX = 2**31 - 2
 
 @dataclass(frozen=True)
 class Signature:
-    """What a plan needs to know of the data besides its values: the precision, ``"float32"`` or ``"float64"``."""
+    """What a plan needs to know of the data besides its values."""
 
     dtype: str
+    """The precision, ``"float32"`` or ``"float64"``."""
+    batched: bool = False
+    """Whether one launch serves all indices of a batch."""
 
     @property
     def real(self) -> str:
@@ -40,7 +41,7 @@ class Signature:
         return _REAL[self.dtype]
 
 
-_SIGNATURES = {name: Signature(name) for name in _REAL}
+_SIGNATURES = {(name, batched): Signature(name, batched) for name in _REAL for batched in (False, True)}
 
 
 class Plan:
@@ -54,7 +55,7 @@ class Plan:
         self.program, self.signature, self.device = program, signature, device
         self.schedule = schedule or choose_schedule(program, signature.real, device.facts)
         try:
-            self.lowered: Lowered = lower(program, signature.real, self.schedule, device.facts)
+            self.lowered: Lowered = lower(program, signature.real, self.schedule, device.facts, signature.batched)
         except RecursionError:
             raise FormulaError(
                 "the formula is nested too deeply for a kernel: compute parts of it on their own"
@@ -62,6 +63,7 @@ class Plan:
         self._has_indices = any(slot.kind == INDEX for slot in program.state_slots) or any(
             node.kind == INDEX for node in topological(program.values)
         )
+        self._outputs = tuple((out.dim, "int64" if out.kind == INDEX else signature.dtype) for out in program.outputs)
         self._local = threading.local()
 
     @property
@@ -74,28 +76,25 @@ class Plan:
         return "\n\n".join(render(kernel) for kernel in kernels)
 
     def __call__(
-        self, arrays: Sequence[Array], rows: int, columns: int, results: tuple[Array, ...] | None = None
+        self,
+        arrays: Sequence[Array],
+        rows: int,
+        columns: int,
+        results: tuple[Array, ...] | None = None,
+        batch: tuple[int, ...] = (),
     ) -> tuple[Array, ...]:
-        """The results, one array of shape (rows, D) each, written into ``results`` if given.
+        """The results, one array of shape (batch.., rows, D) each, written into ``results`` if given.
 
-        ``arrays``: for each slot of the program a contiguous array of shape (rows, D), (columns, D) or (D,), reals in
-        the plan's dtype and indices as int64. The caller has checked shapes.
+        ``arrays``: for each slot of the program a contiguous array of shape (.., rows, D), (.., columns, D) or (.., D),
+        reals in the plan's dtype and indices as int64; the dots are dimensions that broadcast to ``batch``, which a
+        plan for batches needs. The caller has checked shapes.
         """
-        real = np.dtype(self.signature.dtype)
-        results = results or tuple(
-            np.empty((rows, out.dim), np.int64 if out.kind == INDEX else real) for out in self.program.outputs
-        )  # fmt: skip
-        if rows == 0:
+        if results is None:
+            results = tuple(np.empty((*batch, rows, dim), dtype) for dim, dtype in self._outputs)
+        if rows == 0 or 0 in batch:
             return results
         self._check_indices(rows, columns)
-        memory = Memory(self.device)
-        inputs = self._inputs(memory, arrays, rows, columns)
-        outputs = [memory.output(result) for result in results]
-        schedule = self.schedule
-        items = -(-rows // (schedule.lanes * schedule.rows * schedule.group))
-        parts = cut_columns(items, columns, schedule, self.device.facts)
-        self._run_pairs(memory, inputs, outputs, rows, columns, items, parts)
-        memory.read(outputs)
+        Call(self, rows, columns, batch).run(arrays, results)
         return results
 
     def _check_indices(self, rows: int, columns: int) -> None:
@@ -106,71 +105,19 @@ class Plan:
                 "use float64 data"
             )
 
-    def _inputs(self, memory: Memory, arrays: Sequence[Array], rows: int, columns: int) -> dict[Any, Any]:
-        """Buffers by variable: the slots, and what is computed beforehand."""
-        buffers: dict[Any, Any] = {}
-        for slot, array in zip(self.program.slots, arrays, strict=True):
-            count = rows if slot.domain == Domain.I else columns if slot.domain == Domain.J else 1
-            assert array.size == count * slot.dim, "the caller has checked shapes"
-            buffers[slot] = memory.input(array)
-        found = {leaf.params[0]: leaf for leaf in self.lowered.inputs}
-        for n, stored in enumerate(self.lowered.stored):
-            count = columns if stored.domain == Domain.J else rows
-            buffer = memory.scratch(_stored_length(stored, count), self.signature.dtype)
-            if count:
-                kernel = self._kernel(("stored", n), stored.kernel)
-                size = self._padded(-(-count // self.schedule.lanes))
-                given = [buffers[leaf] for leaf in stored.inputs]
-                kernel(self.device.queue, (size,), (self.schedule.group,), buffer, *given, np.int64(count))
-            if ("stored", n) in found:
-                buffers[found[("stored", n)]] = buffer
-        return buffers
-
-    def _run_pairs(
-        self,
-        memory: Memory,
-        inputs: dict[Any, Any],
-        outputs: list[Any],
-        rows: int,
-        columns: int,
-        items: int,
-        parts: Parts,
-    ) -> None:
-        lowered, queue = self.lowered, self.device.queue
-        given = [inputs[leaf] for leaf in lowered.inputs]
-        group = (self.schedule.group, 1)
-        size = (items * self.schedule.group, parts.count)
-        if parts.count == 1:
-            kernel = self._kernel("pair", lowered.pair)
-            kernel(queue, size, group, *outputs, *given, np.int64(rows), np.int64(columns), np.int64(parts.length))
-            return
-        states = [
-            memory.scratch(parts.count * rows * slot.dim, "int64" if slot.kind == INDEX else self.signature.dtype)
-            for slot in self.program.state_slots
-        ]
-        kernel = self._kernel("split", lowered.pair_split)
-        kernel(queue, size, group, *states, *given, np.int64(rows), np.int64(columns), np.int64(parts.length))
-        kernel = self._kernel("merge", lowered.merge)
-        sizes = np.int64(rows), np.int64(columns), np.int64(parts.count)
-        kernel(queue, (self._padded(rows),), (self.schedule.group,), *outputs, *states, *sizes)
-
-    def _padded(self, items: int) -> int:
-        """A number of work-items that fills its work-groups; those in excess return at once."""
-        return -(-items // self.schedule.group) * self.schedule.group
-
-    def _kernel(self, role: Any, kernel: Any) -> Any:
+    def kernel(self, role: Any, kernel: Kernel) -> Any:
         """The kernel object of this thread: setting arguments of a shared one would be a race."""
         kernels = self._local.__dict__.setdefault("kernels", {})
         if role not in kernels:
             import pyopencl as cl
 
-            kernels[role] = cl.Kernel(PROGRAMS.build(render(kernel), self.device), kernel.name)
+            made = cl.Kernel(PROGRAMS.build(render(kernel), self.device), kernel.name)
+            # With their types known, setting the arguments takes a tenth of the time.
+            made.set_scalar_arg_dtypes(
+                [None] * len(kernel.arguments) + [np.int64] * (made.num_args - len(kernel.arguments))
+            )
+            kernels[role] = made
         return kernels[role]
-
-
-def _stored_length(stored: Stored, count: int) -> int:
-    block = stored.panel or 1
-    return -(-count // block) * block * stored.dim
 
 
 class PlanCache:
@@ -215,15 +162,15 @@ class PlanCache:
 PLANS = PlanCache()
 
 
-def signature_of(dtype: Any) -> Signature:
+def signature_of(dtype: Any, batched: bool = False) -> Signature:
     """The signature of data of ``dtype``; raises `DtypeError` unless it is float32 or float64."""
-    signature = _SIGNATURES.get(dtype)
+    signature = _SIGNATURES.get((dtype, batched))
     if signature is None:
         try:
             name = np.dtype(dtype).name
         except TypeError:
             name = repr(dtype)
-        signature = _SIGNATURES.get(name)
+        signature = _SIGNATURES.get((name, batched))
         if signature is None:
             raise DtypeError(f"arrays are float32 or float64; got {name}")
     return signature

@@ -1,0 +1,111 @@
+"""One call of a plan: sizes, buffers, and the launches of its kernels, for one index or for a whole batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from clreduce.codegen.kernel import Kernel
+from clreduce.domain import Domain
+from clreduce.ir.expr import INDEX
+from clreduce.runtime.blocks import Parts, cut_columns
+from clreduce.runtime.memory import Memory
+
+if TYPE_CHECKING:
+    from clreduce.runtime.plan import Plan
+
+Array = np.ndarray[Any, Any]
+
+
+class Call:
+    """One call of a plan: its sizes, its buffers, its launches."""
+
+    def __init__(self, plan: Plan, rows: int, columns: int, batch: tuple[int, ...]) -> None:
+        assert plan.signature.batched or not batch, "the plan is for one index only"
+        self.plan, self.rows, self.columns, self.batch = plan, rows, columns, batch
+        self.count = prod(batch)
+        self.memory = Memory(plan.device)
+        self.queue = plan.device.queue
+        schedule = plan.schedule
+        self.items = -(-rows // (schedule.lanes * schedule.rows * schedule.group))
+        self.parts: Parts = cut_columns(self.items * self.count, columns, schedule, plan.device.facts)
+
+    def run(self, arrays: Sequence[Array], results: tuple[Array, ...]) -> None:
+        """Compute ``results`` and wait for them."""
+        try:
+            buffers, starts = self._slots(arrays)
+            outputs = [self.memory.output(result) for result in results]
+            self._store(buffers, starts)
+            self._reduce(buffers, starts, outputs)
+            self.memory.read(outputs)
+        except BaseException:
+            self.queue.finish()  # kernels on their way read and write memory that is about to be freed
+            raise
+
+    def _slots(self, arrays: Sequence[Array]) -> tuple[dict[Any, Any], dict[Any, Array]]:
+        """By variable: its buffer, and where in it the data of each index of the batch begin."""
+        buffers: dict[Any, Any] = {}
+        starts: dict[Any, Array] = {}
+        for slot, array in zip(self.plan.program.slots, arrays, strict=True):
+            buffers[slot] = self.memory.input(array)
+            if self.plan.signature.batched:
+                own = array.shape[: len(self.batch)]
+                step = array.size // max(prod(own), 1)
+                first = np.arange(prod(own), dtype=np.int64).reshape(own) * step
+                starts[slot] = np.broadcast_to(first, self.batch).reshape(-1)
+        return buffers, starts
+
+    def _store(self, buffers: dict[Any, Any], starts: dict[Any, Array]) -> None:
+        """Compute the values that pair kernels find ready-made."""
+        plan = self.plan
+        for n, (leaf, stored) in enumerate(zip(plan.lowered.stored_as, plan.lowered.stored, strict=True)):
+            size = self.columns if stored.domain == Domain.J else self.rows
+            length = stored.length(size)
+            buffers[leaf] = self.memory.scratch(self.count * length, plan.signature.dtype)
+            starts[leaf] = np.arange(self.count, dtype=np.int64) * length
+            if size:
+                given = self._given(stored.inputs, buffers, starts)
+                items = self._padded(-(-size // plan.schedule.lanes))
+                self._launch(("stored", n), stored.kernel, (items, 1), buffers[leaf], *given, size)
+
+    def _reduce(self, buffers: dict[Any, Any], starts: dict[Any, Array], outputs: list[Any]) -> None:
+        plan, parts = self.plan, self.parts
+        given = self._given(plan.lowered.inputs, buffers, starts)
+        size = (self.items * plan.schedule.group, parts.count)
+        sizes = (self.rows, self.columns, parts.length)
+        if parts.count == 1:
+            self._launch("pair", plan.lowered.pair, size, *outputs, *given, *sizes)
+            return
+        states = [
+            self.memory.scratch(
+                self.count * parts.count * self.rows * slot.dim,
+                "int64" if slot.kind == INDEX else plan.signature.dtype,
+            )
+            for slot in plan.program.state_slots
+        ]
+        self._launch("split", plan.lowered.pair_split, size, *states, *given, *sizes)
+        sizes = (self.rows, self.columns, parts.count)
+        self._launch("merge", plan.lowered.merge, (self._padded(self.rows), 1), *outputs, *states, *sizes)
+
+    def _given(self, inputs: Sequence[Any], buffers: dict[Any, Any], starts: dict[Any, Array]) -> list[Any]:
+        """The buffers of a kernel's inputs, and in a batch the table of where their data begin."""
+        given = [buffers[leaf] for leaf in inputs]
+        if self.plan.signature.batched:
+            table = np.stack([starts[leaf] for leaf in inputs], axis=1) if inputs else np.zeros(1, np.int64)
+            given.append(self.memory.input(np.ascontiguousarray(table)))
+        return given
+
+    def _launch(self, role: Any, kernel: Kernel, size: tuple[int, int], *arguments: Any) -> None:
+        group = (self.plan.schedule.group, 1)
+        built = self.plan.kernel(role, kernel)
+        if self.plan.signature.batched:
+            built(self.queue, (*size, self.count), (*group, 1), *arguments)
+        else:
+            built(self.queue, size, group, *arguments)
+
+    def _padded(self, items: int) -> int:
+        """A number of work-items that fills its work-groups; those in excess return at once."""
+        return -(-items // self.plan.schedule.group) * self.plan.schedule.group
