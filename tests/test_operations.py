@@ -25,6 +25,7 @@ from clreduce.ir.expr import Expr, variables
 from clreduce.ir.op import FUNCTIONS, OPS, Function, constant, variable
 from clreduce.ops.arithmetic import power
 from clreduce.ops.compare import equal, where
+from clreduce.ops.functions import bessel_ratio
 from clreduce.ops.shape import place
 from clreduce.program import map_reduce
 from clreduce.runtime.compiler import PROGRAMS
@@ -34,9 +35,11 @@ from clreduce.runtime.plan import Plan, Signature
 I, J, P = Domain.I, Domain.J, Domain.P
 POINTS = 21  # not a multiple of any number of lanes
 ULPS = 20.0
-"""Error allowed, in units in the last place of the largest component. pow() alone may have 16."""
+"""Error allowed, in units in the last place of the largest component. x**64, squared six times, has 12."""
 EXPONENTS = (-3, -1, 0, 1, 5, 64, 65)
-MIXES = {0: [()], 1: [(I,), (P,)], 2: [(I, I), (I, J), (P, I), (J, P)]}
+MIXES = {
+    0: [()], 1: [(I,), (P,)], 2: [(I, I), (I, J), (P, I), (J, P)], 3: [(I, I, I), (I, J, J), (J, I, P), (P, P, I)],
+}  # fmt: skip
 
 
 class Case:
@@ -156,13 +159,14 @@ def wrong_at_special_points(kernel: Selected, values: Container[Expr]) -> Iterat
     """Values that are neither NumPy's in float64, rounded, nor NumPy's in the data's own precision.
 
     The two differ where something on the way overflows. A result too small for a normal number may be 0: so exp() has
-    it. All pairs of special points are rows of i; arguments that depend on no i take some of the pairs.
+    it. All pairs of special points are rows of i, in any two arguments; those that depend on no i take some of them.
     """
     dtype, info = kernel.dtype, np.finfo(kernel.dtype)
     points = special_points(dtype)
-    pairs = np.array(list(product(points, repeat=2)))
-    for at in range(len(points)):
-        scalars = points[[at, (3 * at + 2) % len(points)]]
+    count = len(points)
+    pairs = np.array([(points[k], points[m], points[(k + 5 * m) % count]) for k, m in product(range(count), repeat=2)])
+    for at in range(count):
+        scalars = points[[at, (3 * at + 2) % count, (5 * at + 4) % count]]
         data = {}
         for leaf in kernel.leaves:
             argument = 0 if leaf.params[0] == "cotangent" else leaf.params[0][1]
@@ -194,9 +198,15 @@ def special_points(dtype: str) -> Array:
     return np.array([float(point) for point in points])
 
 
+def test_what_derivatives_of_sin_x_div_x_are_made_of(precision: tuple[str, int]) -> None:
+    x = variable(("argument", 0, (-7.0, 7.0)), 1, I)
+    kernel = Selected([bessel_ratio(x, n) for n in range(1, 6)], *precision)
+    assert not [*wrong_at_random_points(kernel)]
+
+
 @pytest.mark.parametrize("n", EXPONENTS)
 def test_small_powers_are_products(n: int) -> None:
-    """They need no call of pow()."""
+    """Others are powers with a real exponent."""
     f = power(variable("x", 1, I), n)
     code = f.op.code if isinstance(f.op.code, str) else f.op.code(*f.params)
     assert ("pow" in code) == (abs(n) > 64)

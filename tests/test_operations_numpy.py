@@ -11,6 +11,7 @@ from itertools import product
 
 import numpy as np
 import pytest
+from scipy import special
 
 import clreduce.ops  # noqa: F401  (fills the registry)
 from clreduce.autodiff import jvp, vjp
@@ -22,7 +23,29 @@ from clreduce.ir.op import FUNCTIONS, OPS, Function, Op, constant, constant_valu
 from clreduce.ops.arithmetic import div, inv, power, real_power
 from clreduce.ops.compare import both, either, equal, larger, less, less_equal, negated, smaller, where
 from clreduce.ops.derived import norm, scalar_product, squared_distance
-from clreduce.ops.functions import absolute, log, relu, rsqrt, sign, sqrt, step
+from clreduce.ops.functions import (
+    absolute,
+    acos,
+    asin,
+    atan,
+    atan2,
+    bessel_ratio,
+    clamp,
+    expm1,
+    if_else,
+    log,
+    log1p,
+    relu,
+    rounded,
+    rsqrt,
+    sigmoid,
+    sign,
+    sinxdivx,
+    sqrt,
+    step,
+    tanh,
+    xlogx,
+)
 from clreduce.ops.shape import concat, expand, extract, permute, place, repeated, summed, total
 
 POINTS = 5
@@ -333,6 +356,69 @@ EDGES: list[tuple[str, Callable[[Expr], Expr], float, float, float | None]] = [
     ("Powf 2.5", lambda f: real_power(f, constant(2.5)), 0, 0, 0),
     ("Powf 2.5", lambda f: real_power(f, constant(2.5)), -1, nan, nan),
     ("Powf 0", lambda f: real_power(f, constant(0)), 0, 1, None),
+    ("Powf 65", lambda f: power(f, 65), -1, -1, 65),
+    ("Powf 65", lambda f: power(f, 65), 0, 0, 0),
+    ("Powf -66", lambda f: power(f, -66), 0, inf, -inf),
+    ("Expm1", expm1, 0, 0, 1),
+    ("Expm1", expm1, -inf, -1, 0),
+    ("Log1p", log1p, 0, 0, 1),
+    ("Log1p", log1p, -1, -inf, inf),
+    ("Log1p", log1p, -2, nan, None),
+    ("XLogX", xlogx, 0, 0, -inf),
+    ("XLogX", xlogx, 1, 0, 1),
+    ("XLogX", xlogx, inf, inf, inf),
+    ("XLogX", xlogx, -1, nan, nan),
+    ("Tanh", tanh, 0, 0, 1),
+    ("Tanh", tanh, -inf, -1, 0),
+    ("Tanh", tanh, 30, 1, 0),
+    ("Sigmoid", sigmoid, 0, 0.5, 0.25),
+    ("Sigmoid", sigmoid, -inf, 0, 0),
+    ("Sigmoid", sigmoid, inf, 1, 0),
+    ("Asin", asin, 1, np.pi / 2, inf),
+    ("Asin", asin, -1, -np.pi / 2, inf),
+    ("Asin", asin, 2, nan, nan),
+    ("Acos", acos, 1, 0, -inf),
+    ("Acos", acos, -1, np.pi, -inf),
+    ("Acos", acos, -2, nan, nan),
+    ("Atan", atan, inf, np.pi / 2, 0),
+    ("Atan2", lambda f: atan2(f, 0), 1, np.pi / 2, 0),
+    ("Atan2", lambda f: atan2(0, f), -1, np.pi, 0),
+    ("Atan2", lambda f: atan2(f, f), 0, 0, nan),
+    ("SinXDivX", sinxdivx, 0, 1, 0),
+    ("SinXDivX", sinxdivx, inf, nan, nan),
+    ("Floor", FUNCTIONS["Floor"].build, -0.5, -1, 0),
+    ("Floor", FUNCTIONS["Floor"].build, inf, inf, 0),
+    ("Round 0", lambda f: rounded(f, 0), 2.5, 3, 0),
+    ("Round 0", lambda f: rounded(f, 0), -2.5, -3, 0),
+    ("Round 0", lambda f: rounded(f, 0), 0.49999999999999994, 0, 0),
+    ("Round 2", lambda f: rounded(f, 2), -35.555, -35.56, 0),
+    ("Round 2", lambda f: rounded(f, 2), nan, nan, 0),
+    ("Round 2", lambda f: rounded(f, 2), 1e308, 1e308, 0),
+    ("Round -1", lambda f: rounded(f, -1), 15, 20, 0),
+    ("Round -1", lambda f: rounded(f, -1), 25, 30, 0),
+    ("Round -1", lambda f: rounded(f, -1), -35.555, -40, 0),
+    ("Round 400", lambda f: rounded(f, 400), 0.1, 0.1, 0),
+    ("Round -400", lambda f: rounded(f, -400), 0.1, 0, 0),
+    ("Clamp", lambda f: clamp(f, 1, 2), 1, 1, 1),
+    ("Clamp", lambda f: clamp(f, 1, 2), 2, 2, 1),
+    ("Clamp", lambda f: clamp(f, 1, 2), 3, 2, 0),
+    ("Clamp", lambda f: clamp(f, 1, 2), -inf, 1, 0),
+    ("Clamp", lambda f: clamp(f, 1, 2), nan, nan, 1),
+    ("Clamp a", lambda a: clamp(1, a, 2), 1, 1, 0),
+    ("Clamp a", lambda a: clamp(1, a, 2), 1.5, 1.5, 1),
+    ("Clamp a, b", lambda a: clamp(1, a, a), 1, 1, 0),
+    ("Clamp a, b", lambda a: clamp(1, a, a), 0, 0, 1),
+    ("ClampInt", lambda f: FUNCTIONS["ClampInt"].build(f, -1, 1), -1, -1, 1),
+    ("DiffClampInt", lambda f: FUNCTIONS["DiffClampInt"].build(f, -1, 1), -1, 1, 0),
+    ("DiffClampInt", lambda f: FUNCTIONS["DiffClampInt"].build(f, -1, 1), nan, 0, 0),
+    ("IfElse", lambda f: if_else(f, 2 * f, 3 * f), 0, 0, 2),
+    ("IfElse", lambda f: if_else(f, log(f), 3), -1, 3, 0),
+    ("IfElse", lambda f: if_else(f, 2 * f, 3), nan, 3, 0),
+    ("Mod", lambda f: FUNCTIONS["Mod"].build(f, constant(2), constant(0.3)), -1, 1, 1),
+    ("Mod", lambda f: FUNCTIONS["Mod"].build(f, constant(2), constant(0.3)), 0, 2, 1),
+    ("Mod", lambda f: FUNCTIONS["Mod"].build(f, constant(2), constant(0.3)), 2.5, 0.5, 1),
+    ("Mod n", lambda n: FUNCTIONS["Mod"].build(constant(5), n, constant(0)), 2, 1, -2),
+    ("Mod d", lambda d: FUNCTIONS["Mod"].build(constant(5), constant(2), d), 2, 3, 0),
     ("Divide", lambda f: div(1, f), 0, inf, -inf),
     ("Divide", lambda f: div(f, 0), 1, inf, inf),
     ("Divide", lambda f: div(f, 0), 0, nan, inf),
@@ -373,6 +459,24 @@ def test_powf_slope_in_the_exponent_is_zero_at_zero() -> None:
     slope_in_w = derivative(real_power(v, w), w)
     assert at(slope_in_w, v=0, w=2) == 0
     assert at(slope_in_w, v=2, w=3) == pytest.approx(8 * np.log(2))
+
+
+@pytest.mark.parametrize("n", range(6))
+def test_derivatives_of_sin_x_div_x_are_spherical_bessel_functions(n: int) -> None:
+    x = np.concatenate([np.logspace(-8, 3, 200), np.linspace(0.5, 8, 100)])
+    exact = special.spherical_jn(n, x) / x**n
+    # Where x^n makes SciPy's value too small or too inexact, the limit is the first term of the series.
+    exact = np.where(x < 1e-3, 1 / special.factorial2(2 * n + 1) * (1 - x**2 / (4 * n + 6)), exact)
+    (found,) = evaluate([bessel_ratio(v, n)], {v: x[:, None]})
+    np.testing.assert_allclose(found[:, 0] * (1 + x) ** n, exact * (1 + x) ** n, rtol=1e-11, atol=1e-13)
+    assert at(bessel_ratio(v, n), v=0) == pytest.approx(1 / special.factorial2(2 * n + 1), rel=1e-15)
+    assert at(derivative(bessel_ratio(v, n), v), v=0) == 0
+
+
+def test_second_slope_of_sin_x_div_x_at_zero() -> None:
+    first = derivative(sinxdivx(v), v)
+    assert first is not None
+    assert at(derivative(first, v), v=0) == pytest.approx(-1 / 3, rel=1e-15)
 
 
 def test_where_routes_its_cotangent() -> None:

@@ -16,16 +16,28 @@ from clreduce.runtime.compiler import OPTIONS
 # Ulp; the templates state the same ones. (1 / sqrt(x): each of the two may err on a GPU.)
 BOUNDS = {
     ("exp", "float"): 2.0, ("exp", "double"): 1.0,
+    ("expm1", "float"): 2.0, ("expm1", "double"): 2.5,
+    ("tanh", "float"): 3.0, ("tanh", "double"): 3.0,
     ("log", "float"): 1.5, ("log", "double"): 1.0,
+    ("log1p", "float"): 1.5, ("log1p", "double"): 1.0,
+    ("pow", "float"): 1.5, ("pow", "double"): 2.0,
     ("rsqrt0", "float"): 1.5, ("rsqrt0", "double"): 1.5,
+    ("abs", "float"): 0.0, ("abs", "double"): 0.0,
+    ("floor", "float"): 0.0, ("floor", "double"): 0.0,
+    ("round", "float"): 0.0, ("round", "double"): 0.0,
     ("sin", "float"): 2.5, ("sin", "double"): 2.5,
     ("cos", "float"): 2.5, ("cos", "double"): 2.5,
+    ("asin", "float"): 2.5, ("asin", "double"): 2.5,
+    ("acos", "float"): 1.5, ("acos", "double"): 1.5,
+    ("atan", "float"): 2.0, ("atan", "double"): 2.0,
+    ("atan2", "float"): 2.0, ("atan2", "double"): 2.0,
 }  # fmt: skip
 FUNCTIONS = sorted({name for name, _ in BOUNDS})
 TYPES = {"float": np.float32, "double": np.float64}
 INDEX = {"float": np.int32, "double": np.int64}
 FINER = {"float": np.float64, "double": np.longdouble}
-EXP_FLUSH = {"float": 2.0**-125.5, "double": 2.0**-1021.5}  # exp is 0 below
+OF_TWO = ("pow", "atan2")
+FLUSH = {"float": 2.0**-125.5, "double": 2.0**-1021.5}  # exp and pow are 0 below
 SIN_LIMIT = {"float": 1e4, "double": 1e6}  # sin and cos are the built-in ones beyond
 EVERY_DTYPE = pytest.mark.parametrize("dtype", ["float", "double"])
 EVERY_LANES = pytest.mark.parametrize("lanes", [1, 4, 16])
@@ -75,9 +87,9 @@ def needs(device: Any, dtype: str) -> None:
 # ---------------------------------------------------------------------------------------------------- mathematics
 
 
-def any_floats(dtype: str, count: int) -> Any:
+def any_floats(dtype: str, count: int, seed: int = 1) -> Any:
     """Numbers of every magnitude: random bits, hence also subnormals, infinities and nans."""
-    bits = np.random.default_rng(1).integers(0, 2 ** (32 if dtype == "float" else 64), count, dtype=np.uint64)
+    bits = np.random.default_rng(seed).integers(0, 2 ** (32 if dtype == "float" else 64), count, dtype=np.uint64)
     return bits.astype(np.uint32 if dtype == "float" else np.uint64).view(TYPES[dtype])
 
 
@@ -89,39 +101,88 @@ def around(values: list[float], dtype: str) -> Any:
 
 
 @cache
-def sample(name: str, dtype: str) -> Any:
-    """Arguments: all magnitudes, the interesting interval densely, edges. Not a multiple of any number of lanes."""
+def sample(name: str, dtype: str) -> tuple[Any, ...]:
+    """Arguments: all magnitudes, the interesting intervals densely, edges. Not a multiple of any number of lanes."""
+    count = 2**20 if (name, dtype) == ("exp", "float") else 2**18 if dtype == "float" else 2**16
+    seeds = range(1, 3 if name in OF_TWO else 2)
+    parts = [[any_floats(dtype, count, seed) for seed in seeds]]
+    parts += dense_pairs(name, dtype, count) if name in OF_TWO else [[x] for x in dense(name, dtype, count)]
+    with np.errstate(invalid="ignore", over="ignore"):  # signalling nans among the random bits
+        columns = [np.concatenate(column).astype(TYPES[dtype]) for column in zip(*parts, strict=True)]
+    odd = len(columns[0]) - (1 - len(columns[0]) % 2)
+    return tuple(column[:odd] for column in columns)
+
+
+def dense(name: str, dtype: str, count: int) -> list[Any]:
+    """Where a function of one argument changes its rule, and where most of its error is made."""
     info = np.finfo(TYPES[dtype])
     rng = np.random.default_rng(2)
-    count = 2**20 if (name, dtype) == ("exp", "float") else 2**18 if dtype == "float" else 2**16
     edges = [0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, float(info.tiny), float(info.smallest_subnormal), float(info.max)]
+    top, bottom = np.log(float(info.max)), np.log(FLUSH[dtype])
     if name == "exp":
-        top, bottom = np.log(float(info.max)), np.log(EXP_FLUSH[dtype])
-        dense = [rng.uniform(bottom * 1.2, top * 1.01, count), rng.uniform(-3, 3, count)]
+        intervals = [(bottom * 1.2, top * 1.01), (-3, 3)]
         edges += [top, bottom, float(np.log(info.smallest_subnormal)), -1e30, 1e30]
         edges += [k * np.log(2) / 2 for k in range(-300, 257)]
+    elif name == "expm1":
+        intervals = [(-40, top * 1.01), (-1.1, 1.1), (-0.01, 0.01)]
+        edges += [top, -20, -40, -1e30, 1e30, *(k * np.log(2) / 2 for k in range(-80, 257))]
+    elif name == "tanh":
+        intervals = [(-22, 22), (-1, 1), (-0.1, 0.1)]
+        edges += [10, 20, -1e30, 1e30, *(k * np.log(2) / 4 for k in range(-80, 80))]
     elif name == "log":
-        dense = [rng.uniform(0.3, 3, count), 1 + rng.uniform(-0.01, 0.01, count)]
-        dense += [float(info.tiny) * rng.uniform(0, 2, count)]
+        intervals = [(0.3, 3), (0.99, 1.01), (0, 2 * float(info.tiny))]
         edges += [2.0**0.5, 0.5**0.5]
+    elif name == "log1p":
+        intervals = [(-1, 3), (-0.3, 0.42), (-0.01, 0.01)]
+        edges += [2.0**0.5 - 1, 0.5**0.5 - 1, *(2.0**k for k in range(-60, 60))]
+    elif name in ("abs", "floor", "round"):
+        last = 2.0 ** (info.nmant + 1)
+        intervals = [(-10, 10), (-last, last), (-last / 4, last / 4)]
+        edges += [k / 2 for k in range(-20, 20)] + [last / k for k in (1, 2, 4, -1, -2, -4)]
+    elif name in ("asin", "acos"):
+        intervals = [(-1, 1), (0.49, 0.51), (0.99, 1), (-1, -0.99), (0.83, 0.85)]
+        edges += [0.5, -0.5]
+    elif name == "atan":
+        intervals = [(-3, 3), (0.9, 1.1), (-100, 100)]
     elif name == "rsqrt0":
-        dense = [rng.uniform(0.25, 4, count)]
+        intervals = [(0.25, 4)]
     else:
         limit = SIN_LIMIT[dtype]
-        dense = [rng.uniform(-limit, limit, count), rng.uniform(-7, 7, count)]
+        intervals = [(-limit, limit), (-7, 7)]
         edges += [limit, -limit, *(k * np.pi / 2 for k in range(-2000, 2000)), 1e5, 1e15, 3e38]
-    with np.errstate(invalid="ignore"):  # signalling nans among the random bits
-        x = np.concatenate([any_floats(dtype, count), *dense, around(edges, dtype)]).astype(TYPES[dtype])
-    return x if len(x) % 2 else x[:-1]
+    return [*(rng.uniform(low, high, count) for low, high in intervals), around(edges, dtype)]
+
+
+def dense_pairs(name: str, dtype: str, count: int) -> list[Any]:
+    """The same for a function of two arguments."""
+    info = np.finfo(TYPES[dtype])
+    rng = np.random.default_rng(3)
+    corners = [0.0, 1.0, 0.5, 2.0, 3.0, 2.5, np.inf, float(info.max), float(info.tiny), float(info.smallest_subnormal)]
+    corners += [2.0 ** (info.nmant + k) + odd for k in (-1, 0, 1, 2) for odd in (-1, 0, 1)]
+    near = around([*corners, *(-x for x in corners), np.nan], dtype)
+    pairs = [[v.ravel() for v in np.meshgrid(near, near)]]
+    if name == "atan2":
+        pairs += [[rng.uniform(-3, 3, count), rng.uniform(-3, 3, count)]]
+        magnitudes = [np.exp(rng.uniform(-40, 40, count)) * rng.choice([-1, 1], count) for _ in range(2)]
+        return [*pairs, magnitudes]
+    for low, high in ((0, 5), (0.5, 2), (0.7, 0.72), (1.4, 1.42), (0.999, 1.001)):  # results of every magnitude
+        x = rng.uniform(low, high, count).astype(TYPES[dtype]).astype(float)
+        with np.errstate(all="ignore"):
+            pairs += [[x, rng.uniform(-1.01, 1.01, count) * info.maxexp / np.log2(x)]]
+    pairs += [[np.exp(rng.uniform(-40, 40, count)), rng.uniform(-1.3, 1.3, count)]]
+    return [*pairs, [rng.integers(-30, 30, count).astype(float), rng.integers(-20, 20, count).astype(float)]]
 
 
 @cache
 def reference(name: str, dtype: str) -> Any:
     with np.errstate(all="ignore"):
-        x = sample(name, dtype).astype(FINER[dtype])
+        x, *others = (column.astype(FINER[dtype]) for column in sample(name, dtype))
         if name == "rsqrt0":
             return np.where(x == 0, 0, 1 / np.sqrt(x))
-        return getattr(np, name)(x)
+        if name == "round":
+            return np.where(np.abs(x - np.trunc(x)) >= 0.5, np.trunc(x) + np.sign(x), np.trunc(x))
+        in_numpy = {"pow": "power", "asin": "arcsin", "acos": "arccos", "atan": "arctan", "atan2": "arctan2"}
+        return getattr(np, in_numpy.get(name, name))(x, *others)
 
 
 def ulp_errors(got: Any, wanted: Any, dtype: str) -> Any:
@@ -138,20 +199,19 @@ def ulp_errors(got: Any, wanted: Any, dtype: str) -> Any:
     return errors
 
 
-def apply(device: Any, name: str, dtype: str, lanes: int, x: Any) -> Any:
-    """``name`` of every x, in lanes."""
-    body = f"store_lanes(out, 1, {name}_v(load_lanes(in, 1, count)), count);"
+def apply(device: Any, name: str, dtype: str, lanes: int, *columns: Any) -> Any:
+    """``name`` of every number, or pair of numbers, in lanes."""
+    loads = ", ".join(f"load_lanes(in{k} + start, 1, count)" for k in range(len(columns)))
     source = prelude(dtype, lanes, name) + (
-        "__kernel void f(__global const real *in, __global real *out, long size) {\n"
+        f"__kernel void f({''.join(f'__global const real *in{k}, ' for k in range(len(columns)))}"
+        "__global real *out, long size) {\n"
         f"    long start = (long)get_global_id(0) * {lanes};\n"
         f"    int count = (int)min((long){lanes}, size - start);\n"
-        "    in += start;\n"
-        "    out += start;\n"
-        f"    if (count > 0) {body}\n"
+        f"    if (count > 0) store_lanes(out + start, 1, {name}_v({loads}), count);\n"
         "}\n"
     )
-    out = np.full_like(x, -7)
-    launch(device, source, -(-len(x) // lanes), x, out, np.int64(len(x)), group=16)
+    out = np.full_like(columns[0], -7)
+    launch(device, source, -(-len(out) // lanes), *columns, out, np.int64(len(out)), group=16)
     return out
 
 
@@ -163,20 +223,23 @@ def test_error_in_ulp(device: Any, name: str, dtype: str, width: str) -> None:
     if dtype == "double" and np.finfo(np.longdouble).nmant <= 52:
         pytest.skip("no longer floating-point type here to compare double with")
     lanes = {"scalar": 1, "native": 8 if dtype == "float" else 4, "widest": 16}[width]
-    x, wanted, bound = sample(name, dtype), reference(name, dtype), BOUNDS[name, dtype]
-    got = apply(device, name, dtype, lanes, x)
-    if name == "rsqrt0" and device.facts.kind != "cpu":
-        bound = 5.0 if dtype == "float" else 2.0
-    bounds = np.full(len(x), bound)
+    columns, wanted, bound = sample(name, dtype), reference(name, dtype), BOUNDS[name, dtype]
+    got = apply(device, name, dtype, lanes, *columns)
+    if device.facts.kind != "cpu" and dtype == "float":  # there a division may err by 2.5 ulp, a root by 3
+        bound += {"rsqrt0": 3.5, "tanh": 2.5, "asin": 3, "acos": 3, "atan": 2.5, "atan2": 2.5}.get(name, 0)
+    bounds = np.full(len(got), bound)
     if name in ("sin", "cos"):
-        bounds[~(np.abs(x) <= SIN_LIMIT[dtype])] = 4  # what OpenCL grants the built-in
+        bounds[~(np.abs(columns[0]) <= SIN_LIMIT[dtype])] = 4  # what OpenCL grants the built-in
     errors = ulp_errors(got, wanted, dtype)
-    if name == "exp":  # documented: too small results are 0
+    if name in ("exp", "pow"):  # documented: too small results are 0
         margin = 1e-4 if dtype == "float" else 1e-12
-        assert (got[wanted < EXP_FLUSH[dtype] * (1 - margin)] == 0).all()
-        errors[(wanted < EXP_FLUSH[dtype] * (1 + margin)) & (got == 0)] = 0
+        assert (got[np.abs(wanted) < FLUSH[dtype] * (1 - margin)] == 0).all()
+        errors[(np.abs(wanted) < FLUSH[dtype] * (1 + margin)) & (got == 0)] = 0
     worst = int(np.argmax(errors - bounds))
-    assert errors[worst] <= bounds[worst], f"{name}({x[worst]!r}) = {got[worst]!r} is {errors[worst]:.3g} ulp off"
+    given = ", ".join(repr(column[worst]) for column in columns)
+    assert errors[worst] <= bounds[worst], f"{name}({given}) = {got[worst]!r} is {errors[worst]:.3g} ulp off"
+    if name in ("tanh", "abs", "floor", "round", "asin", "atan", "atan2", "pow"):
+        assert (np.signbit(got) == np.signbit(wanted))[~np.isnan(wanted)].all(), "signs of zeros"
 
 
 @EVERY_DTYPE
@@ -187,6 +250,14 @@ def test_error_in_ulp(device: Any, name: str, dtype: str, width: str) -> None:
         ("exp", [0, -0.0, np.inf, -np.inf, np.nan, 1e30, -1e30], [1, 1, np.inf, 0, np.nan, np.inf, 0]),
         ("log", [1, 0, -0.0, np.inf, -np.inf, np.nan, -1], [0, -np.inf, -np.inf, np.inf, np.nan, np.nan, np.nan]),
         ("rsqrt0", [0, -0.0, 4, np.inf, -1, -np.inf, np.nan], [0, 0, 0.5, 0, np.nan, np.nan, np.nan]),
+        ("expm1", [0, -0.0, np.inf, -np.inf, np.nan, 1e30, -1e30], [0, 0, np.inf, -1, np.nan, np.inf, -1]),
+        ("tanh", [0, -0.0, np.inf, -np.inf, np.nan, 20, -20], [0, 0, 1, -1, np.nan, 1, -1]),
+        ("log1p", [0, -0.0, -1, np.inf, -np.inf, np.nan, -1.5], [0, 0, -np.inf, np.inf, np.nan, np.nan, np.nan]),
+        ("asin", [0, -0.0, 1.5, -np.inf, np.inf, np.nan], [0, 0, np.nan, np.nan, np.nan, np.nan]),
+        ("acos", [1, -2, -np.inf, np.inf, np.nan], [0, np.nan, np.nan, np.nan, np.nan]),
+        ("atan", [0, -0.0, np.inf, -np.inf, np.nan], [0, 0, np.pi / 2, -np.pi / 2, np.nan]),
+        ("floor", [0, -0.0, -0.5, 2.5, np.inf, -np.inf, np.nan, -1e30], [0, 0, -1, 2, np.inf, -np.inf, np.nan, -1e30]),
+        ("round", [0.5, -0.5, 2.5, -1.5, np.inf, -np.inf, np.nan, 1e30], [1, -1, 3, -2, np.inf, -np.inf, np.nan, 1e30]),
         ("sin", [0, -0.0, np.inf, -np.inf, np.nan], [0, 0, np.nan, np.nan, np.nan]),
         ("cos", [0, -0.0, np.inf, -np.inf, np.nan], [1, 1, np.nan, np.nan, np.nan]),
     ],
@@ -314,4 +385,5 @@ def test_scalars_and_lanes_share_one_text(dtype: str) -> None:
 @EVERY_LANES
 def test_functions_have_no_call_that_would_cost_registers(dtype: str, lanes: int) -> None:
     text = re.sub("//.*", "", prelude(dtype, lanes, *FUNCTIONS))
-    assert not [call for call in ("fma(", "mad(", "rint(", "ldexp(", "round(", "native_", "convert_") if call in text]
+    calls = ("fma(", "mad(", "rint(", "ldexp(", "round(", "floor(", "fabs(", "native_", "convert_")
+    assert not [call for call in calls if call in text]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from clreduce.ir.expr import Expr
-from clreduce.ir.op import Array, Op, as_expr, constant, constant_value, elementwise, spell
+from clreduce.ir.op import COSTLY, Array, Op, as_expr, constant, constant_value, elementwise, spell
 from clreduce.ops.compare import equal, where
 
 add: Op = elementwise(
@@ -53,6 +53,7 @@ square: Op = elementwise(
 )  # fmt: skip
 
 _MULTIPLIED_OUT = 64
+"""Up to this exponent a power is a product."""
 
 
 def _integer_power_text(exponent: int) -> str:
@@ -67,12 +68,6 @@ def _integer_power_text(exponent: int) -> str:
     return f"({half}) * ({half})" + (" * {0}" if exponent % 2 else "")
 
 
-def _power_code(exponent: int) -> str:
-    if abs(exponent) <= _MULTIPLIED_OUT:
-        return _integer_power_text(exponent)
-    return f"pow({{0}}, ({{R}})({exponent}))"
-
-
 def _power_numpy(value: Array, exponent: int) -> Array:
     return np.power(value, float(exponent))
 
@@ -82,7 +77,7 @@ def _power_partials(out: Expr, base: Expr, exponent: int) -> tuple[Expr | None]:
 
 
 _integer_power: Op = elementwise(
-    "integer_power", numpy=_power_numpy, code=_power_code, partials=_power_partials,
+    "integer_power", numpy=_power_numpy, code=_integer_power_text, partials=_power_partials,
 )  # fmt: skip
 
 
@@ -90,6 +85,8 @@ def power(base: Expr, exponent: int) -> Expr:
     """base^exponent for an integer exponent of any sign; x^0 = 1 (at 0 too), 0^-1 = inf."""
     if exponent == 1:
         return base
+    if abs(exponent) > _MULTIPLIED_OUT:
+        return real_power(base, exponent)
     return square(base) if exponent == 2 else _integer_power(base, exponent)
 
 
@@ -106,7 +103,8 @@ def _real_power_partials(out: Expr, base: Expr, exponent: Expr) -> tuple[Expr, E
 
 
 real_power: Op = elementwise(
-    "real_power", arity=2, numpy=np.power, code="pow({0}, {1})", partials=_real_power_partials,
+    "real_power", arity=2, cost=4 * COSTLY, numpy=np.power, code="pow_{T}({0}, {1})", functions=("pow",),
+    partials=_real_power_partials,
     spelled="Powf", doc="f^g for a real exponent; nan for a negative base and a fractional exponent",
     arguments="f g", interval=(0.5, 2.0),
 )  # fmt: skip

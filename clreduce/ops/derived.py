@@ -8,7 +8,8 @@ from clreduce.errors import FormulaError, ShapeError
 from clreduce.ir.expr import Expr
 from clreduce.ir.op import constant, spell
 from clreduce.ops.arithmetic import square
-from clreduce.ops.functions import sqrt
+from clreduce.ops.compare import equal, less, less_equal, negated, where
+from clreduce.ops.functions import clamp, floor, sqrt
 from clreduce.ops.shape import summed
 
 
@@ -34,6 +35,26 @@ def squared_distance(f: Expr, g: Expr) -> Expr:
     return squared_norm(f - g)
 
 
+def truth(mask: Expr) -> Expr:
+    """1 where the mask holds, else 0."""
+    return where(mask, constant(1), constant(0))
+
+
+def clamp_integers(f: Expr, a: int, b: int) -> Expr:
+    """f limited to [a, b]."""
+    return clamp(f, constant(a), constant(b))
+
+
+def inside_integers(f: Expr, a: int, b: int) -> Expr:
+    """The slope of `clamp_integers`: 1 where a <= f <= b, else 0."""
+    return truth(less_equal(constant(a), f)) * truth(less_equal(f, constant(b)))
+
+
+def modulo(f: Expr, n: Expr, d: Expr) -> Expr:
+    """What is left of f after whole multiples of n, from d up."""
+    return f - n * floor((f - d) / n)
+
+
 def ratio(p: int, q: int) -> Expr:
     """The constant p / q."""
     if q == 0:
@@ -45,5 +66,15 @@ spell("Scalprod", scalar_product, "sum of f_k g_k; a side of length 1 multiplies
 spell("SqNorm2", squared_norm, "sum of f_k^2", "f")
 spell("Norm2", norm, "Euclidean norm; its gradient at 0 is 0", "f", interval=(0.5, 2.0))
 spell("SqDist", squared_distance, "sum of (f_k - g_k)^2", "f g")
+spell("Mod", modulo, "f - n * Floor((f - d) / n), for n > 0 in [d, d + n); slopes 1, -Floor((f - d) / n) and 0",
+      "f n d", interval=(0.5, 2.0))  # fmt: skip
+spell("ClampInt", clamp_integers, "f limited to [a, b], for integers a and b; slope 1 at both ends", "f", "a b",
+      example=(3, -1, 1))  # fmt: skip
+spell("DiffClampInt", inside_integers, "1 where a <= f <= b, else 0; slope 0 everywhere", "f", "a b",
+      example=(3, -1, 1))  # fmt: skip
+spell("Equal", lambda f, g: truth(equal(f, g)), "1 where f = g, else 0; 0 with nan", "f g")
+spell("NotEqual", lambda f, g: truth(negated(equal(f, g))), "0 where f = g, else 1; 1 with nan", "f g")
+spell("LessThan", lambda f, g: truth(less(f, g)), "1 where f < g, else 0; 0 with nan", "f g")
+spell("LessOrEqual", lambda f, g: truth(less_equal(f, g)), "1 where f <= g, else 0; 0 with nan", "f g")
 spell("IntCst", lambda n: constant(n), "the integer n", "", "n", example=(3,))
 spell("RatCst", ratio, "the ratio p / q of two integers", "", "p q", example=(1, 3))

@@ -42,7 +42,7 @@ class Memory:
         return buffer
 
     def scratch(self, length: int, dtype: str) -> Any:
-        """A buffer of ``length`` numbers that stays on the device; its memory is that of an earlier call, if it can be."""
+        """A buffer of ``length`` numbers that stays on the device; its memory may be that of an earlier call."""
         size = max(1, length) * np.dtype(dtype).itemsize
         self._check_size(size)
         pool = self.device.pool
