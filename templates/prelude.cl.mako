@@ -46,6 +46,23 @@ static inline realv load_lanes(const __global real *p, long stride, int count) {
 % endif
 }
 
+// Adds v and j to the list of each lane where the mask m holds: entry n of lane l is at n * lanes + l. Stores are not
+// guarded: what they leave behind the end of a list failed a test that it would fail again.
+static inline void append_lanes(real *values, inum *indices, inumv *count, inumv m, realv v, inumv j) {
+    inumv n = *count;
+% if lanes == 1:
+    values[n] = v;
+    indices[n] = j;
+    *count = n + m;
+% else:
+% for name in lane_names:
+    values[n.${name} * ${lanes} + ${loop.index}] = v.${name};
+    indices[n.${name} * ${lanes} + ${loop.index}] = j.${name};
+% endfor
+    *count = n - m;
+% endif
+}
+
 // Lanes l < count go to p[l * stride].
 static inline void store_lanes(__global real *p, long stride, realv v, int count) {
 % if lanes == 1:

@@ -74,6 +74,7 @@ CHOICES: dict[str, Sequence[Any]] = {
     "flush": (True, False),
     "unroll": (1, 4, 16),
     "split": (0, 5),
+    "queue": (0, 8),
 }
 
 
@@ -83,7 +84,7 @@ def legal(choice: Mapping[str, Any]) -> bool:
 
 def schedule_of(choice: Mapping[str, Any]) -> Schedule:
     shape, group = choice["layout"]
-    sizes = {name: choice[name] for name in ("lanes", "rows", "cols", "tile", "flush", "unroll", "split")}
+    sizes = {name: choice[name] for name in ("lanes", "rows", "cols", "tile", "flush", "unroll", "split", "queue")}
     return Schedule(shape=shape, group=group, **sizes)
 
 
@@ -113,7 +114,9 @@ def covering(seed: int = 0) -> list[dict[str, Any]]:
 def name_of(choice: Mapping[str, Any]) -> str:
     shape, group = choice["layout"]
     sizes = "x".join(str(choice[name]) for name in ("lanes", "rows", "cols"))
-    rest = f"tile{choice['tile']}-{choice['flush']}-unroll{choice['unroll']}-split{choice['split']}"
+    rest = (
+        f"tile{choice['tile']}-{choice['flush']}-unroll{choice['unroll']}-split{choice['split']}-queue{choice['queue']}"
+    )
     return f"{choice['formula']}-{choice['dtype']}-{shape}{group}-{sizes}-{rest}"
 
 

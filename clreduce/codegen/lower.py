@@ -6,16 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from clreduce.codegen.cost import is_remap
-from clreduce.codegen.emit import PRODUCTS, Scope
+from clreduce.codegen.emit import PRODUCTS, Scope, literal
 from clreduce.codegen.facts import DeviceFacts
 from clreduce.codegen.hoist import hoist
-from clreduce.codegen.kernel import ColumnInput, Declare, If, Kernel, Statement
+from clreduce.codegen.kernel import ColumnInput, Declare, If, Kernel, Loop, Statement
 from clreduce.codegen.lower_map import Stored, lower_map
 from clreduce.codegen.lower_merge import lower_merge
+from clreduce.codegen.queue import QUEUED_INDEX, QUEUED_VALUE, Queue
 from clreduce.codegen.schedule import LOCAL, Schedule, check_state
 from clreduce.codegen.writer import OFFSETS, StateText, Writer, batch_moves, buffers
 from clreduce.domain import Domain
-from clreduce.ir.expr import INDEX, REAL, Expr, topological, variables
+from clreduce.ir.expr import INDEX, REAL, Expr, exact, topological, variables
 from clreduce.ir.index import Position, text_of
 from clreduce.ir.op import variable
 from clreduce.ir.rewrite import simplify
@@ -80,6 +81,11 @@ class _PairLowering(Writer):
         self.state = StateText(slots, "s", self.unroll)
         self.blocked = program.reduction.blocked and schedule.flush and schedule.tile > 0
         self.partial = StateText(slots, "b", self.unroll) if self.blocked else self.state
+        self.queue: Queue | None = None
+        single = all(value.dim == 1 for value in values)
+        if schedule.queue and single and program.reduction.keeps_terms and program.reduction.guard is not None:
+            self.queue = Queue(schedule.queue, literal(exact(slots[0].neutral), dtype))
+        self._waiting = ""
         size = 4 if dtype == "float" else 8
         budget = facts.local_memory // 2 // (size * max(1, schedule.tile))
         self.staged: set[Expr] = set()
@@ -104,6 +110,8 @@ class _PairLowering(Writer):
             self.assign_state(self.state, merged, scope, range(self.rows))
             flush = tuple(scope.statements)
         finish = self.finish(self.program, self.state, split)
+        if self.queue is not None:
+            finish = tuple(self._enter_queued(r, self.start_pair()) + rest for r, rest in enumerate(finish))
         stored: Sequence[Slot | Output] = self.state.slots if split else self.program.outputs
         outputs = buffers([(f"out{n}", one.kind) for n, one in enumerate(stored)], written=True)
         inputs = buffers([(self.names[leaf], leaf.kind) for leaf in self.inputs], written=False)
@@ -127,7 +135,8 @@ class _PairLowering(Writer):
             ),
             once=tuple(self.once.statements),
             per_i=tuple(self.per_i.statements),
-            state=self.state.declarations(self.rows, self.dtype),
+            state=self.state.declarations(self.rows, self.dtype)
+            + (self.queue.declarations(self.rows) if self.queue else ()),
             reset=self.partial.declarations(self.rows, self.dtype) if self.blocked else (),
             body=body,
             tail=tail,
@@ -188,7 +197,9 @@ class _PairLowering(Writer):
         for r in range(self.rows):
             condition = self._any(reduction.guard(self.partial.leaves, columns), r)
             outer = self.start_pair(scope)
-            if reduction.keeps_terms and len(columns) > 1:
+            if self.queue is not None:
+                self._queued_update(columns, r, outer)
+            elif reduction.keeps_terms and len(columns) > 1:
                 for n, column in enumerate(columns, 1):
                     state = self.partial.version(n)
                     needed = self._any(reduction.guard(state, [column]), r)
@@ -201,6 +212,33 @@ class _PairLowering(Writer):
                 self.assign_state(self.partial, new, outer, [r], reduction.keeps_terms)
             scope.statements.append(If(condition, tuple(outer.statements)))
             self.pair = scope
+
+    def _queued_update(self, columns: Sequence[Column], r: int, outer: Scope) -> None:
+        """Columns into the queue of row r, in the lanes where they may enter the state; all that wait, if it is full."""
+        reduction, queue = self.program.reduction, self.queue
+        assert reduction.guard is not None
+        assert queue is not None
+        for column in columns:
+            mask = self.emitter.component(reduction.guard(self.partial.leaves, [column]), 0, r, None)
+            value = self.emitter.component(column.values[0], 0, r, None)
+            index = self.emitter.component(column.index, 0, r, None)
+            outer.statements.append(If(f"ANY({mask})", (queue.append(r, mask, value, f"(inumv)({index})"),)))
+        outer.statements.append(If(queue.short_of(len(columns), r), self._enter_queued(r, outer)))
+
+    def _enter_queued(self, r: int, outer: Scope) -> tuple[Statement, ...]:
+        """Update the state of row r with all that waits, and empty the queue."""
+        reduction, queue = self.program.reduction, self.queue
+        assert reduction.guard is not None
+        assert queue is not None
+        self._waiting = self.emitter.fresh("k")
+        turn = self.start_pair(outer)
+        state, column = self.partial.version(-1), Column((QUEUED_VALUE,), QUEUED_INDEX)
+        needed = self._any(reduction.guard(state, [column]), r)
+        inner = self.start_pair(turn)
+        self.assign_state(self.partial, reduction.update(state, [column]), inner, [r], descending=True)
+        turn.statements.append(If(needed, tuple(inner.statements)))
+        self.pair = outer
+        return (Loop(self._waiting, 0, queue.length, tuple(turn.statements)), *queue.reset(r))
 
     def _any(self, mask: Expr, r: int) -> str:
         """Whether a mask holds in some lane and component."""
@@ -252,6 +290,8 @@ class _PairLowering(Writer):
             return f"(inum)(j + {name[1]})"
         if name == "first":
             return "(inum)(columns > 0 ? 0 : -1)"
+        if self.queue is not None and node in (QUEUED_VALUE, QUEUED_INDEX):
+            return f"{self.queue.name(name[1], r or 0)}[{self._waiting}]"
         pointer, at = self.names[node], text_of(k)
         if node.domain == Domain.P:
             return f"{pointer}[{at}]" if node.kind == REAL else f"narrow_index({pointer}[{at}], 0)"

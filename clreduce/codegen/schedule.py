@@ -20,6 +20,8 @@ _MOST_STATE_BYTES = 1 << 21
 _DEFAULT_TILE = 256
 _LONGEST = 450
 """Operations in the body of the pair loop beyond which it is not unrolled further."""
+_LONG_LIST = 24
+"""Terms in a sorted list from which on it is worth it to let new ones wait and insert them together."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,8 @@ class Schedule:
     """Whether partial sums are flushed after each tile, which keeps rounding errors small."""
     unroll: int = 4
     """Longest vector whose components are written out; longer ones become loops."""
+    queue: int = 0
+    """Terms per lane that wait to enter a sorted list, and then enter together; 0: each enters at once."""
     shape: str = DIRECT
     """Loop shape: ``mapreduce`` (no barrier) or ``mapreduce_local`` (tiles of j in local memory)."""
     split: int = 0
@@ -62,6 +66,8 @@ class Schedule:
                 raise ScheduleError(f"{name} is 1 or more; got {getattr(self, name)}")
         if self.tile < 0 or self.split < 0:
             raise ScheduleError(f"tile and split are 0 or more; got {self.tile} and {self.split}")
+        if self.queue and self.queue < self.cols:
+            raise ScheduleError(f"queue is 0, or at least cols={self.cols}; got {self.queue}")
         if self.shape == DIRECT and self.group != 1:
             raise ScheduleError(f"the shape {DIRECT!r} has work-groups of one item; got group={self.group}")
         if self.shape == LOCAL and self.tile < 1:
@@ -84,6 +90,8 @@ def choose_schedule(program: MapReduce, dtype: str, facts: DeviceFacts) -> Sched
         schedule = replace(schedule, cols=schedule.cols // 2)
     if _body(program, schedule) > _LONGEST:
         schedule = replace(schedule, rows=1, lanes=max(1, native))
+    if program.reduction.keeps_terms and (program.reduction.count or 0) >= _LONG_LIST:
+        schedule = replace(schedule, queue=16)
     while schedule.lanes > 1 and state_bytes(program, schedule, size) > _STACK_BYTES:
         schedule = replace(schedule, lanes=schedule.lanes // 2)
     return schedule
