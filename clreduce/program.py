@@ -7,8 +7,8 @@ exchanged. Equal programs are equal values, so everything built from one (kernel
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from clreduce.domain import Domain
 from clreduce.errors import NotDifferentiableError, ShapeError
 from clreduce.ir.evaluate import evaluate
 from clreduce.ir.expr import INDEX, REAL, Expr, substitute, topological
+from clreduce.ir.fast import with_dot_products
 from clreduce.ir.op import position, variable
 from clreduce.ir.rewrite import simplify
 from clreduce.ops.shape import concat, zeros
@@ -203,3 +204,11 @@ def map_reduce(values: Sequence[Expr], reduction: str, count: int | None = None)
     given = tuple(node for node in topological(values) if node.op.name == "variable")
     renamed: Mapping[Expr, Expr] = {leaf: variable(n, *leaf.params[1:]) for n, leaf in enumerate(given)}
     return MapReduce(substitute(values, renamed), record, tuple(renamed.values())), given
+
+
+@lru_cache(maxsize=1024)
+def with_fast_distances(program: MapReduce) -> MapReduce:
+    """``program`` with squared distances as dot products (``ir/fast.py``); itself if there are none."""
+    simple = simplify(program.values)
+    values = with_dot_products(simple)
+    return program if values == simple else replace(program, values=values)

@@ -1,7 +1,7 @@
 """Terms that wait to enter a row's state: each lane fills places of its own, and all enter together once it is full.
 
-To insert a term into a sorted list costs the same for one lane as for all. Where lanes need it at different columns, most
-of that work would be for nothing.
+To insert a term into a sorted list costs the same for one lane as for all. Where lanes need it at different columns,
+most of that work would be for nothing.
 """
 
 from __future__ import annotations

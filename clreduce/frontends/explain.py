@@ -28,6 +28,7 @@ def explain(routine: Genred, dtype: str, device: Device) -> str:
             *([] if routine.axis == 1 else ["below, i stands for the index that is kept and j for the reduced one"]),
             "",
             tree(routine.expr, _names(routine)),
+            *_rewritten(routine),
             "",
             _title("Gradients"),
             *_gradients(routine),
@@ -47,6 +48,14 @@ def _title(text: str) -> str:
     return f"{text}\n{'-' * len(text)}"
 
 
+def _rewritten(routine: Genred) -> list[str]:
+    if routine.fast is None:
+        return []
+    computed = routine.computed(routine.program)
+    found = "nothing to rewrite" if computed is routine.program else show_shared(computed.values, _names(routine))
+    return ["", f"computed, with fast={routine.fast!r}, as", found]
+
+
 def _gradients(routine: Genred) -> list[str]:
     try:
         gradients = gradients_of(routine.program, tuple(range(len(routine.program.slots))))
@@ -55,7 +64,7 @@ def _gradients(routine: Genred) -> list[str]:
     lines = []
     for gradient in gradients:
         names = {n: _source_name(routine, source) for n, source in enumerate(gradient.sources)}
-        lines += [_what(routine, gradient), show_shared(gradient.program.values, names), ""]
+        lines += [_what(routine, gradient), show_shared(routine.computed(gradient.program).values, names), ""]
     return lines[:-1]
 
 

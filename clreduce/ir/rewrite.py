@@ -184,6 +184,9 @@ def _total(node: Expr) -> Expr | None:
         return constant(n) * f.args[0]
     if outer == inner == 1 and _plain(f).dim == 1:
         return constant(n) * _plain(f)
+    coefficient, rest = _factored(f)
+    if coefficient != 1 and rest is not None and rest.dim == f.dim:
+        return _scaled(coefficient, Expr(node.op, (rest,), node.params), node.dim)
     return None
 
 
