@@ -33,3 +33,5 @@ class DeviceFacts:
     has_double: bool = True
     shares_host_memory: bool = True
     """Whether the device reads host memory in place."""
+    shares_addresses: bool = False
+    """Whether kernels take any address of the host (fine-grained system SVM), and buffers are not needed for it."""

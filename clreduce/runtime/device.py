@@ -177,6 +177,7 @@ def _read_facts(cl_device: cl.Device) -> DeviceFacts:
         max_allocation=cl_device.max_mem_alloc_size,
         has_double=has_double,
         shares_host_memory=bool(ask("host_unified_memory", int(is_cpu))),
+        shares_addresses=bool(ask("svm_capabilities", 0) & cl.device_svm_capabilities.FINE_GRAIN_SYSTEM),
     )
 
 

@@ -14,6 +14,14 @@ _MOST_IDLE_BYTES = 1 << 28
 """Memory for temporaries that is kept between calls, at most."""
 
 
+class _Unlocked:
+    """A read-only array for pyopencl, which takes no address of one. Kernels write to outputs only."""
+
+    def __init__(self, array: Array) -> None:
+        self.array = array
+        self.__array_interface__ = array.__array_interface__ | {"data": (array.ctypes.data, False)}
+
+
 class Memory:
     """Makes the buffers of one call, and keeps them and the arrays behind them alive until it is over."""
 
@@ -21,6 +29,7 @@ class Memory:
         import pyopencl as cl
 
         self._cl, self.device = cl, device
+        self._by_address = device.facts.shares_addresses
         self._in_place = cl.mem_flags.USE_HOST_PTR if device.facts.shares_host_memory else cl.mem_flags.COPY_HOST_PTR
         self._results: dict[int, Array] = {}
         # A buffer that Python drops takes its array along, while a kernel may still be reading there.
@@ -30,10 +39,14 @@ class Memory:
         """A buffer that reads ``array``, which must be contiguous."""
         if array.size == 0:
             return self.scratch(1, array.dtype.name)
+        if self._by_address:
+            return self._address(array)
         return self._buffer(self._cl.mem_flags.READ_ONLY | self._in_place, array.nbytes, array)
 
     def output(self, array: Array) -> Any:
         """A buffer whose contents `read` brings into ``array``."""
+        if self._by_address:
+            return self._address(array)
         if self.device.facts.shares_host_memory:
             buffer = self._buffer(self._cl.mem_flags.WRITE_ONLY | self._in_place, array.nbytes, array)
         else:
@@ -55,7 +68,7 @@ class Memory:
     def read(self, outputs: list[Any]) -> None:
         """Wait for the queue and make the outputs visible in their arrays."""
         queue = self.device.queue
-        for buffer in outputs:
+        for buffer in outputs if not self._by_address else ():
             array = self._results[id(buffer)]
             if self.device.facts.shares_host_memory:
                 # Mapping is how the host may look at memory it shares; nothing is copied. We wait only once, at the
@@ -67,6 +80,14 @@ class Memory:
             else:
                 self._cl.enqueue_copy(queue, array, buffer, is_blocking=False)
         queue.finish()
+
+    def _address(self, array: Array) -> Any:
+        # Intel's driver copies an array behind a buffer unless it begins at a page, as NumPy's never do.
+        if not array.flags.writeable:
+            array = np.asarray(_Unlocked(array))
+        argument = self._cl.SVM(array)
+        self._kept.append(argument)
+        return argument
 
     def _buffer(self, flags: int, size: int, array: Array | None) -> Any:
         self._check_size(size)
