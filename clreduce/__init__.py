@@ -23,19 +23,21 @@ from clreduce.runtime.device import current_device, devices, explain_devices, se
 __all__ = [
     "ClreduceError", "CompileError", "DeviceError", "DtypeError", "FormulaError", "NotDifferentiableError",
     "ScheduleError", "ShapeError", "clear_caches", "current_device", "devices", "explain_devices",
-    "set_default_device", "use_device",
+    "set_default_device", "tune", "use_device",
 ]  # fmt: skip
 
 
 def clear_caches() -> None:
-    """Forget all plans and built programs, in memory and on disk."""
+    """Forget all plans, built programs and tuned schedules, in memory and on disk."""
     from clreduce.codegen.render import render
     from clreduce.frontends.derivative import gradients_of, tangent_of
+    from clreduce.runtime.choices import CHOICES
     from clreduce.runtime.compiler import PROGRAMS
     from clreduce.runtime.plan import PLANS
 
     for memory in (gradients_of, tangent_of, render):
         memory.cache_clear()
+    CHOICES.clear()
     PLANS.clear()
     PROGRAMS.clear()
 

@@ -1,4 +1,4 @@
-"""The folder where clreduce keeps built kernels between processes.
+"""The folder where clreduce keeps built kernels and tuned schedules between processes.
 
 ``CLREDUCE_CACHE_FOLDER`` names it; set to nothing (``CLREDUCE_CACHE_FOLDER=``) it switches keeping off. Entries are
 written to a temporary name and renamed, so that processes never see half of one; each carries a checksum, and one that
@@ -15,6 +15,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+PROGRAMS, SCHEDULES = "programs", "schedules"
+"""The kinds of entry; each has a folder of its own."""
 _MOST_ENTRIES = 4096
 _CHECKSUM = 32
 
@@ -54,22 +56,22 @@ def entry_name(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
-def read_entry(name: str) -> bytes | None:
-    """The contents of an entry; None if there is none, or if it is damaged."""
+def read_entry(name: str, kind: str = PROGRAMS) -> bytes | None:
+    """The contents of an entry of that kind; None if there is none, or if it is damaged."""
     root = cache_folder()
     if root is None:
         return None
     try:
-        stored = (root / "programs" / name).read_bytes()
+        stored = (root / kind / name).read_bytes()
     except OSError:
         return None
     checksum, data = stored[:_CHECKSUM], stored[_CHECKSUM:]
     return data if hashlib.sha256(data).digest() == checksum else None
 
 
-def write_entry(name: str, data: bytes) -> None:
+def write_entry(name: str, data: bytes, kind: str = PROGRAMS) -> None:
     """Keep ``data``; a folder that cannot be written to is no error. The oldest entries make room beyond a bound."""
-    folder = usable_folder("programs")
+    folder = usable_folder(kind)
     if folder is None:
         return
     with contextlib.suppress(OSError):
@@ -96,5 +98,5 @@ def clear_folder() -> None:
     """Remove everything that clreduce keeps on disk. Other files in the folder stay."""
     root = cache_folder()
     if root is not None:
-        for name in ("programs", "templates"):
+        for name in (PROGRAMS, SCHEDULES, "templates"):
             shutil.rmtree(root / name, ignore_errors=True)

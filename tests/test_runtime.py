@@ -20,6 +20,7 @@ from clreduce.errors import CompileError, DeviceError, DtypeError
 from clreduce.numpy import Genred
 from clreduce.runtime.blocks import cut_columns
 from clreduce.runtime.compiler import PROGRAMS
+from clreduce.runtime.device import devices
 from clreduce.runtime.memory import Memory
 from clreduce.runtime.plan import PlanCache, signature_of
 

@@ -214,7 +214,7 @@ class _PairLowering(Writer):
             self.pair = scope
 
     def _queued_update(self, columns: Sequence[Column], r: int, outer: Scope) -> None:
-        """Columns into the queue of row r, in lanes where they may enter the state; if it is full, all that wait enter."""
+        """Columns into the queue of row r, in lanes where they may enter the state; a full queue enters."""
         reduction, queue = self.program.reduction, self.queue
         assert reduction.guard is not None
         assert queue is not None

@@ -86,9 +86,9 @@ def choose_schedule(program: MapReduce, dtype: str, facts: DeviceFacts) -> Sched
     lanes = max(1, min(2 * native, 16))
     schedule = Schedule(lanes=lanes, rows=max(1, 2 * native // lanes), cols=4)
     # Long formulas hide their own latencies: more pairs in the text would only make the driver compile for longer.
-    while schedule.cols > 1 and _body(program, schedule) * lanes // max(native, 1) > _LONGEST:
+    while schedule.cols > 1 and block_operations(program, schedule) * lanes // max(native, 1) > _LONGEST:
         schedule = replace(schedule, cols=schedule.cols // 2)
-    if _body(program, schedule) > _LONGEST:
+    if block_operations(program, schedule) > _LONGEST:
         schedule = replace(schedule, rows=1, lanes=max(1, native))
     if program.reduction.keeps_terms and (program.reduction.count or 0) >= _LONG_LIST:
         schedule = replace(schedule, queue=16)
@@ -114,7 +114,7 @@ def check_state(program: MapReduce, schedule: Schedule, size: int) -> None:
         )
 
 
-def _body(program: MapReduce, schedule: Schedule) -> int:
+def block_operations(program: MapReduce, schedule: Schedule) -> int:
     """Operations in the text of one block of columns: the values of its pairs, and the update of the state."""
     slots = program.state_slots
     state = tuple(variable(("state", n), slot.dim, Domain.IJ, slot.kind) for n, slot in enumerate(slots))

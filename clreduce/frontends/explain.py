@@ -36,6 +36,7 @@ def explain(routine: Genred, dtype: str, device: Device) -> str:
             _title("Schedule"),
             f"device: {device}",
             f"dtype:  {dtype}",
+            "chosen by clreduce.tune, from measurements" if plan.tuned else "the default (clreduce.tune searches others)",
             *(f"{name}: {value}" for name, value in asdict(plan.schedule).items()),
             "",
             _title("Kernels"),

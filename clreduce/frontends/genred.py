@@ -245,10 +245,15 @@ class Genred:
         """The compiled form of this routine: its schedule, kernels and source."""
         return self.plan_of(self.program, dtype, device or current_device())
 
-    def plan_of(self, program: MapReduce, dtype: str, device: Device, batched: bool = False) -> Plan:
-        """The plan of this routine's program or of one of its derivatives, under this routine's options."""
-        program = self.computed(program)
-        return PLANS.get(program, signature_of(dtype, batched), device, direct_sum=self.sum_scheme == "direct_sum")
+    def plan_of(
+        self, program: MapReduce, dtype: str, device: Device, batched: bool = False, rows: int | None = None
+    ) -> Plan:
+        """The plan of this routine's program or of one of its derivatives, under this routine's options.
+
+        ``rows``: the number of rows of the result, where it is known; None means many.
+        """
+        direct_sum = self.sum_scheme == "direct_sum"
+        return PLANS.get(self.computed(program), signature_of(dtype, batched), device, None, direct_sum, rows)
 
     def computed(self, program: MapReduce) -> MapReduce:
         """What runs for this routine's program, or for one of its derivatives: rewritten if ``fast`` asks for it."""
@@ -274,8 +279,8 @@ class Genred:
         self, arguments: Arguments, device: Device, targets: tuple[Array | None, ...] | None
     ) -> tuple[Array, ...]:
         """The results, each in the array given for it, if one is."""
-        plan = self.plan_of(self.program, arguments.dtype, device, bool(arguments.batch))
         rows, columns = self.sizes(arguments)
+        plan = self.plan_of(self.program, arguments.dtype, device, bool(arguments.batch), rows)
         results = tuple(
             np.empty(shape, dtype) if target is None else target
             for target, (shape, dtype) in zip(

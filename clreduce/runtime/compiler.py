@@ -52,6 +52,12 @@ class ProgramCache:
                 self._programs.popitem(last=False)
             return program
 
+    def forget(self, source: str, device: Device) -> None:
+        """Drop a program that nobody is going to ask for again: it is neither kept in memory nor written to disk."""
+        with self._lock:
+            self._programs.pop((source, device), None)
+            self._unsaved.pop((source, device), None)
+
     def save(self) -> None:
         """Keep on disk what was built from source, for as long as a second allows; runs at the end of the process.
 

@@ -13,10 +13,11 @@ import numpy as np
 from clreduce.codegen.kernel import Kernel
 from clreduce.codegen.lower import Lowered, lower
 from clreduce.codegen.render import render
-from clreduce.codegen.schedule import Schedule, choose_schedule
+from clreduce.codegen.schedule import Schedule
 from clreduce.errors import DeviceError, DtypeError, FormulaError
 from clreduce.ir.expr import INDEX, topological
 from clreduce.program import MapReduce
+from clreduce.runtime.choices import CHOICES, Case, few_rows
 from clreduce.runtime.compiler import PROGRAMS
 from clreduce.runtime.device import Device
 from clreduce.runtime.launch import Call
@@ -45,15 +46,31 @@ _SIGNATURES = {(name, batched): Signature(name, batched) for name in _REAL for b
 
 
 class Plan:
-    """Built kernels of a program. ``plan(arrays, rows, columns)`` gives the results; sizes are free at each call."""
+    """Built kernels of a program. ``plan(arrays, rows, columns)`` gives the results; sizes are free at each call.
 
-    def __init__(self, program: MapReduce, signature: Signature, device: Device, schedule: Schedule | None = None):
+    Without ``schedule`` it has the one that was chosen by measuring, if one was, else the default. ``direct_sum``: then
+    without sums in blocks; ``few``: for a number of rows of that class (`few_rows`).
+    """
+
+    def __init__(
+        self,
+        program: MapReduce,
+        signature: Signature,
+        device: Device,
+        schedule: Schedule | None = None,
+        direct_sum: bool = False,
+        few: int = 0,
+    ) -> None:
         if signature.dtype == "float64" and not device.facts.has_double:
             raise DeviceError(
                 f"{device} has no float64; use float32 data or another device (clreduce.explain_devices() lists them)"
             )
         self.program, self.signature, self.device = program, signature, device
-        self.schedule = schedule or choose_schedule(program, signature.real, device.facts)
+        self.case = Case(program, signature.real, device, direct_sum, few)
+        chosen = CHOICES.get(self.case) if schedule is None else None
+        self.tuned = chosen is not None
+        """Whether the schedule is one that was chosen by measuring."""
+        self.schedule = schedule or chosen or self.case.default()
         try:
             self.lowered: Lowered = lower(program, signature.real, self.schedule, device.facts, signature.batched)
         except RecursionError:
@@ -135,15 +152,22 @@ class PlanCache:
         device: Device,
         schedule: Schedule | None = None,
         direct_sum: bool = False,
+        rows: int | None = None,
     ) -> Plan:
-        """The plan, made if need be. ``direct_sum``: without the blocks that the default schedule sums in."""
-        if direct_sum:
-            schedule = replace(schedule or choose_schedule(program, signature.real, device.facts), flush=False)
-        key = (program, signature, device, schedule)
+        """The plan, made if need be. ``direct_sum``: without the blocks that schedules sum in otherwise.
+
+        For few ``rows`` it may be another one than for many, if a schedule was chosen by measuring there.
+        """
+        few = 0 if rows is None or schedule is not None else few_rows(rows)
+        if few and CHOICES.get(Case(program, signature.real, device, direct_sum, few)) is None:
+            few = 0
+        if schedule is not None and direct_sum:
+            schedule = replace(schedule, flush=False)
+        key = (program, signature, device, schedule, direct_sum, few)
         with self._lock:
             plan = self._plans.get(key)
             if plan is None:
-                plan = self._plans[key] = Plan(program, signature, device, schedule)
+                plan = self._plans[key] = Plan(program, signature, device, schedule, direct_sum, few)
                 if len(self._plans) > self.limit:
                     self._plans.popitem(last=False)
             else:
@@ -152,6 +176,12 @@ class PlanCache:
 
     def __len__(self) -> int:
         return len(self._plans)
+
+    def forget(self, program: MapReduce) -> None:
+        """Forget the plans of a program."""
+        with self._lock:
+            for key in [key for key in self._plans if key[0] == program]:
+                del self._plans[key]
 
     def clear(self) -> None:
         """Forget all plans."""
