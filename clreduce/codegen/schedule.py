@@ -79,7 +79,7 @@ class Schedule:
 def choose_schedule(program: MapReduce, dtype: str, facts: DeviceFacts) -> Schedule:
     """The default schedule of a program: by device kind, vector lengths and precision."""
     if facts.kind == "gpu":
-        return Schedule(lanes=1, rows=2, cols=2, group=min(128, facts.max_group), tile=128, shape=LOCAL)
+        return Schedule(lanes=1, rows=2, cols=2, group=min(128, facts.max_group), tile=128, unroll=16, shape=LOCAL)
     size = 4 if dtype == "float" else 8
     native = facts.native_float_lanes if dtype == "float" else facts.native_double_lanes
     # Two hardware registers of rows and four columns, for every formula: more spill, fewer wait for one another.

@@ -177,7 +177,8 @@ def _read_facts(cl_device: cl.Device) -> DeviceFacts:
         max_allocation=cl_device.max_mem_alloc_size,
         has_double=has_double,
         shares_host_memory=bool(ask("host_unified_memory", int(is_cpu))),
-        shares_addresses=bool(ask("svm_capabilities", 0) & cl.device_svm_capabilities.FINE_GRAIN_SYSTEM),
+        # A GPU may reach the host's memory by address too, but slowly.
+        shares_addresses=is_cpu and bool(ask("svm_capabilities", 0) & cl.device_svm_capabilities.FINE_GRAIN_SYSTEM),
     )
 
 
