@@ -6,7 +6,7 @@ Importing this package touches no device.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from clreduce.errors import (
     ClreduceError,
@@ -19,6 +19,9 @@ from clreduce.errors import (
     ShapeError,
 )
 from clreduce.runtime.device import current_device, devices, explain_devices, set_default_device, use_device
+
+if TYPE_CHECKING:
+    from clreduce.frontends.tuning import tune
 
 __all__ = [
     "ClreduceError", "CompileError", "DeviceError", "DtypeError", "FormulaError", "NotDifferentiableError",
@@ -50,4 +53,8 @@ def __getattr__(name: str) -> Any:
             return version("clreduce")
         except PackageNotFoundError:  # a bare checkout on PYTHONPATH
             return "0+unknown"
+    if name == "tune":  # on demand: front ends import NumPy and Mako
+        from clreduce.frontends.tuning import tune
+
+        return tune
     raise AttributeError(f"module 'clreduce' has no attribute {name!r}")

@@ -208,7 +208,7 @@ def map_reduce(values: Sequence[Expr], reduction: str, count: int | None = None)
 
 @lru_cache(maxsize=1024)
 def with_fast_distances(program: MapReduce) -> MapReduce:
-    """``program`` with squared distances as dot products (``ir/fast.py``); itself if there are none."""
+    """``program`` with squared distances as dot products (``ir/fast.py``); an equal one if there are none."""
     simple = simplify(program.values)
     values = with_dot_products(simple)
     return program if values == simple else replace(program, values=values)

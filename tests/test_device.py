@@ -243,6 +243,22 @@ def test_a_driver_name_outweighs_the_same_word_elsewhere(monkeypatch: pytest.Mon
     assert select("INTEL(R)") is pocl
 
 
+def test_a_version_is_the_drivers_before_it_is_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    newer, older = (Device(devices()[0].cl_device) for _ in range(2))
+    for device, version in ((newer, "3.1+debian"), (older, "3.0-rc2")):
+        device.platform_version = f"OpenCL 3.0 PoCL {version} Linux, LLVM 15.0.6"
+        device.driver_version = version
+        device.facts = POCL_15
+    monkeypatch.setattr(module, "_devices", (newer, older))
+    assert select("pocl 3.1") is newer
+    assert select("pocl 3.0") is older
+    assert select("3.0-rc2") is older
+    assert select("15.0.6") is newer
+    newer.driver_version = "3.10"
+    older.driver_version = "3.1"
+    assert select("pocl 3.1") is older
+
+
 @pytest.mark.parametrize("selector", ["no such device", "pocl nonsense", 99, "99", -1, "-1", "", "  "])
 def test_a_bad_selector_lists_what_is_present(selector: str | int) -> None:
     with pytest.raises(DeviceError) as caught:

@@ -63,6 +63,10 @@ def names(f: Expr) -> list[str]:
         (extract(place(S, 2, 5), 2, 1), S),
         (total(expand(X, 1, 7, 3), 1, 7, 3), 7 * X),
         (summed(repeated(S, 5)), 5 * S),
+        (summed((2 * X) * (3 * Y)), 6 * summed(X * Y)),
+        (summed(-X * (4 * S)), -4 * summed(X * S)),
+        (summed(-X), -summed(X)),
+        (summed(constant(1e9) * X), summed(constant(1e9) * X)),
         (power(X, 3), power(X, 3)),
     ],
 )

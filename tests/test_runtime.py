@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,13 @@ from clreduce.codegen.facts import DeviceFacts
 from clreduce.codegen.schedule import LOCAL, Schedule, choose_schedule
 from clreduce.errors import CompileError, DeviceError, DtypeError
 from clreduce.numpy import Genred
-from clreduce.runtime.blocks import cut_columns
+from clreduce.runtime import compiler
+from clreduce.runtime.blocks import Footprint, cut_columns
 from clreduce.runtime.compiler import PROGRAMS
 from clreduce.runtime.device import devices
+from clreduce.runtime.launch import Call
 from clreduce.runtime.memory import Memory
-from clreduce.runtime.plan import PlanCache, signature_of
+from clreduce.runtime.plan import Plan, PlanCache, signature_of
 
 GAUSSIAN = Genred("Exp(-SqDist(x, y)) * b", ["x = Vi(3)", "y = Vj(3)", "b = Vj(1)"], "Sum", axis=1)
 SCRIPT = """
@@ -65,6 +68,28 @@ def test_pocl_without_a_linker_is_an_error_and_no_abort(tmp_path: Path) -> None:
 def test_a_later_process_builds_nothing_from_source(tmp_path: Path) -> None:
     runs = [run(SCRIPT, CLREDUCE_CACHE_FOLDER=str(tmp_path)) for _ in range(2)]
     assert [result.stdout.strip() for result in runs] == ["1", "0"], runs[1].stderr
+
+
+def test_what_a_compiler_says_of_a_binary_is_kept_from_users(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, device: Any
+) -> None:
+    import pyopencl as cl
+
+    class Talkative:
+        def __init__(self, *arguments: Any) -> None:
+            pass
+
+        def build(self, *arguments: Any) -> str:
+            warnings.warn("Non-empty compiler output encountered.", cl.CompilerWarning, stacklevel=1)
+            return "built"
+
+    monkeypatch.setenv("CLREDUCE_CACHE_FOLDER", str(tmp_path))
+    monkeypatch.setattr(cl, "Program", Talkative)
+    write_entry(compiler._entry("source", device), b"binary")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert compiler._from_disk("source", device) == "built"
+        assert compiler._from_source("source", device) == "built"
 
 
 @pytest.mark.parametrize("damage", [b"", b"garbage", None])
@@ -174,6 +199,37 @@ def test_parts_cover_the_columns(groups: int, columns: int, schedule: Schedule) 
     assert parts.length >= 1
     assert parts.count * parts.length >= columns
     assert (parts.count - 1) * parts.length < max(columns, 1)
+
+
+def test_parts_that_stay_in_cache() -> None:
+    """On a CPU where columns are wide and many rows read them; their states take no more memory than the data."""
+    cpu, wide = DeviceFacts(compute_units=2), Footprint(column=800, state=8)
+
+    def count(rows: int, columns: int, footprint: Footprint, facts: DeviceFacts = cpu, **changes: int) -> int:
+        return cut_columns(rows // 16, columns, Schedule(**changes), facts, rows, 1, footprint).count
+
+    assert count(1600, 100_000, wide) == 36
+    assert count(1600, 5_000, wide) == 1
+    assert count(1600, 100_000, wide, split=3) == 3
+    assert count(1_000_000, 100_000, wide) == 10  # 8 MB of states for each 8 MB of data
+    assert count(1600, 100_000, Footprint(column=32, state=8)) == 1
+    assert count(1600, 100_000, Footprint(column=800, state=160, kept=10)) == 7
+    assert count(1600, 100_000, Footprint(column=80, state=160, kept=10)) == 1
+    assert count(1600, 100_000, wide, DeviceFacts(kind="gpu", compute_units=2)) == 1
+    in_a_batch = cut_columns(100_000, 100_000, Schedule(), cpu, 1_600_000, 100_000, wide)
+    assert in_a_batch.count == 1  # each index has one block of rows, which reads its columns once
+
+
+def test_cut_for_the_cache(device: Any) -> None:
+    """The same result as in one part."""
+    routine = Genred("Exp(-SqDist(x, y)) * b", ["x = Vi(40)", "y = Vj(40)", "b = Vj(1)"], axis=1)
+    rng = np.random.default_rng(0)
+    rows, columns = 16 * 8 * device.facts.compute_units, 14_000
+    x, y, b = (rng.uniform(-0.3, 0.3, shape) for shape in ((rows, 40), (columns, 40), (columns, 1)))
+    plan = routine.plan("float64", device)
+    uncut = Plan(plan.program, plan.signature, device, replace(plan.schedule, split=1))
+    assert Call(plan, rows, columns, ()).parts.count > 1 or device.facts.kind != "cpu"
+    np.testing.assert_allclose(routine(x, y, b), uncut([x, y, b], rows, columns)[0], rtol=1e-12)
 
 
 def test_the_policy_knows_the_device() -> None:

@@ -36,7 +36,7 @@ def explain(routine: Genred, dtype: str, device: Device) -> str:
             _title("Schedule"),
             f"device: {device}",
             f"dtype:  {dtype}",
-            "chosen by clreduce.tune, from measurements" if plan.tuned else "the default (clreduce.tune searches others)",
+            f"from:   {'measurements, by clreduce.tune' if plan.tuned else 'the default policy'}",
             *(f"{name}: {value}" for name, value in asdict(plan.schedule).items()),
             "",
             _title("Kernels"),
@@ -53,7 +53,7 @@ def _rewritten(routine: Genred) -> list[str]:
     if routine.fast is None:
         return []
     computed = routine.computed(routine.program)
-    found = "nothing to rewrite" if computed is routine.program else show_shared(computed.values, _names(routine))
+    found = "nothing to rewrite" if computed == routine.program else show_shared(computed.values, _names(routine))
     return ["", f"computed, with fast={routine.fast!r}, as", found]
 
 

@@ -83,7 +83,8 @@ class Genred:
         ``"dot"`` computes squared distances between vectors x_i and y_j, from 8 components on, as
         ``|x_i|^2 + |y_j|^2 - 2 <x_i, y_j>``, in the derivatives too. That takes fewer operations, and costs digits: the
         error of a squared distance is about eps * (|x_i|^2 + |y_j|^2) however small it is, so centre data that are far
-        from the origin. None (the default) subtracts component by component.
+        from the origin; near-ties in ``ArgMin`` or ``ArgKMin`` may be resolved differently. None (the default)
+        subtracts component by component.
     dtype, cuda_type, enable_chunks, rec_multVar_highdim, use_fast_math:
         Accepted for compatibility. The first two are deprecated (the data's dtype decides); the others are speed
         switches of another engine and have no effect on results.

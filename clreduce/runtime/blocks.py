@@ -1,14 +1,26 @@
-"""Cuts of the i x j rectangle as data. For now: j into equal parts, whose states a merge kernel joins."""
+"""Cuts of the i x j rectangle as data. For now: j into equal parts, whose states a merge kernel joins.
+
+There are two reasons to cut: few rows would leave cores idle, and j-data that don't fit into a CPU's caches would be
+read from memory again for each block of rows.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from clreduce.codegen.facts import DeviceFacts
 from clreduce.codegen.schedule import Schedule
+from clreduce.domain import Domain
+from clreduce.ir.expr import Expr
+from clreduce.program import MapReduce
 
 _SHORTEST_PART = 2048
 _GROUPS_PER_UNIT = {"cpu": 4, "gpu": 8}
+_CACHED = 2 << 20
+"""Bytes of j-data that stay in the caches of a CPU while blocks of rows pass over them."""
+_WIDE = 64
+"""Bytes of a column from which on reading it again, from memory, can take longer than its arithmetic."""
 
 
 @dataclass(frozen=True)
@@ -19,17 +31,66 @@ class Parts:
     length: int
 
 
-def cut_columns(groups: int, columns: int, schedule: Schedule, facts: DeviceFacts) -> Parts:
+@dataclass(frozen=True)
+class Footprint:
+    """What the pairs of a program read and keep."""
+
+    column: int = 0
+    """Bytes that a pair kernel reads per column."""
+    state: int = 0
+    """Bytes that each part of j stores per row."""
+    kept: int = 1
+    """Terms that a row keeps: the number K of a reduction such as ``KMin``."""
+
+    @classmethod
+    def of(cls, program: MapReduce, inputs: Sequence[Expr], size: int) -> Footprint:
+        """That of pair kernels which read ``inputs``, numbers having ``size`` bytes."""
+        column = size * sum(leaf.dim for leaf in inputs if leaf.domain == Domain.J)
+        state = 8 * sum(slot.dim for slot in program.state_slots)
+        return cls(column, state, program.reduction.count or 1)
+
+
+_LIGHT = Footprint()
+
+
+def cut_columns(
+    groups: int,
+    columns: int,
+    schedule: Schedule,
+    facts: DeviceFacts,
+    rows: int = 0,
+    batch: int = 1,
+    footprint: Footprint = _LIGHT,
+) -> Parts:
     """As many parts as keep the device busy when ``groups`` work-groups share the rows; one if the rows are enough.
+
+    On a CPU also as many as keep j-data in its caches: all ``rows`` visit a part before they go on to the next. The
+    work-groups and the rows are those of all indices of a ``batch`` together.
 
     >>> cut_columns(1, 10**6, Schedule(), DeviceFacts(compute_units=2))
     Parts(count=8, length=125184)
     >>> cut_columns(1000, 10**6, Schedule(), DeviceFacts(compute_units=2)).count
     1
+    >>> cut_columns(1000, 10**6, Schedule(), DeviceFacts(compute_units=2), 16000, 1, Footprint(400, 8))
+    Parts(count=187, length=5376)
     """
     wanted = schedule.split or -(-facts.compute_units * _GROUPS_PER_UNIT[facts.kind] // max(groups, 1))
     shortest = 1 if schedule.split else _SHORTEST_PART
     count = max(1, min(wanted, columns // shortest))
+    if not schedule.split:
+        count = max(count, _cached_parts(groups // batch, columns, facts, rows, footprint))
     step = max(schedule.tile, 1)
     length = max(1, -(-columns // (count * step)) * step)
     return Parts(max(1, -(-columns // length)), length)
+
+
+def _cached_parts(groups: int, columns: int, facts: DeviceFacts, rows: int, footprint: Footprint) -> int:
+    """Parts whose j-data stay in a CPU's caches; one where that doesn't matter."""
+    reuse = groups // (facts.compute_units * _GROUPS_PER_UNIT["cpu"])
+    # Where K terms are kept, each part fills K places anew, by insertions of up to K steps: a part must be worth that.
+    kept = footprint.kept
+    if facts.kind != "cpu" or footprint.column < _WIDE * (1 + kept // 2) or reuse < 2:
+        return 1
+    # The states of all parts shall not take more memory than the j-data themselves.
+    length = max(_CACHED, rows * footprint.state) // footprint.column
+    return columns // max(length, 128 * kept * kept)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import shutil
 import threading
 import time
 import warnings
 from collections import OrderedDict
+from collections.abc import Iterator
 from typing import Any
 
 from clreduce.cache import cache_folder, clear_folder, entry_name, read_entry, write_entry
@@ -96,16 +98,27 @@ def _to_disk(source: str, device: Device, program: Any) -> None:
         write_entry(_entry(source, device), bytes(binaries[0]))
 
 
+@contextlib.contextmanager
+def _silent_compiler() -> Iterator[None]:
+    """Keeps from the user what a compiler says of a kernel that it builds, or of a binary that it loads."""
+    import pyopencl as cl
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", cl.CompilerWarning)
+        yield
+
+
 def _from_disk(source: str, device: Device) -> Any | None:
     import pyopencl as cl
 
     binary = read_entry(_entry(source, device))
     if binary is None:
         return None
-    try:
-        return cl.Program(device.context, [device.cl_device], [binary]).build()
-    except cl.Error:
-        return None  # a driver may refuse its own old binaries: the source is at hand
+    with _silent_compiler():
+        try:
+            return cl.Program(device.context, [device.cl_device], [binary]).build()
+        except cl.Error:
+            return None  # a driver may refuse its own old binaries: the source is at hand
 
 
 def _from_source(source: str, device: Device) -> Any:
@@ -118,8 +131,7 @@ def _from_source(source: str, device: Device) -> Any:
             "install binutils and a C library to link with (Debian: apt install gcc has both), "
             "or use another driver (CLREDUCE_DEVICE)"
         )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", cl.CompilerWarning)
+    with _silent_compiler():
         try:
             return cl.Program(device.context, source).build(list(OPTIONS))
         except cl.Error as error:

@@ -306,7 +306,7 @@ def select(selector: str | int | Device | None = None) -> Device:
     - ``"cpu"`` or ``"gpu"``: the first of that kind;
     - any other text: the first device of which every word occurs, in any case, in its platform's name and
       version, its own name, or its driver's name and version: ``"pocl 3.1"``, ``"nvidia"``. A word that is the
-      driver's short name (`DeviceFacts.driver`) counts more than one that occurs elsewhere;
+      driver's short name (`DeviceFacts.driver`), or begins its version, counts more than one that occurs elsewhere;
     - a `Device`: itself;
     - None: what the environment variable ``CLREDUCE_DEVICE`` selects, or ``devices()[0]`` if unset or blank.
 
@@ -329,14 +329,26 @@ def _find(selector: str | int, asker: str) -> Device:
         fitting = [device for device in present if device.facts.kind == words[0]]
     else:
         fitting = [device for device in present if words and all(word in _words_of(device) for word in words)]
-        # "intel" means Intel's driver where there is one, not PoCL's on a processor with Intel in its name.
-        fitting.sort(key=lambda device: device.facts.driver not in words)
+        # "intel" means Intel's driver where there is one, not PoCL's on a processor with Intel in its name. "3.0" means
+        # the driver's version, not that of OpenCL which almost every platform names.
+        versions = [word for word in words if re.match(r"\d+\.\d", word)]
+        fitting.sort(
+            key=lambda device: (
+                device.facts.driver not in words,
+                sum(not _begins_with(device.driver_version.lower(), version) for version in versions),
+            )
+        )
     if not fitting:
         listing = "".join(f"\n  {index}: {device!r}" for index, device in enumerate(present))
         raise DeviceError(
             f"{asker} fits no device; give an index, 'cpu', 'gpu', or words of a device's name. Present:{listing}"
         )
     return fitting[0]
+
+
+def _begins_with(version: str, start: str) -> bool:
+    """Whether a version is the given one or one of its patches: 3.1+debian begins with 3.1, 3.10 does not."""
+    return re.match(re.escape(start) + r"(?!\d)", version) is not None
 
 
 def _words_of(device: Device) -> str:

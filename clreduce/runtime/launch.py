@@ -31,7 +31,10 @@ class Call:
         self.queue = plan.device.queue
         schedule = plan.schedule
         self.items = -(-rows // (schedule.lanes * schedule.rows * schedule.group))
-        self.parts: Parts = cut_columns(self.items * self.count, columns, schedule, plan.device.facts)
+        groups, all_rows = self.items * self.count, rows * self.count
+        self.parts: Parts = cut_columns(
+            groups, columns, schedule, plan.device.facts, all_rows, max(self.count, 1), plan.footprint
+        )
 
     def run(self, arrays: Sequence[Array], results: tuple[Array, ...]) -> None:
         """Compute ``results`` and wait for them."""

@@ -17,6 +17,7 @@ from clreduce.codegen.schedule import Schedule
 from clreduce.errors import DeviceError, DtypeError, FormulaError
 from clreduce.ir.expr import INDEX, topological
 from clreduce.program import MapReduce
+from clreduce.runtime.blocks import Footprint
 from clreduce.runtime.choices import CHOICES, Case, few_rows
 from clreduce.runtime.compiler import PROGRAMS
 from clreduce.runtime.device import Device
@@ -80,6 +81,7 @@ class Plan:
         self._has_indices = any(slot.kind == INDEX for slot in program.state_slots) or any(
             node.kind == INDEX for node in topological(program.values)
         )
+        self.footprint = Footprint.of(program, self.lowered.inputs, np.dtype(signature.dtype).itemsize)
         self._outputs = tuple((out.dim, "int64" if out.kind == INDEX else signature.dtype) for out in program.outputs)
         self._local = threading.local()
 

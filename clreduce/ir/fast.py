@@ -1,0 +1,73 @@
+"""Inexact rewrites of a formula: faster, with other rounding errors. They are done for those who ask, never silently.
+
+Squared distances as dot products: ``|x_i - y_j|^2 = |x_i|^2 + |y_j|^2 - 2 <x_i, y_j>``. The norms are computed once per
+i and once per j, so that a pair takes one multiply-add per component in place of a subtraction and a multiply-add.
+
+What it costs is cancellation: the error of a squared distance is about ``eps (|x_i|^2 + |y_j|^2)``, an absolute one,
+however small the distance is. So data far from the origin should be centred first, near-ties of distances may be
+resolved differently, and slopes of ``Norm2(x - y)`` are inexact between points that are very near. A distance that
+rounding makes negative is 0. Norms that overflow, and infinities in the data, give nan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from clreduce.domain import Domain
+from clreduce.ir.expr import REAL, Expr, topological
+from clreduce.ir.op import OPS
+
+SHORTEST = 8
+"""Components from which on a dot product is worth its own additions per pair: two, a load, and a comparison with 0."""
+
+
+def with_dot_products(roots: Sequence[Expr]) -> tuple[Expr, ...]:
+    """``roots`` with squared distances between an i-vector and a j-vector, not too short, as dot products."""
+    new: dict[Expr, Expr] = {}
+    for node in topological(roots):
+        args = tuple(new[arg] for arg in node.args)
+        same = node if args == node.args else Expr(node.op, args, node.params)
+        new[node] = _as_dot_product(same) or same
+    return tuple(new[root] for root in roots)
+
+
+def _as_dot_product(node: Expr) -> Expr | None:
+    """A sum of squares ``node`` by norms and a dot product; None if it is no distance between an i and a j."""
+    if node.op.name != "total" or node.params[1] < SHORTEST:
+        return None
+    (squares,) = node.args
+    sides = _sides(squares.args[0]) if _is_square(squares) else None
+    if sides is None:
+        return None
+    x, y = sides
+    if {x.domain, y.domain} != {Domain.I, Domain.J} or not x.dim == y.dim == squares.dim or {x.kind, y.kind} != {REAL}:
+        return None
+
+    def total(f: Expr) -> Expr:
+        return Expr(node.op, (f,), node.params)
+
+    square = OPS["square"]
+    # `larger` passes over a nan in its second argument only: that of a distance stays.
+    return OPS["larger"](total(square(x)) + total(square(y)) - 2 * total(x * y), 0)
+
+
+def _is_square(node: Expr) -> bool:
+    return node.op.name == "square" or (node.op.name == "mul" and node.args[0] is node.args[1])
+
+
+def _sides(node: Expr) -> tuple[Expr, ...] | None:
+    """(x, y) if ``node`` is x - y, or that times or divided by what is the same for all pairs."""
+    scaled: list[tuple[Expr, Expr]] = []
+    while node.op.name in ("neg", "mul", "div"):
+        changing = [arg for arg in node.args if arg.domain != Domain.P]
+        if len(changing) != 1 or (node.op.name == "div" and changing[0] is node.args[1]):
+            return None
+        if node.op.name != "neg":
+            scaled.append((node, changing[0]))
+        (node,) = changing
+    if node.op.name != "sub":
+        return None
+    sides = node.args
+    for user, part in reversed(scaled):
+        sides = tuple(user.op(*(side if arg is part else arg for arg in user.args)) for side in sides)
+    return sides

@@ -1,0 +1,152 @@
+"""Schedules that were chosen by measuring: kept in memory and on disk, and looked up whenever a plan is made."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from functools import cache
+from typing import Any
+
+from clreduce.cache import SCHEDULES, cache_folder, entry_name, read_entry, write_entry
+from clreduce.codegen.facts import DeviceFacts
+from clreduce.codegen.render import template_directory
+from clreduce.codegen.schedule import Schedule, block_operations, check_state, choose_schedule
+from clreduce.errors import ScheduleError
+from clreduce.ir.show import tree
+from clreduce.program import MapReduce
+from clreduce.runtime.device import Device
+
+FEW_ROWS = 8
+"""Numbers of rows up to this one have choices of their own: they leave lanes idle, so that other schedules are best."""
+_GENERATOR = "1"
+"""To be raised when the code generator changes so much that schedules measured before are no longer the best."""
+_MOST_OPERATIONS = 1800
+"""Operations in the text of one block of pairs. Drivers compile longer ones for minutes, and none of them is fast."""
+_MOST_REMEMBERED = 4096
+
+
+@dataclass(frozen=True)
+class Case:
+    """All that the best schedule depends on, as far as choices tell."""
+
+    program: MapReduce
+    real: str
+    """The OpenCL type of numbers, ``"float"`` or ``"double"``."""
+    device: Device
+    direct_sum: bool = False
+    """Whether sums are kept in one running sum, without blocks."""
+    few: int = 0
+    """`few_rows` of the number of rows."""
+
+    def default(self) -> Schedule:
+        """What the policy chooses, which knows no measurement and no sizes."""
+        found = choose_schedule(self.program, self.real, self.device.facts)
+        return replace(found, flush=False) if self.direct_sum else found
+
+
+def few_rows(rows: int) -> int:
+    """The class of sizes: the next power of two of a few rows (1, 2, 4 or 8), and 0 for more.
+
+    >>> [few_rows(rows) for rows in (1, 2, 3, 5, 8, 9, 10**6)]
+    [1, 2, 4, 8, 8, 0, 0]
+    """
+    return 1 << (rows - 1).bit_length() if 0 < rows <= FEW_ROWS else 0
+
+
+def is_allowed(program: MapReduce, real: str, facts: DeviceFacts, schedule: Schedule, default: Schedule) -> bool:
+    """Whether ``schedule`` is legal here, sums in blocks just as ``default`` does, and makes no enormous kernel."""
+    try:
+        schedule.check(facts)
+        check_state(program, schedule, 4 if real == "float" else 8)
+    except ScheduleError:
+        return False
+    longest = max(_MOST_OPERATIONS, _operations(program, real, facts, default))
+    return schedule.flush == default.flush and _operations(program, real, facts, schedule) <= longest
+
+
+def _operations(program: MapReduce, real: str, facts: DeviceFacts, schedule: Schedule) -> int:
+    """Operations in one block of pairs, those on vectors longer than a register counted once for each register."""
+    native = facts.native_float_lanes if real == "float" else facts.native_double_lanes
+    return block_operations(program, schedule) * max(1, schedule.lanes // max(1, native))
+
+
+class Choices:
+    """The chosen schedule of each `Case`. The disk is asked once per case, and only if any choice is kept there."""
+
+    def __init__(self) -> None:
+        self._found: OrderedDict[Case, Schedule | None] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, case: Case) -> Schedule | None:
+        """The schedule that was chosen for ``case``; None if none was, or if it is no longer allowed."""
+        with self._lock:
+            try:
+                self._found.move_to_end(case)
+                return self._found[case]
+            except KeyError:
+                return self._remember(case, _from_disk(case))
+
+    def keep(self, case: Case, schedule: Schedule, measured: Mapping[str, Any]) -> None:
+        """Choose ``schedule`` for ``case`` from now on; ``measured`` is written down beside it, for the curious."""
+        with self._lock:
+            self._remember(case, schedule)
+        record = {"schedule": asdict(schedule), **measured}
+        write_entry(_entry(case), json.dumps(record, indent=1).encode(), SCHEDULES)
+
+    def clear(self) -> None:
+        """Forget the choices in memory; those on disk go with the cache folder."""
+        with self._lock:
+            self._found.clear()
+
+    def _remember(self, case: Case, schedule: Schedule | None) -> Schedule | None:
+        self._found[case] = schedule
+        if len(self._found) > _MOST_REMEMBERED:
+            self._found.popitem(last=False)
+        return schedule
+
+
+CHOICES = Choices()
+
+
+@cache
+def _generator() -> str:
+    """Text that changes with the templates of kernels."""
+    texts = [path.read_bytes() for path in sorted(template_directory().glob("*.mako"))]
+    return _GENERATOR + hashlib.sha256(b"\0".join(texts)).hexdigest()
+
+
+def _entry(case: Case) -> str:
+    program = case.program
+    structure = [tree(value) for value in program.values]
+    structure += [f"{slot.params}" for slot in program.slots]
+    structure += [program.reduction.name, str(program.reduction.count)]
+    variant = [case.real, str(case.direct_sum), str(case.few)]
+    return entry_name("schedule", _generator(), case.device.identity, *variant, *structure)
+
+
+def _from_disk(case: Case) -> Schedule | None:
+    root = cache_folder()
+    if root is None or not (root / SCHEDULES).is_dir():
+        return None  # most processes have never tuned anything
+    data = read_entry(_entry(case), SCHEDULES)
+    try:
+        record = json.loads(data or b"null")
+    except ValueError:
+        return None
+    schedule = _schedule_from(record.get("schedule") if isinstance(record, dict) else None)
+    if schedule is None:
+        return None
+    allowed = is_allowed(case.program, case.real, case.device.facts, schedule, case.default())
+    return schedule if allowed else None
+
+
+def _schedule_from(record: Any) -> Schedule | None:
+    """The schedule with these fields; None unless they are those of today, with values of their types."""
+    types = {field.name: type(field.default) for field in fields(Schedule)}
+    if not isinstance(record, dict) or {name: type(value) for name, value in record.items()} != types:
+        return None
+    return Schedule(**record)
