@@ -70,15 +70,15 @@ def draw_ratios(records: Sequence[Record], title: str, path: Path) -> bool:
     peers = [name for name in engines_of(records) if name != OWN]
     dtypes = list(dict.fromkeys(line["dtype"] for line, _ in lines))
     counts = [sum(line["dtype"] == dtype for line, _ in lines) for dtype in dtypes]
-    height = 1.5 + 0.12 * max(counts) * (len(peers) + 1)
+    height = 2 + 0.05 * max(counts) * (len(peers) + 1)
     figure, panels = plt.subplots(
-        1, len(dtypes), figsize=(6 * len(dtypes), height), squeeze=False, layout="constrained"
+        1, len(dtypes), figsize=(8 * len(dtypes), height), squeeze=False, layout="constrained"
     )  # fmt: skip
     for panel, dtype in zip(panels[0], dtypes, strict=True):
         draw_bars(panel, peers, [(line, found) for line, found in lines if line["dtype"] == dtype])
         panel.set_title(dtype)
     handles = [Patch(color=COLORS[name], label=name) for name in peers]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(peers), fontsize="small")
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(4, len(peers)), fontsize="small")
     save(figure, f"time / clreduce's time, {title}", path)
     return True
 
@@ -93,9 +93,6 @@ def draw_bars(panel: Any, peers: Sequence[str], lines: Sequence[tuple[Record, di
             ratio = found[name]["median"] / found[OWN]["median"]
             middle = place + (number - (len(present) - 1) / 2) * thickness
             panel.barh(middle, ratio - 1, height=thickness, left=1, color=COLORS[name])
-            panel.annotate(
-                f"{ratio:.2g}", (ratio, middle), fontsize=5, va="center", ha="left" if ratio > 1 else "right"
-            )
     panel.set_yticks(range(len(lines)), [line["workload"] for line, _ in lines], fontsize="small")
     panel.set_xscale("log")
     panel.axvline(1, color="black", linewidth=0.8)
