@@ -381,6 +381,11 @@ wrong(DtypeError, "is float16")(lambda: called({0: X.astype("float16")}))
 wrong(DtypeError, "must be a numpy array; got list")(lambda: called({0: X.tolist()}))
 wrong(DtypeError, "got bool")(lambda: called({3: True}))
 wrong(DtypeError, "out must be float64, .*; got float32")(lambda: called({}, out=np.empty((M, 2), "float32")))
+wrong(ShapeError, "out share memory")(
+    lambda: Genred("x - y", ["x = Vi(2)", "y = Vj(2)"], "KMin_ArgKMin", axis=1, opt_arg=1)(
+        np.zeros((3, 2)), np.zeros((4, 2)), out=((both := np.empty((3, 1, 2))), both.view(np.int64))
+    )
+)
 wrong(ValueError, "out .*(read-only|writ)")(lambda: called({}, out=np.broadcast_to(np.zeros(2), (M, 2))))
 wrong(DeviceError, "unknown backend 'cuda'; known are auto, CPU, GPU")(lambda: called({}, backend="cuda"))
 wrong(DeviceError, "device_id=99")(lambda: called({}, device_id=99))

@@ -302,6 +302,8 @@ class Genred:
             if not self.library.writable(one):
                 raise ShapeError("out is read-only, or shows one number in several places: give an array of its own")
             read = any(np.may_share_memory(target, array) for array in arguments.arrays)
+            if any(np.may_share_memory(target, other) for other in targets if other is not None):
+                raise ShapeError("the arrays of out share memory: give each result one of its own")
             targets.append(None if read else target)
         return tuple(targets)
 

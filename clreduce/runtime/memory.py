@@ -14,6 +14,13 @@ _MOST_IDLE_BYTES = 1 << 28
 """Memory for temporaries that is kept between calls, at most."""
 
 
+def release_idle(device: Device) -> None:
+    """Give memory of temporaries back to the system if much of it is idle; to be called between calls."""
+    pool = device.pool
+    if pool.managed_bytes - pool.active_bytes > _MOST_IDLE_BYTES:
+        pool.free_held()
+
+
 class _Unlocked:
     """A read-only array for pyopencl, which takes no address of one. Kernels write to outputs only."""
 
@@ -58,10 +65,7 @@ class Memory:
         """A buffer of ``length`` numbers that stays on the device; its memory may be that of an earlier call."""
         size = max(1, length) * np.dtype(dtype).itemsize
         self._check_size(size)
-        pool = self.device.pool
-        if pool.managed_bytes - pool.active_bytes > _MOST_IDLE_BYTES:
-            pool.free_held()
-        buffer = pool.allocate(size)
+        buffer = self.device.pool.allocate(size)
         self._kept.append(buffer)
         return buffer
 

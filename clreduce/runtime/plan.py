@@ -22,6 +22,7 @@ from clreduce.runtime.choices import CHOICES, Case, few_rows
 from clreduce.runtime.compiler import PROGRAMS
 from clreduce.runtime.device import Device
 from clreduce.runtime.launch import Call
+from clreduce.runtime.memory import release_idle
 
 Array = np.ndarray[Any, Any]
 _REAL = {"float32": "float", "float64": "double"}
@@ -114,6 +115,7 @@ class Plan:
             return results
         self._check_indices(rows, columns)
         Call(self, rows, columns, batch).run(arrays, results)
+        release_idle(self.device)
         return results
 
     def _check_indices(self, rows: int, columns: int) -> None:
