@@ -80,6 +80,16 @@ def op_named(name: str) -> Op:
 
 
 @dataclass(frozen=True)
+class Edge:
+    """What a function gives at a special point: numbers for vectors of length 1, tuples for longer ones."""
+
+    arguments: tuple[float | tuple[float, ...], ...]
+    value: float | tuple[float, ...]
+    slopes: tuple[float | tuple[float, ...] | None, ...] = ()
+    """The gradient in each argument, for a cotangent of ones; None where nothing is promised, () for none at all."""
+
+
+@dataclass(frozen=True)
 class Function:
     """A name that users may write in a formula, and what it builds."""
 
@@ -96,6 +106,8 @@ class Function:
     """Where it is smooth and well scaled: the laws test it there."""
     example: tuple[Any, ...] = field(default=())
     """Dimensions of the vector arguments, then parameters, for a test; () means 3 for each argument."""
+    edges: tuple[Edge, ...] = ()
+    """Values and slopes at special points (0, inf, nan, kinks): promised in the tables and tested."""
 
 
 FUNCTIONS: dict[str, Function] = {}
@@ -258,6 +270,6 @@ def constant_value(node: Expr) -> Fraction | float | None:
 
 
 __all__ = [
-    "FUNCTIONS", "INDEX", "MASK", "OPS", "REAL", "Function", "Op", "as_expr", "constant", "constant_value",
+    "FUNCTIONS", "INDEX", "MASK", "OPS", "REAL", "Edge", "Function", "Op", "as_expr", "constant", "constant_value",
     "elementwise", "integer", "linear", "position", "register", "spell", "variable",
 ]  # fmt: skip
