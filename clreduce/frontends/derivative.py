@@ -102,14 +102,14 @@ class _Feeds:
         """The parts of a gradient program's output, one per slot (or the one result of forward mode)."""
         rows, columns = (self.columns, self.rows) if gradient.flipped else (self.rows, self.columns)
         arrays = [self._array(source) for source in gradient.sources]
-        (result,) = self._plan(gradient.program, rows)(arrays, rows, columns, batch=self.batch)
+        (result,) = self._plan(gradient.program, rows, columns)(arrays, rows, columns, batch=self.batch)
         if gradient.summed_rows:
-            (result,) = self._plan(_row_sum(result.shape[-1]), 1)([result], 1, rows, batch=self.batch)
+            (result,) = self._plan(_row_sum(result.shape[-1]), 1, rows)([result], 1, rows, batch=self.batch)
         ends = np.cumsum(gradient.dims)
         return [result[..., end - dim : end] for end, dim in zip(ends, gradient.dims, strict=True)]
 
-    def _plan(self, program: MapReduce, rows: int) -> Plan:
-        return self.routine.plan_of(program, self.dtype, self.device, bool(self.batch), rows)
+    def _plan(self, program: MapReduce, rows: int, columns: int) -> Plan:
+        return self.routine.plan_of(program, self.dtype, self.device, bool(self.batch), rows, columns)
 
     def _array(self, source: Source) -> Array:
         if source.role == "input":
@@ -124,5 +124,7 @@ class _Feeds:
             residual = MapReduce(
                 program.values, reduction_named(program.reduction.residual, program.reduction.count), program.slots
             )
-            self._residuals = self._plan(residual, self.rows)(self.inputs, self.rows, self.columns, batch=self.batch)
+            self._residuals = self._plan(residual, self.rows, self.columns)(
+                self.inputs, self.rows, self.columns, batch=self.batch
+            )
         return self._residuals[source.number]

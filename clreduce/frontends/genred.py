@@ -247,14 +247,21 @@ class Genred:
         return self.plan_of(self.program, dtype, device or current_device())
 
     def plan_of(
-        self, program: MapReduce, dtype: str, device: Device, batched: bool = False, rows: int | None = None
+        self,
+        program: MapReduce,
+        dtype: str,
+        device: Device,
+        batched: bool = False,
+        rows: int | None = None,
+        columns: int = 0,
     ) -> Plan:
         """The plan of this routine's program or of one of its derivatives, under this routine's options.
 
-        ``rows``: the number of rows of the result, where it is known; None means many.
+        ``rows``: the number of rows of the result, where it is known; None means many. ``columns``: over how many it
+        reduces, at least.
         """
         direct_sum = self.sum_scheme == "direct_sum"
-        return PLANS.get(self.computed(program), signature_of(dtype, batched), device, None, direct_sum, rows)
+        return PLANS.get(self.computed(program), signature_of(dtype, batched), device, None, direct_sum, rows, columns)
 
     def computed(self, program: MapReduce) -> MapReduce:
         """What runs for this routine's program, or for one of its derivatives: rewritten if ``fast`` asks for it."""
@@ -281,7 +288,7 @@ class Genred:
     ) -> tuple[Array, ...]:
         """The results, each in the array given for it, if one is."""
         rows, columns = self.sizes(arguments)
-        plan = self.plan_of(self.program, arguments.dtype, device, bool(arguments.batch), rows)
+        plan = self.plan_of(self.program, arguments.dtype, device, bool(arguments.batch), rows, columns)
         results = tuple(
             np.empty(shape, dtype) if target is None else target
             for target, (shape, dtype) in zip(
