@@ -512,3 +512,8 @@ static inline ${T} atan_${suffix}(${T} y) {
 
 <%def name="atan(suffix, T, I, dtype)">${_arctangent(suffix, T, I, dtype, False)}</%def>
 <%def name="atan2(suffix, T, I, dtype)">${_arctangent(suffix, T, I, dtype, True)}</%def>
+
+<%def name="to_real(suffix, T, I, dtype)">
+// An integer as a number, rounded to nearest where it has more digits.
+static inline ${T} to_real_${suffix}(${I} k) { return convert_${T}(k); }
+</%def>

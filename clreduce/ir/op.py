@@ -155,11 +155,14 @@ def joined(args: Sequence[Expr]) -> Domain:
 
 def broadcast(name: str, args: Sequence[Expr]) -> int:
     """The common length of vectors that are equally long or have length 1."""
-    dims = {arg.dim for arg in args} - {1}
-    if len(dims) > 1:
-        lengths = ", ".join(str(arg.dim) for arg in args)
-        raise ShapeError(f"{name} needs vectors of equal length (or of length 1); got lengths {lengths}")
-    return dims.pop() if dims else 1
+    longest = 1
+    for arg in args:
+        if arg.dim != longest and arg.dim != 1:
+            if longest != 1:
+                lengths = ", ".join(str(arg.dim) for arg in args)
+                raise ShapeError(f"{name} needs vectors of equal length (or of length 1); got lengths {lengths}")
+            longest = arg.dim
+    return longest
 
 
 def elementwise(
