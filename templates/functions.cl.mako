@@ -345,6 +345,13 @@ static inline ${T} abs_${suffix}(${T} x) {
 }
 </%def>
 
+<%def name="to_real(suffix, T, I, dtype)">\
+// An integer as wide, correctly rounded.
+static inline ${T} to_real_${suffix}(${I} n) {
+    return convert_${T}(n);
+}
+</%def>
+
 <%def name="floor(suffix, T, I, dtype)">
 <% whole, one = bits(dtype).whole, lit(1, dtype) %>\
 // Exact. From ${whole} on all numbers are integers.

@@ -233,8 +233,13 @@ class Emitter:
             scope.statements.append(Let(self.type_of(node), name, text))
             scope.known[(node, k, r, c)] = name
             return
-        rows = range(self.rows) if node.domain & Domain.I else [None]
-        cols = range(self.cols) if node.domain & Domain.J else [None]
+        rows: list[int | None]
+        cols: list[int | None]
+        if node.domain & Domain.J and c is None:  # what a row keeps, or is about to
+            rows, cols = [r], [None]
+        else:
+            rows = list(range(self.rows)) if node.domain & Domain.I else [None]
+            cols = list(range(self.cols)) if node.domain & Domain.J else [None]
         names = {(r, c): self.fresh("a") for r in rows for c in cols}
         for name in names.values():
             scope.statements.append(Declare(self.type_of(node), name, "(real)(0)"))
