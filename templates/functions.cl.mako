@@ -345,6 +345,13 @@ static inline ${T} abs_${suffix}(${T} x) {
 }
 </%def>
 
+<%def name="to_real(suffix, T, I, dtype)">\
+// An integer as wide, correctly rounded.
+static inline ${T} to_real_${suffix}(${I} n) {
+    return convert_${T}(n);
+}
+</%def>
+
 <%def name="floor(suffix, T, I, dtype)">
 <% whole, one = bits(dtype).whole, lit(1, dtype) %>\
 // Exact. From ${whole} on all numbers are integers.
@@ -512,8 +519,3 @@ static inline ${T} atan_${suffix}(${T} y) {
 
 <%def name="atan(suffix, T, I, dtype)">${_arctangent(suffix, T, I, dtype, False)}</%def>
 <%def name="atan2(suffix, T, I, dtype)">${_arctangent(suffix, T, I, dtype, True)}</%def>
-
-<%def name="to_real(suffix, T, I, dtype)">
-// An integer as a number, rounded to nearest where it has more digits.
-static inline ${T} to_real_${suffix}(${I} k) { return convert_${T}(k); }
-</%def>

@@ -131,9 +131,31 @@ class Emitter:
         """[0, length) cut where a concatenation or a padding among ``roots`` changes from one part to the next."""
         cuts: set[int] = {0, length}
         for root in roots:
-            cuts |= {cut for cut in _breaks(root) if 0 < cut < length}
+            cuts |= {cut for cut in self._breaks(root) if 0 < cut < length}
         edges = sorted(cuts)
         return list(pairwise(edges))
+
+    def _breaks(self, root: Expr) -> set[int]:
+        """Positions of ``root`` at which some concatenation or padding below it changes."""
+        breaks: dict[Expr, set[int]] = {}
+        for node in topological([root]):
+            found: set[int] = set()
+            stands_for = self.alias(node) if node.op.name == "variable" else None
+            if stands_for is not None:
+                found = self._breaks(stands_for[0])
+            elif node.op.breaks is not None:
+                edges = node.op.breaks(*node.args, *node.params)
+                found.update(edges)
+                for arg, offset in zip(node.args, edges, strict=False):
+                    found |= {offset + cut for cut in breaks[arg]}
+            elif node.op.name == "extract":
+                found = {cut - node.params[0] for cut in breaks[node.args[0]]}
+            elif node.op.remap is None:
+                for arg in node.args:
+                    if arg.dim == node.dim:
+                        found |= breaks[arg]
+            breaks[node] = found
+        return breaks[root]
 
     def _scope(self, node: Expr, k: Position) -> Scope:
         scope = self.place(node.domain)
@@ -233,8 +255,13 @@ class Emitter:
             scope.statements.append(Let(self.type_of(node), name, text))
             scope.known[(node, k, r, c)] = name
             return
-        rows = range(self.rows) if node.domain & Domain.I else [None]
-        cols = range(self.cols) if node.domain & Domain.J else [None]
+        rows: list[int | None]
+        cols: list[int | None]
+        if node.domain & Domain.J and c is None:  # what a row keeps, or is about to
+            rows, cols = [r], [None]
+        else:
+            rows = list(range(self.rows)) if node.domain & Domain.I else [None]
+            cols = list(range(self.cols)) if node.domain & Domain.J else [None]
         names = {(r, c): self.fresh("a") for r in rows for c in cols}
         for name in names.values():
             scope.statements.append(Declare(self.type_of(node), name, "(real)(0)"))
@@ -248,26 +275,6 @@ class Emitter:
             self.loop(scope, start, stop, add_term)
         for (r, c), name in names.items():
             scope.known[(node, k, r, c)] = name
-
-
-def _breaks(root: Expr) -> set[int]:
-    """Positions of ``root`` at which some concatenation or padding below it changes."""
-    breaks: dict[Expr, set[int]] = {}
-    for node in topological([root]):
-        found: set[int] = set()
-        if node.op.breaks is not None:
-            edges = node.op.breaks(*node.args, *node.params)
-            found.update(edges)
-            for arg, offset in zip(node.args, edges, strict=False):
-                found |= {offset + cut for cut in breaks[arg]}
-        elif node.op.name == "extract":
-            found = {cut - node.params[0] for cut in breaks[node.args[0]]}
-        elif node.op.remap is None:
-            for arg in node.args:
-                if arg.dim == node.dim:
-                    found |= breaks[arg]
-        breaks[node] = found
-    return breaks[root]
 
 
 def literal(value: Fraction | str, dtype: str) -> str:

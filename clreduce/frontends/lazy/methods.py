@@ -15,7 +15,7 @@ from clreduce.ir.op import FUNCTIONS, OPS, Function, constant, constant_value, i
 from clreduce.ops.arithmetic import raised, square
 from clreduce.ops.compare import equal, less, less_equal, negated, where
 from clreduce.ops.derived import scalar_product, truth
-from clreduce.ops.positions import as_real, index_difference, index_sum
+from clreduce.ops.indices import as_real, difference_of_indices, tally
 
 NOT_METHODS = frozenset({
     # operators and numbers; vector-axis reductions, whose methods take an axis; what has a method written out below
@@ -380,7 +380,7 @@ class Methods(Recorded):
         return found(first, *inputs[1:]) if callable(found) else NotImplemented
 
 
-_INDEX_RULES: dict[str, Callable[[Expr, Expr], Expr]] = {"add": index_sum, "sub": index_difference}
+_INDEX_RULES: dict[str, Callable[[Expr, Expr], Expr]] = {"add": tally, "sub": difference_of_indices}
 
 
 def _real(expr: Expr) -> Expr:

@@ -14,7 +14,7 @@ from clreduce.frontends.lazy.leaves import Leaf, Operand
 from clreduce.frontends.routine import REDUCTION_ALIASES
 from clreduce.ir.expr import Expr
 from clreduce.ir.op import FUNCTIONS, variable
-from clreduce.ops.positions import as_real
+from clreduce.ops.indices import as_real
 from clreduce.reductions import FAMILIES, REDUCTIONS
 
 CALL_OPTIONS = ("backend", "device_id", "ranges", "out")
