@@ -57,7 +57,8 @@ def b_spline(knots: Expr, x: Expr, k: int) -> Expr:
 def _soft_min(a: Array, b: Array, c: Array) -> Array:
     least = np.minimum(np.minimum(a, b), c)
     safe = np.where(np.abs(least) < np.inf, least, 0)
-    return np.where(np.abs(least) == np.inf, least, safe - np.log(np.exp(safe - a) + np.exp(safe - b) + np.exp(safe - c)))
+    found = safe - np.log(np.exp(safe - a) + np.exp(safe - b) + np.exp(safe - c))
+    return np.where(np.abs(least) < np.inf, found, a + b + c)
 
 
 _LEAST = "({1} < {0} ? ({2} < {1} ? {2} : {1}) : ({2} < {0} ? {2} : {0}))"
