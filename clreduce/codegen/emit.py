@@ -18,13 +18,15 @@ import numpy as np
 
 from clreduce.codegen.kernel import Assign, Declare, Let, Loop, Statement
 from clreduce.domain import Domain
-from clreduce.ir.expr import MASK, REAL, Expr, topological
+from clreduce.ir.expr import MASK, REAL, Expr, exact, topological
 from clreduce.ir.index import Position, make_index, text_of
+from clreduce.ir.op import Fold
 
 Leaf = Callable[[Expr, Position, "int | None", "int | None"], str]
 Alias = Callable[[Expr], "tuple[Expr, int] | None"]
 _LOOP_VARIABLE = re.compile(r"\bk\d+\b")
 PRODUCTS = ("mul", "square")
+_SUM = Fold((0.0,), ("{0} + {x}",))
 
 
 class Scope:
@@ -87,6 +89,8 @@ class Emitter:
             return literal(node.params[0], self.dtype)
         if node.op.name == "integer":
             return f"(inum)({node.params[0]})"
+        if node.op.name == "iota":
+            return literal(Fraction(k), self.dtype) if isinstance(k, int) else f"(real)({text_of(k)})"
         if node.dim == 1:
             k = 0
         if node.op.name == "variable":
@@ -238,7 +242,10 @@ class Emitter:
         return f"{factors[0]} * {factors[-1]}"
 
     def _contract(self, node: Expr, k: Position, r: int | None, c: int | None, scope: Scope) -> None:
-        """The sum over components ``node``, written out if short, else as one loop shared by the register tile."""
+        """``node``, whose components are combined from terms: written out if short, else as one loop.
+
+        The loop is shared by the register tile.
+        """
         assert node.op.terms is not None
         assert node.op.remap is not None
         remap = node.op.remap
@@ -247,34 +254,43 @@ class Emitter:
 
         def term(t: Position, r: int | None, c: int | None) -> str:
             _, at = remap(k, t, *node.args, *node.params)  # type: ignore[misc]  # a sum reads a component for each term
+            if node.op.fold is not None:
+                return f"({self.type_of(node)})({self.component(arg, at, r, c)})"
             return self._inlined(arg, node, at, r, c) or self.component(arg, at, r, c)
 
-        if terms <= self.unroll:
+        if terms <= self.unroll and node.op.fold is None:
             name = self.fresh("t")
             text = " + ".join(term(t, r, c) for t in range(terms))
             scope.statements.append(Let(self.type_of(node), name, text))
             scope.known[(node, k, r, c)] = name
             return
-        rows: list[int | None]
-        cols: list[int | None]
-        if node.domain & Domain.J and c is None:  # what a row keeps, or is about to
-            rows, cols = [r], [None]
-        else:
-            rows = list(range(self.rows)) if node.domain & Domain.I else [None]
-            cols = list(range(self.cols)) if node.domain & Domain.J else [None]
-        names = {(r, c): self.fresh("a") for r in rows for c in cols}
-        for name in names.values():
-            scope.statements.append(Declare(self.type_of(node), name, "(real)(0)"))
+        fold, kind = node.op.fold or _SUM, self.type_of(node)
+        cells = [(r, c)]
+        # What a row keeps, or is about to, has no column: there the rest of the register tile has no part in the loop.
+        if terms > self.unroll and not (node.domain & Domain.J and c is None):
+            rows = range(self.rows) if node.domain & Domain.I else [None]
+            cols = range(self.cols) if node.domain & Domain.J else [None]
+            cells = [(r, c) for r in rows for c in cols]
+        names = {cell: [self.fresh("a") for _ in fold.starts] for cell in cells}
+        for accumulators in names.values():
+            for name, start in zip(accumulators, fold.starts, strict=True):
+                scope.statements.append(Declare(kind, name, f"({kind})({literal(exact(start), self.dtype)})"))
 
         def add_term(t: Position, inner: Scope) -> None:
-            for (r, c), name in names.items():
-                text = term(t, r, c)
-                inner.statements.append(Assign(name, f"{name} + {text}"))
+            for cell, accumulators in names.items():
+                text = term(t, *cell)
+                for name, step in zip(accumulators, fold.steps, strict=True):
+                    new = step.format(*accumulators, x=text, t=text_of(t), R=kind)
+                    inner.statements.append(Assign(name, new))
 
-        for start, stop in self.segments([arg], terms) if arg.dim == terms else [(0, terms)]:
-            self.loop(scope, start, stop, add_term)
-        for (r, c), name in names.items():
-            scope.known[(node, k, r, c)] = name
+        if terms <= self.unroll:
+            for t in range(terms):
+                add_term(t, scope)
+        else:
+            for start, stop in self.segments([arg], terms) if arg.dim == terms else [(0, terms)]:
+                self.loop(scope, start, stop, add_term)
+        for cell, accumulators in names.items():
+            scope.known[(node, k, *cell)] = accumulators[0]
 
 
 def literal(value: Fraction | str, dtype: str) -> str:

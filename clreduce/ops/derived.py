@@ -78,3 +78,6 @@ spell("LessThan", lambda f, g: truth(less(f, g)), "1 where f < g, else 0; 0 with
 spell("LessOrEqual", lambda f, g: truth(less_equal(f, g)), "1 where f <= g, else 0; 0 with nan", "f g")
 spell("IntCst", lambda n: constant(n), "the integer n", "", "n", example=(3,))
 spell("RatCst", ratio, "the ratio p / q of two integers", "", "p q", example=(1, 3))
+spell("Factorize", lambda f, g: f, "f; what is used several times is computed once without being told", "f g",
+      example=(3, 2))  # fmt: skip
+spell("AutoFactorize", lambda f: f, "f; what is used several times is computed once without being told", "f")
