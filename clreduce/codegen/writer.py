@@ -100,7 +100,7 @@ class Writer:
             return
         segments = self.emitter.segments(roots, dim)
         for start, stop in reversed(segments) if descending else segments:
-            self.emitter.loop(scope, start, stop, write, descending)
+            self.emitter.loop(scope, start, stop, write, descending, self.emitter.step(roots))
 
     def assign_state(
         self, target: StateText, new: Sequence[Expr], scope: Scope, rows: Sequence[int], descending: bool = False

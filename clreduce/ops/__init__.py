@@ -3,6 +3,7 @@
 from clreduce.ops import (
     arithmetic,
     compare,
+    complex,
     derived,
     extrema,
     functions,
@@ -14,6 +15,6 @@ from clreduce.ops import (
 )
 
 __all__ = [
-    "arithmetic", "compare", "derived", "extrema", "functions", "indices", "matrices", "norms", "shape",
+    "arithmetic", "compare", "complex", "derived", "extrema", "functions", "indices", "matrices", "norms", "shape",
     "special_vectors",
 ]  # fmt: skip
