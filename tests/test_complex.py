@@ -306,7 +306,7 @@ def test_loops_over_a_concatenation_are_cut_where_a_reduction_reads_it() -> None
 
 
 def test_indices_see_through_multiples() -> None:
-    k = Index("k", 0, 9)
+    k = make_index("k", 0, 9)
     assert [(k * 2 + n) % 2 for n in range(4)] == [0, 1, 0, 1]
     assert [((k * 2 + n) // 2).text for n in range(3)] == ["k", "k", "(k + 1)"]
     assert (k * 6 + 5) // 3 == Index("((k * 2) + 1)", 1, 19)

@@ -29,8 +29,8 @@ Record = dict[str, Any]
 
 ROWS = (1, 2, 4)
 COLS = (1, 2, 4, 8)
-UNROLL = (4, 16, 128)
-MOST_TEXT = 2000
+UNROLL = (4, 16)
+MOST_TEXT = 800
 """Operations in the text of one block of pairs. Drivers compile longer ones for minutes, and none of them is fast."""
 OUTPUTS = 4096
 """Rows of the result, enough to fill a CPU with blocks of the largest register tile."""

@@ -315,7 +315,7 @@ class Emitter:
             for start, stop in self.segments([arg], terms) if whole else [(0, terms)]:
                 self.loop(scope, start, stop, add_term, step=self.step([arg]) if whole else 1)
         for cell, accumulators in names.items():
-            scope.known[(node, k, *cell)] = accumulators[0]
+            scope.known[(node, k, cell[0], cell[1])] = accumulators[0]
 
 
 def literal(value: Fraction | str, dtype: str) -> str:

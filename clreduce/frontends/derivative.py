@@ -16,7 +16,7 @@ from clreduce.runtime.device import Device
 from clreduce.runtime.plan import Plan
 
 if TYPE_CHECKING:
-    from clreduce.frontends.genred import Genred
+    from clreduce.frontends.genred import Routine
 
 Array = np.ndarray[Any, Any]
 
@@ -39,7 +39,7 @@ def _row_sum(dim: int) -> MapReduce:
 
 
 def vjp_of(
-    routine: Genred,
+    routine: Routine,
     arguments: Arguments,
     cotangent: Array,
     positions: Sequence[int],
@@ -53,7 +53,7 @@ def vjp_of(
 
 
 def jvp_of(
-    routine: Genred,
+    routine: Routine,
     arguments: Arguments,
     tangents: Mapping[int, Array],
     output: tuple[Array, ...] | None,
@@ -66,7 +66,7 @@ def jvp_of(
 
 
 def hvp_of(
-    routine: Genred,
+    routine: Routine,
     arguments: Arguments,
     cotangent: Array,
     tangents: Mapping[int, Array],
@@ -81,7 +81,7 @@ def hvp_of(
 
 
 def _per_argument(
-    routine: Genred, arguments: Arguments, positions: Sequence[int], run: Callable[[Gradient], list[Array]]
+    routine: Routine, arguments: Arguments, positions: Sequence[int], run: Callable[[Gradient], list[Array]]
 ) -> list[Array]:
     """What ``run`` makes of the gradient programs, for each argument of ``positions``; zeros for what isn't used."""
     slots = {at: routine.slot_of(at) for at in positions}
@@ -104,7 +104,7 @@ def _summed_to(shape: tuple[int, ...], gradient: Array, batch: int) -> Array:
 class _Feeds:
     """Where a derivative's program finds its arrays: inputs, cotangent, tangents, and residuals computed on demand."""
 
-    def __init__(self, routine: Genred, arguments: Arguments, device: Device) -> None:
+    def __init__(self, routine: Routine, arguments: Arguments, device: Device) -> None:
         self.routine, self.batch, self.dtype, self.device = routine, arguments.batch, arguments.dtype, device
         self.inputs = routine.feeds(arguments.arrays)
         self.rows, self.columns = routine.sizes(arguments)

@@ -11,21 +11,21 @@ from clreduce.ir.show import show_shared, tree
 from clreduce.runtime.device import Device
 
 if TYPE_CHECKING:
-    from clreduce.frontends.genred import Genred
+    from clreduce.frontends.genred import Routine
     from clreduce.program import Gradient, Source
 
 
-def explain(routine: Genred, dtype: str, device: Device) -> str:
+def explain(routine: Routine, dtype: str, device: Device) -> str:
     """Formula, gradients, schedule and source of ``routine`` for ``dtype`` on ``device``."""
     plan = routine.plan(dtype, device)
     reduced, kept = ("j", "i") if routine.axis == 1 else ("i", "j")
     return "\n".join(
         [
             _title("Formula"),
-            f"{routine.formula}",
-            *([] if routine.formula2 is None else [f"formula2: {routine.formula2}"]),
+            routine.texts[0],
+            *(f"formula2: {text}" for text in routine.texts[1:]),
             f"arguments: {', '.join(str(variable) for variable in routine.variables)}",
-            f"{routine.reduction_op} over {reduced}, one row of {routine.program.outputs[0].dim} per {kept}",
+            f"{routine.program.reduction.name} over {reduced}, one row of {routine.program.outputs[0].dim} per {kept}",
             *([] if routine.axis == 1 else ["below, i stands for the index that is kept and j for the reduced one"]),
             "",
             *(tree(value, _names(routine)) for value in routine.program.values),
@@ -50,15 +50,15 @@ def _title(text: str) -> str:
     return f"{text}\n{'-' * len(text)}"
 
 
-def _rewritten(routine: Genred) -> list[str]:
-    if routine.fast is None:
+def _rewritten(routine: Routine) -> list[str]:
+    if routine.options.fast is None:
         return []
     computed = routine.computed(routine.program)
     found = "nothing to rewrite" if computed == routine.program else show_shared(computed.values, _names(routine))
-    return ["", f"computed, with fast={routine.fast!r}, as", found]
+    return ["", f"computed, with fast={routine.options.fast!r}, as", found]
 
 
-def _gradients(routine: Genred) -> list[str]:
+def _gradients(routine: Routine) -> list[str]:
     try:
         gradients = gradients_of(routine.program, tuple(range(len(routine.program.slots))))
     except NotDifferentiableError as error:
@@ -70,19 +70,19 @@ def _gradients(routine: Genred) -> list[str]:
     return lines[:-1]
 
 
-def _names(routine: Genred) -> dict[object, str]:
+def _names(routine: Routine) -> dict[object, str]:
     """What the caller calls the variable in each slot."""
     by_slot = {routine.slot_of(variable.position): variable for variable in routine.variables}
     return {slot: found.name or f"argument_{found.position}" for slot, found in by_slot.items() if slot is not None}
 
 
-def _source_name(routine: Genred, source: Source) -> str:
+def _source_name(routine: Routine, source: Source) -> str:
     if source.role == "input":
         return _names(routine)[source.number]
     return source.role if source.number == 0 else f"{source.role}_{source.number}"
 
 
-def _what(routine: Genred, gradient: Gradient) -> str:
+def _what(routine: Routine, gradient: Gradient) -> str:
     names = ", ".join(_names(routine)[slot] for slot in gradient.wrt)
     kept, reduced = ("i", "j") if routine.axis == 1 else ("j", "i")
     over = f"{reduced}, then over {kept}" if gradient.summed_rows else kept if gradient.flipped else reduced

@@ -6,13 +6,14 @@ import operator
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from math import prod
 from types import ModuleType
-from typing import Any, ClassVar, TextIO
+from typing import TYPE_CHECKING, Any, ClassVar, TextIO
 
 import numpy as np
 
-from clreduce.codegen.schedule import Schedule
 from clreduce.domain import Domain
 from clreduce.errors import FormulaError, NotDifferentiableError, ShapeError
 from clreduce.frontends import explain as explaining
@@ -21,10 +22,15 @@ from clreduce.frontends.backend import device_for
 from clreduce.frontends.derivative import hvp_of, jvp_of, vjp_of
 from clreduce.frontends.formula import Variable, parse_all
 from clreduce.frontends.vocabulary import checked_reduction
-from clreduce.ir.expr import INDEX, Expr
+from clreduce.ir.expr import INDEX, Expr, substitute
+from clreduce.ir.show import show
 from clreduce.program import MapReduce, map_reduce, swapped, with_fast_distances
+from clreduce.reductions.reduction import Reduction
 from clreduce.runtime.device import Device, current_device
 from clreduce.runtime.plan import PLANS, Plan, signature_of
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 Array = np.ndarray[Any, Any]
 
@@ -49,48 +55,39 @@ _SCHEMES = ("auto", "block_sum", "direct_sum")
 _FAST = (None, "dot")
 
 
-class Genred:
-    """A reduction of a formula over i or j, given as text: ``out = Genred(formula, aliases, reduction_op, axis)(...)``.
+@dataclass(frozen=True)
+class Options:
+    """How a routine computes, where there is a choice."""
 
-    Parameters
-    ----------
-    formula:
-        The formula, for instance ``"Exp(-SqDist(x, y)) * b"``: a Python-like expression of operations and aliases.
-    aliases:
-        The arguments in order: ``"x = Vi(3)"`` (one vector of length 3 per i), ``"y = Vj(3)"`` (per j),
-        ``"p = Pm(1)"`` (one vector for all pairs).
-    reduction_op:
-        ``Sum``, ``Mean``, ``Var``, ``Prod``; ``Min``, ``ArgMin``, ``Min_ArgMin`` and the same of ``Max``; ``KMin``,
-        ``ArgKMin``, ``KMin_ArgKMin``, ``SumKMin`` and the same of ``KMax``, which take ``opt_arg``; ``Count``, ``Any``,
-        ``All``; ``LogSumExp``, ``Max_SumShiftExp``; and, with ``formula2``, ``LogSumExpWeight``, ``SumSoftMaxWeight``
-        (or ``SoftMax``), ``Max_SumShiftExpWeight``.
-    axis:
-        The index that is reduced: 1 for j (the result has a row per i), 0 for i (the result has a row per j).
-    opt_arg:
-        The number K, 1 or more, of reductions with ``KMin`` or ``KMax`` in their name.
-    formula2:
-        A second formula, of any length, for reductions whose first one then has length 1: the weights of the terms of
-        ``LogSumExp`` (there it may be left out), ``LogSumExpWeight`` and ``Max_SumShiftExpWeight``, the values that
-        ``SumSoftMaxWeight`` averages, or those that ``SumKMin`` and ``SumKMax`` add up.
-    sum_scheme:
-        ``"block_sum"`` (the default, ``"auto"``) adds up in blocks, which keeps rounding errors small;
-        ``"direct_sum"`` uses one running sum.
-    fast:
-        ``"dot"`` computes squared distances between vectors x_i and y_j, from 8 components on, as
-        ``|x_i|^2 + |y_j|^2 - 2 <x_i, y_j>``, in the derivatives too. That takes fewer operations, and costs digits: the
-        error of a squared distance is about eps * (|x_i|^2 + |y_j|^2) however small it is, so centre data that are far
-        from the origin; near-ties in ``ArgMin`` or ``ArgKMin`` may be resolved differently. None (the default)
-        subtracts component by component.
-    dtype, cuda_type, enable_chunks, rec_multVar_highdim, use_fast_math:
-        Accepted for compatibility. The first two are deprecated (the data's dtype decides); the others are speed
-        switches of another engine and have no effect on results.
+    sum_scheme: str = "auto"
+    fast: str | None = None
 
-    Raises
-    ------
-    FormulaError
-        The formula or an alias cannot be read; the message points at the place.
-    ShapeError
-        Lengths inside the formula do not fit.
+    @classmethod
+    def checked(
+        cls,
+        reduction: Reduction,
+        sum_scheme: str = "auto",
+        dtype_acc: str = "auto",
+        use_double_acc: bool = False,
+        fast: str | None = None,
+        **ignored: Any,
+    ) -> Options:
+        """Options for ``reduction``, or one error; the others are speed switches of another engine."""
+        if sum_scheme not in _SCHEMES:
+            raise FormulaError(f"sum_scheme is one of {', '.join(_SCHEMES)}; got {sum_scheme!r}")
+        if fast not in _FAST:
+            raise FormulaError(f"fast is one of {', '.join(map(repr, _FAST))}; got {fast!r}")
+        if sum_scheme == "block_sum" and not reduction.blocked:
+            raise FormulaError(f"sum_scheme='block_sum' needs a reduction that adds up; {reduction.name} does not")
+        if dtype_acc != "auto" or use_double_acc:
+            raise FormulaError("only dtype_acc='auto' is available: sums are kept in the data's dtype, in blocks")
+        return cls(sum_scheme, fast)
+
+
+class Routine:
+    """A reduction over i or j of formulas that are read or recorded already; what it is called with comes in order.
+
+    ``values`` are formulas in which ``variables`` stand for the arguments of a call.
     """
 
     library: ClassVar[ModuleType]
@@ -98,44 +95,40 @@ class Genred:
 
     def __init__(
         self,
-        formula: str,
-        aliases: Sequence[str],
-        reduction_op: str = "Sum",
-        axis: int = 0,
-        dtype: Any = None,
-        opt_arg: Any = None,
-        formula2: str | None = None,
-        cuda_type: Any = None,
-        dtype_acc: str = "auto",
-        use_double_acc: bool = False,
-        sum_scheme: str = "auto",
-        enable_chunks: bool = True,
-        rec_multVar_highdim: bool | None = False,
-        use_fast_math: bool = True,
-        fast: str | None = None,
+        values: Sequence[Expr],
+        variables: Sequence[Variable],
+        reduction: Reduction,
+        axis: int,
+        options: Options,
     ) -> None:
-        if dtype is not None or cuda_type is not None:
-            warnings.warn("dtype and cuda_type are ignored: the data's dtype decides", DeprecationWarning, stacklevel=2)
-        axis = _checked_axis(axis)
-        reduction = checked_reduction(reduction_op, opt_arg, formula2)
-        if sum_scheme not in _SCHEMES:
-            raise FormulaError(f"sum_scheme is one of {', '.join(_SCHEMES)}; got {sum_scheme!r}")
-        if fast not in _FAST:
-            raise FormulaError(f"fast is one of {', '.join(map(repr, _FAST))}; got {fast!r}")
-        if sum_scheme == "block_sum" and not reduction.blocked:
-            raise FormulaError(f"sum_scheme='block_sum' needs a reduction that adds up; {reduction_op} does not")
-        if dtype_acc != "auto" or use_double_acc:
-            raise FormulaError("only dtype_acc='auto' is available: sums are kept in the data's dtype, in blocks")
-        exprs, found = parse_all([formula] if formula2 is None else [formula, formula2], aliases)
-        self.formula, self.reduction_op, self.axis, self.sum_scheme = formula, reduction_op, axis, sum_scheme
-        self.formula2, self.fast = formula2, fast
-        self.aliases = tuple(aliases)
-        self.variables: tuple[Variable, ...] = found
-        values = exprs if axis == 1 else [swapped(expr)[0] for expr in exprs]
+        self.variables: tuple[Variable, ...] = tuple(variables)
+        self.axis, self.options = axis, options
+        values = values if axis == 1 else [swapped(expr)[0] for expr in values]
         self.program, given = map_reduce(values, reduction.name, reduction.count)
         self._feeds = tuple(leaf.params[0] for leaf in given)
         self._rows, self._columns = (Domain.I, Domain.J) if axis == 1 else (Domain.J, Domain.I)
-        self._schedules: dict[tuple[str, str], Schedule | None] = {}
+
+    @classmethod
+    @lru_cache(maxsize=1024)
+    def of(
+        cls,
+        values: tuple[Expr, ...],
+        leaves: tuple[Expr, ...],
+        reduction_op: str,
+        axis: int,
+        opt_arg: Any = None,
+        options: tuple[tuple[str, Any], ...] = (),
+    ) -> Self:
+        """The routine whose arguments are ``leaves``, the variables of the formulas; the same one each time."""
+        reduction = checked_reduction(reduction_op, opt_arg, None if len(values) == 1 else values[1])
+        variables = [Variable(None, n, leaf.dim, leaf.domain) for n, leaf in enumerate(leaves)]
+        named = {leaf: known.expr for leaf, known in zip(leaves, variables, strict=True)}
+        return cls(substitute(values, named), variables, reduction, axis, Options.checked(reduction, **dict(options)))
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The formulas as text, with the output index called i."""
+        return tuple(show(value) for value in self.program.values)
 
     @property
     def expr(self) -> Expr:
@@ -143,12 +136,7 @@ class Genred:
         return self.program.values[0]
 
     def __repr__(self) -> str:
-        count = self.program.reduction.count
-        number = "" if count is None else f", opt_arg={count}"
-        formula2 = "" if self.formula2 is None else f", formula2={self.formula2!r}"
-        fast = "" if self.fast is None else f", fast={self.fast!r}"
-        options = f"axis={self.axis}{number}{formula2}{fast}"
-        return f"Genred({self.formula!r}, {list(self.aliases)!r}, {self.reduction_op!r}, {options})"
+        return f"{type(self).__name__}({show(self.expr)}, {self.program.reduction!r}, axis={self.axis})"
 
     def __call__(
         self, *args: Any, backend: str = "auto", device_id: int = -1, ranges: None = None, out: Any = None
@@ -260,12 +248,12 @@ class Genred:
         ``rows``: the number of rows of the result, where it is known; None means many. ``columns``: over how many it
         reduces, at least.
         """
-        direct_sum = self.sum_scheme == "direct_sum"
+        direct_sum = self.options.sum_scheme == "direct_sum"
         return PLANS.get(self.computed(program), signature_of(dtype, batched), device, None, direct_sum, rows, columns)
 
     def computed(self, program: MapReduce) -> MapReduce:
         """What runs for this routine's program, or for one of its derivatives: rewritten if ``fast`` asks for it."""
-        return program if self.fast is None else with_fast_distances(program)
+        return program if self.options.fast is None else with_fast_distances(program)
 
     def explain(self, dtype: str = "float32", file: TextIO | None = None) -> None:
         """Print formula, structure of the gradients, schedule and kernel source, for a person."""
@@ -383,3 +371,88 @@ class Genred:
                     f"no argument {name!r} to differentiate; there are {', '.join(map(describe, self.variables))}"
                 )
         return found
+
+
+class Genred(Routine):
+    """A reduction of a formula over i or j, given as text: ``out = Genred(formula, aliases, reduction_op, axis)(...)``.
+
+    Parameters
+    ----------
+    formula:
+        The formula, for instance ``"Exp(-SqDist(x, y)) * b"``: a Python-like expression of operations and aliases.
+    aliases:
+        The arguments in order: ``"x = Vi(3)"`` (one vector of length 3 per i), ``"y = Vj(3)"`` (per j),
+        ``"p = Pm(1)"`` (one vector for all pairs).
+    reduction_op:
+        ``Sum``, ``Mean``, ``Var``, ``Prod``; ``Min``, ``ArgMin``, ``Min_ArgMin`` and the same of ``Max``; ``KMin``,
+        ``ArgKMin``, ``KMin_ArgKMin``, ``SumKMin`` and the same of ``KMax``, which take ``opt_arg``; ``Count``, ``Any``,
+        ``All``; ``LogSumExp``, ``Max_SumShiftExp``; and, with ``formula2``, ``LogSumExpWeight``, ``SumSoftMaxWeight``
+        (or ``SoftMax``), ``Max_SumShiftExpWeight``.
+    axis:
+        The index that is reduced: 1 for j (the result has a row per i), 0 for i (the result has a row per j).
+    opt_arg:
+        The number K, 1 or more, of reductions with ``KMin`` or ``KMax`` in their name.
+    formula2:
+        A second formula, of any length, for reductions whose first one then has length 1: the weights of the terms of
+        ``LogSumExp`` (there it may be left out), ``LogSumExpWeight`` and ``Max_SumShiftExpWeight``, the values that
+        ``SumSoftMaxWeight`` averages, or those that ``SumKMin`` and ``SumKMax`` add up.
+    sum_scheme:
+        ``"block_sum"`` (the default, ``"auto"``) adds up in blocks, which keeps rounding errors small;
+        ``"direct_sum"`` uses one running sum.
+    fast:
+        ``"dot"`` computes squared distances between vectors x_i and y_j, from 8 components on, as
+        ``|x_i|^2 + |y_j|^2 - 2 <x_i, y_j>``, in the derivatives too. That takes fewer operations, and costs digits: the
+        error of a squared distance is about eps * (|x_i|^2 + |y_j|^2) however small it is, so centre data that are far
+        from the origin; near-ties in ``ArgMin`` or ``ArgKMin`` may be resolved differently. None (the default)
+        subtracts component by component.
+    dtype, cuda_type, enable_chunks, rec_multVar_highdim, use_fast_math:
+        Accepted for compatibility. The first two are deprecated (the data's dtype decides); the others are speed
+        switches of another engine and have no effect on results.
+
+    Raises
+    ------
+    FormulaError
+        The formula or an alias cannot be read; the message points at the place.
+    ShapeError
+        Lengths inside the formula do not fit.
+    """
+
+    def __init__(
+        self,
+        formula: str,
+        aliases: Sequence[str],
+        reduction_op: str = "Sum",
+        axis: int = 0,
+        dtype: Any = None,
+        opt_arg: Any = None,
+        formula2: str | None = None,
+        cuda_type: Any = None,
+        dtype_acc: str = "auto",
+        use_double_acc: bool = False,
+        sum_scheme: str = "auto",
+        enable_chunks: bool = True,
+        rec_multVar_highdim: bool | None = False,
+        use_fast_math: bool = True,
+        fast: str | None = None,
+    ) -> None:
+        if dtype is not None or cuda_type is not None:
+            warnings.warn("dtype and cuda_type are ignored: the data's dtype decides", DeprecationWarning, stacklevel=2)
+        axis = _checked_axis(axis)
+        reduction = checked_reduction(reduction_op, opt_arg, formula2)
+        options = Options.checked(reduction, sum_scheme, dtype_acc, use_double_acc, fast)
+        exprs, found = parse_all([formula] if formula2 is None else [formula, formula2], aliases)
+        self.formula, self.formula2, self.reduction_op = formula, formula2, reduction_op
+        self.aliases = tuple(aliases)
+        super().__init__(exprs, found, reduction, axis, options)
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        return (self.formula,) if self.formula2 is None else (self.formula, self.formula2)
+
+    def __repr__(self) -> str:
+        count = self.program.reduction.count
+        number = "" if count is None else f", opt_arg={count}"
+        formula2 = "" if self.formula2 is None else f", formula2={self.formula2!r}"
+        fast = "" if self.options.fast is None else f", fast={self.options.fast!r}"
+        options = f"axis={self.axis}{number}{formula2}{fast}"
+        return f"Genred({self.formula!r}, {list(self.aliases)!r}, {self.reduction_op!r}, {options})"

@@ -94,7 +94,7 @@ def _work(routine: Genred, program: MapReduce, arguments: Arguments, device: Dev
     """The routine's own call."""
     rows, columns = routine.sizes(arguments)
     plan = routine.plan_of(program, arguments.dtype, device, bool(arguments.batch))
-    direct_sum = routine.sum_scheme == "direct_sum"
+    direct_sum = routine.options.sum_scheme == "direct_sum"
     feeds = routine.feeds(arguments.arrays)
     return Work(plan.program, plan.signature, device, feeds, rows, columns, arguments.batch, direct_sum)
 

@@ -106,7 +106,7 @@ class Index:
             step = gcd(step, factor)
             small = _index(falling[n:], self.shift)
             low, high = bounds(small)
-            if 1 < step and low // step == high // step:
+            if step > 1 and low // step == high // step:
                 large = _index([(atom, factor // step) for atom, factor in falling[:n]], low // step)
                 small = small + -(low // step) * step
                 assert isinstance(large, Index)

@@ -13,9 +13,9 @@ from typing import Any, ClassVar
 
 from clreduce.frontends.adapters import numpy as _adapter
 from clreduce.frontends.genred import Genred as _Genred
+from clreduce.frontends.genred import Routine as _Routine
 from clreduce.frontends.lazy.tensor import LazyTensor as _LazyTensor
 from clreduce.frontends.lazy.tensor import variables_of
-from clreduce.frontends.routine import Routine as _Routine
 
 
 class Genred(_Genred):

@@ -14,7 +14,7 @@ from clreduce.ir.expr import Expr
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from clreduce.frontends.routine import Routine
+    from clreduce.frontends.genred import Routine
 
 
 class Recorded:

@@ -170,7 +170,7 @@ class Indexing(Recorded):
         if max_bytes is not None and size > max_bytes:
             raise ShapeError(
                 f"the dense array of shape {self.shape} takes {memory_text(size)}, more than "
-                f"max_bytes={memory_text(max_bytes)}; reduce the tensor, take a part (K[:1000, :1000]), or raise the limit"
+                f"max_bytes={memory_text(max_bytes)}; reduce the tensor, or take a part of it (K[:1000, :1000])"
             )
         if self.ranges is not None:
             raise ShapeError(

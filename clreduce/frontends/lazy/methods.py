@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -31,11 +32,12 @@ SPELLED = {"OneHot": "one_hot", "GradMatrix": "grad_matrix", "TraceOperator": "t
 """Methods that are not called like the function in small letters."""
 _UFUNCS = {
     "add": "__add__", "subtract": "__sub__", "multiply": "__mul__", "divide": "__truediv__",
-    "true_divide": "__truediv__", "power": "__pow__", "float_power": "__pow__", "negative": "__neg__", "positive": "__pos__", "absolute": "abs",
-    "fabs": "abs", "equal": "__eq__", "not_equal": "__ne__", "less": "__lt__", "less_equal": "__le__",
-    "greater": "__gt__", "greater_equal": "__ge__", "matmul": "__matmul__", "remainder": "mod", "mod": "mod",
-    "reciprocal": "inv", "arcsin": "asin", "arccos": "acos", "arctan": "atan", "arctan2": "atan2", "arcsinh": "asinh",
-    "arccosh": "acosh", "arctanh": "atanh", "rint": "round", "conjugate": "conj", "bitwise_or": "__or__",
+    "true_divide": "__truediv__", "power": "__pow__", "float_power": "__pow__", "negative": "__neg__",
+    "positive": "__pos__", "absolute": "abs", "fabs": "abs", "equal": "__eq__", "not_equal": "__ne__",
+    "less": "__lt__", "less_equal": "__le__", "greater": "__gt__", "greater_equal": "__ge__",
+    "matmul": "__matmul__", "remainder": "mod", "mod": "mod", "reciprocal": "inv", "arcsin": "asin",
+    "arccos": "acos", "arctan": "atan", "arctan2": "atan2", "arcsinh": "asinh", "arccosh": "acosh",
+    "arctanh": "atanh", "rint": "round", "conjugate": "conj", "bitwise_or": "__or__",
 }  # fmt: skip
 _REFLECTED = {
     "__add__": "__radd__", "__sub__": "__rsub__", "__mul__": "__rmul__", "__truediv__": "__rtruediv__",
@@ -394,7 +396,7 @@ def _as_indices(a: Expr, b: Expr) -> tuple[Expr, Expr] | None:
         known = constant_value(expr)
         if expr.kind == INDEX:
             found.append(expr)
-        elif known is not None and known == int(known) and abs(known) < 2**31:
+        elif isinstance(known, Fraction) and known.denominator == 1 and abs(known) < 2**31:
             found.append(integer(int(known)))
         else:
             return None

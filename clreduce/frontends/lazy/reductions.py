@@ -8,14 +8,13 @@ from typing import Any
 import numpy as np
 
 from clreduce.domain import Domain
-from clreduce.errors import FormulaError, ShapeError
+from clreduce.errors import ShapeError
 from clreduce.frontends.lazy.base import Recorded
 from clreduce.frontends.lazy.leaves import Leaf, Operand
-from clreduce.frontends.routine import REDUCTION_ALIASES
+from clreduce.frontends.vocabulary import checked_reduction
 from clreduce.ir.expr import Expr
 from clreduce.ir.op import FUNCTIONS, variable
 from clreduce.ops.indices import as_real
-from clreduce.reductions import FAMILIES, REDUCTIONS
 
 CALL_OPTIONS = ("backend", "device_id", "ranges", "out")
 MAKE_OPTIONS = (
@@ -180,9 +179,7 @@ class Reductions(Recorded):
         the weights of a ``LogSumExp``. With ``call=False``, or if variables are symbolic, a `PendingReduction` waits
         for the data. Options are those of `Genred` and of its call.
         """
-        name = REDUCTION_ALIASES.get(reduction_op, reduction_op)
-        if name not in REDUCTIONS and name not in FAMILIES:
-            raise FormulaError(f"unknown reduction {reduction_op!r}; known are {', '.join([*REDUCTIONS, *FAMILIES])}")
+        name = checked_reduction(reduction_op, opt_arg, other).name
         unknown = [key for key in options if key not in CALL_OPTIONS and key not in MAKE_OPTIONS]
         if unknown:
             raise TypeError(f"unknown option {unknown[0]!r}; known are {', '.join((*CALL_OPTIONS, *MAKE_OPTIONS))}")
