@@ -19,7 +19,7 @@ from clreduce.domain import Domain
 from clreduce.errors import ShapeError
 from clreduce.frontends.formula import parse
 from clreduce.ir.evaluate import evaluate
-from clreduce.ir.index import Index
+from clreduce.ir.index import make_index
 from clreduce.ir.op import FUNCTIONS, variable
 from clreduce.ir.rewrite import simplify
 from clreduce.numpy import Genred
@@ -309,7 +309,7 @@ def test_indices_see_through_multiples() -> None:
     k = make_index("k", 0, 9)
     assert [(k * 2 + n) % 2 for n in range(4)] == [0, 1, 0, 1]
     assert [((k * 2 + n) // 2).text for n in range(3)] == ["k", "k", "(k + 1)"]
-    assert (k * 6 + 5) // 3 == Index("((k * 2) + 1)", 1, 19)
+    assert ((k * 6 + 5) // 3).text == "(k * 2 + 1)"
     assert (k - 3 + 3) == k
     assert (k * 0) == 0
     for factor, shift, divisor in ((2, 1, 2), (6, 5, 3), (4, 7, 2), (3, 1, 2)):
