@@ -5,7 +5,8 @@
     python tests/fuzz.py --reproduce 'c-lo...'     # the example written down by a failing test
 
 Example number n of a seed is the same whatever ran before it. The result file says on which device, how often each
-operation, reduction and choice of the schedule was run, and how to run the failures again.
+operation, reduction and choice of the schedule was run, and how to run the failures again. A kernel that takes the
+process down is the example after the last one that was counted: go on behind it with --first.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from clreduce.ir.op import FUNCTIONS
 from clreduce.reductions import FAMILIES, REDUCTIONS
 from clreduce.runtime.device import Device, current_device, use_device
 
-_FORGET_EVERY = 100
+_OFTEN = 100
 
 
 class Report:
@@ -117,6 +118,8 @@ def main() -> int:
             failure = failure_of(sample, device, report)
             print(sample, failure or "right", sep="\n")
             return bool(failure)
+        now = f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC"
+        title = f"{now}: python tests/fuzz.py --examples {given.examples} --first {given.first} --seed {given.seed}"
         for n in range(given.first, given.first + given.examples):
             sample = random_sample(Random(f"{given.seed}/{n}"), device.facts.has_double)
             report.add(sample)
@@ -124,11 +127,11 @@ def main() -> int:
                 report.failures.append(f"--seed {given.seed} --only {n}\n{failure}\n{sample}\n")
                 print(report.failures[-1], flush=True)
             print(f"\r{report.progress()}", end="", file=sys.stderr, flush=True)
-            if n % _FORGET_EVERY == 0:
+            if report.examples % _OFTEN == 0:
                 clreduce.clear_caches()
+                if given.out:  # in case that a kernel takes the process down
+                    given.out.write_text(report.text(title, device), encoding="utf-8")
         print(file=sys.stderr)
-        now = f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC"
-        title = f"{now}: python tests/fuzz.py --examples {given.examples} --first {given.first} --seed {given.seed}"
         text = report.text(title, device)
     if given.out:
         given.out.write_text(text, encoding="utf-8")

@@ -15,7 +15,7 @@ import numpy as np
 from clreduce.errors import ShapeError
 from clreduce.ir.expr import Expr
 from clreduce.ir.index import Position, bounds
-from clreduce.ir.op import Array, Op, Term, constant, linear, spell
+from clreduce.ir.op import INF, NAN, Array, Edge, Op, Term, constant, linear, spell
 
 
 def _extract_dim(f: Expr, start: int, length: int) -> int:
@@ -172,7 +172,11 @@ def element(f: Expr, m: int) -> Expr:
     return extract(f, m, 1)
 
 
-spell("Sum", summed, "sum of the components", "f")
-spell("Elem", element, "component m, counted from 0", "f", "m", example=(3, 1))
-spell("Extract", extract, "components start to start + length - 1", "f", "start length", example=(4, 1, 2))
-spell("Concat", lambda f, g: concat(f, g), "the components of f, then those of g", "f g", example=(2, 3))
+spell("Sum", summed, "sum of the components", "f",
+      edges=(Edge(((1, INF),), INF, ((1, 1),)), Edge(((1, NAN),), NAN, ((1, 1),))))  # fmt: skip
+spell("Elem", element, "component m, counted from 0", "f", "m", example=(3, 1),
+      edges=(Edge(((NAN, 5, INF),), 5, ((0, 1, 0),)),))  # fmt: skip
+spell("Extract", extract, "components start to start + length - 1", "f", "start length", example=(4, 1, 2),
+      edges=(Edge(((NAN, 5, 6, INF),), (5, 6), ((0, 1, 1, 0),)),))  # fmt: skip
+spell("Concat", lambda f, g: concat(f, g), "the components of f, then those of g", "f g", example=(2, 3),
+      edges=(Edge((1, (2, NAN)), (1, 2, NAN), (1, (1, 1))),))  # fmt: skip
