@@ -33,11 +33,11 @@ from clreduce.domain import Domain
 from clreduce.errors import NotDifferentiableError
 from clreduce.ir.evaluate import evaluate
 from clreduce.ir.expr import Expr, variables
-from clreduce.ir.op import FUNCTIONS, Function, constant, variable
-from clreduce.ops.arithmetic import power
-from clreduce.ops.compare import equal, where
+from clreduce.ir.op import FUNCTIONS, Function, constant, integer, position, variable
+from clreduce.ops.arithmetic import difference, power
+from clreduce.ops.compare import both, either, equal, larger, less, smaller, where
 from clreduce.ops.functions import bessel_ratio
-from clreduce.ops.shape import place
+from clreduce.ops.shape import permute, place
 from clreduce.program import map_reduce
 from clreduce.runtime.compiler import PROGRAMS
 from clreduce.runtime.device import Device, current_device
@@ -129,6 +129,7 @@ def by_numpy(f: Expr, data: dict[Expr, Array], dtype: str, rows: int) -> Array:
     Nothing is broadcast: np.power has special cases, sqrt(-inf) for one, where its exponent is.
     """
     leaves = {leaf: np.tile(array.astype(dtype), (rows // len(array), 1)) for leaf, array in data.items()}
+    leaves |= {position(I): np.arange(rows)[:, None], position(J): np.zeros((rows, 1), int)}
     (found,) = evaluate([f], leaves)
     return np.broadcast_to(found, (rows, f.dim)).astype(np.float64)
 
@@ -228,9 +229,29 @@ def special_points(dtype: str) -> Array:
     return np.array([float(point) for point in points])
 
 
-def test_what_derivatives_of_sin_x_div_x_are_made_of(precision: tuple[str, int]) -> None:
-    x = variable(("argument", 0, (-7.0, 7.0)), 1, I)
-    kernel = Selected([bessel_ratio(x, n) for n in range(1, 6)], *precision)
+def internal() -> dict[str, list[Expr]]:
+    """Operations that formulas have no name for, beyond what the named ones are made of."""
+    x, y, z = (variable(("argument", at, (-7.0, 7.0)), 1, domain) for at, domain in enumerate((I, J, P)))
+    wide = variable(("argument", 3, (-7.0, 7.0)), 6, I)
+    masks = less(x, y), less(z, x)
+    return {
+        "bessel_ratio": [bessel_ratio(x, n) for n in range(1, 6)],
+        "larger": [larger(x, y), larger(y, x), larger(z, x)],
+        "smaller": [smaller(x, y), smaller(y, x), smaller(z, x)],
+        "difference": [difference(x, y), difference(x * y, x * z)],
+        "both": [where(both(*masks), x, y)],
+        "either": [where(either(*masks), x, y)],
+        "position": [where(equal(position(I), integer(3)), x, y), where(less(position(J), position(I)), x, z)],
+        "integer": [where(less(integer(-2), integer(3)), x, y)],
+        "permute": [permute(wide, (2, 3), (1, 0)), permute(wide * y, (1, 3, 2), (2, 0, 1))],
+    }
+
+
+INTERNAL = internal()
+
+
+def test_internal_operations(precision: tuple[str, int]) -> None:
+    kernel = Selected([f for formulas in INTERNAL.values() for f in formulas], *precision)
     assert not [*wrong_at_random_points(kernel, kernel.formulas)]
 
 
