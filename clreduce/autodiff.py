@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 
 from clreduce.errors import NotDifferentiableError, ShapeError
 from clreduce.ir.expr import MASK, REAL, Expr, topological
-from clreduce.ir.op import constant, constant_value
-from clreduce.ops.compare import where
-from clreduce.ops.shape import element, place, repeated, summed, zeros
+from clreduce.ir.op import constant, constant_value, iota, variable
+from clreduce.ops.compare import equal, where
+from clreduce.ops.shape import concat, expand, extract, permute, repeated, summed, zeros
 
 
 def vjp(outputs: Mapping[Expr, Expr], wrt: Sequence[Expr]) -> list[Expr | None]:
@@ -36,15 +36,18 @@ def vjp(outputs: Mapping[Expr, Expr], wrt: Sequence[Expr]) -> list[Expr | None]:
     return [cotangents.get(leaf) for leaf in wrt]
 
 
-def jvp(outputs: Sequence[Expr], tangents: Mapping[Expr, Expr]) -> list[Expr | None]:
-    """For each output f: the directional derivative sum over variables of (d f / d variable) tangent; None if zero."""
+def jvp(outputs: Sequence[Expr], tangents: Mapping[Expr, Expr], directions: int = 1) -> list[Expr | None]:
+    """For each output f: the directional derivative sum over variables of (d f / d variable) tangent; None if zero.
+
+    With several ``directions`` each tangent is a matrix, components by directions, and so is each result.
+    """
     for leaf, given in tangents.items():
-        if leaf.dim != given.dim:
+        if leaf.dim * directions != given.dim:
             raise ShapeError(f"the tangent has length {given.dim}, the variable has length {leaf.dim}")
     tangent: dict[Expr, Expr | None] = dict(tangents)
     for node in topological(outputs):
         if node not in tangent:
-            tangent[node] = _push_forward(node, [tangent[arg] for arg in node.args])
+            tangent[node] = _push_forward(node, [tangent[arg] for arg in node.args], directions)
     return [tangent[output] for output in outputs]
 
 
@@ -54,24 +57,44 @@ def grad(f: Expr, leaf: Expr, cotangent: Expr) -> Expr:
     return zeros(leaf.dim) if found is None else found
 
 
+def jacobian(f: Expr, leaf: Expr) -> Expr:
+    """The matrix of all d f_k / d leaf_l, row by row: one forward sweep for all directions together."""
+    n = leaf.dim
+    (found,) = jvp([f], {leaf: _identity(n)}, n)
+    return zeros(f.dim * n) if found is None else found
+
+
+def trace(f: Expr, leaf: Expr, weights: Expr | None = None) -> Expr:
+    """Sum over k of weights_k d f_k / d leaf_k; f and leaf have equal length, the weights that length or length 1."""
+    slopes = _diagonal(jacobian(f, leaf), leaf.dim)
+    return summed(slopes if weights is None else weights * slopes)
+
+
 def divergence(f: Expr, leaf: Expr) -> Expr:
     """Sum over k of d f_k / d leaf_k; f and leaf have equal length."""
     if f.dim != leaf.dim:
         raise ShapeError(f"a divergence needs equal lengths; the formula has {f.dim}, the variable {leaf.dim}")
-    parts = []
-    for k in range(leaf.dim):
-        (slope,) = jvp([f], {leaf: place(constant(1), k, leaf.dim)})
-        if slope is not None:
-            parts.append(element(slope, k))
-    result = parts[0] if parts else constant(0)
-    for further in parts[1:]:
-        result = result + further
-    return result
+    return trace(f, leaf)
 
 
 def laplacian(f: Expr, leaf: Expr) -> Expr:
     """Divergence of the gradient of a formula of length 1."""
     return divergence(grad(f, leaf, constant(1)), leaf)
+
+
+def _identity(n: int) -> Expr:
+    """The identity matrix. It routes like a mask: see `_scaled`."""
+    if n == 1:
+        return constant(1)
+    return where(equal(expand(iota(n), n, n, 1), expand(iota(n), 1, n, n)), constant(1), constant(0))
+
+
+def _diagonal(matrix: Expr, n: int) -> Expr:
+    """The diagonal of an n x n matrix: without its last entry it is n - 1 rows of length n + 1, which they begin."""
+    if n == 1:
+        return matrix
+    rows = permute(extract(matrix, 0, n * n - 1), (n - 1, n + 1), (1, 0))
+    return concat(extract(rows, 0, n - 1), extract(matrix, n * n - 1, 1))
 
 
 def _depending_on(order: Sequence[Expr], wrt: Sequence[Expr]) -> set[Expr]:
@@ -113,24 +136,43 @@ def _partials(node: Expr) -> Sequence[Expr | None]:
 def _pull_back(node: Expr, cotangent: Expr, active: set[Expr]) -> Sequence[Expr | None]:
     if node.op.transpose is not None:
         return node.op.transpose(cotangent, *node.args, *node.params)
+    if node.op.differential is not None:
+        stand_ins = _stand_ins(node)
+        return vjp({node.op.differential(node, *stand_ins, *node.args, *node.params): cotangent}, stand_ins)
     return [
         None if partial is None or arg not in active else _fitted(_scaled(partial, cotangent), arg.dim)
         for arg, partial in zip(node.args, _partials(node), strict=True)
     ]
 
 
-def _push_forward(node: Expr, tangents: Sequence[Expr | None]) -> Expr | None:
+def _push_forward(node: Expr, tangents: Sequence[Expr | None], directions: int) -> Expr | None:
     if node.kind != REAL or all(tangent is None for tangent in tangents):
         return None
     if node.op.linear:
-        given = [zeros(arg.dim) if dot is None else dot for arg, dot in zip(node.args, tangents, strict=True)]
-        return Expr(node.op, tuple(given), node.params)
+        assert node.op.interleaved is not None
+        given = [zeros(arg.dim * directions) if dot is None else dot
+                 for arg, dot in zip(node.args, tangents, strict=True)]  # fmt: skip
+        params = node.params if directions == 1 else node.op.interleaved(directions, *node.params)
+        return Expr(node.op, tuple(given), params)
+    if node.op.differential is not None:
+        stand_ins = _stand_ins(node)
+        differential = node.op.differential(node, *stand_ins, *node.args, *node.params)
+        known = {leaf: dot for leaf, dot in zip(stand_ins, tangents, strict=True) if dot is not None}
+        return jvp([differential], known, directions)[0]
     result: Expr | None = None
-    for partial, tangent in zip(_partials(node), tangents, strict=True):
+    for partial, arg, tangent in zip(_partials(node), node.args, tangents, strict=True):
         if partial is not None and tangent is not None:
+            if directions > 1:
+                partial = partial if partial.dim == 1 else expand(partial, partial.dim, directions, 1)
+                tangent = tangent if arg.dim == node.dim else expand(tangent, 1, node.dim, directions)
             part = _scaled(partial, tangent)
             result = part if result is None else result + part
-    return None if result is None else _fitted(result, node.dim)
+    return None if result is None else _fitted(result, node.dim * directions)
 
 
-__all__ = ["divergence", "grad", "jvp", "laplacian", "vjp"]
+def _stand_ins(node: Expr) -> list[Expr]:
+    """Variables for the differentials of the arguments of ``node``; the derivative is linear in them."""
+    return [variable(("differential", n), arg.dim, arg.domain) for n, arg in enumerate(node.args)]
+
+
+__all__ = ["divergence", "grad", "jacobian", "jvp", "laplacian", "trace", "vjp"]

@@ -76,15 +76,36 @@ class MapReduce:
         full = [np.broadcast_to(v, (rows, columns, f.dim)) for v, f in zip(dense, self.values, strict=True)]
         return self.reduction.numpy(*full)
 
-    def vjp(self, wrt: Sequence[int]) -> list[Gradient]:
-        """Reverse mode: programs that give (d out / d slot)^T cotangent for the slots ``wrt``, one per output index."""
+    @cached_property
+    def residual(self) -> MapReduce | None:
+        """The program whose results its derivatives read as residuals; its first result is this one's first."""
+        name = self.reduction.residual
+        return replace(self, reduction=reduction_named(name, self.reduction.count)) if name else None
+
+    @property
+    def real_outputs(self) -> tuple[int, ...]:
+        """The numbers of the results that have derivatives."""
+        return tuple(n for n, output in enumerate(self.outputs) if output.kind == REAL)
+
+    def vjp(self, wrt: Sequence[int], outputs: Sequence[int] | None = None) -> list[Gradient]:
+        """Reverse mode: programs that give (d out / d slot)^T cotangent for the slots ``wrt``, one per output index.
+
+        ``outputs``: the results that have a cotangent, the others' being zero; None: all real ones.
+        """
         leaves = [self.slots[n] for n in wrt]
         extra = _Extra(self)
         differentials = tuple(variable(("d", n), v.dim, Domain.IJ) for n, v in enumerate(self.values))
         term = self._tangent(extra, differentials)
-        cotangent = extra.leaf("cotangent", 0, term.dim, Domain.I)
-        incoming = vjp({term: cotangent}, differentials)
-        active = {f: ct for f, ct in zip(self.values, incoming, strict=True) if ct is not None}
+        dims = {n: self.outputs[n].dim for n in self.real_outputs}
+        given = dims if outputs is None else outputs
+        cotangents = [
+            extra.leaf("cotangent", n, dim, Domain.I) if n in given else zeros(dim) for n, dim in dims.items()
+        ]
+        incoming = vjp({term: concat(*cotangents) if len(cotangents) > 1 else cotangents[0]}, differentials)
+        active: dict[Expr, Expr] = {}
+        for f, part in zip(self.values, incoming, strict=True):
+            if part is not None:
+                active[f] = active[f] + part if f in active else part
         found = {
             leaf: zeros(leaf.dim) if part is None else part
             for leaf, part in zip(leaves, vjp(active, leaves), strict=True)
@@ -99,13 +120,15 @@ class MapReduce:
         return gradients
 
     def jvp(self, wrt: Sequence[int]) -> Gradient:
-        """Forward mode: the program that gives the directional derivative for tangents of the slots ``wrt``."""
+        """Forward mode: the program that gives the directional derivatives of the real results, side by side, for
+        tangents of the slots ``wrt``."""
         extra = _Extra(self)
         tangents = {self.slots[n]: extra.like("tangent", n, self.slots[n]) for n in wrt}
         d_values = [d or zeros(f.dim) for d, f in zip(jvp(self.values, tangents), self.values, strict=True)]
-        term = self._tangent(extra, d_values)
+        (term,) = simplify([self._tangent(extra, d_values)])
         program, slots = map_reduce([term], "Sum")
-        return Gradient(program, False, False, tuple(extra.source(slot) for slot in slots), (), (term.dim,))
+        dims = tuple(self.outputs[n].dim for n in self.real_outputs)
+        return Gradient(program, False, False, tuple(extra.source(slot) for slot in slots), (), dims)
 
     def _tangent(self, extra: _Extra, differentials: Sequence[Expr]) -> Expr:
         reduction = self.reduction
@@ -115,8 +138,8 @@ class MapReduce:
                 f"differentiable are {', '.join(differentiable_names())}"
             )
         residuals: list[Expr] = []
-        if reduction.residual:
-            outputs = MapReduce(self.values, reduction_named(reduction.residual, reduction.count), self.slots).outputs
+        if self.residual is not None:
+            outputs = self.residual.outputs
             residuals = [extra.leaf("residual", n, o.dim, Domain.I, o.kind) for n, o in enumerate(outputs)]
         return reduction.tangent(Column(self.values, position(Domain.J)), residuals, differentials)
 
@@ -196,11 +219,15 @@ def swapped(formula: Expr) -> tuple[Expr, dict[Expr, Expr]]:
 def map_reduce(values: Sequence[Expr], reduction: str, count: int | None = None) -> tuple[MapReduce, tuple[Expr, ...]]:
     """The program, and the given variable behind each of its slots; ``count`` is the number K of a ``KMin``.
 
+    ``values``: the formula, and the second one where the reduction takes two.
+
     Slots are numbered by first use, so formulas that differ only in names make the same program.
     """
     record = reduction_named(reduction, count)
     if len(values) != record.formulas:
         raise ShapeError(f"{reduction} takes {record.formulas} formula(s), not {len(values)}")
+    if record.scalar and values[0].dim != 1:
+        raise ShapeError(f"{reduction} needs a formula of length 1 beside formula2; it has length {values[0].dim}")
     given = tuple(node for node in topological(values) if node.op.name == "variable")
     renamed: Mapping[Expr, Expr] = {leaf: variable(n, *leaf.params[1:]) for n, leaf in enumerate(given)}
     return MapReduce(substitute(values, renamed), record, tuple(renamed.values())), given

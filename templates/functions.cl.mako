@@ -345,6 +345,28 @@ static inline ${T} abs_${suffix}(${T} x) {
 }
 </%def>
 
+<%def name="to_real(suffix, T, I, dtype)">\
+// An integer as wide, correctly rounded.
+static inline ${T} to_real_${suffix}(${I} n) {
+    return convert_${T}(n);
+}
+</%def>
+
+<%def name="reciprocal_scale(suffix, T, I, dtype)">
+<%
+    b = bits(dtype)
+    bias = 2 ** (b.bits - b.mantissa - 2) - 1
+    field, top, tiny = ((2 * bias + 1) << b.mantissa, (2 * bias) << b.mantissa, 1 << b.mantissa)
+    largest = 2.0 ** bias
+    u = "UL" if dtype == "double" else "u"
+%>\
+// The power of two 2^-floor(log2 |x|), between 2^-${bias - 1} (also at inf and nan) and 2^${bias} (also at 0). Exact.
+static inline ${T} reciprocal_scale_${suffix}(${T} x) {
+    ${T} s = as_${T}((u${I})(${hex(top)}${u}) - (as_u${I}(x) & (u${I})(${hex(field)}${u})));
+    return ${magnitude("x", T, I, dtype)} < (${T})(${lit(largest, dtype)}) ? s : as_${T}((u${I})(${hex(tiny)}${u}));
+}
+</%def>
+
 <%def name="floor(suffix, T, I, dtype)">
 <% whole, one = bits(dtype).whole, lit(1, dtype) %>\
 // Exact. From ${whole} on all numbers are integers.

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from fractions import Fraction
 
@@ -710,7 +711,7 @@ def test_show_is_the_inverse_for_every_operation(name: str) -> None:
     text = f"{name}({', '.join(args + params)})"
     expr = read(text, [])
     shown = show(expr)
-    if "[" not in shown or "[" in text:
+    if all(word in FUNCTIONS or word == "Var" for word in re.findall(r"(\w+)[(\[]", shown)):
         assert read(shown, []) is expr
     for at, dim in enumerate(dims):
         assert variable(at, dim, CATEGORIES[at % 3]).dim == dim

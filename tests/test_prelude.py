@@ -31,6 +31,7 @@ BOUNDS = {
     ("acos", "float"): 1.5, ("acos", "double"): 1.5,
     ("atan", "float"): 2.0, ("atan", "double"): 2.0,
     ("atan2", "float"): 2.0, ("atan2", "double"): 2.0,
+    ("reciprocal_scale", "float"): 0.0, ("reciprocal_scale", "double"): 0.0,
 }  # fmt: skip
 FUNCTIONS = sorted({name for name, _ in BOUNDS})
 TYPES = {"float": np.float32, "double": np.float64}
@@ -144,8 +145,9 @@ def dense(name: str, dtype: str, count: int) -> list[Any]:
         edges += [0.5, -0.5]
     elif name == "atan":
         intervals = [(-3, 3), (0.9, 1.1), (-100, 100)]
-    elif name == "rsqrt0":
+    elif name in ("rsqrt0", "reciprocal_scale"):
         intervals = [(0.25, 4)]
+        edges += [2.0**k for k in range(info.minexp, info.maxexp)]
     else:
         limit = SIN_LIMIT[dtype]
         intervals = [(-limit, limit), (-7, 7)]
@@ -179,6 +181,12 @@ def reference(name: str, dtype: str) -> Any:
         x, *others = (column.astype(FINER[dtype]) for column in sample(name, dtype))
         if name == "rsqrt0":
             return np.where(x == 0, 0, 1 / np.sqrt(x))
+        if name == "reciprocal_scale":
+            info = np.finfo(TYPES[dtype])
+            _, exponent = np.frexp(np.where(np.isfinite(x), x, info.max))
+            exponent = np.where(x == 0, info.minexp, exponent)
+            scale = np.ldexp(np.ones_like(x), np.clip(1 - exponent, info.minexp, info.maxexp - 1))
+            return np.where(np.isfinite(x), scale, info.tiny)
         if name == "round":
             return np.where(np.abs(x - np.trunc(x)) >= 0.5, np.trunc(x) + np.sign(x), np.trunc(x))
         in_numpy = {"pow": "power", "asin": "arcsin", "acos": "arccos", "atan": "arctan", "atan2": "arctan2"}

@@ -29,7 +29,7 @@ Record = dict[str, Any]
 
 ROWS = (1, 2, 4)
 COLS = (1, 2, 4, 8)
-UNROLL = (8, 16, 128)
+UNROLL = (4, 16, 128)
 MOST_TEXT = 2000
 """Operations in the text of one block of pairs. Drivers compile longer ones for minutes, and none of them is fast."""
 OUTPUTS = 4096
@@ -52,10 +52,10 @@ def gaussian(dim: int, width: int = 1, gradient: bool = False) -> MapReduce:
     return program
 
 
-def of_distances(reduction: str, dim: int, sign: int) -> MapReduce:
+def of_distances(reduction: str, dim: int, sign: int, count: int | None = None) -> MapReduce:
     x, y = variable("x", dim, Domain.I), variable("y", dim, Domain.J)
     distance = squared_distance(x, y)
-    return map_reduce([distance if sign > 0 else -distance], reduction)[0]
+    return map_reduce([distance if sign > 0 else -distance], reduction, count)[0]
 
 
 PROGRAMS: Mapping[str, Callable[[], MapReduce]] = {
@@ -72,6 +72,8 @@ PROGRAMS: Mapping[str, Callable[[], MapReduce]] = {
     "argmin-d3": lambda: of_distances("ArgMin", 3, 1),
     "argmin-d10": lambda: of_distances("ArgMin", 10, 1),
     "argmin-d100": lambda: of_distances("ArgMin", 100, 1),
+    "argkmin10-d3": lambda: of_distances("ArgKMin", 3, 1, count=10),
+    "argkmin10-d10": lambda: of_distances("ArgKMin", 10, 1, count=10),
 }
 
 

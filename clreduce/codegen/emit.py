@@ -18,13 +18,17 @@ import numpy as np
 
 from clreduce.codegen.kernel import Assign, Declare, Let, Loop, Statement
 from clreduce.domain import Domain
-from clreduce.ir.expr import MASK, REAL, Expr, topological
+from clreduce.ir.expr import MASK, REAL, Expr, exact, topological
 from clreduce.ir.index import Position, make_index, text_of
+from clreduce.ir.op import Fold
 
 Leaf = Callable[[Expr, Position, "int | None", "int | None"], str]
 Alias = Callable[[Expr], "tuple[Expr, int] | None"]
 _LOOP_VARIABLE = re.compile(r"\bk\d+\b")
 PRODUCTS = ("mul", "square")
+_SUM = Fold((0.0,), ("{0} + {x}",))
+_MOST_INTERLEAVED = 4
+"""Vectors whose components one turn of a loop takes together, at most."""
 
 
 class Scope:
@@ -62,6 +66,7 @@ class Emitter:
         self.functions: set[str] = set()
         self._uses: Counter[Expr] = Counter()
         self._loops: dict[str, Scope] = {}
+        self._layouts: dict[Expr, tuple[frozenset[int], int]] = {}
         self._count = 0
 
     def count_uses(self, roots: Iterable[Expr]) -> None:
@@ -87,6 +92,8 @@ class Emitter:
             return literal(node.params[0], self.dtype)
         if node.op.name == "integer":
             return f"(inum)({node.params[0]})"
+        if node.op.name == "iota":
+            return literal(Fraction(k), self.dtype) if isinstance(k, int) else f"(real)({text_of(k)})"
         if node.dim == 1:
             k = 0
         if node.op.name == "variable":
@@ -120,20 +127,63 @@ class Emitter:
         stop: int,
         write: Callable[[Position, Scope], None],
         descending: bool = False,
+        step: int = 1,
     ) -> None:
-        """Append to ``scope`` a rolled loop whose body ``write(index, body)`` makes."""
+        """Append to ``scope`` a rolled loop whose body ``write(index, body)`` makes; ``step`` indices in each turn."""
         variable = self.fresh("k")
         inner = self._loops[variable] = Scope(scope)
-        write(make_index(variable, start, stop - 1), inner)
-        scope.statements.append(Loop(variable, start, stop, tuple(inner.statements), descending))
+        if step == 1 or (stop - start) % step:
+            write(make_index(variable, start, stop - 1), inner)
+            scope.statements.append(Loop(variable, start, stop, tuple(inner.statements), descending))
+            return
+        turns = (stop - start) // step
+        for n in reversed(range(step)) if descending else range(step):
+            write(make_index(variable, 0, turns - 1) * step + (start + n), inner)
+        scope.statements.append(Loop(variable, 0, turns, tuple(inner.statements), descending))
 
     def segments(self, roots: Sequence[Expr], length: int) -> list[tuple[int, int]]:
         """[0, length) cut where a concatenation or a padding among ``roots`` changes from one part to the next."""
         cuts: set[int] = {0, length}
         for root in roots:
-            cuts |= {cut for cut in _breaks(root) if 0 < cut < length}
+            cuts |= {cut for cut in self._layout(root)[0] if 0 < cut < length}
         edges = sorted(cuts)
         return list(pairwise(edges))
+
+    def step(self, roots: Sequence[Expr]) -> int:
+        """How many components of ``roots`` belong together: 2 where two vectors are interleaved, as complex numbers."""
+        return max(self._layout(root)[1] for root in roots)
+
+    def _layout(self, root: Expr) -> tuple[frozenset[int], int]:
+        """Positions at which some concatenation or padding below changes, and the number of vectors interleaved."""
+        for node in topological([root]):
+            if node not in self._layouts:
+                stands_for = self.alias(node) if node.op.name == "variable" else None
+                self._layouts[node] = self._own_layout(node) if stands_for is None else self._layout(stands_for[0])
+        return self._layouts[root]
+
+    def _own_layout(self, node: Expr) -> tuple[frozenset[int], int]:
+        """The layout of ``node``, those of its arguments being known."""
+        name, params = node.op.name, node.params
+        below = [self._layouts[arg] for arg in node.args]
+        if name == "permute":
+            # A transposition of (n, length) puts component k of n vectors side by side.
+            return frozenset(), params[0][0] if params[1] == (1, 0) and params[0][0] <= _MOST_INTERLEAVED else 1
+        if name == "expand":
+            return frozenset(), params[2] if params[2] <= _MOST_INTERLEAVED else 1
+        if name == "extract":
+            return frozenset(cut - params[0] for cut in below[0][0]), below[0][1]
+        cuts: set[int] = set()
+        if node.op.breaks is not None:
+            edges = node.op.breaks(*node.args, *params)
+            cuts.update(edges)
+            for (inside, _), offset in zip(below, edges, strict=False):
+                cuts |= {offset + cut for cut in inside}
+        elif node.op.remap is None:
+            below = [known for arg, known in zip(node.args, below, strict=True) if arg.dim == node.dim]
+            cuts.update(*(inside for inside, _ in below))
+        else:
+            return frozenset(), 1
+        return frozenset(cuts), max((step for _, step in below), default=1)
 
     def _scope(self, node: Expr, k: Position) -> Scope:
         scope = self.place(node.domain)
@@ -216,7 +266,10 @@ class Emitter:
         return f"{factors[0]} * {factors[-1]}"
 
     def _contract(self, node: Expr, k: Position, r: int | None, c: int | None, scope: Scope) -> None:
-        """The sum over components ``node``, written out if short, else as one loop shared by the register tile."""
+        """``node``, whose components are combined from terms: written out if short, else as one loop.
+
+        The loop is shared by the register tile.
+        """
         assert node.op.terms is not None
         assert node.op.remap is not None
         remap = node.op.remap
@@ -225,49 +278,44 @@ class Emitter:
 
         def term(t: Position, r: int | None, c: int | None) -> str:
             _, at = remap(k, t, *node.args, *node.params)  # type: ignore[misc]  # a sum reads a component for each term
+            if node.op.fold is not None:
+                return f"({self.type_of(node)})({self.component(arg, at, r, c)})"
             return self._inlined(arg, node, at, r, c) or self.component(arg, at, r, c)
 
-        if terms <= self.unroll:
+        if terms <= self.unroll and node.op.fold is None:
             name = self.fresh("t")
             text = " + ".join(term(t, r, c) for t in range(terms))
             scope.statements.append(Let(self.type_of(node), name, text))
             scope.known[(node, k, r, c)] = name
             return
-        rows = range(self.rows) if node.domain & Domain.I else [None]
-        cols = range(self.cols) if node.domain & Domain.J else [None]
-        names = {(r, c): self.fresh("a") for r in rows for c in cols}
-        for name in names.values():
-            scope.statements.append(Declare(self.type_of(node), name, "(real)(0)"))
+        fold, kind = node.op.fold or _SUM, self.type_of(node)
+        cells = [(r, c)]
+        # What a row keeps, or is about to, has no column: there the rest of the register tile has no part in the loop.
+        if terms > self.unroll and not (node.domain & Domain.J and c is None):
+            rows = range(self.rows) if node.domain & Domain.I else [None]
+            cols = range(self.cols) if node.domain & Domain.J else [None]
+            cells = [(r, c) for r in rows for c in cols]
+        names = {cell: [self.fresh("a") for _ in fold.starts] for cell in cells}
+        for accumulators in names.values():
+            for name, start in zip(accumulators, fold.starts, strict=True):
+                scope.statements.append(Declare(kind, name, f"({kind})({literal(exact(start), self.dtype)})"))
 
         def add_term(t: Position, inner: Scope) -> None:
-            for (r, c), name in names.items():
-                text = term(t, r, c)
-                inner.statements.append(Assign(name, f"{name} + {text}"))
+            for cell, accumulators in names.items():
+                text = term(t, *cell)
+                for name, step in zip(accumulators, fold.steps, strict=True):
+                    new = step.format(*accumulators, x=text, t=text_of(t), R=kind)
+                    inner.statements.append(Assign(name, new))
 
-        for start, stop in self.segments([arg], terms) if arg.dim == terms else [(0, terms)]:
-            self.loop(scope, start, stop, add_term)
-        for (r, c), name in names.items():
-            scope.known[(node, k, r, c)] = name
-
-
-def _breaks(root: Expr) -> set[int]:
-    """Positions of ``root`` at which some concatenation or padding below it changes."""
-    breaks: dict[Expr, set[int]] = {}
-    for node in topological([root]):
-        found: set[int] = set()
-        if node.op.breaks is not None:
-            edges = node.op.breaks(*node.args, *node.params)
-            found.update(edges)
-            for arg, offset in zip(node.args, edges, strict=False):
-                found |= {offset + cut for cut in breaks[arg]}
-        elif node.op.name == "extract":
-            found = {cut - node.params[0] for cut in breaks[node.args[0]]}
-        elif node.op.remap is None:
-            for arg in node.args:
-                if arg.dim == node.dim:
-                    found |= breaks[arg]
-        breaks[node] = found
-    return breaks[root]
+        if terms <= self.unroll:
+            for t in range(terms):
+                add_term(t, scope)
+        else:
+            whole = arg.dim == terms
+            for start, stop in self.segments([arg], terms) if whole else [(0, terms)]:
+                self.loop(scope, start, stop, add_term, step=self.step([arg]) if whole else 1)
+        for cell, accumulators in names.items():
+            scope.known[(node, k, *cell)] = accumulators[0]
 
 
 def literal(value: Fraction | str, dtype: str) -> str:

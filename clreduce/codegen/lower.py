@@ -82,7 +82,7 @@ class _PairLowering(Writer):
         self.blocked = program.reduction.blocked and schedule.flush and schedule.tile > 0
         self.partial = StateText(slots, "b", self.unroll) if self.blocked else self.state
         self.queue: Queue | None = None
-        single = all(value.dim == 1 for value in values)
+        single = len(values) == 1 and values[0].dim == 1
         if schedule.queue and single and program.reduction.keeps_terms and program.reduction.guard is not None:
             self.queue = Queue(schedule.queue, literal(exact(slots[0].neutral), dtype))
         self._waiting = ""

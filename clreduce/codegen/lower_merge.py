@@ -6,7 +6,7 @@ from clreduce.codegen.kernel import Kernel
 from clreduce.codegen.schedule import Schedule
 from clreduce.codegen.writer import StateText, Writer, batch_moves, buffers
 from clreduce.domain import Domain
-from clreduce.ir.expr import Expr
+from clreduce.ir.expr import REAL, Expr
 from clreduce.ir.index import Position, text_of
 from clreduce.ir.op import variable
 from clreduce.program import MapReduce
@@ -31,7 +31,8 @@ class _MergeLowering(Writer):
         scope = self.start_pair()
         reduction = self.program.reduction
         if reduction.keeps_terms:
-            merged = reduction.update(self.state.leaves, [Column(self.part[:1], self.part[-1])])
+            values = tuple(part for part in self.part if part.kind == REAL)
+            merged = reduction.update(self.state.leaves, [Column(values, self.part[-1])])
         else:
             merged = reduction.merge(self.state.leaves, self.part)
         self.emitter.count_uses(merged)

@@ -20,6 +20,8 @@ _MOST_STATE_BYTES = 1 << 21
 _DEFAULT_TILE = 256
 _LONGEST = 450
 """Operations in the body of the pair loop beyond which it is not unrolled further."""
+_SHORT = 16
+"""Operations per pair up to which testing whether a term enters a sorted list is a large part of the time."""
 _LONG_LIST = 24
 """Terms in a sorted list from which on it is worth it to let new ones wait and insert them together."""
 
@@ -76,8 +78,11 @@ class Schedule:
             raise ScheduleError(f"group={self.group} is more than this device's {facts.max_group}")
 
 
-def choose_schedule(program: MapReduce, dtype: str, facts: DeviceFacts) -> Schedule:
-    """The default schedule of a program: by device kind, vector lengths and precision."""
+def choose_schedule(program: MapReduce, dtype: str, facts: DeviceFacts, few: int = 0) -> Schedule:
+    """The default schedule of a program: by device kind, vector lengths and precision.
+
+    ``few``: for at most so many rows, which is 0 for any number, or a power of two.
+    """
     if facts.kind == "gpu":
         return Schedule(lanes=1, rows=2, cols=2, group=min(128, facts.max_group), tile=128, unroll=16, shape=LOCAL)
     size = 4 if dtype == "float" else 8
@@ -85,11 +90,18 @@ def choose_schedule(program: MapReduce, dtype: str, facts: DeviceFacts) -> Sched
     # Two hardware registers of rows and four columns, for every formula: more spill, fewer wait for one another.
     lanes = max(1, min(2 * native, 16))
     schedule = Schedule(lanes=lanes, rows=max(1, 2 * native // lanes), cols=4)
+    if few and few < lanes:
+        # Lanes past the last row would compute in vain; the columns are what hides latencies then.
+        schedule = replace(schedule, lanes=few, rows=1, cols=8)
+    elif (
+        program.reduction.keeps_terms and written_out(program.values, max(v.dim for v in program.values) ** 2) <= _SHORT
+    ):
+        schedule = replace(schedule, cols=8)
     # Long formulas hide their own latencies: more pairs in the text would only make the driver compile for longer.
-    while schedule.cols > 1 and block_operations(program, schedule) * lanes // max(native, 1) > _LONGEST:
+    while schedule.cols > 1 and block_operations(program, schedule) * schedule.lanes // max(native, 1) > _LONGEST:
         schedule = replace(schedule, cols=schedule.cols // 2)
     if block_operations(program, schedule) > _LONGEST:
-        schedule = replace(schedule, rows=1, lanes=max(1, native))
+        schedule = replace(schedule, rows=1, lanes=max(1, min(schedule.lanes, native)))
     if program.reduction.keeps_terms and (program.reduction.count or 0) >= _LONG_LIST:
         schedule = replace(schedule, queue=16)
     while schedule.lanes > 1 and state_bytes(program, schedule, size) > _STACK_BYTES:

@@ -100,7 +100,7 @@ class Writer:
             return
         segments = self.emitter.segments(roots, dim)
         for start, stop in reversed(segments) if descending else segments:
-            self.emitter.loop(scope, start, stop, write, descending)
+            self.emitter.loop(scope, start, stop, write, descending, self.emitter.step(roots))
 
     def assign_state(
         self, target: StateText, new: Sequence[Expr], scope: Scope, rows: Sequence[int], descending: bool = False
@@ -108,15 +108,16 @@ class Writer:
         """Give each slot its new value, for these rows of the register tile.
 
         New values may read all slots as they were. So those of short slots are all computed before any is assigned,
-        and long slots of equal length share one loop, in which the same holds for each component. Components of long
-        slots must read their own place only, or, with ``descending``, places up to their own.
+        and long slots of equal length share one loop, in which the same holds for each component; the longest come
+        first. Components of long slots must read their own place only, or, with ``descending``, places up to their own,
+        and longer slots than their own not at all.
         """
         short = [n for n in range(len(new)) if target.slots[n].dim <= self.unroll]
         assignments: list[Assign] = []
         for n in short:
             for k in range(target.slots[n].dim):
                 assignments += self._new_component(target, new, n, k, scope, rows)
-        for dim in sorted({slot.dim for slot in target.slots if slot.dim > self.unroll}):
+        for dim in sorted({slot.dim for slot in target.slots if slot.dim > self.unroll}, reverse=True):
             group = [n for n in range(len(new)) if target.slots[n].dim == dim]
 
             def write(k: Position, inner: Scope, group: Sequence[int] = group) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,6 @@ from clreduce.domain import Domain
 from clreduce.frontends.arguments import Arguments
 from clreduce.ir.op import variable
 from clreduce.program import Gradient, MapReduce, Source, map_reduce
-from clreduce.reductions.reduction import reduction_named
 from clreduce.runtime.device import Device
 from clreduce.runtime.plan import Plan
 
@@ -44,32 +43,56 @@ def vjp_of(
     arguments: Arguments,
     cotangent: Array,
     positions: Sequence[int],
-    output: Array | None,
+    output: tuple[Array, ...] | None,
     device: Device,
 ) -> list[Array]:
     """The gradient in each argument of ``positions``, as an array of that argument's shape."""
-    slots = {at: routine.slot_of(at) for at in positions}
-    used = tuple(sorted({slot for slot in slots.values() if slot is not None}))
     fed = _Feeds(routine, arguments, device)
     fed.known(cotangent=cotangent, output=output)
-    found = {}
-    for gradient in gradients_of(routine.program, used):
-        for slot, part in zip(gradient.wrt, fed.run(gradient), strict=True):
-            found[slot] = _summed_to(fed.inputs[slot].shape, part, len(arguments.batch))
-    given = arguments.arrays
-    return [np.zeros_like(given[at]) if slots[at] is None else found[slots[at]] for at in positions]  # type: ignore[index]
+    return _per_argument(routine, arguments, positions, fed.run)
 
 
 def jvp_of(
-    routine: Genred, arguments: Arguments, tangents: Mapping[int, Array], output: Array | None, device: Device
+    routine: Genred,
+    arguments: Arguments,
+    tangents: Mapping[int, Array],
+    output: tuple[Array, ...] | None,
+    device: Device,
 ) -> Array:
-    """The directional derivative of the result, of shape (batch.., M, D)."""
-    by_slot = {routine.slot_of(at): np.ascontiguousarray(value) for at, value in tangents.items()}
-    wrt = tuple(sorted(slot for slot in by_slot if slot is not None))
+    """The directional derivative of the first result, of shape (batch.., M, D)."""
     fed = _Feeds(routine, arguments, device)
-    fed.known(tangents=by_slot, output=output)
-    (result,) = fed.run(tangent_of(routine.program, wrt))
-    return result
+    fed.known(tangents=tangents, output=output)
+    return fed.run(tangent_of(routine.program, fed.moving))[0]
+
+
+def hvp_of(
+    routine: Genred,
+    arguments: Arguments,
+    cotangent: Array,
+    tangents: Mapping[int, Array],
+    positions: Sequence[int],
+    output: tuple[Array, ...] | None,
+    device: Device,
+) -> list[Array]:
+    """The derivative of `vjp_of` along ``tangents``, of the residuals too, for a fixed cotangent."""
+    fed = _Feeds(routine, arguments, device)
+    fed.known(cotangent=cotangent, tangents=tangents, output=output)
+    return _per_argument(routine, arguments, positions, fed.run_along)
+
+
+def _per_argument(
+    routine: Genred, arguments: Arguments, positions: Sequence[int], run: Callable[[Gradient], list[Array]]
+) -> list[Array]:
+    """What ``run`` makes of the gradient programs, for each argument of ``positions``; zeros for what isn't used."""
+    slots = {at: routine.slot_of(at) for at in positions}
+    used = tuple(sorted({slot for slot in slots.values() if slot is not None}))
+    shapes = {slot: array.shape for slot, array in enumerate(routine.feeds(arguments.arrays))}
+    found = {}
+    for gradient in gradients_of(routine.program, used):
+        for slot, part in zip(gradient.wrt, run(gradient), strict=True):
+            found[slot] = _summed_to(shapes[slot], part, len(arguments.batch))
+    given = arguments.arrays
+    return [np.zeros_like(given[at]) if slots[at] is None else found[slots[at]] for at in positions]  # type: ignore[index]
 
 
 def _summed_to(shape: tuple[int, ...], gradient: Array, batch: int) -> Array:
@@ -86,30 +109,57 @@ class _Feeds:
         self.inputs = routine.feeds(arguments.arrays)
         self.rows, self.columns = routine.sizes(arguments)
         self._cotangent: Array | None = None
-        self._tangents: Mapping[Any, Array] = {}
+        self._tangents: dict[int, Array] = {}
         self._residuals: tuple[Array, ...] | None = None
+        self._residual_tangents: dict[int, Array] | None = None
 
     def known(
-        self, cotangent: Array | None = None, tangents: Mapping[Any, Array] | None = None, output: Array | None = None
+        self,
+        cotangent: Array | None = None,
+        tangents: Mapping[int, Array] | None = None,
+        output: tuple[Array, ...] | None = None,
     ) -> None:
         """Supply what the caller gave. ``output`` spares a residual where the reduction is its own residual."""
-        self._cotangent = None if cotangent is None else np.ascontiguousarray(cotangent)
-        self._tangents = tangents or {}
-        if output is not None and self.routine.program.reduction.residual == self.routine.reduction_op:
-            self._residuals = (np.ascontiguousarray(output),)
+        self._cotangent = cotangent
+        for at, value in (tangents or {}).items():
+            slot = self.routine.slot_of(at)
+            if slot is not None:
+                self._tangents[slot] = np.ascontiguousarray(value)
+        if self.routine.program.residual == self.routine.program:
+            self._residuals = output
+
+    @property
+    def moving(self) -> tuple[int, ...]:
+        """The slots that have a tangent."""
+        return tuple(sorted(self._tangents))
 
     def run(self, gradient: Gradient) -> list[Array]:
-        """The parts of a gradient program's output, one per slot (or the one result of forward mode)."""
-        rows, columns = (self.columns, self.rows) if gradient.flipped else (self.rows, self.columns)
+        """The parts of a gradient program's output, one per slot (one per result in forward mode)."""
         arrays = [self._array(source) for source in gradient.sources]
-        (result,) = self._plan(gradient.program, rows)(arrays, rows, columns, batch=self.batch)
+        return self._parts(gradient, gradient.program, arrays)
+
+    def run_along(self, gradient: Gradient) -> list[Array]:
+        """The same parts' derivatives along the tangents."""
+        tangents = {n: self._tangent(source) for n, source in enumerate(gradient.sources)}
+        moving = tuple(n for n, tangent in tangents.items() if tangent is not None)
+        second = tangent_of(gradient.program, moving)
+        arrays = [
+            tangents[source.number] if source.role == "tangent" else self._array(gradient.sources[source.number])
+            for source in second.sources
+        ]
+        return self._parts(gradient, second.program, arrays)
+
+    def _parts(self, gradient: Gradient, program: MapReduce, arrays: Sequence[Any]) -> list[Array]:
+        """``program`` on ``arrays``, added up and cut as ``gradient`` says."""
+        rows, columns = (self.columns, self.rows) if gradient.flipped else (self.rows, self.columns)
+        (result,) = self._plan(program, rows, columns)(arrays, rows, columns, batch=self.batch)
         if gradient.summed_rows:
-            (result,) = self._plan(_row_sum(result.shape[-1]), 1)([result], 1, rows, batch=self.batch)
+            (result,) = self._plan(_row_sum(result.shape[-1]), 1, rows)([result], 1, rows, batch=self.batch)
         ends = np.cumsum(gradient.dims)
         return [result[..., end - dim : end] for end, dim in zip(ends, gradient.dims, strict=True)]
 
-    def _plan(self, program: MapReduce, rows: int) -> Plan:
-        return self.routine.plan_of(program, self.dtype, self.device, bool(self.batch), rows)
+    def _plan(self, program: MapReduce, rows: int, columns: int) -> Plan:
+        return self.routine.plan_of(program, self.dtype, self.device, bool(self.batch), rows, columns)
 
     def _array(self, source: Source) -> Array:
         if source.role == "input":
@@ -120,9 +170,23 @@ class _Feeds:
             assert self._cotangent is not None
             return self._cotangent
         if self._residuals is None:
-            program = self.routine.program
-            residual = MapReduce(
-                program.values, reduction_named(program.reduction.residual, program.reduction.count), program.slots
-            )
-            self._residuals = self._plan(residual, self.rows)(self.inputs, self.rows, self.columns, batch=self.batch)
+            residual = self.routine.program.residual
+            assert residual is not None
+            plan = self._plan(residual, self.rows, self.columns)
+            self._residuals = plan(self.inputs, self.rows, self.columns, batch=self.batch)
         return self._residuals[source.number]
+
+    def _tangent(self, source: Source) -> Array | None:
+        """How what a source feeds changes along the tangents; None if it doesn't."""
+        if source.role == "input":
+            return self._tangents.get(source.number)
+        if source.role == "cotangent":
+            return None
+        if self._residual_tangents is None:
+            # A residual program is its own residual: it reads what has been computed.
+            residual = self.routine.program.residual
+            assert residual is not None
+            parts = self.run(tangent_of(residual, self.moving))
+            found = zip(residual.real_outputs, map(np.ascontiguousarray, parts), strict=True)
+            self._residual_tangents = dict(found)
+        return self._residual_tangents.get(source.number)

@@ -23,11 +23,12 @@ def explain(routine: Genred, dtype: str, device: Device) -> str:
         [
             _title("Formula"),
             f"{routine.formula}",
+            *([] if routine.formula2 is None else [f"formula2: {routine.formula2}"]),
             f"arguments: {', '.join(str(variable) for variable in routine.variables)}",
             f"{routine.reduction_op} over {reduced}, one row of {routine.program.outputs[0].dim} per {kept}",
             *([] if routine.axis == 1 else ["below, i stands for the index that is kept and j for the reduced one"]),
             "",
-            tree(routine.expr, _names(routine)),
+            *(tree(value, _names(routine)) for value in routine.program.values),
             *_rewritten(routine),
             "",
             _title("Gradients"),
@@ -76,7 +77,9 @@ def _names(routine: Genred) -> dict[object, str]:
 
 
 def _source_name(routine: Genred, source: Source) -> str:
-    return _names(routine)[source.number] if source.role == "input" else source.role
+    if source.role == "input":
+        return _names(routine)[source.number]
+    return source.role if source.number == 0 else f"{source.role}_{source.number}"
 
 
 def _what(routine: Genred, gradient: Gradient) -> str:

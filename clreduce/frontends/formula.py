@@ -13,14 +13,16 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from math import inf
 from typing import Any, NoReturn
 
 from clreduce.domain import Domain
 from clreduce.errors import ClreduceError, FormulaError
 from clreduce.frontends.aliases import KINDS, Slots, Variable, error_at, located, parse_aliases
-from clreduce.frontends.vocabulary import DERIVATIVES, VAR, function_named
+from clreduce.frontends.vocabulary import DERIVATIVES, DIFF, GRAD, VAR, function_named
 from clreduce.ir.expr import Expr, variables
 from clreduce.ir.op import FUNCTIONS, Function, constant, constant_value
+from clreduce.ir.rewrite import uniform_value
 from clreduce.ir.show import CATEGORIES
 from clreduce.ops.arithmetic import add, div, inv, mul, raised, sub
 from clreduce.ops.compare import equal, less, less_equal, negated, where
@@ -167,7 +169,9 @@ class _Reader:
                     self.fail("comparisons cannot be chained; write (a < b) * (b < c)", self.sign_column(node))
                 return [node.left, node.comparators[0]]
             case ast.Call():
-                return node.args[: len(self.called(node).arguments)]
+                function = self.called(node)
+                given = node.args if function.variadic else node.args[: len(function.arguments)]
+                return [given[0], *self.directions(node)] if function is DIFF else given
         self.fail(_REFUSED.get(type(node), f"{self.source(node)} has no meaning in a formula"), self.sign_column(node))
 
     def build(self, node: ast.expr, below: list[ast.expr], args: list[Expr]) -> Expr:
@@ -221,7 +225,7 @@ class _Reader:
         sign, build, fold = _BINARY[type(node.op)]
         left, right = (constant_value(arg) for arg in args)
         exponent = int(right) if sign == "**" and right is not None and right % 1 == 0 else None
-        if (sign == "/" and right == 0) or (exponent is not None and exponent < 0 and left == 0):
+        if (sign == "/" and uniform_value(args[1]) == 0) or (exponent is not None and exponent < 0 and left == 0):
             self.fail("division by zero", node.right)
         if exponent is not None and abs(exponent) > LARGEST_INTEGER:
             self.fail(f"an exponent is at most {LARGEST_INTEGER}", node.right)
@@ -247,14 +251,17 @@ class _Reader:
             self.fail(f"unknown operation {self.source(node.func)!r}{_similar(name, known)}", node.func)
         names = [*function.arguments, *function.parameters]
         least = len(names) - function.optional
-        signature = f"{name}({', '.join([*names[:least], *(f'[{name}]' for name in names[least:])])})"
+        most: float = inf if function.variadic else len(names)
+        further = ["..."] if function.variadic else [f"[{name}]" for name in names[least:]]
+        signature = f"{name}({', '.join([*names[:least], *further])})"
         if node.keywords:
             self.fail(f"arguments are given by their order, not by name: {signature}", node.keywords[0])
         for arg in node.args:
             if isinstance(arg, ast.Starred):
                 self.fail(f"arguments are written one by one: {signature}", arg)
-        if not least <= len(node.args) <= len(names):
-            wanted = f"{least} or {len(names)}" if function.optional else f"{least}"
+        if not least <= len(node.args) <= most:
+            wanted = f"{least}{' or more' if function.variadic else f' or {most}' if most == least + 1 else ''}"
+            wanted = f"{least} to {most}" if least + 1 < most < inf else wanted
             plural = "" if wanted == "1" else "s"
             self.fail(f"{name} takes {wanted} argument{plural}, not {len(node.args)}: {signature}", node)
         return function
@@ -263,16 +270,31 @@ class _Reader:
         function = self.called(node)
         if function is VAR:
             return self.variable(node)
-        if function.build in (div, inv) and constant_value(args[-1]) == 0:
+        if function.build in (div, inv) and uniform_value(args[-1]) == 0:
             self.fail("division by zero", node.args[-1])
+        if function is DIFF:
+            count = len(below) // 2
+            self.check_variables(function, below[1 : 1 + count], args[1 : 1 + count])
+            sides = args[1 : 1 + count], args[1 + count :]
+            return self.apply(node, function.name, lambda f, *_: function.build(f, *sides), below, args)
         if function.name in DERIVATIVES:
-            if args[1].op.name != "variable":
-                v = node.args[1]
-                self.fail(f"{function.name} differentiates in a variable, not in {self.source(v)!r}", v)
-            if len(args) < len(function.arguments):
+            self.check_variables(function, below[1:2], args[1:2])
+            if function is GRAD and len(args) == 2:
                 args = [*args, self.cotangent(node, *args)]
         result = self.apply(node, function.name, function.build, below, args, self.parameters(node, function))
         return self.bounded(node, result)
+
+    def directions(self, node: ast.Call) -> list[ast.expr]:
+        """The variables of a ``Diff``, then their directions: each side is one formula, or a tuple of them."""
+        v, u = (part.elts if isinstance(part, (ast.Tuple, ast.List)) else [part] for part in node.args[1:])
+        if len(v) != len(u) or not v:
+            self.fail(f"Diff needs a direction for each variable; here are {len(v)} and {len(u)}", node.args[2])
+        return [*v, *u]
+
+    def check_variables(self, function: Function, texts: Sequence[ast.expr], found: Sequence[Expr]) -> None:
+        for text, v in zip(texts, found, strict=True):
+            if v.op.name != "variable":
+                self.fail(f"{function.name} differentiates in a variable, not in {self.source(text)!r}", text)
 
     def variable(self, node: ast.Call) -> Expr:
         position, dim, category = self.parameters(node, VAR)

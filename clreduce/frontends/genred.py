@@ -6,6 +6,7 @@ import operator
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from math import prod
 from types import ModuleType
 from typing import Any, ClassVar, TextIO
 
@@ -17,11 +18,11 @@ from clreduce.errors import FormulaError, NotDifferentiableError, ShapeError
 from clreduce.frontends import explain as explaining
 from clreduce.frontends.arguments import Arguments, check_arguments, check_result, describe
 from clreduce.frontends.backend import device_for
-from clreduce.frontends.derivative import jvp_of, vjp_of
-from clreduce.frontends.formula import Variable, parse
+from clreduce.frontends.derivative import hvp_of, jvp_of, vjp_of
+from clreduce.frontends.formula import Variable, parse_all
+from clreduce.frontends.vocabulary import checked_reduction
 from clreduce.ir.expr import INDEX, Expr
 from clreduce.program import MapReduce, map_reduce, swapped, with_fast_distances
-from clreduce.reductions.reduction import FAMILIES, REDUCTIONS, Reduction, reduction_named
 from clreduce.runtime.device import Device, current_device
 from clreduce.runtime.plan import PLANS, Plan, signature_of
 
@@ -38,21 +39,10 @@ def _checked_axis(axis: Any) -> int:
     return number
 
 
-def _checked_reduction(name: Any, count: Any) -> Reduction:
-    """The reduction of that name, for the number K if it takes one."""
-    if not isinstance(name, str) or (name not in REDUCTIONS and name not in FAMILIES):
-        raise FormulaError(f"unknown reduction {name!r}; known are {', '.join([*REDUCTIONS, *FAMILIES])}")
-    if name in REDUCTIONS:
-        if count is not None:
-            raise FormulaError(f"{name} takes no opt_arg; got {count!r}")
-        return reduction_named(name)
-    try:
-        number = 0 if isinstance(count, (bool, np.bool_)) else operator.index(count)
-    except TypeError:
-        number = 0
-    if number < 1:
-        raise FormulaError(f"{name} needs opt_arg=K, the number of terms to keep, 1 or more; got {count!r}")
-    return reduction_named(name, number)
+def _by_row(array: Array, arguments: Arguments) -> Array:
+    """A result's array as (batch.., rows, D)."""
+    rank = len(arguments.batch) + 1
+    return np.ascontiguousarray(array).reshape(*array.shape[:rank], prod(array.shape[rank:]))
 
 
 _SCHEMES = ("auto", "block_sum", "direct_sum")
@@ -70,12 +60,18 @@ class Genred:
         The arguments in order: ``"x = Vi(3)"`` (one vector of length 3 per i), ``"y = Vj(3)"`` (per j),
         ``"p = Pm(1)"`` (one vector for all pairs).
     reduction_op:
-        ``Sum``, ``LogSumExp``, ``Max``, ``Min``, ``ArgMax`` or ``ArgMin``; ``KMin``, ``ArgKMin`` or ``KMin_ArgKMin``,
-        which take ``opt_arg``.
+        ``Sum``, ``Mean``, ``Var``, ``Prod``; ``Min``, ``ArgMin``, ``Min_ArgMin`` and the same of ``Max``; ``KMin``,
+        ``ArgKMin``, ``KMin_ArgKMin``, ``SumKMin`` and the same of ``KMax``, which take ``opt_arg``; ``Count``, ``Any``,
+        ``All``; ``LogSumExp``, ``Max_SumShiftExp``; and, with ``formula2``, ``LogSumExpWeight``, ``SumSoftMaxWeight``
+        (or ``SoftMax``), ``Max_SumShiftExpWeight``.
     axis:
         The index that is reduced: 1 for j (the result has a row per i), 0 for i (the result has a row per j).
     opt_arg:
-        The number K, 1 or more, of ``KMin``, ``ArgKMin`` and ``KMin_ArgKMin``.
+        The number K, 1 or more, of reductions with ``KMin`` or ``KMax`` in their name.
+    formula2:
+        A second formula, of any length, for reductions whose first one then has length 1: the weights of the terms of
+        ``LogSumExp`` (there it may be left out), ``LogSumExpWeight`` and ``Max_SumShiftExpWeight``, the values that
+        ``SumSoftMaxWeight`` averages, or those that ``SumKMin`` and ``SumKMax`` add up.
     sum_scheme:
         ``"block_sum"`` (the default, ``"auto"``) adds up in blocks, which keeps rounding errors small;
         ``"direct_sum"`` uses one running sum.
@@ -121,24 +117,22 @@ class Genred:
         if dtype is not None or cuda_type is not None:
             warnings.warn("dtype and cuda_type are ignored: the data's dtype decides", DeprecationWarning, stacklevel=2)
         axis = _checked_axis(axis)
-        reduction = _checked_reduction(reduction_op, opt_arg)
+        reduction = checked_reduction(reduction_op, opt_arg, formula2)
         if sum_scheme not in _SCHEMES:
             raise FormulaError(f"sum_scheme is one of {', '.join(_SCHEMES)}; got {sum_scheme!r}")
         if fast not in _FAST:
             raise FormulaError(f"fast is one of {', '.join(map(repr, _FAST))}; got {fast!r}")
         if sum_scheme == "block_sum" and not reduction.blocked:
             raise FormulaError(f"sum_scheme='block_sum' needs a reduction that adds up; {reduction_op} does not")
-        if formula2 is not None:
-            raise FormulaError(f"{reduction_op} takes no formula2")
         if dtype_acc != "auto" or use_double_acc:
             raise FormulaError("only dtype_acc='auto' is available: sums are kept in the data's dtype, in blocks")
-        parsed = parse(formula, aliases)
+        exprs, found = parse_all([formula] if formula2 is None else [formula, formula2], aliases)
         self.formula, self.reduction_op, self.axis, self.sum_scheme = formula, reduction_op, axis, sum_scheme
-        self.fast = fast
+        self.formula2, self.fast = formula2, fast
         self.aliases = tuple(aliases)
-        self.variables: tuple[Variable, ...] = parsed.variables
-        expr = parsed.expr if axis == 1 else swapped(parsed.expr)[0]
-        self.program, given = map_reduce([expr], reduction_op, reduction.count)
+        self.variables: tuple[Variable, ...] = found
+        values = exprs if axis == 1 else [swapped(expr)[0] for expr in exprs]
+        self.program, given = map_reduce(values, reduction.name, reduction.count)
         self._feeds = tuple(leaf.params[0] for leaf in given)
         self._rows, self._columns = (Domain.I, Domain.J) if axis == 1 else (Domain.J, Domain.I)
         self._schedules: dict[tuple[str, str], Schedule | None] = {}
@@ -151,18 +145,20 @@ class Genred:
     def __repr__(self) -> str:
         count = self.program.reduction.count
         number = "" if count is None else f", opt_arg={count}"
+        formula2 = "" if self.formula2 is None else f", formula2={self.formula2!r}"
         fast = "" if self.fast is None else f", fast={self.fast!r}"
-        return (
-            f"Genred({self.formula!r}, {list(self.aliases)!r}, {self.reduction_op!r}, axis={self.axis}{number}{fast})"
-        )
+        options = f"axis={self.axis}{number}{formula2}{fast}"
+        return f"Genred({self.formula!r}, {list(self.aliases)!r}, {self.reduction_op!r}, {options})"
 
     def __call__(
         self, *args: Any, backend: str = "auto", device_id: int = -1, ranges: None = None, out: Any = None
     ) -> Any:
         """The reduction, of shape (batch.., M or N, D).
 
-        Where K terms are kept it is (batch.., M or N, K, D), or (batch.., M or N, K) if D is 1; ``KMin_ArgKMin`` gives
-        two results, values and indices, and takes a tuple of two as ``out``.
+        D is the length of the formula; with ``formula2`` it is that of ``formula2``. ``Max_SumShiftExp`` puts two
+        vectors side by side. Where K terms are kept it is (batch.., M or N, K, D), or (batch.., M or N, K) if D is 1.
+        ``Min_ArgMin``, ``KMin_ArgKMin`` and those of ``Max`` give two results, values and indices, and take a tuple of
+        two as ``out``.
 
         ``args`` are the arrays in the order of the aliases: (.., M, D) for Vi, (.., N, D) for Vj, (.., D) for Pm, all
         float32 or all float64. ``out`` receives the result if given. ``backend`` is ``"auto"`` (the current device),
@@ -191,20 +187,16 @@ class Genred:
 
         ``cotangent`` has the shape of the result (of the values, where there are indices too). ``wrt`` names aliases or
         gives their positions; None means all.
-        The gradients of all i-variables come from one kernel, those of all j-variables from a second. ``output`` is the
-        result, if it is known already: LogSumExp's derivative needs it and computes it otherwise.
+        The gradients of all i-variables come from one kernel, those of all j-variables from a second. ``output`` is
+        what the call returned, if it is known already: the derivatives of ``LogSumExp``, ``Min_ArgMin`` and
+        ``KMin_ArgKMin`` need it and compute it otherwise.
         """
         device = device_for(backend, device_id)
         arguments = check_arguments(self.variables, args, self.library)
         positions = self._positions(wrt)
-        shape, dtype = self._result_forms(arguments)[0]
-        incoming = check_result(shape, arguments.dtype, cotangent, "cotangent", self.library)
-        known = None if output is None else check_result(shape, dtype, output, "output", self.library)
-        gradients = vjp_of(self, arguments, incoming, positions, known, device)
-        return tuple(
-            self.library.from_host(g.reshape(np.shape(args[at])), args[at])
-            for g, at in zip(gradients, positions, strict=True)
-        )
+        incoming = self._checked_cotangent(arguments, cotangent)
+        gradients = vjp_of(self, arguments, incoming, positions, self._checked_output(arguments, output), device)
+        return self._as_given(gradients, args, positions)
 
     def grad(self, variable: str | int) -> Callable[..., Any]:
         """The routine ``g(*args, cotangent)`` that gives (d result / d variable)^T cotangent.
@@ -228,33 +220,48 @@ class Genred:
         """Forward mode: the directional derivative of the result, for tangents given by alias or position."""
         device = device_for(backend, device_id)
         arguments = check_arguments(self.variables, args, self.library)
-        shape, dtype = self._result_forms(arguments)[0]
-        known = None if output is None else check_result(shape, dtype, output, "output", self.library)
-        if not isinstance(tangents, Mapping):
-            raise ShapeError(f"tangents maps aliases (or positions) to arrays; got {type(tangents).__name__}")
-        positions = self._positions(list(tangents))
-        if len(set(positions)) < len(positions):
-            raise ShapeError(f"tangents name an argument twice: {', '.join(map(repr, tangents))}")
-        incoming = {}
-        for at, (key, value) in zip(positions, tangents.items(), strict=True):
-            tangent = check_result(np.shape(args[at]), arguments.dtype, value, f"the tangent of {key}", self.library)
-            incoming[at] = tangent.reshape(arguments.arrays[at].shape)
-        result = jvp_of(self, arguments, incoming, known, device).reshape(shape)
+        known = self._checked_output(arguments, output)
+        incoming = self._checked_tangents(arguments, args, tangents)
+        result = jvp_of(self, arguments, incoming, known, device).reshape(self._result_forms(arguments)[0][0])
         return self.library.from_host(result, args[0] if args else None)
+
+    def hvp(
+        self, *args: Any, cotangent: Any, tangents: dict[str | int, Any],
+        wrt: Sequence[str | int] | str | int | None = None, output: Any = None, backend: str = "auto",
+        device_id: int = -1,
+    ) -> tuple[Any, ...]:  # fmt: skip
+        """Second derivatives: how `vjp` with this ``cotangent`` changes when the arguments move along ``tangents``.
+
+        That is the Hessian of <cotangent, result> times the tangents, for each argument of ``wrt`` in order.
+        """
+        device = device_for(backend, device_id)
+        arguments = check_arguments(self.variables, args, self.library)
+        positions = self._positions(wrt)
+        known = self._checked_output(arguments, output)
+        incoming = self._checked_cotangent(arguments, cotangent)
+        moves = self._checked_tangents(arguments, args, tangents)
+        return self._as_given(hvp_of(self, arguments, incoming, moves, positions, known, device), args, positions)
 
     def plan(self, dtype: str = "float32", device: Device | None = None) -> Plan:
         """The compiled form of this routine: its schedule, kernels and source."""
         return self.plan_of(self.program, dtype, device or current_device())
 
     def plan_of(
-        self, program: MapReduce, dtype: str, device: Device, batched: bool = False, rows: int | None = None
+        self,
+        program: MapReduce,
+        dtype: str,
+        device: Device,
+        batched: bool = False,
+        rows: int | None = None,
+        columns: int = 0,
     ) -> Plan:
         """The plan of this routine's program or of one of its derivatives, under this routine's options.
 
-        ``rows``: the number of rows of the result, where it is known; None means many.
+        ``rows``: the number of rows of the result, where it is known; None means many. ``columns``: over how many it
+        reduces, at least.
         """
         direct_sum = self.sum_scheme == "direct_sum"
-        return PLANS.get(self.computed(program), signature_of(dtype, batched), device, None, direct_sum, rows)
+        return PLANS.get(self.computed(program), signature_of(dtype, batched), device, None, direct_sum, rows, columns)
 
     def computed(self, program: MapReduce) -> MapReduce:
         """What runs for this routine's program, or for one of its derivatives: rewritten if ``fast`` asks for it."""
@@ -281,7 +288,7 @@ class Genred:
     ) -> tuple[Array, ...]:
         """The results, each in the array given for it, if one is."""
         rows, columns = self.sizes(arguments)
-        plan = self.plan_of(self.program, arguments.dtype, device, bool(arguments.batch), rows)
+        plan = self.plan_of(self.program, arguments.dtype, device, bool(arguments.batch), rows, columns)
         results = tuple(
             np.empty(shape, dtype) if target is None else target
             for target, (shape, dtype) in zip(
@@ -309,7 +316,8 @@ class Genred:
 
     def _result_forms(self, arguments: Arguments) -> list[tuple[tuple[int, ...], str]]:
         """Shape and dtype of each result."""
-        count = self.program.reduction.count
+        reduction = self.program.reduction
+        count = reduction.count if reduction.lists else None
         rows = arguments.sizes[self._rows]
         forms = []
         for output in self.program.outputs:
@@ -317,6 +325,46 @@ class Genred:
             row = (dim,) if count is None else (count, dim) if dim > 1 else (count,)
             forms.append(((*arguments.batch, rows, *row), "int64" if output.kind == INDEX else arguments.dtype))
         return forms
+
+    def _checked_cotangent(self, arguments: Arguments, cotangent: Any) -> Array:
+        """What derivatives of the first result are weighted with, of shape (batch.., rows, D)."""
+        if not self.program.real_outputs:
+            return np.empty(0)  # the program says that it has no derivative
+        shape, dtype = self._result_forms(arguments)[0]
+        return _by_row(check_result(shape, dtype, cotangent, "cotangent", self.library), arguments)
+
+    def _checked_output(self, arguments: Arguments, output: Any) -> tuple[Array, ...] | None:
+        """The results of a call that derivatives may start from."""
+        if output is None:
+            return None
+        forms = self._result_forms(arguments)
+        given = output if isinstance(output, tuple) else (output,)
+        if len(given) != len(forms):
+            raise ShapeError(f"output is what the call returned, {len(forms)} array(s); got {len(given)}")
+        return tuple(
+            _by_row(check_result(shape, dtype, one, "output", self.library), arguments)
+            for one, (shape, dtype) in zip(given, forms, strict=True)
+        )
+
+    def _checked_tangents(self, arguments: Arguments, args: Sequence[Any], tangents: Any) -> dict[int, Array]:
+        """Tangents by position, each of its argument's shape."""
+        if not isinstance(tangents, Mapping):
+            raise ShapeError(f"tangents maps aliases (or positions) to arrays; got {type(tangents).__name__}")
+        positions = self._positions(list(tangents))
+        if len(set(positions)) < len(positions):
+            raise ShapeError(f"tangents name an argument twice: {', '.join(map(repr, tangents))}")
+        incoming = {}
+        for at, (key, value) in zip(positions, tangents.items(), strict=True):
+            tangent = check_result(np.shape(args[at]), arguments.dtype, value, f"the tangent of {key}", self.library)
+            incoming[at] = tangent.reshape(arguments.arrays[at].shape)
+        return incoming
+
+    def _as_given(self, gradients: Sequence[Array], args: Sequence[Any], positions: Sequence[int]) -> tuple[Any, ...]:
+        """Gradients as arrays of the caller's library, each of its argument's shape."""
+        return tuple(
+            self.library.from_host(gradient.reshape(np.shape(args[at])), args[at])
+            for gradient, at in zip(gradients, positions, strict=True)
+        )
 
     def _positions(self, names: Sequence[str | int] | str | int | None) -> list[int]:
         if names is None:

@@ -49,10 +49,8 @@ class Expr:
             return found
         node = object.__new__(cls)
         dim, domain, kind = op.infer(args, params)
-        for name, value in (
-            ("op", op), ("args", args), ("params", params), ("dim", dim), ("domain", domain), ("kind", kind)
-        ):  # fmt: skip
-            object.__setattr__(node, name, value)
+        for put, value in zip(_SETTERS, (op, args, params, dim, domain, kind), strict=True):
+            put(node, value)
         with _lock:
             return _interned.setdefault(key, node)
 
@@ -93,6 +91,10 @@ class Expr:
 
     def __neg__(self) -> Expr:
         return _call("neg", self)
+
+
+_SETTERS = tuple(getattr(Expr, name).__set__ for name in ("op", "args", "params", "dim", "domain", "kind"))
+"""What writes the slots of a node that is being made; to everyone else it is immutable."""
 
 
 def _call(name: str, *args: Expr | float) -> Expr:

@@ -27,6 +27,17 @@ COSTLY = 16
 """The cost of an operation that takes the hardware about as long as this many additions."""
 
 
+@dataclass(frozen=True)
+class Fold:
+    """How the terms of a vector are combined into one number, one after the other; without it they are added up."""
+
+    starts: tuple[float, ...]
+    """What the accumulators hold before the first term; the first of them is the result."""
+    steps: tuple[str, ...]
+    """OpenCL texts of their new values, assigned in this order: ``{0} {1}`` are the accumulators, ``{x}`` is the term,
+    ``{t}`` its number, ``{R}`` the type."""
+
+
 @dataclass(frozen=True, eq=False)
 class Op:
     """One operation of the IR. Calling it with its arguments and then its parameters builds an `Expr`."""
@@ -54,6 +65,13 @@ class Op:
     """``breaks(*args, *params)``: positions at which ``remap`` changes its rule."""
     terms: Callable[..., int] | None = None
     """For a sum over components: how many terms each result has; ``remap`` then takes ``(position, term, ...)``."""
+    fold: Fold | None = None
+    """How the terms are combined if not added up."""
+    differential: Callable[..., Expr] | None = None
+    """``differential(out, *tangents, *args, *params)``: d out for given d args, in place of partials."""
+    interleaved: Callable[..., tuple[Any, ...]] | None = None
+    """``interleaved(n, *params)``: the parameters with which a linear operation acts on n vectors whose components
+    are interleaved (first component of each, second of each, ...)."""
 
     @property
     def linear(self) -> bool:
@@ -104,6 +122,8 @@ class Function:
     """Names of the integer parameters that follow them."""
     optional: int = 0
     """How many of the trailing arguments may be left out."""
+    variadic: bool = False
+    """Whether further vectors may follow the last argument."""
     interval: tuple[float, float] = (-2.0, 2.0)
     """Where it is smooth and well scaled: the laws test it there."""
     example: tuple[Any, ...] = field(default=())
@@ -157,11 +177,14 @@ def joined(args: Sequence[Expr]) -> Domain:
 
 def broadcast(name: str, args: Sequence[Expr]) -> int:
     """The common length of vectors that are equally long or have length 1."""
-    dims = {arg.dim for arg in args} - {1}
-    if len(dims) > 1:
-        lengths = ", ".join(str(arg.dim) for arg in args)
-        raise ShapeError(f"{name} needs vectors of equal length (or of length 1); got lengths {lengths}")
-    return dims.pop() if dims else 1
+    longest = 1
+    for arg in args:
+        if arg.dim != longest and arg.dim != 1:
+            if longest != 1:
+                lengths = ", ".join(str(arg.dim) for arg in args)
+                raise ShapeError(f"{name} needs vectors of equal length (or of length 1); got lengths {lengths}")
+            longest = arg.dim
+    return longest
 
 
 def elementwise(
@@ -208,6 +231,7 @@ def linear(
     numpy: Callable[..., Array],
     transpose: Callable[..., Sequence[Expr | None]],
     remap: Callable[..., Term | None] | None,
+    interleaved: Callable[..., tuple[Any, ...]],
     breaks: Callable[..., list[int]] | None = None,
     terms: Callable[..., int] | None = None,
 ) -> Op:
@@ -216,9 +240,8 @@ def linear(
     def infer(args: tuple[Expr, ...], params: tuple[Any, ...]) -> Inference:
         return dim(*args, *params), joined(args), args[0].kind
 
-    return register(
-        Op(name, infer, numpy, arity, transpose=transpose, remap=remap, breaks=breaks, terms=terms)
-    )  # fmt: skip
+    facts = {"transpose": transpose, "remap": remap, "interleaved": interleaved, "breaks": breaks, "terms": terms}
+    return register(Op(name, infer, numpy, arity, **facts))  # type: ignore[arg-type]
 
 
 def _infer_variable(args: tuple[Expr, ...], params: tuple[Any, ...]) -> Inference:
@@ -237,6 +260,9 @@ _CONSTANT = register(
     Op("constant", lambda args, params: (1, Domain.P, REAL), lambda value: np.array([float(value)]), arity=0)
 )
 _INTEGER = register(Op("integer", lambda args, params: (1, Domain.P, INDEX), lambda value: np.array([value]), arity=0))
+_IOTA = register(
+    Op("iota", lambda args, params: (params[0], Domain.P, REAL), lambda n: np.arange(n, dtype=float), arity=0)
+)
 _POSITION = register(Op("position", lambda args, params: (1, params[0], INDEX), _no_value, arity=0))
 
 
@@ -258,6 +284,11 @@ def integer(value: int) -> Expr:
     return _INTEGER(value)
 
 
+def iota(n: int) -> Expr:
+    """The vector (0, 1, ..., n - 1)."""
+    return constant(0) if n == 1 else _IOTA(n)
+
+
 def position(domain: Domain) -> Expr:
     """The index i (``Domain.I``) or j (``Domain.J``) itself, a true integer starting from 0."""
     return _POSITION(domain)
@@ -272,6 +303,6 @@ def constant_value(node: Expr) -> Fraction | float | None:
 
 
 __all__ = [
-    "FUNCTIONS", "INDEX", "MASK", "OPS", "REAL", "Edge", "Function", "Op", "as_expr", "constant", "constant_value",
-    "elementwise", "integer", "linear", "position", "register", "spell", "variable",
+    "FUNCTIONS", "INDEX", "MASK", "OPS", "REAL", "Edge", "Fold", "Function", "Op", "as_expr", "constant", "constant_value",
+    "elementwise", "integer", "iota", "linear", "position", "register", "spell", "variable",
 ]  # fmt: skip

@@ -83,7 +83,15 @@ def _add(node: Expr) -> Expr | None:
         return _widened(a, node.dim)
     if b.op.name == "neg":
         return a - b.args[0]
-    return _fold(node, lambda p, q: p + q) or _shrunk(node)
+    return _fold(node, lambda p, q: p + q) or _shrunk(node) or _side_by_side(a, b) or _side_by_side(b, a)
+
+
+def _side_by_side(a: Expr, b: Expr) -> Expr | None:
+    """The sum of two padded vectors that fill a vector together, as their concatenation."""
+    if a.op.name == b.op.name == "place" and a.params[0] == 0 and b.params[0] == a.args[0].dim:
+        first, second = a.args[0], b.args[0]
+        return OPS["concat"](first, second) if first.dim + second.dim == a.dim else None
+    return None
 
 
 def _sub(node: Expr) -> Expr | None:
@@ -194,7 +202,17 @@ def _expand(node: Expr) -> Expr | None:
     return node.args[0] if node.params[1] == 1 else None
 
 
+def _permute(node: Expr) -> Expr | None:
+    (f,) = node.args
+    shape, axes = node.params
+    if [axis for axis in axes if shape[axis] > 1] == [axis for axis in range(len(shape)) if shape[axis] > 1]:
+        return f
+    if f.op.name == "permute" and tuple(f.params[0][axis] for axis in f.params[1]) == shape:
+        return Expr(node.op, f.args, (f.params[0], tuple(f.params[1][axis] for axis in axes)))
+    return None
+
+
 _RULES: dict[str, Callable[[Expr], Expr | None]] = {
     "add": _add, "sub": _sub, "mul": _mul, "div": _div, "neg": _neg,
-    "extract": _extract, "total": _total, "expand": _expand,
+    "extract": _extract, "total": _total, "expand": _expand, "permute": _permute,
 }  # fmt: skip

@@ -9,10 +9,13 @@ array([[12.],
 """
 
 from types import ModuleType
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from clreduce.frontends.adapters import numpy as _adapter
 from clreduce.frontends.genred import Genred as _Genred
+from clreduce.frontends.lazy.tensor import LazyTensor as _LazyTensor
+from clreduce.frontends.lazy.tensor import variables_of
+from clreduce.frontends.routine import Routine as _Routine
 
 
 class Genred(_Genred):
@@ -20,4 +23,33 @@ class Genred(_Genred):
     library: ClassVar[ModuleType] = _adapter
 
 
-__all__ = ["Genred"]
+class Routine(_Routine):
+    library: ClassVar[ModuleType] = _adapter
+
+
+class LazyTensor(_LazyTensor):
+    __doc__ = _LazyTensor.__doc__
+    library: ClassVar[ModuleType] = _adapter
+    routine: ClassVar[type[_Routine]] = Routine
+    __slots__ = ()
+
+
+ComplexLazyTensor = LazyTensor
+
+
+def Vi(x: Any, dim: Any = None) -> LazyTensor:
+    """Vectors of i: an array of shape (M, D); or a symbolic variable, by its position and its length."""
+    return variables_of(LazyTensor, x, dim, 0)
+
+
+def Vj(x: Any, dim: Any = None) -> LazyTensor:
+    """Vectors of j: an array of shape (N, D); or a symbolic variable, by its position and its length."""
+    return variables_of(LazyTensor, x, dim, 1)
+
+
+def Pm(x: Any, dim: Any = None) -> LazyTensor:
+    """A parameter: a vector, a number or a list; or a symbolic variable, by its position and its length."""
+    return variables_of(LazyTensor, x, dim, 2)
+
+
+__all__ = ["ComplexLazyTensor", "Genred", "LazyTensor", "Pm", "Vi", "Vj"]

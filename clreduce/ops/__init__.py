@@ -1,5 +1,20 @@
 """All operations, by family. Importing this package fills the registries of `clreduce.ir.op`."""
 
-from clreduce.ops import arithmetic, compare, derived, functions, shape
+from clreduce.ops import (
+    arithmetic,
+    compare,
+    complex,
+    derived,
+    extrema,
+    functions,
+    indices,
+    matrices,
+    norms,
+    shape,
+    special_vectors,
+)
 
-__all__ = ["arithmetic", "compare", "derived", "functions", "shape"]
+__all__ = [
+    "arithmetic", "compare", "complex", "derived", "extrema", "functions", "indices", "matrices", "norms", "shape",
+    "special_vectors",
+]  # fmt: skip

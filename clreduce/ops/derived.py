@@ -99,3 +99,6 @@ spell("IntCst", lambda n: constant(n), "the integer n", "", "n", example=(3,),
       edges=(Edge((16777217,), 16777217),))  # fmt: skip
 spell("RatCst", ratio, "the ratio p / q of two integers", "", "p q", example=(1, 3),
       edges=(Edge((), 1 / 3), Edge((3, 4), 0.75)))  # fmt: skip
+spell("Factorize", lambda f, g: f, "f; what is used several times is computed once without being told", "f g",
+      example=(3, 2))  # fmt: skip
+spell("AutoFactorize", lambda f: f, "f; what is used several times is computed once without being told", "f")

@@ -44,12 +44,13 @@ def _place_remap(k: Position, f: Expr, start: int, total: int) -> Term | None:
 extract: Op = linear(
     "extract", dim=_extract_dim, numpy=lambda value, start, length: value[..., start : start + length],
     transpose=lambda ct, f, start, length: (place(ct, start, f.dim),),
-    remap=lambda k, f, start, length: (0, k + start),
+    remap=lambda k, f, start, length: (0, k + start), interleaved=lambda n, start, length: (n * start, n * length),
 )  # fmt: skip
 place: Op = linear(
     "place", dim=_place_dim, numpy=_place_numpy,
     transpose=lambda ct, f, start, total: (extract(ct, start, f.dim),),
     remap=_place_remap, breaks=lambda f, start, total: [start, start + f.dim],
+    interleaved=lambda n, start, total: (n * start, n * total),
 )  # fmt: skip
 
 
@@ -72,7 +73,7 @@ def _concat_remap(k: Position, *args: Expr) -> Term | None:
 concat: Op = linear(
     "concat", arity=None, dim=lambda *args: sum(arg.dim for arg in args), numpy=_concat_numpy,
     transpose=lambda ct, *args: [extract(ct, at, f.dim) for at, f in zip(_offsets(args), args, strict=False)],
-    remap=_concat_remap, breaks=lambda *args: _offsets(args),
+    remap=_concat_remap, breaks=lambda *args: _offsets(args), interleaved=lambda n: (),
 )  # fmt: skip
 
 
@@ -104,13 +105,14 @@ expand: Op = linear(
     "expand", dim=_expand_dim, numpy=_expand_numpy,
     transpose=lambda ct, f, outer, n, inner: (total(ct, outer, n, inner),),
     remap=lambda k, f, outer, n, inner: (0, (k // (n * inner)) * inner + k % inner),
+    interleaved=lambda m, outer, n, inner: (outer, n, m * inner),
 )  # fmt: skip
 """Repeat: out[a, b, c] = f[a, c] for b < n."""
 total: Op = linear(
     "total", dim=_total_dim, numpy=_total_numpy,
     transpose=lambda ct, f, outer, n, inner: (expand(ct, outer, n, inner),),
     remap=lambda k, t, f, outer, n, inner: (0, (k // inner) * (n * inner) + t * inner + k % inner),
-    terms=lambda f, outer, n, inner: n,
+    terms=lambda f, outer, n, inner: n, interleaved=lambda m, outer, n, inner: (outer, n, m * inner),
 )  # fmt: skip
 """Add up: out[a, c] = sum over b of f[a, b, c]."""
 
@@ -143,8 +145,9 @@ def _permute_transpose(ct: Expr, f: Expr, shape: tuple[int, ...], axes: tuple[in
 
 
 permute: Op = linear(
-    "permute", dim=_permute_dim, numpy=_permute_numpy, transpose=_permute_transpose, remap=_permute_remap
-)
+    "permute", dim=_permute_dim, numpy=_permute_numpy, transpose=_permute_transpose, remap=_permute_remap,
+    interleaved=lambda n, shape, axes: ((*shape, n), (*axes, len(shape))),
+)  # fmt: skip
 """Transpose: the vector read with ``shape`` and its axes put in the order ``axes``, as ``numpy.transpose`` does."""
 
 
@@ -152,6 +155,8 @@ def repeated(f: Expr, n: int) -> Expr:
     """A scalar as a vector of n equal components."""
     if f.dim != 1:
         raise ShapeError(f"only a vector of length 1 can be repeated; got length {f.dim}")
+    if n < 1:
+        raise ShapeError(f"a vector has length 1 or more, not {n}")
     return f if n == 1 else expand(f, 1, n, 1)
 
 
@@ -172,11 +177,24 @@ def element(f: Expr, m: int) -> Expr:
     return extract(f, m, 1)
 
 
+def placed_element(f: Expr, n: int, m: int) -> Expr:
+    """n zeros, but f, of length 1, at place m."""
+    if f.dim != 1:
+        raise ShapeError(f"ElemT places one component; got a vector of length {f.dim}")
+    if not 0 <= m < n:
+        raise ShapeError(f"ElemT: place {m} asked in a vector of length {n}; places run from 0")
+    return place(f, m, n)
+
+
 spell("Sum", summed, "sum of the components", "f",
       edges=(Edge(((1, INF),), INF, ((1, 1),)), Edge(((1, NAN),), NAN, ((1, 1),))))  # fmt: skip
+spell("SumT", repeated, "a vector of length 1 repeated n times", "f", "n", example=(1, 3))
+spell("Zero", zeros, "n zeros", "", "n", example=(3,))
 spell("Elem", element, "component m, counted from 0", "f", "m", example=(3, 1),
       edges=(Edge(((NAN, 5, INF),), 5, ((0, 1, 0),)),))  # fmt: skip
+spell("ElemT", placed_element, "n zeros, but f (of length 1) at place m, counted from 0", "f", "n m", example=(1, 3, 1))
 spell("Extract", extract, "components start to start + length - 1", "f", "start length", example=(4, 1, 2),
       edges=(Edge(((NAN, 5, 6, INF),), (5, 6), ((0, 1, 1, 0),)),))  # fmt: skip
-spell("Concat", lambda f, g: concat(f, g), "the components of f, then those of g", "f g", example=(2, 3),
-      edges=(Edge((1, (2, NAN)), (1, 2, NAN), (1, (1, 1))),))  # fmt: skip
+spell("ExtractT", place, "n zeros, but f from place start on", "f", "start n", example=(2, 1, 4))
+spell("Concat", lambda f, g, *more: concat(f, g, *more), "the components of f, then those of g, and of any that follow",
+      "f g", variadic=True, example=(2, 3), edges=(Edge((1, (2, NAN)), (1, 2, NAN), (1, (1, 1))),))  # fmt: skip

@@ -1,8 +1,18 @@
-"""All reductions. Importing this package fills `clreduce.reductions.reduction.REDUCTIONS`."""
+"""All reductions. Importing this package fills the registries of `clreduce.reductions.reduction`."""
 
-from clreduce.reductions import extrema, logsumexp, sums, topk
-from clreduce.reductions.reduction import FAMILIES, REDUCTIONS, Column, Reduction, Slot, reduction_named
+from clreduce.reductions import conditions, extrema, logsumexp, moments, products, sums, topk
+from clreduce.reductions.reduction import (
+    ALIASES,
+    FAMILIES,
+    REDUCTIONS,
+    RESIDUALS,
+    Column,
+    Reduction,
+    Slot,
+    reduction_named,
+)
 
 __all__ = [
-    "FAMILIES", "REDUCTIONS", "Column", "Reduction", "Slot", "extrema", "logsumexp", "reduction_named", "sums", "topk",
+    "ALIASES", "FAMILIES", "REDUCTIONS", "RESIDUALS", "Column", "Reduction", "Slot", "conditions", "extrema",
+    "logsumexp", "moments", "products", "reduction_named", "sums", "topk",
 ]  # fmt: skip

@@ -10,13 +10,30 @@ import numpy as np
 from clreduce.ir.expr import INDEX, Expr
 from clreduce.ir.op import Op, constant, integer
 from clreduce.ops.compare import equal, larger, less, smaller, where
-from clreduce.reductions.reduction import Array, Column, Reduction, Slot, State, register
+from clreduce.reductions.reduction import Array, Column, Reduction, Slot, State, alias, register
 
 _NOWHERE = -1.0
 
 
 def _tangent(column: Column, residuals: Sequence[Expr], d_values: Sequence[Expr]) -> Expr:
-    return where(equal(column.index, residuals[0]), d_values[0], constant(0))
+    return where(equal(column.index, residuals[1]), d_values[0], constant(0))
+
+
+def first_of_none(index: Expr, first: Expr) -> Expr:
+    """The index of an extreme term; the first one's if none beat the neutral element: all are nan or equal to it."""
+    return where(less(index, integer(0)), first, index)
+
+
+def best_indices(values: Array, neutral: float) -> Array:
+    """By NumPy, the index along axis 1 of the largest term (the smallest if ``neutral`` is positive); -1 if none."""
+    if values.shape[1] == 0:
+        return np.full((values.shape[0], values.shape[2]), -1, np.int64)
+    return np.asarray((np.argmax if neutral < 0 else np.argmin)(cleaned(values, neutral), axis=1))
+
+
+def cleaned(values: Array, neutral: float) -> Array:
+    """The terms, without the nans."""
+    return np.where(np.isnan(values), neutral, values)
 
 
 def _declare(name: str, words: str, better: Op, neutral: float, beats: Callable[[Expr, Expr], Expr]) -> None:
@@ -38,22 +55,11 @@ def _declare(name: str, words: str, better: Op, neutral: float, beats: Callable[
         wins = beats(b[0], a[0])
         return where(wins, b[0], a[0]), where(wins, b[1], a[1])
 
-    def index_finish(state: State, first: Expr) -> tuple[Expr, ...]:
-        # Nothing beat the neutral element: all terms are nan or equal to it, and the first stands for them.
-        return (where(less(state[1], integer(0)), first, state[1]),)
-
-    def cleaned(values: Array) -> Array:
-        return np.where(np.isnan(values), neutral, values)
-
-    def value_numpy(values: Array) -> tuple[Array, ...]:
+    def value_numpy(values: Array) -> Array:
         extreme = np.max if neutral < 0 else np.min
-        return (extreme(cleaned(values), axis=1, initial=neutral),)
+        return np.asarray(extreme(cleaned(values, neutral), axis=1, initial=neutral))
 
-    def index_numpy(values: Array) -> tuple[Array, ...]:
-        if values.shape[1] == 0:
-            return (np.full((values.shape[0], values.shape[2]), -1, np.int64),)
-        return ((np.argmax if neutral < 0 else np.argmin)(cleaned(values), axis=1),)
-
+    both = f"{name}_Arg{name}"
     register(
         Reduction(
             name=name,
@@ -62,9 +68,9 @@ def _declare(name: str, words: str, better: Op, neutral: float, beats: Callable[
             update=value_update,
             merge=lambda a, b: (better(a[0], b[0]),),
             finish=lambda state, first: state,
-            numpy=value_numpy,
+            numpy=lambda values: (value_numpy(values),),
             tangent=_tangent,
-            residual=f"Arg{name}",
+            residual=both,
         )
     )
     register(
@@ -74,11 +80,26 @@ def _declare(name: str, words: str, better: Op, neutral: float, beats: Callable[
             slots=lambda dims: (Slot(dims[0], neutral), Slot(dims[0], _NOWHERE, INDEX)),
             update=index_update,
             merge=index_merge,
-            finish=index_finish,
-            numpy=index_numpy,
+            finish=lambda state, first: (first_of_none(state[1], first),),
+            numpy=lambda values: (best_indices(values, neutral),),
             guard=guard,
         )
     )
+    register(
+        Reduction(
+            name=both,
+            doc=f"{words} term and its index, as two results; {neutral} and -1 over nothing.",
+            slots=lambda dims: (Slot(dims[0], neutral), Slot(dims[0], _NOWHERE, INDEX)),
+            update=index_update,
+            merge=index_merge,
+            finish=lambda state, first: (state[0], first_of_none(state[1], first)),
+            numpy=lambda values: (value_numpy(values), best_indices(values, neutral)),
+            guard=guard,
+            tangent=_tangent,
+            residual=both,
+        )
+    )
+    alias(f"{name}Arg{name}", both)
 
 
 _declare("Min", "Smallest", smaller, float("inf"), lambda new, best: less(new, best))

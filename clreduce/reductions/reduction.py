@@ -52,24 +52,38 @@ class Reduction:
     merge: Callable[[State, State], State]
     finish: Callable[[State, Expr], tuple[Expr, ...]]
     numpy: Callable[..., tuple[Array, ...]]
-    """Meaning on arrays of values of shape (M, N, D): the outputs, of shape (M, D')."""
-    formulas: int = 1
-    """How many formulas it takes."""
+    """Meaning on arrays of values of shape (M, N, D), one per formula: the outputs, of shape (M, D')."""
+    formula2: str = ""
+    """What the second formula gives, in a few words; "" if the reduction takes one formula only."""
+    scalar: bool = False
+    """Whether the first formula must have length 1."""
+    with_formula2: str = ""
+    """The reduction that is meant if users give a second formula to this one; "" if they must not."""
     count: int | None = None
     """The number K of a reduction that takes one: it keeps K terms."""
+    lists: bool = False
+    """Whether each output is a list of ``count`` terms: their values, or their indices, one after the other."""
     guard: Callable[[State, Sequence[Column]], Expr] | None = None
     """``guard(state, columns)``: a mask, false only where these columns leave the state as it is. Kernels test it first
     and skip an update that no lane needs."""
     keeps_terms: bool = False
     """Whether a state is a list of ``count`` terms: per slot their values, or their indices, one after the other. Parts
     are then merged by updating with each term, and ``update`` takes indices as long as the values. Component k of a
-    slot's new value reads components of the state up to k only, so that long slots are updated in place."""
+    slot's new value reads components up to k only, of the slots as they were: long slots are updated in place, those of
+    the longest first."""
     blocked: bool = False
     """Whether partial sums are flushed tile by tile, to keep rounding errors small."""
     tangent: Callable[[Column, Sequence[Expr], Sequence[Expr]], Expr] | None = None
-    """``tangent(column, residuals, d_values)``: the term of column j in the differential of the first output."""
+    """``tangent(column, residuals, d_values)``: the term of column j in the differential of the real outputs, side by
+    side if there are several."""
     residual: str = ""
-    """The reduction of the same formulas whose outputs are the residuals of ``tangent``; "" if it reads none."""
+    """The reduction of the same formulas whose outputs are the residuals of ``tangent``; "" if it reads none. Its first
+    output is the first of this one, and it is its own residual: so derivatives of all orders exist if the first do."""
+
+    @property
+    def formulas(self) -> int:
+        """How many formulas it takes."""
+        return 2 if self.formula2 else 1
 
     def __reduce__(self) -> tuple[Any, ...]:
         return reduction_named, (self.name, self.count)
@@ -91,12 +105,23 @@ REDUCTIONS: dict[str, Reduction] = {}
 """Every reduction that takes no number, by the name that users give."""
 FAMILIES: dict[str, Family] = {}
 """Every family of reductions that take a number, by the name that users give."""
+RESIDUALS: dict[str, Reduction | Family] = {}
+"""What only derivatives ask for: reductions whose outputs are residuals of others."""
+ALIASES: dict[str, str] = {}
+"""Further names that users may give, and what they stand for."""
 
 
 @cache
 def reduction_named(name: str, count: int | None = None) -> Reduction:
-    """The reduction of that name, for a number K if it takes one; the same object each time."""
-    return REDUCTIONS[name] if count is None else FAMILIES[name].build(count)
+    """The reduction of that name (or alias), for a number K if it takes one; the same object each time."""
+    if name in ALIASES:
+        return reduction_named(ALIASES[name], count)
+    found = REDUCTIONS.get(name) or FAMILIES.get(name) or RESIDUALS[name]
+    if isinstance(found, Reduction):
+        assert count is None, f"{name} takes no number"
+        return found
+    assert count is not None, f"{name} takes a number"
+    return found.build(count)
 
 
 def differentiable_names() -> list[str]:
@@ -105,19 +130,25 @@ def differentiable_names() -> list[str]:
     return [kind.name for kind in kinds if kind.tangent is not None]
 
 
-def register(entry: Reduction) -> Reduction:
-    """Enter a reduction in `REDUCTIONS`; a name is taken once."""
+def register(entry: Reduction, internal: bool = False) -> Reduction:
+    """Enter a reduction in `REDUCTIONS`, or in `RESIDUALS` if it is ``internal``; a name is taken once."""
     _check_name(entry.name)
-    REDUCTIONS[entry.name] = entry
+    (RESIDUALS if internal else REDUCTIONS)[entry.name] = entry
     return entry
 
 
-def register_family(name: str, doc: str, build: Callable[[int], Reduction]) -> None:
-    """Enter a family of reductions in `FAMILIES`; a name is taken once."""
+def register_family(name: str, doc: str, build: Callable[[int], Reduction], internal: bool = False) -> None:
+    """Enter a family of reductions in `FAMILIES`, or in `RESIDUALS` if it is ``internal``; a name is taken once."""
     _check_name(name)
-    FAMILIES[name] = Family(name, doc, build)
+    (RESIDUALS if internal else FAMILIES)[name] = Family(name, doc, build)
+
+
+def alias(name: str, stands_for: str) -> None:
+    """Let users write ``name`` for a reduction; a name is taken once."""
+    _check_name(name)
+    ALIASES[name] = stands_for
 
 
 def _check_name(name: str) -> None:
-    if name in REDUCTIONS or name in FAMILIES:
+    if any(name in registry for registry in (REDUCTIONS, FAMILIES, RESIDUALS, ALIASES)):
         raise ValueError(f"reduction {name!r} exists already")

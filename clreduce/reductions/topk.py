@@ -1,45 +1,76 @@
-"""The K smallest terms over j, ascending, and where they are. nan terms are passed over; of equals the first is first.
+"""The K smallest or largest terms over j, in order, where they are, and sums over them. nan terms are passed over; of
+equals the first is first.
 
-Components of a slot are ordered (K, D): the smallest term of all D components first.
+Components of a slot are ordered (K, D): the first term of all D components first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import reduce
 
 import numpy as np
 
-from clreduce.ir.expr import INDEX, Expr
-from clreduce.ir.op import constant, integer
+from clreduce.ir.expr import INDEX, REAL, Expr
+from clreduce.ir.op import Op, constant, integer
 from clreduce.ops.compare import equal, larger, less, smaller, where
-from clreduce.ops.shape import concat, expand, extract, repeated
-from clreduce.reductions.reduction import Array, Column, Reduction, Slot, State, register_family
+from clreduce.ops.derived import truth
+from clreduce.ops.shape import concat, expand, extract, repeated, total
+from clreduce.reductions.reduction import Array, Column, Reduction, Slot, State, alias, register_family
 
 _NOWHERE = -1.0
 
 
-def _insert(state: State, columns: Sequence[Column]) -> State:
-    for column in columns:
-        state = _inserted(state, column)
-    return state
+@dataclass(frozen=True)
+class _Order:
+    """What comes first: the smallest terms or the largest."""
+
+    name: str
+    words: str
+    neutral: float
+    first: Op
+    last: Op
+
+    def before(self, a: Expr, b: Expr) -> Expr:
+        """Whether a comes before b; false for a nan."""
+        return less(a, b) if self.neutral > 0 else less(b, a)
 
 
-def _inserted(state: State, column: Column) -> State:
-    """The sorted list with one more term: places after it take over what stood one place before."""
-    best, *indices = state
+_ORDERS = (
+    _Order("Min", "smallest terms, ascending", float("inf"), smaller, larger),
+    _Order("Max", "largest terms, descending", float("-inf"), larger, smaller),
+)
+
+
+# ------------------------------------------------------------------------------------------------------ sorted lists
+# A state is the list of the best terms, and as many lists as needed of what goes with them: indices, or values of the
+# second formula.
+
+
+def _inserted(order: _Order, state: State, column: Column) -> State:
+    """The lists with one more term: places after it take over what stood one place before."""
+    best, *others = state
     term = column.values[0]
     count = best.dim // term.dim
-    above = _shifted(best, term.dim, constant(float("-inf")))
+    above = _shifted(best, term.dim, constant(-order.neutral))
     wide = expand(term, 1, count, term.dim)
-    # A nan is neither the larger nor the smaller: the list stays.
-    values = smaller(best, larger(wide, above))
-    if not indices:
-        return (values,)
-    (places,) = indices
-    index = expand(column.index, 1, count, term.dim) if column.index.dim == term.dim else column.index
-    places = where(less(wide, above), _shifted(places, term.dim, integer(-1)), where(less(wide, best), index, places))
-    return values, places
+    # A nan comes neither before nor after another term: the list stays.
+    values = order.first(best, order.last(wide, above))
+    moves, takes = order.before(wide, above), order.before(wide, best)
+    return values, *(_followed(count, moves, takes, kept, column) for kept in others)
+
+
+def _followed(count: int, moves: Expr, takes: Expr, kept: Expr, column: Column) -> Expr:
+    """One of the other lists, after the term of ``column`` has entered."""
+    dim = kept.dim // count
+    if kept.kind == INDEX:
+        new = expand(column.index, 1, count, dim) if column.index.dim == dim else column.index
+        nothing = integer(-1)
+    else:
+        new, nothing = expand(column.values[1], 1, count, dim), constant(0)
+        moves, takes = (expand(mask, count, dim, 1) for mask in (moves, takes))
+    return where(moves, _shifted(kept, dim, nothing), where(takes, new, kept))
 
 
 def _shifted(kept: Expr, dim: int, first: Expr) -> Expr:
@@ -48,71 +79,148 @@ def _shifted(kept: Expr, dim: int, first: Expr) -> Expr:
     return top if kept.dim == dim else concat(top, extract(kept, 0, kept.dim - dim))
 
 
-def _enters(state: State, columns: Sequence[Column]) -> Expr:
-    """Whether the smallest of some columns is smaller than the worst that is kept."""
-    terms = [column.values[0] for column in columns]
-    dim = terms[0].dim
-    worst = extract(state[0], state[0].dim - dim, dim)
-    return less(reduce(smaller, terms, worst), worst)
-
-
-def _sorted_numpy(values: Array, count: int) -> tuple[Array, Array]:
-    """The ``count`` smallest and their indices along axis 1, of shape (M, K, D); +inf and -1 where there are fewer."""
+def _sorted_numpy(order: _Order, values: Array, count: int) -> tuple[Array, Array]:
+    """The ``count`` best and their indices along axis 1, of shape (M, K, D); neutral and -1 where there are fewer."""
     rows, _, dim = values.shape
-    cleaned = np.where(np.isnan(values), np.inf, values)
-    order = np.argsort(cleaned, axis=1, kind="stable")[:, :count]
-    best = np.full((rows, count, dim), np.inf)
+    cleaned = np.where(np.isnan(values), order.neutral, values)
+    ranks = np.argsort(cleaned if order.neutral > 0 else -cleaned, axis=1, kind="stable")[:, :count]
+    best = np.full((rows, count, dim), order.neutral)
     places = np.full((rows, count, dim), -1, np.int64)
-    best[:, : order.shape[1]] = np.take_along_axis(cleaned, order, 1)
-    places[:, : order.shape[1]] = order
-    places[best == np.inf] = -1
+    best[:, : ranks.shape[1]] = np.take_along_axis(cleaned, ranks, 1)
+    places[:, : ranks.shape[1]] = ranks
+    places[best == order.neutral] = -1
     return best, places
 
 
-def _declare(name: str, words: str, chosen: tuple[int, ...]) -> None:
+def _build(
+    order: _Order,
+    count: int,
+    name: str,
+    doc: str,
+    slots: Callable[[tuple[int, ...]], tuple[Slot, ...]],
+    finish: Callable[[State], tuple[Expr, ...]],
+    numpy: Callable[..., tuple[Array, ...]],
+    tangent: Callable[[Column, Sequence[Expr], Sequence[Expr]], Expr] | None,
+    residual: str,
+    formula2: str = "",
+) -> Reduction:
+    def update(state: State, columns: Sequence[Column]) -> State:
+        for column in columns:
+            state = _inserted(order, state, column)
+        return state
+
+    def merge(a: State, b: State) -> State:
+        for k in range(count):
+            members = [extract(slot, k * (slot.dim // count), slot.dim // count) for slot in b]
+            values = tuple(member for member in members if member.kind == REAL)
+            a = _inserted(order, a, Column(values, members[-1]))
+        return a
+
+    def guard(state: State, columns: Sequence[Column]) -> Expr:
+        """Whether the best of some columns comes before the last that is kept."""
+        terms = [column.values[0] for column in columns]
+        dim = terms[0].dim
+        last = extract(state[0], state[0].dim - dim, dim)
+        return order.before(reduce(order.first, terms, last), last)
+
+    return Reduction(
+        name=name,
+        doc=doc,
+        slots=slots,
+        update=update,
+        merge=merge,
+        finish=lambda state, first: finish(state),
+        numpy=numpy,
+        formula2=formula2,
+        scalar=bool(formula2),
+        count=count,
+        lists=not formula2,
+        guard=guard,
+        keeps_terms=True,
+        tangent=tangent,
+        residual=residual,
+    )
+
+
+# ------------------------------------------------------------------------------------------------------ the lists
+
+
+def _declare_lists(order: _Order, name: str, doc: str, chosen: tuple[int, ...]) -> None:
     """A family whose outputs are the slots ``chosen``: 0 for the values, 1 for the indices."""
-    slot_count = 2 if 1 in chosen else 1
+    both = f"K{order.name}_ArgK{order.name}"
 
     def build(count: int) -> Reduction:
         def slots(dims: tuple[int, ...]) -> tuple[Slot, ...]:
-            every = Slot(count * dims[0], float("inf")), Slot(count * dims[0], _NOWHERE, INDEX)
-            return every[:slot_count]
-
-        def merge(a: State, b: State) -> State:
-            dim = a[0].dim // count
-            for at in range(0, count * dim, dim):
-                kept = [extract(slot, at, dim) for slot in b]
-                a = _inserted(a, Column((kept[0],), kept[-1]))
-            return a
+            values, places = Slot(count * dims[0], order.neutral), Slot(count * dims[0], _NOWHERE, INDEX)
+            return (values, places) if 1 in chosen else (values,)
 
         def numpy(values: Array) -> tuple[Array, ...]:
-            every = _sorted_numpy(values, count)
+            every = _sorted_numpy(order, values, count)
             return tuple(every[n].reshape(len(values), count * values.shape[2]) for n in chosen)
 
         def tangent(column: Column, residuals: Sequence[Expr], d_values: Sequence[Expr]) -> Expr:
             wide = expand(d_values[0], 1, count, d_values[0].dim)
-            return where(equal(column.index, residuals[0]), wide, constant(0))
+            return where(equal(column.index, residuals[1]), wide, constant(0))
 
-        return Reduction(
-            name=name,
-            doc=words,
-            slots=slots,
-            update=_insert,
-            merge=merge,
-            finish=lambda state, first: tuple(state[n] for n in chosen),
-            numpy=numpy,
-            count=count,
-            guard=_enters,
-            keeps_terms=True,
-            tangent=tangent if chosen[0] == 0 else None,
-            residual="ArgKMin" if chosen[0] == 0 else "",
-        )
+        smooth = chosen[0] == 0
+        return _build(
+            order, count, name, doc, slots, lambda state: tuple(state[n] for n in chosen), numpy,
+            tangent if smooth else None, both if smooth else "",
+        )  # fmt: skip
 
-    register_family(name, words, build)
+    register_family(name, doc, build)
 
 
-_declare("KMin", "The K smallest terms, ascending, component by component; inf where there are fewer.", (0,))
-_declare(
-    "ArgKMin", "Indices j of the K smallest terms, int64, the lowest of equals first; -1 where there are fewer.", (1,)
-)
-_declare("KMin_ArgKMin", "The K smallest terms and their indices, as two results.", (0, 1))
+# ------------------------------------------------------------------------------------------------------ sums over them
+
+
+def _declare_sum(order: _Order, name: str, doc: str, internal: bool) -> None:
+    """A family whose output is the sum of the second formula over the K best terms; ``internal``: and their indices."""
+
+    def build(count: int) -> Reduction:
+        def slots(dims: tuple[int, ...]) -> tuple[Slot, ...]:
+            lists = Slot(count, order.neutral), Slot(count * dims[1], 0.0)
+            return (*lists, Slot(count, _NOWHERE, INDEX)) if internal else lists
+
+        def finish(state: State) -> tuple[Expr, ...]:
+            out = total(state[1], 1, count, state[1].dim // count)
+            return (out, state[2]) if internal else (out,)
+
+        def numpy(values: Array, addends: Array) -> tuple[Array, ...]:
+            _, places = _sorted_numpy(order, values, count)
+            if addends.shape[1] == 0:
+                out = np.zeros((len(values), addends.shape[2]))
+            else:
+                with np.errstate(all="ignore"):
+                    found = np.take_along_axis(addends, np.maximum(places, 0), 1)
+                    out = np.where(places >= 0, found, 0).sum(1)
+            return (out, places[:, :, 0]) if internal else (out,)
+
+        def tangent(column: Column, residuals: Sequence[Expr], d_values: Sequence[Expr]) -> Expr:
+            chosen = total(truth(equal(column.index, residuals[1])), 1, count, 1)
+            return where(less(constant(0), chosen), d_values[1], constant(0))
+
+        return _build(
+            order, count, name, doc, slots, finish, numpy, tangent, f"SumK{order.name}_ArgK{order.name}",
+            "the values that are added up",
+        )  # fmt: skip
+
+    register_family(name, doc, build, internal)
+
+
+def _declare(order: _Order) -> None:
+    k, terms, neutral = f"K{order.name}", order.words.split(",")[0], order.neutral
+    _declare_lists(order, k, f"The K {order.words}, component by component; {neutral} where there are fewer.", (0,))
+    places = f"Indices j of the K {terms}, int64, the lowest of equals first; -1 where there are fewer."
+    _declare_lists(order, f"Arg{k}", places, (1,))
+    _declare_lists(order, f"{k}_Arg{k}", f"The K {terms} and their indices, as two results.", (0, 1))
+    alias(f"{k}Arg{k}", f"{k}_Arg{k}")
+    words = (
+        f"Sum of formula2 over the K {terms}; over all where there are fewer, 0 over nothing; slopes in formula2 only."
+    )
+    _declare_sum(order, f"Sum{k}", words, False)
+    _declare_sum(order, f"Sum{k}_Arg{k}", "The same sum, and the indices of its terms.", True)
+
+
+for _order in _ORDERS:
+    _declare(_order)

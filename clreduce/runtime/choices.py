@@ -43,8 +43,8 @@ class Case:
     """`few_rows` of the number of rows."""
 
     def default(self) -> Schedule:
-        """What the policy chooses, which knows no measurement and no sizes."""
-        found = choose_schedule(self.program, self.real, self.device.facts)
+        """What the policy chooses, which knows no measurement."""
+        found = choose_schedule(self.program, self.real, self.device.facts, self.few)
         return replace(found, flush=False) if self.direct_sum else found
 
 

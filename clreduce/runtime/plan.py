@@ -27,6 +27,8 @@ from clreduce.runtime.memory import release_idle
 Array = np.ndarray[Any, Any]
 _REAL = {"float32": "float", "float64": "double"}
 _LARGEST_INDEX = 2**31 - 2
+_WORTH_A_KERNEL = 4096
+"""Columns from which on a kernel of its own for few rows is worth building, though no choice was measured."""
 
 
 @dataclass(frozen=True)
@@ -157,14 +159,16 @@ class PlanCache:
         schedule: Schedule | None = None,
         direct_sum: bool = False,
         rows: int | None = None,
+        columns: int = 0,
     ) -> Plan:
         """The plan, made if need be. ``direct_sum``: without the blocks that schedules sum in otherwise.
 
-        For few ``rows`` it may be another one than for many, if a schedule was chosen by measuring there.
+        For few ``rows`` it is another one than for many if there are many ``columns``, or if a schedule was chosen by
+        measuring there.
         """
         few = 0 if rows is None or schedule is not None else few_rows(rows)
-        if few and CHOICES.get(Case(program, signature.real, device, direct_sum, few)) is None:
-            few = 0
+        if few and columns < _WORTH_A_KERNEL:
+            few = few if CHOICES.get(Case(program, signature.real, device, direct_sum, few)) else 0
         if schedule is not None and direct_sum:
             schedule = replace(schedule, flush=False)
         key = (program, signature, device, schedule, direct_sum, few)

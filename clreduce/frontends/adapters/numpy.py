@@ -9,6 +9,8 @@ import numpy as np
 Array = np.ndarray[Any, Any]
 
 name = "numpy"
+_names: dict[Any, str] = {}
+"""NumPy makes a dtype's name anew each time, in several microseconds."""
 
 
 def accepts(value: Any) -> bool:
@@ -38,3 +40,35 @@ def writable(out: Any) -> bool:
 def from_host(array: Array, like: Any) -> Any:
     """A result in this library's form, beside the argument ``like``."""
     return array
+
+
+def dtype_name(value: Any) -> str:
+    """The name of an array's dtype, as NumPy spells it."""
+    dtype = value.dtype
+    found = _names.get(dtype)
+    if found is None:
+        found = _names[dtype] = str(dtype.name)
+    return found
+
+
+def numbers(values: tuple[float, ...]) -> Array:
+    """A vector of plain numbers."""
+    return np.array(values)
+
+
+def as_complex(result: Array) -> Array:
+    """Interleaved real and imaginary parts, along the last axis, as complex numbers."""
+    found: Array = result.view({"float32": np.complex64, "float64": np.complex128}[result.dtype.name])
+    return found
+
+
+def reduced(name: str, result: Array, axes: tuple[int, ...]) -> Array:
+    """The sum, minimum ... of a result over further axes."""
+    found: Array = getattr(np, name)(result, axis=axes)
+    return found
+
+
+def swapped(array: Array) -> Array:
+    """The last two axes exchanged."""
+    found: Array = array.swapaxes(-1, -2)
+    return found

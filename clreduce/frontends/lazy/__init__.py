@@ -1,0 +1,1 @@
+"""`LazyTensor`: formulas recorded from NumPy-like expressions, evaluated when they are reduced."""

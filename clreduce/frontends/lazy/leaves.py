@@ -1,0 +1,165 @@
+"""What a `LazyTensor` is made of: the data behind the variables of its formula, and how a user's value becomes one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from clreduce.domain import Domain
+from clreduce.errors import DtypeError, ShapeError
+from clreduce.ir.expr import Expr
+from clreduce.ir.op import constant, variable
+
+AXES = {Domain.I: 0, Domain.J: 1, Domain.P: 2}
+DOMAINS = (Domain.I, Domain.J, Domain.P)
+_LARGEST_CONSTANT = 2**53
+"""Integers beyond it are parameters: kernels have them in the precision of the data either way."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Leaf:
+    """The data of one variable: an array laid out as a call takes it, a plain number, or nothing yet."""
+
+    array: Any
+    """Of shape (batch.., M, D), (batch.., N, D) or (batch.., D); a float or a tuple of floats, which have no precision
+    of their own; None for a symbolic variable."""
+    batch: tuple[int, ...]
+    source: Any
+    """The user's own object: as long as it is kept, its ``id`` names the variable."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Operand:
+    """A value of the user as a formula: what `LazyTensor` adopts."""
+
+    expr: Expr
+    leaves: dict[Expr, Leaf]
+    batch: tuple[int, ...] = ()
+    ni: int | None = None
+    nj: int | None = None
+    is_complex: bool = False
+
+
+def from_number(value: Any) -> Operand:
+    """An integer is compiled in; a float is a parameter, so that another value needs no other kernel."""
+    if isinstance(value, (int, np.integer, np.bool_)) and abs(int(value)) <= _LARGEST_CONSTANT:
+        return _from_integer(int(value))
+    number = float(value)
+    leaf = variable(("number", number.hex()), 1, Domain.P)
+    return Operand(leaf, {leaf: Leaf(number, (), None)})
+
+
+@lru_cache(maxsize=256)
+def _from_integer(value: int) -> Operand:
+    return Operand(constant(value), {})
+
+
+def from_complex(value: Any) -> Operand:
+    """A parameter of one complex number, kept as its two parts."""
+    number = complex(value)
+    leaf = variable(("complex", number.real.hex(), number.imag.hex()), 2, Domain.P)
+    return Operand(leaf, {leaf: Leaf((number.real, number.imag), (), None)}, is_complex=True)
+
+
+def from_list(values: Sequence[Any]) -> Operand:
+    """A parameter vector without a precision of its own, from numbers."""
+    try:
+        array = np.asarray(values)
+    except ValueError:
+        array = np.asarray(None)
+    if array.ndim != 1 or array.size == 0 or array.dtype.kind not in "biufc":
+        raise ShapeError(f"a list is a vector of numbers, such as [1.0, 2.0]; got {values!r}")
+    is_complex = array.dtype.kind == "c"
+    reals = array.astype(np.complex128).view(np.float64) if is_complex else array.astype(np.float64)
+    numbers = tuple(reals.tolist())
+    leaf = variable(("list", tuple(number.hex() for number in numbers)), len(numbers), Domain.P)
+    return Operand(leaf, {leaf: Leaf(numbers, (), None)}, is_complex=is_complex)
+
+
+def from_symbol(position: int, dim: int, category: int) -> Operand:
+    """A variable whose data come when the reduction is called."""
+    for name, value in (("position", position), ("length", dim), ("category", category)):
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+            raise ShapeError(f"a symbolic variable is (position, length, category), integers; its {name} is {value!r}")
+    if position < 0 or dim < 1 or not 0 <= category <= 2:
+        raise ShapeError(
+            "a symbolic variable is (position, length, category): position from 0, length from 1, category 0 (i), "
+            f"1 (j) or 2 (parameter); got ({position}, {dim}, {category})"
+        )
+    leaf = variable(("symbol", int(position)), int(dim), DOMAINS[category])
+    return Operand(leaf, {leaf: Leaf(None, (), None)})
+
+
+def from_array(value: Any, axis: int | None, library: ModuleType) -> Operand:
+    """An array: with ``axis`` 0 or 1 of shape (M, D), else its shape tells what it is."""
+    shape = tuple(value.shape)
+    is_complex = library.dtype_name(value).startswith("complex")
+    if axis is None or axis == 2:
+        domain, batch, array = _by_shape(value, shape, axis)
+    else:
+        if len(shape) != 2:
+            raise ShapeError(
+                f"with axis={axis}, an array has shape ({'MN'[axis]}, D); got {shape}. "
+                "Arrays of 3 or more dimensions, (.., M, 1, D) or (.., 1, N, D), need no axis"
+            )
+        domain, batch, array = DOMAINS[axis], (), value
+    dim = array.shape[-1] * (2 if is_complex else 1)
+    if dim == 0:
+        raise ShapeError(f"vectors have at least one component; got an array of shape {shape}")
+    leaf = variable(("data", id(value)), dim, domain)
+    sizes = {Domain.I: (array.shape[-2], None), Domain.J: (None, array.shape[-2])} if array.ndim > 1 else {}
+    ni, nj = sizes.get(domain, (None, None))
+    return Operand(leaf, {leaf: Leaf(array, batch, value)}, batch, ni, nj, is_complex)
+
+
+def _by_shape(value: Any, shape: tuple[int, ...], axis: int | None) -> tuple[Domain, tuple[int, ...], Any]:
+    """The domain that an array's shape tells, its batch dimensions, and the array as a call takes it."""
+    if len(shape) <= 1:
+        return Domain.P, (), value.reshape(1) if not shape else value
+    if len(shape) == 2:
+        raise ShapeError(
+            f"an array of shape {shape} may be vectors of i or of j: write Vi(x), Vj(x), LazyTensor(x, axis=0) or 1, "
+            f"or give it shape ({shape[0]}, 1, {shape[1]}) or (1, {shape[0]}, {shape[1]})"
+        )
+    if axis is not None:
+        raise ShapeError(f"a parameter (axis=2) is a vector; got an array of shape {shape}")
+    batch, (m, n, dim) = shape[:-3], shape[-3:]
+    if m == 1 and n == 1:
+        return Domain.P, batch, value.reshape((*batch, dim))
+    if n == 1:
+        return Domain.I, batch, value.reshape((*batch, m, dim))
+    if m == 1:
+        return Domain.J, batch, value.reshape((*batch, n, dim))
+    raise ShapeError(
+        f"an array of i-vectors has shape (.., M, 1, D), one of j-vectors (.., 1, N, D); got {shape}. "
+        "A dense M x N array cannot be part of a formula"
+    )
+
+
+def operand(value: Any, library: ModuleType, axis: int | None = None) -> Operand:
+    """Anything that may stand in an expression, as a formula."""
+    if axis is not None and axis not in (0, 1, 2):
+        raise ShapeError(f"axis is 0 (vectors of i), 1 (of j) or 2 (a parameter); got {axis!r}")
+    if library.accepts(value) and not isinstance(value, np.generic):
+        return from_array(value, axis, library)
+    if isinstance(value, tuple) and len(value) == 3 and axis is None:
+        return from_symbol(*value)
+    if axis in (0, 1):
+        raise ShapeError(
+            f"with axis={axis}, a {library.name} array of shape ({'MN'[axis]}, D) is needed; got {value!r}"
+        )
+    if isinstance(value, (list, tuple)):
+        return from_list(value)
+    if isinstance(value, (int, float, np.bool_, np.integer, np.floating)):
+        return from_number(value)
+    if isinstance(value, (complex, np.complexfloating)):
+        return from_complex(value)
+    raise DtypeError(
+        f"a {library.name} LazyTensor is made of {library.name} arrays, numbers and lists of numbers; "
+        f"got {type(value).__name__}"
+    )

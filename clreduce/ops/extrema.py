@@ -1,0 +1,96 @@
+"""The largest and smallest component of a vector, and where it is. nan is passed over; ties go to the first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from clreduce.domain import Domain
+from clreduce.ir.expr import REAL, Expr
+from clreduce.ir.op import Array, Edge, Fold, Op, constant, iota, register, spell
+from clreduce.ops.compare import equal, where
+from clreduce.ops.shape import summed
+
+_INF, _NAN = float("inf"), float("nan")
+
+
+def _infer(args: tuple[Expr, ...], params: tuple[Any, ...]) -> tuple[int, Domain, str]:
+    return 1, args[0].domain, REAL
+
+
+def _folded(name: str, numpy: Callable[[Array], Array], fold: Fold, differential: Callable[..., Expr]) -> Op:
+    return register(
+        Op(
+            name, _infer, numpy, remap=lambda k, t, f: (0, t), terms=lambda f: f.dim,
+            fold=fold, differential=differential,
+        )
+    )  # fmt: skip
+
+
+def _no_slope(out: Expr, tangent: Expr, f: Expr) -> Expr:
+    return constant(0)
+
+
+def _declare(extreme: str, place: str, sign: str, neutral: float) -> tuple[Op, Op]:
+    """The operations for one direction; ``sign`` compares a term with the best one before it."""
+
+    def cleaned(f: Array) -> Array:
+        return np.where(np.isnan(f), neutral, f)
+
+    def best(f: Array) -> Array:
+        found: Array = (np.max if neutral < 0 else np.min)(cleaned(f), -1, keepdims=True)
+        return found
+
+    def position(f: Array) -> Array:
+        found: Array = (np.argmax if neutral < 0 else np.argmin)(cleaned(f), -1, keepdims=True).astype(f.dtype)
+        return found
+
+    def slope(out: Expr, tangent: Expr, f: Expr) -> Expr:
+        return summed(where(equal(iota(f.dim), where_best(f)), tangent, constant(0)))
+
+    where_best = _folded(
+        place, position, Fold((0.0, neutral), (f"{{x}} {sign} {{1}} ? ({{R}})({{t}}) : {{0}}", f"{{x}} {sign} {{1}} ? {{x}} : {{1}}")),
+        _no_slope,
+    )  # fmt: skip
+    return _folded(extreme, best, Fold((neutral,), (f"{{x}} {sign} {{0}} ? {{x}} : {{0}}",)), slope), where_best
+
+
+maximum, arg_maximum = _declare("maximum", "arg_maximum", ">", -_INF)
+minimum, arg_minimum = _declare("minimum", "arg_minimum", "<", _INF)
+
+spell(
+    "Max", maximum, "largest component; nan is passed over, the slope is 1 in the first of equals and else 0", "f",
+    example=(6,), edges=(
+        Edge(((1.0, 3.0, 3.0),), 3.0, ((0.0, 1.0, 0.0),)),
+        Edge(((_NAN, 1.0, -_INF),), 1.0, ((0.0, 1.0, 0.0),)),
+        Edge(((_INF, 1.0, _INF),), _INF, ((1.0, 0.0, 0.0),)),
+        Edge(((_NAN, _NAN),), -_INF, ((1.0, 0.0),)),
+    ),
+)  # fmt: skip
+spell(
+    "Min", minimum, "smallest component; nan is passed over, the slope is 1 in the first of equals and else 0", "f",
+    example=(6,), edges=(
+        Edge(((1.0, 1.0, 3.0),), 1.0, ((1.0, 0.0, 0.0),)),
+        Edge(((_NAN, 1.0, _INF),), 1.0, ((0.0, 1.0, 0.0),)),
+        Edge(((-_INF, 1.0, -_INF),), -_INF, ((1.0, 0.0, 0.0),)),
+        Edge(((_NAN, _NAN),), _INF, ((1.0, 0.0),)),
+    ),
+)  # fmt: skip
+spell(
+    "ArgMax", arg_maximum, "place of the largest component, the first of equals, counted from 0; nan is passed over, "
+    "slope 0 everywhere", "f", example=(6,), edges=(
+        Edge(((1.0, 3.0, 3.0),), 1.0, ((0.0, 0.0, 0.0),)),
+        Edge(((_NAN, 1.0, -_INF),), 1.0, ((0.0, 0.0, 0.0),)),
+        Edge(((_NAN, _NAN),), 0.0, ((0.0, 0.0),)),
+    ),
+)  # fmt: skip
+spell(
+    "ArgMin", arg_minimum, "place of the smallest component, the first of equals, counted from 0; nan is passed over, "
+    "slope 0 everywhere", "f", example=(6,), edges=(
+        Edge(((3.0, 1.0, 1.0),), 1.0, ((0.0, 0.0, 0.0),)),
+        Edge(((_NAN, 1.0, _INF),), 1.0, ((0.0, 0.0, 0.0),)),
+        Edge(((_NAN, _NAN),), 0.0, ((0.0, 0.0),)),
+    ),
+)  # fmt: skip

@@ -1,0 +1,117 @@
+"""Vectors that stand for something else than coordinates: a choice, values of splines, sequences in time."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from clreduce.errors import ShapeError
+from clreduce.ir.expr import Expr
+from clreduce.ir.op import COSTLY, Array, Edge, Op, constant, elementwise, iota, spell
+from clreduce.ops.arithmetic import square
+from clreduce.ops.compare import both, equal, less, less_equal, where
+from clreduce.ops.derived import truth
+from clreduce.ops.functions import clamp, exp, floor
+from clreduce.ops.shape import element, extract
+
+_INF, _NAN = float("inf"), float("nan")
+
+
+def _scalar(name: str, label: str, f: Expr) -> None:
+    if f.dim != 1:
+        raise ShapeError(f"{name}: {label} has length 1, not length {f.dim}")
+
+
+def one_hot(f: Expr, n: int) -> Expr:
+    """n zeros, but 1 at the place nearest to f."""
+    _scalar("OneHot", "f", f)
+    if n < 1:
+        raise ShapeError(f"OneHot: a vector has length 1 or more, not {n}")
+    return truth(equal(iota(n), floor(f + 0.5)))
+
+
+def _ratio(a: Expr, b: Expr) -> Expr:
+    """a / b, but 0 where b is 0."""
+    empty = equal(b, constant(0))
+    return where(empty, constant(0), a / where(empty, constant(1), b))
+
+
+def b_spline(knots: Expr, x: Expr, k: int) -> Expr:
+    """Values at x of the B-splines of degree k, by the recursion of Cox and de Boor."""
+    _scalar("BSpline", "x", x)
+    if k < 0 or knots.dim < k + 2:
+        raise ShapeError(f"BSpline of degree k={k} needs k >= 0 and k + 2 knots or more; got length {knots.dim}")
+    n = knots.dim - 1
+    starts, ends = extract(knots, 0, n), extract(knots, 1, n)
+    values = truth(both(less_equal(starts, x), less(x, ends)))
+    # Beyond the knots all values are 0, and stay so: 0 * inf would be nan.
+    inside = clamp(x, element(knots, 0), element(knots, n))
+    for degree in range(1, k + 1):
+        n -= 1
+        starts, ends = extract(knots, 0, n), extract(knots, degree + 1, n)
+        rising = _ratio(inside - starts, extract(knots, degree, n) - starts)
+        falling = _ratio(ends - inside, ends - extract(knots, 1, n))
+        values = rising * extract(values, 0, n) + falling * extract(values, 1, n)
+    return values
+
+
+def _soft_min(a: Array, b: Array, c: Array) -> Array:
+    least = np.minimum(np.minimum(a, b), c)
+    safe = np.where(np.abs(least) < np.inf, least, 0)
+    found = safe - np.log(np.exp(safe - a) + np.exp(safe - b) + np.exp(safe - c))
+    return np.where(np.abs(least) < np.inf, found, a + b + c)
+
+
+_LEAST = "({1} < {0} ? ({2} < {1} ? {2} : {1}) : ({2} < {0} ? {2} : {0}))"
+_SUM = " + ".join(f"exp_{{T}}({_LEAST} - {{{k}}})" for k in range(3))
+soft_min: Op = elementwise(
+    "soft_min", arity=3, cost=4 * COSTLY, numpy=_soft_min, functions=("abs", "exp", "log"),
+    code=f"abs_{{T}}({_LEAST}) < ({{R}})(INFINITY) ? {_LEAST} - log_{{T}}({_SUM}) : {{0}} + {{1}} + {{2}}",
+    partials=lambda out, a, b, c: (exp(out - a), exp(out - b), exp(out - c)),
+)  # fmt: skip
+"""-Log(Exp(-a) + Exp(-b) + Exp(-c)) without overflow."""
+
+
+def soft_dtw(x: Expr, y: Expr, gamma: Expr) -> Expr:
+    """Soft dynamic time warping of two sequences of numbers, for squared distances."""
+    _scalar("SoftDTW_SqDist", "gamma", gamma)
+    xs, ys = ([element(f, k) if f.dim > 1 else f for k in range(f.dim)] for f in (x, y))
+    # In units of gamma: so soft minima need no division.
+    rate = 1 / gamma
+    row: list[Expr] = []
+    for a in xs:
+        before, row = row, []
+        for column, b in enumerate(ys):
+            distance = square(a - b) * rate
+            if before and row:
+                distance = distance + soft_min(before[column - 1], before[column], row[-1])
+            elif before or row:
+                distance = distance + (before or row[-1:])[0]
+            row.append(distance)
+    return gamma * row[-1]
+
+
+spell(
+    "OneHot", one_hot, "n zeros, but 1 at place Floor(f + 1/2), counted from 0, if there is such a place; "
+    "slope 0 everywhere", "f", "n", example=(1, 3), edges=(
+        Edge((0.5,), (0.0, 1.0, 0.0), (0.0,)), Edge((-0.5,), (1.0, 0.0, 0.0), (0.0,)),
+        Edge((-1.0,), (0.0, 0.0, 0.0), (0.0,)), Edge((3.0,), (0.0, 0.0, 0.0), (0.0,)),
+        Edge((_INF,), (0.0, 0.0, 0.0), (0.0,)), Edge((_NAN,), (0.0, 0.0, 0.0), (0.0,)),
+    ),
+)  # fmt: skip
+spell(
+    "BSpline", b_spline, "values at x of the D(knots) - k - 1 B-splines of degree k over knots that do not fall; "
+    "0 outside [first knot, last knot), slopes at a knot are those to its right", "knots x", "k", example=(6, 1, 2),
+    edges=(
+        Edge(((0.0, 0.0, 0.0, 1.0, 1.0, 1.0), 0.0), (1.0, 0.0, 0.0), (None, 0.0)),
+        Edge(((0.0, 0.0, 0.0, 1.0, 1.0, 1.0), 1.0), (0.0, 0.0, 0.0), (None, 0.0)),
+        Edge(((0.0, 1.0, 2.0, 3.0, 4.0, 5.0), _INF), (0.0, 0.0, 0.0), (None, 0.0)),
+        Edge(((0.0, 1.0, 2.0, 3.0, 4.0, 5.0), -_INF), (0.0, 0.0, 0.0), (None, 0.0)),
+        Edge(((0.0, 1.0, 2.0, 3.0, 4.0, 5.0), _NAN), (_NAN, _NAN, _NAN)),
+    ),
+)  # fmt: skip
+spell(
+    "SoftDTW_SqDist", soft_dtw, "soft dynamic time warping of the sequences x and y with squared distances, for "
+    "gamma > 0; R_kl = (x_k - y_l)^2 + softmin of R_(k-1)(l-1), R_(k-1)l and R_k(l-1), where the softmin of a is "
+    "-gamma * Log(sum of Exp(-a_n / gamma)); the first row and column add up", "x y gamma", example=(3, 2, 1),
+    interval=(0.5, 2.0), edges=(Edge(((1.0, 2.0), (1.0, 2.0), _NAN), _NAN),),
+)  # fmt: skip
