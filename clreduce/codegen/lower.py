@@ -223,7 +223,8 @@ class _PairLowering(Writer):
             value = self.emitter.component(column.values[0], 0, r, None)
             index = self.emitter.component(column.index, 0, r, None)
             outer.statements.append(If(f"ANY({mask})", (queue.append(r, mask, value, f"(inumv)({index})"),)))
-        outer.statements.append(If(queue.short_of(len(columns), r), self._enter_queued(r, outer)))
+        # Also after a single column: where a tile ends with some, the next one begins with a whole block.
+        outer.statements.append(If(queue.short_of(self.schedule.cols, r), self._enter_queued(r, outer)))
 
     def _enter_queued(self, r: int, outer: Scope) -> tuple[Statement, ...]:
         """Update the state of row r with all that waits, and empty the queue."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from clreduce.ir.expr import Expr
-from clreduce.ir.op import COSTLY, Array, Op, as_expr, constant, constant_value, elementwise, spell
+from clreduce.ir.op import COSTLY, INF, NAN, Array, Edge, Op, as_expr, constant, constant_value, elementwise, spell
 from clreduce.ops.compare import equal, where
 
 add: Op = elementwise(
@@ -35,21 +35,25 @@ mul: Op = elementwise(
     "mul", cost=1, arity=2, numpy=np.multiply, code="{0} * {1}",
     partials=lambda out, a, b: (b, a),
     spelled="Mult", doc="f * g, component by component", arguments="f g",
+    edges=(Edge((0, 3), 0, (3, 0)), Edge((INF, 0), NAN, (0, INF))),
 )  # fmt: skip
 div: Op = elementwise(
     "div", arity=2, numpy=np.divide, code="{0} / {1}",
     partials=lambda out, a, b: (inv(b), -(out / b)),
     spelled="Divide", doc="f / g; x/0 is +-inf and 0/0 is nan", arguments="f g", interval=(0.5, 2.0),
+    edges=(Edge((1, 0), INF, (INF, -INF)), Edge((-1, 0), -INF), Edge((0, 0), NAN), Edge((1, INF), 0, (0, 0))),
 )  # fmt: skip
 inv: Op = elementwise(
     "inv", numpy=np.reciprocal, code="({R})(1) / {0}",
     partials=lambda out, a: (-square(out),),
     spelled="Inv", doc="1 / f; 1/0 is inf", interval=(0.5, 2.0),
+    edges=(Edge((0,), INF, (-INF,)), Edge((INF,), 0, (0,))),
 )  # fmt: skip
 square: Op = elementwise(
     "square", cost=1, numpy=np.square, code="{0} * {0}",
     partials=lambda out, a: (2 * a,),
     spelled="Square", doc="f squared",
+    edges=(Edge((0,), 0, (0,)), Edge((-INF,), INF, (-INF,))),
 )  # fmt: skip
 
 _MULTIPLIED_OUT = 64
@@ -91,7 +95,13 @@ def power(base: Expr, exponent: int) -> Expr:
 
 
 spell("Pow", power, "f^n for an integer n of any sign; f^0 = 1 (at 0 too), 0^-1 = inf", "f", "n",
-      interval=(0.5, 2.0), example=(3, 3))  # fmt: skip
+      interval=(0.5, 2.0), example=(3, 3),
+      edges=(
+          Edge((0, 0), 1, (0,)), Edge((NAN, 0), 1, (0,)), Edge((0, 1), 0, (1,)), Edge((0, 2), 0, (0,)),
+          Edge((0, 3), 0, (0,)), Edge((-INF, 3), -INF, (INF,)), Edge((NAN, 3), NAN, (NAN,)),
+          Edge((0, -1), INF, (-INF,)), Edge((0, -2), INF, (-INF,)), Edge((INF, -2), 0, (0,)), Edge((-1, 65), -1, (65,)),
+          Edge((0, 65), 0, (0,)), Edge((0, -66), INF, (-INF,)),
+      ))  # fmt: skip
 
 
 def _real_power_partials(out: Expr, base: Expr, exponent: Expr) -> tuple[Expr, Expr]:
@@ -107,6 +117,10 @@ real_power: Op = elementwise(
     partials=_real_power_partials,
     spelled="Powf", doc="f^g for a real exponent; nan for a negative base and a fractional exponent",
     arguments="f g", interval=(0.5, 2.0),
+    edges=(
+        Edge((0, 2.5), 0, (0, 0)), Edge((0, 0), 1), Edge((NAN, 0), 1), Edge((-1, 2.5), NAN, (NAN, NAN)),
+        Edge((4, 0.5), 2, (0.25, None)),
+    ),
 )  # fmt: skip
 
 

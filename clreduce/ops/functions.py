@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from fractions import Fraction
 from functools import cache
-from math import prod
+from math import pi, prod
 
 import numpy as np
 
-from clreduce.ir.op import COSTLY, Array, Op, constant, elementwise
+from clreduce.ir.op import COSTLY, INF, NAN, Array, Edge, Op, constant, elementwise
 from clreduce.ops.arithmetic import inv, square
 from clreduce.ops.compare import both, less, less_equal, negated
 
@@ -18,19 +18,25 @@ exp: Op = elementwise(
     "exp", numpy=np.exp, code="exp_{T}({0})", functions=("exp",),
     partials=lambda out, x: (out,),
     spelled="Exp", doc="e^f; Exp(-inf) = 0",
+    edges=(Edge((-INF,), 0, (0,)), Edge((0,), 1, (1,)), Edge((INF,), INF, (INF,)), Edge((NAN,), NAN, (NAN,))),
 )  # fmt: skip
 expm1: Op = elementwise(
     "expm1", numpy=np.expm1, code="expm1_{T}({0})", functions=("expm1",), partials=lambda out, x: (exp(x),),
     spelled="Expm1", doc="e^f - 1 without cancellation near 0; Expm1(-inf) = -1",
+    edges=(Edge((0,), 0, (1,)), Edge((-INF,), -1, (0,)), Edge((1e-30,), 1e-30, (1,))),
 )  # fmt: skip
 log: Op = elementwise(
     "log", numpy=np.log, code="log_{T}({0})", functions=("log",),
     partials=lambda out, x: (inv(x),),
     spelled="Log", doc="natural logarithm; Log(0) = -inf with slope +inf, nan below 0", interval=(0.5, 2.0),
+    edges=(Edge((0,), -INF, (INF,)), Edge((1,), 0, (1,)), Edge((INF,), INF, (0,)), Edge((-1,), NAN)),
 )  # fmt: skip
 log1p: Op = elementwise(
     "log1p", numpy=np.log1p, code="log1p_{T}({0})", functions=("log1p",), partials=lambda out, x: (inv(1 + x),),
     spelled="Log1p", doc="Log(1 + f) without cancellation near 0; Log1p(-1) = -inf, nan below -1", interval=(-0.5, 2.0),
+    edges=(
+        Edge((0,), 0, (1,)), Edge((-1,), -INF, (INF,)), Edge((-2,), NAN), Edge((1e-30,), 1e-30, (1,)),
+    ),
 )  # fmt: skip
 
 
@@ -42,10 +48,16 @@ xlogx: Op = elementwise(
     "xlogx", numpy=_xlogx, code="{0} == ({R})(0) ? ({R})(0) : {0} * log_{T}({0})", functions=("log",),
     partials=lambda out, x: (log(x) + 1,),
     spelled="XLogX", doc="f * Log(f); 0 with slope -inf at 0, nan below 0", interval=(0.5, 2.0),
+    edges=(
+        Edge((0,), 0, (-INF,)), Edge((1,), 0, (1,)), Edge((INF,), INF, (INF,)), Edge((-1,), NAN, (NAN,)),
+    ),
 )  # fmt: skip
 sqrt: Op = elementwise(
     "sqrt", numpy=np.sqrt, code="sqrt({0})", partials=lambda out, x: (_HALF * rsqrt(x),),
     spelled="Sqrt", doc="square root; slope 0 at 0 (so that norms have no nan), nan below 0", interval=(0.5, 2.0),
+    edges=(
+        Edge((0,), 0, (0,)), Edge((INF,), INF, (0,)), Edge((-1,), NAN, (NAN,)), Edge((NAN,), NAN, (NAN,)),
+    ),
 )  # fmt: skip
 
 
@@ -57,14 +69,20 @@ rsqrt: Op = elementwise(
     "rsqrt", numpy=_rsqrt, code="rsqrt0_{T}({0})", functions=("rsqrt0",),
     partials=lambda out, x: (-_HALF * (out * out * out),),
     spelled="Rsqrt", doc="1 / Sqrt(f), but 0 with slope 0 at 0; nan below 0", interval=(0.5, 2.0),
+    edges=(
+        Edge((0,), 0, (0,)), Edge((-0.0,), 0, (0,)), Edge((INF,), 0, (0,)), Edge((-1,), NAN, (NAN,)),
+        Edge((NAN,), NAN, (NAN,)),
+    ),
 )  # fmt: skip
 absolute: Op = elementwise(
     "abs", cost=1, numpy=np.abs, code="abs_{T}({0})", functions=("abs",), partials=lambda out, x: (sign(x),),
     spelled="Abs", doc="|f|; slope 0 at 0", interval=(0.5, 2.0),
+    edges=(Edge((0,), 0, (0,)), Edge((-INF,), INF, (-1,)), Edge((NAN,), NAN, (NAN,))),
 )  # fmt: skip
 sign: Op = elementwise(
     "sign", cost=1, numpy=np.sign, code="{0} > ({R})(0) ? ({R})(1) : ({0} < ({R})(0) ? ({R})(-1) : {0})", partials=None,
     spelled="Sign", doc="-1, 0 or 1; Sign(0) = 0, slope 0 everywhere", interval=(0.5, 2.0),
+    edges=(Edge((0,), 0, (0,)), Edge((-INF,), -1, (0,)), Edge((NAN,), NAN, (0,))),
 )  # fmt: skip
 
 
@@ -75,6 +93,10 @@ def _step(x: Array) -> Array:
 step: Op = elementwise(
     "step", cost=1, numpy=_step, code="{0} < ({R})(0) ? ({R})(0) : ({R})(1)", partials=None,
     spelled="Step", doc="0 for f < 0, else 1 (1 at 0); slope 0 everywhere", interval=(0.5, 2.0),
+    edges=(
+        Edge((0,), 1, (0,)), Edge((-0.0,), 1, (0,)), Edge((-1e-30,), 0, (0,)), Edge((-INF,), 0, (0,)),
+        Edge((INF,), 1, (0,)),
+    ),
 )  # fmt: skip
 
 
@@ -86,6 +108,10 @@ relu: Op = elementwise(
     "relu", cost=1, numpy=_relu, code="{0} < ({R})(0) ? ({R})(0) : {0}",
     partials=lambda out, x: (negated(less(x, constant(0))),),
     spelled="ReLU", doc="0 for f < 0, else f; slope 1 at 0", interval=(0.5, 2.0),
+    edges=(
+        Edge((0,), 0, (1,)), Edge((-1e-30,), 0, (0,)), Edge((-INF,), 0, (0,)), Edge((INF,), INF, (1,)),
+        Edge((NAN,), NAN),
+    ),
 )  # fmt: skip
 
 # --- bounded growth
@@ -93,6 +119,7 @@ relu: Op = elementwise(
 tanh: Op = elementwise(
     "tanh", numpy=np.tanh, code="tanh_{T}({0})", functions=("tanh",), partials=lambda out, x: (1 - square(out),),
     spelled="Tanh", doc="hyperbolic tangent; -1 at -inf, 1 at inf",
+    edges=(Edge((0,), 0, (1,)), Edge((-INF,), -1, (0,)), Edge((30,), 1, (0,)), Edge((NAN,), NAN)),
 )  # fmt: skip
 
 
@@ -104,6 +131,7 @@ sigmoid: Op = elementwise(
     "sigmoid", numpy=_sigmoid, code="({R})(1) / (({R})(1) + exp_{T}(-{0}))", functions=("exp",),
     partials=lambda out, x: (out * (1 - out),),
     spelled="Sigmoid", doc="1 / (1 + e^-f); 0 at -inf, 1 at inf",
+    edges=(Edge((0,), 0.5, (0.25,)), Edge((-INF,), 0, (0,)), Edge((INF,), 1, (0,))),
 )  # fmt: skip
 
 # --- choices
@@ -119,6 +147,10 @@ clamp: Op = elementwise(
         both(negated(less(x, low)), negated(less(high, x))), less(x, low), both(negated(less(x, low)), less(high, x))
     ),
     spelled="Clamp", doc="a where f < a, b where f > b, else f; slope 1 in f at both ends", arguments="f a b",
+    edges=(
+        Edge((1, 1, 2), 1, (1, 0, 0)), Edge((2, 1, 2), 2, (1, 0, 0)), Edge((3, 1, 2), 2, (0, 0, 1)),
+        Edge((-INF, 1, 2), 1, (0, 1, 0)), Edge((NAN, 1, 2), NAN, (1, 0, 0)), Edge((1, 1, 1), 1, (1, 0, 0)),
+    ),
 )  # fmt: skip
 
 
@@ -130,6 +162,10 @@ if_else: Op = elementwise(
     "if_else", arity=3, cost=1, numpy=_if_else, code="{0} >= ({R})(0) ? {1} : {2}",
     partials=lambda out, f, a, b: (None, less_equal(constant(0), f), negated(less_equal(constant(0), f))),
     spelled="IfElse", doc="a where f >= 0, else b; b where f is nan", arguments="f a b",
+    edges=(
+        Edge((0, 1, 2), 1, (0, 1, 0)), Edge((-1, NAN, 3), 3, (0, 0, 1)), Edge((NAN, 1, 2), 2, (0, 0, 1)),
+        Edge((-0.0, 1, INF), 1, (0, 1, 0)),
+    ),
 )  # fmt: skip
 
 # --- rounding
@@ -137,6 +173,7 @@ if_else: Op = elementwise(
 floor: Op = elementwise(
     "floor", cost=4, numpy=np.floor, code="floor_{T}({0})", functions=("floor",), partials=None,
     spelled="Floor", doc="the largest integer up to f; slope 0 everywhere",
+    edges=(Edge((-0.5,), -1, (0,)), Edge((2,), 2, (0,)), Edge((INF,), INF, (0,)), Edge((NAN,), NAN, (0,))),
 )  # fmt: skip
 
 _DIGITS = 400
@@ -168,6 +205,12 @@ rounded: Op = elementwise(
     "round", numpy=_round_numpy, code=_round_code, functions=("abs", "round"), partials=None,
     spelled="Round", doc="f rounded to d decimals (d < 0: to tens and so on); halves away from 0, slope 0 everywhere",
     parameters="d", example=(3, 1),
+    edges=(
+        Edge((2.5, 0), 3, (0,)), Edge((-2.5, 0), -3, (0,)), Edge((0.49999999999999994, 0), 0, (0,)),
+        Edge((-35.555, 2), -35.56, (0,)), Edge((NAN, 2), NAN, (0,)), Edge((1e308, 2), 1e308, (0,)),
+        Edge((15, -1), 20, (0,)), Edge((25, -1), 30, (0,)), Edge((-35.555, -1), -40, (0,)), Edge((0.1, 400), 0.1, (0,)),
+        Edge((0.1, -400), 0, (0,)),
+    ),
 )  # fmt: skip
 
 # --- angles
@@ -175,35 +218,45 @@ rounded: Op = elementwise(
 sin: Op = elementwise(
     "sin", numpy=np.sin, code="sin_{T}({0})", functions=("sin",), partials=lambda out, x: (cos(x),),
     spelled="Sin", doc="sine",
+    edges=(Edge((0,), 0, (1,)), Edge((INF,), NAN, (NAN,))),
 )  # fmt: skip
 cos: Op = elementwise(
     "cos", numpy=np.cos, code="cos_{T}({0})", functions=("cos",), partials=lambda out, x: (-sin(x),),
     spelled="Cos", doc="cosine",
+    edges=(Edge((0,), 1, (0,)), Edge((INF,), NAN, (NAN,))),
 )  # fmt: skip
 tan: Op = elementwise(
     "tan", cost=2 * COSTLY, numpy=np.tan, code="sin_{T}({0}) / cos_{T}({0})", functions=("sin", "cos"),
     partials=lambda out, x: (1 + square(out),),
     spelled="Tan", doc="tangent", interval=(-1.2, 1.2),
+    edges=(Edge((0,), 0, (1,)), Edge((INF,), NAN, (NAN,))),
 )  # fmt: skip
 asin: Op = elementwise(
     "asin", numpy=np.arcsin, code="asin_{T}({0})", functions=("asin",),
     partials=lambda out, x: (inv(sqrt((1 - x) * (1 + x))),),
     spelled="Asin", doc="arcsine in [-pi/2, pi/2]; slope inf at -1 and 1, nan beyond", interval=(-0.8, 0.8),
+    edges=(Edge((1,), pi / 2, (INF,)), Edge((-1,), -pi / 2, (INF,)), Edge((2,), NAN, (NAN,))),
 )  # fmt: skip
 acos: Op = elementwise(
     "acos", numpy=np.arccos, code="acos_{T}({0})", functions=("acos",),
     partials=lambda out, x: (-inv(sqrt((1 - x) * (1 + x))),),
     spelled="Acos", doc="arccosine in [0, pi]; slope -inf at -1 and 1, nan beyond", interval=(-0.8, 0.8),
+    edges=(Edge((1,), 0, (-INF,)), Edge((-1,), pi, (-INF,)), Edge((-2,), NAN, (NAN,))),
 )  # fmt: skip
 atan: Op = elementwise(
     "atan", numpy=np.arctan, code="atan_{T}({0})", functions=("atan",), partials=lambda out, x: (inv(1 + square(x)),),
     spelled="Atan", doc="arctangent in [-pi/2, pi/2]",
+    edges=(Edge((0,), 0, (1,)), Edge((INF,), pi / 2, (0,)), Edge((-INF,), -pi / 2, (0,))),
 )  # fmt: skip
 atan2: Op = elementwise(
     "atan2", arity=2, numpy=np.arctan2, code="atan2_{T}({0}, {1})", functions=("atan2",),
     partials=lambda out, y, x: (x / (square(x) + square(y)), -(y / (square(x) + square(y)))),
     spelled="Atan2", doc="angle of the point (x, y) = (g, f) in [-pi, pi]; Atan2(0, 0) = 0 with slope nan",
     arguments="f g", interval=(0.5, 2.0),
+    edges=(
+        Edge((1, 0), pi / 2, (0, -1)), Edge((0, -1), pi, (-1, 0)), Edge((0, 0), 0, (NAN, NAN)),
+        Edge((0, 1), 0, (1, 0)),
+    ),
 )  # fmt: skip
 
 # sin(x) / x is the first of the functions g_n(x) = j_n(x) / x^n, j_n the spherical Bessel functions. They are even and
@@ -276,4 +329,5 @@ sinxdivx: Op = elementwise(
     "sinxdivx", numpy=_bessel_numpy, code=_bessel_code(0), functions=("sin",),
     partials=lambda out, x: (-(x * bessel_ratio(x, 1)),),
     spelled="SinXDivX", doc="Sin(f) / f; 1 with slope 0 at 0, nan at -inf and inf",
+    edges=(Edge((0,), 1, (0,)), Edge((INF,), NAN, (NAN,)), Edge((-INF,), NAN, (NAN,))),
 )  # fmt: skip
