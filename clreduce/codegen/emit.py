@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from clreduce.codegen.kernel import Assign, Declare, Let, Loop, Statement
+from clreduce.codegen.masks import decided, only_term
 from clreduce.domain import Domain
 from clreduce.ir.expr import MASK, REAL, Expr, exact, topological
 from clreduce.ir.index import Position, make_index, text_of
@@ -103,6 +104,11 @@ class Emitter:
         c = c if node.domain & Domain.J else None
         if node.op.remap is not None and node.op.terms is None:
             return self._remapped(node, k, r, c)
+        if node.op.name == "where" and (holds := decided(node.args[0], k)) is not None:
+            branch = node.args[1 if holds else 2]
+            return self._promoted(branch, node, self.component(branch, k, r, c))
+        if (single := only_term(node, k)) is not None:
+            return self.component(node.args[0], single, r, c)
         scope = self._scope(node, k)
         key = (node, k, r, c)
         name = self._lookup(scope, key)
@@ -267,7 +273,7 @@ class Emitter:
             for start, stop in self.segments([arg], terms) if arg.dim == terms else [(0, terms)]:
                 self.loop(scope, start, stop, add_term)
         for cell, accumulators in names.items():
-            scope.known[(node, k, *cell)] = accumulators[0]
+            scope.known[(node, k, cell[0], cell[1])] = accumulators[0]
 
 
 def _breaks(root: Expr) -> set[int]:

@@ -99,8 +99,8 @@ DERIVATIVES = {
         Function("Laplacian", laplacian, "sum over k of d^2 f/dv_k^2 for f of length 1", tuple("fv")),
         Function("AdjointOperator", _adjoint, "M^T u where f = M v is linear in v", tuple("fvu")),
         Function(
-            "TraceOperator", _trace, "sum over k of w_k M_kk where f = M v is linear in v; w is 1 if it is left out, and "
-            "f of length 1 counts as repeated", tuple("fvw"), optional=1,
+            "TraceOperator", _trace, "sum over k of w_k M_kk where f = M v is linear in v; w is 1 if it is left out, "
+            "and f of length 1 counts as repeated", tuple("fvw"), optional=1,
         ),
         Function(
             "SumLinOperator", _sum_of_entries, "sum over k and l of a_k M_kl b_l where f = M v is linear in v; a and b "

@@ -298,6 +298,6 @@ def constant_value(node: Expr) -> Fraction | float | None:
 
 
 __all__ = [
-    "FUNCTIONS", "INDEX", "MASK", "OPS", "REAL", "Edge", "Fold", "Function", "Op", "as_expr", "constant", "constant_value",
-    "elementwise", "integer", "iota", "linear", "position", "register", "spell", "variable",
+    "FUNCTIONS", "INDEX", "MASK", "OPS", "REAL", "Edge", "Fold", "Function", "Op", "as_expr", "constant",
+    "constant_value", "elementwise", "integer", "iota", "linear", "position", "register", "spell", "variable",
 ]  # fmt: skip

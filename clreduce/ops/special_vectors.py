@@ -71,7 +71,8 @@ _LEAST = "({1} < {0} ? ({2} < {1} ? {2} : {1}) : ({2} < {0} ? {2} : {0}))"
 _EXPONENTIALS = " + ".join(f"exp_{{T}}(({_LEAST} - {{{k}}}) / {{3}})" for k in range(3))
 soft_min: Op = elementwise(
     "soft_min", arity=4, cost=7 * COSTLY, numpy=_soft_min, functions=("abs", "exp", "log"),
-    code=f"abs_{{T}}({_LEAST}) < ({{R}})(INFINITY) ? {_LEAST} - {{3}} * log_{{T}}({_EXPONENTIALS}) : {{0}} + {{1}} + {{2}}",
+    code=f"abs_{{T}}({_LEAST}) < ({{R}})(INFINITY) ? {_LEAST} - {{3}} * log_{{T}}({_EXPONENTIALS}) "
+    ": {0} + {1} + {2}",
     partials=_soft_min_partials,
 )  # fmt: skip
 """-gamma * Log(Exp(-a / gamma) + Exp(-b / gamma) + Exp(-c / gamma)) without overflow."""
