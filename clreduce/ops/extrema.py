@@ -50,9 +50,12 @@ def _declare(extreme: str, place: str, sign: str, neutral: float) -> tuple[Op, O
     def slope(out: Expr, tangent: Expr, f: Expr) -> Expr:
         return summed(where(equal(iota(f.dim), where_best(f)), tangent, constant(0)))
 
-    steps = (f"{{x}} {sign} {{1}} ? ({{R}})({{t}}) : {{0}}", f"{{x}} {sign} {{1}} ? {{x}} : {{1}}")
-    where_best = _folded(place, position, Fold((0.0, neutral), steps), _no_slope)
-    return _folded(extreme, best, Fold((neutral,), (f"{{x}} {sign} {{0}} ? {{x}} : {{0}}",)), slope), where_best
+    def better(accumulator: int, new: str) -> str:
+        return f"{{x}} {sign} {{{accumulator}}} ? {new} : "
+
+    place_and_best = Fold((0.0, neutral), (better(1, "({R})({t})") + "{0}", better(1, "{x}") + "{1}"))
+    where_best = _folded(place, position, place_and_best, _no_slope)
+    return _folded(extreme, best, Fold((neutral,), (better(0, "{x}") + "{0}",)), slope), where_best
 
 
 maximum, arg_maximum = _declare("maximum", "arg_maximum", ">", -_INF)
