@@ -78,7 +78,7 @@ class _PairLowering(Writer):
         self.inputs = tuple(variables(values))
         self.names = {leaf: f"v{n}" for n, leaf in enumerate(self.inputs)}
         slots = program.state_slots
-        self.state = StateText(slots, "s", self.unroll)
+        self.state = StateText(slots, "s", self.unroll, program.reduction.keeps_terms)
         self.blocked = program.reduction.blocked and schedule.flush and schedule.tile > 0
         self.partial = StateText(slots, "b", self.unroll) if self.blocked else self.state
         self.queue: Queue | None = None

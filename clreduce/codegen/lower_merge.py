@@ -19,8 +19,8 @@ class _MergeLowering(Writer):
     def __init__(self, program: MapReduce, dtype: str, schedule: Schedule) -> None:
         super().__init__(dtype, 1, 1, schedule)
         self.program = program
-        self.state = StateText(program.state_slots, "s", self.unroll)
         reduction = program.reduction
+        self.state = StateText(program.state_slots, "s", self.unroll, reduction.keeps_terms)
         self.members = (reduction.count or 1) if reduction.keeps_terms else 1
         self.part = tuple(
             variable(("part", n), slot.dim // self.members, Domain.IJ, slot.kind)
