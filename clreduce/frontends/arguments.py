@@ -1,4 +1,10 @@
-"""The arrays of one call: checked once, in the caller's words, before any kernel runs."""
+"""The arrays of one call: checked once, in the caller's words, before any kernel runs; and the dtype that they have.
+
+That is what NumPy's promotion gives for all of them together (``np.result_type``), plain numbers not counted: float32
+with float64 is float64, int16 with float32 is float32, int32 with float32 is float64. If none is a float it is float64.
+A complex array counts as pairs of reals and has half the columns that its variable declares. float16 is a format to
+keep data in: kernels compute in float32, and results are rounded to float16.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +22,9 @@ from clreduce.frontends.formula import Variable
 Array = np.ndarray[Any, Any]
 _CATEGORY = {Domain.I: "Vi", Domain.J: "Vj", Domain.P: "Pm"}
 _SIZE = {Domain.I: "M", Domain.J: "N"}
-_FLOATS = {np.dtype(name): name for name in ("float32", "float64")}
+_FLOATS = {np.dtype(name): name for name in ("float16", "float32", "float64")}
+COMPUTED = {"float16": "float32", "float32": "float32", "float64": "float64"}
+"""The precision in which kernels compute, by the dtype of the arrays."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +37,11 @@ class Arguments:
     """M under ``Domain.I``, N under ``Domain.J``; 1 where no variable tells."""
     batch: tuple[int, ...]
     dtype: str
+    """The dtype of ``arrays``: the precision of the kernels."""
+    given_dtype: str
+    """The dtype of the arguments together, and of the results."""
+    are_complex: tuple[bool, ...]
+    """Which arguments came as complex numbers."""
 
 
 def describe(variable: Variable) -> str:
@@ -46,7 +59,10 @@ def check_arguments(variables: Sequence[Variable], given: Sequence[Any], library
         wanted = ", ".join(describe(variable) for variable in variables)
         raise ShapeError(f"{len(variables)} arrays are needed ({wanted}); got {len(given)}")
     arrays = [_as_array(variable, value, library) for variable, value in zip(variables, given, strict=True)]
-    dtype = _common_dtype(variables, given, arrays)
+    are_complex = tuple(array.dtype.kind == "c" for array in arrays)
+    if any(are_complex):
+        arrays = [reals(array) for array in arrays]
+    given_dtype = _common_dtype(given, arrays)
     if all(array.ndim == (1 if v.domain == Domain.P else 2) for v, array in zip(variables, arrays, strict=True)):
         batch: tuple[int, ...] = ()
     else:
@@ -55,9 +71,7 @@ def check_arguments(variables: Sequence[Variable], given: Sequence[Any], library
     first: dict[Domain, Variable] = {}
     for variable, array in zip(variables, arrays, strict=True):
         if array.shape[-1] != variable.dim:
-            raise ShapeError(
-                f"{describe(variable)} has {variable.dim} columns; got an array of shape {_shape(variable, given)}"
-            )
+            raise ShapeError(_wrong_columns(variable, given, are_complex[variable.position]))
         if variable.domain == Domain.P:
             continue
         if variable.domain not in first:
@@ -69,7 +83,9 @@ def check_arguments(variables: Sequence[Variable], given: Sequence[Any], library
                 f"{describe(other)} and {describe(variable)} must have the same number of rows "
                 f"{_SIZE[variable.domain]}; got shapes {_shape(other, given)} and {_shape(variable, given)}"
             )
-    return Arguments(tuple(np.asarray(array, dtype, order="C") for array in arrays), sizes, batch, dtype)
+    dtype = COMPUTED[given_dtype]
+    converted = tuple(np.asarray(array, dtype, order="C") for array in arrays)
+    return Arguments(converted, sizes, batch, dtype, given_dtype, are_complex)
 
 
 def check_result(shape: tuple[int, ...], dtype: str, given: Any, what: str, library: ModuleType) -> Array:
@@ -84,21 +100,64 @@ def check_result(shape: tuple[int, ...], dtype: str, given: Any, what: str, libr
     return array
 
 
+def check_beside(shape: tuple[int, ...], dtype: str, given: Any, what: str, library: ModuleType) -> Array:
+    """``given`` as a host array of this shape and dtype: complex numbers as pairs, converted if that is exact."""
+    if not library.accepts(given):
+        raise DtypeError(f"{what} must be a {library.name} array; got {type(given).__name__}")
+    array = library.to_host(given)
+    found = reals(array)
+    if found.shape != shape:
+        raise ShapeError(f"{what} must have shape {shape}, in reals; got {array.shape} of {array.dtype.name}")
+    if not np.can_cast(found.dtype, dtype, "safe"):
+        raise DtypeError(f"{what} must be {dtype}, as the result is, or narrower; got {array.dtype.name}")
+    return np.asarray(found, dtype, order="C")
+
+
+def reals(array: Array) -> Array:
+    """A contiguous array of complex numbers as pairs of reals along the last axis, in its memory; any other itself."""
+    if array.dtype.kind != "c":
+        return array
+    found: Array = np.atleast_1d(array).view(array.real.dtype)
+    return found
+
+
+def rounded(result: Array, dtype: str) -> Array:
+    """A result in the dtype that the caller expects; what is too large for it is infinite."""
+    if dtype != "float16" or result.dtype.kind != "f":
+        return result
+    with np.errstate(over="ignore"):
+        return result.astype(dtype)
+
+
+def _wrong_columns(variable: Variable, given: Sequence[Any], is_complex: bool) -> str:
+    what = "a complex array" if is_complex else "an array"
+    pairs = f" ({variable.dim // 2} complex numbers)" if is_complex and variable.dim % 2 == 0 else ""
+    odd = ", an odd number, and takes no complex numbers" if is_complex and variable.dim % 2 else ""
+    return f"{describe(variable)} has {variable.dim} columns{pairs}{odd}; got {what} of shape {_shape(variable, given)}"
+
+
 def _shape(variable: Variable, given: Sequence[Any]) -> tuple[int, ...]:
     return tuple(np.shape(given[variable.position]))
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    number = isinstance(value, (int, float, complex, np.integer, np.inexact)) and not isinstance(value, bool)
+    return number or (isinstance(value, (tuple, list)) and len(value) > 0 and all(map(_is_number, value)))
 
 
 def _as_array(variable: Variable, value: Any, library: ModuleType) -> Array:
     if library.accepts(value):
         array: Array = library.to_host(value)
     elif variable.domain == Domain.P and _is_number(value):
-        array = np.array([value], np.float64)
+        array = np.array(value)
+        array = array.astype(np.complex128 if array.dtype.kind == "c" else np.float64)
     else:
         raise DtypeError(f"{describe(variable)} must be a {library.name} array; got {type(value).__name__}")
+    if array.dtype not in _FLOATS and (array.dtype.kind not in "biufc" or array.real.dtype.itemsize > 8):
+        raise DtypeError(
+            "arrays are of real or complex numbers in up to double precision, integers or booleans; "
+            f"{describe(variable)} is {array.dtype.name}"
+        )
     if variable.domain == Domain.P:
         return array.reshape(1) if array.ndim == 0 else array
     if array.ndim < 2:
@@ -108,18 +167,13 @@ def _as_array(variable: Variable, value: Any, library: ModuleType) -> Array:
     return array
 
 
-def _common_dtype(variables: Sequence[Variable], given: Sequence[Any], arrays: Sequence[Array]) -> str:
+def _common_dtype(given: Sequence[Any], arrays: Sequence[Array]) -> str:
     # A plain number has no precision of its own: it takes that of the arrays.
-    told = [(v, a) for v, value, a in zip(variables, given, arrays, strict=True) if not _is_number(value)]
-    for variable, array in told:
-        if array.dtype not in _FLOATS:
-            raise DtypeError(f"arrays are float32 or float64; {describe(variable)} is {array.dtype.name}")
-        if array.dtype is not told[0][1].dtype and array.dtype != told[0][1].dtype:
-            raise DtypeError(
-                f"all arrays must have one dtype; {describe(told[0][0])} is {told[0][1].dtype.name} "
-                f"and {describe(variable)} is {array.dtype.name}: convert one with .astype"
-            )
-    return _FLOATS[told[0][1].dtype] if told else "float64"
+    found = {array.dtype for value, array in zip(given, arrays, strict=True) if not _is_number(value)}
+    if not found:
+        return "float64"
+    dtype = found.pop() if len(found) == 1 else np.result_type(*found)
+    return _FLOATS.get(dtype, "float64")
 
 
 def _aligned_batches(variables: Sequence[Variable], arrays: list[Array]) -> tuple[tuple[int, ...], list[Array]]:

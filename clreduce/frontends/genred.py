@@ -17,7 +17,16 @@ import numpy as np
 from clreduce.domain import Domain
 from clreduce.errors import FormulaError, NotDifferentiableError, ShapeError
 from clreduce.frontends import explain as explaining
-from clreduce.frontends.arguments import Arguments, check_arguments, check_result, describe
+from clreduce.frontends.adapters.numpy import as_complex
+from clreduce.frontends.arguments import (
+    COMPUTED,
+    Arguments,
+    check_arguments,
+    check_beside,
+    check_result,
+    describe,
+    rounded,
+)
 from clreduce.frontends.backend import device_for
 from clreduce.frontends.derivative import hvp_of, jvp_of, vjp_of
 from clreduce.frontends.formula import Variable, parse_all
@@ -148,10 +157,13 @@ class Routine:
         ``Min_ArgMin``, ``KMin_ArgKMin`` and those of ``Max`` give two results, values and indices, and take a tuple of
         two as ``out``.
 
-        ``args`` are the arrays in the order of the aliases: (.., M, D) for Vi, (.., N, D) for Vj, (.., D) for Pm, all
-        float32 or all float64. ``out`` receives the result if given. ``backend`` is ``"auto"`` (the current device),
-        ``"CPU"`` or ``"GPU"`` (longer spellings such as ``"GPU_1D"`` mean the same); ``device_id`` counts devices of
-        that kind from 0.
+        ``args`` are the arrays in the order of the aliases: (.., M, D) for Vi, (.., N, D) for Vj, (.., D) for Pm. The
+        result has the dtype that NumPy's promotion gives for all of them together; integers and booleans without floats
+        are computed in float64, float16 in float32 and rounded. A complex array has half as many columns, and counts as
+        pairs (re, im) of reals; results are real. A parameter may be a number, or a tuple of them, which has no dtype.
+
+        ``out`` receives the result if given. ``backend`` is ``"auto"`` (the current device), ``"CPU"`` or ``"GPU"``
+        (longer spellings such as ``"GPU_1D"`` mean the same); ``device_id`` counts devices of that kind from 0.
         """
         if ranges is not None:
             raise ShapeError("block-sparse ranges are not available here: reduce over all pairs (ranges=None)")
@@ -184,7 +196,7 @@ class Routine:
         positions = self._positions(wrt)
         incoming = self._checked_cotangent(arguments, cotangent)
         gradients = vjp_of(self, arguments, incoming, positions, self._checked_output(arguments, output), device)
-        return self._as_given(gradients, args, positions)
+        return self._as_given(gradients, arguments, args, positions)
 
     def grad(self, variable: str | int) -> Callable[..., Any]:
         """The routine ``g(*args, cotangent)`` that gives (d result / d variable)^T cotangent.
@@ -210,7 +222,8 @@ class Routine:
         arguments = check_arguments(self.variables, args, self.library)
         known = self._checked_output(arguments, output)
         incoming = self._checked_tangents(arguments, args, tangents)
-        result = jvp_of(self, arguments, incoming, known, device).reshape(self._result_forms(arguments)[0][0])
+        shape, dtype = self._result_forms(arguments)[0]
+        result = rounded(jvp_of(self, arguments, incoming, known, device).reshape(shape), dtype)
         return self.library.from_host(result, args[0] if args else None)
 
     def hvp(
@@ -228,7 +241,8 @@ class Routine:
         known = self._checked_output(arguments, output)
         incoming = self._checked_cotangent(arguments, cotangent)
         moves = self._checked_tangents(arguments, args, tangents)
-        return self._as_given(hvp_of(self, arguments, incoming, moves, positions, known, device), args, positions)
+        gradients = hvp_of(self, arguments, incoming, moves, positions, known, device)
+        return self._as_given(gradients, arguments, args, positions)
 
     def plan(self, dtype: str = "float32", device: Device | None = None) -> Plan:
         """The compiled form of this routine: its schedule, kernels and source."""
@@ -277,14 +291,13 @@ class Routine:
         """The results, each in the array given for it, if one is."""
         rows, columns = self.sizes(arguments)
         plan = self.plan_of(self.program, arguments.dtype, device, bool(arguments.batch), rows, columns)
+        forms = self._result_forms(arguments)
         results = tuple(
-            np.empty(shape, dtype) if target is None else target
-            for target, (shape, dtype) in zip(
-                targets or (None,) * len(self.program.outputs), self._result_forms(arguments), strict=True
-            )
+            np.empty(shape, COMPUTED.get(dtype, dtype)) if target is None else target
+            for target, (shape, dtype) in zip(targets or (None,) * len(forms), forms, strict=True)
         )
         plan(self.feeds(arguments.arrays), rows, columns, results, arguments.batch)
-        return results
+        return tuple(rounded(result, dtype) for result, (_, dtype) in zip(results, forms, strict=True))
 
     def _targets(self, arguments: Arguments, given: Any) -> tuple[Array | None, ...]:
         """Where kernels write the results: into the caller's arrays, unless they read there too."""
@@ -299,7 +312,7 @@ class Routine:
             read = any(np.may_share_memory(target, array) for array in arguments.arrays)
             if any(np.may_share_memory(target, other) for other in targets if other is not None):
                 raise ShapeError("the arrays of out share memory: give each result one of its own")
-            targets.append(None if read else target)
+            targets.append(None if read or dtype not in ("int64", arguments.dtype) else target)
         return tuple(targets)
 
     def _result_forms(self, arguments: Arguments) -> list[tuple[tuple[int, ...], str]]:
@@ -311,15 +324,15 @@ class Routine:
         for output in self.program.outputs:
             dim = output.dim // (count or 1)
             row = (dim,) if count is None else (count, dim) if dim > 1 else (count,)
-            forms.append(((*arguments.batch, rows, *row), "int64" if output.kind == INDEX else arguments.dtype))
+            forms.append(((*arguments.batch, rows, *row), "int64" if output.kind == INDEX else arguments.given_dtype))
         return forms
 
     def _checked_cotangent(self, arguments: Arguments, cotangent: Any) -> Array:
         """What derivatives of the first result are weighted with, of shape (batch.., rows, D)."""
         if not self.program.real_outputs:
             return np.empty(0)  # the program says that it has no derivative
-        shape, dtype = self._result_forms(arguments)[0]
-        return _by_row(check_result(shape, dtype, cotangent, "cotangent", self.library), arguments)
+        shape, _ = self._result_forms(arguments)[0]
+        return _by_row(check_beside(shape, arguments.dtype, cotangent, "cotangent", self.library), arguments)
 
     def _checked_output(self, arguments: Arguments, output: Any) -> tuple[Array, ...] | None:
         """The results of a call that derivatives may start from."""
@@ -329,10 +342,12 @@ class Routine:
         given = output if isinstance(output, tuple) else (output,)
         if len(given) != len(forms):
             raise ShapeError(f"output is what the call returned, {len(forms)} array(s); got {len(given)}")
-        return tuple(
-            _by_row(check_result(shape, dtype, one, "output", self.library), arguments)
+        found = tuple(
+            _by_row(check_beside(shape, COMPUTED.get(dtype, dtype), one, "output", self.library), arguments)
             for one, (shape, dtype) in zip(given, forms, strict=True)
         )
+        # A result that was rounded to float16 is too coarse to start from.
+        return found if arguments.given_dtype == arguments.dtype else None
 
     def _checked_tangents(self, arguments: Arguments, args: Sequence[Any], tangents: Any) -> dict[int, Array]:
         """Tangents by position, each of its argument's shape."""
@@ -343,16 +358,22 @@ class Routine:
             raise ShapeError(f"tangents name an argument twice: {', '.join(map(repr, tangents))}")
         incoming = {}
         for at, (key, value) in zip(positions, tangents.items(), strict=True):
-            tangent = check_result(np.shape(args[at]), arguments.dtype, value, f"the tangent of {key}", self.library)
+            shape = np.shape(args[at])
+            if arguments.are_complex[at]:
+                shape = (*shape[:-1], 2 * (shape[-1] if shape else 1))
+            tangent = check_beside(shape, arguments.dtype, value, f"the tangent of {key}", self.library)
             incoming[at] = tangent.reshape(arguments.arrays[at].shape)
         return incoming
 
-    def _as_given(self, gradients: Sequence[Array], args: Sequence[Any], positions: Sequence[int]) -> tuple[Any, ...]:
-        """Gradients as arrays of the caller's library, each of its argument's shape."""
-        return tuple(
-            self.library.from_host(gradient.reshape(np.shape(args[at])), args[at])
-            for gradient, at in zip(gradients, positions, strict=True)
-        )
+    def _as_given(
+        self, gradients: Sequence[Array], arguments: Arguments, args: Sequence[Any], positions: Sequence[int]
+    ) -> tuple[Any, ...]:
+        """Gradients as arrays of the caller's library, each of its argument's shape and complex if that is."""
+        found = []
+        for gradient, at in zip(gradients, positions, strict=True):
+            numbers = as_complex(gradient) if arguments.are_complex[at] else rounded(gradient, arguments.given_dtype)
+            found.append(self.library.from_host(numbers.reshape(np.shape(args[at])), args[at]))
+        return tuple(found)
 
     def _positions(self, names: Sequence[str | int] | str | int | None) -> list[int]:
         if names is None:
