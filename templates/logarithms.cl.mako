@@ -25,6 +25,12 @@
         magic, magic_bits, bias = 2.0**52, "0x4330000000000000UL", 1023
         ln2_hi, ln2_lo = "6.93147180369123816490e-01", "1.90821492927058770002e-10"
         lg2_hi, lg2_lo = "0.301029995663157", "8.241712586023572e-13"
+    if base:  # 1 / ln(base), and what is missing from it
+        inverse = lit({2: 1.4426950408889634, 10: 0.4342944819032518}[base], dtype)
+        rest = {
+            ("log2", "float"): "1.925963e-8f", ("log2", "double"): "2.0355273740931033e-17",
+            ("log10", "float"): "-1.0103050e-8f", ("log10", "double"): "1.0983196502167651e-17",
+        }[kind, dtype]
     one, pole, correction = lit(1, dtype), lit(-1 if plus_one else 0, dtype), " + c" if plus_one else ""
 %>\
 % if plus_one:
@@ -80,9 +86,9 @@ static inline ${T} log_${suffix}(${T} x) {
 % endif
 % endif
 % if base == 2:
-    y = y * ${lit(1.4426950408889634, dtype)} + e;
+    y = (y * ${inverse} + y * ${rest}) + e;
 % elif base == 10:
-    y = (y * ${lit(0.4342944819032518, dtype)} + e * ${lg2_lo}) + e * ${lg2_hi};
+    y = (y * ${inverse} + (y * ${rest} + e * ${lg2_lo})) + e * ${lg2_hi};
 % endif
     y = x < (${T})(INFINITY) ? y : x;  // inf and nan
     y = x < (${T})(${pole}) ? (${T})(NAN) : y;

@@ -25,8 +25,8 @@ from clreduce.ir.expr import Expr, variables
 from clreduce.ir.op import FUNCTIONS, OPS, Function, constant, variable
 from clreduce.ops.arithmetic import power
 from clreduce.ops.compare import equal, where
-from clreduce.ops.functions import bessel_ratio
 from clreduce.ops.shape import place
+from clreduce.ops.special import bessel_ratio
 from clreduce.program import map_reduce
 from clreduce.runtime.compiler import PROGRAMS
 from clreduce.runtime.device import Device, current_device

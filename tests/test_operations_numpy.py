@@ -25,11 +25,6 @@ from clreduce.ops.compare import both, either, equal, larger, less, less_equal, 
 from clreduce.ops.derived import norm, scalar_product, squared_distance
 from clreduce.ops.functions import (
     absolute,
-    acos,
-    asin,
-    atan,
-    atan2,
-    bessel_ratio,
     clamp,
     expm1,
     if_else,
@@ -40,13 +35,13 @@ from clreduce.ops.functions import (
     rsqrt,
     sigmoid,
     sign,
-    sinxdivx,
     sqrt,
     step,
-    tanh,
     xlogx,
 )
 from clreduce.ops.shape import concat, expand, extract, permute, place, repeated, summed, total
+from clreduce.ops.special import bessel_ratio, sinxdivx
+from clreduce.ops.trigonometry import acos, asin, atan, atan2, tanh
 
 POINTS = 5
 """Every law is tested at this many random points at once."""

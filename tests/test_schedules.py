@@ -33,8 +33,9 @@ from clreduce.ir.op import variable
 from clreduce.ops.arithmetic import square
 from clreduce.ops.compare import less, where
 from clreduce.ops.derived import scalar_product, squared_distance
-from clreduce.ops.functions import exp, sin
+from clreduce.ops.functions import exp
 from clreduce.ops.shape import concat, extract, summed
+from clreduce.ops.trigonometry import sin
 from clreduce.program import MapReduce, map_reduce
 from clreduce.runtime.compiler import PROGRAMS
 from clreduce.runtime.device import Device

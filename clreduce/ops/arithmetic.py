@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
 from clreduce.ir.expr import Expr
-from clreduce.ir.op import COSTLY, Array, Op, as_expr, constant, constant_value, elementwise, spell
+from clreduce.ir.op import COSTLY, Array, Edge, Op, as_expr, constant, constant_value, elementwise, spell
 from clreduce.ops.compare import equal, where
+
+_inf, _nan = math.inf, math.nan
 
 add: Op = elementwise(
     "add", cost=1, arity=2, numpy=np.add, code="{0} + {1}",
     partials=lambda out, a, b: (constant(1), constant(1)),
     spelled="Add", doc="f + g", arguments="f g",
+    edges=(Edge((1, 2), 3, (1, 1)), Edge((_inf, -_inf), _nan, (1, 1)), Edge((_nan, 0), _nan, (1, 1))),
 )  # fmt: skip
 sub: Op = elementwise(
     "sub", cost=1, arity=2, numpy=np.subtract, code="{0} - {1}",
     partials=lambda out, a, b: (constant(1), constant(-1)),
     spelled="Subtract", doc="f - g", arguments="f g",
+    edges=(Edge((1, 2), -1, (1, -1)), Edge((_inf, _inf), _nan, (1, -1)), Edge((0, _nan), _nan, (1, -1))),
 )  # fmt: skip
 difference: Op = elementwise(
     "difference", cost=1, arity=2, numpy=np.subtract, code="{0} - {1}",
@@ -30,42 +35,50 @@ neg: Op = elementwise(
     "neg", cost=1, numpy=np.negative, code="-{0}",
     partials=lambda out, a: (constant(-1),),
     spelled="Minus", doc="-f",
+    edges=(Edge((0,), 0, (-1,)), Edge((_inf,), -_inf, (-1,)), Edge((_nan,), _nan, (-1,))),
 )  # fmt: skip
 mul: Op = elementwise(
     "mul", cost=1, arity=2, numpy=np.multiply, code="{0} * {1}",
     partials=lambda out, a, b: (b, a),
     spelled="Mult", doc="f * g, component by component", arguments="f g",
+    edges=(Edge((2, 3), 6, (3, 2)), Edge((0, _inf), _nan, (_inf, 0)), Edge((-_inf, 2), -_inf, (2, -_inf))),
 )  # fmt: skip
 div: Op = elementwise(
     "div", arity=2, numpy=np.divide, code="{0} / {1}",
     partials=lambda out, a, b: (inv(b), -(out / b)),
     spelled="Divide", doc="f / g; x/0 is +-inf and 0/0 is nan", arguments="f g", interval=(0.5, 2.0),
+    edges=(
+        Edge((1, 0), _inf, (_inf, -_inf)), Edge((-1, 0), -_inf, (_inf, _inf)), Edge((0, 0), _nan, (_inf, _nan)),
+        Edge((1, _inf), 0, (0, 0)), Edge((_inf, _inf), _nan, (0, _nan)),
+    ),
 )  # fmt: skip
 inv: Op = elementwise(
     "inv", numpy=np.reciprocal, code="({R})(1) / {0}",
     partials=lambda out, a: (-square(out),),
     spelled="Inv", doc="1 / f; 1/0 is inf", interval=(0.5, 2.0),
+    edges=(Edge((0,), _inf, (-_inf,)), Edge((-0.0,), -_inf, (-_inf,)), Edge((-_inf,), 0, (0,)), Edge((_nan,), _nan)),
 )  # fmt: skip
 square: Op = elementwise(
     "square", cost=1, numpy=np.square, code="{0} * {0}",
     partials=lambda out, a: (2 * a,),
     spelled="Square", doc="f squared",
+    edges=(Edge((0,), 0, (0,)), Edge((-_inf,), _inf, (-_inf,)), Edge((_nan,), _nan, (_nan,))),
 )  # fmt: skip
 
 _MULTIPLIED_OUT = 64
 """Up to this exponent a power is a product."""
 
 
-def _integer_power_text(exponent: int) -> str:
-    """x^n by repeated squaring, as nested products of ``{0}``; the compiler shares what is equal."""
+def product_text(exponent: int, factor: str = "{0}") -> str:
+    """x^n by repeated squaring, as nested products of a text ``factor``; the compiler shares what is equal."""
     if exponent == 0:
         return "({R})(1)"
     if exponent < 0:
-        return f"({{R}})(1) / ({_integer_power_text(-exponent)})"
+        return f"({{R}})(1) / ({product_text(-exponent, factor)})"
     if exponent == 1:
-        return "{0}"
-    half = _integer_power_text(exponent // 2)
-    return f"({half}) * ({half})" + (" * {0}" if exponent % 2 else "")
+        return factor
+    half = product_text(exponent // 2, factor)
+    return f"({half}) * ({half})" + (f" * {factor}" if exponent % 2 else "")
 
 
 def _power_numpy(value: Array, exponent: int) -> Array:
@@ -77,7 +90,7 @@ def _power_partials(out: Expr, base: Expr, exponent: int) -> tuple[Expr | None]:
 
 
 _integer_power: Op = elementwise(
-    "integer_power", numpy=_power_numpy, code=_integer_power_text, partials=_power_partials,
+    "integer_power", numpy=_power_numpy, code=product_text, partials=_power_partials,
 )  # fmt: skip
 
 
@@ -91,7 +104,8 @@ def power(base: Expr, exponent: int) -> Expr:
 
 
 spell("Pow", power, "f^n for an integer n of any sign; f^0 = 1 (at 0 too), 0^-1 = inf", "f", "n",
-      interval=(0.5, 2.0), example=(3, 3))  # fmt: skip
+      interval=(0.5, 2.0), example=(3, 3),
+      edges=(Edge((0,), 0, (0,)), Edge((-_inf,), -_inf, (_inf,)), Edge((_nan,), _nan, (_nan,))))  # fmt: skip
 
 
 def _real_power_partials(out: Expr, base: Expr, exponent: Expr) -> tuple[Expr, Expr]:
@@ -107,6 +121,11 @@ real_power: Op = elementwise(
     partials=_real_power_partials,
     spelled="Powf", doc="f^g for a real exponent; nan for a negative base and a fractional exponent",
     arguments="f g", interval=(0.5, 2.0),
+    edges=(
+        Edge((0, 0), 1), Edge((_nan, 0), 1), Edge((1, _nan), 1, (_nan, 0)), Edge((0, 2), 0, (0, 0)),
+        Edge((0, -1), _inf, (-_inf, -_inf)), Edge((2, 0), 1, (0, math.log(2))), Edge((-1, 0.5), _nan, (_nan, _nan)),
+        Edge((-2, 3), -8, (12, _nan)), Edge((_inf, -1), 0, (0, 0)), Edge((0.5, _inf), 0, (None, 0)),
+    ),
 )  # fmt: skip
 
 

@@ -55,6 +55,13 @@ def modulo(f: Expr, n: Expr, d: Expr) -> Expr:
     return f - n * floor((f - d) / n)
 
 
+def reciprocal(n: int) -> Expr:
+    """The constant 1 / n."""
+    if n == 0:
+        raise FormulaError("IntInv(n): n must not be 0")
+    return constant(Fraction(1, n))
+
+
 def ratio(p: int, q: int) -> Expr:
     """The constant p / q."""
     if q == 0:
@@ -77,4 +84,5 @@ spell("NotEqual", lambda f, g: truth(negated(equal(f, g))), "0 where f = g, else
 spell("LessThan", lambda f, g: truth(less(f, g)), "1 where f < g, else 0; 0 with nan", "f g")
 spell("LessOrEqual", lambda f, g: truth(less_equal(f, g)), "1 where f <= g, else 0; 0 with nan", "f g")
 spell("IntCst", lambda n: constant(n), "the integer n", "", "n", example=(3,))
+spell("IntInv", reciprocal, "1 / n for an integer n", "", "n", example=(3,))
 spell("RatCst", ratio, "the ratio p / q of two integers", "", "p q", example=(1, 3))
