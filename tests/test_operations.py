@@ -22,11 +22,11 @@ from clreduce.domain import Domain
 from clreduce.errors import NotDifferentiableError
 from clreduce.ir.evaluate import evaluate
 from clreduce.ir.expr import Expr, variables
-from clreduce.ir.op import FUNCTIONS, OPS, Function, constant, variable
+from clreduce.ir.op import FUNCTIONS, OPS, Function, Op, constant, variable
 from clreduce.ops.arithmetic import power
 from clreduce.ops.compare import equal, where
 from clreduce.ops.shape import place
-from clreduce.ops.special import bessel_ratio
+from clreduce.ops.special import bessel_ratio, gaussian_derivative, polygamma
 from clreduce.program import map_reduce
 from clreduce.runtime.compiler import PROGRAMS
 from clreduce.runtime.device import Device, current_device
@@ -198,9 +198,18 @@ def special_points(dtype: str) -> Array:
     return np.array([float(point) for point in points])
 
 
-def test_what_derivatives_of_sin_x_div_x_are_made_of(precision: tuple[str, int]) -> None:
-    x = variable(("argument", 0, (-7.0, 7.0)), 1, I)
-    kernel = Selected([bessel_ratio(x, n) for n in range(1, 6)], *precision)
+@pytest.mark.parametrize(
+    ("family", "orders", "interval"),
+    [
+        (bessel_ratio, range(1, 6), (-7.0, 7.0)), (gaussian_derivative, range(5), (-3.0, 3.0)),
+        (polygamma, range(1, 5), (0.5, 8.0)), (polygamma, range(1, 5), (-2.8, -2.2)),
+    ],
+)  # fmt: skip
+def test_what_derivatives_are_made_of(
+    family: Op, orders: range, interval: tuple[float, float], precision: tuple[str, int]
+) -> None:
+    x = variable(("argument", 0, interval), 1, I)
+    kernel = Selected([family(x, n) for n in orders], *precision)
     assert not [*wrong_at_random_points(kernel)]
 
 
