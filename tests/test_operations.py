@@ -36,8 +36,9 @@ from clreduce.ir.expr import Expr, variables
 from clreduce.ir.op import FUNCTIONS, Function, constant, integer, position, variable
 from clreduce.ops.arithmetic import difference, power
 from clreduce.ops.compare import both, either, equal, larger, less, smaller, where
-from clreduce.ops.functions import bessel_ratio
+from clreduce.ops.indices import as_real, difference_of_indices, tally
 from clreduce.ops.shape import permute, place
+from clreduce.ops.special import bessel_ratio, gaussian_derivative, polygamma
 from clreduce.program import map_reduce
 from clreduce.runtime.compiler import PROGRAMS
 from clreduce.runtime.device import Device, current_device
@@ -236,6 +237,11 @@ def internal() -> dict[str, list[Expr]]:
     masks = less(x, y), less(z, x)
     return {
         "bessel_ratio": [bessel_ratio(x, n) for n in range(1, 6)],
+        "gaussian_derivative": [gaussian_derivative(x / 3, n) for n in range(5)],
+        "polygamma": [polygamma(f, n) for f in (4 + x / 3, x / 30 - 2.5) for n in range(1, 5)],
+        "tally": [as_real(tally(position(I), integer(3)))],
+        "difference_of_indices": [as_real(difference_of_indices(position(J), position(I)))],
+        "as_real": [as_real(position(I)) * x],
         "larger": [larger(x, y), larger(y, x), larger(z, x)],
         "smaller": [smaller(x, y), smaller(y, x), smaller(z, x)],
         "difference": [difference(x, y), difference(x * y, x * z)],

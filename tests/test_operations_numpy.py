@@ -17,7 +17,7 @@ from scipy import special
 import clreduce.ops  # noqa: F401  (fills the registry)
 from clreduce.autodiff import jvp, vjp
 from clreduce.domain import Domain
-from clreduce.errors import NotDifferentiableError, ShapeError
+from clreduce.errors import FormulaError, NotDifferentiableError, ShapeError
 from clreduce.ir.evaluate import Array, evaluate
 from clreduce.ir.expr import MASK, REAL, Expr, topological
 from clreduce.ir.op import FUNCTIONS, OPS, Function, Op, constant, constant_value, variable
@@ -25,13 +25,12 @@ from clreduce.ops.arithmetic import real_power
 from clreduce.ops.compare import both, either, equal, larger, less, less_equal, negated, smaller, where
 from clreduce.ops.derived import norm, scalar_product, squared_distance
 from clreduce.ops.functions import (
-    bessel_ratio,
     if_else,
     log,
-    sinxdivx,
     sqrt,
 )
 from clreduce.ops.shape import concat, expand, extract, permute, place, repeated, summed, total
+from clreduce.ops.special import bessel_ratio, digamma, gaussian_derivative, polygamma, sinxdivx
 
 POINTS = 5
 """Every law is tested at this many random points at once."""
@@ -363,6 +362,63 @@ def test_derivatives_of_sin_x_div_x_are_spherical_bessel_functions(n: int) -> No
     assert at(derivative(bessel_ratio(v, n), v), v=0) == 0
 
 
+@pytest.mark.parametrize("n", range(7))
+def test_derivatives_of_digamma(n: int) -> None:
+    x = np.concatenate([np.logspace(-3, 6, 200), np.linspace(0.5, 12, 100), np.linspace(-6.9, -0.1, 101)])
+    expected = special.polygamma(n, x)
+    f = polygamma(v, n) if n else digamma(v)
+    (found,) = evaluate([f], {v: x[:, None]})
+    # The zeros below 0 lie between two poles, whose terms cancel there; digamma has one above 0 as well.
+    with np.errstate(divide="ignore"):
+        nearest_pole = special.factorial(n) / np.abs(x - np.round(x)) ** (n + 1)
+    scale = np.abs(expected) + np.where(x < 0, nearest_pole, n == 0)
+    np.testing.assert_array_less(np.abs(found[:, 0] - expected), 1e-13 * scale)
+    if n:
+        poles = [at(f, v=pole) for pole in (0, -1, -7)]
+        assert poles == [(-1) ** (n + 1) * inf] * 3
+        assert [at(f, v=inf), at(f, v=1e200)] == [0, 0 if n > 1 else 1e-200]
+
+
+@pytest.mark.parametrize("n", range(6))
+def test_derivatives_of_erf_are_hermite_polynomials(n: int) -> None:
+    x = np.linspace(-5, 5, 101)
+    expected = (-1) ** n * special.eval_hermite(n, x) * np.exp(-x * x)
+    (found,) = evaluate([gaussian_derivative(v, n)], {v: x[:, None]})
+    np.testing.assert_allclose(found[:, 0], expected, rtol=1e-12, atol=1e-13)
+    assert [at(gaussian_derivative(v, n), v=edge) for edge in (-inf, inf)] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("name", "orders"),
+    [("Erf", 5), ("Erfc", 5), ("Softplus", 5), ("Digamma", 5), ("Asinh", 2), ("Acosh", 2), ("Log", 5), ("Tanh", 5)],
+)
+def test_slopes_of_higher_order_at_infinity(name: str, orders: int) -> None:
+    g = derivative(FUNCTIONS[name].build(v), v)
+    for order in range(1, orders + 1):
+        assert g is not None
+        assert at(g, v=inf) == (1 if (name, order) == ("Softplus", 1) else 0), order
+        g = derivative(g, v)
+
+
+def test_special_functions_are_those_of_scipy() -> None:
+    x = np.concatenate([np.linspace(-5.97, 5, 200), np.logspace(-300, 305, 100), [0, -1, inf, nan]])
+    for name, expected in {"Erf": special.erf, "Erfc": special.erfc, "Lgamma": special.gammaln}.items():
+        (found,) = evaluate([FUNCTIONS[name].build(v)], {v: x[:, None]})
+        np.testing.assert_allclose(found[:, 0], expected(x), rtol=1e-12, atol=1e-14)
+
+
+def test_logaddexp_at_equal_arguments() -> None:
+    """The slopes add up to 1, the second ones to 0; between equal infinities as well."""
+    for point in (-inf, -700.0, 0.0, 3.0, inf):
+        f = FUNCTIONS["Logaddexp"].build(v, w)
+        slope_in_v = derivative(f, v)
+        assert at(slope_in_v, v=point, w=point) == 0.5
+        assert at(derivative(f, w), v=point, w=point) == 0.5
+        assert slope_in_v is not None
+        assert at(derivative(slope_in_v, v), v=point, w=point) == 0.25
+        assert at(derivative(slope_in_v, w), v=point, w=point) == -0.25
+
+
 def test_second_slope_of_sin_x_div_x_at_zero() -> None:
     first = derivative(sinxdivx(v), v)
     assert first is not None
@@ -413,6 +469,9 @@ def test_numbers() -> None:
     third = constant_value(FUNCTIONS["RatCst"].build(1, 3))
     assert third is not None
     assert third * 3 == 1
+    assert constant_value(FUNCTIONS["IntInv"].build(-3)) == -third
+    with pytest.raises(FormulaError, match="IntInv"):
+        FUNCTIONS["IntInv"].build(0)
     assert summed(s) is s
 
 

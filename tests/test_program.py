@@ -21,8 +21,9 @@ from clreduce.ir.expr import REAL, Expr, topological
 from clreduce.ir.op import constant, variable
 from clreduce.ops.arithmetic import square
 from clreduce.ops.derived import norm, scalar_product, squared_distance
-from clreduce.ops.functions import exp, log, sign, sin
+from clreduce.ops.functions import exp, log, sign
 from clreduce.ops.shape import concat, element, summed
+from clreduce.ops.trigonometry import sin
 from clreduce.program import Gradient, MapReduce, map_reduce
 from clreduce.reductions import FAMILIES, REDUCTIONS, reduction_named
 from clreduce.runtime.compiler import PROGRAMS

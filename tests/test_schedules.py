@@ -31,8 +31,9 @@ from clreduce.ir.expr import Expr
 from clreduce.ir.op import variable
 from clreduce.ops.arithmetic import square
 from clreduce.ops.derived import scalar_product, squared_distance
-from clreduce.ops.functions import exp, sin
+from clreduce.ops.functions import exp
 from clreduce.ops.shape import concat
+from clreduce.ops.trigonometry import sin
 from clreduce.program import MapReduce, map_reduce
 from clreduce.runtime.compiler import PROGRAMS
 from clreduce.runtime.device import Device

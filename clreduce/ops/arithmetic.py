@@ -15,11 +15,13 @@ add: Op = elementwise(
     "add", cost=1, arity=2, numpy=np.add, code="{0} + {1}",
     partials=lambda out, a, b: (constant(1), constant(1)),
     spelled="Add", doc="f + g", arguments="f g",
+    edges=(Edge((1, 2), 3, (1, 1)), Edge((INF, -INF), NAN, (1, 1)), Edge((NAN, 0), NAN, (1, 1))),
 )  # fmt: skip
 sub: Op = elementwise(
     "sub", cost=1, arity=2, numpy=np.subtract, code="{0} - {1}",
     partials=lambda out, a, b: (constant(1), constant(-1)),
     spelled="Subtract", doc="f - g", arguments="f g",
+    edges=(Edge((1, 2), -1, (1, -1)), Edge((INF, INF), NAN, (1, -1)), Edge((0, NAN), NAN, (1, -1))),
 )  # fmt: skip
 difference: Op = elementwise(
     "difference", cost=1, arity=2, numpy=np.subtract, code="{0} - {1}",
@@ -30,6 +32,7 @@ neg: Op = elementwise(
     "neg", cost=1, numpy=np.negative, code="-{0}",
     partials=lambda out, a: (constant(-1),),
     spelled="Minus", doc="-f",
+    edges=(Edge((0,), 0, (-1,)), Edge((INF,), -INF, (-1,)), Edge((NAN,), NAN, (-1,))),
 )  # fmt: skip
 mul: Op = elementwise(
     "mul", cost=1, arity=2, numpy=np.multiply, code="{0} * {1}",
@@ -60,16 +63,16 @@ _MULTIPLIED_OUT = 64
 """Up to this exponent a power is a product."""
 
 
-def _integer_power_text(exponent: int) -> str:
-    """x^n by repeated squaring, as nested products of ``{0}``; the compiler shares what is equal."""
+def product_text(exponent: int, factor: str = "{0}") -> str:
+    """x^n by repeated squaring, as nested products of a text ``factor``; the compiler shares what is equal."""
     if exponent == 0:
         return "({R})(1)"
     if exponent < 0:
-        return f"({{R}})(1) / ({_integer_power_text(-exponent)})"
+        return f"({{R}})(1) / ({product_text(-exponent, factor)})"
     if exponent == 1:
-        return "{0}"
-    half = _integer_power_text(exponent // 2)
-    return f"({half}) * ({half})" + (" * {0}" if exponent % 2 else "")
+        return factor
+    half = product_text(exponent // 2, factor)
+    return f"({half}) * ({half})" + (f" * {factor}" if exponent % 2 else "")
 
 
 def _power_numpy(value: Array, exponent: int) -> Array:
@@ -81,7 +84,7 @@ def _power_partials(out: Expr, base: Expr, exponent: int) -> tuple[Expr | None]:
 
 
 _integer_power: Op = elementwise(
-    "integer_power", numpy=_power_numpy, code=_integer_power_text, partials=_power_partials,
+    "integer_power", numpy=_power_numpy, code=product_text, partials=_power_partials,
 )  # fmt: skip
 
 

@@ -55,6 +55,13 @@ def modulo(f: Expr, n: Expr, d: Expr) -> Expr:
     return f - n * floor((f - d) / n)
 
 
+def reciprocal(n: int) -> Expr:
+    """The constant 1 / n."""
+    if n == 0:
+        raise FormulaError("IntInv(n): n must not be 0")
+    return constant(Fraction(1, n))
+
+
 def ratio(p: int, q: int) -> Expr:
     """The constant p / q."""
     if q == 0:
@@ -97,6 +104,7 @@ spell("LessOrEqual", lambda f, g: truth(less_equal(f, g)), "1 where f <= g, else
       edges=(Edge((1, 1), 1, (0, 0)), Edge((2, 1), 0, (0, 0)), Edge((1, NAN), 0), Edge((NAN, 1), 0)))  # fmt: skip
 spell("IntCst", lambda n: constant(n), "the integer n", "", "n", example=(3,),
       edges=(Edge((16777217,), 16777217),))  # fmt: skip
+spell("IntInv", reciprocal, "1 / n for an integer n", "", "n", example=(3,), edges=(Edge((-3,), -1 / 3),))
 spell("RatCst", ratio, "the ratio p / q of two integers", "", "p q", example=(1, 3),
       edges=(Edge((), 1 / 3), Edge((3, 4), 0.75)))  # fmt: skip
 spell("Factorize", lambda f, g: f, "f; what is used several times is computed once without being told", "f g",
