@@ -253,7 +253,7 @@ LONG = {
     "OneHot(10 * Elem(x, 0), 17) * ArgMax(y)": (1, 9, 0),
     "Inverse(x + y + Concat(4, 0, 0, 0, 4, 0, 0, 0, 4)) + Inverse(p + Concat(4, 0, 0, 0, 4, 0, 0, 0, 4))": (9, 9, 9),
     "BSpline(p, x - y, 3)": (1, 1, 12),
-    "SoftDTW_SqDist(x, y, p)": (6, 5, 1),
+    "SoftDTW_SqDist(x, y, p)": (4, 3, 1),
     "Laplacian(Exp(-SqDist(x, y)), x)": (10, 10, 0),
     "GradMatrix(x * SqNorm2(x - y), x)": (6, 6, 0),
     "Divergence(MatVecMult(y, x), x)": (5, 25, 0),

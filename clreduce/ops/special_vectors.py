@@ -67,11 +67,13 @@ def _soft_min_partials(out: Expr, a: Expr, b: Expr, c: Expr, gamma: Expr) -> tup
     return u, v, w, u * exponents[0] + v * exponents[1] + w * exponents[2]
 
 
-_LEAST = "({1} < {0} ? ({2} < {1} ? {2} : {1}) : ({2} < {0} ? {2} : {0}))"
-_EXPONENTIALS = " + ".join(f"exp_{{T}}(({_LEAST} - {{{k}}}) / {{3}})" for k in range(3))
+# Of the three exponentials one is 1. A nan stays among those compared: of two numbers one side gets each.
+_LOW, _HIGH = "({1} < {0} ? {1} : {0})", "({1} < {0} ? {0} : {1})"
+_LEAST, _OTHER = f"({{2}} < {_LOW} ? {{2}} : {_LOW})", f"({{2}} < {_LOW} ? {_LOW} : {{2}})"
+_EXPONENTIALS = " + ".join(f"exp_{{T}}(({_LEAST} - {other}) / {{3}})" for other in (_OTHER, _HIGH))
 soft_min: Op = elementwise(
-    "soft_min", arity=4, cost=7 * COSTLY, numpy=_soft_min, functions=("abs", "exp", "log"),
-    code=f"abs_{{T}}({_LEAST}) < ({{R}})(INFINITY) ? {_LEAST} - {{3}} * log_{{T}}({_EXPONENTIALS}) "
+    "soft_min", arity=4, cost=5 * COSTLY, numpy=_soft_min, functions=("abs", "exp", "log"),
+    code=f"abs_{{T}}({_LEAST}) < ({{R}})(INFINITY) ? {_LEAST} - {{3}} * log_{{T}}(({{R}})(1) + {_EXPONENTIALS}) "
     ": {0} + {1} + {2}",
     partials=_soft_min_partials,
 )  # fmt: skip
