@@ -16,7 +16,7 @@ from clreduce.program import swapped
 
 @dataclass(frozen=True)
 class Stored:
-    """A buffer that a `map` kernel fills before the pair kernel runs: one vector per i or per j."""
+    """A buffer that a `map` kernel fills before the pair kernel runs: one vector per i, per j, or in all."""
 
     kernel: Kernel
     inputs: tuple[Expr, ...]

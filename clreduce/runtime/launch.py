@@ -65,7 +65,7 @@ class Call:
         """Compute the values that pair kernels find ready-made."""
         plan = self.plan
         for n, (leaf, stored) in enumerate(zip(plan.lowered.stored_as, plan.lowered.stored, strict=True)):
-            size = self.columns if stored.domain == Domain.J else self.rows
+            size = {Domain.I: self.rows, Domain.J: self.columns, Domain.P: 1}[stored.domain]
             length = stored.length(size)
             buffers[leaf] = self.memory.scratch(self.count * length, plan.signature.dtype)
             starts[leaf] = np.arange(self.count, dtype=np.int64) * length
