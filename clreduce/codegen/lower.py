@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from clreduce.codegen.cost import is_remap
 from clreduce.codegen.emit import PRODUCTS, Scope, literal
@@ -44,10 +44,22 @@ class Lowered:
     """What the pair kernels read: slots of the program, or ``("stored", n)``."""
 
 
-def lower(program: MapReduce, dtype: str, schedule: Schedule, facts: DeviceFacts, batched: bool = False) -> Lowered:
-    """The kernels of ``program`` for ``dtype`` (``"float"`` or ``"double"``); ``batched``: for many at one launch."""
+def lower(
+    program: MapReduce,
+    dtype: str,
+    schedule: Schedule,
+    facts: DeviceFacts,
+    batched: bool = False,
+    wide: bool = False,
+) -> Lowered:
+    """The kernels of ``program`` for ``dtype`` (``"float"`` or ``"double"``); ``batched``: for many at one launch.
+
+    ``wide``: formulas are computed in ``dtype``, and all that a row keeps is double, results included.
+    """
     schedule.check(facts)
-    check_state(program, schedule, 4 if dtype == "float" else 8)
+    kept = "double" if wide else dtype
+    wide = wide and dtype == "float"
+    check_state(program, replace(schedule, flush=False) if wide else schedule, 4 if kept == "float" else 8)
     values = simplify(program.values)
     hoisted = hoist(values, schedule.unroll)
     panel = schedule.lanes if schedule.lanes > 1 else PANEL_OF_ONE_LANE
@@ -55,8 +67,8 @@ def lower(program: MapReduce, dtype: str, schedule: Schedule, facts: DeviceFacts
         lower_map(node, dtype, schedule, panel if leaf in hoisted.panels else 0, batched)
         for leaf, node in hoisted.stored
     )
-    pair = _PairLowering(program, hoisted.values, hoisted.panels, dtype, schedule, facts)
-    merge = lower_merge(program, dtype, schedule, batched)
+    pair = _PairLowering(program, hoisted.values, hoisted.panels, dtype, schedule, facts, wide)
+    merge = lower_merge(program, kept, schedule, batched)
     leaves = tuple(leaf for leaf, _ in hoisted.stored)
     return Lowered(stored, leaves, pair.kernel(False, batched), pair.kernel(True, batched), merge, pair.inputs)
 
@@ -72,14 +84,17 @@ class _PairLowering(Writer):
         dtype: str,
         schedule: Schedule,
         facts: DeviceFacts,
+        wide: bool,
     ) -> None:
-        super().__init__(dtype, schedule.lanes, schedule.rows, schedule)
+        super().__init__(dtype, schedule.lanes, schedule.rows, schedule, wide)
+        self.wide = wide
         self.program, self.values, self.panels, self.schedule = program, values, panels, schedule
         self.inputs = tuple(variables(values))
         self.names = {leaf: f"v{n}" for n, leaf in enumerate(self.inputs)}
         slots = program.state_slots
         self.state = StateText(slots, "s", self.unroll, program.reduction.keeps_terms)
-        self.blocked = program.reduction.blocked and schedule.flush and schedule.tile > 0
+        # In double precision, sums of single ones need no blocks.
+        self.blocked = program.reduction.blocked and schedule.flush and schedule.tile > 0 and not wide
         self.partial = StateText(slots, "b", self.unroll) if self.blocked else self.state
         self.queue: Queue | None = None
         single = len(values) == 1 and values[0].dim == 1
@@ -106,14 +121,15 @@ class _PairLowering(Writer):
         if self.blocked:
             scope = self.start_pair()
             merged = reduction.merge(self.state.leaves, self.partial.leaves)
-            self.emitter.count_uses(merged)
+            self.keeper.count_uses(merged)
             self.assign_state(self.state, merged, scope, range(self.rows))
             flush = tuple(scope.statements)
         finish = self.finish(self.program, self.state, split)
         if self.queue is not None:
             finish = tuple(self._enter_queued(r, self.start_pair()) + rest for r, rest in enumerate(finish))
         stored: Sequence[Slot | Output] = self.state.slots if split else self.program.outputs
-        outputs = buffers([(f"out{n}", one.kind) for n, one in enumerate(stored)], written=True)
+        real = self.keeper.types.real
+        outputs = buffers([(f"out{n}", one.kind) for n, one in enumerate(stored)], written=True, real=real)
         inputs = buffers([(self.names[leaf], leaf.kind) for leaf in self.inputs], written=False)
         lengths = [(f"out{n}", f"(long)get_global_size(1) * rows * {one.dim}") for n, one in enumerate(stored)]
         return Kernel(
@@ -122,6 +138,7 @@ class _PairLowering(Writer):
             dtype=self.dtype,
             lanes=schedule.lanes,
             functions=frozenset(self.emitter.functions),
+            wide=frozenset(self.keeper.functions) if self.wide else None,
             arguments=outputs + inputs + ((OFFSETS,) if batched else ()),
             batch=batch_moves(lengths, [self.names[leaf] for leaf in self.inputs]) if batched else (),
             rows=schedule.rows,
@@ -135,9 +152,9 @@ class _PairLowering(Writer):
             ),
             once=tuple(self.once.statements),
             per_i=tuple(self.per_i.statements),
-            state=self.state.declarations(self.rows, self.dtype)
+            state=self.state.declarations(self.rows, self.keeper)
             + (self.queue.declarations(self.rows) if self.queue else ()),
-            reset=self.partial.declarations(self.rows, self.dtype) if self.blocked else (),
+            reset=self.partial.declarations(self.rows, self.keeper) if self.blocked else (),
             body=body,
             tail=tail,
             flush=flush,
@@ -161,7 +178,7 @@ class _PairLowering(Writer):
     def _block(self, cols: int) -> tuple[Statement, ...]:
         """One block of columns: loads, values of every pair of the register tile, and the update of the state."""
         scope = self.start_pair()
-        self.emitter.cols = cols
+        self.emitter.cols = self.keeper.cols = cols
         columns = [
             Column(
                 tuple(
@@ -179,7 +196,9 @@ class _PairLowering(Writer):
         groups = [[column] for column in columns] if reduction.keeps_terms else [columns]
         for n, group in enumerate(groups):
             new = reduction.update(self.partial.version(n), group)
-            self.emitter.count_uses([*new, *self.values])
+            self.emitter.count_uses(self.values if self.wide else [*new, *self.values])
+            if self.wide:
+                self.keeper.count_uses(new)
             if n == 0:
                 self._compute_short_values(cols)
             self.assign_state(self.partial, new, scope, range(self.rows), reduction.keeps_terms)

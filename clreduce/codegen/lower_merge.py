@@ -54,7 +54,7 @@ class _MergeLowering(Writer):
             functions=frozenset(self.emitter.functions),
             arguments=outputs + parts,
             once=tuple(self.once.statements),
-            state=self.state.declarations(1, self.dtype),
+            state=self.state.declarations(1, self.keeper),
             body=body,
             finish=finish,
         )

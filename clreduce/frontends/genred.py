@@ -6,7 +6,6 @@ import operator
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
 from types import ModuleType
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TextIO
 import numpy as np
 
 from clreduce.domain import Domain
-from clreduce.errors import FormulaError, NotDifferentiableError, ShapeError
+from clreduce.errors import NotDifferentiableError, ShapeError
 from clreduce.frontends import explain as explaining
 from clreduce.frontends.adapters.numpy import as_complex
 from clreduce.frontends.arguments import (
@@ -30,10 +29,11 @@ from clreduce.frontends.arguments import (
 from clreduce.frontends.backend import device_for
 from clreduce.frontends.derivative import hvp_of, jvp_of, vjp_of
 from clreduce.frontends.formula import Variable, parse_all
+from clreduce.frontends.options import Options
 from clreduce.frontends.vocabulary import checked_reduction
 from clreduce.ir.expr import INDEX, Expr, substitute
 from clreduce.ir.show import show
-from clreduce.program import MapReduce, map_reduce, swapped, with_fast_distances
+from clreduce.program import MapReduce, map_reduce, swapped, with_compensated_sums, with_fast_distances
 from clreduce.reductions.reduction import Reduction
 from clreduce.runtime.device import Device, current_device
 from clreduce.runtime.plan import PLANS, Plan, signature_of
@@ -58,39 +58,6 @@ def _by_row(array: Array, arguments: Arguments) -> Array:
     """A result's array as (batch.., rows, D)."""
     rank = len(arguments.batch) + 1
     return np.ascontiguousarray(array).reshape(*array.shape[:rank], prod(array.shape[rank:]))
-
-
-_SCHEMES = ("auto", "block_sum", "direct_sum")
-_FAST = (None, "dot")
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a routine computes, where there is a choice."""
-
-    sum_scheme: str = "auto"
-    fast: str | None = None
-
-    @classmethod
-    def checked(
-        cls,
-        reduction: Reduction,
-        sum_scheme: str = "auto",
-        dtype_acc: str = "auto",
-        use_double_acc: bool = False,
-        fast: str | None = None,
-        **ignored: Any,
-    ) -> Options:
-        """Options for ``reduction``, or one error; the others are speed switches of another engine."""
-        if sum_scheme not in _SCHEMES:
-            raise FormulaError(f"sum_scheme is one of {', '.join(_SCHEMES)}; got {sum_scheme!r}")
-        if fast not in _FAST:
-            raise FormulaError(f"fast is one of {', '.join(map(repr, _FAST))}; got {fast!r}")
-        if sum_scheme == "block_sum" and not reduction.blocked:
-            raise FormulaError(f"sum_scheme='block_sum' needs a reduction that adds up; {reduction.name} does not")
-        if dtype_acc != "auto" or use_double_acc:
-            raise FormulaError("only dtype_acc='auto' is available: sums are kept in the data's dtype, in blocks")
-        return cls(sum_scheme, fast)
 
 
 class Routine:
@@ -168,7 +135,7 @@ class Routine:
         if ranges is not None:
             raise ShapeError("block-sparse ranges are not available here: reduce over all pairs (ranges=None)")
         device = device_for(backend, device_id)
-        arguments = check_arguments(self.variables, args, self.library)
+        arguments = self._checked_arguments(args)
         if out is None:
             found = self._compute(arguments, device, None)
             like = args[0] if args else None
@@ -192,7 +159,7 @@ class Routine:
         ``KMin_ArgKMin`` need it and compute it otherwise.
         """
         device = device_for(backend, device_id)
-        arguments = check_arguments(self.variables, args, self.library)
+        arguments = self._checked_arguments(args)
         positions = self._positions(wrt)
         incoming = self._checked_cotangent(arguments, cotangent)
         gradients = vjp_of(self, arguments, incoming, positions, self._checked_output(arguments, output), device)
@@ -219,7 +186,7 @@ class Routine:
     ) -> Any:
         """Forward mode: the directional derivative of the result, for tangents given by alias or position."""
         device = device_for(backend, device_id)
-        arguments = check_arguments(self.variables, args, self.library)
+        arguments = self._checked_arguments(args)
         known = self._checked_output(arguments, output)
         incoming = self._checked_tangents(arguments, args, tangents)
         shape, dtype = self._result_forms(arguments)[0]
@@ -236,7 +203,7 @@ class Routine:
         That is the Hessian of <cotangent, result> times the tangents, for each argument of ``wrt`` in order.
         """
         device = device_for(backend, device_id)
-        arguments = check_arguments(self.variables, args, self.library)
+        arguments = self._checked_arguments(args)
         positions = self._positions(wrt)
         known = self._checked_output(arguments, output)
         incoming = self._checked_cotangent(arguments, cotangent)
@@ -263,11 +230,13 @@ class Routine:
         reduces, at least.
         """
         direct_sum = self.options.sum_scheme == "direct_sum"
-        return PLANS.get(self.computed(program), signature_of(dtype, batched), device, None, direct_sum, rows, columns)
+        signature = signature_of(dtype, batched, self.options.dtype_acc == "float64" and program.reduction.blocked)
+        return PLANS.get(self.computed(program), signature, device, None, direct_sum, rows, columns)
 
     def computed(self, program: MapReduce) -> MapReduce:
-        """What runs for this routine's program, or for one of its derivatives: rewritten if ``fast`` asks for it."""
-        return program if self.options.fast is None else with_fast_distances(program)
+        """What runs for this routine's program, or for one of its derivatives: rewritten if its options ask for it."""
+        program = program if self.options.fast is None else with_fast_distances(program)
+        return with_compensated_sums(program) if self.options.sum_scheme == "kahan_scheme" else program
 
     def explain(self, dtype: str = "float32", file: TextIO | None = None) -> None:
         """Print formula, structure of the gradients, schedule and kernel source, for a person."""
@@ -284,6 +253,11 @@ class Routine:
     def sizes(self, arguments: Arguments) -> tuple[int, int]:
         """Rows and columns of the pairs that a call visits."""
         return arguments.sizes[self._rows], arguments.sizes[self._columns]
+
+    def _checked_arguments(self, args: Sequence[Any]) -> Arguments:
+        arguments = check_arguments(self.variables, args, self.library)
+        self.options.check_precision(arguments.given_dtype)
+        return arguments
 
     def _compute(
         self, arguments: Arguments, device: Device, targets: tuple[Array | None, ...] | None
@@ -417,9 +391,16 @@ class Genred(Routine):
         A second formula, of any length, for reductions whose first one then has length 1: the weights of the terms of
         ``LogSumExp`` (there it may be left out), ``LogSumExpWeight`` and ``Max_SumShiftExpWeight``, the values that
         ``SumSoftMaxWeight`` averages, or those that ``SumKMin`` and ``SumKMax`` add up.
+    dtype_acc:
+        The precision in which sums are kept, for reductions that add up: ``"auto"`` is that of the computation. For
+        float32 arrays ``"float64"`` computes the terms in float32 and all that comes after them in float64; only the
+        result is rounded to float32. Other arrays take their own dtype, or float32 if they are float16.
+    use_double_acc:
+        Short for ``dtype_acc="float64"``.
     sum_scheme:
         ``"block_sum"`` (the default, ``"auto"``) adds up in blocks, which keeps rounding errors small;
-        ``"direct_sum"`` uses one running sum.
+        ``"direct_sum"`` uses one running sum; ``"kahan_scheme"`` also keeps what rounding takes from it, so that
+        errors don't grow with the number of terms. A sum that is kept in float64 for float32 arrays has no blocks.
     fast:
         ``"dot"`` computes squared distances between vectors x_i and y_j, from 8 components on, as
         ``|x_i|^2 + |y_j|^2 - 2 <x_i, y_j>``, in the derivatives too. That takes fewer operations, and costs digits: the

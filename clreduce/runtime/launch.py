@@ -85,7 +85,7 @@ class Call:
         states = [
             self.memory.scratch(
                 self.count * parts.count * self.rows * slot.dim,
-                "int64" if slot.kind == INDEX else plan.signature.dtype,
+                "int64" if slot.kind == INDEX else plan.signature.kept,
             )
             for slot in plan.program.state_slots
         ]

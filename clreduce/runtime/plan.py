@@ -39,14 +39,26 @@ class Signature:
     """The precision, ``"float32"`` or ``"float64"``."""
     batched: bool = False
     """Whether one launch serves all indices of a batch."""
+    wide: bool = False
+    """Whether rows keep their sums in float64, while formulas of float32 data are computed in float32."""
 
     @property
     def real(self) -> str:
         """The OpenCL type."""
         return _REAL[self.dtype]
 
+    @property
+    def kept(self) -> str:
+        """The precision of what rows keep."""
+        return "float64" if self.wide else self.dtype
 
-_SIGNATURES = {(name, batched): Signature(name, batched) for name in _REAL for batched in (False, True)}
+
+_SIGNATURES = {
+    (name, batched, wide): Signature(name, batched, wide and name == "float32")
+    for name in _REAL
+    for batched in (False, True)
+    for wide in (False, True)
+}
 
 
 class Plan:
@@ -69,14 +81,21 @@ class Plan:
             raise DeviceError(
                 f"{device} has no float64; use float32 data or another device (clreduce.explain_devices() lists them)"
             )
+        if signature.wide and not device.facts.has_double:
+            raise DeviceError(
+                f"{device} has no float64 to keep sums in; use sum_scheme='kahan_scheme' instead of "
+                "dtype_acc='float64', or another device (clreduce.explain_devices() lists them)"
+            )
         self.program, self.signature, self.device = program, signature, device
-        self.case = Case(program, signature.real, device, direct_sum, few)
+        self.case = Case(program, signature.real, device, direct_sum, few, signature.wide)
         chosen = CHOICES.get(self.case) if schedule is None else None
         self.tuned = chosen is not None
         """Whether the schedule is one that was chosen by measuring."""
         self.schedule = schedule or chosen or self.case.default()
         try:
-            self.lowered: Lowered = lower(program, signature.real, self.schedule, device.facts, signature.batched)
+            self.lowered: Lowered = lower(
+                program, signature.real, self.schedule, device.facts, signature.batched, signature.wide
+            )
         except RecursionError:
             raise FormulaError(
                 "the formula is nested too deeply for a kernel: compute parts of it on their own"
@@ -116,7 +135,14 @@ class Plan:
         if rows == 0 or 0 in batch:
             return results
         self._check_indices(rows, columns)
-        Call(self, rows, columns, batch).run(arrays, results)
+        kept = results
+        if self.signature.wide:
+            kept = tuple(one if one.dtype == np.int64 else np.empty(one.shape, self.signature.kept) for one in results)
+        Call(self, rows, columns, batch).run(arrays, kept)
+        for result, one in zip(results, kept, strict=True):
+            if one is not result:
+                with np.errstate(over="ignore"):
+                    result[...] = one
         release_idle(self.device)
         return results
 
@@ -168,7 +194,7 @@ class PlanCache:
         """
         few = 0 if rows is None or schedule is not None else few_rows(rows)
         if few and columns < _WORTH_A_KERNEL:
-            few = few if CHOICES.get(Case(program, signature.real, device, direct_sum, few)) else 0
+            few = few if CHOICES.get(Case(program, signature.real, device, direct_sum, few, signature.wide)) else 0
         if schedule is not None and direct_sum:
             schedule = replace(schedule, flush=False)
         key = (program, signature, device, schedule, direct_sum, few)
@@ -200,15 +226,18 @@ class PlanCache:
 PLANS = PlanCache()
 
 
-def signature_of(dtype: Any, batched: bool = False) -> Signature:
-    """The signature of data of ``dtype``; raises `DtypeError` unless it is float32 or float64."""
-    signature = _SIGNATURES.get((dtype, batched))
+def signature_of(dtype: Any, batched: bool = False, wide: bool = False) -> Signature:
+    """The signature of data of ``dtype``; raises `DtypeError` unless it is float32 or float64.
+
+    ``wide``: with sums in float64, which makes a difference for float32 data.
+    """
+    signature = _SIGNATURES.get((dtype, batched, wide))
     if signature is None:
         try:
             name = np.dtype(dtype).name
         except TypeError:
             name = repr(dtype)
-        signature = _SIGNATURES.get((name, batched))
+        signature = _SIGNATURES.get((name, batched, wide))
         if signature is None:
             raise DtypeError(f"arrays are float32 or float64; got {name}")
     return signature
