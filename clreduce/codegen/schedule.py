@@ -57,6 +57,11 @@ class Schedule:
     split: int = 0
     """Parts that j is cut into; 0: as many as keep the device busy."""
 
+    @property
+    def group_rows(self) -> int:
+        """Rows that a work-group keeps."""
+        return self.group * self.rows * self.lanes
+
     def check(self, facts: DeviceFacts) -> None:
         """Raise `ScheduleError` unless a kernel can be made so."""
         if self.lanes not in LANES:

@@ -6,6 +6,7 @@ import operator
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from types import ModuleType
 from typing import Any, ClassVar, TextIO
 
@@ -19,11 +20,13 @@ from clreduce.frontends.arguments import Arguments, check_arguments, check_resul
 from clreduce.frontends.backend import device_for
 from clreduce.frontends.derivative import jvp_of, vjp_of
 from clreduce.frontends.formula import Variable, parse
+from clreduce.frontends.ranges import check_ranges
 from clreduce.ir.expr import INDEX, Expr
 from clreduce.program import MapReduce, map_reduce, swapped, with_fast_distances
 from clreduce.reductions.reduction import FAMILIES, REDUCTIONS, Reduction, reduction_named
 from clreduce.runtime.device import Device, current_device
 from clreduce.runtime.plan import PLANS, Plan, signature_of
+from clreduce.runtime.ranges import Ranges
 
 Array = np.ndarray[Any, Any]
 
@@ -157,7 +160,7 @@ class Genred:
         )
 
     def __call__(
-        self, *args: Any, backend: str = "auto", device_id: int = -1, ranges: None = None, out: Any = None
+        self, *args: Any, backend: str = "auto", device_id: int = -1, ranges: Any = None, out: Any = None
     ) -> Any:
         """The reduction, of shape (batch.., M or N, D).
 
@@ -168,11 +171,16 @@ class Genred:
         float32 or all float64. ``out`` receives the result if given. ``backend`` is ``"auto"`` (the current device),
         ``"CPU"`` or ``"GPU"`` (longer spellings such as ``"GPU_1D"`` mean the same); ``device_id`` counts devices of
         that kind from 0.
+
+        ``ranges`` names the pairs to reduce over, None meaning all: int32 or int64 arrays ``(ranges_i, slices_i,
+        redranges_j, ranges_j, slices_j, redranges_i)``, as `cluster.from_matrix` makes them. A reduction over j reads
+        the first three: rows i of ``ranges_i[k]`` meet the j of all intervals [start, end) among
+        ``redranges_j[slices_i[k - 1]:slices_i[k]]``, those listed twice twice. One over i reads the other three. Rows
+        outside every block are reduced over nothing. In a batch, all indices share the ranges. Gradients take the half
+        that belongs to the argument's index, so the two must name the same pairs.
         """
-        if ranges is not None:
-            raise ShapeError("block-sparse ranges are not available here: reduce over all pairs (ranges=None)")
         device = device_for(backend, device_id)
-        arguments = check_arguments(self.variables, args, self.library)
+        arguments = self._arguments(args, ranges)
         if out is None:
             found = self._compute(arguments, device, None)
             like = args[0] if args else None
@@ -185,17 +193,18 @@ class Genred:
 
     def vjp(
         self, *args: Any, cotangent: Any, wrt: Sequence[str | int] | str | int | None = None, output: Any = None,
-        backend: str = "auto", device_id: int = -1,
+        backend: str = "auto", device_id: int = -1, ranges: Any = None,
     ) -> tuple[Any, ...]:  # fmt: skip
         """Reverse mode: (d result / d argument)^T cotangent, for each argument of ``wrt`` in order.
 
         ``cotangent`` has the shape of the result (of the values, where there are indices too). ``wrt`` names aliases or
         gives their positions; None means all.
         The gradients of all i-variables come from one kernel, those of all j-variables from a second. ``output`` is the
-        result, if it is known already: LogSumExp's derivative needs it and computes it otherwise.
+        result, if it is known already: LogSumExp's derivative needs it and computes it otherwise. ``ranges`` are those
+        of the call.
         """
         device = device_for(backend, device_id)
-        arguments = check_arguments(self.variables, args, self.library)
+        arguments = self._arguments(args, ranges)
         positions = self._positions(wrt)
         shape, dtype = self._result_forms(arguments)[0]
         incoming = check_result(shape, arguments.dtype, cotangent, "cotangent", self.library)
@@ -209,7 +218,7 @@ class Genred:
     def grad(self, variable: str | int) -> Callable[..., Any]:
         """The routine ``g(*args, cotangent)`` that gives (d result / d variable)^T cotangent.
 
-        It takes the options of `vjp`: ``g(*args, cotangent, output=result)`` spares LogSumExp a second pass.
+        It takes the options of `vjp`: ``g(*args, cotangent, output=result, ranges=ranges)``, for instance.
         """
         (position,) = self._positions([variable])
 
@@ -223,11 +232,12 @@ class Genred:
         return gradient
 
     def jvp(
-        self, *args: Any, tangents: dict[str | int, Any], output: Any = None, backend: str = "auto", device_id: int = -1
-    ) -> Any:
+        self, *args: Any, tangents: dict[str | int, Any], output: Any = None, backend: str = "auto",
+        device_id: int = -1, ranges: Any = None,
+    ) -> Any:  # fmt: skip
         """Forward mode: the directional derivative of the result, for tangents given by alias or position."""
         device = device_for(backend, device_id)
-        arguments = check_arguments(self.variables, args, self.library)
+        arguments = self._arguments(args, ranges)
         shape, dtype = self._result_forms(arguments)[0]
         known = None if output is None else check_result(shape, dtype, output, "output", self.library)
         if not isinstance(tangents, Mapping):
@@ -254,14 +264,15 @@ class Genred:
         batched: bool = False,
         rows: int | None = None,
         columns: int = 0,
+        ranged: bool = False,
     ) -> Plan:
         """The plan of this routine's program or of one of its derivatives, under this routine's options.
 
         ``rows``: the number of rows of the result, where it is known; None means many. ``columns``: over how many it
-        reduces, at least.
+        reduces, at least. ``ranged``: for block-sparse calls.
         """
-        direct_sum = self.sum_scheme == "direct_sum"
-        return PLANS.get(self.computed(program), signature_of(dtype, batched), device, None, direct_sum, rows, columns)
+        direct_sum, signature = self.sum_scheme == "direct_sum", signature_of(dtype, batched, ranged)
+        return PLANS.get(self.computed(program), signature, device, None, direct_sum, rows, columns)
 
     def computed(self, program: MapReduce) -> MapReduce:
         """What runs for this routine's program, or for one of its derivatives: rewritten if ``fast`` asks for it."""
@@ -283,19 +294,32 @@ class Genred:
         """Rows and columns of the pairs that a call visits."""
         return arguments.sizes[self._rows], arguments.sizes[self._columns]
 
+    def ranges_of(self, arguments: Arguments, flipped: bool = False) -> Ranges | None:
+        """The pairs that a call visits, by rows of its result; ``flipped``: by the index that it reduces."""
+        return arguments.ranges and arguments.ranges[self._columns if flipped else self._rows]
+
+    def _arguments(self, args: Sequence[Any], ranges: Any) -> Arguments:
+        """The checked arguments of a call."""
+        arguments = check_arguments(self.variables, args, self.library)
+        if ranges is None:
+            return arguments
+        return replace(arguments, ranges=check_ranges(ranges, arguments.sizes, self.library))
+
     def _compute(
         self, arguments: Arguments, device: Device, targets: tuple[Array | None, ...] | None
     ) -> tuple[Array, ...]:
         """The results, each in the array given for it, if one is."""
         rows, columns = self.sizes(arguments)
-        plan = self.plan_of(self.program, arguments.dtype, device, bool(arguments.batch), rows, columns)
+        ranges = self.ranges_of(arguments)
+        batched, ranged = bool(arguments.batch), ranges is not None
+        plan = self.plan_of(self.program, arguments.dtype, device, batched, rows, columns, ranged)
         results = tuple(
             np.empty(shape, dtype) if target is None else target
             for target, (shape, dtype) in zip(
                 targets or (None,) * len(self.program.outputs), self._result_forms(arguments), strict=True
             )
         )
-        plan(self.feeds(arguments.arrays), rows, columns, results, arguments.batch)
+        plan(self.feeds(arguments.arrays), rows, columns, results, arguments.batch, ranges)
         return results
 
     def _targets(self, arguments: Arguments, given: Any) -> tuple[Array | None, ...]:

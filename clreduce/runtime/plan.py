@@ -23,6 +23,7 @@ from clreduce.runtime.compiler import PROGRAMS
 from clreduce.runtime.device import Device
 from clreduce.runtime.launch import Call
 from clreduce.runtime.memory import release_idle
+from clreduce.runtime.ranges import Ranges
 
 Array = np.ndarray[Any, Any]
 _REAL = {"float32": "float", "float64": "double"}
@@ -39,6 +40,8 @@ class Signature:
     """The precision, ``"float32"`` or ``"float64"``."""
     batched: bool = False
     """Whether one launch serves all indices of a batch."""
+    ranged: bool = False
+    """Whether calls are block-sparse."""
 
     @property
     def real(self) -> str:
@@ -46,7 +49,8 @@ class Signature:
         return _REAL[self.dtype]
 
 
-_SIGNATURES = {(name, batched): Signature(name, batched) for name in _REAL for batched in (False, True)}
+_FLAGS = (False, True)
+_SIGNATURES = {(name, b, r): Signature(name, b, r) for name in _REAL for b in _FLAGS for r in _FLAGS}
 
 
 class Plan:
@@ -76,7 +80,9 @@ class Plan:
         """Whether the schedule is one that was chosen by measuring."""
         self.schedule = schedule or chosen or self.case.default()
         try:
-            self.lowered: Lowered = lower(program, signature.real, self.schedule, device.facts, signature.batched)
+            self.lowered: Lowered = lower(
+                program, signature.real, self.schedule, device.facts, signature.batched, signature.ranged
+            )
         except RecursionError:
             raise FormulaError(
                 "the formula is nested too deeply for a kernel: compute parts of it on their own"
@@ -104,19 +110,21 @@ class Plan:
         columns: int,
         results: tuple[Array, ...] | None = None,
         batch: tuple[int, ...] = (),
+        ranges: Ranges | None = None,
     ) -> tuple[Array, ...]:
         """The results, one array of shape (batch.., rows, D) each, written into ``results`` if given.
 
         ``arrays``: for each slot of the program a contiguous array of shape (.., rows, D), (.., columns, D) or (.., D),
         reals in the plan's dtype and indices as int64; the dots are dimensions that broadcast to ``batch``, which a
-        plan for batches needs. The caller has checked shapes.
+        plan for batches needs. ``ranges``: the pairs to visit, which a plan for ranges needs. The caller has checked
+        shapes.
         """
         if results is None:
             results = tuple(np.empty((*batch, rows, dim), dtype) for dim, dtype in self._outputs)
         if rows == 0 or 0 in batch:
             return results
         self._check_indices(rows, columns)
-        Call(self, rows, columns, batch).run(arrays, results)
+        Call(self, rows, columns, batch, ranges).run(arrays, results)
         release_idle(self.device)
         return results
 
@@ -200,15 +208,15 @@ class PlanCache:
 PLANS = PlanCache()
 
 
-def signature_of(dtype: Any, batched: bool = False) -> Signature:
+def signature_of(dtype: Any, batched: bool = False, ranged: bool = False) -> Signature:
     """The signature of data of ``dtype``; raises `DtypeError` unless it is float32 or float64."""
-    signature = _SIGNATURES.get((dtype, batched))
+    signature = _SIGNATURES.get((dtype, batched, ranged))
     if signature is None:
         try:
             name = np.dtype(dtype).name
         except TypeError:
             name = repr(dtype)
-        signature = _SIGNATURES.get((name, batched))
+        signature = _SIGNATURES.get((name, batched, ranged))
         if signature is None:
             raise DtypeError(f"arrays are float32 or float64; got {name}")
     return signature
