@@ -116,8 +116,7 @@ class _Feeds:
     def _run(
         self, program: MapReduce, arrays: Sequence[Array], rows: int, columns: int, ranges: Ranges | None
     ) -> tuple[Array, ...]:
-        batched, ranged = bool(self.batch), ranges is not None
-        plan = self.routine.plan_of(program, self.dtype, self.device, batched, rows, columns, ranged)
+        plan = self.routine.plan_of(program, self.dtype, self.device, bool(self.batch), rows, columns, ranges)
         return plan(arrays, rows, columns, batch=self.batch, ranges=ranges)
 
     def _array(self, source: Source) -> Array:

@@ -264,14 +264,14 @@ class Genred:
         batched: bool = False,
         rows: int | None = None,
         columns: int = 0,
-        ranged: bool = False,
+        ranges: Ranges | None = None,
     ) -> Plan:
         """The plan of this routine's program or of one of its derivatives, under this routine's options.
 
         ``rows``: the number of rows of the result, where it is known; None means many. ``columns``: over how many it
-        reduces, at least. ``ranged``: for block-sparse calls.
+        reduces, at least. ``ranges``: for block-sparse calls such as one with these.
         """
-        direct_sum, signature = self.sum_scheme == "direct_sum", signature_of(dtype, batched, ranged)
+        direct_sum, signature = self.sum_scheme == "direct_sum", signature_of(dtype, batched, ranges)
         return PLANS.get(self.computed(program), signature, device, None, direct_sum, rows, columns)
 
     def computed(self, program: MapReduce) -> MapReduce:
@@ -296,7 +296,7 @@ class Genred:
 
     def ranges_of(self, arguments: Arguments, flipped: bool = False) -> Ranges | None:
         """The pairs that a call visits, by rows of its result; ``flipped``: by the index that it reduces."""
-        return arguments.ranges and arguments.ranges[self._columns if flipped else self._rows]
+        return None if arguments.ranges is None else arguments.ranges[self._columns if flipped else self._rows]
 
     def _arguments(self, args: Sequence[Any], ranges: Any) -> Arguments:
         """The checked arguments of a call."""
@@ -311,8 +311,7 @@ class Genred:
         """The results, each in the array given for it, if one is."""
         rows, columns = self.sizes(arguments)
         ranges = self.ranges_of(arguments)
-        batched, ranged = bool(arguments.batch), ranges is not None
-        plan = self.plan_of(self.program, arguments.dtype, device, batched, rows, columns, ranged)
+        plan = self.plan_of(self.program, arguments.dtype, device, bool(arguments.batch), rows, columns, ranges)
         results = tuple(
             np.empty(shape, dtype) if target is None else target
             for target, (shape, dtype) in zip(

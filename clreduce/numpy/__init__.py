@@ -13,6 +13,7 @@ from typing import ClassVar
 
 from clreduce.frontends.adapters import numpy as _adapter
 from clreduce.frontends.genred import Genred as _Genred
+from clreduce.numpy import cluster
 
 
 class Genred(_Genred):
@@ -20,4 +21,4 @@ class Genred(_Genred):
     library: ClassVar[ModuleType] = _adapter
 
 
-__all__ = ["Genred"]
+__all__ = ["Genred", "cluster"]

@@ -28,7 +28,7 @@ class Call:
         self, plan: Plan, rows: int, columns: int, batch: tuple[int, ...], ranges: Ranges | None = None
     ) -> None:
         assert plan.signature.batched or not batch, "the plan is for one index only"
-        assert plan.signature.ranged == (ranges is not None), "the plan is for other calls"
+        assert (plan.signature.blocks > 0) == (ranges is not None), "the plan is for other calls"
         self.plan, self.rows, self.columns, self.batch = plan, rows, columns, batch
         self.count = prod(batch)
         self.memory = Memory(plan.device)

@@ -13,7 +13,7 @@ import numpy as np
 from clreduce.codegen.kernel import Kernel
 from clreduce.codegen.lower import Lowered, lower
 from clreduce.codegen.render import render
-from clreduce.codegen.schedule import Schedule
+from clreduce.codegen.schedule import Schedule, narrowed
 from clreduce.errors import DeviceError, DtypeError, FormulaError
 from clreduce.ir.expr import INDEX, topological
 from clreduce.program import MapReduce
@@ -40,8 +40,8 @@ class Signature:
     """The precision, ``"float32"`` or ``"float64"``."""
     batched: bool = False
     """Whether one launch serves all indices of a batch."""
-    ranged: bool = False
-    """Whether calls are block-sparse."""
+    blocks: int = 0
+    """Rows of a typical block of block-sparse calls, a power of two (`Ranges.typical`); 0: all pairs are visited."""
 
     @property
     def real(self) -> str:
@@ -49,8 +49,7 @@ class Signature:
         return _REAL[self.dtype]
 
 
-_FLAGS = (False, True)
-_SIGNATURES = {(name, b, r): Signature(name, b, r) for name in _REAL for b in _FLAGS for r in _FLAGS}
+_SIGNATURES = {(name, batched): Signature(name, batched) for name in _REAL for batched in (False, True)}
 
 
 class Plan:
@@ -78,10 +77,10 @@ class Plan:
         chosen = CHOICES.get(self.case) if schedule is None else None
         self.tuned = chosen is not None
         """Whether the schedule is one that was chosen by measuring."""
-        self.schedule = schedule or chosen or self.case.default()
+        self.schedule = schedule or narrowed(chosen or self.case.default(), signature.blocks)
         try:
             self.lowered: Lowered = lower(
-                program, signature.real, self.schedule, device.facts, signature.batched, signature.ranged
+                program, signature.real, self.schedule, device.facts, signature.batched, signature.blocks > 0
             )
         except RecursionError:
             raise FormulaError(
@@ -171,10 +170,10 @@ class PlanCache:
     ) -> Plan:
         """The plan, made if need be. ``direct_sum``: without the blocks that schedules sum in otherwise.
 
-        For few ``rows`` it is another one than for many if there are many ``columns``, or if a schedule was chosen by
-        measuring there.
+        For few ``rows``, or blocks of few rows, it is another one than for many if there are many ``columns``, or if a
+        schedule was chosen by measuring there.
         """
-        few = 0 if rows is None or schedule is not None else few_rows(rows)
+        few = 0 if rows is None or schedule is not None else few_rows(min(rows, signature.blocks or rows))
         if few and columns < _WORTH_A_KERNEL:
             few = few if CHOICES.get(Case(program, signature.real, device, direct_sum, few)) else 0
         if schedule is not None and direct_sum:
@@ -208,18 +207,18 @@ class PlanCache:
 PLANS = PlanCache()
 
 
-def signature_of(dtype: Any, batched: bool = False, ranged: bool = False) -> Signature:
+def signature_of(dtype: Any, batched: bool = False, ranges: Ranges | None = None) -> Signature:
     """The signature of data of ``dtype``; raises `DtypeError` unless it is float32 or float64."""
-    signature = _SIGNATURES.get((dtype, batched, ranged))
+    signature = _SIGNATURES.get((dtype, batched))
     if signature is None:
         try:
             name = np.dtype(dtype).name
         except TypeError:
             name = repr(dtype)
-        signature = _SIGNATURES.get((name, batched, ranged))
+        signature = _SIGNATURES.get((name, batched))
         if signature is None:
             raise DtypeError(f"arrays are float32 or float64; got {name}")
-    return signature
+    return signature if ranges is None else replace(signature, blocks=ranges.typical)
 
 
 __all__ = ["PLANS", "Plan", "PlanCache", "Signature", "signature_of"]

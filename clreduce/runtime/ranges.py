@@ -5,6 +5,7 @@ Everything here takes a few passes of NumPy over the arrays: it runs at each cal
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,8 @@ from clreduce.codegen.schedule import Schedule
 from clreduce.runtime.blocks import Footprint, Parts, cut_columns
 
 Array = np.ndarray[Any, Any]
+_MANY_ROWS = 512
+"""Rows of a block from which on more make no difference."""
 _WORTH_A_STATE = 16
 """Pairs that must stand against each state that is stored where j is cut."""
 
@@ -29,6 +32,13 @@ class Ranges:
     """(S,), ascending: the block that each interval belongs to."""
     pieces: Array
     """(S, 2), none empty; of one block ordered by where they start, so that the lowest of equals is met first."""
+
+    @property
+    def typical(self) -> int:
+        """Rows of the block that a typical row is in: a power of two, at most `_MANY_ROWS`."""
+        rows = (self.blocks[:, 1] - self.blocks[:, 0]).astype(float)
+        mean = math.ceil(float(rows @ rows) / max(float(rows.sum()), 1.0))
+        return int(1 << (min(max(mean, 1), _MANY_ROWS) - 1).bit_length())
 
     @classmethod
     def of(cls, blocks: Array, slices: Array, intervals: Array) -> Ranges:
@@ -136,7 +146,8 @@ def _gaps(blocks: Array, rows: int) -> Array:
     ordered = blocks[np.argsort(blocks[:, 0])]
     starts = np.concatenate(([0], ordered[:, 1]))
     ends = np.concatenate((ordered[:, 0], [rows]))
-    return np.stack((starts, ends), axis=1)[starts < ends]
+    gaps: Array = np.stack((starts, ends), axis=1)[starts < ends]
+    return gaps
 
 
 def _tasks(blocks: Array, columns: Array, size: int) -> tuple[Array, Array, Array]:
@@ -150,7 +161,9 @@ def _tasks(blocks: Array, columns: Array, size: int) -> tuple[Array, Array, Arra
 
 def _numbered(counts: Array) -> Array:
     """0, 1, .. counts[0] - 1, 0, 1, .. counts[1] - 1, and so on."""
-    return np.arange(int(counts.sum())) - np.repeat(np.cumsum(counts) - counts, counts)
+    before = np.cumsum(counts) - counts
+    numbers: Array = np.arange(int(counts.sum())) - np.repeat(before, counts)
+    return numbers
 
 
 def _fewer(parts: Parts, columns: int, most: int, schedule: Schedule) -> Parts:
