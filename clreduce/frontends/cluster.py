@@ -92,9 +92,9 @@ class Clustering:
     def cluster_ranges_centroids(
         self, x: Any, lab: Any, weights: Any = None, min_weight: float = 0.0
     ) -> tuple[Any, Any, Any]:
-        """The ranges (C, 2), centroids (C, D) and total weights (C,) of all clusters: see the functions of these names.
+        """The ranges (C, 2), centroids (C, D) and total weights (C,) of all clusters: see those functions.
 
-        Without ``weights`` the totals are the numbers of points, as float64. Weights below ``min_weight`` count as that.
+        Without ``weights`` the totals are the numbers of points, as float64. Each counts as ``min_weight`` at least.
         """
         points, labels = self._points(x), self._labels(lab)
         cloud = self._cloud(points, labels, None, weights, None, min_weight)

@@ -91,7 +91,7 @@ class Ranges:
             parts = _fewer(parts, longest, total * schedule.group_rows // (_WORTH_A_STATE * rows), schedule)
         pieces, bounds = self._in_parts(lengths, before[:-1] - before[firsts[self.owners]], parts, len(blocks))
         each = np.arange(parts.count)[:, None] + of * parts.count
-        tasks = np.stack((*np.broadcast_arrays(starts, ends), bounds[each], bounds[each + 1]), axis=2)
+        tasks = np.stack(np.broadcast_arrays(starts, ends, bounds[each], bounds[each + 1]), axis=2)
         order = np.argsort(blocks[:, 0])
         found = np.full(len(blocks), -1)
         some = firsts[1:] > firsts[:-1]
