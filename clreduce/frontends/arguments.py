@@ -12,7 +12,7 @@ import numpy as np
 from clreduce.domain import Domain
 from clreduce.errors import DtypeError, ShapeError
 from clreduce.frontends.formula import Variable
-from clreduce.runtime.ranges import Ranges
+from clreduce.frontends.ranges import CheckedRanges
 
 Array = np.ndarray[Any, Any]
 _CATEGORY = {Domain.I: "Vi", Domain.J: "Vj", Domain.P: "Pm"}
@@ -30,8 +30,8 @@ class Arguments:
     """M under ``Domain.I``, N under ``Domain.J``; 1 where no variable tells."""
     batch: tuple[int, ...]
     dtype: str
-    ranges: dict[Domain, Ranges] | None = None
-    """The pairs to visit, by the index whose rows are kept; None for all."""
+    ranges: CheckedRanges | None = None
+    """The pairs to visit; None for all."""
 
 
 def describe(variable: Variable) -> str:

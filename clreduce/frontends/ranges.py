@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -17,8 +17,22 @@ _NAMES = ("ranges_i", "slices_i", "redranges_j", "ranges_j", "slices_j", "redran
 _INTEGERS = (np.dtype(np.int32), np.dtype(np.int64))
 
 
-def check_ranges(given: Any, sizes: Mapping[Domain, int], library: ModuleType) -> dict[Domain, Ranges]:
-    """The pairs to visit, by the index whose rows are kept; or one error that says what is wrong.
+class CheckedRanges:
+    """The pairs that a call visits, by the index whose rows are kept; each half is put in order when it is needed."""
+
+    def __init__(self, halves: Mapping[Domain, Sequence[Array]]) -> None:
+        self._halves = halves
+        self._made: dict[Domain, Ranges] = {}
+
+    def __getitem__(self, rows: Domain) -> Ranges:
+        if rows not in self._made:
+            blocks, slices, intervals = self._halves[rows]
+            self._made[rows] = Ranges.of(blocks, slices, intervals)
+        return self._made[rows]
+
+
+def check_ranges(given: Any, sizes: Mapping[Domain, int], library: ModuleType) -> CheckedRanges:
+    """The argument ``ranges`` of a call, or one error that says what is wrong with it.
 
     ``given`` is the tuple ``(ranges_i, slices_i, redranges_j, ranges_j, slices_j, redranges_i)`` of int32 or int64
     arrays of shapes (Mc, 2), (Mc,), (S, 2), (Nc, 2), (Nc,), (S', 2). Block k of the rows i, ``ranges_i[k]``, visits the
@@ -30,7 +44,9 @@ def check_ranges(given: Any, sizes: Mapping[Domain, int], library: ModuleType) -
         raise ShapeError(f"ranges is a tuple of six arrays ({', '.join(_NAMES)}); got {len(given)}")
     arrays = [_as_integers(n, value, library) for n, value in enumerate(given)]
     m, n = sizes[Domain.I], sizes[Domain.J]
-    return {Domain.I: _half(arrays[:3], 0, ("M", m), ("N", n)), Domain.J: _half(arrays[3:], 3, ("N", n), ("M", m))}
+    _check_half(arrays[:3], 0, ("M", m), ("N", n))
+    _check_half(arrays[3:], 3, ("N", n), ("M", m))
+    return CheckedRanges({Domain.I: arrays[:3], Domain.J: arrays[3:]})
 
 
 def _name(n: int) -> str:
@@ -49,7 +65,7 @@ def _as_integers(n: int, value: Any, library: ModuleType) -> Array:
     return array.astype(np.int64, copy=False)
 
 
-def _half(arrays: list[Array], n: int, rows: tuple[str, int], columns: tuple[str, int]) -> Ranges:
+def _check_half(arrays: Sequence[Array], n: int, rows: tuple[str, int], columns: tuple[str, int]) -> None:
     """One triple: blocks of rows, where the intervals of each end, and the intervals of columns."""
     blocks, slices, intervals = arrays
     _check_intervals(blocks, n, *rows)
@@ -65,7 +81,6 @@ def _half(arrays: list[Array], n: int, rows: tuple[str, int], columns: tuple[str
         raise ShapeError(f"{_name(n + 1)} must end with {len(intervals)}, the length of {_name(n + 2)}; got {last}")
     _check_intervals(intervals, n + 2, *columns)
     _check_disjoint(blocks, n)
-    return Ranges.of(blocks, slices, intervals)
 
 
 def _check_intervals(intervals: Array, n: int, letter: str, size: int) -> None:
