@@ -181,5 +181,14 @@ OFFSETS = Argument("offsets", "long")
 """Per index of the batch and input: elements from the start of its buffer to its data."""
 
 
+TASKS = Argument("tasks", "long")
+"""Of a block-sparse call, per part of j and task: its first row, the row after its last, and the same two of its pieces
+of j in ``pieces``. A task is what one work-group does."""
+PIECES = Argument("pieces", "long")
+"""Intervals of j: the first column, and the one after the last."""
+FIRSTS = Argument("firsts", "long")
+"""Per row the first column that it visits, -1 if there is none."""
+
+
 def buffers(names: Sequence[tuple[str, str]], written: bool, real: str = "real") -> tuple[Argument, ...]:
     return tuple(Argument(name, real if kind == REAL else "long", written) for name, kind in names)
