@@ -371,7 +371,7 @@ wrong(ShapeError, r"must have shape \(.., M, 3\); got \(3,\)")(lambda: called({0
 wrong(ShapeError, r"same number of rows N.*\(9, 3\) and \(8, 2\)")(lambda: called({2: B[1:]}))
 wrong(ShapeError, r"batch dimensions.*\(2, 7, 3\)")(lambda: called({0: np.stack([X, X]), 1: np.stack([Y, Y, Y])}))
 wrong(ShapeError, r"out must have shape \(7, 2\); got \(9, 2\)")(lambda: called({}, out=np.empty((9, 2))))
-wrong(ShapeError, "block-sparse ranges")(lambda: called({}, ranges=1))
+wrong(DtypeError, "ranges is a tuple of six arrays")(lambda: called({}, ranges=1))
 wrong(ShapeError, "cotangent must have shape")(lambda: made().vjp(X, Y, B, PM, cotangent=X))
 wrong(ShapeError, "tangent of b must have shape")(lambda: made().jvp(X, Y, B, PM, tangents={"b": X}))
 wrong(ShapeError, "5 arrays|the 4 arrays .* and the cotangent; got 4")(lambda: made().grad("x")(X, Y, B, PM))
