@@ -43,6 +43,7 @@ SCHEDULES = {
     "local": Schedule(lanes=1, rows=2, cols=2, group=4, tile=8, shape=LOCAL),
     "local split": Schedule(lanes=2, rows=1, cols=4, group=8, tile=4, shape=LOCAL, split=4),
 }
+COUNT = reduction_named("Count")
 KINDS = [*((name, None) for name in REDUCTIONS), *((name, 3) for name in FAMILIES)]
 
 
@@ -96,7 +97,7 @@ def reference(program: MapReduce, arrays: Sequence[Array], rows: int, columns: i
     for i, listed in enumerate(visited(triple, rows)):
         row = list(program.reduction.numpy(*(value[i : i + 1, listed] for value in values)))
         for n, output in enumerate(program.outputs):
-            if output.kind == INDEX and len(listed):
+            if output.kind == INDEX and len(listed) and program.reduction is not COUNT:
                 row[n] = np.where(row[n] < 0, -1, listed[np.maximum(row[n], 0)])
         parts.append(row)
     return [np.concatenate([row[n] for row in parts]) for n in range(len(program.outputs))]
@@ -114,7 +115,9 @@ def assert_masked(
     expected = reference(program, arrays, *sizes, triple)
     for result, exact, output in zip(found, expected, program.outputs, strict=True):
         assert result.shape == (sizes[0], output.dim)
-        if output.kind == INDEX:
+        if program.reduction is COUNT:
+            np.testing.assert_array_equal(result, exact)
+        elif output.kind == INDEX:
             assert result.dtype == np.int64
             assert_best(result, exact, values, dtype, 2)
         else:
@@ -131,7 +134,7 @@ def made(triple: Sequence[Array]) -> Ranges:
 
 def check(program: MapReduce, device: Device, schedule: Schedule | None, triple: Sequence[Array], dtype: str) -> None:
     ranges = made(triple)
-    plan = Plan(program, signature_of(dtype, False, ranges), device, schedule)
+    plan = Plan(program, signature_of(dtype, ranges=ranges), device, schedule)
     arrays = random_arrays(program, M, N, dtype)
     assert_masked(plan(arrays, M, N, ranges=ranges), program, arrays, (M, N), triple, dtype)
 
@@ -483,6 +486,6 @@ def test_chosen_schedules_apply(device: Device, monkeypatch: pytest.MonkeyPatch)
     chosen = Schedule(lanes=4, rows=3, cols=1)
     monkeypatch.setitem(CHOICES._found, Case(routine.program, "float", device), chosen)
     ranges = made(random_six(0)[:3])
-    plan = Plan(routine.program, signature_of("float32", False, ranges), device)
+    plan = Plan(routine.program, signature_of("float32", ranges=ranges), device)
     assert plan.tuned
     assert plan.schedule == chosen

@@ -96,10 +96,10 @@ class _PairLowering(Writer):
         self.inputs = tuple(variables(values))
         self.names = {leaf: f"v{n}" for n, leaf in enumerate(self.inputs)}
         slots = program.state_slots
-        self.state = StateText(slots, "s", self.unroll, program.reduction.keeps_terms)
+        self.state = StateText(program, "s", self.unroll)
         # In double precision, sums of single ones need no blocks.
         self.blocked = program.reduction.blocked and schedule.flush and schedule.tile > 0 and not wide
-        self.partial = StateText(slots, "b", self.unroll) if self.blocked else self.state
+        self.partial = StateText(program, "b", self.unroll) if self.blocked else self.state
         self.queue: Queue | None = None
         single = len(values) == 1 and values[0].dim == 1
         if schedule.queue and single and program.reduction.keeps_terms and program.reduction.guard is not None:

@@ -18,13 +18,14 @@ from clreduce.reductions.reduction import Slot
 class StateText:
     """Names of the slots of a reduction's state, and of their components: variables if short, arrays if long.
 
-    ``together``: if one is an array, all are, for loops over the components of one read others.
+    If one of them or a result is long, all vectors are arrays: loops over the components of one may read others.
     """
 
-    def __init__(self, slots: Sequence[Slot], stem: str, unroll: int, together: bool = False) -> None:
+    def __init__(self, program: MapReduce, stem: str, unroll: int) -> None:
+        slots = program.state_slots
         self.slots, self.stem = slots, stem
-        longest = max(slot.dim for slot in slots)
-        self.arrays = [max(slot.dim, longest if together and slot.dim > 1 else 1) > unroll for slot in slots]
+        longest = max(*(slot.dim for slot in slots), *(output.dim for output in program.outputs))
+        self.arrays = [slot.dim > 1 and longest > unroll for slot in slots]
         self.leaves = tuple(variable((stem, n), s.dim, Domain.IJ, s.kind) for n, s in enumerate(slots))
 
     def name(self, n: int, k: Position, r: int) -> str:
