@@ -81,9 +81,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def written(function: Function) -> str:
     """A function with its arguments: ``Elem(f, m)``."""
-    names = [*function.arguments, *function.parameters]
-    least = len(names) - function.optional
-    return f"`{function.name}({', '.join([*names[:least], *(f'[{name}]' for name in names[least:])])})`"
+    return f"`{function.signature}`"
 
 
 def split(doc: str) -> tuple[str, str]:
