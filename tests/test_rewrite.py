@@ -17,8 +17,9 @@ from clreduce.ir.op import constant, variable
 from clreduce.ir.rewrite import simplify
 from clreduce.ops.arithmetic import div, power, square
 from clreduce.ops.derived import scalar_product, squared_distance
-from clreduce.ops.functions import exp, sin
+from clreduce.ops.functions import exp
 from clreduce.ops.shape import concat, expand, extract, place, repeated, summed, total, zeros
+from clreduce.ops.trigonometry import sin
 
 X, Y, S = variable("x", 3, Domain.I), variable("y", 3, Domain.J), variable("s", 1, Domain.P)
 RANDOM = np.random.default_rng(0)
