@@ -84,7 +84,7 @@ _gap_between: Op = elementwise(
 )  # fmt: skip
 """x - y, and 0 also between equal infinities."""
 logaddexp: Op = elementwise(
-    "logaddexp", arity=2, cost=2 * COSTLY, numpy=np.logaddexp, code="logaddexp_{T}({0}, {1})", functions=("logaddexp",),
+    "logaddexp", arity=2, cost=4 * COSTLY, numpy=np.logaddexp, code="logaddexp_{T}({0}, {1})", functions=("logaddexp",),
     partials=lambda out, x, y: (sigmoid(_gap_between(x, y)), sigmoid(_gap_between(y, x))),
     spelled="Logaddexp", doc="Log(Exp(f) + Exp(g)) without overflow; slopes 1/2 where f = g, at infinities too",
     edges=(
@@ -100,7 +100,7 @@ def _softplus(x: Array) -> Array:
 
 
 softplus: Op = elementwise(
-    "softplus", cost=2 * COSTLY, numpy=_softplus, code="softplus_{T}({0})", functions=("softplus",),
+    "softplus", cost=4 * COSTLY, numpy=_softplus, code="softplus_{T}({0})", functions=("softplus",),
     partials=lambda out, x: (sigmoid(x),),
     spelled="Softplus", doc="Log(1 + Exp(f)) without overflow; 0 at -inf, slope Sigmoid(f)",
     edges=(Edge((0,), _LN2, (0.5,)), Edge((-INF,), 0, (0,)), Edge((INF,), INF, (1,)), Edge((NAN,), NAN, (NAN,))),

@@ -139,13 +139,13 @@ gaussian_derivative: Op = elementwise(
 """The n-th derivative of e^(-x^2) for a parameter n: 0 at both infinities."""
 _SLOPE_AT_0 = 2 / math.sqrt(math.pi)
 erf: Op = elementwise(
-    "erf", cost=2 * COSTLY, numpy=_by_math(math.erf), code="erf_{T}({0})", functions=("erf",),
+    "erf", cost=6 * COSTLY, numpy=_by_math(math.erf), code="erf_{T}({0})", functions=("erf",),
     partials=lambda out, x: (_SLOPE_AT_0 * gaussian_derivative(x, 0),),
     spelled="Erf", doc="error function, 2 / Sqrt(pi) times the integral of e^-t^2 from 0 to f; -1 at -inf, 1 at inf",
     edges=(Edge((0,), 0, (_SLOPE_AT_0,)), Edge((-INF,), -1, (0,)), Edge((INF,), 1, (0,)), Edge((NAN,), NAN)),
 )  # fmt: skip
 erfc: Op = elementwise(
-    "erfc", cost=2 * COSTLY, numpy=_by_math(math.erfc), code="erfc_{T}({0})", functions=("erfc",),
+    "erfc", cost=6 * COSTLY, numpy=_by_math(math.erfc), code="erfc_{T}({0})", functions=("erfc",),
     partials=lambda out, x: (-_SLOPE_AT_0 * gaussian_derivative(x, 0),),
     spelled="Erfc", doc="1 - Erf(f) without cancellation; 2 at -inf, 0 at inf",
     edges=(Edge((0,), 1, (-_SLOPE_AT_0,)), Edge((-INF,), 2, (0,)), Edge((INF,), 0, (0,))),
@@ -169,7 +169,7 @@ def _lgamma(x: float) -> float:
 
 
 lgamma: Op = elementwise(
-    "lgamma", cost=4 * COSTLY, numpy=_by_math(_lgamma), code="lgamma_{T}({0})", functions=("lgamma",),
+    "lgamma", cost=10 * COSTLY, numpy=_by_math(_lgamma), code="lgamma_{T}({0})", functions=("lgamma",),
     partials=lambda out, x: (digamma(x),),
     spelled="Lgamma", doc="log|Gamma(f)|; inf at 0, at negative integers and at both infinities", interval=(0.5, 2.0),
     edges=(
@@ -253,7 +253,7 @@ def _digamma_numpy(x: Array) -> Array:
 
 
 polygamma: Op = elementwise(
-    "polygamma", cost=12 * COSTLY, numpy=_polygamma_numpy, code=_polygamma_code, functions=("pi_cot", "pi_csc"),
+    "polygamma", cost=20 * COSTLY, numpy=_polygamma_numpy, code=_polygamma_code, functions=("pi_cot", "pi_csc"),
     partials=lambda out, x, n: (polygamma(x, n + 1),),
 )  # fmt: skip
 """The n-th derivative of the digamma function for a parameter n >= 1.
@@ -262,7 +262,7 @@ polygamma: Op = elementwise(
 pole nearest, n! / |x - round(x)|^(n + 1), as poles cancel between each other.
 """
 digamma: Op = elementwise(
-    "digamma", cost=4 * COSTLY, numpy=_digamma_numpy, code="digamma_{T}({0})", functions=("digamma",),
+    "digamma", cost=6 * COSTLY, numpy=_digamma_numpy, code="digamma_{T}({0})", functions=("digamma",),
     partials=lambda out, x: (polygamma(x, 1),),
     spelled="Digamma", doc="derivative of Lgamma; -inf at 0, inf at -0, nan at negative integers and at -inf",
     interval=(0.5, 2.0),

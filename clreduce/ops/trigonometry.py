@@ -61,12 +61,14 @@ atan2: Op = elementwise(
 # --- hyperbolic functions
 
 sinh: Op = elementwise(
-    "sinh", numpy=np.sinh, code="sinh_{T}({0})", functions=("sinh",), partials=lambda out, x: (cosh(x),),
+    "sinh", cost=2 * COSTLY, numpy=np.sinh, code="sinh_{T}({0})", functions=("sinh",),
+    partials=lambda out, x: (cosh(x),),
     spelled="Sinh", doc="hyperbolic sine",
     edges=(Edge((0,), 0, (1,)), Edge((-INF,), -INF, (INF,)), Edge((INF,), INF, (INF,))),
 )  # fmt: skip
 cosh: Op = elementwise(
-    "cosh", numpy=np.cosh, code="cosh_{T}({0})", functions=("cosh",), partials=lambda out, x: (sinh(x),),
+    "cosh", cost=2 * COSTLY, numpy=np.cosh, code="cosh_{T}({0})", functions=("cosh",),
+    partials=lambda out, x: (sinh(x),),
     spelled="Cosh", doc="hyperbolic cosine",
     edges=(Edge((0,), 1, (0,)), Edge((-INF,), INF, (-INF,)), Edge((INF,), INF, (INF,))),
 )  # fmt: skip
@@ -90,13 +92,13 @@ def _acosh_slope(x: Expr) -> Expr:
 
 
 asinh: Op = elementwise(
-    "asinh", cost=3 * COSTLY, numpy=np.arcsinh, code="asinh_{T}({0})", functions=("asinh",),
+    "asinh", cost=4 * COSTLY, numpy=np.arcsinh, code="asinh_{T}({0})", functions=("asinh",),
     partials=lambda out, x: (_asinh_slope(x),),
     spelled="Asinh", doc="inverse of Sinh",
     edges=(Edge((0,), 0, (1,)), Edge((-INF,), -INF, (0,)), Edge((INF,), INF, (0,))),
 )  # fmt: skip
 acosh: Op = elementwise(
-    "acosh", cost=3 * COSTLY, numpy=np.arccosh, code="acosh_{T}({0})", functions=("acosh",),
+    "acosh", cost=4 * COSTLY, numpy=np.arccosh, code="acosh_{T}({0})", functions=("acosh",),
     partials=lambda out, x: (_acosh_slope(x),),
     spelled="Acosh", doc="inverse of Cosh, from 0 up; slope inf at 1, nan below", interval=(1.2, 3.0),
     edges=(
@@ -104,7 +106,7 @@ acosh: Op = elementwise(
     ),
 )  # fmt: skip
 atanh: Op = elementwise(
-    "atanh", cost=2 * COSTLY, numpy=np.arctanh, code="atanh_{T}({0})", functions=("atanh",),
+    "atanh", cost=4 * COSTLY, numpy=np.arctanh, code="atanh_{T}({0})", functions=("atanh",),
     partials=lambda out, x: (inv((1 - x) * (1 + x)),),
     spelled="Atanh", doc="inverse of Tanh; +-inf with slope inf at +-1, nan beyond", interval=(-0.8, 0.8),
     edges=(Edge((0,), 0, (1,)), Edge((1,), INF, (INF,)), Edge((-1,), -INF, (INF,)), Edge((2,), NAN)),
