@@ -22,6 +22,7 @@ from clreduce.ir.fast import with_dot_products
 from clreduce.ir.op import position, variable
 from clreduce.ir.rewrite import simplify
 from clreduce.ops.shape import concat, zeros
+from clreduce.reductions.compensated import compensated
 from clreduce.reductions.reduction import Column, Reduction, Slot, differentiable_names, reduction_named
 
 Array = np.ndarray[Any, Any]
@@ -231,6 +232,12 @@ def map_reduce(values: Sequence[Expr], reduction: str, count: int | None = None)
     given = tuple(node for node in topological(values) if node.op.name == "variable")
     renamed: Mapping[Expr, Expr] = {leaf: variable(n, *leaf.params[1:]) for n, leaf in enumerate(given)}
     return MapReduce(substitute(values, renamed), record, tuple(renamed.values())), given
+
+
+def with_compensated_sums(program: MapReduce) -> MapReduce:
+    """``program`` with compensated sums, as far as its reduction keeps any."""
+    found = compensated(program.reduction) if program.reduction.blocked else None
+    return program if found is None else replace(program, reduction=found)
 
 
 @lru_cache(maxsize=1024)

@@ -15,7 +15,7 @@ from pathlib import Path
 from clreduce.domain import Domain
 from clreduce.frontends.vocabulary import DERIVATIVES
 from clreduce.ir.op import FUNCTIONS, Function, variable
-from clreduce.reductions import FAMILIES, REDUCTIONS
+from clreduce.reductions import ALIASES, FAMILIES, REDUCTIONS
 from clreduce.reductions.reduction import Reduction
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -67,7 +67,8 @@ _DERIVATIVES = """
 _REDUCTIONS = """
 ## Reductions
 
-Over j with `axis=1`, over i with `axis=0`. K is `opt_arg`. "Blocks" tells whether partial sums are kept tile by tile,
+Over j with `axis=1`, over i with `axis=0`. K is `opt_arg`. With `formula2` the first formula has length 1, and results
+are as long as `formula2`; in brackets it may be left out. "Blocks" tells whether partial sums are kept tile by tile,
 which keeps rounding errors small.
 """
 
@@ -80,9 +81,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def written(function: Function) -> str:
     """A function with its arguments: ``Elem(f, m)``."""
-    names = [*function.arguments, *function.parameters]
-    least = len(names) - function.optional
-    return f"`{function.name}({', '.join([*names[:least], *(f'[{name}]' for name in names[least:])])})`"
+    return f"`{function.signature}`"
 
 
 def split(doc: str) -> tuple[str, str]:
@@ -115,13 +114,34 @@ def result_of(reduction: Reduction) -> str:
     return ", ".join(words[node.kind] for node in reduction.finish(state, first))
 
 
+def spellings(reduction: Reduction) -> str:
+    """A reduction's name and its aliases."""
+    names = [reduction.name, *(other for other, meant in ALIASES.items() if meant == reduction.name)]
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def takes(reduction: Reduction) -> str:
+    """What a reduction takes besides its formula."""
+    count = [] if reduction.count is None else ["K"]
+    second = [f"`formula2`: {reduction.formula2}"] if reduction.formula2 else []
+    optional = ["[`formula2`]"] if reduction.with_formula2 else []
+    return ", ".join([*count, *second, *optional])
+
+
 def operations_page() -> str:
     """The text of docs/operations.md."""
     operators = [(f"`{sign}`", f"`{same}`" if same else "", meaning) for sign, same, meaning in OPERATORS]
     operations = [(written(f), *split(f.doc), lengths(f), interval(f)) for f in FUNCTIONS.values()]
     derivatives = [(written(f), *split(f.doc)) for f in DERIVATIVES.values()]
     reductions = [
-        (f"`{r.name}`", *split(r.doc), result_of(r), "yes" if r.tangent else "no", "yes" if r.blocked else "")
+        (
+            spellings(r),
+            takes(r),
+            *split(r.doc),
+            result_of(r),
+            "yes" if r.tangent else "no",
+            "yes" if r.blocked else "",
+        )
         for r in [*REDUCTIONS.values(), *(family.build(1) for family in FAMILIES.values())]
     ]
     return "".join(
@@ -131,7 +151,7 @@ def operations_page() -> str:
             table(("Operation", "Definition", "Special values, remarks", "Lengths", "Tested in"), operations),
             _DERIVATIVES, "\n", table(("Derivative", "Definition", "Remarks"), derivatives),
             _REDUCTIONS, "\n",
-            table(("Reduction", "Result", "Special values", "Kind", "Differentiable", "Blocks"), reductions),
+            table(("Reduction", "Takes", "Result", "Special values", "Kind", "Differentiable", "Blocks"), reductions),
         ]
     )  # fmt: skip
 
@@ -141,7 +161,7 @@ def names_in_readme() -> str:
     kinds = {
         "Operations": (["+", "-", "*", "/", "**", "|", "<", "<=", ">", ">=", "==", "!="], FUNCTIONS),
         "Derivatives inside formulas": ([], DERIVATIVES),
-        "Reductions": ([], [*REDUCTIONS, *FAMILIES]),
+        "Reductions": ([], [*REDUCTIONS, *FAMILIES, *ALIASES]),
     }
     return "".join(
         textwrap.fill(f"- {title}: {', '.join(f'`{name}`' for name in [*signs, *names])}.", 118, subsequent_indent="  ")

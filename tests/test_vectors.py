@@ -22,6 +22,7 @@ from clreduce.errors import FormulaError, ShapeError
 from clreduce.frontends.formula import parse
 from clreduce.ir.evaluate import evaluate
 from clreduce.ir.op import FUNCTIONS, OPS, variable
+from clreduce.numpy import Genred
 from clreduce.program import MapReduce, map_reduce
 from clreduce.runtime.device import Device
 
@@ -440,3 +441,21 @@ def test_linear_operations_on_interleaved_vectors() -> None:
             one = {arg: data[leaf][:, k::3] for arg, leaf in zip(args, wide, strict=True)}
             (expected,) = evaluate([OPS[node.op.name](*args, *node.params)], one)
             np.testing.assert_array_equal(found[:, k::3], expected)
+
+
+def test_long_values_of_parameters_are_computed_once(device: Device) -> None:
+    """Not for each pair, and for each index of a batch."""
+    routine = Genred("Exp(MatVecMult(p, q) * (x - y))", ["p = Pm(100)", "q = Pm(10)", "x = Vi(10)", "y = Vj(10)"])
+    rng = np.random.default_rng(0)
+    p, q = rng.uniform(-0.1, 0.1, (3, 100)), rng.uniform(-1, 1, (3, 10))
+    x, y = rng.uniform(-1, 1, (3, 19, 10)), rng.uniform(-1, 1, (3, 21, 10))
+    dtype = "float64" if device.facts.has_double else "float32"
+    p, q, x, y = (array.astype(dtype) for array in (p, q, x, y))
+    weights = (p.reshape(3, 10, 10) @ q[..., None])[:, None, None, :, 0]
+    expected = np.exp(weights * (x[:, :, None] - y[:, None])).sum(1)
+    tolerance = 1e-12 if dtype == "float64" else 1e-5
+    np.testing.assert_allclose(routine(p, q, x, y), expected, rtol=tolerance)
+    np.testing.assert_allclose(routine(p[0], q[0], x[0], y[0]), expected[0], rtol=tolerance)
+    lowered = routine.plan(dtype).lowered
+    assert [stored.domain for stored in lowered.stored].count(P) == 1
+    assert {leaf.dim for leaf in lowered.inputs} == {10}

@@ -10,8 +10,9 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
-from itertools import pairwise
+from itertools import count, pairwise
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,26 @@ PRODUCTS = ("mul", "square")
 _SUM = Fold((0.0,), ("{0} + {x}",))
 _MOST_INTERLEAVED = 4
 """Vectors whose components one turn of a loop takes together, at most."""
+
+
+@dataclass(frozen=True)
+class Types:
+    """The names that the prelude gives to the types of one precision, and to what depends on it."""
+
+    real: str = "real"
+    realv: str = "realv"
+    inum: str = "inum"
+    inumv: str = "inumv"
+    mask: str = "MASKV"
+    forms: tuple[str, str] = ("s", "v")
+    """Suffixes of own functions of a scalar and of lanes."""
+    stores: tuple[str, str] = ("store_lanes", "store_index")
+    """What stores lanes of numbers, and of indices."""
+
+
+NARROW = Types()
+WIDE = Types("wide", "widev", "wnum", "wnumv", "WIDE_MASKV", ("ws", "wv"), ("store_wide", "store_wide_index"))
+"""Of double precision in a kernel whose formulas are in single precision."""
 
 
 class Scope:
@@ -60,7 +81,9 @@ class Emitter:
         place: Callable[[Domain], Scope],
         alias: Alias,
         named: Callable[[Expr], bool],
+        types: Types = NARROW,
     ) -> None:
+        self.types = types
         self.dtype, self.lanes, self.rows, self.unroll = dtype, lanes, rows, unroll
         self.cols = 1
         self.leaf, self.place, self.alias, self.named = leaf, place, alias, named
@@ -68,7 +91,16 @@ class Emitter:
         self._uses: Counter[Expr] = Counter()
         self._loops: dict[str, Scope] = {}
         self._layouts: dict[Expr, tuple[frozenset[int], int]] = {}
-        self._count = 0
+        self._numbers = count(1)
+        self._narrower: Emitter | None = None
+
+    def widened(self, leaf: Leaf) -> Emitter:
+        """An emitter in double precision into the same scopes, for which this one computes what stand-ins stand for."""
+        wide = Emitter(
+            "double", self.lanes, self.rows, self.unroll, leaf, self.place, self.alias, self.named, WIDE
+        )  # fmt: skip
+        wide._loops, wide._numbers, wide._narrower = self._loops, self._numbers, self
+        return wide
 
     def count_uses(self, roots: Iterable[Expr]) -> None:
         """Note how often each node is used, so that products with one user are written into it (and contracted)."""
@@ -77,29 +109,30 @@ class Emitter:
             self._uses.update(node.args)
 
     def fresh(self, stem: str) -> str:
-        self._count += 1
-        return f"{stem}{self._count}"
+        return f"{stem}{next(self._numbers)}"
 
     def type_of(self, node: Expr) -> str:
         """The OpenCL type of one component of ``node``."""
         lane = bool(node.domain & Domain.I)
         if node.kind == MASK:
-            return "inumv" if lane and self.lanes > 1 else "int"
-        return ("realv" if lane else "real") if node.kind == REAL else ("inumv" if lane else "inum")
+            return self.types.inumv if lane and self.lanes > 1 else "int"
+        if node.kind == REAL:
+            return self.types.realv if lane else self.types.real
+        return self.types.inumv if lane else self.types.inum
 
     def component(self, node: Expr, k: Position, r: int | None, c: int | None) -> str:
         """The name (or literal) of component k of ``node`` for row r and column c of the register tile."""
         if node.op.name == "constant":
             return literal(node.params[0], self.dtype)
         if node.op.name == "integer":
-            return f"(inum)({node.params[0]})"
+            return f"({self.types.inum})({node.params[0]})"
         if node.op.name == "iota":
-            return literal(Fraction(k), self.dtype) if isinstance(k, int) else f"(real)({text_of(k)})"
+            return literal(Fraction(k), self.dtype) if isinstance(k, int) else f"({self.types.real})({text_of(k)})"
         if node.dim == 1:
             k = 0
         if node.op.name == "variable":
             stands_for = self.alias(node)
-            if stands_for is not None:
+            if stands_for is not None and self._narrower is None:
                 return self.component(stands_for[0], k, r, stands_for[1])
             if self.named(node):
                 return self.leaf(node, k, r, c)
@@ -113,7 +146,7 @@ class Emitter:
         if (single := only_term(node, k)) is not None:
             return self.component(node.args[0], single, r, c)
         scope = self._scope(node, k)
-        key = (node, k, r, c)
+        key = (self.types, node, k, r, c)
         name = self._lookup(scope, key)
         if name is None and node.op.terms is not None:
             self._contract(node, k, r, c, scope)
@@ -231,7 +264,10 @@ class Emitter:
 
     def _text(self, node: Expr, k: Position, r: int | None, c: int | None) -> str:
         if not node.args:
-            return self.leaf(node, k, r, c)
+            stands_for = self.alias(node) if self._narrower and node.op.name == "variable" else None
+            if stands_for is None or self._narrower is None:
+                return self.leaf(node, k, r, c)
+            return f"convert_{self.type_of(node)}({self._narrower.component(stands_for[0], k, r, stands_for[1])})"
         code = node.op.code if isinstance(node.op.code, str) else node.op.code(*node.params)
         plain = re.fullmatch(r"[{}\d\s+*/()-]*", code) is not None
         texts = []
@@ -241,16 +277,16 @@ class Emitter:
             texts.append(text if plain else self._promoted(arg, node, text))
         self.functions.update(node.op.functions)
         lane = self.lanes > 1 and bool(node.domain & Domain.I)
-        result = ("realv" if lane else "real") if node.kind == MASK else self.type_of(node)
-        return code.format(*texts, R=result, T="v" if lane else "s")
+        result = (self.types.realv if lane else self.types.real) if node.kind == MASK else self.type_of(node)
+        return code.format(*texts, R=result, T=self.types.forms[lane])
 
     def _promoted(self, arg: Expr, node: Expr, text: str) -> str:
         """``text`` of a scalar argument as lanes, where built-ins and ``?:`` want equal types."""
         if self.lanes == 1 or not node.domain & Domain.I or arg.domain & Domain.I:
             return text
         if arg.kind == MASK:
-            return f"MASKV({text})"
-        return f"({'realv' if arg.kind == REAL else 'inumv'})({text})"
+            return f"{self.types.mask}({text})"
+        return f"({self.types.realv if arg.kind == REAL else self.types.inumv})({text})"
 
     def _inlined(self, node: Expr, user: Expr, k: Position, r: int | None, c: int | None) -> str | None:
         """A product with one user as text inside it: compilers contract a*b + c only within one expression.
@@ -258,7 +294,12 @@ class Emitter:
         Not where the user is computed more often than the product: for more pairs, or for more components.
         """
         stands_for = self.alias(node) if node.op.name == "variable" else None
-        if stands_for is not None and self._uses[node] == 1 and self._uses[stands_for[0]] == 0:
+        if (
+            stands_for is not None
+            and self._narrower is None
+            and self._uses[node] == 1
+            and self._uses[stands_for[0]] == 0
+        ):
             node, c = stands_for
         elif self._uses[node] != 1:
             return None
@@ -292,7 +333,7 @@ class Emitter:
             name = self.fresh("t")
             text = " + ".join(term(t, r, c) for t in range(terms))
             scope.statements.append(Let(self.type_of(node), name, text))
-            scope.known[(node, k, r, c)] = name
+            scope.known[(self.types, node, k, r, c)] = name
             return
         fold, kind = node.op.fold or _SUM, self.type_of(node)
         cells = [(r, c)]
@@ -321,7 +362,7 @@ class Emitter:
             for start, stop in self.segments([arg], terms) if whole else [(0, terms)]:
                 self.loop(scope, start, stop, add_term, step=self.step([arg]) if whole else 1)
         for cell, accumulators in names.items():
-            scope.known[(node, k, cell[0], cell[1])] = accumulators[0]
+            scope.known[(self.types, node, k, cell[0], cell[1])] = accumulators[0]
 
 
 def literal(value: Fraction | str, dtype: str) -> str:

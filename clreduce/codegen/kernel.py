@@ -63,7 +63,7 @@ Statement = Let | Declare | Assign | Call | Loop | If
 
 @dataclass(frozen=True)
 class Argument:
-    """A buffer of the kernel: ``type`` is the element type in the buffer, ``real`` or ``long``."""
+    """A buffer of the kernel: ``type`` is the element type in the buffer, ``real``, ``wide`` or ``long``."""
 
     name: str
     type: str
@@ -89,15 +89,20 @@ class Kernel:
     dtype: str
     lanes: int
     functions: frozenset[str]
+    """Own functions that it calls."""
     arguments: tuple[Argument, ...]
     rows: int = 1
     cols: int = 1
     group: int = 1
     tile: int = 0
+    wide: frozenset[str] | None = None
+    """Own functions that it calls in double precision, where it keeps sums so and computes formulas in single."""
     members: int = 1
     """Terms in each part's state that the merge kernel takes one by one; 1: it takes the state whole."""
     batch: tuple[Statement, ...] = ()
     """Moves every pointer to this work-item's index of the batch; empty without a batch."""
+    task: int = 0
+    """Rows, at most, of one task of a block-sparse call, which the table ``tasks`` lists; 0: all pairs are visited."""
     column_inputs: tuple[ColumnInput, ...] = ()
     once: tuple[Statement, ...] = ()
     per_i: tuple[Statement, ...] = ()

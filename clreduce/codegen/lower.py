@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from clreduce.codegen.cost import is_remap
 from clreduce.codegen.emit import PRODUCTS, Scope, literal
@@ -14,7 +14,7 @@ from clreduce.codegen.lower_map import Stored, lower_map
 from clreduce.codegen.lower_merge import lower_merge
 from clreduce.codegen.queue import QUEUED_INDEX, QUEUED_VALUE, Queue
 from clreduce.codegen.schedule import LOCAL, Schedule, check_state
-from clreduce.codegen.writer import OFFSETS, StateText, Writer, batch_moves, buffers
+from clreduce.codegen.writer import OFFSETS, PIECES, TASKS, StateText, Writer, batch_moves, buffers
 from clreduce.domain import Domain
 from clreduce.ir.expr import INDEX, REAL, Expr, exact, topological, variables
 from clreduce.ir.index import Position, text_of
@@ -44,19 +44,33 @@ class Lowered:
     """What the pair kernels read: slots of the program, or ``("stored", n)``."""
 
 
-def lower(program: MapReduce, dtype: str, schedule: Schedule, facts: DeviceFacts, batched: bool = False) -> Lowered:
-    """The kernels of ``program`` for ``dtype`` (``"float"`` or ``"double"``); ``batched``: for many at one launch."""
+def lower(
+    program: MapReduce,
+    dtype: str,
+    schedule: Schedule,
+    facts: DeviceFacts,
+    batched: bool = False,
+    ranged: bool = False,
+    wide: bool = False,
+) -> Lowered:
+    """The kernels of ``program`` for ``dtype`` (``"float"`` or ``"double"``).
+
+    ``batched``: for many indices at one launch; ``ranged``: for the blocks of pairs that tables name; ``wide``:
+    formulas are computed in ``dtype``, and all that a row keeps is double, results included.
+    """
     schedule.check(facts)
-    check_state(program, schedule, 4 if dtype == "float" else 8)
+    kept = "double" if wide else dtype
+    wide = wide and dtype == "float"
+    check_state(program, replace(schedule, flush=False) if wide else schedule, 4 if kept == "float" else 8)
     values = simplify(program.values)
     hoisted = hoist(values, schedule.unroll)
     panel = schedule.lanes if schedule.lanes > 1 else PANEL_OF_ONE_LANE
     stored = tuple(
-        lower_map(node, dtype, schedule, panel if leaf in hoisted.panels else 0, batched)
+        lower_map(node, dtype, schedule, panel if leaf in hoisted.panels else 0, batched, ranged)
         for leaf, node in hoisted.stored
     )
-    pair = _PairLowering(program, hoisted.values, hoisted.panels, dtype, schedule, facts)
-    merge = lower_merge(program, dtype, schedule, batched)
+    pair = _PairLowering(program, hoisted.values, hoisted.panels, dtype, schedule, facts, ranged, wide)
+    merge = lower_merge(program, kept, schedule, batched, ranged)
     leaves = tuple(leaf for leaf, _ in hoisted.stored)
     return Lowered(stored, leaves, pair.kernel(False, batched), pair.kernel(True, batched), merge, pair.inputs)
 
@@ -72,15 +86,20 @@ class _PairLowering(Writer):
         dtype: str,
         schedule: Schedule,
         facts: DeviceFacts,
+        ranged: bool,
+        wide: bool,
     ) -> None:
-        super().__init__(dtype, schedule.lanes, schedule.rows, schedule)
+        super().__init__(dtype, schedule.lanes, schedule.rows, schedule, wide)
+        self.task = schedule.group_rows if ranged else 0
+        self.wide = wide
         self.program, self.values, self.panels, self.schedule = program, values, panels, schedule
         self.inputs = tuple(variables(values))
         self.names = {leaf: f"v{n}" for n, leaf in enumerate(self.inputs)}
         slots = program.state_slots
-        self.state = StateText(slots, "s", self.unroll, program.reduction.keeps_terms)
-        self.blocked = program.reduction.blocked and schedule.flush and schedule.tile > 0
-        self.partial = StateText(slots, "b", self.unroll) if self.blocked else self.state
+        self.state = StateText(program, "s", self.unroll)
+        # In double precision, sums of single ones need no blocks.
+        self.blocked = program.reduction.blocked and schedule.flush and schedule.tile > 0 and not wide
+        self.partial = StateText(program, "b", self.unroll) if self.blocked else self.state
         self.queue: Queue | None = None
         single = len(values) == 1 and values[0].dim == 1
         if schedule.queue and single and program.reduction.keeps_terms and program.reduction.guard is not None:
@@ -106,14 +125,15 @@ class _PairLowering(Writer):
         if self.blocked:
             scope = self.start_pair()
             merged = reduction.merge(self.state.leaves, self.partial.leaves)
-            self.emitter.count_uses(merged)
+            self.keeper.count_uses(merged)
             self.assign_state(self.state, merged, scope, range(self.rows))
             flush = tuple(scope.statements)
         finish = self.finish(self.program, self.state, split)
         if self.queue is not None:
             finish = tuple(self._enter_queued(r, self.start_pair()) + rest for r, rest in enumerate(finish))
         stored: Sequence[Slot | Output] = self.state.slots if split else self.program.outputs
-        outputs = buffers([(f"out{n}", one.kind) for n, one in enumerate(stored)], written=True)
+        real = self.keeper.types.real
+        outputs = buffers([(f"out{n}", one.kind) for n, one in enumerate(stored)], written=True, real=real)
         inputs = buffers([(self.names[leaf], leaf.kind) for leaf in self.inputs], written=False)
         lengths = [(f"out{n}", f"(long)get_global_size(1) * rows * {one.dim}") for n, one in enumerate(stored)]
         return Kernel(
@@ -122,8 +142,10 @@ class _PairLowering(Writer):
             dtype=self.dtype,
             lanes=schedule.lanes,
             functions=frozenset(self.emitter.functions),
-            arguments=outputs + inputs + ((OFFSETS,) if batched else ()),
+            wide=frozenset(self.keeper.functions) if self.wide else None,
+            arguments=outputs + inputs + ((OFFSETS,) if batched else ()) + ((TASKS, PIECES) if self.task else ()),
             batch=batch_moves(lengths, [self.names[leaf] for leaf in self.inputs]) if batched else (),
+            task=self.task,
             rows=schedule.rows,
             cols=schedule.cols,
             group=schedule.group,
@@ -135,9 +157,9 @@ class _PairLowering(Writer):
             ),
             once=tuple(self.once.statements),
             per_i=tuple(self.per_i.statements),
-            state=self.state.declarations(self.rows, self.dtype)
+            state=self.state.declarations(self.rows, self.keeper)
             + (self.queue.declarations(self.rows) if self.queue else ()),
-            reset=self.partial.declarations(self.rows, self.dtype) if self.blocked else (),
+            reset=self.partial.declarations(self.rows, self.keeper) if self.blocked else (),
             body=body,
             tail=tail,
             flush=flush,
@@ -145,23 +167,24 @@ class _PairLowering(Writer):
         )
 
     def _pointers(self) -> None:
-        """Where each row of a panel starts."""
+        """Where each row of a panel starts. Those of a block-sparse call hold the rows of one task after the other."""
         for leaf in self.inputs:
             if leaf not in self.panels:
                 continue
             name = self.names[leaf]
             for r in range(self.rows):
+                row = f"(task * {self.task} + wanted_{r} - first_row)" if self.task else f"row_{r}"
                 if self.lanes > 1:
-                    text = f"({name} + row_{r} * {leaf.dim})"
+                    text = f"({name} + {row} * {leaf.dim})"
                 else:
                     width = PANEL_OF_ONE_LANE
-                    text = f"({name} + row_{r} / {width} * {leaf.dim * width} + row_{r} % {width})"
+                    text = f"({name} + {row} / {width} * {leaf.dim * width} + {row} % {width})"
                 self.per_i.statements.append(Declare("const __global real*", f"{name}_{r}", text))
 
     def _block(self, cols: int) -> tuple[Statement, ...]:
         """One block of columns: loads, values of every pair of the register tile, and the update of the state."""
         scope = self.start_pair()
-        self.emitter.cols = cols
+        self.emitter.cols = self.keeper.cols = cols
         columns = [
             Column(
                 tuple(
@@ -179,7 +202,9 @@ class _PairLowering(Writer):
         groups = [[column] for column in columns] if reduction.keeps_terms else [columns]
         for n, group in enumerate(groups):
             new = reduction.update(self.partial.version(n), group)
-            self.emitter.count_uses([*new, *self.values])
+            self.emitter.count_uses(self.values if self.wide else [*new, *self.values])
+            if self.wide:
+                self.keeper.count_uses(new)
             if n == 0:
                 self._compute_short_values(cols)
             self.assign_state(self.partial, new, scope, range(self.rows), reduction.keeps_terms)
@@ -290,7 +315,8 @@ class _PairLowering(Writer):
         if isinstance(name, tuple) and name[0] == "column":
             return f"(inum)(j + {name[1]})"
         if name == "first":
-            return "(inum)(columns > 0 ? 0 : -1)"
+            found = "first_piece < end_piece ? pieces[2 * first_piece] : -1" if self.task else "columns > 0 ? 0 : -1"
+            return f"(inum)({found})"
         if self.queue is not None and node in (QUEUED_VALUE, QUEUED_INDEX):
             return f"{self.queue.name(name[1], r or 0)}[{self._waiting}]"
         pointer, at = self.names[node], text_of(k)

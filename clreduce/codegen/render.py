@@ -38,6 +38,9 @@ def render(kernel: Kernel) -> str:
     prelude = _lookup().get_template("prelude.cl.mako")
     template = _lookup().get_template(f"{kernel.template}.cl.mako")
     head = prelude.render(dtype=kernel.dtype, lanes=kernel.lanes, functions=kernel.functions)
+    if kernel.wide is not None:
+        wide = _lookup().get_template("wide.cl.mako")
+        head = str(head) + str(wide.render(lanes=kernel.lanes, functions=kernel.wide))
     return str(head) + str(template.render(kernel=kernel, block=block))
 
 

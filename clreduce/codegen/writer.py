@@ -18,13 +18,14 @@ from clreduce.reductions.reduction import Slot
 class StateText:
     """Names of the slots of a reduction's state, and of their components: variables if short, arrays if long.
 
-    ``together``: if one is an array, all are, for loops over the components of one read others.
+    If one of them or a result is long, all vectors are arrays: loops over the components of one may read others.
     """
 
-    def __init__(self, slots: Sequence[Slot], stem: str, unroll: int, together: bool = False) -> None:
+    def __init__(self, program: MapReduce, stem: str, unroll: int) -> None:
+        slots = program.state_slots
         self.slots, self.stem = slots, stem
-        longest = max(slot.dim for slot in slots)
-        self.arrays = [max(slot.dim, longest if together and slot.dim > 1 else 1) > unroll for slot in slots]
+        longest = max(*(slot.dim for slot in slots), *(output.dim for output in program.outputs))
+        self.arrays = [slot.dim > 1 and longest > unroll for slot in slots]
         self.leaves = tuple(variable((stem, n), s.dim, Domain.IJ, s.kind) for n, s in enumerate(slots))
 
     def name(self, n: int, k: Position, r: int) -> str:
@@ -36,12 +37,12 @@ class StateText:
         """Other variables for the same text: what is computed from the slots now differs from what was before."""
         return tuple(variable((self.stem, n, number), *leaf.params[1:]) for n, leaf in enumerate(self.leaves))
 
-    def declarations(self, rows: int, dtype: str) -> tuple[Statement, ...]:
-        """Every component at its neutral value."""
+    def declarations(self, rows: int, emitter: Emitter) -> tuple[Statement, ...]:
+        """Every component at its neutral value, in the types of ``emitter``."""
         statements: list[Statement] = []
         for n, slot in enumerate(self.slots):
-            kind = "realv" if slot.kind == REAL else "inumv"
-            neutral = f"({kind})({_neutral(slot, dtype)})"
+            kind = emitter.types.realv if slot.kind == REAL else emitter.types.inumv
+            neutral = f"({kind})({_neutral(slot, emitter.dtype)})"
             for r in range(rows):
                 if not self.arrays[n]:
                     statements += [Declare(kind, self.name(n, k, r), neutral) for k in range(slot.dim)]
@@ -57,7 +58,7 @@ def _neutral(slot: Slot, dtype: str) -> str:
 class Writer:
     """What pair, merge and map kernels share: an emitter, its scopes, and writing vectors component by component."""
 
-    def __init__(self, dtype: str, lanes: int, rows: int, schedule: Schedule) -> None:
+    def __init__(self, dtype: str, lanes: int, rows: int, schedule: Schedule, wide: bool = False) -> None:
         self.dtype, self.lanes, self.rows, self.unroll = dtype, lanes, rows, schedule.unroll
         self.group = schedule.group
         self.once, self.per_i, self.pair = Scope(), Scope(), Scope()
@@ -65,6 +66,8 @@ class Writer:
         self.emitter = Emitter(
             dtype, lanes, rows, schedule.unroll, self.leaf, self.place, self.alias, self.is_state
         )  # fmt: skip
+        self.keeper = self.emitter.widened(self.leaf) if wide else self.emitter
+        """Writes what a row keeps: in double precision, if sums are kept so and formulas are not."""
 
     @property
     def lane_numbers(self) -> str:
@@ -103,9 +106,9 @@ class Writer:
             for k in range(dim):
                 write(k, scope)
             return
-        segments = self.emitter.segments(roots, dim)
+        segments = self.keeper.segments(roots, dim)
         for start, stop in reversed(segments) if descending else segments:
-            self.emitter.loop(scope, start, stop, write, descending, self.emitter.step(roots))
+            self.keeper.loop(scope, start, stop, write, descending, self.keeper.step(roots))
 
     def assign_state(
         self, target: StateText, new: Sequence[Expr], scope: Scope, rows: Sequence[int], descending: bool = False
@@ -137,11 +140,11 @@ class Writer:
         """Compute component k of slot n for these rows; its assignments are for the caller to place."""
         assignments = []
         for r in rows:
-            text = self.emitter.component(new[n], k, r, None)
+            text = self.keeper.component(new[n], k, r, None)
             if new[n].op.name == "variable":
                 # A slot that takes over another's value: that one may be assigned first.
-                copy = self.emitter.fresh("t")
-                scope.statements.append(Let(self.emitter.type_of(new[n]), copy, text))
+                copy = self.keeper.fresh("t")
+                scope.statements.append(Let(self.keeper.type_of(new[n]), copy, text))
                 text = copy
             assignments.append(Assign(target.name(n, k, r), text))
         return assignments
@@ -154,11 +157,11 @@ class Writer:
         for r in range(self.rows):
             scope = self.start_pair()
             for n, result in enumerate(results):
-                store = "store_lanes" if result.kind == REAL else "store_index"
+                store = self.keeper.types.stores[result.kind != REAL]
 
                 def write(k: Position, inner: Scope, n: int = n, result: Expr = result, store: str = store) -> None:
-                    text = self.emitter.component(result, k, r, None)  # noqa: B023
-                    base = ", 0" if store == "store_index" else ""
+                    text = self.keeper.component(result, k, r, None)  # noqa: B023
+                    base = "" if result.kind == REAL else ", 0"
                     at = f"out{n} + out_{r} * {result.dim} + {text_of(k)}"  # noqa: B023
                     inner.statements.append(Call(f"{store}({at}, {result.dim}, {text}, count_{r}{base})"))  # noqa: B023
 
@@ -179,5 +182,14 @@ OFFSETS = Argument("offsets", "long")
 """Per index of the batch and input: elements from the start of its buffer to its data."""
 
 
-def buffers(names: Sequence[tuple[str, str]], written: bool) -> tuple[Argument, ...]:
-    return tuple(Argument(name, "real" if kind == REAL else "long", written) for name, kind in names)
+TASKS = Argument("tasks", "long")
+"""Of a block-sparse call, per part of j and task: its first row, the row after its last, and the same two of its pieces
+of j in ``pieces``. A task is what one work-group does."""
+PIECES = Argument("pieces", "long")
+"""Intervals of j: the first column, and the one after the last."""
+FIRSTS = Argument("firsts", "long")
+"""Per row the first column that it visits, -1 if there is none."""
+
+
+def buffers(names: Sequence[tuple[str, str]], written: bool, real: str = "real") -> tuple[Argument, ...]:
+    return tuple(Argument(name, real if kind == REAL else "long", written) for name, kind in names)

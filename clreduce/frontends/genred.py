@@ -6,7 +6,7 @@ import operator
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import lru_cache
 from math import prod
 from types import ModuleType
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TextIO
 import numpy as np
 
 from clreduce.domain import Domain
-from clreduce.errors import FormulaError, NotDifferentiableError, ShapeError
+from clreduce.errors import NotDifferentiableError, ShapeError
 from clreduce.frontends import explain as explaining
 from clreduce.frontends.adapters.numpy import as_complex
 from clreduce.frontends.arguments import (
@@ -30,13 +30,16 @@ from clreduce.frontends.arguments import (
 from clreduce.frontends.backend import device_for
 from clreduce.frontends.derivative import hvp_of, jvp_of, vjp_of
 from clreduce.frontends.formula import Variable, parse_all
+from clreduce.frontends.options import Options
+from clreduce.frontends.ranges import check_ranges
 from clreduce.frontends.vocabulary import checked_reduction
 from clreduce.ir.expr import INDEX, Expr, substitute
 from clreduce.ir.show import show
-from clreduce.program import MapReduce, map_reduce, swapped, with_fast_distances
+from clreduce.program import MapReduce, map_reduce, swapped, with_compensated_sums, with_fast_distances
 from clreduce.reductions.reduction import Reduction
 from clreduce.runtime.device import Device, current_device
 from clreduce.runtime.plan import PLANS, Plan, signature_of
+from clreduce.runtime.ranges import Ranges
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -58,39 +61,6 @@ def _by_row(array: Array, arguments: Arguments) -> Array:
     """A result's array as (batch.., rows, D)."""
     rank = len(arguments.batch) + 1
     return np.ascontiguousarray(array).reshape(*array.shape[:rank], prod(array.shape[rank:]))
-
-
-_SCHEMES = ("auto", "block_sum", "direct_sum")
-_FAST = (None, "dot")
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a routine computes, where there is a choice."""
-
-    sum_scheme: str = "auto"
-    fast: str | None = None
-
-    @classmethod
-    def checked(
-        cls,
-        reduction: Reduction,
-        sum_scheme: str = "auto",
-        dtype_acc: str = "auto",
-        use_double_acc: bool = False,
-        fast: str | None = None,
-        **ignored: Any,
-    ) -> Options:
-        """Options for ``reduction``, or one error; the others are speed switches of another engine."""
-        if sum_scheme not in _SCHEMES:
-            raise FormulaError(f"sum_scheme is one of {', '.join(_SCHEMES)}; got {sum_scheme!r}")
-        if fast not in _FAST:
-            raise FormulaError(f"fast is one of {', '.join(map(repr, _FAST))}; got {fast!r}")
-        if sum_scheme == "block_sum" and not reduction.blocked:
-            raise FormulaError(f"sum_scheme='block_sum' needs a reduction that adds up; {reduction.name} does not")
-        if dtype_acc != "auto" or use_double_acc:
-            raise FormulaError("only dtype_acc='auto' is available: sums are kept in the data's dtype, in blocks")
-        return cls(sum_scheme, fast)
 
 
 class Routine:
@@ -148,7 +118,7 @@ class Routine:
         return f"{type(self).__name__}({show(self.expr)}, {self.program.reduction!r}, axis={self.axis})"
 
     def __call__(
-        self, *args: Any, backend: str = "auto", device_id: int = -1, ranges: None = None, out: Any = None
+        self, *args: Any, backend: str = "auto", device_id: int = -1, ranges: Any = None, out: Any = None
     ) -> Any:
         """The reduction, of shape (batch.., M or N, D).
 
@@ -164,11 +134,16 @@ class Routine:
 
         ``out`` receives the result if given. ``backend`` is ``"auto"`` (the current device), ``"CPU"`` or ``"GPU"``
         (longer spellings such as ``"GPU_1D"`` mean the same); ``device_id`` counts devices of that kind from 0.
+
+        ``ranges`` names the pairs to reduce over, None meaning all: int32 or int64 arrays ``(ranges_i, slices_i,
+        redranges_j, ranges_j, slices_j, redranges_i)``, as `cluster.from_matrix` makes them. A reduction over j reads
+        the first three: rows i of ``ranges_i[k]`` meet the j of all intervals [start, end) among
+        ``redranges_j[slices_i[k - 1]:slices_i[k]]``, those listed twice twice. One over i reads the other three. Rows
+        outside every block are reduced over nothing. In a batch, all indices share the ranges. Gradients take the half
+        that belongs to the argument's index, so the two must name the same pairs.
         """
-        if ranges is not None:
-            raise ShapeError("block-sparse ranges are not available here: reduce over all pairs (ranges=None)")
         device = device_for(backend, device_id)
-        arguments = check_arguments(self.variables, args, self.library)
+        arguments = self._arguments(args, ranges)
         if out is None:
             found = self._compute(arguments, device, None)
             like = args[0] if args else None
@@ -181,7 +156,7 @@ class Routine:
 
     def vjp(
         self, *args: Any, cotangent: Any, wrt: Sequence[str | int] | str | int | None = None, output: Any = None,
-        backend: str = "auto", device_id: int = -1,
+        backend: str = "auto", device_id: int = -1, ranges: Any = None,
     ) -> tuple[Any, ...]:  # fmt: skip
         """Reverse mode: (d result / d argument)^T cotangent, for each argument of ``wrt`` in order.
 
@@ -189,10 +164,10 @@ class Routine:
         gives their positions; None means all.
         The gradients of all i-variables come from one kernel, those of all j-variables from a second. ``output`` is
         what the call returned, if it is known already: the derivatives of ``LogSumExp``, ``Min_ArgMin`` and
-        ``KMin_ArgKMin`` need it and compute it otherwise.
+        ``KMin_ArgKMin`` need it and compute it otherwise. ``ranges`` are those of the call.
         """
         device = device_for(backend, device_id)
-        arguments = check_arguments(self.variables, args, self.library)
+        arguments = self._arguments(args, ranges)
         positions = self._positions(wrt)
         incoming = self._checked_cotangent(arguments, cotangent)
         gradients = vjp_of(self, arguments, incoming, positions, self._checked_output(arguments, output), device)
@@ -201,7 +176,7 @@ class Routine:
     def grad(self, variable: str | int) -> Callable[..., Any]:
         """The routine ``g(*args, cotangent)`` that gives (d result / d variable)^T cotangent.
 
-        It takes the options of `vjp`: ``g(*args, cotangent, output=result)`` spares LogSumExp a second pass.
+        It takes the options of `vjp`: ``g(*args, cotangent, output=result, ranges=ranges)``, for instance.
         """
         (position,) = self._positions([variable])
 
@@ -215,11 +190,12 @@ class Routine:
         return gradient
 
     def jvp(
-        self, *args: Any, tangents: dict[str | int, Any], output: Any = None, backend: str = "auto", device_id: int = -1
-    ) -> Any:
+        self, *args: Any, tangents: dict[str | int, Any], output: Any = None, backend: str = "auto",
+        device_id: int = -1, ranges: Any = None,
+    ) -> Any:  # fmt: skip
         """Forward mode: the directional derivative of the result, for tangents given by alias or position."""
         device = device_for(backend, device_id)
-        arguments = check_arguments(self.variables, args, self.library)
+        arguments = self._arguments(args, ranges)
         known = self._checked_output(arguments, output)
         incoming = self._checked_tangents(arguments, args, tangents)
         shape, dtype = self._result_forms(arguments)[0]
@@ -229,14 +205,14 @@ class Routine:
     def hvp(
         self, *args: Any, cotangent: Any, tangents: dict[str | int, Any],
         wrt: Sequence[str | int] | str | int | None = None, output: Any = None, backend: str = "auto",
-        device_id: int = -1,
+        device_id: int = -1, ranges: Any = None,
     ) -> tuple[Any, ...]:  # fmt: skip
         """Second derivatives: how `vjp` with this ``cotangent`` changes when the arguments move along ``tangents``.
 
         That is the Hessian of <cotangent, result> times the tangents, for each argument of ``wrt`` in order.
         """
         device = device_for(backend, device_id)
-        arguments = check_arguments(self.variables, args, self.library)
+        arguments = self._arguments(args, ranges)
         positions = self._positions(wrt)
         known = self._checked_output(arguments, output)
         incoming = self._checked_cotangent(arguments, cotangent)
@@ -256,18 +232,22 @@ class Routine:
         batched: bool = False,
         rows: int | None = None,
         columns: int = 0,
+        ranges: Ranges | None = None,
     ) -> Plan:
         """The plan of this routine's program or of one of its derivatives, under this routine's options.
 
         ``rows``: the number of rows of the result, where it is known; None means many. ``columns``: over how many it
-        reduces, at least.
+        reduces, at least. ``ranges``: for block-sparse calls such as one with these.
         """
         direct_sum = self.options.sum_scheme == "direct_sum"
-        return PLANS.get(self.computed(program), signature_of(dtype, batched), device, None, direct_sum, rows, columns)
+        wide = self.options.dtype_acc == "float64" and program.reduction.blocked
+        signature = signature_of(dtype, batched, wide, ranges)
+        return PLANS.get(self.computed(program), signature, device, None, direct_sum, rows, columns)
 
     def computed(self, program: MapReduce) -> MapReduce:
-        """What runs for this routine's program, or for one of its derivatives: rewritten if ``fast`` asks for it."""
-        return program if self.options.fast is None else with_fast_distances(program)
+        """What runs for this routine's program, or for one of its derivatives: rewritten if its options ask for it."""
+        program = program if self.options.fast is None else with_fast_distances(program)
+        return with_compensated_sums(program) if self.options.sum_scheme == "kahan_scheme" else program
 
     def explain(self, dtype: str = "float32", file: TextIO | None = None) -> None:
         """Print formula, structure of the gradients, schedule and kernel source, for a person."""
@@ -285,18 +265,31 @@ class Routine:
         """Rows and columns of the pairs that a call visits."""
         return arguments.sizes[self._rows], arguments.sizes[self._columns]
 
+    def ranges_of(self, arguments: Arguments, flipped: bool = False) -> Ranges | None:
+        """The pairs that a call visits, by rows of its result; ``flipped``: by the index that it reduces."""
+        return None if arguments.ranges is None else arguments.ranges[self._columns if flipped else self._rows]
+
+    def _arguments(self, args: Sequence[Any], ranges: Any) -> Arguments:
+        """The checked arguments of a call."""
+        arguments = check_arguments(self.variables, args, self.library)
+        self.options.check_precision(arguments.given_dtype)
+        if ranges is None:
+            return arguments
+        return replace(arguments, ranges=check_ranges(ranges, arguments.sizes, self.library))
+
     def _compute(
         self, arguments: Arguments, device: Device, targets: tuple[Array | None, ...] | None
     ) -> tuple[Array, ...]:
         """The results, each in the array given for it, if one is."""
         rows, columns = self.sizes(arguments)
-        plan = self.plan_of(self.program, arguments.dtype, device, bool(arguments.batch), rows, columns)
+        ranges = self.ranges_of(arguments)
+        plan = self.plan_of(self.program, arguments.dtype, device, bool(arguments.batch), rows, columns, ranges)
         forms = self._result_forms(arguments)
         results = tuple(
             np.empty(shape, COMPUTED.get(dtype, dtype)) if target is None else target
             for target, (shape, dtype) in zip(targets or (None,) * len(forms), forms, strict=True)
         )
-        plan(self.feeds(arguments.arrays), rows, columns, results, arguments.batch)
+        plan(self.feeds(arguments.arrays), rows, columns, results, arguments.batch, ranges)
         return tuple(rounded(result, dtype) for result, (_, dtype) in zip(results, forms, strict=True))
 
     def _targets(self, arguments: Arguments, given: Any) -> tuple[Array | None, ...]:
@@ -417,9 +410,16 @@ class Genred(Routine):
         A second formula, of any length, for reductions whose first one then has length 1: the weights of the terms of
         ``LogSumExp`` (there it may be left out), ``LogSumExpWeight`` and ``Max_SumShiftExpWeight``, the values that
         ``SumSoftMaxWeight`` averages, or those that ``SumKMin`` and ``SumKMax`` add up.
+    dtype_acc:
+        The precision in which sums are kept, for reductions that add up: ``"auto"`` is that of the computation. For
+        float32 arrays ``"float64"`` computes the terms in float32 and all that comes after them in float64; only the
+        result is rounded to float32. Other arrays take their own dtype, or float32 if they are float16.
+    use_double_acc:
+        Short for ``dtype_acc="float64"``.
     sum_scheme:
         ``"block_sum"`` (the default, ``"auto"``) adds up in blocks, which keeps rounding errors small;
-        ``"direct_sum"`` uses one running sum.
+        ``"direct_sum"`` uses one running sum; ``"kahan_scheme"`` also keeps what rounding takes from it, so that
+        errors don't grow with the number of terms. A sum that is kept in float64 for float32 arrays has no blocks.
     fast:
         ``"dot"`` computes squared distances between vectors x_i and y_j, from 8 components on, as
         ``|x_i|^2 + |y_j|^2 - 2 <x_i, y_j>``, in the derivatives too. That takes fewer operations, and costs digits: the

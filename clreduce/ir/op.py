@@ -131,6 +131,14 @@ class Function:
     edges: tuple[Edge, ...] = ()
     """Values and slopes at special points (0, inf, nan, kinks): promised in the tables and tested."""
 
+    @property
+    def signature(self) -> str:
+        """The function with its arguments, what may be left out in brackets."""
+        names = [*self.arguments, *self.parameters]
+        least = len(names) - self.optional
+        further = ["..."] if self.variadic else [f"[{name}]" for name in names[least:]]
+        return f"{self.name}({', '.join([*names[:least], *further])})"
+
 
 FUNCTIONS: dict[str, Function] = {}
 """Every name of the formula language."""

@@ -74,7 +74,7 @@ def _shrunk(node: Expr) -> Expr | None:
     plain = tuple(_plain(arg) for arg in node.args)
     if plain == node.args:
         return None
-    return _widened(Expr(node.op, plain, node.params), node.dim)
+    return _widened(_simplest(Expr(node.op, plain, node.params)), node.dim)
 
 
 def _add(node: Expr) -> Expr | None:

@@ -16,6 +16,7 @@ from clreduce.frontends.genred import Genred as _Genred
 from clreduce.frontends.genred import Routine as _Routine
 from clreduce.frontends.lazy.tensor import LazyTensor as _LazyTensor
 from clreduce.frontends.lazy.tensor import variables_of
+from clreduce.numpy import cluster
 
 
 class Genred(_Genred):
@@ -52,4 +53,4 @@ def Pm(x: Any, dim: Any = None) -> LazyTensor:
     return variables_of(LazyTensor, x, dim, 2)
 
 
-__all__ = ["ComplexLazyTensor", "Genred", "LazyTensor", "Pm", "Vi", "Vj"]
+__all__ = ["ComplexLazyTensor", "Genred", "LazyTensor", "Pm", "Vi", "Vj", "cluster"]

@@ -231,7 +231,7 @@ choose_nonzero: Op = elementwise(
     ),
 )  # fmt: skip
 minimum: Op = elementwise(
-    "minimum", arity=2, cost=2, numpy=np.minimum, code="({0} <= {1}) | ({0} != {0}) ? {0} : {1}",
+    "minimum", arity=2, cost=2, numpy=np.minimum, code="(({0} <= {1}) | ({0} != {0})) ? {0} : {1}",
     partials=lambda out, f, g: _taken(either(less_equal(f, g), negated(equal(f, f)))),
     spelled="Minimum", doc="the smaller of f and g; nan if either is, a tie counts as f",
     edges=(
@@ -240,7 +240,7 @@ minimum: Op = elementwise(
     ),
 )  # fmt: skip
 maximum: Op = elementwise(
-    "maximum", arity=2, cost=2, numpy=np.maximum, code="({0} >= {1}) | ({0} != {0}) ? {0} : {1}",
+    "maximum", arity=2, cost=2, numpy=np.maximum, code="(({0} >= {1}) | ({0} != {0})) ? {0} : {1}",
     partials=lambda out, f, g: _taken(either(less_equal(g, f), negated(equal(f, f)))),
     spelled="Maximum", doc="the larger of f and g; nan if either is, a tie counts as f",
     edges=(

@@ -248,7 +248,8 @@ def _polygamma_numpy(x: Array, n: int) -> Array:
 
 
 def _digamma_numpy(x: Array) -> Array:
-    return np.where((x < 0) & (x == np.floor(x)), np.nan, _polygamma_numpy(x, 0)).astype(x.dtype)
+    at_pole = np.where(x == 0, -np.copysign(np.inf, x), np.nan)
+    return np.where((x <= 0) & (x == np.floor(x)), at_pole, _polygamma_numpy(x, 0)).astype(x.dtype)
 
 
 polygamma: Op = elementwise(
@@ -263,7 +264,8 @@ pole nearest, n! / |x - round(x)|^(n + 1), as poles cancel between each other.
 digamma: Op = elementwise(
     "digamma", cost=4 * COSTLY, numpy=_digamma_numpy, code="digamma_{T}({0})", functions=("digamma",),
     partials=lambda out, x: (polygamma(x, 1),),
-    spelled="Digamma", doc="derivative of Lgamma; -inf at 0, nan at negative integers and at -inf", interval=(0.5, 2.0),
+    spelled="Digamma", doc="derivative of Lgamma; -inf at 0, inf at -0, nan at negative integers and at -inf",
+    interval=(0.5, 2.0),
     edges=(
         Edge((1,), -_EULER, (math.pi**2 / 6,)), Edge((0,), -INF, (INF,)), Edge((INF,), INF, (0,)),
         Edge((-1,), NAN, (INF,)), Edge((-INF,), NAN, (NAN,)), Edge((NAN,), NAN, (NAN,)),

@@ -59,8 +59,8 @@ _declare_mean("Mean_Count", "Mean, and the number of terms.", 2, True)
 
 # ------------------------------------------------------------------------------------------------------ variance
 # A state is a term p, the mean of the terms less p, the sum of squared deviations from their mean, and their number.
-# Two are merged by what their means differ, so that nothing cancels; as long as data are near to p, not to 0, a mean
-# is as exact as their deviations are. A block of columns is a state of its own first.
+# Two are merged by what their means differ, so that nothing cancels. Data are as near to p as to one another, however
+# far from 0: so a mean is as exact as their deviations are. A block of columns is a state of its own first.
 
 
 def _variance_update(state: State, columns: Sequence[Column]) -> State:

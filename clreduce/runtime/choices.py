@@ -41,6 +41,8 @@ class Case:
     """Whether sums are kept in one running sum, without blocks."""
     few: int = 0
     """`few_rows` of the number of rows."""
+    wide: bool = False
+    """Whether sums are kept in double precision, and formulas computed in ``real``."""
 
     def default(self) -> Schedule:
         """What the policy chooses, which knows no measurement."""
@@ -124,7 +126,7 @@ def _entry(case: Case) -> str:
     structure = [tree(value) for value in program.values]
     structure += [f"{slot.params}" for slot in program.slots]
     structure += [program.reduction.name, str(program.reduction.count)]
-    variant = [case.real, str(case.direct_sum), str(case.few)]
+    variant = [case.real, str(case.direct_sum), str(case.few), str(case.wide)]
     return entry_name("schedule", _generator(), case.device.identity, *variant, *structure)
 
 

@@ -63,7 +63,8 @@ class Work:
     @property
     def case(self) -> Case:
         """What the choice is kept for."""
-        return Case(self.program, self.signature.real, self.device, self.direct_sum, few_rows(self.rows))
+        signature = self.signature
+        return Case(self.program, signature.real, self.device, self.direct_sum, few_rows(self.rows), signature.wide)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,60 @@
+"""The options of a routine that concern how it computes, checked once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from clreduce.errors import DtypeError, FormulaError
+from clreduce.reductions.compensated import compensated
+from clreduce.reductions.reduction import Reduction
+
+_SCHEMES = ("auto", "block_sum", "direct_sum", "kahan_scheme")
+_FAST = (None, "dot")
+_ACCUMULATORS = {"float16": ("float16", "float32"), "float32": ("float32", "float64"), "float64": ("float64",)}
+"""By the dtype of the arrays: what ``dtype_acc`` may be. float16 arrays are computed in float32 in any case."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a routine computes, where there is a choice."""
+
+    sum_scheme: str = "auto"
+    fast: str | None = None
+    dtype_acc: str = "auto"
+
+    @classmethod
+    def checked(
+        cls,
+        reduction: Reduction,
+        sum_scheme: str = "auto",
+        dtype_acc: str = "auto",
+        use_double_acc: bool = False,
+        fast: str | None = None,
+        **ignored: Any,
+    ) -> Options:
+        """Options for ``reduction``, or one error; the others are speed switches of another engine."""
+        if sum_scheme not in _SCHEMES:
+            raise FormulaError(f"sum_scheme is one of {', '.join(_SCHEMES)}; got {sum_scheme!r}")
+        if fast not in _FAST:
+            raise FormulaError(f"fast is one of {', '.join(map(repr, _FAST))}; got {fast!r}")
+        if dtype_acc != "auto" and dtype_acc not in _ACCUMULATORS:
+            raise FormulaError(f"dtype_acc is one of auto, {', '.join(_ACCUMULATORS)}; got {dtype_acc!r}")
+        if use_double_acc and dtype_acc != "auto":
+            raise FormulaError(f"use_double_acc means dtype_acc='float64': give one of them; got {dtype_acc!r}, too")
+        dtype_acc = "float64" if use_double_acc else dtype_acc
+        for name, value in (("sum_scheme", sum_scheme), ("dtype_acc", dtype_acc)):
+            if value not in ("auto", "direct_sum") and not reduction.blocked:
+                raise FormulaError(f"{name}={value!r} needs a reduction that adds up; {reduction.name} does not")
+        if sum_scheme == "kahan_scheme" and compensated(reduction) is None:
+            raise FormulaError(
+                f"sum_scheme='kahan_scheme' has no meaning for {reduction.name}, whose state is no plain sum: "
+                "use dtype_acc='float64'"
+            )
+        return cls(sum_scheme, fast, dtype_acc)
+
+    def check_precision(self, dtype: str) -> None:
+        """Raise `DtypeError` if sums over arrays of this dtype cannot be kept as asked."""
+        if self.dtype_acc != "auto" and self.dtype_acc not in _ACCUMULATORS[dtype]:
+            allowed = " or ".join(_ACCUMULATORS[dtype])
+            raise DtypeError(f"for {dtype} arrays dtype_acc is auto, {allowed}; got {self.dtype_acc!r}")
