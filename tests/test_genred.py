@@ -330,9 +330,16 @@ def test_explain(reduction: str, device: Device, capsys: pytest.CaptureFixture[s
     assert not capsys.readouterr().out
     for part in ("SqDist(x, y) * p", f"{reduction} over", "x = Vi(0, 3)", "lanes:", "__kernel", str(device)):
         assert part in text
+    assert "Simplified formula\n------------------\nSqDist(x, y) * p\n" in text
     has_gradient = reduction != "ArgMax"
     assert ("in x: " in text) == ("in y: " in text) == ("in p: " in text) == has_gradient
     assert has_gradient or "ArgMax has no derivative" in text
+
+
+def test_explain_shows_the_formula_simplified(device: Device) -> None:
+    file = io.StringIO()
+    Genred("-(0 - x)*x + 0*y - (y - y)", ["x = Vi(3)", "y = Vj(3)"], axis=1).explain("float32", file)
+    assert "Simplified formula\n------------------\nx**2\n" in file.getvalue()
 
 
 # ------------------------------------------------------------------------------------------------------------- errors
