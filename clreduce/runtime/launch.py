@@ -35,6 +35,7 @@ class Call:
         self.queue = plan.device.queue
         schedule, facts, count = plan.schedule, plan.device.facts, max(self.count, 1)
         self.tables: Tables | None = None
+        self._tables: dict[str, Any] = {}
         self.parts: Parts
         if ranges is not None:
             self.tables = ranges.cut(rows, schedule, facts, count, plan.footprint)
@@ -49,7 +50,8 @@ class Call:
         try:
             buffers, starts = self._slots(arrays)
             outputs = [self.memory.output(result) for result in results]
-            self._tables = {name: self.memory.input(table) for name, table in self._given_tables().items()}
+            if self.tables is not None:
+                self._tables = {name: self.memory.input(table) for name, table in self.tables.named().items()}
             self._store(buffers, starts)
             self._reduce(buffers, starts, outputs)
             self.memory.read(outputs)
@@ -111,13 +113,6 @@ class Call:
             table = np.stack([starts[leaf] for leaf in inputs], axis=1) if inputs else np.zeros(1, np.int64)
             given.append(self.memory.input(np.ascontiguousarray(table)))
         return given
-
-    def _given_tables(self) -> dict[str, Array]:
-        """The tables of a block-sparse call, by the names that kernels give them."""
-        if self.tables is None:
-            return {}
-        found = {"tasks": self.tables.tasks, "pieces": self.tables.pieces}
-        return found if self.tables.firsts is None else found | {"firsts": self.tables.firsts}
 
     def _launch(self, role: Any, kernel: Kernel, size: tuple[int, int], buffers: Sequence[Any], *sizes: int) -> None:
         group = (self.plan.schedule.group, 1)

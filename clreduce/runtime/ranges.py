@@ -130,6 +130,11 @@ class Tables:
     firsts: Array | None = None
     """(rows,), where there are several parts: the first column that each row visits, or -1."""
 
+    def named(self) -> dict[str, Array]:
+        """The tables by the names that kernels give them."""
+        found = {"tasks": self.tasks, "pieces": self.pieces}
+        return found if self.firsts is None else found | {"firsts": self.firsts}
+
 
 def _joined(owners: Array, pieces: Array) -> tuple[Array, Array]:
     """Without the seams between intervals of one block that touch: long pieces run faster."""
