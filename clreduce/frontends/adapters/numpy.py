@@ -51,8 +51,6 @@ def dtype_name(value: Any) -> str:
     return found
 
 
-
-
 def as_complex(result: Array) -> Array:
     """Interleaved real and imaginary parts, along the last axis, as complex numbers."""
     result = result.astype(np.float32) if result.dtype == np.float16 else result

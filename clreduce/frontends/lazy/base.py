@@ -58,10 +58,10 @@ class Recorded:
         return cls if cls.is_complex is is_complex else cls.counterpart
 
     @classmethod
-    def _adopted(cls, value: Operand) -> Any:
+    def _adopted(cls, value: Operand) -> Self:
         """A tensor of what the user gave."""
         kind = cls._kind(value.is_complex)
-        made: Any = object.__new__(kind)
+        made: Self = object.__new__(kind)
         made._set(value.expr, value.leaves, value.batch, value.ni, value.nj)
         return made
 
@@ -76,10 +76,10 @@ class Recorded:
             )
         return value
 
-    def _record(self, expr: Expr, *others: Recorded, is_complex: bool = False) -> Any:
+    def _record(self, expr: Expr, *others: Recorded, is_complex: bool = False) -> Self:
         """What ``expr`` computes from this tensor and ``others``, all of whose leaves it may use."""
         kind = type(self) if self.is_complex is is_complex else self.counterpart
-        made: Any = object.__new__(kind)
+        made: Self = object.__new__(kind)
         leaves, batch, ni, nj, ranges, backend = (
             self._leaves, self._batch, self.ni, self.nj, self.ranges, self.backend
         )  # fmt: skip

@@ -53,12 +53,8 @@ class ComplexMethods(Recorded):
     def _complex_compare(self, name: str, other: Any) -> Any:
         if name not in ("==", "!="):
             raise ShapeError(f"{name}: complex numbers are not ordered; compare .real, .imag or abs()")
-
-        def same(f: Expr, g: Expr) -> Expr:
-            mask = both(equal(real(f), real(g)), equal(imaginary(f), imaginary(g)))
-            return truth(mask if name == "==" else negated(mask))
-
-        return self._record(built(name, same, (self, other), (self.expr, as_complex(other))), other)
+        build = _equal if name == "==" else _unequal
+        return self._record(built(name, build, (self, other), (self.expr, as_complex(other))), other)
 
     def __neg__(self) -> Any:
         return self._record(-self.expr, is_complex=True)
@@ -77,7 +73,7 @@ class ComplexMethods(Recorded):
         if not base.is_complex:
             base = base.real2complex()
         at_zero = (exponent.real * 0).where(exponent.real > 0, float("nan"))
-        return (exponent * base.log()).exp().where(base != 0, at_zero)
+        return (exponent * base.log()).exp().where(base._mask(), at_zero)
 
     # --------------------------------------------------------------------------------------------------------- methods
 
@@ -137,7 +133,7 @@ class ComplexMethods(Recorded):
 
     def where(self, condition: Any, other: Any = 0) -> Any:
         """This where ``condition`` is not 0, else ``other``."""
-        mask, x = self._from(condition) != 0, self._from(other)
+        mask, x = self._from(condition)._mask(), self._from(other)
         return self._record(choice(self, mask, x), mask, x, is_complex=True)
 
     def real2complex(self) -> Any:
@@ -170,6 +166,14 @@ def choice(a: Any, mask: Any, b: Any) -> Expr:
     holds = mask_of(mask.expr)
     holds = holds if holds.dim == 1 else expand(holds, holds.dim, 2, 1)
     return built("where", where, (a, mask, b), (holds, *fitted))
+
+
+def _equal(f: Expr, g: Expr) -> Expr:
+    return truth(both(equal(real(f), real(g)), equal(imaginary(f), imaginary(g))))
+
+
+def _unequal(f: Expr, g: Expr) -> Expr:
+    return truth(negated(both(equal(real(f), real(g)), equal(imaginary(f), imaginary(g)))))
 
 
 def _pairs(z: Any, s: Any) -> tuple[Expr, Expr]:

@@ -64,7 +64,7 @@ def _method(name: str, function: Function) -> Any:
         if named:
             given += tuple(named.pop(one) for one in names[len(given) :] if one in named)
         if named or not fewest <= len(given) <= most:
-            raise TypeError(f"{name}({', '.join(names)}): got {len(given)} arguments{_beside(named)}")
+            raise TypeError(f"the call is x.{name}({', '.join(names)}); got {len(given)} arguments{_beside(named)}")
         if derivative:
             return self._derived(name, function.name, *given)
         if function.variadic:

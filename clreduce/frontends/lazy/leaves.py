@@ -23,7 +23,11 @@ _LARGEST_CONSTANT = 2**53
 """Integers beyond it are parameters: kernels have them in the precision of the data either way."""
 
 
+_NUMBERS = ("float", "complex", "int", "uint", "bool", "bfloat")
+"""How the names of dtypes begin that hold numbers."""
+
 _free: list[int] = []
+_release = partial(heappush, _free)
 _numbers = count()
 
 
@@ -43,7 +47,7 @@ class Source:
         except IndexError:
             self.number = next(_numbers)
 
-    def __del__(self, release: Callable[[int], None] = partial(heappush, _free)) -> None:
+    def __del__(self, release: Callable[[int], None] = _release) -> None:
         release(self.number)
 
 
@@ -56,7 +60,7 @@ def _source(key: Any, value: Any) -> Source:
     return _sources.setdefault(key, Source(value)) if found is None else found
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(eq=False, slots=True)
 class Leaf:
     """The data of one variable: an array laid out as a call takes it, plain numbers, or nothing yet."""
 
@@ -72,7 +76,7 @@ class Leaf:
         return int(self.array.shape[-2])
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(eq=False, slots=True)
 class Operand:
     """A value of the user as a formula: what `LazyTensor` adopts."""
 
@@ -128,7 +132,7 @@ def from_list(values: Sequence[Any]) -> Operand:
     except ValueError:
         array = np.asarray(None)
     if array.ndim != 1 or array.size == 0 or array.dtype.kind not in "biufc":
-        raise ShapeError(f"a list is a vector of numbers, such as [1.0, 2.0]; got {values!r}")
+        raise ShapeError(f"a list is a vector of numbers, such as [1.0, 2.0]; got {_brief(values)}")
     is_complex = array.dtype.kind == "c"
     reals = array.astype(np.complex128).view(np.float64) if is_complex else array.astype(np.float64)
     return _parameter(tuple(reals.tolist()), is_complex)
@@ -138,8 +142,8 @@ def from_symbol(position: int, dim: int, category: int) -> Operand:
     """A variable whose data come when the reduction is called."""
     if not all(map(_is_integer, (position, dim, category))):
         raise ShapeError(
-            "a symbolic variable is Vi(position, length) or (position, length, category), integers; "
-            f"got position {position!r} and length {dim!r}"
+            "a symbolic variable is Vi(position, length) or (position, length, category), whole numbers; "
+            f"got {_brief(position)}, {_brief(dim)}, {_brief(category)}"
         )
     if position < 0 or dim < 1 or not 0 <= category <= 2:
         raise ShapeError(
@@ -153,7 +157,10 @@ def from_symbol(position: int, dim: int, category: int) -> Operand:
 def from_array(value: Any, axis: int | None, library: ModuleType) -> Operand:
     """An array: with ``axis`` 0 or 1 of shape (M, D), else its shape tells what it is."""
     shape = tuple(value.shape)
-    is_complex = library.dtype_name(value).startswith("complex")
+    dtype = library.dtype_name(value)
+    is_complex = dtype.startswith("complex")
+    if not dtype.startswith(_NUMBERS):
+        raise DtypeError(f"vectors are of numbers; got an array of dtype {dtype}")
     if axis is None or axis == 2:
         domain, batch, array = _by_shape(value, shape, axis)
     else:
@@ -196,6 +203,12 @@ def _by_shape(value: Any, shape: tuple[int, ...], axis: int | None) -> tuple[Dom
     )
 
 
+def _brief(value: Any) -> str:
+    """A value for an error: short ones as they are, others by their type."""
+    text = repr(value)
+    return text if len(text) <= 40 and "\n" not in text else type(value).__name__
+
+
 def _is_integer(value: Any) -> bool:
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
@@ -210,7 +223,7 @@ def operand(value: Any, library: ModuleType, axis: int | None = None) -> Operand
         return from_symbol(*value)
     if axis in (0, 1):
         raise ShapeError(
-            f"with axis={axis}, a {library.name} array of shape ({'MN'[axis]}, D) is needed; got {value!r}"
+            f"with axis={axis}, a {library.name} array of shape ({'MN'[axis]}, D) is needed; got {_brief(value)}"
         )
     if isinstance(value, (list, tuple)):
         return from_list(value)
@@ -219,6 +232,5 @@ def operand(value: Any, library: ModuleType, axis: int | None = None) -> Operand
     if isinstance(value, (complex, np.complexfloating)):
         return from_complex(value)
     raise DtypeError(
-        f"a {library.name} LazyTensor is made of {library.name} arrays, numbers and lists of numbers; "
-        f"got {type(value).__name__}"
+        f"a LazyTensor of {library.name} is made of its arrays, numbers and lists of numbers; got {_brief(value)}"
     )

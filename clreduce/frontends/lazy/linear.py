@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from clreduce.domain import Domain
 from clreduce.errors import ShapeError
@@ -12,6 +12,9 @@ from clreduce.frontends.lazy.reductions import Reductions
 from clreduce.ir.expr import Expr
 from clreduce.ir.op import variable
 from clreduce.program import swapped
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class LinearOperator(Reductions):
@@ -39,7 +42,7 @@ class LinearOperator(Reductions):
         result = product.sum(axis=len(product._batch) + 1)
         return result.reshape(result.shape[:-1]) if flat else result
 
-    def _columns(self, v: Any, wide: Any) -> Any:
+    def _columns(self, v: Any, wide: Any) -> Self:
         """The rows of ``wide``, of shape (.., N, E), as vectors of j; ``v`` is the array that the user gave."""
         is_complex = self.library.dtype_name(v).startswith("complex")
         batch, (size, dim) = tuple(wide.shape[:-2]), wide.shape[-2:]
@@ -68,14 +71,14 @@ class LinearOperator(Reductions):
     # ------------------------------------------------------------------------------------------------------- transpose
 
     @property
-    def T(self) -> Any:
+    def T(self) -> Self:
         """The transpose: i and j exchanged. Batch dimensions stay."""
         expr, _ = swapped(self.expr)
         leaves = {_swapped(leaf): data for leaf, data in self._leaves.items()}
         ranges = None if self.ranges is None else (*self.ranges[3:], *self.ranges[:3])
         return self._like(expr, leaves, ni=self.nj, nj=self.ni, ranges=ranges)
 
-    def t(self) -> Any:
+    def t(self) -> Self:
         """The transpose: i and j exchanged. Batch dimensions stay."""
         return self.T
 

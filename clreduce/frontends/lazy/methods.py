@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,66 +15,66 @@ from clreduce.ir.op import FUNCTIONS
 from clreduce.ops.compare import where
 from clreduce.ops.shape import concat, extract
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 
 class Methods(Operators):
     """Methods that give another `LazyTensor`."""
 
     __slots__ = ()
 
-    def _call(self, method: str, name: str, *others: Any, params: tuple[Any, ...] = ()) -> Any:
+    def _call(self, method: str, name: str, *others: Any, params: tuple[Any, ...] = ()) -> Self:
         """What the function ``name`` of the registry gives for this, ``others`` and whole numbers ``params``."""
         return self._apply(method, FUNCTIONS[name].build, others, params)
 
-    def abs(self) -> Any:
+    def abs(self) -> Self:
         """Absolute values."""
         return self._call("abs", "Abs")
 
-    def clamp(self, a: Any, b: Any) -> Any:
+    def clamp(self, a: Any, b: Any) -> Self:
         """Limited to [a, b]."""
         return self._call("clamp", "Clamp", a, b)
 
     clip = clamp
 
-    def mod(self, n: Any, offset: Any = 0) -> Any:
+    def mod(self, n: Any, offset: Any = 0) -> Self:
         """What is left after whole multiples of n, from ``offset`` up."""
         return self._call("mod", "Mod", n, offset)
 
-    def round(self, d: int = 0) -> Any:
+    def round(self, d: int = 0) -> Self:
         """Rounded to d decimals; halves away from 0."""
         return self._call("round", "Round", params=(whole(d, "d"),))
 
-    def sinc(self) -> Any:
+    def sinc(self) -> Self:
         """sin(pi x) / (pi x), as ``numpy.sinc``."""
         return (self * float(np.pi)).sinxdivx()
 
-    def norm(self, dim: int = -1) -> Any:
+    def norm(self, dim: int = -1) -> Self:
         """The Euclidean norm of each vector; ``dim`` is the vector axis."""
         if dim not in (-1, self.dim() - 1):
             raise ShapeError(f"norm is over the vectors: dim is -1 or {self.dim() - 1}; got {dim!r}")
         return self.norm2()
 
-    def where(self, condition: Any, other: Any = 0) -> Any:
+    def where(self, condition: Any, other: Any = 0) -> Self:
         """This where ``condition`` is not 0, else ``other``: ``K.where(K.i < K.j)`` is the upper triangle."""
         mask, x = self._from(condition), self._from(other)
         if x.is_complex:
-            mask = mask != 0
+            mask = mask._mask()
             return self._record(choice(self, mask, x), mask, x, is_complex=True)
 
-        def build(f: Expr, c: Expr, g: Expr) -> Expr:
-            return where(mask_of(c), f, g)
-
-        return self._apply("where", build, (mask, x))
+        return self._apply("where", _chosen, (mask, x))
 
     # ------------------------------------------------------------------------------------------ components of vectors
 
-    def elem(self, k: int) -> Any:
+    def elem(self, k: int) -> Self:
         """Component k of each vector; negative k count from the end."""
         k, dim = whole(k, "k"), self._count
         if not -dim <= k < dim:
             raise ShapeError(f"component {k} asked of vectors of length {dim}")
         return self.extract(k % dim, 1)
 
-    def extract(self, start: int, length: int) -> Any:
+    def extract(self, start: int, length: int) -> Self:
         """Components ``start`` to ``start + length - 1`` of each vector."""
         start, length, dim = whole(start, "start"), whole(length, "length"), self._count
         if start < 0 or length < 1 or start + length > dim:
@@ -82,7 +82,7 @@ class Methods(Operators):
         unit = 2 if self.is_complex else 1
         return self._record(extract(self._real_expr, unit * start, unit * length), is_complex=self.is_complex)
 
-    def concat(self, *others: Any) -> Any:
+    def concat(self, *others: Any) -> Self:
         """The components of this, then those of the others."""
         tensors = (self, *map(self._from, others))
         is_complex = any(x.is_complex for x in tensors)
@@ -90,70 +90,68 @@ class Methods(Operators):
         return self._record(concat(*exprs), *tensors[1:], is_complex=is_complex)
 
     @classmethod
-    def concatenate(cls, tensors: Any, axis: int = -1) -> Any:
+    def concatenate(cls, tensors: Any, axis: int = -1) -> Self:
         """Several tensors side by side along the vectors."""
         if not isinstance(tensors, (tuple, list)) or not tensors:
             raise ShapeError(f"concatenate takes a tuple of tensors; got {type(tensors).__name__}")
         first = cls._from(tensors[0])
         if axis not in (-1, first.dim() - 1):
             raise ShapeError(f"tensors are joined along their vectors, axis -1 or {first.dim() - 1}; got {axis!r}")
-        return first.concat(*tensors[1:])
+        made: Self = first.concat(*tensors[1:])
+        return made
 
     @classmethod
-    def cat(cls, tensors: Any, dim: int = -1) -> Any:
+    def cat(cls, tensors: Any, dim: int = -1) -> Self:
         """`concatenate`, as torch calls it."""
         return cls.concatenate(tensors, dim)
 
-    def weightedsqnorm(self, s: Any) -> Any:
+    def weightedsqnorm(self, s: Any) -> Self:
         """The weighted squared norm; s has length 1, D (weights) or D^2 (a matrix)."""
-        return self._apply("weightedsqnorm", lambda f, s: FUNCTIONS["WeightedSqNorm"].build(s, f), (s,))
+        return self._apply("weightedsqnorm", _weighted, (s,))
 
-    def weightedsqdist(self, other: Any, s: Any) -> Any:
+    def weightedsqdist(self, other: Any, s: Any) -> Self:
         """`weightedsqnorm` of the difference."""
-        return (self - other).weightedsqnorm(s)
+        return self.__sub__(other).weightedsqnorm(s)
 
-    def keops_tensordot(self, other: Any, dimf: Any, dimg: Any, contf: Any, contg: Any, *perm: Any) -> Any:
+    def keops_tensordot(self, other: Any, dimf: Any, dimg: Any, contf: Any, contg: Any, *perm: Any) -> Self:
         """``numpy.tensordot`` of the vectors read as arrays of sizes ``dimf`` and ``dimg``."""
         lists = tuple(wholes(one) for one in (dimf, dimg, contf, contg, *perm))
         return self._call("keops_tensordot", "TensorDot", other, params=lists)
 
-    def keops_kron(self, other: Any, dimf: Any, dimg: Any) -> Any:
+    def keops_kron(self, other: Any, dimf: Any, dimg: Any) -> Self:
         """``numpy.kron`` of the vectors read as arrays of sizes ``dimf`` and ``dimg``."""
         return self._call("keops_kron", "Kron", other, params=(wholes(dimf), wholes(dimg)))
 
-    def bspline(self, x: Any, k: int = 0) -> Any:
+    def bspline(self, x: Any, k: int = 0) -> Self:
         """The B-splines of degree k on these knots, at x."""
         return self._call("bspline", "BSpline", x, params=(whole(k, "k"),))
 
-    def factorize(self, g: Any) -> Any:
+    def factorize(self, g: Any) -> Self:
         """This itself: parts that are used more than once are always computed once."""
         self._from(g)
         return self
 
-    def auto_factorize(self) -> Any:
+    def auto_factorize(self) -> Self:
         """This itself: parts that are used more than once are always computed once."""
         return self
 
     # ----------------------------------------------------------------------------------------------------- derivatives
 
-    def grad(self, v: Any, e: Any) -> Any:
+    def grad(self, v: Any, e: Any) -> Self:
         """(d self / d v)^T e, for a variable v; e is as long as these vectors."""
         return self._derived("grad", "Grad", v, e)
 
-    def diff(self, v: Any, u: Any) -> Any:
+    def diff(self, v: Any, u: Any) -> Self:
         """The derivative in the variable v, in direction u."""
         return self._derived("diff", "Diff", v, u)
 
-    def _derived(self, method: str, name: str, v: Any, *others: Any) -> Any:
+    def _derived(self, method: str, name: str, v: Any, *others: Any) -> Self:
         """A derivative in the variable v, by its name in the formula language."""
         leaf = self._from(v)
         if leaf.expr.op.name != "variable":
             raise ShapeError(f"{method} differentiates in a variable: Vi(x), Vj(y) or Pm(p); got {leaf.formula}")
         build = DERIVATIVES[name].build
-        if name == "Diff":
-            made = self._apply(method, lambda f, v, u: build(f, [v], [u]), (leaf, *others))
-        else:
-            made = self._apply(method, build, (leaf, *others))
+        made = self._apply(method, _directional if name == "Diff" else build, (leaf, *others))
         data = made._leaves.get(leaf.expr)
         if data is not None and data.array is None and leaf.expr not in topological([made.expr]):
             made._leaves = {node: one for node, one in made._leaves.items() if node is not leaf.expr}
@@ -161,34 +159,46 @@ class Methods(Operators):
 
     # ------------------------------------------------------------------------------------------------ complex numbers
 
-    def real2complex(self) -> Any:
+    def real2complex(self) -> Self:
         """Complex vectors with these as real parts."""
         return self._to_complex("Real2Complex")
 
-    def imag2complex(self) -> Any:
+    def imag2complex(self) -> Self:
         """Complex vectors with these as imaginary parts."""
         return self._to_complex("Imag2Complex")
 
-    def exp1j(self) -> Any:
+    def exp1j(self) -> Self:
         """cos x + i sin x."""
         return self._to_complex("ComplexExp1j")
 
-    def _to_complex(self, name: str) -> Any:
+    def _to_complex(self, name: str) -> Self:
         return self._record(FUNCTIONS[name].build(self._real_expr), is_complex=True)
 
     @property
-    def real(self) -> Any:
+    def real(self) -> Self:
         """The real parts: of real numbers, they themselves."""
         return self
 
     @property
-    def imag(self) -> Any:
+    def imag(self) -> Self:
         """The imaginary parts: of real numbers, 0."""
         return self * 0
 
-    def conj(self) -> Any:
+    def conj(self) -> Self:
         """The complex conjugates: of real numbers, they themselves."""
         return self
+
+
+def _chosen(f: Expr, condition: Expr, g: Expr) -> Expr:
+    return where(mask_of(condition), f, g)
+
+
+def _weighted(f: Expr, s: Expr) -> Expr:
+    return FUNCTIONS["WeightedSqNorm"].build(s, f)
+
+
+def _directional(f: Expr, v: Expr, u: Expr) -> Expr:
+    return DERIVATIVES["Diff"].build(f, [v], [u])
 
 
 def whole(value: Any, name: str) -> int:

@@ -1,6 +1,6 @@
 """NumPy's functions on a `LazyTensor`: ``np.exp(K)``, ``np.sum(K, axis=1)``, ``np.where(mask, K, 0)`` and others.
 
-Universal functions become methods, those of the registry included (so SciPy's serve too); what has no method is refused.
+Universal functions become methods, those of the registry included, so SciPy's serve too. What has no method is refused.
 """
 
 from __future__ import annotations
@@ -89,8 +89,8 @@ def _indices(name: str) -> Callable[..., Any]:
 def _where(condition: Any, x: Any = None, y: Any = None) -> Any:
     if x is None or y is None:
         raise TypeError("numpy.where of a LazyTensor takes a condition and two values")
-    cls = next(type(one) for one in (condition, x, y) if isinstance(one, Recorded))
-    return cls._from(x).where(condition, y)
+    first = next(one for one in (condition, x, y) if isinstance(one, Recorded))
+    return first._from(x).where(condition, y)
 
 
 def _concatenate(tensors: Any, axis: Any = 0) -> Any:

@@ -13,7 +13,6 @@ from clreduce.frontends.estimate import MemoryEstimate, estimate
 from clreduce.frontends.lazy.methods import Methods
 from clreduce.frontends.vocabulary import checked_reduction
 from clreduce.ir.expr import Expr
-from clreduce.ir.op import FUNCTIONS
 from clreduce.ops.shape import concat
 
 CALL_OPTIONS = ("backend", "device_id", "ranges", "out")
@@ -47,9 +46,12 @@ class PendingReduction:
         checked = self.tensor._checked_options(self._options | options)
         return self.tensor._reduce(self.reduction_op, self.axis, self.opt_arg, self._weight, checked, args)
 
+    def __array_ufunc__(self, *_: Any, **__: Any) -> Any:
+        raise TypeError("a reduction that waits for its data is not part of further formulas: call it first")
+
     def __repr__(self) -> str:
         number = "" if self.opt_arg is None else f", opt_arg={self.opt_arg}"
-        return f"{self.tensor!r}\n  reduction: {self.reduction_op}, axis={self.axis}{number}; call it with the data"
+        return f"{self.tensor!r}\n  reduction: {self.reduction_op}, axis={self.axis}{number}; waits to be called"
 
 
 class Reductions(Methods):
@@ -117,8 +119,8 @@ class Reductions(Methods):
                 parts = [a * b for a, b in zip(parts[::2], parts[1::2], strict=False)] + parts[len(parts) & ~1 :]
             return parts[0]
         if name in ("Any", "All"):
-            return (self != 0)._over_vectors("Max" if name == "Any" else "Min")
-        return self._record(FUNCTIONS[name].build(self._real_expr))
+            return self._mask()._over_vectors("Max" if name == "Any" else "Min")
+        return self._call(name.lower(), name)
 
     # ---------------------------------------------------------------------------------------------------- over i or j
 

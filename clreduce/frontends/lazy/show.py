@@ -72,8 +72,7 @@ class Shown(Dense):
 
     def _repr_html_(self) -> str:
         cells = "".join(
-            f"<tr><th>{name}</th><td><code>{html.escape(text)}</code></td></tr>"
-            for name, text in self._facts().items()
+            f"<tr><th>{name}</th><td><code>{html.escape(text)}</code></td></tr>" for name, text in self._facts().items()
         )
         return f"<table><caption>{type(self).__name__}</caption>{cells}</table>"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from clreduce.frontends.lazy.linear import LinearOperator
 from clreduce.ir.expr import INDEX, Expr, substitute, topological
 from clreduce.ir.op import integer, position
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 _ALL = slice(None)
 
 
@@ -22,16 +25,16 @@ class Slices(LinearOperator):
     __slots__ = ()
 
     @property
-    def i(self) -> Any:
+    def i(self) -> Self:
         """The index i itself, an integer from 0: ``K.where(K.i != K.j)`` leaves the diagonal out."""
         return self._index(Domain.I, self.ni)
 
     @property
-    def j(self) -> Any:
+    def j(self) -> Self:
         """The index j itself, an integer from 0."""
         return self._index(Domain.J, self.nj)
 
-    def _index(self, domain: Domain, size: int | None) -> Any:
+    def _index(self, domain: Domain, size: int | None) -> Self:
         if size is None and not any(leaf.domain == domain for leaf in self._leaves):
             name = domain.name.lower()  # type: ignore[union-attr]
             raise ShapeError(f"nothing in this tensor of shape {self._shape} depends on {name}: take .{name} of one")
@@ -39,7 +42,7 @@ class Slices(LinearOperator):
         # Where there is one i only, its index is 0 also beside tensors with more of them.
         return tensor._record(integer(0) if size == 1 else position(domain))
 
-    def __getitem__(self, key: Any) -> Any:
+    def __getitem__(self, key: Any) -> Self:
         """Components of the vectors, or parts of i, j and batches.
 
         ``x[k]`` and ``x[a:b]`` select components. A tuple selects along (batch.., i, j) or (batch.., i, j, components),
@@ -58,7 +61,8 @@ class Slices(LinearOperator):
             keys.append(_ALL)
         if len(keys) != rank or len(dots) > 1 or any(one is None for one in keys):
             raise ShapeError(
-                f"{len(key)} indices for a tensor of shape {self._shape}: (batch.., i, j) or (batch.., i, j, components)"
+                f"{len(key)} indices for a tensor of shape {self._shape}: write (batch.., i, j) or "
+                "(batch.., i, j, components)"
             )
         result = self
         for axis, one in enumerate(keys[:-1]):
@@ -66,7 +70,7 @@ class Slices(LinearOperator):
                 result = result._selected(axis, one)
         return result._components(keys[-1])
 
-    def _components(self, key: Any) -> Any:
+    def _components(self, key: Any) -> Self:
         if _is_integer(key):
             return self.elem(int(key))
         if not isinstance(key, slice):
@@ -81,7 +85,7 @@ class Slices(LinearOperator):
         first, *others = (self.elem(k) for k in chosen)
         return first.concat(*others) if others else first
 
-    def _selected(self, axis: int, key: Any) -> Any:
+    def _selected(self, axis: int, key: Any) -> Self:
         """The part of one axis, (batch.., i, j), that ``key`` selects."""
         rank, size = len(self._batch), self._shape[axis]
         name = "ij"[axis - rank] if axis >= rank else f"axis {axis}"
@@ -112,7 +116,7 @@ class Slices(LinearOperator):
         facts = {"ni" if domain == Domain.I else "nj": len(chosen)}
         return self._like(expr, leaves, **facts)
 
-    def _batch_part(self, axis: int, picked: Any, chosen: Any) -> Any:
+    def _batch_part(self, axis: int, picked: Any, chosen: Any) -> Self:
         rank, size = len(self._batch), self._batch[axis]
 
         def part(leaf: Expr, data: Leaf) -> tuple[Any, tuple[int, ...]] | None:
@@ -126,7 +130,7 @@ class Slices(LinearOperator):
         return self._like(expr, leaves, batch=(*self._batch[:axis], len(chosen), *self._batch[axis + 1 :]))
 
     def _parts(self, part: Any) -> tuple[Expr, dict[Expr, Leaf]]:
-        """The formula and data with ``part(leaf, data)``, an array and its batch, in place of data it is not None for."""
+        """The formula and data, with the array and batch that ``part(leaf, data)`` gives where that is not None."""
         leaves, renamed = {}, {}
         for leaf, data in self._leaves.items():
             if data.array is None:
@@ -141,7 +145,7 @@ class Slices(LinearOperator):
         (expr,) = substitute([self.expr], renamed)
         return expr, leaves
 
-    def _with_positions(self, domain: Domain) -> Any:
+    def _with_positions(self, domain: Domain) -> Self:
         """The same with the index itself, where the formula uses it, as a variable with data."""
         node = position(domain)
         if node not in topological([self.expr]):

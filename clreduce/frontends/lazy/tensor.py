@@ -8,7 +8,7 @@ from clreduce.domain import Domain
 from clreduce.errors import ShapeError
 from clreduce.frontends.lazy.base import Recorded
 from clreduce.frontends.lazy.functions import FunctionMethods
-from clreduce.frontends.lazy.leaves import Leaf, operand, with_array, with_numbers
+from clreduce.frontends.lazy.leaves import Leaf, from_symbol, operand, with_array, with_numbers
 from clreduce.frontends.lazy.protocols import Protocols
 from clreduce.frontends.lazy.show import Shown
 from clreduce.ir.expr import Expr, substitute
@@ -108,5 +108,5 @@ Tensor = TypeVar("Tensor", bound=LazyTensor)
 
 def variables_of(cls: type[Tensor], x: Any, dim: Any, axis: int) -> Tensor:
     """``Vi(x)``, ``Vj(x)``, ``Pm(x)``; or ``Vi(position, length)`` and so on, for a symbolic variable."""
-    made: Tensor = cls(x, axis=axis) if dim is None else cls((x, dim, axis))
+    made: Tensor = cls(x, axis=axis) if dim is None else cls._adopted(from_symbol(x, dim, axis))
     return made
