@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from clreduce.domain import Domain
 from clreduce.errors import FormulaError
 from clreduce.frontends.vocabulary import function_named
-from clreduce.ir.expr import Expr
+from clreduce.ir.expr import REAL, Expr
 from clreduce.ir.op import variable
 from clreduce.ir.show import CATEGORIES
 
@@ -30,6 +30,8 @@ class Variable:
     position: int
     dim: int
     domain: Domain
+    kind: str = REAL
+    """Whether the numbers are reals, or true integers."""
 
     def __str__(self) -> str:
         kind = ("Vi", "Vj", "Pm")[CATEGORIES.index(self.domain)]
@@ -38,7 +40,7 @@ class Variable:
     @property
     def expr(self) -> Expr:
         """The node that stands for it in formulas."""
-        return variable(self.position, self.dim, self.domain)
+        return variable(self.position, self.dim, self.domain, self.kind)
 
 
 def parse_aliases(aliases: Sequence[str]) -> tuple[Variable, ...]:

@@ -19,6 +19,7 @@ from clreduce.domain import Domain
 from clreduce.errors import DtypeError, ShapeError
 from clreduce.frontends.formula import Variable
 from clreduce.frontends.ranges import CheckedRanges
+from clreduce.ir.expr import REAL
 
 Array = np.ndarray[Any, Any]
 _CATEGORY = {Domain.I: "Vi", Domain.J: "Vj", Domain.P: "Pm"}
@@ -65,7 +66,7 @@ def check_arguments(variables: Sequence[Variable], given: Sequence[Any], library
     are_complex = tuple(array.dtype.kind == "c" for array in arrays)
     if any(are_complex):
         arrays = [reals(array) for array in arrays]
-    given_dtype = _common_dtype(given, arrays)
+    given_dtype = _common_dtype(variables, given, arrays)
     if all(array.ndim == (1 if v.domain == Domain.P else 2) for v, array in zip(variables, arrays, strict=True)):
         batch: tuple[int, ...] = ()
     else:
@@ -87,7 +88,10 @@ def check_arguments(variables: Sequence[Variable], given: Sequence[Any], library
                 f"{_SIZE[variable.domain]}; got shapes {_shape(other, given)} and {_shape(variable, given)}"
             )
     dtype = COMPUTED[given_dtype]
-    converted = tuple(np.asarray(array, dtype, order="C") for array in arrays)
+    converted = tuple(
+        np.asarray(array, dtype if variable.kind == REAL else np.int64, order="C")
+        for variable, array in zip(variables, arrays, strict=True)
+    )
     return Arguments(converted, sizes, batch, dtype, given_dtype, are_complex)
 
 
@@ -161,6 +165,8 @@ def _as_array(variable: Variable, value: Any, library: ModuleType) -> Array:
             "arrays are of real or complex numbers in up to double precision, integers or booleans; "
             f"{describe(variable)} is {array.dtype.name}"
         )
+    if variable.kind != REAL and array.dtype.kind not in "biu":
+        raise DtypeError(f"{describe(variable)} is of integers; got {array.dtype.name}")
     if variable.domain == Domain.P:
         return array.reshape(1) if array.ndim == 0 else array
     if array.ndim < 2:
@@ -170,9 +176,13 @@ def _as_array(variable: Variable, value: Any, library: ModuleType) -> Array:
     return array
 
 
-def _common_dtype(given: Sequence[Any], arrays: Sequence[Array]) -> str:
-    # A plain number has no precision of its own: it takes that of the arrays.
-    found = {array.dtype for value, array in zip(given, arrays, strict=True) if not _is_number(value)}
+def _common_dtype(variables: Sequence[Variable], given: Sequence[Any], arrays: Sequence[Array]) -> str:
+    # A plain number has no precision of its own: it takes that of the arrays. True integers keep theirs.
+    found = {
+        array.dtype
+        for variable, value, array in zip(variables, given, arrays, strict=True)
+        if variable.kind == REAL and not _is_number(value)
+    }
     if not found:
         return "float64"
     dtype = found.pop() if len(found) == 1 else np.result_type(*found)

@@ -100,7 +100,7 @@ class Routine:
     ) -> Self:
         """The routine whose arguments are ``leaves``, the variables of the formulas; the same one each time."""
         reduction = checked_reduction(reduction_op, opt_arg, None if len(values) == 1 else values[1])
-        variables = [Variable(None, n, leaf.dim, leaf.domain) for n, leaf in enumerate(leaves)]
+        variables = [Variable(None, n, leaf.dim, leaf.domain, leaf.kind) for n, leaf in enumerate(leaves)]
         named = {leaf: known.expr for leaf, known in zip(leaves, variables, strict=True)}
         return cls(substitute(values, named), variables, reduction, axis, Options.checked(reduction, **dict(options)))
 
@@ -146,7 +146,7 @@ class Routine:
         arguments = self._arguments(args, ranges)
         if out is None:
             found = self._compute(arguments, device, None)
-            like = args[0] if args else None
+            like = next(filter(self.library.accepts, args), None)
             results = tuple(self.library.from_host(result, like) for result in found)
             return results[0] if len(results) == 1 else results
         given = (out,) if len(self.program.outputs) == 1 else out

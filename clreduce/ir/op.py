@@ -78,9 +78,12 @@ class Op:
         return self.transpose is not None
 
     def __call__(self, *given: Any) -> Expr:
-        count = len(given) if self.arity is None else self.arity
-        args = tuple(as_expr(value) for value in given[:count])
-        return Expr(self, args, tuple(given[count:]))
+        args, params = (given, ()) if self.arity is None else (given[: self.arity], given[self.arity :])
+        for value in args:
+            if not isinstance(value, Expr):
+                args = tuple(map(as_expr, args))
+                break
+        return Expr(self, args, params)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return op_named, (self.name,)

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 from clreduce.frontends.adapters import numpy as _adapter
 from clreduce.frontends.genred import Genred as _Genred
 from clreduce.frontends.genred import Routine as _Routine
+from clreduce.frontends.lazy.complex import ComplexMethods
 from clreduce.frontends.lazy.tensor import LazyTensor as _LazyTensor
 from clreduce.frontends.lazy.tensor import variables_of
 from clreduce.numpy import cluster
@@ -35,7 +36,17 @@ class LazyTensor(_LazyTensor):
     __slots__ = ()
 
 
-ComplexLazyTensor = LazyTensor
+class ComplexLazyTensor(ComplexMethods, LazyTensor):
+    """A `LazyTensor` of complex numbers; reductions give complex arrays.
+
+    `LazyTensor` makes one of complex data. What has no meaning for complex numbers raises one error.
+    """
+
+    __slots__ = ()
+    counterpart = LazyTensor
+
+
+LazyTensor.counterpart = ComplexLazyTensor
 
 
 def Vi(x: Any, dim: Any = None) -> LazyTensor:

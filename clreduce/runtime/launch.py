@@ -45,6 +45,20 @@ class Call:
             groups, all_rows = self.items * self.count, rows * self.count
             self.parts = cut_columns(groups, columns, schedule, facts, all_rows, count, plan.footprint)
 
+    @property
+    def temporaries(self) -> int:
+        """Bytes of what stays on the device: values stored for pair kernels, and states that are merged."""
+        plan, count = self.plan, self.count
+        size = 0
+        for stored in plan.lowered.stored:
+            length = stored.length(self.columns if stored.domain == Domain.J else self.rows)
+            size += count * length * np.dtype(plan.signature.dtype).itemsize
+        if self.parts.count > 1:
+            kept = np.dtype(plan.signature.kept).itemsize
+            numbers = sum(slot.dim * (8 if slot.kind == INDEX else kept) for slot in plan.program.state_slots)
+            size += count * self.parts.count * self.rows * numbers
+        return size
+
     def run(self, arrays: Sequence[Array], results: tuple[Array, ...]) -> None:
         """Compute ``results`` and wait for them."""
         try:

@@ -51,13 +51,9 @@ def dtype_name(value: Any) -> str:
     return found
 
 
-def numbers(values: tuple[float, ...]) -> Array:
-    """A vector of plain numbers."""
-    return np.array(values)
-
-
 def as_complex(result: Array) -> Array:
     """Interleaved real and imaginary parts, along the last axis, as complex numbers."""
+    result = result.astype(np.float32) if result.dtype == np.float16 else result
     found: Array = result.view({"float32": np.complex64, "float64": np.complex128}[result.dtype.name])
     return found
 

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from clreduce.domain import Domain
 from clreduce.errors import ShapeError
-from clreduce.frontends.lazy.leaves import Leaf, Operand, operand
-from clreduce.ir.expr import Expr
+from clreduce.frontends.lazy.leaves import Leaf, Operand, operand, with_array
+from clreduce.ir.expr import REAL, Expr, substitute
+from clreduce.ops.indices import as_real
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -24,7 +26,11 @@ class Recorded:
     """The adapter of the array library; set by the subclass that users see."""
     routine: ClassVar[type[Routine]]
     """What evaluates reductions; set likewise."""
-    __slots__ = ("_batch", "_leaves", "backend", "expr", "is_complex", "ni", "nj", "ranges")
+    is_complex: ClassVar[bool] = False
+    """Whether the components are complex numbers, kept as pairs of reals."""
+    counterpart: ClassVar[type[Any]]
+    """The class of complex tensors, for that of real ones; and the other way round."""
+    __slots__ = ("_batch", "_leaves", "backend", "expr", "ni", "nj", "ranges")
 
     expr: Expr
     """The formula."""
@@ -32,81 +38,124 @@ class Recorded:
     """M, the number of i; None if no part of the formula depends on i."""
     nj: int | None
     """N, the number of j; None if no part of the formula depends on j."""
-    is_complex: bool
-    """Whether the components are complex numbers, kept as pairs of reals."""
     ranges: Any
     """Block-sparsity pattern used by all reductions of this tensor, or None; inherited by what is computed from it."""
     backend: str | None
     """Backend used by all reductions of this tensor, or None; inherited likewise."""
 
-    if TYPE_CHECKING:
-
-        def __getattr__(self, name: str) -> Any: ...  # methods come from the registry
-
     def _set(
         self, expr: Expr, leaves: dict[Expr, Leaf], batch: tuple[int, ...], ni: int | None, nj: int | None,
-        is_complex: bool, ranges: Any, backend: str | None,
+        ranges: Any = None, backend: str | None = None,
     ) -> None:  # fmt: skip
         self.expr, self._leaves, self._batch, self.ni, self.nj = expr, leaves, batch, ni, nj
-        self.is_complex, self.ranges, self.backend = is_complex, ranges, backend
-
-    def _adopt(self, value: Operand, is_complex: bool) -> None:
-        self._set(value.expr, value.leaves, value.batch, value.ni, value.nj, is_complex, None, None)
+        self.ranges, self.backend = ranges, backend
 
     # ------------------------------------------------------------------------------------------------------ recording
 
     @classmethod
+    def _kind(cls, is_complex: bool) -> type[Any]:
+        """The class for real or for complex tensors of this library."""
+        return cls if cls.is_complex is is_complex else cls.counterpart
+
+    @classmethod
+    def _adopted(cls, value: Operand) -> Self:
+        """A tensor of what the user gave."""
+        kind = cls._kind(value.is_complex)
+        made: Self = object.__new__(kind)
+        made._set(value.expr, value.leaves, value.batch, value.ni, value.nj)
+        return made
+
+    @classmethod
     def _from(cls, value: Any) -> Any:
         """``value`` as a tensor."""
-        if isinstance(value, Recorded):
-            if value.library is not cls.library:
-                raise ShapeError(
-                    f"tensors of {cls.library.name} and of {value.library.name} do not mix: convert the data of one"
-                )
-            return value
-        self = cls.__new__(cls)
-        adopted = operand(value, cls.library)
-        self._adopt(adopted, adopted.is_complex)
-        return self
+        if not isinstance(value, Recorded):
+            return cls._adopted(operand(value, cls.library))
+        if value.library is not cls.library:
+            raise ShapeError(
+                f"tensors of {cls.library.name} and of {value.library.name} do not mix: convert the data of one"
+            )
+        return value
 
     def _record(self, expr: Expr, *others: Recorded, is_complex: bool = False) -> Self:
         """What ``expr`` computes from this tensor and ``others``, all of whose leaves it may use."""
-        made = type(self).__new__(type(self))
-        if not others:
-            made._set(expr, self._leaves, self._batch, self.ni, self.nj, is_complex, self.ranges, self.backend)
-            return made
+        kind = type(self) if self.is_complex is is_complex else self.counterpart
+        made: Self = object.__new__(kind)
         leaves, batch, ni, nj, ranges, backend = (
             self._leaves, self._batch, self.ni, self.nj, self.ranges, self.backend
         )  # fmt: skip
+        stretched = False
         for other in others:
-            if other._leaves:
+            if other._leaves is not leaves and other._leaves:
                 leaves = {**leaves, **other._leaves} if leaves else other._leaves
             if other._batch != batch:
-                batch = _joint_batch(batch, other._batch, self, other)
-            if other.ni is not None:
-                ni = other.ni if ni is None or ni == other.ni else _refuse("i", self, other)
-            if other.nj is not None:
-                nj = other.nj if nj is None or nj == other.nj else _refuse("j", self, other)
+                batch = _joint_batch(batch, other._batch, (self, *others))
+            if other.ni != ni:
+                stretched |= ni is not None and other.ni is not None
+                ni = _joint_size(ni, other.ni, "i", (self, *others))
+            if other.nj != nj:
+                stretched |= nj is not None and other.nj is not None
+                nj = _joint_size(nj, other.nj, "j", (self, *others))
             if other.ranges is not None:
                 ranges = _same("ranges", ranges, other.ranges)
             if other.backend is not None:
                 backend = _same("backend", backend, other.backend)
-        made._set(expr, leaves, batch, ni, nj, is_complex, ranges, backend)
+        made._set(expr, leaves, batch, ni, nj, ranges, backend)
+        if stretched:
+            made._stretch(self, *others)
         return made
+
+    def _stretch(self, *parts: Recorded) -> None:
+        """Give the data of a single i or j among ``parts`` to all i or j of this tensor: as parameters."""
+        replaced: dict[Expr, Expr] = {}
+        for domain, size, sizes in (
+            (Domain.I, self.ni, [part.ni for part in parts]),
+            (Domain.J, self.nj, [part.nj for part in parts]),
+        ):
+            if size == 1 or 1 not in sizes:
+                continue
+            for leaf, data in list(self._leaves.items()):
+                if leaf.domain == domain and data.source is not None and data.rows == 1:
+                    array = data.array.reshape((*data.batch, data.array.shape[-1]))
+                    new, moved = with_array(data.source.value, array, data.batch, leaf.dim, Domain.P, leaf.kind)
+                    self._leaves = {**{k: v for k, v in self._leaves.items() if k is not leaf}, new: moved}
+                    replaced[leaf] = new
+        if replaced:
+            (self.expr,) = substitute([self.expr], replaced)
+
+    def _like(self, expr: Expr, leaves: dict[Expr, Leaf], **facts: Any) -> Self:
+        """A tensor of the same kind with another formula and data, and with other ``facts``: batch, ni, nj, ranges."""
+        made = object.__new__(type(self))
+        batch, ni, nj = facts.get("batch", self._batch), facts.get("ni", self.ni), facts.get("nj", self.nj)
+        made._set(expr, leaves, batch, ni, nj, facts.get("ranges", self.ranges), self.backend)
+        return made
+
+    @property
+    def _real_expr(self) -> Expr:
+        """The formula, an index in it being a number like others."""
+        return self.expr if self.expr.kind == REAL else as_real(self.expr)
 
     # ------------------------------------------------------------------------------------------------- what it is
 
     @property
+    def _sizes(self) -> tuple[int, int]:
+        """M and N; 1 where nothing depends on i or j."""
+        return 1 if self.ni is None else self.ni, 1 if self.nj is None else self.nj
+
+    @property
     def _shape(self) -> tuple[int, ...]:
         """(batch.., M, N, D), M or N being 1 where nothing depends on it; D counts reals."""
-        return (*self._batch, self.ni or 1, self.nj or 1, self.expr.dim)
+        return (*self._batch, *self._sizes, self.expr.dim)
+
+    @property
+    def _count(self) -> int:
+        """How many numbers each vector has, real or complex."""
+        return self.expr.dim // 2 if self.is_complex else self.expr.dim
 
     @property
     def shape(self) -> tuple[int, ...]:
         """(batch.., M, N, D), or (batch.., M, N) if D is 1; M or N is 1 where nothing depends on it."""
-        *sizes, dim = self._shape
-        dim = dim // 2 if self.is_complex else dim
-        return tuple(sizes) if dim == 1 else (*sizes, dim)
+        dim = self._count
+        return (*self._batch, *self._sizes) if dim == 1 else (*self._batch, *self._sizes, dim)
 
     @property
     def ndim(self) -> int:
@@ -130,33 +179,38 @@ class Recorded:
     @property
     def dtype(self) -> str | None:
         """``"float32"``, ``"complex64"`` ...: that of the results; None as long as there are only numbers."""
-        names = [
-            self.library.dtype_name(leaf.array)
-            for leaf in self._leaves.values()
-            if leaf.array is not None and not isinstance(leaf.array, (float, tuple))
-        ]
+        arrays = [leaf.array for leaf in self._leaves.values()]
+        names = {self.library.dtype_name(one) for one in arrays if one is not None and type(one) is not tuple}
         if not names:
             return None
         real = np.result_type(*(_REAL_OF.get(name, name) for name in names))
-        real = real if real.kind == "f" else np.dtype(np.float64)
-        return {"float32": "complex64", "float64": "complex128"}.get(real.name) if self.is_complex else real.name
+        name = real.name if real.kind == "f" else "float64"
+        return _COMPLEX_OF[name] if self.is_complex else name
 
 
 _REAL_OF = {"complex64": "float32", "complex128": "float64"}
+_COMPLEX_OF = {"float16": "complex64", "float32": "complex64", "float64": "complex128"}
 
 
-def _joint_batch(a: tuple[int, ...], b: tuple[int, ...], x: Recorded, y: Recorded) -> tuple[int, ...]:
+def shapes_of(tensors: tuple[Recorded, ...]) -> str:
+    """The shapes of tensors, for an error."""
+    return ", ".join(str(x._shape) for x in tensors)
+
+
+def _joint_batch(a: tuple[int, ...], b: tuple[int, ...], tensors: tuple[Recorded, ...]) -> tuple[int, ...]:
     try:
         return np.broadcast_shapes(a, b)
     except ValueError:
-        raise ShapeError(f"the batch dimensions of {x._shape} and {y._shape} do not broadcast") from None
+        raise ShapeError(f"the batch dimensions of tensors of shapes {shapes_of(tensors)} do not broadcast") from None
 
 
-def _refuse(index: str, x: Recorded, y: Recorded) -> int:
-    sizes = (x.ni, y.ni) if index == "i" else (x.nj, y.nj)
-    raise ShapeError(
-        f"the tensors differ in their number of {index}: {sizes[0]} and {sizes[1]} (shapes {x._shape} and {y._shape})"
-    )
+def _joint_size(a: int | None, b: int | None, index: str, tensors: tuple[Recorded, ...]) -> int | None:
+    """The number of i or j of tensors that meet; one i or j goes with any number of them, as in NumPy."""
+    if a is None or b is None:
+        return b if a is None else a
+    if 1 in (a, b):
+        return b if a == 1 else a
+    raise ShapeError(f"the tensors differ in their number of {index}: {a} and {b} (shapes {shapes_of(tensors)})")
 
 
 def _same(what: str, a: Any, b: Any) -> Any:

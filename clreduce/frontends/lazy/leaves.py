@@ -2,38 +2,81 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
+from heapq import heappop, heappush
+from itertools import count
 from types import ModuleType
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 
 from clreduce.domain import Domain
 from clreduce.errors import DtypeError, ShapeError
-from clreduce.ir.expr import Expr
+from clreduce.ir.expr import REAL, Expr
 from clreduce.ir.op import constant, variable
 
-AXES = {Domain.I: 0, Domain.J: 1, Domain.P: 2}
 DOMAINS = (Domain.I, Domain.J, Domain.P)
 _LARGEST_CONSTANT = 2**53
 """Integers beyond it are parameters: kernels have them in the precision of the data either way."""
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+_NUMBERS = ("float", "complex", "int", "uint", "bool", "bfloat")
+"""How the names of dtypes begin that hold numbers."""
+
+_free: list[int] = []
+_release = partial(heappush, _free)
+_numbers = count()
+
+
+class Source:
+    """What the user gave for a variable, as long as a tensor holds it, and the number that names the variable.
+
+    Numbers are the smallest that are free. So a loop whose data are new each time records the same formulas each time,
+    and finds all that was made for them.
+    """
+
+    __slots__ = ("__weakref__", "number", "value")
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+        try:
+            self.number: int = heappop(_free)
+        except IndexError:
+            self.number = next(_numbers)
+
+    def __del__(self, release: Callable[[int], None] = _release) -> None:
+        release(self.number)
+
+
+_sources: WeakValueDictionary[Any, Source] = WeakValueDictionary()
+
+
+def _source(key: Any, value: Any) -> Source:
+    """The one source of all tensors that hold ``value``, known by ``key``."""
+    found = _sources.get(key)
+    return _sources.setdefault(key, Source(value)) if found is None else found
+
+
+@dataclass(eq=False, slots=True)
 class Leaf:
-    """The data of one variable: an array laid out as a call takes it, a plain number, or nothing yet."""
+    """The data of one variable: an array laid out as a call takes it, plain numbers, or nothing yet."""
 
     array: Any
-    """Of shape (batch.., M, D), (batch.., N, D) or (batch.., D); a float or a tuple of floats, which have no precision
-    of their own; None for a symbolic variable."""
+    """Of shape (batch.., M, D), (batch.., N, D) or (batch.., D); a tuple of numbers, which have no precision of their
+    own; None for a symbolic variable."""
     batch: tuple[int, ...]
-    source: Any
-    """The user's own object: as long as it is kept, its ``id`` names the variable."""
+    source: Source | None
+
+    @property
+    def rows(self) -> int:
+        """How many i or j an array has."""
+        return int(self.array.shape[-2])
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(eq=False, slots=True)
 class Operand:
     """A value of the user as a formula: what `LazyTensor` adopts."""
 
@@ -45,13 +88,30 @@ class Operand:
     is_complex: bool = False
 
 
+def with_array(
+    value: Any, array: Any, batch: tuple[int, ...], dim: int, domain: Domain, kind: str = REAL
+) -> tuple[Expr, Leaf]:
+    """A variable for ``array``, whose numbers are those of ``value``, the user's own; equal for equal uses of it."""
+    source = _source((id(value), batch, kind), value)
+    return variable(("data", source.number), dim, domain, kind), Leaf(array, batch, source)
+
+
+def with_numbers(numbers: tuple[float, ...]) -> tuple[Expr, Leaf]:
+    """A parameter of plain numbers; equal for equal numbers."""
+    source = _source(tuple(number.hex() for number in numbers), numbers)
+    return variable(("data", source.number), len(numbers), Domain.P), Leaf(numbers, (), source)
+
+
+def _parameter(numbers: tuple[float, ...], is_complex: bool = False) -> Operand:
+    leaf, data = with_numbers(numbers)
+    return Operand(leaf, {leaf: data}, is_complex=is_complex)
+
+
 def from_number(value: Any) -> Operand:
     """An integer is compiled in; a float is a parameter, so that another value needs no other kernel."""
     if isinstance(value, (int, np.integer, np.bool_)) and abs(int(value)) <= _LARGEST_CONSTANT:
         return _from_integer(int(value))
-    number = float(value)
-    leaf = variable(("number", number.hex()), 1, Domain.P)
-    return Operand(leaf, {leaf: Leaf(number, (), None)})
+    return _parameter((float(value),))
 
 
 @lru_cache(maxsize=256)
@@ -62,8 +122,7 @@ def _from_integer(value: int) -> Operand:
 def from_complex(value: Any) -> Operand:
     """A parameter of one complex number, kept as its two parts."""
     number = complex(value)
-    leaf = variable(("complex", number.real.hex(), number.imag.hex()), 2, Domain.P)
-    return Operand(leaf, {leaf: Leaf((number.real, number.imag), (), None)}, is_complex=True)
+    return _parameter((number.real, number.imag), is_complex=True)
 
 
 def from_list(values: Sequence[Any]) -> Operand:
@@ -73,19 +132,19 @@ def from_list(values: Sequence[Any]) -> Operand:
     except ValueError:
         array = np.asarray(None)
     if array.ndim != 1 or array.size == 0 or array.dtype.kind not in "biufc":
-        raise ShapeError(f"a list is a vector of numbers, such as [1.0, 2.0]; got {values!r}")
+        raise ShapeError(f"a list is a vector of numbers, such as [1.0, 2.0]; got {_brief(values)}")
     is_complex = array.dtype.kind == "c"
     reals = array.astype(np.complex128).view(np.float64) if is_complex else array.astype(np.float64)
-    numbers = tuple(reals.tolist())
-    leaf = variable(("list", tuple(number.hex() for number in numbers)), len(numbers), Domain.P)
-    return Operand(leaf, {leaf: Leaf(numbers, (), None)}, is_complex=is_complex)
+    return _parameter(tuple(reals.tolist()), is_complex)
 
 
 def from_symbol(position: int, dim: int, category: int) -> Operand:
     """A variable whose data come when the reduction is called."""
-    for name, value in (("position", position), ("length", dim), ("category", category)):
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-            raise ShapeError(f"a symbolic variable is (position, length, category), integers; its {name} is {value!r}")
+    if not all(map(_is_integer, (position, dim, category))):
+        raise ShapeError(
+            "a symbolic variable is Vi(position, length) or (position, length, category), whole numbers; "
+            f"got {_brief(position)}, {_brief(dim)}, {_brief(category)}"
+        )
     if position < 0 or dim < 1 or not 0 <= category <= 2:
         raise ShapeError(
             "a symbolic variable is (position, length, category): position from 0, length from 1, category 0 (i), "
@@ -98,7 +157,10 @@ def from_symbol(position: int, dim: int, category: int) -> Operand:
 def from_array(value: Any, axis: int | None, library: ModuleType) -> Operand:
     """An array: with ``axis`` 0 or 1 of shape (M, D), else its shape tells what it is."""
     shape = tuple(value.shape)
-    is_complex = library.dtype_name(value).startswith("complex")
+    dtype = library.dtype_name(value)
+    is_complex = dtype.startswith("complex")
+    if not dtype.startswith(_NUMBERS):
+        raise DtypeError(f"vectors are of numbers; got an array of dtype {dtype}")
     if axis is None or axis == 2:
         domain, batch, array = _by_shape(value, shape, axis)
     else:
@@ -111,10 +173,10 @@ def from_array(value: Any, axis: int | None, library: ModuleType) -> Operand:
     dim = array.shape[-1] * (2 if is_complex else 1)
     if dim == 0:
         raise ShapeError(f"vectors have at least one component; got an array of shape {shape}")
-    leaf = variable(("data", id(value)), dim, domain)
-    sizes = {Domain.I: (array.shape[-2], None), Domain.J: (None, array.shape[-2])} if array.ndim > 1 else {}
-    ni, nj = sizes.get(domain, (None, None))
-    return Operand(leaf, {leaf: Leaf(array, batch, value)}, batch, ni, nj, is_complex)
+    leaf, data = with_array(value, array, batch, dim, domain)
+    ni = data.rows if domain == Domain.I else None
+    nj = data.rows if domain == Domain.J else None
+    return Operand(leaf, {leaf: data}, batch, ni, nj, is_complex)
 
 
 def _by_shape(value: Any, shape: tuple[int, ...], axis: int | None) -> tuple[Domain, tuple[int, ...], Any]:
@@ -141,17 +203,27 @@ def _by_shape(value: Any, shape: tuple[int, ...], axis: int | None) -> tuple[Dom
     )
 
 
+def _brief(value: Any) -> str:
+    """A value for an error: short ones as they are, others by their type."""
+    text = repr(value)
+    return text if len(text) <= 40 and "\n" not in text else type(value).__name__
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
 def operand(value: Any, library: ModuleType, axis: int | None = None) -> Operand:
     """Anything that may stand in an expression, as a formula."""
     if axis is not None and axis not in (0, 1, 2):
         raise ShapeError(f"axis is 0 (vectors of i), 1 (of j) or 2 (a parameter); got {axis!r}")
     if library.accepts(value) and not isinstance(value, np.generic):
         return from_array(value, axis, library)
-    if isinstance(value, tuple) and len(value) == 3 and axis is None:
+    if type(value) is tuple and len(value) == 3 and axis is None and all(map(_is_integer, value)):
         return from_symbol(*value)
     if axis in (0, 1):
         raise ShapeError(
-            f"with axis={axis}, a {library.name} array of shape ({'MN'[axis]}, D) is needed; got {value!r}"
+            f"with axis={axis}, a {library.name} array of shape ({'MN'[axis]}, D) is needed; got {_brief(value)}"
         )
     if isinstance(value, (list, tuple)):
         return from_list(value)
@@ -160,6 +232,5 @@ def operand(value: Any, library: ModuleType, axis: int | None = None) -> Operand
     if isinstance(value, (complex, np.complexfloating)):
         return from_complex(value)
     raise DtypeError(
-        f"a {library.name} LazyTensor is made of {library.name} arrays, numbers and lists of numbers; "
-        f"got {type(value).__name__}"
+        f"a LazyTensor of {library.name} is made of its arrays, numbers and lists of numbers; got {_brief(value)}"
     )

@@ -3,52 +3,58 @@
 from __future__ import annotations
 
 import operator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from clreduce.domain import Domain
 from clreduce.errors import ShapeError
-from clreduce.frontends.lazy.base import Recorded
-from clreduce.frontends.lazy.leaves import Leaf, Operand
+from clreduce.frontends.estimate import MemoryEstimate, estimate
+from clreduce.frontends.lazy.methods import Methods
 from clreduce.frontends.vocabulary import checked_reduction
 from clreduce.ir.expr import Expr
-from clreduce.ir.op import FUNCTIONS, variable
-from clreduce.ops.indices import as_real
+from clreduce.ops.shape import concat
 
 CALL_OPTIONS = ("backend", "device_id", "ranges", "out")
 MAKE_OPTIONS = (
     "dtype_acc", "use_double_acc", "sum_scheme", "enable_chunks", "rec_multVar_highdim", "use_fast_math", "fast",
 )  # fmt: skip
-_AXIS_FUNCTIONS = {"Sum": "Sum", "Min": "Min", "Max": "Max", "ArgMin": "ArgMin", "ArgMax": "ArgMax"}
-_OVER_RESULTS = {"Sum": "sum", "Min": "min", "Max": "max", "Prod": "prod", "Any": "max", "All": "min", "Count": "sum"}
+_OVER_RESULTS = {
+    "Sum": "sum", "Mean": "mean", "Min": "min", "Max": "max", "Prod": "prod", "Any": "max", "All": "min",
+    "Count": "sum",
+}  # fmt: skip
 """Reductions that may go on over further axes of the result, and how arrays call them."""
+_LINEAR = ("Sum", "Mean")
+"""Reductions that complex numbers, as pairs of reals, have too."""
 
 
 class PendingReduction:
     """A reduction that waits for the data of its symbolic variables: ``r(*arrays)`` computes it.
 
-    It cannot be part of further formulas.
+    The arrays come in the order of the variables' positions: (.., M, D) for Vi, (.., N, D) for Vj, (.., D) for Pm.
+    Options are those of `LazyTensor.reduction`. It cannot be part of further formulas.
     """
 
     def __init__(
-        self, tensor: Reductions, name: str, axis: int, count: Any, weight: Any, options: dict[str, Any]
+        self, tensor: Any, reduction_op: str, axis: int, opt_arg: Any, weight: Any, options: dict[str, Any]
     ) -> None:
-        self.tensor, self.reduction_op, self.axis, self.opt_arg = tensor, name, axis, count
+        self.tensor, self.reduction_op, self.axis, self.opt_arg = tensor, reduction_op, axis, opt_arg
         self._weight, self._options = weight, options
 
     def __call__(self, *args: Any, **options: Any) -> Any:
-        """The result; ``args`` are the arrays of the symbolic variables, in the order of their positions."""
-        return self.tensor._reduce(
-            self.reduction_op, self.axis, self.opt_arg, self._weight, self._options | options, args
-        )
+        """The result for these data."""
+        checked = self.tensor._checked_options(self._options | options)
+        return self.tensor._reduce(self.reduction_op, self.axis, self.opt_arg, self._weight, checked, args)
+
+    def __array_ufunc__(self, *_: Any, **__: Any) -> Any:
+        raise TypeError("a reduction that waits for its data is not part of further formulas: call it first")
 
     def __repr__(self) -> str:
         number = "" if self.opt_arg is None else f", opt_arg={self.opt_arg}"
-        return f"{self.tensor!r}\nreduction: {self.reduction_op}, axis={self.axis}{number}; call it with the data"
+        return f"{self.tensor!r}\n  reduction: {self.reduction_op}, axis={self.axis}{number}; waits to be called"
 
 
-class Reductions(Recorded):
+class Reductions(Methods):
     """What evaluates a `LazyTensor`."""
 
     __slots__ = ()
@@ -58,6 +64,18 @@ class Reductions(Recorded):
     def sum(self, axis: Any = -1, dim: Any = None, **options: Any) -> Any:
         """Sum over axis: -1 for the components of the vectors (a tensor), i or j (an array), or a tuple of axes."""
         return self._along("Sum", axis, dim, options)
+
+    def mean(self, axis: Any = -1, dim: Any = None, **options: Any) -> Any:
+        """Mean over axis, as `sum` takes it."""
+        return self._along("Mean", axis, dim, options)
+
+    def var(self, axis: Any = -1, dim: Any = None, **options: Any) -> Any:
+        """Population variance over the components of the vectors (axis -1, the default), i or j."""
+        return self._along("Var", axis, dim, options)
+
+    def prod(self, axis: Any = -1, dim: Any = None, **options: Any) -> Any:
+        """Product over axis, as `sum` takes it."""
+        return self._along("Prod", axis, dim, options)
 
     def min(self, axis: Any = -1, dim: Any = None, **options: Any) -> Any:
         """Smallest over axis, as `sum` takes it; nan is passed over i and j."""
@@ -75,16 +93,34 @@ class Reductions(Recorded):
         """Index of the largest over axis, the lowest of equals: int64 over i or j."""
         return self._along("ArgMax", axis, dim, options)
 
+    def any(self, axis: Any = -1, dim: Any = None, **options: Any) -> Any:
+        """1 where some term over axis, as `sum` takes it, is not 0; else 0."""
+        return self._along("Any", axis, dim, options)
+
+    def all(self, axis: Any = -1, dim: Any = None, **options: Any) -> Any:
+        """1 where no term over axis, as `sum` takes it, is 0; else 0."""
+        return self._along("All", axis, dim, options)
+
     def _along(self, name: str, axis: Any, dim: Any, options: dict[str, Any]) -> Any:
         axis = axis if dim is None else dim
-        if axis == -1 or (type(axis) is int and axis == len(self._batch) + 2):
-            if self.is_complex:
-                if name != "Sum":
-                    raise ShapeError(f"{name.lower()} of complex numbers has no meaning; take .real, .imag or abs()")
-                return self._record(FUNCTIONS["ComplexSum"].build(self.expr), is_complex=True)
-            expr = self.expr if self.expr.kind == "real" else as_real(self.expr)
-            return self._record(FUNCTIONS[_AXIS_FUNCTIONS[name]].build(expr))
+        if type(axis) is int and axis in (-1, len(self._batch) + 2):
+            return self._over_vectors(name)
         return self.reduction(name, axis=axis, **options)
+
+    def _over_vectors(self, name: str) -> Any:
+        """A reduction over the components of each vector: another tensor, of length 1."""
+        if name == "Mean":
+            return self._over_vectors("Sum") / self.expr.dim
+        if name == "Var":
+            return ((self - self._over_vectors("Mean")) ** 2)._over_vectors("Mean")
+        if name == "Prod":
+            parts = [self.elem(k) for k in range(self.expr.dim)]
+            while len(parts) > 1:
+                parts = [a * b for a, b in zip(parts[::2], parts[1::2], strict=False)] + parts[len(parts) & ~1 :]
+            return parts[0]
+        if name in ("Any", "All"):
+            return self._mask()._over_vectors("Max" if name == "Any" else "Min")
+        return self._call(name.lower(), name)
 
     # ---------------------------------------------------------------------------------------------------- over i or j
 
@@ -148,25 +184,9 @@ class Reductions(Recorded):
         """The mean of ``weight`` over i or j, weighted by exp of this."""
         return self.reduction("SumSoftMaxWeight", other=weight, axis=axis, dim=dim, **options)
 
-    def prod(self, axis: Any = None, dim: Any = None, **options: Any) -> Any:
-        """Product over i or j."""
-        return self.reduction("Prod", axis=axis, dim=dim, **options)
-
-    def mean(self, axis: Any = None, dim: Any = None, **options: Any) -> Any:
-        """Mean over i or j."""
-        return self.reduction("Mean", axis=axis, dim=dim, **options)
-
-    def var(self, axis: Any = None, dim: Any = None, **options: Any) -> Any:
-        """Population variance over i or j."""
-        return self.reduction("Var", axis=axis, dim=dim, **options)
-
-    def any(self, axis: Any = None, dim: Any = None, **options: Any) -> Any:
-        """Whether any term over i or j is not 0."""
-        return self.reduction("Any", axis=axis, dim=dim, **options)
-
-    def all(self, axis: Any = None, dim: Any = None, **options: Any) -> Any:
-        """Whether no term over i or j is 0."""
-        return self.reduction("All", axis=axis, dim=dim, **options)
+    min_argmin_reduction, max_argmax_reduction = min_argmin, max_argmax
+    Kmin_reduction, argKmin_reduction, Kmin_argKmin_reduction = Kmin, argKmin, Kmin_argKmin
+    logsumexp_reduction, sumsoftmaxweight_reduction = logsumexp, sumsoftmaxweight
 
     def reduction(
         self, reduction_op: str, other: Any = None, opt_arg: Any = None, axis: Any = None, dim: Any = None,
@@ -180,30 +200,36 @@ class Reductions(Recorded):
         for the data. Options are those of `Genred` and of its call.
         """
         name = checked_reduction(reduction_op, opt_arg, other).name
-        unknown = [key for key in options if key not in CALL_OPTIONS and key not in MAKE_OPTIONS]
-        if unknown:
-            raise TypeError(f"unknown option {unknown[0]!r}; known are {', '.join((*CALL_OPTIONS, *MAKE_OPTIONS))}")
+        options = self._checked_options(options)
         reduced, further = self._axes(name, axis if axis is not None else dim)
-        if further and options.get("out") is not None:
-            raise ShapeError("out= goes with one axis; a reduction over several gives a new array")
-        if not call or self._is_symbolic(other):
-            if further:
+        if further:
+            if options.get("out") is not None:
+                raise ShapeError("out= goes with one axis; a reduction over several gives a new array")
+            if not call or self._symbols(other):
                 raise ShapeError("a reduction that waits for data is over one axis, i or j")
+            return self._over_several(name, reduced, further, other, opt_arg, options)
+        if not call or self._symbols(other):
             return PendingReduction(self, name, reduced, opt_arg, other, options)
-        result = self._reduce(name, reduced, opt_arg, other, options, ())
-        return self.library.reduced(_OVER_RESULTS[name], result, further) if further else result
+        return self._reduce(name, reduced, opt_arg, other, options, ())
+
+    @staticmethod
+    def _checked_options(options: dict[str, Any]) -> dict[str, Any]:
+        for key in options:
+            if key not in CALL_OPTIONS and key not in MAKE_OPTIONS:
+                raise TypeError(f"unknown option {key!r}; known are {', '.join((*CALL_OPTIONS, *MAKE_OPTIONS))}")
+        return options
 
     def _axes(self, name: str, axis: Any) -> tuple[int, tuple[int, ...]]:
-        """0 or 1 for i or j; and the axes of the result over which the reduction goes on."""
-        rank, batch = len(self._batch) + 3, len(self._batch)
+        """0 or 1 for i or j, which is reduced first; and the other axes of the tensor that are reduced."""
+        batch = len(self._batch)
         if type(axis) is int and batch <= axis <= batch + 1:
             return axis - batch, ()
         if axis is None:
             raise TypeError(f"{name}: axis is missing: {batch} for i, {batch + 1} for j")
-        axes = [_index(one) for one in (axis if isinstance(axis, tuple) else (axis,))]
-        places = [one + rank if one < 0 else one for one in axes]
+        axes = [_index(one) for one in (axis if isinstance(axis, (tuple, list)) else (axis,))]
+        places = [one + batch + 3 if one < 0 else one for one in axes]
         for one, place in zip(axes, places, strict=True):
-            if not 0 <= place < rank or places.count(place) > 1:
+            if not 0 <= place < batch + 3 or places.count(place) > 1:
                 raise ShapeError(
                     f"{name}: axis {one} of a tensor of shape {self._shape}: {batch} is i, {batch + 1} is j"
                 )
@@ -216,105 +242,102 @@ class Reductions(Recorded):
         if len(places) > 1 and name not in _OVER_RESULTS:
             raise ShapeError(f"{name} is over one axis, i ({batch}) or j ({batch + 1}); got {axis!r}")
         reduced = max(chosen)
-        rest = [place for place in places if place != batch + reduced]
-        return reduced, tuple(place if place < batch + reduced else place - 1 for place in rest)
+        return reduced, tuple(place for place in places if place != batch + reduced)
 
-    def _is_symbolic(self, other: Any) -> bool:
-        leaves = [*self._leaves.values(), *(other._leaves.values() if isinstance(other, Recorded) else ())]
-        return any(leaf.array is None for leaf in leaves)
+    def _over_several(
+        self, name: str, axis: int, further: tuple[int, ...], other: Any, count: Any, options: dict[str, Any]
+    ) -> Any:
+        """A reduction over i or j, then over other axes of what comes out; that over the vectors goes first."""
+        batch, tensor = len(self._batch), self
+        vectors = batch + 2 in further
+        if vectors:
+            tensor = self._over_vectors(name)
+        result = tensor._reduce(name, axis, count, other, options, ())
+        if vectors:
+            result = result.reshape(result.shape[:-1])
+        rest = [place for place in further if place != batch + 2]
+        if not rest:
+            return result
+        return self.library.reduced(_OVER_RESULTS[name], result, tuple(p - (p > batch + axis) for p in rest))
+
+    def _symbols(self, other: Any = None) -> bool:
+        """Whether some variables, of this or of the second formula, have no data yet."""
+        for tensor in (self, other):
+            if isinstance(tensor, Methods):
+                for leaf in tensor._leaves.values():
+                    if leaf.array is None:
+                        return True
+        return False
 
     def _reduce(
         self, name: str, axis: int, count: Any, other: Any, options: dict[str, Any], given: tuple[Any, ...]
     ) -> Any:
-        """The result over i (axis 0) or j (axis 1)."""
-        both = self if other is None else self._record(self.expr, self._from(other))
-        exprs: tuple[Expr, ...] = (self.expr,) if other is None else (self.expr, self._from(other).expr)
-        is_complex = self.is_complex or (other is not None and self._from(other).is_complex)
-        if is_complex and name != "Sum":
-            raise ShapeError(f"{name} of complex numbers is not available: reduce .real, .imag or abs()")
-        exprs = tuple(expr if expr.kind == "real" else as_real(expr) for expr in exprs)
-        leaves = both._leaves
-        arrays = self._arrays(leaves, given)
-        if axis == 1 and both.nj is None and not given and not any(f.domain & Domain.J for f in leaves):
-            raise ShapeError(f"{name} over j: nothing in this tensor of shape {both._shape} depends on j")
-        if axis == 0 and both.ni is None and not given and not any(f.domain & Domain.I for f in leaves):
-            raise ShapeError(f"{name} over i: nothing in this tensor of shape {both._shape} depends on i")
-        made = {key: value for key, value in options.items() if key in MAKE_OPTIONS}
-        called = {key: value for key, value in options.items() if key in CALL_OPTIONS and value is not None}
-        if both.ranges is not None:
-            called.setdefault("ranges", both.ranges)
-        if both.backend is not None:
-            called.setdefault("backend", both.backend)
-        routine = self.routine.of(exprs, tuple(leaves), name, axis, count, tuple(made.items()))
+        """The result over i (axis 0) or j (axis 1); ``given`` feeds the symbolic variables."""
+        routine, arrays, called = self._prepared(name, axis, count, other, options, given)
         result = routine(*arrays, **called)
-        return self.library.as_complex(result) if is_complex else result
+        return self.library.as_complex(result) if self.is_complex else result
 
-    def _arrays(self, leaves: dict[Expr, Any], given: tuple[Any, ...]) -> list[Any]:
-        """The data of a call: those of the leaves, and ``given`` for the symbolic ones in the order of positions."""
-        symbols = sorted(leaf.params[0][1] for leaf, data in leaves.items() if data.array is None)
+    def _prepared(
+        self, name: str, axis: int, count: Any, other: Any, options: dict[str, Any], given: tuple[Any, ...] = ()
+    ) -> tuple[Any, list[Any], dict[str, Any]]:
+        """The routine of a reduction, the arrays that it takes, and the options of its call."""
+        exprs: tuple[Expr, ...] = (self._real_expr,)
+        joined, is_complex = self, self.is_complex
+        if other is not None:
+            weight = self._from(other)
+            is_complex |= weight.is_complex
+            joined = self._record(concat(*exprs, weight._real_expr), weight)
+            exprs = joined.expr.args
+        if is_complex and (other is not None or name not in _LINEAR or options.get("out") is not None):
+            raise ShapeError(
+                f"{name} of complex numbers, or into out=, is not available: reduce .real, .imag or abs() of them"
+            )
+        leaves, arrays = self._fed(joined._leaves, given)
+        made, called = [], {}
+        for key, value in options.items():
+            if key in MAKE_OPTIONS:
+                made.append((key, value))
+            elif value is not None:
+                called[key] = value
+        if joined.ranges is not None:
+            called.setdefault("ranges", joined.ranges)
+        if joined.backend is not None:
+            called.setdefault("backend", joined.backend)
+        return self.routine.of(exprs, leaves, name, axis, count, tuple(made)), arrays, called
+
+    def _fed(self, leaves: dict[Expr, Any], given: tuple[Any, ...]) -> tuple[tuple[Expr, ...], list[Any]]:
+        """The variables of a call and their data: first the symbolic ones, by position, which ``given`` feeds."""
+        symbols = [leaf for leaf, data in leaves.items() if data.array is None]
+        if not symbols and not given:
+            return tuple(leaves), [data.array for data in leaves.values()]
+        symbols.sort(key=lambda leaf: leaf.params[0][1])
+        places = [leaf.params[0][1] for leaf in symbols]
+        for one, next_one in pairwise(symbols):
+            if one.params[0] == next_one.params[0]:
+                raise ShapeError(
+                    f"position {one.params[0][1]} is that of two symbolic variables, of lengths {one.dim} and "
+                    f"{next_one.dim} over {one.domain.name} and {next_one.domain.name}"
+                )
+        if places != list(range(len(symbols))):
+            raise ShapeError(f"symbolic variables have positions 0, 1, 2 ... without a gap; these have {places}")
         if len(given) != len(symbols):
             raise ShapeError(f"the tensor has {len(symbols)} symbolic variables; got {len(given)} arrays")
-        if symbols != list(range(len(symbols))):
-            raise ShapeError(f"symbolic variables have positions 0, 1, 2 ... without a gap; these have {symbols}")
-        arrays = []
-        for leaf, data in leaves.items():
-            if data.array is None:
-                arrays.append(given[leaf.params[0][1]])
-            elif isinstance(data.array, tuple):
-                arrays.append(self.library.numbers(data.array))
-            else:
-                arrays.append(data.array)
-        return arrays
+        known = {leaf: data.array for leaf, data in leaves.items() if data.array is not None}
+        return (*symbols, *known), [*given, *known.values()]
 
-    # ------------------------------------------------------------------------------------------------ linear operators
+    def memory_estimate(
+        self, axis: Any = None, reduction_op: str = "Sum", other: Any = None, opt_arg: Any = None, **options: Any
+    ) -> MemoryEstimate:
+        """Bytes that a reduction takes on its device: its data, its results, and temporaries while it runs.
 
-    def __matmul__(self, v: Any) -> Any:
-        """``K @ v``: the product with vectors, of shape (N,), (.., N, E); gives (M,), (.., M, E)."""
-        if isinstance(v, Recorded):
-            raise ShapeError("the product of two symbolic matrices is not computed: write A @ (B @ v) for an array v")
-        if self.expr.dim != (2 if self.is_complex else 1):
-            raise ShapeError(f"K @ v needs one number for each pair (i, j); here K has shape {self._shape}")
-        if not self.library.accepts(v):
-            raise ShapeError(f"K @ v takes a {self.library.name} array; got {type(v).__name__}")
-        if v.ndim == 0:
-            raise ShapeError("K @ v takes an array of shape (N,) or (.., N, E); got a number")
-        flat = v.ndim == 1
-        wide = v.reshape((v.shape[0], 1)) if flat else v
-        if self.nj is not None and wide.shape[-2] != self.nj:
-            raise ShapeError(
-                f"K @ v: K has shape {self.shape} and takes v of {self.nj} rows; got shape {tuple(v.shape)}"
-            )
-        product = self * self._columns(v, wide)
-        result = product.sum(axis=len(product._batch) + 1)
-        return result.reshape(result.shape[:-1]) if flat else result
-
-    def _columns(self, v: Any, wide: Any) -> Any:
-        """The rows of ``wide``, of shape (.., N, E), as vectors of j; ``v`` is the array that the user gave."""
-        is_complex = self.library.dtype_name(v).startswith("complex")
-        batch, (size, dim) = tuple(wide.shape[:-2]), wide.shape[-2:]
-        leaf = variable(("data", id(v)), dim * (2 if is_complex else 1), Domain.J)
-        made = type(self).__new__(type(self))
-        made._adopt(Operand(leaf, {leaf: Leaf(wide, batch, v)}, batch, None, size), is_complex)
-        return made
-
-    def __rmatmul__(self, v: Any) -> Any:
-        """``v @ K``, for an array v of shape (M,) or (.., E, M)."""
-        if not self.library.accepts(v):
-            raise ShapeError(f"v @ K takes a {self.library.name} array; got {type(v).__name__}")
-        if v.ndim < 2:
-            return self.T @ v
-        return self.library.swapped(self.T @ self.library.swapped(v))
-
-    def matvec(self, v: Any) -> Any:
-        """``K @ v``, as SciPy calls it."""
-        return self @ v
-
-    def rmatvec(self, v: Any) -> Any:
-        """``K.T @ v``, as SciPy calls it; for complex numbers the conjugate transpose."""
-        return (self.T.conj() if self.is_complex else self.T) @ v
-
-    matmat = matvec
-    rmatmat = rmatvec
+        Nothing is computed. The arguments are those of `reduction`; ranges are not counted.
+        """
+        name = checked_reduction(reduction_op, opt_arg, other).name
+        reduced, further = self._axes(name, axis)
+        if further:
+            raise ShapeError(f"memory_estimate is for one axis, i or j; got {axis!r}")
+        routine, arrays, called = self._prepared(name, reduced, opt_arg, other, self._checked_options(options))
+        return estimate(routine, arrays, called.get("backend", "auto"), called.get("device_id", -1))
 
 
 def _index(axis: Any) -> int:

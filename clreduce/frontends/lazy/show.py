@@ -1,22 +1,24 @@
-"""What a `LazyTensor` is, as text for a person: in the console, in a notebook, and in numbers of bytes."""
+"""What a `LazyTensor` is, as text for a person: in the console, in a notebook, and as a full explanation."""
 
 from __future__ import annotations
 
 import html
-from typing import Any
-
-import numpy as np
+import sys
+from typing import Any, TextIO
 
 from clreduce.domain import Domain
-from clreduce.frontends.lazy.base import Recorded
-from clreduce.frontends.lazy.dense import memory_text
-from clreduce.ir.expr import Expr
+from clreduce.frontends.estimate import memory_text
+from clreduce.frontends.lazy.dense import Dense
+from clreduce.frontends.vocabulary import checked_reduction
+from clreduce.ir.expr import Expr, substitute
+from clreduce.ir.op import variable
 from clreduce.ir.show import show, tree
 
 _LETTERS = {Domain.I: "x", Domain.J: "y", Domain.P: "p"}
+_LONGEST = 400
 
 
-class Shown(Recorded):
+class Shown(Dense):
     """The text forms of a `LazyTensor`."""
 
     __slots__ = ()
@@ -24,48 +26,68 @@ class Shown(Recorded):
     @property
     def formula(self) -> str:
         """The formula as text: x1, x2 are variables of i, y1 of j, p1 parameters."""
-        return show(self.expr, self._names())
+        return show(self._named()[0])
 
-    def _names(self) -> dict[Any, str]:
+    def _named(self) -> tuple[Expr, dict[str, Expr]]:
+        """The formula in variables with names for a person, and whose those are."""
         counts = dict.fromkeys(_LETTERS, 0)
-        names = {}
+        names, renamed = {}, {}
         for leaf in self._leaves:
             counts[leaf.domain] += 1
-            names[leaf.params[0]] = f"{_LETTERS[leaf.domain]}{counts[leaf.domain]}"
-        return names
+            name = f"{_LETTERS[leaf.domain]}{counts[leaf.domain]}"
+            names[name], renamed[leaf] = leaf, variable(name, *leaf.params[1:])
+        return substitute([self.expr], renamed)[0], names
 
     def _facts(self) -> dict[str, str]:
-        size = int(np.prod(self.shape, dtype=object)) * np.dtype(self.dtype or np.float64).itemsize
-        return {
-            "shape": str(self.shape),
+        expr, names = self._named()
+        facts = {
+            "formula": show(expr, limit=_LONGEST),
+            "shape": f"{self.shape}{self._axes_text()}",
             "dtype": str(self.dtype),
-            "data": ", ".join(f"{name} {self._described(leaf)}" for leaf, name in self._named()) or "none",
-            "dense": f"would take {memory_text(size)}",
+            "data": ", ".join(f"{name} {self._described(leaf)}" for name, leaf in names.items()) or "none",
+            "dense form": f"{memory_text(self.nbytes)}",
         }
+        if self.ranges is not None:
+            facts["ranges"] = f"{len(self.ranges[0])} blocks of i, {len(self.ranges[3])} of j"
+        if self.backend is not None:
+            facts["backend"] = self.backend
+        return facts
 
-    def _named(self) -> list[tuple[Expr, str]]:
-        names = self._names()
-        return [(leaf, names[leaf.params[0]]) for leaf in self._leaves]
+    def _axes_text(self) -> str:
+        axes = ["batch"] * len(self._batch) + ["i", "j"] + (["vector"] if self._count > 1 else [])
+        return f": {', '.join(axes)}"
 
     def _described(self, leaf: Expr) -> str:
         data = self._leaves[leaf].array
         if data is None:
-            return f"symbolic, position {leaf.params[0][1]}, length {leaf.dim}"
-        return f"= {data}" if isinstance(data, (float, tuple)) else str(tuple(data.shape))
+            return f"symbolic (position {leaf.params[0][1]}, length {leaf.dim})"
+        if isinstance(data, tuple):
+            return f"= {data[0] if len(data) == 1 else data}"
+        return f"{self.library.dtype_name(data)} {tuple(data.shape)}"
 
     def __repr__(self) -> str:
-        facts = "".join(f"\n  {name}: {text}" for name, text in self._facts().items())
-        return f"{type(self).__name__}: {show(self.expr, self._names(), limit=400)}{facts}"
+        facts = self._facts()
+        lines = "".join(f"\n  {name}: {text}" for name, text in facts.items() if name != "formula")
+        return f"{type(self).__name__} {facts['formula']}{lines}"
 
     def _repr_html_(self) -> str:
-        rows = {"formula": show(self.expr, self._names(), limit=400)} | self._facts()
         cells = "".join(
-            f"<tr><th>{name}</th><td><code>{html.escape(text)}</code></td></tr>" for name, text in rows.items()
+            f"<tr><th>{name}</th><td><code>{html.escape(text)}</code></td></tr>" for name, text in self._facts().items()
         )
         return f"<table><caption>{type(self).__name__}</caption>{cells}</table>"
 
-    def explain(self) -> str:
-        """The tree of the formula, with the length and the domain of each part."""
-        text = tree(self.expr, self._names())
-        print(text)
-        return text
+    def explain(
+        self, reduction_op: str | None = None, axis: Any = None, opt_arg: Any = None, file: TextIO | None = None
+    ) -> None:
+        """Print the tree of the formula, with the length and the domain of each part.
+
+        With the name of a reduction and its axis: all that `Genred.explain` prints, kernels included.
+        """
+        if reduction_op is None:
+            print(tree(self._named()[0]), file=file or sys.stdout)
+            return
+        name = checked_reduction(reduction_op, opt_arg, None).name
+        reduced, _ = self._axes(name, axis)
+        leaves = tuple(self._leaves)
+        dtype = {"complex64": "float32", "complex128": "float64"}.get(self.dtype or "float64", self.dtype)
+        self.routine.of((self._real_expr,), leaves, name, reduced, opt_arg).explain(dtype or "float64", file)

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from clreduce.domain import Domain
 from clreduce.errors import ShapeError
 from clreduce.frontends.lazy.base import Recorded
-from clreduce.frontends.lazy.dense import Indexing
-from clreduce.frontends.lazy.leaves import operand
-from clreduce.frontends.lazy.methods import Methods
-from clreduce.frontends.lazy.reductions import Reductions
+from clreduce.frontends.lazy.functions import FunctionMethods
+from clreduce.frontends.lazy.leaves import Leaf, from_symbol, operand, with_array, with_numbers
+from clreduce.frontends.lazy.protocols import Protocols
 from clreduce.frontends.lazy.show import Shown
+from clreduce.ir.expr import Expr, substitute
+from clreduce.ir.op import variable
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
-
-class LazyTensor(Methods, Reductions, Indexing, Shown):
+class LazyTensor(Shown, Protocols, FunctionMethods):
     """A symbolic tensor of shape (batch.., M, N, D): for each pair (i, j) a vector, computed when it is needed.
 
     Operators and methods record a formula; a reduction over i or j evaluates it in a kernel, in memory linear in M + N.
@@ -27,9 +25,11 @@ class LazyTensor(Methods, Reductions, Indexing, Shown):
     x:
         An array of shape (.., M, 1, D) for vectors of i, (.., 1, N, D) for vectors of j, (.., 1, 1, D) or (D,) for a
         parameter; with ``axis``, of shape (M, D). Or a number, a list of numbers, or (position, length, category) for
-        a symbolic variable whose data come when the reduction is called.
+        a symbolic variable whose data come when the reduction is called. What is complex gives a `ComplexLazyTensor`.
     axis:
         0 if an array of shape (M, D) holds the vectors of i, 1 if of j; 2 or None for a parameter.
+    is_complex:
+        Whether real data are pairs (re, im) of complex numbers, side by side in each vector.
 
     Raises
     ------
@@ -41,18 +41,21 @@ class LazyTensor(Methods, Reductions, Indexing, Shown):
 
     __slots__ = ()
     __array_priority__ = 1000
-    __hash__ = None  # type: ignore[assignment]  # == makes a formula
 
-    def __init__(self, x: Any = None, axis: int | None = None, is_complex: bool = False) -> None:
+    def __new__(cls, x: Any = None, axis: int | None = None, is_complex: bool = False) -> Any:
         if x is None:
             raise ShapeError("LazyTensor(x): x is an array, a number or a list of numbers")
         if isinstance(x, Recorded):
-            self._set(x.expr, x._leaves, x._batch, x.ni, x.nj, x.is_complex, x.ranges, x.backend)
-            return
-        value = operand(x, self.library, axis)
-        if is_complex and not value.is_complex and value.expr.dim % 2:
-            raise ShapeError(f"a complex vector has an even number of reals; got {value.expr.dim}")
-        self._adopt(value, is_complex or value.is_complex)
+            made = cls._from(x)._like(x.expr, x._leaves)
+        else:
+            made = cls._adopted(operand(x, cls.library, axis))
+        if made.is_complex:
+            return made
+        if is_complex:
+            if made.expr.dim % 2:
+                raise ShapeError(f"a complex vector is an even number of reals; got {made.expr.dim}")
+            return made._record(made._real_expr, is_complex=True)
+        return made.real2complex() if cls.is_complex else made
 
     @property
     def axis(self) -> int | None:
@@ -70,14 +73,34 @@ class LazyTensor(Methods, Reductions, Indexing, Shown):
     def __iter__(self) -> Any:
         raise TypeError("a LazyTensor cannot be iterated over; K.dense() makes an array of it")
 
-    @property
-    def T(self) -> Self:
-        """The transpose: i and j exchanged. Batch dimensions stay."""
-        return self._transposed()
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Variables are named after data of this process: elsewhere they get names anew.
+        places = {leaf: variable(("place", n), *leaf.params[1:]) for n, leaf in enumerate(self._leaves)}
+        (expr,) = substitute([self.expr], places)
+        data = [(leaf.params, one.array, one.batch) for leaf, one in self._leaves.items()]
+        facts = (self._batch, self.ni, self.nj, self.ranges, self.backend)
+        return _rebuilt, (type(self), expr, data, facts)
 
-    def t(self) -> Self:
-        """The transpose: i and j exchanged. Batch dimensions stay."""
-        return self._transposed()
+    def __copy__(self) -> Any:
+        return self._like(self.expr, self._leaves)
+
+
+def _rebuilt(kind: type[LazyTensor], expr: Expr, data: list[tuple[Any, Any, Any]], facts: tuple[Any, ...]) -> Any:
+    """The tensor that was pickled, or copied with its data."""
+    leaves: dict[Expr, Leaf] = {}
+    renamed = {}
+    for n, (params, array, batch) in enumerate(data):
+        place = variable(("place", n), *params[1:])
+        if array is None:
+            leaf, one = variable(*params), Leaf(None, batch, None)
+        elif isinstance(array, tuple):
+            leaf, one = with_numbers(array)
+        else:
+            leaf, one = with_array(array, array, batch, *params[1:])
+        renamed[place], leaves[leaf] = leaf, one
+    made: Any = object.__new__(kind)
+    made._set(substitute([expr], renamed)[0], leaves, *facts)
+    return made
 
 
 Tensor = TypeVar("Tensor", bound=LazyTensor)
@@ -85,6 +108,5 @@ Tensor = TypeVar("Tensor", bound=LazyTensor)
 
 def variables_of(cls: type[Tensor], x: Any, dim: Any, axis: int) -> Tensor:
     """``Vi(x)``, ``Vj(x)``, ``Pm(x)``; or ``Vi(position, length)`` and so on, for a symbolic variable."""
-    if dim is None:
-        return cls(x, axis=axis)
-    return cls((x, dim, axis))
+    made: Tensor = cls(x, axis=axis) if dim is None else cls._adopted(from_symbol(x, dim, axis))
+    return made

@@ -1,0 +1,88 @@
+"""Linear operators: products of a `LazyTensor` with vectors, under NumPy's and SciPy's names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from clreduce.domain import Domain
+from clreduce.errors import ShapeError
+from clreduce.frontends.lazy.base import Recorded
+from clreduce.frontends.lazy.leaves import Operand, with_array
+from clreduce.frontends.lazy.reductions import Reductions
+from clreduce.ir.expr import Expr
+from clreduce.ir.op import variable
+from clreduce.program import swapped
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class LinearOperator(Reductions):
+    """``K @ v`` and what is made of it."""
+
+    __slots__ = ()
+
+    def __matmul__(self, v: Any) -> Any:
+        """``K @ v``: the product with vectors, of shape (N,), (.., N, E); gives (M,), (.., M, E)."""
+        if isinstance(v, Recorded):
+            raise ShapeError("the product of two symbolic matrices is not computed: write A @ (B @ v) for an array v")
+        if self._count != 1:
+            raise ShapeError(f"K @ v needs one number for each pair (i, j); here K has shape {self.shape}")
+        if not self.library.accepts(v):
+            raise ShapeError(f"K @ v takes a {self.library.name} array; got {type(v).__name__}")
+        if v.ndim == 0:
+            raise ShapeError("K @ v takes an array of shape (N,) or (.., N, E); got a number")
+        flat = v.ndim == 1
+        wide = v.reshape((v.shape[0], 1)) if flat else v
+        if self.nj is not None and wide.shape[-2] != self.nj:
+            raise ShapeError(
+                f"K @ v: K has shape {self.shape} and takes v of {self.nj} rows; got shape {tuple(v.shape)}"
+            )
+        product = self * self._columns(v, wide)
+        result = product.sum(axis=len(product._batch) + 1)
+        return result.reshape(result.shape[:-1]) if flat else result
+
+    def _columns(self, v: Any, wide: Any) -> Self:
+        """The rows of ``wide``, of shape (.., N, E), as vectors of j; ``v`` is the array that the user gave."""
+        is_complex = self.library.dtype_name(v).startswith("complex")
+        batch, (size, dim) = tuple(wide.shape[:-2]), wide.shape[-2:]
+        leaf, data = with_array(v, wide, batch, dim * (2 if is_complex else 1), Domain.J)
+        return self._adopted(Operand(leaf, {leaf: data}, batch, None, size, is_complex))
+
+    def __rmatmul__(self, v: Any) -> Any:
+        """``v @ K``, for an array v of shape (M,) or (.., E, M)."""
+        if not self.library.accepts(v) or v.ndim == 0:
+            raise ShapeError(f"v @ K takes a {self.library.name} array of shape (M,) or (.., E, M); got {v!r}")
+        if v.ndim == 1:
+            return self.T @ v
+        return self.library.swapped(self.T @ self.library.swapped(v))
+
+    def matvec(self, v: Any) -> Any:
+        """``K @ v``, as SciPy calls it."""
+        return self @ v
+
+    def rmatvec(self, v: Any) -> Any:
+        """``K.T @ v``, as SciPy calls it; for complex numbers with the conjugate transpose."""
+        return self.T.conj() @ v
+
+    matmat = matvec
+    rmatmat = rmatvec
+
+    # ------------------------------------------------------------------------------------------------------- transpose
+
+    @property
+    def T(self) -> Self:
+        """The transpose: i and j exchanged. Batch dimensions stay."""
+        expr, _ = swapped(self.expr)
+        leaves = {_swapped(leaf): data for leaf, data in self._leaves.items()}
+        ranges = None if self.ranges is None else (*self.ranges[3:], *self.ranges[:3])
+        return self._like(expr, leaves, ni=self.nj, nj=self.ni, ranges=ranges)
+
+    def t(self) -> Self:
+        """The transpose: i and j exchanged. Batch dimensions stay."""
+        return self.T
+
+
+def _swapped(leaf: Expr) -> Expr:
+    name, dim, domain, kind = leaf.params
+    return variable(name, dim, domain.swapped(), kind)
