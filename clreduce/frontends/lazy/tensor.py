@@ -12,12 +12,13 @@ from clreduce.frontends.lazy.leaves import operand
 from clreduce.frontends.lazy.methods import Methods
 from clreduce.frontends.lazy.reductions import Reductions
 from clreduce.frontends.lazy.show import Shown
+from clreduce.frontends.lazy.solving import Solving
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-class LazyTensor(Methods, Reductions, Indexing, Shown):
+class LazyTensor(Methods, Solving, Reductions, Indexing, Shown):
     """A symbolic tensor of shape (batch.., M, N, D): for each pair (i, j) a vector, computed when it is needed.
 
     Operators and methods record a formula; a reduction over i or j evaluates it in a kernel, in memory linear in M + N.
