@@ -103,8 +103,8 @@ def _low_rank(system: System, chosen: Nystrom) -> Precondition:
     def each(residual: Array) -> Array:
         column = residual.swapaxes(-1, -2)[..., None]  # (batch.., E, n, 1)
         inner = (basis.swapaxes(-1, -2) @ column) / damping[..., None]
-        found: Array = ((column - basis @ inner) / shift[..., None])[..., 0]
-        return found.swapaxes(-1, -2)
+        found: Array = ((column - basis @ inner) / shift[..., None])[..., 0].swapaxes(-1, -2)
+        return found
 
     def together(residual: Array) -> Array:
         one = basis[..., 0, :, :]  # (batch.., n, r)

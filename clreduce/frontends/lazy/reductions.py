@@ -306,12 +306,20 @@ class Reductions(Recorded):
         return self.library.swapped(self.T @ self.library.swapped(v))
 
     def matvec(self, v: Any) -> Any:
-        """``K @ v``, as SciPy calls it."""
-        return self @ v
+        """``K @ v``, as SciPy calls it: NumPy vectors of another dtype are converted to that of K."""
+        return self @ self._converted(v)
 
     def rmatvec(self, v: Any) -> Any:
         """``K.T @ v``, as SciPy calls it; for complex numbers the conjugate transpose."""
-        return (self.T.conj() if self.is_complex else self.T) @ v
+        return (self.T.conj() if self.is_complex else self.T) @ self._converted(v)
+
+    def _converted(self, v: Any) -> Any:
+        """Solvers mix dtypes: eigenvalues of float32 operators start from float64 vectors."""
+        if not isinstance(v, np.ndarray) or self.dtype is None:
+            return v
+        narrow = self.dtype in ("float32", "complex64")
+        kind = "complex" if v.dtype.kind == "c" or (self.is_complex and v.dtype.kind != "f") else "float"
+        return v.astype(f"{kind}{(32 if narrow else 64) * (1 if kind == 'float' else 2)}", copy=False)
 
     matmat = matvec
     rmatmat = rmatvec
