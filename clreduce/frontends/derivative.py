@@ -91,12 +91,12 @@ def _per_argument(
     found = {}
     for gradient in gradients_of(routine.program, used):
         for slot, part in zip(gradient.wrt, run(gradient), strict=True):
-            found[slot] = _summed_to(shapes[slot], part, len(arguments.batch))
+            found[slot] = summed_to(shapes[slot], part, len(arguments.batch))
     given = arguments.arrays
     return [np.zeros_like(given[at]) if slots[at] is None else found[slots[at]] for at in positions]  # type: ignore[index]
 
 
-def _summed_to(shape: tuple[int, ...], gradient: Array, batch: int) -> Array:
+def summed_to(shape: tuple[int, ...], gradient: Array, batch: int) -> Array:
     """A gradient per index of a batch of that rank, added up over the dimensions in which its argument has size 1."""
     shared = tuple(axis for axis in range(batch) if shape[axis] == 1 != gradient.shape[axis])
     return np.ascontiguousarray(gradient.sum(shared) if shared else gradient).reshape(shape)

@@ -47,7 +47,8 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 
 
-def _checked_axis(axis: Any) -> int:
+def checked_axis(axis: Any) -> int:
+    """0 or 1, or one error."""
     try:
         number = -1 if isinstance(axis, (bool, np.bool_)) else operator.index(axis)
     except TypeError:
@@ -458,7 +459,7 @@ class Genred(Routine):
     ) -> None:
         if dtype is not None or cuda_type is not None:
             warnings.warn("dtype and cuda_type are ignored: the data's dtype decides", DeprecationWarning, stacklevel=2)
-        axis = _checked_axis(axis)
+        axis = checked_axis(axis)
         reduction = checked_reduction(reduction_op, opt_arg, formula2)
         options = Options.checked(reduction, sum_scheme, dtype_acc, use_double_acc, fast)
         exprs, found = parse_all([formula] if formula2 is None else [formula, formula2], aliases)

@@ -145,7 +145,7 @@ class Plan:
             results = tuple(np.empty((*batch, rows, dim), dtype) for dim, dtype in self._outputs)
         if rows == 0 or 0 in batch:
             return results
-        self._check_indices(rows, columns)
+        self.check_indices(rows, columns)
         kept = results
         if self.signature.wide:
             kept = tuple(one if one.dtype == np.int64 else np.empty(one.shape, self.signature.kept) for one in results)
@@ -157,8 +157,8 @@ class Plan:
         release_idle(self.device)
         return results
 
-    def _check_indices(self, rows: int, columns: int) -> None:
-        """Kernels keep an index in an integer as wide as the data."""
+    def check_indices(self, rows: int, columns: int) -> None:
+        """Raise `DeviceError` if there are too many: kernels keep an index in an integer as wide as the data."""
         if max(rows, columns) > _LARGEST_INDEX and self.signature.dtype == "float32" and self._has_indices:
             raise DeviceError(
                 f"indices of {max(rows, columns)} rows need 64 bits, and kernels for float32 keep them in 32: "
