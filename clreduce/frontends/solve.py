@@ -18,7 +18,8 @@ from clreduce.frontends.backend import device_for
 from clreduce.frontends.conjugate import SolveInfo, conjugate_gradients
 from clreduce.frontends.derivative import hvp_of, jvp_of, summed_to, vjp_of
 from clreduce.frontends.formula import Variable, parse_all
-from clreduce.frontends.genred import Options, Routine, checked_axis
+from clreduce.frontends.genred import Routine, checked_axis
+from clreduce.frontends.options import Options
 from clreduce.frontends.preconditioners import preconditioner_of
 from clreduce.frontends.progress import SolveBar
 from clreduce.frontends.system import System
@@ -203,7 +204,7 @@ class Solver(Routine):
         along[self.unknown] = moved.astype(problem.dtype)
         others = [at for at in positions if at != self.unknown]
         second = hvp_of(self, fed, -adjoint.astype(problem.dtype), along, others, None, problem.device)
-        added = dict(zip(others, self._as_given(second, args, others), strict=True))
+        added = dict(zip(others, self._as_given(second, problem.arguments, args, others), strict=True))
         parts = iter([one + added[at] if at in added else one for one, at in zip(first, positions, strict=True)])
         change = -float((moved_adjoint * solution).sum() + (adjoint * moved).sum())
         return tuple(change if name is None else next(parts) for name in names)
@@ -286,7 +287,7 @@ class Solver(Routine):
         )
         shape = problem.arguments.arrays[self.unknown].shape
         found[self.unknown] = summed_to(shape, adjoint, len(problem.batch)).astype(problem.dtype)
-        return self._as_given([found[at] for at in positions], args, positions)
+        return self._as_given([found[at] for at in positions], problem.arguments, args, positions)
 
     def _moves(self, problem: System, args: Sequence[Any], tangents: Any) -> tuple[dict[int, Array | None], float]:
         """Tangents by position, and that of alpha."""
