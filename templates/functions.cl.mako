@@ -6,7 +6,7 @@ This file says how functions are written and which file has which: exponentials.
 (and powers), trigonometry.cl.mako, special.cl.mako (erf, lgamma and theirs), rounding.cl.mako. One def per function,
 called as def(suffix, T, I, dtype): it writes `T NAME_suffix(T x)`, or `T NAME_suffix(T x, T y)`. A function may call
 others: what it calls is found in its text and written before it.
-  suffix  "v" (a lane vector) or "s" (one scalar)
+  suffix  "v" (a lane vector) or "s" (one scalar); "wv" or "ws" beside such in single precision (wide.cl.mako)
   T, I    OpenCL types: T as float16 or double; I the integer type just as wide (int16, long)
   dtype   "float" or "double"
 
@@ -43,7 +43,7 @@ expm1, log1p and sin make 0 of -0.
             if name in found:
                 return
             text = text_of(name)
-            for called in sorted(set(re.findall(r"\b(\w+)_[vs]\(", text)) - {name}):
+            for called in sorted(set(re.findall(r"\b(\w+)_w?[vs]\(", text)) - {name}):
                 add(called)
             found[name] = text
 
@@ -52,14 +52,14 @@ expm1, log1p and sin make 0 of -0.
         return found.values()
 %>
 
-<%def name="written(names, realv, inumv, real, inum, dtype)">
+<%def name="written(names, realv, inumv, real, inum, dtype, prefix='')">
 <%
     files = (exponentials, logarithms, trigonometry, special, rounding)
     text = capture  # Mako sees names at this level only
 
     def both_forms(name):
         define = next(getattr(file, name) for file in files if file.template.has_def(name))
-        forms = (("v", realv, inumv), ("s", real, inum))
+        forms = ((prefix + "v", realv, inumv), (prefix + "s", real, inum))
         return "\n\n".join(text(define, suffix, T, I, dtype).strip() for suffix, T, I in forms)
 %>\
 ${"\n\n".join(in_order(names, both_forms))}\
