@@ -65,7 +65,7 @@ def test_singular_values(case):
 
 
 def test_system(case):
-    K, dense, tolerance = case
+    K, dense, _ = case
     ridge = aslinearoperator(np.eye(SIZE, dtype=K.dtype))
     b = np.random.default_rng(3).normal(size=SIZE).astype(K.dtype)
     a, failed = cg(aslinearoperator(K) + ridge, b, rtol=1e-4)
