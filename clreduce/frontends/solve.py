@@ -44,6 +44,11 @@ class Solving:
     callback: Callable[[int, Array], Any] | None
     progress: bool | None
 
+    def limit(self, problem: System) -> int:
+        """Products, at most."""
+        largest = max(problem.groups.count(group) for group in set(problem.groups))
+        return 10 * problem.size * largest if self.maxiter is None else self.maxiter
+
     @classmethod
     def checked(
         cls,
@@ -321,8 +326,6 @@ def _solved(problem: System, right: Array, chosen: Solving, start: Array | None)
     if chosen.preconditioner is not None and problem.partial:
         raise ShapeError("preconditioners are for all pairs (i, j): leave ranges or preconditioner out")
     precondition = preconditioner_of(chosen.preconditioner, problem)
-    largest = max(problem.groups.count(group) for group in set(problem.groups))
-    limit = 10 * problem.size * largest if chosen.maxiter is None else chosen.maxiter
     with SolveBar(chosen.eps, chosen.progress) as bar:
 
         def report(iteration: int, residuals: Array) -> None:
@@ -330,14 +333,14 @@ def _solved(problem: System, right: Array, chosen: Solving, start: Array | None)
             if chosen.callback is not None:
                 chosen.callback(iteration, residuals)
 
-        found, how = conjugate_gradients(problem, right, start, chosen.eps, limit, precondition, report)
+        found, how = conjugate_gradients(problem, right, start, chosen.eps, chosen.limit(problem), precondition, report)
     return found.astype(problem.dtype), how
 
 
 def _warn(how: SolveInfo, chosen: Solving, problem: System) -> None:
     if how.converged:
         return
-    limited = chosen.maxiter is not None and how.iterations >= chosen.maxiter
+    limited = how.iterations >= chosen.limit(problem)
     advice = "raise maxiter" if limited else "raise eps or alpha"
     advice += ", or use a preconditioner" if chosen.preconditioner is None else ""
     advice += ", or float64 data" if problem.dtype == np.float32 and not limited else ""
