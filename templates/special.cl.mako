@@ -115,8 +115,8 @@ static inline ${T} ${name}_${suffix}(${T} x) {
     constant = lit(0.4189385332046727, dtype)  # log(2 pi) / 2 - 1/2
 %>\
 // log|Gamma(x)|: from ${2.5 + steps} on Stirling's series; else x is brought to 2 + w, |w| <= 1/2, by Gamma(x + 1) =
-// x Gamma(x); below -1/2 by the reflection log(pi / |x sin(pi x)|) - lgamma(-x). Error: 4 ulp (3.1 seen) of the larger of the
-// result and 1, and below -1/2 of lgamma(-x). inf at 0, at negative integers and at both infinities.
+// x Gamma(x); below -1/2 by the reflection log(pi / |x sin(pi x)|) - lgamma(-x). Error: 4 ulp (3.2 seen) of the
+// largest of the result, 1, and below -1/2 lgamma(-x). inf at 0, at negative integers and at both infinities.
 static inline ${T} lgamma_${suffix}(${T} x) {
     ${I} reflected = x < (${T})(-${half});
     ${T} y = reflected ? -x : x;
