@@ -22,8 +22,8 @@ Rules of these files
   algorithm: leading coefficients are rounded first and the others fitted again. tests/test_prelude.py asserts the
   stated bounds.
 Bounds are in ulp (units in the last place) of the correctly rounded result, where a * b + c is one FMA; "seen" is the
-largest error met (float exp: over all floats). Without FMA exp may err by 0.5 ulp more, the others keep their bounds.
-expm1, log1p and sin make 0 of -0.
+largest error met (float exp: over all floats). Without FMA exp and exp2 may err by 0.5 ulp more, the others keep their
+bounds. expm1, log1p and sin make 0 of -0.
 </%doc>
 <%namespace name="exponentials" file="exponentials.cl.mako"/>
 <%namespace name="logarithms" file="logarithms.cl.mako"/>

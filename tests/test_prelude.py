@@ -28,7 +28,7 @@ BOUNDS = {
     ("log2", "float"): 2.5, ("log2", "double"): 2.5,
     ("log10", "float"): 2.5, ("log10", "double"): 2.5,
     ("softplus", "float"): 3.5, ("softplus", "double"): 2.5,
-    ("logaddexp", "float"): 3.5, ("logaddexp", "double"): 2.0,
+    ("logaddexp", "float"): 3.5, ("logaddexp", "double"): 2.5,
     ("asinh", "float"): 3.0, ("asinh", "double"): 3.0,
     ("acosh", "float"): 3.0, ("acosh", "double"): 3.0,
     ("atanh", "float"): 3.0, ("atanh", "double"): 3.0,
