@@ -104,7 +104,7 @@ def test_every_system_stops_at_its_own_residual():
 
 def test_columns_take_the_steps_of_their_own_systems():
     x, b = points(columns=2)
-    b[:, 1] = gaussian(x, x) @ b[:, 1]  # solved in fewer steps
+    b[:, 1] = np.linalg.eigh(gaussian(x, x))[1][:, -1]  # solved in one step
     one = [solver(1)(1.0, x, x, b[:, k : k + 1], alpha=10.0, eps=1e-3, info=True) for k in range(2)]
     both, info = solver(2)(1.0, x, x, b, alpha=10.0, eps=1e-3, info=True)
     assert one[1][1].iterations < one[0][1].iterations == info.iterations
