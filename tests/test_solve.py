@@ -403,6 +403,8 @@ def test_derivatives(axis, batch):
     (alone,) = solve.vjp(*args, cotangent=cotangent, wrt="b", **EXACT)
     assert np.allclose(alone, gradients[3])
     assert np.allclose(solve.grad("x")(*args, cotangent, **EXACT), gradients[1])
+    faster = solve.vjp(*args, cotangent=cotangent, wrt=WRT, preconditioner=nystrom(20), **EXACT)
+    assert all(np.allclose(one, other) for one, other in zip(faster, gradients, strict=True))
 
 
 def test_second_derivatives():
