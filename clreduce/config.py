@@ -1,4 +1,11 @@
-"""Settings of the process: messages, the folder of kept kernels; and whether there is a GPU."""
+"""Settings of the process: messages, the folder of kept kernels; and whether there is a GPU.
+
+``gpu_available`` says whether some OpenCL device is a GPU or an accelerator; asking lists the devices.
+
+>>> from clreduce import config
+>>> config.gpu_available in (True, False)
+True
+"""
 
 from __future__ import annotations
 

@@ -28,9 +28,9 @@ def nystrom(rank: int, seed: int = 0) -> Nystrom:
     """A preconditioner for `KernelSolve`: K is replaced by a matrix of that rank, made of some of its columns.
 
     The columns are chosen at random, each in proportion to the diagonal of what the earlier ones leave of K (a partial
-    Cholesky factorization with random pivots). It takes ``rank`` evaluations of one column, ``n * rank`` numbers of
-    memory, and pays where few eigenvalues of K are much larger than alpha, as those of smooth kernels. The formula must
-    act on each component of the unknown on its own.
+    Cholesky factorization with random pivots). It takes ``rank`` evaluations of one column and ``n * rank`` float64
+    numbers of memory, and pays where few eigenvalues of K are much larger than alpha, as those of smooth kernels. The
+    formula must act on each component of the unknown on its own.
     """
     try:
         rank = 0 if isinstance(rank, (bool, np.bool_)) else operator.index(rank)
@@ -131,7 +131,7 @@ def _partial_cholesky(system: System, rank: int, seed: int) -> Array:
         at = pivot[..., None, None]
         known = factor[..., :k]
         row = np.take_along_axis(known, at[..., None], axis=-2)  # (batch.., 1 or E, 1, k)
-        column = column - (known * row).sum(-1)
+        column = column - (known @ row.swapaxes(-1, -2))[..., 0]
         head = np.take_along_axis(column, at, axis=-1)
         usable = head > least
         if not usable.any():

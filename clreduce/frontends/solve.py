@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import re
-import sys
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from clreduce.domain import Domain
-from clreduce.errors import ConvergenceWarning, DtypeError, FormulaError, ShapeError
+from clreduce.errors import DtypeError, FormulaError, ShapeError
 from clreduce.frontends.arguments import Arguments, check_arguments, check_result, describe
 from clreduce.frontends.backend import device_for
-from clreduce.frontends.conjugate import SolveInfo, conjugate_gradients
 from clreduce.frontends.derivative import hvp_of, jvp_of, summed_to, vjp_of
 from clreduce.frontends.formula import Variable, parse_all
 from clreduce.frontends.genred import Routine, checked_axis
 from clreduce.frontends.options import Options
-from clreduce.frontends.preconditioners import preconditioner_of
-from clreduce.frontends.progress import SolveBar
+from clreduce.frontends.solve_options import Solving
 from clreduce.frontends.system import System
 from clreduce.frontends.vocabulary import check_linear, checked_reduction
 from clreduce.ir.expr import Expr
@@ -30,44 +27,7 @@ from clreduce.runtime.device import Device
 
 Array = np.ndarray[Any, Any]
 _RIDGE = "alpha"
-_PACKAGE = __name__.split(".")[0]
 _VARIABLE = re.compile(r"\s*Var\s*\(\s*(\d{1,9})\s*,\s*(\d{1,9})\s*,\s*(\d)\s*\)\s*\Z")
-
-
-@dataclass(frozen=True)
-class Solving:
-    """How a system is solved: the options of a call."""
-
-    eps: float
-    maxiter: int | None
-    preconditioner: Any
-    callback: Callable[[int, Array], Any] | None
-    progress: bool | None
-
-    def limit(self, problem: System) -> int:
-        """Products, at most."""
-        largest = max(problem.groups.count(group) for group in set(problem.groups))
-        return 10 * problem.size * largest if self.maxiter is None else self.maxiter
-
-    @classmethod
-    def checked(
-        cls,
-        eps: Any = 1e-6,
-        maxiter: Any = None,
-        preconditioner: Any = None,
-        callback: Callable[[int, Array], Any] | None = None,
-        progress: bool | None = None,
-    ) -> Solving:
-        """The options, or one error."""
-        if isinstance(eps, bool) or not isinstance(eps, (int, float, np.number)) or not 0 <= eps < np.inf:
-            raise ShapeError(f"eps is a number, 0 or more; got {eps!r}")
-        if maxiter is not None and (
-            isinstance(maxiter, bool) or not isinstance(maxiter, (int, np.integer)) or maxiter < 0
-        ):
-            raise ShapeError(f"maxiter is a whole number, 0 or more; got {maxiter!r}")
-        if callback is not None and not callable(callback):
-            raise TypeError(f"callback is a function of the iteration and the residuals; got {callback!r}")
-        return cls(float(eps), None if maxiter is None else int(maxiter), preconditioner, callback, progress)
 
 
 class Solver(Routine):
@@ -149,8 +109,7 @@ class Solver(Routine):
         chosen = Solving.checked(eps, **options)
         problem = self._problem(args, backend, device_id, alpha, ranges)
         start = None if x0 is None else self._checked_vector(problem, x0, "x0")
-        found, how = _solved(problem, self._right_hand_side(problem), chosen, start)
-        _warn(how, chosen, problem)
+        found, how = chosen.run(problem, self._right_hand_side(problem), start)
         result = self.library.from_host(found, args[self.unknown])
         return (result, how) if info else result
 
@@ -169,8 +128,7 @@ class Solver(Routine):
         names = self._with_ridge(wrt)
         positions = self._positions([name for name in names if name is not None])
         incoming = self._checked_vector(problem, cotangent, "cotangent")
-        adjoint, how = _solved(problem, incoming, chosen, None)
-        _warn(how, chosen, problem)
+        adjoint, _ = chosen.run(problem, incoming)
         solution = self._known(problem, output, chosen) if positions != [self.unknown] or None in names else adjoint
         gradients = iter(self._gradients(problem, solution, adjoint, positions, args))
         return tuple(-float((adjoint * solution).sum()) if name is None else next(gradients) for name in names)
@@ -199,8 +157,7 @@ class Solver(Routine):
         positions = self._positions([name for name in names if name is not None])
         moves, ridge = self._moves(problem, args, tangents)
         solution = self._known(problem, output, chosen)
-        adjoint, how = _solved(problem, self._checked_vector(problem, cotangent, "cotangent"), chosen, None)
-        _warn(how, chosen, problem)
+        adjoint, _ = chosen.run(problem, self._checked_vector(problem, cotangent, "cotangent"))
         moved = self._tangent(problem, solution, moves, ridge, chosen)
         moved_adjoint = self._tangent(problem, adjoint, {**moves, self.unknown: None}, ridge, chosen)
         first = self._gradients(problem, solution, moved_adjoint, positions, args)
@@ -257,8 +214,7 @@ class Solver(Routine):
         """The solution: the one given, or that of one more solve."""
         if output is not None:
             return self._checked_vector(problem, output, "output")
-        found, how = _solved(problem, self._right_hand_side(problem), chosen, None)
-        _warn(how, chosen, problem)
+        found, _ = chosen.run(problem, self._right_hand_side(problem))
         return found
 
     def _fed(self, problem: System, vector: Array) -> Arguments:
@@ -313,58 +269,24 @@ class Solver(Routine):
         if any(self.slot_of(at) is not None for at in others):
             right -= jvp_of(self, self._fed(problem, solution), others, None, problem.device)
         right -= ridge * solution
-        found, how = _solved(problem, right, chosen, None)
-        _warn(how, chosen, problem)
+        found, _ = chosen.run(problem, right)
         return found
-
-
-def _solved(problem: System, right: Array, chosen: Solving, start: Array | None) -> tuple[Array, SolveInfo]:
-    """The solution, rounded to the data's precision, in which its residual has been computed."""
-    if right.size == 0:
-        empty = right.shape[:-2] + right.shape[-1:]
-        return right.astype(problem.dtype), SolveInfo(0, np.zeros(empty), True)
-    if chosen.preconditioner is not None and problem.partial:
-        raise ShapeError("preconditioners are for all pairs (i, j): leave ranges or preconditioner out")
-    precondition = preconditioner_of(chosen.preconditioner, problem)
-    with SolveBar(chosen.eps, chosen.progress) as bar:
-
-        def report(iteration: int, residuals: Array) -> None:
-            bar.show(iteration, float(residuals.max()))
-            if chosen.callback is not None:
-                chosen.callback(iteration, residuals)
-
-        found, how = conjugate_gradients(problem, right, start, chosen.eps, chosen.limit(problem), precondition, report)
-    return found.astype(problem.dtype), how
-
-
-def _warn(how: SolveInfo, chosen: Solving, problem: System) -> None:
-    if how.converged:
-        return
-    limited = how.iterations >= chosen.limit(problem)
-    advice = "raise maxiter" if limited else "raise eps or alpha"
-    advice += ", or use a preconditioner" if chosen.preconditioner is None else ""
-    advice += ", or float64 data" if problem.dtype == np.float32 and not limited else ""
-    warnings.warn(
-        f"after {how.iterations} products the residual is {how.residuals.max():.2g} |b|, more than "
-        f"eps={chosen.eps:.2g}{'' if limited else ', and rounding allows no less'}: {advice}",
-        ConvergenceWarning,
-        stacklevel=_frames_inside() + 1,
-    )
-
-
-def _frames_inside() -> int:
-    """How many frames of this package lie below the user's, counted from the caller of this function."""
-    frame, count = sys._getframe(1), 1
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] == _PACKAGE:
-        frame, count = frame.f_back, count + 1
-    return count - 1
 
 
 class KernelSolve(Solver):
     """Solves (alpha + K) a = b by conjugate gradients: ``a = KernelSolve(formula, aliases, "b", axis=1)(x, x, b)``.
 
     K is symmetric and positive definite, and never stored. Each component of b, and each index of a batch, is a system
-    of its own with its own steps, unless the formula mixes components; all of them share the products.
+    of its own with its own steps, unless the formula mixes components; all of them share the products. The vectors of
+    the iteration are kept in float64 by the host; a device with its own memory gets one and returns one per product.
+
+    >>> import numpy as np
+    >>> from clreduce.numpy import KernelSolve
+    >>> x, b = np.array([[0.0], [1.0], [3.0]]), np.array([[1.0], [0.0], [2.0]])
+    >>> solve = KernelSolve("Exp(-SqDist(x, y)) * b", ["x = Vi(1)", "y = Vj(1)", "b = Vj(1)"], "b", axis=1)
+    >>> a = solve(x, x, b, alpha=0.1, eps=1e-10)
+    >>> bool(np.allclose(np.exp(-((x - x.T) ** 2)) @ a + 0.1 * a, b))
+    True
 
     Parameters
     ----------

@@ -56,6 +56,8 @@ class System:
         self.shape = (*self.batch, rows, self.unknown.dim)
         self._given = product
         self._repeated: Repeated | None = None
+        self.precondition: Callable[[Array], Array] | None = None
+        """The preconditioner, once a solve has made it."""
 
     def product(self, vector: Array) -> Array:
         """(alpha + K) vector. The vector is rounded, in place, to the precision of the data."""

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from clreduce.runtime.launch import Call
-from clreduce.runtime.memory import release_idle
 
 if TYPE_CHECKING:
     from clreduce.runtime.plan import Plan
@@ -56,10 +55,6 @@ class Repeated(Call):
         except BaseException:
             self.queue.finish()
             raise
-
-    def close(self) -> None:
-        """Give memory back to the system if much of it is idle."""
-        release_idle(self.plan.device)
 
     def _launch(self, *launch: Any) -> None:
         self._launches.append(launch)
