@@ -17,7 +17,7 @@ from oracle import Array
 
 from clreduce.domain import Domain
 from clreduce.ir.expr import INDEX, REAL, Expr, topological
-from clreduce.ir.op import constant_value, position
+from clreduce.ir.op import COSTLY, constant_value, position
 from clreduce.program import MapReduce
 
 NOISE = 8.0
@@ -71,8 +71,11 @@ class Blur:
 
     def node(self, node: Expr, args: Sequence[Array]) -> Array:
         """The value of ``node`` for noisy arguments."""
-        if node.op.terms is not None:
+        if node.op.terms is not None and node.op.linear:
             args = [self(args[0])]  # a sum's error is proportional to its terms, not to what is left of them
+        elif _is_function(node):
+            # Near a zero, such as that of Sin at pi, its error is as small as that of its argument, and no smaller.
+            args = [self(arg) if part.kind == REAL else arg for part, arg in zip(node.args, args, strict=True)]
         found = node.op.numpy(*args, *node.params)
         if node.kind != REAL or (node.op.linear and node.op.terms is None):
             return found
@@ -89,6 +92,14 @@ class Blur:
     def table(self, dense: Array) -> Array:
         """All terms, with the noise of adding them up: some for each term, some for all terms of a row."""
         return dense * self.noise(dense.shape) * self.noise((len(dense), 1, dense.shape[-1]))
+
+
+def _is_function(node: Expr) -> bool:
+    """Whether it is a smooth function that kernels compute by approximation."""
+    op = node.op
+    if not op.functions or op.cost < COSTLY or op.partials is None:
+        return False
+    return any(part is not None for part in op.partials(node, *node.args, *node.params))
 
 
 def noisy_results(
