@@ -250,11 +250,14 @@ def test_iterations_are_limited():
 
 def test_rounding_limits_what_can_be_reached():
     x, b = points(dtype="float32")
-    with pytest.warns(ConvergenceWarning, match="float64") as caught:
-        a, info = solver()(1.0, x, x, b, alpha=1e-4, eps=1e-9, info=True)
-    assert "rounding" in str(caught[0].message)
-    assert (info.residuals < 1).all()
-    assert info.iterations < 3000
+    with pytest.warns(ConvergenceWarning, match="rounding allows no less.*float64"):
+        a, info = solver()(1.0, x, x, b, alpha=1.0, eps=1e-9, info=True)
+    assert info.iterations < 1500
+    assert (residual(a, x, b, 1.0) < 1e-5).all()
+    # Of an operator that is singular but for rounding, the best that was found is returned.
+    with pytest.warns(ConvergenceWarning, match="float64"):
+        a, info = solver()(1.0, x, x, b, alpha=1e-6, eps=1e-6, info=True)
+    assert (info.residuals <= 1).all()
     assert np.isfinite(a).all()
 
 
