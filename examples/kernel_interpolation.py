@@ -10,7 +10,8 @@ with alpha -> 0, f interpolates. Two kernels of width s:
     Gaussian     exp(-|x - y|^2 / (2 s^2)),    very smooth functions;
     exponential  exp(-|x - y| / s),            continuous functions with kinks.
 
-`K.solve(b, alpha=..)` finds a by conjugate gradients, here with a preconditioner made of 100 columns of K. The matrix K is never stored; NumPy stores and factorises it.
+`K.solve(b, alpha=..)` finds a by conjugate gradients, here with a preconditioner made of 100 columns of K. The matrix K
+is never stored; NumPy stores and factorises it.
 
     python examples/kernel_interpolation.py --output FOLDER
 """

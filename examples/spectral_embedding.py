@@ -8,8 +8,8 @@ L = I - A is the normalised Laplacian of this graph. Its smallest eigenvalues be
 first is 1. As many others are near 1 as there are further parts that hardly connect, and rows of their eigenvectors,
 scaled to length 1, are almost the same for all points of a part: near each other, however long and bent the part is.
 
-SciPy's eigsh needs nothing of A but products with vectors, which `A @ v` computes. A dense solver checks eigenvalues and
-eigenvectors.
+SciPy's eigsh needs nothing of A but products with vectors, which `A @ v` computes. A dense solver checks eigenvalues
+and eigenvectors.
 
     python examples/spectral_embedding.py --output FOLDER
 """
