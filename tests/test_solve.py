@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -532,3 +533,11 @@ def test_repeated_call(batch, device):
     for _ in range(3):
         arrays[5] = rng.normal(size=arrays[5].shape)
         assert np.array_equal(call(arrays[5]), routine(*arrays))
+
+
+def test_solution_on_a_device_with_memory_of_its_own(device, monkeypatch):
+    # Vectors are copied there and back for each product, which a device that shares memory can do as well.
+    monkeypatch.setattr(device, "facts", replace(device.facts, shares_addresses=False, shares_host_memory=False))
+    x, b = points()
+    a = solver()(1.0, x, x, b, alpha=ALPHA, eps=1e-10, preconditioner=nystrom(20))
+    assert np.allclose(dense(x) @ a, b, atol=1e-8)
