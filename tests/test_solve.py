@@ -12,7 +12,7 @@ from clreduce import ConvergenceWarning, FormulaError, ShapeError, SolveError
 from clreduce.domain import Domain
 from clreduce.frontends.formula import parse_all
 from clreduce.ir.coupling import coupled_components
-from clreduce.numpy import Genred, KernelSolve, LazyTensor, Vi, Vj, nystrom
+from clreduce.numpy import Genred, KernelSolve, LazyTensor, Vi, Vj, cluster, nystrom
 from clreduce.runtime.device import current_device
 from clreduce.runtime.repeat import Repeated
 
@@ -541,3 +541,15 @@ def test_solution_on_a_device_with_memory_of_its_own(device, monkeypatch):
     x, b = points()
     a = solver()(1.0, x, x, b, alpha=ALPHA, eps=1e-10, preconditioner=nystrom(20))
     assert np.allclose(dense(x) @ a, b, atol=1e-8)
+
+
+def test_block_sparse_systems() -> None:
+    x = np.sort(np.random.default_rng(0).random((200, 1)), axis=0)
+    b = np.random.default_rng(1).normal(size=(200, 2))
+    blocks = np.array([[0, 80], [80, 200]])
+    ranges = cluster.from_matrix(blocks, blocks, np.eye(2, dtype=bool))
+    solver = KernelSolve("Exp(-SqDist(x, y)) * b", ["x = Vi(1)", "y = Vj(1)", "b = Vj(2)"], "b", axis=1)
+    found = solver(x, x, b, alpha=0.5, eps=1e-10, ranges=ranges)
+    labels = np.repeat([0, 1], [80, 120])
+    dense = np.where(labels[:, None] == labels, np.exp(-((x - x.T) ** 2)), 0) + 0.5 * np.eye(200)
+    np.testing.assert_allclose(found, np.linalg.solve(dense, b), rtol=1e-7, atol=1e-8)
