@@ -287,7 +287,7 @@ class Reductions(Methods):
     def _prepared(
         self, name: str, axis: int, count: Any, other: Any, options: dict[str, Any], given: tuple[Any, ...] = ()
     ) -> tuple[Any, Any, list[Any], dict[str, Any]]:
-        """Both formulas as a tensor, the routine that reduces them, the arrays that it takes, the options of its call."""
+        """Both formulas as a tensor, the routine that reduces them, the arrays that it takes, options of its call."""
         exprs: tuple[Expr, ...] = (self._real_expr,)
         joined, is_complex = self, self.is_complex
         if other is not None:
