@@ -8,25 +8,30 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from clreduce.config import get_build_folder, set_build_folder, set_verbose
 from clreduce.errors import (
     ClreduceError,
     CompileError,
+    ConvergenceWarning,
     DeviceError,
     DtypeError,
     FormulaError,
     NotDifferentiableError,
     ScheduleError,
     ShapeError,
+    SolveError,
 )
 from clreduce.runtime.device import current_device, devices, explain_devices, set_default_device, use_device
 
 if TYPE_CHECKING:
     from clreduce.frontends.tuning import tune
+    from clreduce.health import check_health, test_numpy_bindings
 
 __all__ = [
-    "ClreduceError", "CompileError", "DeviceError", "DtypeError", "FormulaError", "NotDifferentiableError",
-    "ScheduleError", "ShapeError", "clear_caches", "current_device", "devices", "explain_devices",
-    "set_default_device", "tune", "use_device",
+    "ClreduceError", "CompileError", "ConvergenceWarning", "DeviceError", "DtypeError", "FormulaError",
+    "NotDifferentiableError", "ScheduleError", "ShapeError", "SolveError", "check_health", "clear_caches",
+    "current_device", "devices", "explain_devices", "get_build_folder", "set_build_folder", "set_default_device",
+    "set_verbose", "test_numpy_bindings", "tune", "use_device",
 ]  # fmt: skip
 
 
@@ -57,4 +62,8 @@ def __getattr__(name: str) -> Any:
         from clreduce.frontends.tuning import tune
 
         return tune
+    if name in ("check_health", "test_numpy_bindings"):
+        from clreduce import health
+
+        return getattr(health, name)
     raise AttributeError(f"module 'clreduce' has no attribute {name!r}")

@@ -112,12 +112,16 @@ def _scaled(partial: Expr, value: Expr) -> Expr:
     """
     if partial.kind == MASK:
         return where(partial, value, constant(0))
-    if value.op is where and value.args[2] is constant(0):
+    if _routes(value):
         return where(value.args[0], _scaled(partial, value.args[1]), constant(0))
     known = constant_value(partial)
     if known == 1:
         return value
     return -value if known == -1 else partial * value
+
+
+def _routes(value: Expr) -> bool:
+    return value.op is where and value.args[2] is constant(0)
 
 
 def _fitted(value: Expr, dim: int) -> Expr:
@@ -153,6 +157,11 @@ def _push_forward(node: Expr, tangents: Sequence[Expr | None], directions: int) 
         given = [zeros(arg.dim * directions) if dot is None else dot
                  for arg, dot in zip(node.args, tangents, strict=True)]  # fmt: skip
         params = node.params if directions == 1 else node.op.interleaved(directions, *node.params)
+        (*others, dot) = given
+        if directions > 1 and not others and node.op.terms is None and _routes(dot):
+            # The mask stays outside, where products with it are routed.
+            mask, value = (Expr(node.op, (_fitted(part, dot.dim),), params) for part in dot.args[:2])
+            return where(mask, value, constant(0))
         return Expr(node.op, tuple(given), params)
     if node.op.differential is not None:
         stand_ins = _stand_ins(node)

@@ -15,6 +15,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+VARIABLE = "CLREDUCE_CACHE_FOLDER"
+"""Environment variable with the folder; empty: nothing is kept."""
 PROGRAMS, SCHEDULES = "programs", "schedules"
 """The kinds of entry; each has a folder of its own."""
 _MOST_ENTRIES = 4096
@@ -23,7 +25,7 @@ _CHECKSUM = 32
 
 def cache_folder() -> Path | None:
     """The folder, whether it exists yet or not; None if keeping is switched off or there is no home."""
-    chosen = os.environ.get("CLREDUCE_CACHE_FOLDER")
+    chosen = os.environ.get(VARIABLE)
     if chosen is not None:
         return Path(chosen) if chosen else None
     try:

@@ -59,3 +59,11 @@ class CompileError(ClreduceError, RuntimeError):
 
 class DeviceError(ClreduceError, RuntimeError):
     """No usable device, or a device that cannot do what was asked."""
+
+
+class SolveError(ClreduceError, ArithmeticError):
+    """A linear system that conjugate gradients cannot solve: not symmetric, not positive definite, or with nan."""
+
+
+class ConvergenceWarning(UserWarning):
+    """A solution whose residual is larger than was asked for."""

@@ -12,10 +12,14 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from clreduce.autodiff import vjp
 from clreduce.domain import Domain
+from clreduce.errors import NotDifferentiableError
 from clreduce.frontends.vocabulary import DERIVATIVES
-from clreduce.ir.op import FUNCTIONS, Function, variable
-from clreduce.reductions import FAMILIES, REDUCTIONS
+from clreduce.ir.op import FUNCTIONS, Function, Op, variable
+from clreduce.ir.rewrite import simplify
+from clreduce.ir.show import show
+from clreduce.reductions import ALIASES, FAMILIES, REDUCTIONS
 from clreduce.reductions.reduction import Reduction
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -56,8 +60,12 @@ The grammar is Python's; the strongest operator comes first.
 _OPERATIONS = """
 ## Operations
 
-Lengths are those of an example: of the vector arguments, then of the result. The tests compare each operation with
-NumPy, and its derivatives with finite differences, for arguments in the interval.
+Lengths are those of an example: of the vector arguments, then of the result. The derivative is the gradient in each
+argument that it is not zero in, for a cotangent `e` as long as the result, as simplified formulas (`…` where they are
+long; `Grad(F, v, e)` and `Genred.explain` write them out). At special points: the arguments, the value, and in brackets
+the gradient in each argument for a cotangent of ones; `·` stands where nothing is promised. The tests compare each
+operation with NumPy, its derivatives with finite differences for arguments in the interval, and what is promised at
+special points on each device.
 """
 _DERIVATIVES = """
 ## Derivatives
@@ -67,7 +75,8 @@ _DERIVATIVES = """
 _REDUCTIONS = """
 ## Reductions
 
-Over j with `axis=1`, over i with `axis=0`. K is `opt_arg`. "Blocks" tells whether partial sums are kept tile by tile,
+Over j with `axis=1`, over i with `axis=0`. K is `opt_arg`. With `formula2` the first formula has length 1, and results
+are as long as `formula2`; in brackets it may be left out. "Blocks" tells whether partial sums are kept tile by tile,
 which keeps rounding errors small.
 """
 
@@ -80,9 +89,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def written(function: Function) -> str:
     """A function with its arguments: ``Elem(f, m)``."""
-    names = [*function.arguments, *function.parameters]
-    least = len(names) - function.optional
-    return f"`{function.name}({', '.join([*names[:least], *(f'[{name}]' for name in names[least:])])})`"
+    return f"`{function.signature}`"
 
 
 def split(doc: str) -> tuple[str, str]:
@@ -100,6 +107,57 @@ def lengths(function: Function) -> str:
     return f"{', '.join(map(str, dims))} → {result.dim}".lstrip()
 
 
+_LONGEST = 60
+
+
+def derivative(function: Function) -> str:
+    """The gradient in each argument, as formulas of the arguments and the cotangent e."""
+    count = len(function.arguments)
+    elementwise = isinstance(function.build, Op) and not function.build.linear
+    dims = (1,) * count if elementwise else function.example[:count] or (3,) * count
+    leaves = [variable(name, dim, Domain.IJ) for name, dim in zip(function.arguments, dims, strict=True)]
+    result = function.build(*leaves, *function.example[count:])
+    try:
+        found = vjp({result: variable("e", result.dim, Domain.IJ)}, leaves)
+    except NotDifferentiableError:
+        return "none"
+    texts = []
+    for leaf, part in zip(leaves, found, strict=True):
+        text = show(simplify([part])[0], limit=_LONGEST) if part is not None else "0"
+        written_out = "…" if text.endswith("...") or "[" in text else f"`{text}`"
+        if text != "0":
+            texts.append(written_out if count == 1 else f"{leaf.params[0]}: {written_out}")
+    return ", ".join(texts) or ("0" if count else "")
+
+
+def number(value: object, exact: bool = False) -> str:
+    """A number, or the components of a vector; rounded to four digits unless it is an integer or ``exact``."""
+    if value is None:
+        return "·"
+    if isinstance(value, tuple):
+        return f"({', '.join(number(part, exact) for part in value)})"
+    if exact or value == round(value, 4):
+        return repr(value).removesuffix(".0")
+    return f"{value:.4g}"
+
+
+def special_points(function: Function) -> str:
+    """The promised values and slopes: ``0: 1 [0]``."""
+    found = []
+    for edge in function.edges:
+        slopes = f" [{', '.join(map(number, edge.slopes))}]" if edge.slopes else ""
+        found.append(
+            f"{', '.join(number(value, exact=True) for value in edge.arguments)}: {number(edge.value)}{slopes}".strip()
+        )
+    return "; ".join(found)
+
+
+def also(function: Function) -> str:
+    """Other names that build the same."""
+    others = [f"`{other.name}`" for other in FUNCTIONS.values() if other.build is function.build and other != function]
+    return f", {', '.join(others)}" if others else ""
+
+
 def interval(function: Function) -> str:
     """Where the laws test the function; nothing for what has no vector argument."""
     low, high = function.interval
@@ -115,23 +173,52 @@ def result_of(reduction: Reduction) -> str:
     return ", ".join(words[node.kind] for node in reduction.finish(state, first))
 
 
+def spellings(reduction: Reduction) -> str:
+    """A reduction's name and its aliases."""
+    names = [reduction.name, *(other for other, meant in ALIASES.items() if meant == reduction.name)]
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def takes(reduction: Reduction) -> str:
+    """What a reduction takes besides its formula."""
+    count = [] if reduction.count is None else ["K"]
+    second = [f"`formula2`: {reduction.formula2}"] if reduction.formula2 else []
+    optional = ["[`formula2`]"] if reduction.with_formula2 else []
+    return ", ".join([*count, *second, *optional])
+
+
 def operations_page() -> str:
     """The text of docs/operations.md."""
     operators = [(f"`{sign}`", f"`{same}`" if same else "", meaning) for sign, same, meaning in OPERATORS]
-    operations = [(written(f), *split(f.doc), lengths(f), interval(f)) for f in FUNCTIONS.values()]
+    operations = [
+        (written(f) + also(f), *split(f.doc), derivative(f), special_points(f), lengths(f), interval(f))
+        for f in FUNCTIONS.values()
+    ]
     derivatives = [(written(f), *split(f.doc)) for f in DERIVATIVES.values()]
     reductions = [
-        (f"`{r.name}`", *split(r.doc), result_of(r), "yes" if r.tangent else "no", "yes" if r.blocked else "")
+        (
+            spellings(r),
+            takes(r),
+            *split(r.doc),
+            result_of(r),
+            "yes" if r.tangent else "no",
+            "yes" if r.blocked else "",
+        )
         for r in [*REDUCTIONS.values(), *(family.build(1) for family in FAMILIES.values())]
     ]
     return "".join(
         [
             _HEAD, "\n", table(("Operator", "Same as", "Meaning"), operators),
             _OPERATIONS, "\n",
-            table(("Operation", "Definition", "Special values, remarks", "Lengths", "Tested in"), operations),
+            table(
+                (
+                    "Operation", "Definition", "Remarks", "Derivative", "Special points", "Lengths", "Tested in",
+                ),
+                operations,
+            ),
             _DERIVATIVES, "\n", table(("Derivative", "Definition", "Remarks"), derivatives),
             _REDUCTIONS, "\n",
-            table(("Reduction", "Result", "Special values", "Kind", "Differentiable", "Blocks"), reductions),
+            table(("Reduction", "Takes", "Result", "Special values", "Kind", "Differentiable", "Blocks"), reductions),
         ]
     )  # fmt: skip
 
@@ -141,7 +228,7 @@ def names_in_readme() -> str:
     kinds = {
         "Operations": (["+", "-", "*", "/", "**", "|", "<", "<=", ">", ">=", "==", "!="], FUNCTIONS),
         "Derivatives inside formulas": ([], DERIVATIVES),
-        "Reductions": ([], [*REDUCTIONS, *FAMILIES]),
+        "Reductions": ([], [*REDUCTIONS, *FAMILIES, *ALIASES]),
     }
     return "".join(
         textwrap.fill(f"- {title}: {', '.join(f'`{name}`' for name in [*signs, *names])}.", 118, subsequent_indent="  ")

@@ -10,18 +10,50 @@
 ${block(kernel.batch, 2)}
 % endif
 </%def>
+<%def name="sizes(kernel)">\
+% if kernel.task:
+    const long rows)
+% else:
+    const long rows,
+    const long columns,
+    const long part_length)
+% endif
+</%def>
+<%def name="task_of_group(kernel)">\
+  // What this work-group does: rows first_row to end_row - 1, with these pieces of j.
+  const long task = (long)get_group_id(0);
+  const __global long* task_entry = tasks + ((long)get_global_id(1) * (long)get_num_groups(0) + task) * 4;
+  const long first_row = task_entry[0], end_row = task_entry[1];
+  const long first_piece = task_entry[2], end_piece = task_entry[3];
+</%def>
+<%def name="begin_piece(kernel)">\
+% if kernel.task:
+  for (long piece = first_piece; piece < end_piece; ++piece) {
+  const long j_begin = pieces[2 * piece], j_end = pieces[2 * piece + 1];
+% endif
+</%def>
+<%def name="end_piece(kernel)">\
+% if kernel.task:
+  }
+% endif
+</%def>
 <%def name="rows_of_item(kernel, first, step)">\
+<% end = "end_row" if kernel.task else "rows" %>\
   // Rows of this work-item. A row past the end reads the last block of lanes and stores nothing.
+% if kernel.task:
+  const long last_row = first_row + (end_row - 1 - first_row) / ${kernel.lanes} * ${kernel.lanes};
+% else:
   const long last_row = (rows - 1) / ${kernel.lanes} * ${kernel.lanes};
+% endif
 % for r in range(kernel.rows):
   const long wanted_${r} = (${first}) + ${r} * (${step});
   const long row_${r} = min(wanted_${r}, last_row);
-  const int count_${r} = (int)min((long)${kernel.lanes}, rows - row_${r});
+  const int count_${r} = (int)min((long)${kernel.lanes}, ${end} - row_${r});
 % endfor
 </%def>
 <%def name="store_rows(kernel, block, part)">\
 % for r in range(kernel.rows):
-  if (wanted_${r} < rows) {
+  if (wanted_${r} < ${"end_row" if kernel.task else "rows"}) {
     const long out_${r} = (${part}) * rows + row_${r};
 ${block(kernel.finish[r], 4)}
   }

@@ -1,12 +1,11 @@
 ## The tiled loop shape, for GPUs: a work-group stages tiles of the j-variables in local memory and all its items,
 ## each with rows x lanes rows i, read them from there. Every item meets every barrier, also those past the last row.
+## In a block-sparse call a work-group does one task, whose pieces of j are staged one after the other.
 <%namespace name="common" file="common.cl.mako"/>\
 __kernel __attribute__((reqd_work_group_size(${kernel.group}, 1, 1)))
 void ${kernel.name}(
 ${common.parameters(kernel)}\
-    const long rows,
-    const long columns,
-    const long part_length)
+${common.sizes(kernel)}\
 {
 % for column in kernel.column_inputs:
 % if column.staged:
@@ -15,13 +14,19 @@ ${common.parameters(kernel)}\
 % endfor
 ${common.batch_of_item(kernel, block)}\
   const int item = (int)get_local_id(0);
+% if kernel.task:
+${common.task_of_group(kernel)}\
+${common.rows_of_item(kernel, f"first_row + item * {kernel.lanes}", kernel.group * kernel.lanes)}\
+% else:
 <% group_rows = kernel.group * kernel.rows * kernel.lanes %>\
 ${common.rows_of_item(kernel, f"(long)get_group_id(0) * {group_rows} + item * {kernel.lanes}", kernel.group * kernel.lanes)}\
   const long j_begin = (long)get_global_id(1) * part_length;
   const long j_end = min(j_begin + part_length, columns);
+% endif
 ${block(kernel.once, 2)}
 ${block(kernel.per_i, 2)}
 ${block(kernel.state, 2)}
+${common.begin_piece(kernel)}\
   for (long tile_begin = j_begin; tile_begin < j_end; tile_begin += ${kernel.tile}) {
     const int tile_size = (int)min((long)${kernel.tile}, j_end - tile_begin);
     barrier(CLK_LOCAL_MEM_FENCE);
@@ -46,6 +51,7 @@ ${block(kernel.tail, 6)}
     }
 ${block(kernel.flush, 4)}
   }
+${common.end_piece(kernel)}\
 ${common.store_rows(kernel, block, "(long)get_global_id(1)")}\
 }
 <%def name="pointers(kernel)">\

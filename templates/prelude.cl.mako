@@ -1,6 +1,6 @@
 <%doc>
 The start of every kernel: types, masks, loads and stores of lanes, own mathematics.
-Reads: dtype ("float" | "double"), lanes (1, 2, 4, 8, 16), functions (names of defs of functions.cl.mako).
+Reads: dtype ("float" | "double"), lanes (1, 2, 4, 8, 16), functions (names of own functions).
 A quantity that depends on i is a lane vector (realv, inumv: `lanes` consecutive i), any other a scalar (real, inum).
 </%doc>
 <%namespace name="own" file="functions.cl.mako"/>\
@@ -111,9 +111,7 @@ static inline void store_index(__global long *p, long stride, inumv v, int count
 % endfor
 % endif
 }
-% for name in sorted(functions):
+% if functions:
 
-${capture(getattr(own, name), "v", realv, inumv, dtype).strip()}
-
-${capture(getattr(own, name), "s", dtype, inum, dtype).strip()}
-% endfor
+${capture(own.written, functions, realv, inumv, dtype, inum, dtype).strip()}
+% endif

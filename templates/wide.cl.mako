@@ -41,10 +41,8 @@ static inline void store_wide(__global wide *p, long stride, widev v, int count)
 static inline void store_wide_index(__global long *p, long stride, wnumv v, int count, long base) {
     store_index(p, stride, convert_int${width}(v), count, base);
 }
-% for name in sorted(functions):
+% if functions:
 
-${capture(getattr(own, name), "wv", widev, wnumv, "double").strip()}
-
-${capture(getattr(own, name), "ws", "double", "long", "double").strip()}
-% endfor
+${capture(own.written, functions, widev, wnumv, "double", "long", "double", "w").strip()}
+% endif
 

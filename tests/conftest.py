@@ -49,11 +49,16 @@ hypothesis.settings.register_profile("ci", hypothesis.settings.get_profile("dev"
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--laws", action="store_true", help="print how many tests of each law ran, for each operation")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """No doctests from modules named after an array library that is not installed: they cannot be imported."""
     missing = [library for library in ("cupy", "jax", "torch") if importlib.util.find_spec(library) is None]
     paths = [str(path) for path in (config.rootpath / "clreduce").rglob("*") if path.stem in missing]
     config.option.ignore = [*(config.option.ignore or ()), *paths]
+    config.addinivalue_line("markers", "law(title, of): the test is of a law of each operation that it is named after")
 
 
 # ----------------------------------------------------------------------------------------- a run on every device
@@ -110,6 +115,7 @@ def _only_the_first() -> bool:
 # --------------------------------------------------------------------------------- counting what ran on which device
 
 _outcomes: dict[str, dict[str, str]] = {}  # device -> test -> outcome
+_laws: dict[str, Counter[str]] = {}  # operation -> law -> tests that passed
 
 
 @pytest.hookimpl(trylast=True)
@@ -121,9 +127,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if "device" in parameters:
             names = [name for name, found in _devices_under_test().items() if found is parameters["device"]]
             item.user_properties += [("opencl_device", name) for name in names]
+        if next(item.iter_markers("law"), None):
+            from laws import laws_tested
+
+            item.user_properties += [("law", list(tested)) for tested in laws_tested(item.iter_markers(), parameters)]
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.when == "call" and report.passed:
+        for title, name in (value for key, value in report.user_properties if key == "law"):
+            _laws.setdefault(name, Counter())[title] += 1
     name = dict(report.user_properties).get("opencl_device")
     if name is None:
         return
@@ -137,7 +150,11 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
         tests.setdefault(report.nodeid, "passed")
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if _laws:
+        terminalreporter.section("laws of operations")
+        for line in _law_lines(config.option.laws or config.option.verbose > 0):
+            terminalreporter.write_line(line)
     terminalreporter.section("OpenCL devices")
     for name, tests in sorted(_outcomes.items()):
         counts = Counter(tests.values())
@@ -150,3 +167,20 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line("OpenCL device: no test ran on any")
     if _only_the_first():
         terminalreporter.write_line("CLREDUCE_TEST_DEVICES=first: the other devices were left out")
+
+
+def _law_lines(every: bool) -> list[str]:
+    """How many tests of laws passed, in one line; with ``every`` also a table by operation and law."""
+    sums = {name: sum(counts.values()) for name, counts in _laws.items()}
+    least, most = min(sums, key=sums.__getitem__), max(sums, key=sums.__getitem__)
+    lines = [
+        f"{len(sums)} operations, {sum(sums.values())} tests of laws passed: from {sums[least]} of {least} "
+        f"to {sums[most]} of {most}"
+    ]
+    if every:
+        titles = sorted({title for counts in _laws.values() for title in counts})
+        lines += [f"  {number}: {title}" for number, title in enumerate(titles, 1)]
+        lines.append("".join(["operation".ljust(24), *(f"{n:>5}" for n in range(1, len(titles) + 1)), "  all"]))
+        for name, counts in sorted(_laws.items()):
+            lines.append("".join([name.ljust(24), *(f"{counts[title]:>5}" for title in titles), f"{sums[name]:>5}"]))
+    return lines

@@ -62,13 +62,29 @@ def dense(program: MapReduce, arrays: Sequence[Array], rows: int, columns: int) 
     return [np.broadcast_to(v, (rows, columns, f.dim)) for v, f in zip(found, program.values, strict=True)]
 
 
-def scale_of(program: MapReduce, values: Array) -> Array:
-    """The size, per row and component, that rounding errors of the result are proportional to."""
+def scale_of(program: MapReduce, tables: Sequence[Array]) -> Array:
+    """The size, per row (and component where possible), that rounding errors of the results are proportional to.
+
+    ``tables``: the values of each formula at all pairs.
+    """
+    name, values = program.reduction.name, tables[0]
     finite = np.where(np.isfinite(values), np.abs(values), 0.0)
-    if program.reduction.name == "Sum":
+    if name == "Sum":
         # A term may itself be the difference of larger numbers: the largest terms of the column stand for those.
         return np.broadcast_to(finite.sum(1).max(axis=0, initial=1e-30, keepdims=True), (len(values), values.shape[2]))
-    return np.tile(1.0 + finite.max(axis=1, initial=0.0), (1, program.reduction.count or 1))
+    if name.startswith("Prod"):
+        factors = np.where(finite == 0, 1.0, finite)
+        return 1.0 + factors.prod(1).max(1, keepdims=True) * (1 + values.shape[1] / 16)
+    largest = 1.0 + finite.max(axis=(1, 2), initial=0.0)[:, None]
+    if name.startswith("Var"):
+        return largest**2
+    if program.reduction.formulas == 1 and not name.startswith("Max_Sum"):
+        return largest
+    # An exponential of a large term is as inexact as the term, and is added up.
+    weights = np.where(np.isfinite(tables[-1]), np.abs(tables[-1]), 0.0) if len(tables) > 1 else np.ones_like(values)
+    if name == "SumSoftMaxWeight":
+        return largest * (1.0 + weights.max(axis=(1, 2), initial=0.0)[:, None])
+    return largest * (1.0 + weights.sum(1).max(axis=1, initial=0.0)[:, None])
 
 
 def run(
@@ -106,16 +122,16 @@ def assert_results(
 ) -> None:
     """``found`` is what ``program.reference`` says, in shape, dtype and value."""
     expected = program.reference(arrays, rows, columns)
-    (values, *_) = dense(program, arrays, rows, columns)
+    tables = dense(program, arrays, rows, columns)
     assert len(found) == len(expected) == len(program.outputs)
     for result, exact, output in zip(found, expected, program.outputs, strict=True):
         assert result.shape == (rows, output.dim)
         if output.kind == INDEX:
             assert result.dtype == np.int64
-            assert_best(result, exact, values, dtype, factor)
+            assert_best(result, exact, tables[0], dtype, factor)
         else:
             assert result.dtype == np.dtype(dtype)
-            assert_close(result, exact, scale_of(program, values), dtype, factor)
+            assert_close(result, exact, scale_of(program, tables), dtype, factor)
 
 
 def assert_best(found: Array, expected: Array, values: Array, dtype: str, factor: float = 1.0) -> None:

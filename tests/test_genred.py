@@ -330,9 +330,16 @@ def test_explain(reduction: str, device: Device, capsys: pytest.CaptureFixture[s
     assert not capsys.readouterr().out
     for part in ("SqDist(x, y) * p", f"{reduction} over", "x = Vi(0, 3)", "lanes:", "__kernel", str(device)):
         assert part in text
+    assert "Simplified formula\n------------------\nSqDist(x, y) * p\n" in text
     has_gradient = reduction != "ArgMax"
     assert ("in x: " in text) == ("in y: " in text) == ("in p: " in text) == has_gradient
     assert has_gradient or "ArgMax has no derivative" in text
+
+
+def test_explain_shows_the_formula_simplified(device: Device) -> None:
+    file = io.StringIO()
+    Genred("-(0 - x)*x + 0*y - (y - y)", ["x = Vi(3)", "y = Vj(3)"], axis=1).explain("float32", file)
+    assert "Simplified formula\n------------------\nx**2\n" in file.getvalue()
 
 
 # ------------------------------------------------------------------------------------------------------------- errors
@@ -357,12 +364,12 @@ X, Y, B, PM = data()
 wrong(FormulaError, "unknown variable 'z'.*\n  x \\+ z\n      \\^")(lambda: made("x + z"))
 wrong(FormulaError, "unknown operation 'Foo'")(lambda: made("Foo(x)"))
 wrong(FormulaError, "no meaning")(lambda: made("__import__('os')"))
-wrong(FormulaError, "unknown reduction 'Mean'; known are")(lambda: made(FORMULA, ALIASES, "Mean"))
+wrong(FormulaError, "unknown reduction 'Median'; known are")(lambda: made(FORMULA, ALIASES, "Median"))
 wrong(FormulaError, "a list of texts")(lambda: made("x", "x = Vi(3)"))
 wrong(FormulaError, "sum_scheme is one of auto")(lambda: made(sum_scheme="kahan"))
 wrong(FormulaError, "Max does not")(lambda: made(FORMULA, ALIASES, "Max", sum_scheme="block_sum"))
 wrong(FormulaError, "takes no opt_arg")(lambda: made(opt_arg=3))
-wrong(FormulaError, "dtype_acc")(lambda: made(use_double_acc=True))
+wrong(FormulaError, "dtype_acc is one of")(lambda: made(dtype_acc="float128"))
 wrong(ShapeError, "axis is 0 .* or 1 .*; got 2")(lambda: made(axis=2))
 wrong(ShapeError, "x has length 3, b has length 2")(lambda: made("x + b"))
 wrong(ShapeError, r"4 arrays are needed \(x = Vi\(3\).*got 2")(lambda: made()(X, Y))
@@ -371,7 +378,7 @@ wrong(ShapeError, r"must have shape \(.., M, 3\); got \(3,\)")(lambda: called({0
 wrong(ShapeError, r"same number of rows N.*\(9, 3\) and \(8, 2\)")(lambda: called({2: B[1:]}))
 wrong(ShapeError, r"batch dimensions.*\(2, 7, 3\)")(lambda: called({0: np.stack([X, X]), 1: np.stack([Y, Y, Y])}))
 wrong(ShapeError, r"out must have shape \(7, 2\); got \(9, 2\)")(lambda: called({}, out=np.empty((9, 2))))
-wrong(ShapeError, "block-sparse ranges")(lambda: called({}, ranges=1))
+wrong(DtypeError, "ranges is a tuple of six arrays")(lambda: called({}, ranges=1))
 wrong(ShapeError, "cotangent must have shape")(lambda: made().vjp(X, Y, B, PM, cotangent=X))
 wrong(ShapeError, "tangent of b must have shape")(lambda: made().jvp(X, Y, B, PM, tangents={"b": X}))
 wrong(ShapeError, "5 arrays|the 4 arrays .* and the cotangent; got 4")(lambda: made().grad("x")(X, Y, B, PM))

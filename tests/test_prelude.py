@@ -6,9 +6,11 @@ import re
 from functools import cache
 from typing import Any
 
+import mpmath
 import numpy as np
 import pytest
 from mako.lookup import TemplateLookup
+from scipy import special
 
 from clreduce.codegen.render import template_directory
 from clreduce.runtime.compiler import OPTIONS
@@ -16,10 +18,20 @@ from clreduce.runtime.compiler import OPTIONS
 # Ulp; the templates state the same ones. (1 / sqrt(x): each of the two may err on a GPU.)
 BOUNDS = {
     ("exp", "float"): 2.0, ("exp", "double"): 1.0,
+    ("exp2", "float"): 2.0, ("exp2", "double"): 1.0,
+    ("cosh", "float"): 2.5, ("cosh", "double"): 1.5,
     ("expm1", "float"): 2.0, ("expm1", "double"): 2.5,
     ("tanh", "float"): 3.0, ("tanh", "double"): 3.0,
+    ("sinh", "float"): 3.0, ("sinh", "double"): 3.0,
     ("log", "float"): 1.5, ("log", "double"): 1.0,
     ("log1p", "float"): 1.5, ("log1p", "double"): 1.0,
+    ("log2", "float"): 2.5, ("log2", "double"): 2.5,
+    ("log10", "float"): 2.5, ("log10", "double"): 2.5,
+    ("softplus", "float"): 3.5, ("softplus", "double"): 2.5,
+    ("logaddexp", "float"): 3.5, ("logaddexp", "double"): 2.5,
+    ("asinh", "float"): 3.0, ("asinh", "double"): 3.0,
+    ("acosh", "float"): 3.0, ("acosh", "double"): 3.0,
+    ("atanh", "float"): 3.0, ("atanh", "double"): 3.0,
     ("pow", "float"): 1.5, ("pow", "double"): 2.0,
     ("rsqrt0", "float"): 1.5, ("rsqrt0", "double"): 1.5,
     ("abs", "float"): 0.0, ("abs", "double"): 0.0,
@@ -32,13 +44,25 @@ BOUNDS = {
     ("atan", "float"): 2.0, ("atan", "double"): 2.0,
     ("atan2", "float"): 2.0, ("atan2", "double"): 2.0,
     ("reciprocal_scale", "float"): 0.0, ("reciprocal_scale", "double"): 0.0,
+    ("pi_cot", "float"): 4.5, ("pi_cot", "double"): 4.5,
+    ("pi_csc", "float"): 3.0, ("pi_csc", "double"): 3.0,
+    ("gauss", "float"): 1.5, ("gauss", "double"): 1.5,
+    ("erf", "float"): 1.5, ("erf", "double"): 1.5,
+    ("erfc", "float"): 4.0, ("erfc", "double"): 4.0,
+    ("lgamma", "float"): 4.0, ("lgamma", "double"): 4.0,
+    ("digamma", "float"): 8.0, ("digamma", "double"): 8.0,
 }  # fmt: skip
 FUNCTIONS = sorted({name for name, _ in BOUNDS})
 TYPES = {"float": np.float32, "double": np.float64}
 INDEX = {"float": np.int32, "double": np.int64}
 FINER = {"float": np.float64, "double": np.longdouble}
-OF_TWO = ("pow", "atan2")
-FLUSH = {"float": 2.0**-125.5, "double": 2.0**-1021.5}  # exp and pow are 0 below
+OF_TWO = ("pow", "atan2", "logaddexp")
+EXACTLY = {  # what NumPy has in no finer precision
+    "erf": (special.erf, mpmath.erf), "erfc": (special.erfc, mpmath.erfc),
+    "lgamma": (lambda x: np.where(x == -np.inf, np.inf, special.gammaln(x)), lambda x: mpmath.loggamma(x).real),
+    "digamma": (special.psi, mpmath.digamma),
+}  # fmt: skip
+FLUSH = {"float": 2.0**-125.5, "double": 2.0**-1021.5}  # exp and what is made of it is 0 below
 SIN_LIMIT = {"float": 1e4, "double": 1e6}  # sin and cos are the built-in ones beyond
 EVERY_DTYPE = pytest.mark.parametrize("dtype", ["float", "double"])
 EVERY_LANES = pytest.mark.parametrize("lanes", [1, 4, 16])
@@ -105,6 +129,8 @@ def around(values: list[float], dtype: str) -> Any:
 def sample(name: str, dtype: str) -> tuple[Any, ...]:
     """Arguments: all magnitudes, the interesting intervals densely, edges. Not a multiple of any number of lanes."""
     count = 2**20 if (name, dtype) == ("exp", "float") else 2**18 if dtype == "float" else 2**16
+    if name in EXACTLY and dtype == "double":
+        count = 2**10
     seeds = range(1, 3 if name in OF_TWO else 2)
     parts = [[any_floats(dtype, count, seed) for seed in seeds]]
     parts += dense_pairs(name, dtype, count) if name in OF_TWO else [[x] for x in dense(name, dtype, count)]
@@ -127,12 +153,47 @@ def dense(name: str, dtype: str, count: int) -> list[Any]:
     elif name == "expm1":
         intervals = [(-40, top * 1.01), (-1.1, 1.1), (-0.01, 0.01)]
         edges += [top, -20, -40, -1e30, 1e30, *(k * np.log(2) / 2 for k in range(-80, 257))]
+    elif name == "exp2":
+        intervals = [(info.minexp * 1.01, info.maxexp * 1.01), (-3, 3)]
+        edges += [info.minexp - 0.5, info.maxexp, -1e30, 1e30, *(k / 2 for k in range(-300, 257))]
+    elif name in ("sinh", "cosh"):
+        intervals = [(-top * 1.01, top * 1.01), (-1.1, 1.1), (-0.01, 0.01)]
+        edges += [top, top + np.log(2), -1e30, 1e30, *(k * np.log(2) / 2 for k in range(-257, 257))]
+    elif name == "softplus":
+        intervals = [(bottom * 1.1, 100), (-3, 3)]
+        edges += [bottom, -1e30, 1e30]
+    elif name == "gauss":
+        limit = np.sqrt(-bottom)
+        intervals = [(-limit * 1.05, limit * 1.05), (-2, 2)]
+        edges += [limit, 1e30, *(np.sqrt(k * np.log(2) / 2) for k in range(257))]
+    elif name in ("erf", "erfc"):
+        limit = np.sqrt(-bottom)
+        intervals = [(-4, 4), (-1.1, 1.1), (0.9, limit * 1.05), (-0.01, 0.01)]
+        edges += [limit, -limit, -1e30, 1e30]
+    elif name == "lgamma":
+        intervals = [(-0.6, 9), (-6, 0), (0.9, 2.1), (-100, 1000)]
+        edges += [k / 2 for k in range(-40, 40)]
+    elif name == "digamma":
+        intervals = [(-0.1, 10), (-6, 0), (1.4, 1.5), (-100, 1000)]
+        edges += [k / 2 for k in range(-40, 40)]
+    elif name in ("pi_cot", "pi_csc"):
+        intervals = [(-1, 1), (-100, 100), (0.4, 0.6), (-0.01, 0.01)]
+        edges += [k / 4 for k in range(-40, 40)]
+    elif name == "asinh":
+        intervals = [(-3, 3), (-0.1, 0.1), (-100, 100)]
+        edges += [2.0**k for k in range(-70, 70)]
+    elif name == "acosh":
+        intervals = [(1, 3), (1, 1.01), (1, 100)]
+        edges += [2.0**k for k in range(70)]
+    elif name == "atanh":
+        intervals = [(-1, 1), (-0.01, 0.01), (0.9, 1), (0.45, 0.55)]
+        edges += [0.5, -0.5]
     elif name == "tanh":
         intervals = [(-22, 22), (-1, 1), (-0.1, 0.1)]
         edges += [10, 20, -1e30, 1e30, *(k * np.log(2) / 4 for k in range(-80, 80))]
-    elif name == "log":
+    elif name in ("log", "log2", "log10"):
         intervals = [(0.3, 3), (0.99, 1.01), (0, 2 * float(info.tiny))]
-        edges += [2.0**0.5, 0.5**0.5]
+        edges += [2.0**0.5, 0.5**0.5, *(2.0**k for k in range(-60, 60)), *(10.0**k for k in range(-30, 30))]
     elif name == "log1p":
         intervals = [(-1, 3), (-0.3, 0.42), (-0.01, 0.01)]
         edges += [2.0**0.5 - 1, 0.5**0.5 - 1, *(2.0**k for k in range(-60, 60))]
@@ -167,6 +228,11 @@ def dense_pairs(name: str, dtype: str, count: int) -> list[Any]:
         pairs += [[rng.uniform(-3, 3, count), rng.uniform(-3, 3, count)]]
         magnitudes = [np.exp(rng.uniform(-40, 40, count)) * rng.choice([-1, 1], count) for _ in range(2)]
         return [*pairs, magnitudes]
+    if name == "logaddexp":
+        for width in (2, 30, 300):
+            x = rng.uniform(-width, width, count)
+            pairs += [[x, rng.uniform(-width, width, count)], [x, x + rng.uniform(-1, 1, count)]]
+        return pairs
     for low, high in ((0, 5), (0.5, 2), (0.7, 0.72), (1.4, 1.42), (0.999, 1.001)):  # results of every magnitude
         x = rng.uniform(low, high, count).astype(TYPES[dtype]).astype(float)
         with np.errstate(all="ignore"):
@@ -179,6 +245,8 @@ def dense_pairs(name: str, dtype: str, count: int) -> list[Any]:
 def reference(name: str, dtype: str) -> Any:
     with np.errstate(all="ignore"):
         x, *others = (column.astype(FINER[dtype]) for column in sample(name, dtype))
+        if name in EXACTLY:
+            return exactly(name, x, dtype)
         if name == "rsqrt0":
             return np.where(x == 0, 0, 1 / np.sqrt(x))
         if name == "reciprocal_scale":
@@ -187,20 +255,60 @@ def reference(name: str, dtype: str) -> Any:
             exponent = np.where(x == 0, info.minexp, exponent)
             scale = np.ldexp(np.ones_like(x), np.clip(1 - exponent, info.minexp, info.maxexp - 1))
             return np.where(np.isfinite(x), scale, info.tiny)
+        if name == "gauss":
+            return np.exp(-x * x)
+        if name == "softplus":
+            return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+        if name in ("pi_cot", "pi_csc"):
+            pi = FINER[dtype]("3.14159265358979323846264338327950288")
+            f = x - np.round(x)
+            sine = np.sin(pi * np.abs(f))
+            return pi / sine if name == "pi_csc" else np.copysign(pi * np.sin(pi * (0.5 - np.abs(f))) / sine, f)
         if name == "round":
             return np.where(np.abs(x - np.trunc(x)) >= 0.5, np.trunc(x) + np.sign(x), np.trunc(x))
-        in_numpy = {"pow": "power", "asin": "arcsin", "acos": "arccos", "atan": "arctan", "atan2": "arctan2"}
-        return getattr(np, in_numpy.get(name, name))(x, *others)
+        inverse = {f"a{f}": f"arc{f}" for f in ("sin", "cos", "tan", "tan2", "sinh", "cosh", "tanh")}
+        return getattr(np, {"pow": "power", **inverse}.get(name, name))(x, *others)
 
 
-def ulp_errors(got: Any, wanted: Any, dtype: str) -> Any:
-    """Errors in ulp. Infinity counts as the number that would follow the largest one; nan only equals nan."""
+def exactly(name: str, x: Any, dtype: str) -> Any:
+    """What NumPy has in no finer precision: by SciPy, whose double precision is finer than float, or digit by digit."""
+    by_scipy, by_mpmath = EXACTLY[name]
+    result = by_scipy(x.astype(np.float64)).astype(x.dtype)
+    if dtype == "float":
+        return result
+    with mpmath.workdps(40):
+        # Where erf is 1, erfc 0 or 2, and at poles, SciPy's value is exact.
+        ordinary = np.abs(x) < 100 if "erf" in name else np.isfinite(x) & ((x > 0) | (x != np.floor(x)))
+        for k in np.flatnonzero(ordinary & (x != 0)):
+            result[k] = x.dtype.type(mpmath.nstr(by_mpmath(mpmath.mpf(float(x[k]))), 25))
+    return result
+
+
+def compared_with(name: str, columns: tuple[Any, ...]) -> Any:
+    """Near a zero of the result: the size of what it is the difference of. Errors are relative to the larger."""
+    x = columns[0].astype(np.float64)
+    with np.errstate(all="ignore"):
+        if name == "logaddexp":
+            larger = np.maximum(x, columns[1])
+            return np.nan_to_num(np.maximum(np.abs(larger), np.logaddexp(x, columns[1]) - larger))
+        if name == "lgamma":
+            return np.where(x < -0.5, np.fmax(special.gammaln(-x), 1), 1)
+        if name == "digamma":
+            return np.where(x < 0, np.fmax(special.psi(1 - x), 1), 1)
+    return 0.0
+
+
+def ulp_errors(got: Any, wanted: Any, dtype: str, at_least: Any = 0.0) -> Any:
+    """Errors in ulp of ``wanted``, or of ``at_least`` if that is larger.
+
+    Infinity counts as the number that would follow the largest one; nan only equals nan.
+    """
     finer = FINER[dtype]
     last_power = finer(2.0) ** (np.finfo(TYPES[dtype]).maxexp - 1)
     with np.errstate(invalid="ignore"):
         value = np.clip(got.astype(finer), -2 * last_power, 2 * last_power)
         wanted = np.clip(wanted, -2 * last_power, 2 * last_power)
-        unit = np.spacing(np.minimum(np.abs(wanted), last_power).astype(TYPES[dtype]))
+        unit = np.spacing(np.minimum(np.maximum(np.abs(wanted), np.abs(at_least)), last_power).astype(TYPES[dtype]))
         errors = np.abs(value - wanted) / unit
     errors[np.isnan(got) & np.isnan(wanted)] = 0
     errors[np.isnan(got) != np.isnan(wanted)] = np.inf
@@ -234,19 +342,23 @@ def test_error_in_ulp(device: Any, name: str, dtype: str, width: str) -> None:
     columns, wanted, bound = sample(name, dtype), reference(name, dtype), BOUNDS[name, dtype]
     got = apply(device, name, dtype, lanes, *columns)
     if device.facts.kind != "cpu" and dtype == "float":  # there a division may err by 2.5 ulp, a root by 3
-        bound += {"rsqrt0": 3.5, "tanh": 2.5, "asin": 3, "acos": 3, "atan": 2.5, "atan2": 2.5}.get(name, 0)
+        more = {"rsqrt0": 3.5, "tanh": 2.5, "asin": 3, "acos": 3, "atan": 2.5, "atan2": 2.5, "sinh": 1.5, "cosh": 1.5}
+        more |= {"asinh": 2.5, "acosh": 3, "atanh": 2.5, "erf": 1, "erfc": 2.5, "pi_cot": 2.5, "pi_csc": 2.5}
+        bound += (more | {"lgamma": 2.5, "digamma": 4}).get(name, 0)
     bounds = np.full(len(got), bound)
     if name in ("sin", "cos"):
         bounds[~(np.abs(columns[0]) <= SIN_LIMIT[dtype])] = 4  # what OpenCL grants the built-in
-    errors = ulp_errors(got, wanted, dtype)
-    if name in ("exp", "pow"):  # documented: too small results are 0
+    errors = ulp_errors(got, wanted, dtype, compared_with(name, columns))
+    if name in ("exp", "pow", "exp2", "gauss", "softplus", "erfc"):  # documented: too small results are 0
         margin = 1e-4 if dtype == "float" else 1e-12
-        assert (got[np.abs(wanted) < FLUSH[dtype] * (1 - margin)] == 0).all()
+        assert name == "erfc" or (got[np.abs(wanted) < FLUSH[dtype] * (1 - margin)] == 0).all()
         errors[(np.abs(wanted) < FLUSH[dtype] * (1 + margin)) & (got == 0)] = 0
+    if name == "logaddexp":  # an addend that is too small is 0
+        errors[np.isfinite(got) & (np.abs(np.nan_to_num(got) - wanted) < FLUSH[dtype])] = 0
     worst = int(np.argmax(errors - bounds))
     given = ", ".join(repr(column[worst]) for column in columns)
     assert errors[worst] <= bounds[worst], f"{name}({given}) = {got[worst]!r} is {errors[worst]:.3g} ulp off"
-    if name in ("tanh", "abs", "floor", "round", "asin", "atan", "atan2", "pow"):
+    if name in ("sinh", "tanh", "abs", "floor", "round", "asin", "atan", "atan2", "pow", "asinh", "atanh", "erf"):
         assert (np.signbit(got) == np.signbit(wanted))[~np.isnan(wanted)].all(), "signs of zeros"
 
 
@@ -261,6 +373,26 @@ def test_error_in_ulp(device: Any, name: str, dtype: str, width: str) -> None:
         ("expm1", [0, -0.0, np.inf, -np.inf, np.nan, 1e30, -1e30], [0, 0, np.inf, -1, np.nan, np.inf, -1]),
         ("tanh", [0, -0.0, np.inf, -np.inf, np.nan, 20, -20], [0, 0, 1, -1, np.nan, 1, -1]),
         ("log1p", [0, -0.0, -1, np.inf, -np.inf, np.nan, -1.5], [0, 0, -np.inf, np.inf, np.nan, np.nan, np.nan]),
+        (
+            "exp2",
+            [0, 1, -3, 10, np.inf, -np.inf, np.nan, 1e30, -1e30],
+            [1, 2, 0.125, 1024, np.inf, 0, np.nan, np.inf, 0],
+        ),
+        ("log2", [1, 0.25, 1024, 0, np.inf, np.nan, -1], [0, -2, 10, -np.inf, np.inf, np.nan, np.nan]),
+        ("log10", [1, 0, -0.0, np.inf, np.nan, -1], [0, -np.inf, -np.inf, np.inf, np.nan, np.nan]),
+        ("softplus", [np.inf, -np.inf, np.nan, 1e30, -1e30], [np.inf, 0, np.nan, 1e30, 0]),
+        ("sinh", [0, -0.0, np.inf, -np.inf, np.nan, 1e30], [0, 0, np.inf, -np.inf, np.nan, np.inf]),
+        ("cosh", [0, -0.0, np.inf, -np.inf, np.nan, -1e30], [1, 1, np.inf, np.inf, np.nan, np.inf]),
+        ("asinh", [0, -0.0, np.inf, -np.inf, np.nan], [0, 0, np.inf, -np.inf, np.nan]),
+        ("acosh", [1, 0.5, -2, np.inf, -np.inf, np.nan], [0, np.nan, np.nan, np.inf, np.nan, np.nan]),
+        ("atanh", [0, 1, -1, 1.5, np.inf, np.nan], [0, np.inf, -np.inf, np.nan, np.nan, np.nan]),
+        ("gauss", [0, np.inf, -np.inf, np.nan, 1e30], [1, 0, 0, np.nan, 0]),
+        ("erf", [0, -0.0, np.inf, -np.inf, np.nan, 10, -30], [0, 0, 1, -1, np.nan, 1, -1]),
+        ("erfc", [0, -0.0, np.inf, -np.inf, np.nan, -10, 30], [1, 1, 0, 2, np.nan, 2, 0]),
+        ("lgamma", [1, 2, 0, -0.0, -3, np.inf, -np.inf, np.nan], [0, 0, *[np.inf] * 5, np.nan]),
+        ("digamma", [0, -0.0, -3, np.inf, -np.inf, np.nan], [-np.inf, np.inf, np.nan, np.inf, np.nan, np.nan]),
+        ("pi_cot", [0, -7, 0.5, np.inf, np.nan], [np.inf, np.inf, 0, np.nan, np.nan]),
+        ("pi_csc", [0, -7, np.inf, np.nan], [np.inf, np.inf, np.nan, np.nan]),
         ("asin", [0, -0.0, 1.5, -np.inf, np.inf, np.nan], [0, 0, np.nan, np.nan, np.nan, np.nan]),
         ("acos", [1, -2, -np.inf, np.inf, np.nan], [0, np.nan, np.nan, np.nan, np.nan]),
         ("atan", [0, -0.0, np.inf, -np.inf, np.nan], [0, 0, np.pi / 2, -np.pi / 2, np.nan]),
@@ -378,6 +510,14 @@ def test_only_the_functions_named_are_written_and_always_alike(dtype: str) -> No
     assert text == prelude(dtype, 4, "log", "exp")
     assert [f"{name}_{form}(" in text for name in ("exp", "log", "sin") for form in "vs"] == [True] * 4 + [False] * 2
     assert ("cl_khr_fp64" in text) == (dtype == "double")
+
+
+@EVERY_DTYPE
+def test_a_function_is_written_after_those_that_it_calls(dtype: str) -> None:
+    text = prelude(dtype, 4, "digamma", "log")
+    definitions = [text.index(f"{dtype}4 {name}_v({dtype}4 x) {{") for name in ("log", "round", "pi_cot", "digamma")]
+    assert definitions == sorted(definitions)
+    assert text.count(f"{dtype}4 log_v(") == 1
 
 
 @EVERY_DTYPE

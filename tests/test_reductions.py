@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,22 +19,35 @@ from oracle import DTYPES, Array, assert_close, dense, run, scale_of
 
 from clreduce.codegen.schedule import LOCAL, Schedule
 from clreduce.domain import Domain
+from clreduce.errors import ShapeError
 from clreduce.ir.evaluate import evaluate
-from clreduce.ir.expr import INDEX, REAL
+from clreduce.ir.expr import INDEX, REAL, Expr
 from clreduce.ir.op import constant, variable
 from clreduce.ops.compare import less, where
 from clreduce.ops.shape import extract
-from clreduce.program import map_reduce
-from clreduce.reductions import FAMILIES, REDUCTIONS, Column, Reduction, reduction_named
+from clreduce.program import MapReduce, map_reduce
+from clreduce.reductions import (
+    ALIASES,
+    FAMILIES,
+    REDUCTIONS,
+    RESIDUALS,
+    Column,
+    Reduction,
+    logsumexp,
+    reduction_named,
+)
 from clreduce.runtime.compiler import PROGRAMS
 from clreduce.runtime.device import Device
 from clreduce.runtime.plan import Plan, Signature
 
 inf, nan = float("inf"), float("nan")
+LOG_SUM_EXP = logsumexp.LOG_SUM_EXP
 State = tuple[Array, ...]
 DIM = 2
 Kind = tuple[str, int | None]
-EVERY: list[Kind] = [*((name, None) for name in REDUCTIONS), *product(FAMILIES, (1, 3))]
+NAMES = [*REDUCTIONS, *FAMILIES, *RESIDUALS]
+COUNTED = {name for name in NAMES if name in FAMILIES or not isinstance(RESIDUALS.get(name, LOG_SUM_EXP), Reduction)}
+EVERY: list[Kind] = [kind for name in NAMES for kind in product([name], (1, 3) if name in COUNTED else [None])]
 by_reduction = pytest.mark.parametrize("kind", EVERY, ids=lambda kind: kind[0] + str(kind[1] or ""))
 
 
@@ -46,29 +60,48 @@ def kernels_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
 # ------------------------------------------------------------------------- the record itself, evaluated by NumPy
 
 
+def dims_of(reduction: Reduction) -> tuple[int, ...]:
+    """Lengths of the formulas."""
+    first = 1 if reduction.scalar else DIM
+    return (first, DIM) if reduction.formulas == 2 else (first,)
+
+
+def tables_of(reduction: Reduction, values: Array) -> list[Array]:
+    """The values of each formula, where those of all stand side by side: terms, and behind them weights."""
+    dims = dims_of(reduction)
+    return [values[..., :DIM]] if len(dims) == 1 else [values[..., : dims[0]], values[..., DIM : DIM + dims[1]]]
+
+
 def neutral(reduction: Reduction) -> State:
     return tuple(
         np.full(slot.dim, slot.neutral, np.int64 if slot.kind == INDEX else np.float64)
-        for slot in reduction.slots((DIM,))
+        for slot in reduction.slots(dims_of(reduction))
     )
 
 
 def leaves(reduction: Reduction, stem: str) -> tuple[object, ...]:
-    return tuple(variable((stem, n), s.dim, Domain.I, s.kind) for n, s in enumerate(reduction.slots((DIM,))))
+    slots = reduction.slots(dims_of(reduction))
+    return tuple(variable((stem, n), s.dim, Domain.I, s.kind) for n, s in enumerate(slots))
+
+
+def block_of(reduction: Reduction, block: Array, first: int = 0) -> tuple[list[Column], dict[Expr, Array]]:
+    """Columns for a block of values, and the values of what stands in them."""
+    dims = dims_of(reduction)
+    known: dict[Expr, Array] = {}
+    made = []
+    for c, row in enumerate(block):
+        values = tuple(variable(("value", n, c), dim, Domain.IJ) for n, dim in enumerate(dims))
+        made.append(Column(values, variable(("index", c), 1, Domain.J, INDEX)))
+        known |= dict(zip(values, tables_of(reduction, row), strict=True))
+        known[made[-1].index] = np.array([first + c])
+    return made, known
 
 
 def update(reduction: Reduction, state: State, block: Array, first: int) -> State:
-    """``state`` after the columns ``block``, of shape (C, D), the first of which has the index ``first``."""
+    """``state`` after the columns ``block``, of shape (C, 2 * D), the first of which has the index ``first``."""
     before = leaves(reduction, "state")
-    columns = [
-        Column((variable(("value", c), DIM, Domain.IJ),), variable(("index", c), 1, Domain.J, INDEX))
-        for c in range(len(block))
-    ]
-    known = dict(zip(before, state, strict=True))
-    for c, column in enumerate(columns):
-        known[column.values[0]] = block[c]
-        known[column.index] = np.array([first + c])
-    return tuple(evaluate(reduction.update(before, columns), known))
+    made, known = block_of(reduction, block, first)
+    return tuple(evaluate(reduction.update(before, made), known | dict(zip(before, state, strict=True))))
 
 
 def merge(reduction: Reduction, a: State, b: State) -> State:
@@ -78,7 +111,7 @@ def merge(reduction: Reduction, a: State, b: State) -> State:
 
 
 def fold(reduction: Reduction, values: Array, first: int = 0, block: int = 1) -> State:
-    """The state after all ``values``, of shape (N, D), taken ``block`` columns at a time."""
+    """The state after all ``values``, terms and weights of shape (N, 2 * D), taken ``block`` columns at a time."""
     state = neutral(reduction)
     for at in range(0, len(values), block):
         state = update(reduction, state, values[at : at + block], first + at)
@@ -95,11 +128,20 @@ def finish(reduction: Reduction, state: State) -> State:
 def assert_same(reduction: Reduction, a: State, b: State) -> None:
     """Equal results. States that say the same may differ: a LogSumExp of +inf has no use for its scaled sum."""
     for one, other in zip(finish(reduction, a), finish(reduction, b), strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-13, atol=0)
+        np.testing.assert_allclose(one, other, rtol=1e-12, atol=inexact(reduction))
 
 
+def inexact(reduction: Reduction) -> float:
+    """The rounding error that a result of 0 may have: deviations from a mean are not exact."""
+    return 1e-9 if reduction.name.startswith("Var") else 0.0
+
+
+TERMS = st.sampled_from([-inf, -1000.0, -1.0, 0.0, 1.0, 1000.0, inf, nan])
+WEIGHTS = st.sampled_from([0.0, 1.0, 3.0, nan])
 columns = st.integers(0, 5).flatmap(
-    lambda n: arrays(np.float64, (n, DIM), elements=st.sampled_from([-inf, -1000.0, -1.0, 0.0, 1.0, 1000.0, inf, nan]))
+    lambda n: st.tuples(
+        arrays(np.float64, (n, DIM), elements=TERMS), arrays(np.float64, (n, DIM), elements=WEIGHTS)
+    ).map(lambda parts: np.concatenate(parts, axis=1))
 )
 
 
@@ -143,8 +185,8 @@ def test_finish_gives_what_numpy_says(kind: Kind, values: Array, block: int) -> 
     known = dict(zip(state, fold(reduction, values, block=block), strict=True))
     known[first] = np.array([0 if len(values) else -1])
     found = evaluate(reduction.finish(state, first), known)
-    for result, expected in zip(found, reduction.numpy(values[None]), strict=True):
-        np.testing.assert_allclose(result, expected[0], rtol=1e-13, atol=0)
+    for result, expected in zip(found, reduction.numpy(*tables_of(reduction, values[None])), strict=True):
+        np.testing.assert_allclose(result, expected[0], rtol=1e-12, atol=inexact(reduction))
 
 
 @given(state=columns, block=columns.filter(len), count=st.integers(1, 3))
@@ -154,14 +196,9 @@ def test_a_guard_is_false_only_where_nothing_changes(state: Array, block: Array,
         if reduction.guard is None:
             continue
         before = leaves(reduction, "state")
-        table = [
-            Column((variable(("value", c), DIM, Domain.IJ),), variable(("index", c), 1, Domain.J, INDEX))
-            for c in range(len(block))
-        ]
+        table, known = block_of(reduction, block)
         kept = fold(reduction, state)
-        known = dict(zip(before, kept, strict=True))
-        known |= {column.values[0]: block[c] for c, column in enumerate(table)}
-        (needed,) = evaluate([reduction.guard(before, table)], known)
+        (needed,) = evaluate([reduction.guard(before, table)], known | dict(zip(before, kept, strict=True)))
         if not needed.any():
             for one, other in zip(kept, update(reduction, kept, block, len(state)), strict=True):
                 np.testing.assert_array_equal(one, other)
@@ -188,53 +225,73 @@ SCHEDULES = {
     "local": Schedule(lanes=1, rows=2, cols=2, group=4, tile=16, shape=LOCAL, split=2),
 }
 
+COMPUTED = ("Sum", "Mean", "Var", "Prod")
+"""In the names of reductions whose results are rounded."""
 LAYOUTS = [("float32", "default"), ("float32", "split"), ("float32", "local"), ("float64", "narrow")]
 
 # Each row i takes the one half of y_j or the other: any table of two different rows, without arithmetic.
-_x, _y = variable("x", 1, Domain.I), variable("y", 2 * DIM, Domain.J)
-TABLE = where(less(_x, constant(0)), extract(_y, 0, DIM), extract(_y, DIM, DIM))
+_x, _y, _w = variable("x", 1, Domain.I), variable("y", 2 * DIM, Domain.J), variable("w", 2 * DIM, Domain.J)
 
 
-def data(kind: str, rows: int, columns: int, dtype: str) -> list[Array]:
+def table_of(y: Expr, dim: int) -> Expr:
+    return where(less(_x, constant(0)), extract(y, 0, dim), extract(y, DIM, dim))
+
+
+def program_of(kind: Kind) -> MapReduce:
+    dims = dims_of(reduction_named(*kind))
+    program, given_order = map_reduce([table_of(y, dim) for y, dim in zip((_y, _w), dims, strict=False)], *kind)
+    assert given_order == (_x, _y, _w)[: 1 + len(dims)]
+    return program
+
+
+def data(kind: str, rows: int, columns: int, dtype: str, program: MapReduce) -> list[Array]:
     rng = np.random.default_rng(rows * 7 + columns)
     x = rng.choice([-1.0, 1.0], (rows, 1))
     shape = (columns, 2 * DIM)
-    y = rng.choice(KINDS[kind], shape) if KINDS[kind] else rng.uniform(-3, 3, shape)
-    return [x.astype(dtype), y.astype(dtype)]
+    smooth = rng.uniform(-3, 3, shape)
+    if program.reduction.name.startswith("Prod"):  # of a thousand factors
+        smooth = rng.choice([-1.0, 1.0], shape) + smooth / 100
+    y = rng.choice(KINDS[kind], shape) if KINDS[kind] else smooth
+    w = rng.choice([0.0, 0.25, 1.0, 3.0], shape)
+    return [array.astype(dtype) for array in (x, y, w)[: len(program.slots)]]
 
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids="-".join)
 @by_reduction
 def test_devices_agree_with_numpy(kind: Kind, layout: tuple[str, str], device: Device) -> None:
-    """Exactly so for what only compares; sums and LogSumExp up to rounding."""
+    """Exactly so for what only compares and counts; what is computed up to rounding."""
     dtype, schedule = layout
-    program, given_order = map_reduce([TABLE], *kind)
-    assert given_order == (_x, _y)
+    program = program_of(kind)
     plan = Plan(program, Signature(dtype), device, SCHEDULES[schedule])
     kinds = list(KINDS)
     sizes = [size for size in product(SIZES, repeat=2) if size != (1000, 1000)]
     cases = [(kind, 17, 33) for kind in kinds] + [(kinds[n % 9], *size) for n, size in enumerate(sizes)]
     for values_are, rows, columns in cases:
-        given_arrays = data(values_are, rows, columns, dtype)
+        given_arrays = data(values_are, rows, columns, dtype, program)
         found = plan(given_arrays, rows, columns)
         expected = program.reference(given_arrays, rows, columns)
-        (values,) = dense(program, given_arrays, rows, columns)
+        scale = scale_of(program, dense(program, given_arrays, rows, columns))
         for result, exact, output in zip(found, expected, program.outputs, strict=True):
             assert result.dtype == (np.dtype(dtype) if output.kind == REAL else np.int64)
             assert result.shape == (rows, output.dim)
-            if kind[0] in ("Sum", "LogSumExp"):
-                assert_close(result, exact, scale_of(program, values), dtype)
+            if output.kind == REAL and any(word in kind[0] for word in COMPUTED):
+                assert_close(result, exact, scale, dtype)
             else:
                 np.testing.assert_array_equal(result, exact, f"{values_are}, {rows} x {columns}")
 
 
 @pytest.mark.parametrize(("name", "expected"), [
-    ("Sum", 0), ("LogSumExp", -inf), ("Min", inf), ("Max", -inf), ("ArgMin", -1), ("ArgMax", -1),
+    ("Sum", 0), ("LogSumExp", -inf), ("Min", inf), ("Max", -inf), ("ArgMin", -1), ("ArgMax", -1), ("Mean", nan),
+    ("Var", nan), ("Prod", 1), ("Count", 0), ("Any", 0), ("All", 1), ("LogSumExpWeight", -inf),
+    ("SumSoftMaxWeight", nan), ("Max_SumShiftExp", [-inf, -inf, 0, 0]), ("Max_SumShiftExpWeight", [-inf, 0, 0]),
+    ("Min_ArgMin", (inf, -1)), ("Max_ArgMax", (-inf, -1)), ("KMin_ArgKMin", (inf, -1)), ("KMax_ArgKMax", (-inf, -1)),
+    ("KMin", inf), ("KMax", -inf), ("ArgKMin", -1), ("ArgKMax", -1), ("SumKMin", 0), ("SumKMax", 0),
 ])  # fmt: skip
-def test_nothing_to_reduce(name: str, expected: float, device: Device) -> None:
-    program, _ = map_reduce([TABLE], name)
-    (found,) = run(program, data("ties", 5, 0, "float32"), 5, 0, "float32")
-    np.testing.assert_array_equal(found, np.full((5, DIM), expected))
+def test_nothing_to_reduce(name: str, expected: Any, device: Device) -> None:
+    program = program_of((name, 3 if name in COUNTED else None))
+    found = run(program, data("ties", 5, 0, "float32", program), 5, 0, "float32")
+    for result, value in zip(found, expected if isinstance(expected, tuple) else [expected], strict=True):
+        np.testing.assert_array_equal(result, np.broadcast_to(value, result.shape))
 
 
 @pytest.mark.parametrize(("name", "values", "expected"), [
@@ -243,17 +300,100 @@ def test_nothing_to_reduce(name: str, expected: float, device: Device) -> None:
     ("Min", [nan, nan], inf), ("LogSumExp", [-inf, -inf, 0], 0), ("LogSumExp", [-inf, -inf], -inf),
     ("LogSumExp", [inf, 0], inf), ("LogSumExp", [nan, 0], nan), ("LogSumExp", [1e30, 1e30], 1e30),
     ("LogSumExp", [-1e30], -1e30), ("Sum", [1, nan], nan), ("Sum", [inf, 1], inf), ("Sum", [inf, -inf], nan),
+    ("Mean", [1, 2, 3], 2), ("Mean", [inf, 1], inf), ("Mean", [nan, 1], nan), ("Var", [1, 2, 3, 2], 0.5),
+    ("Var", [1e4, 1e4 + 1], 0.25), ("Var", [3], 0), ("Var", [inf, 1], nan), ("Var", [1e25, 1e25], 0),
+    ("Prod", [1, -1, -1], 1), ("Prod", [0, nan], nan), ("Prod", [0, inf], nan), ("Prod", [0, 5], 0),
+    ("Any", [0, nan], 1), ("Any", [0, 0], 0), ("All", [1, nan, -2], 1), ("All", [1, 0], 0),
+    ("Min_ArgMin", [2, 1, 1], (1, 1)), ("Max_ArgMax", [nan, 1, 1], (1, 1)), ("Max_ArgMax", [nan, nan], (-inf, 0)),
+    ("Max_SumShiftExp", [-inf, -inf], [-inf, 0]), ("Max_SumShiftExp", [inf, 0], [inf, nan]),
 ])  # fmt: skip
 @pytest.mark.parametrize("turn", [1, 40])
-def test_documented_values(name: str, values: list[float], expected: float, turn: int, device: Device) -> None:
+def test_documented_values(name: str, values: list[float], expected: Any, turn: int, device: Device) -> None:
     """Also where the same terms come 40 times over: sums alone notice."""
     y = variable("y", 1, Domain.J)
     program, _ = map_reduce([y], name)
     array = np.array(values * turn, "float32")[:, None]
-    (found,) = run(program, [array], 3, len(array), "float32")
+    found = run(program, [array], 3, len(array), "float32")
     if name == "LogSumExp" and turn > 1 and expected == 0:
         expected = np.log(turn)
-    np.testing.assert_allclose(found, np.full((3, 1), expected), rtol=1e-6)
+    for result, value in zip(found, expected if isinstance(expected, tuple) else [expected], strict=True):
+        np.testing.assert_allclose(result, np.broadcast_to(value, result.shape), rtol=1e-6)
+
+
+@pytest.mark.parametrize(("name", "terms", "weights", "expected"), [
+    ("LogSumExpWeight", [0, 0], [3, -1], np.log(2)), ("LogSumExpWeight", [0, 1], [1, -1], nan),
+    ("LogSumExpWeight", [0, 0], [1, -1], -inf), ("LogSumExpWeight", [0, 5], [0, 0], -inf),
+    ("LogSumExpWeight", [1000, 0], [0, 1], 0), ("LogSumExpWeight", [nan, inf, 2], [0, 0, 1], 2),
+    ("LogSumExpWeight", [-inf, 0], [5, 1], 0), ("LogSumExpWeight", [inf, 0], [1, 1], inf),
+    ("LogSumExpWeight", [nan, 0], [1, 1], nan), ("LogSumExpWeight", [0, 0], [nan, 1], nan),
+    ("SumSoftMaxWeight", [0, 0], [3, -1], 1), ("SumSoftMaxWeight", [-inf, 7], [3, -1], -1),
+    ("SumSoftMaxWeight", [-inf, -inf], [3, -1], nan), ("SumSoftMaxWeight", [inf, 0], [3, -1], nan),
+    ("SumSoftMaxWeight", [1e30, 0], [3, -1], 3), ("SumSoftMaxWeight", [nan, 0], [3, -1], nan),
+    ("Max_SumShiftExpWeight", [2, 2], [3, -1], [2, 2]), ("SumKMin", [2, nan, 1, 1], [1, 2, 4, 8], 12),
+    ("SumKMin", [2, nan, inf], [1, 2, 4], 1), ("SumKMax", [2, nan, inf], [1, 2, 4], 5),
+    ("SumKMax", [2, 2, 2], [1, 2, nan], 3),
+])  # fmt: skip
+def test_documented_values_with_weights(
+    name: str, terms: list[float], weights: list[float], expected: Any, device: Device
+) -> None:
+    f, g = variable("f", 1, Domain.J), variable("g", 1, Domain.J)
+    program, _ = map_reduce([f, g], name, 2 if name in COUNTED else None)
+    given_arrays = [np.array(values, "float32")[:, None] for values in (terms, weights)]
+    (found,) = run(program, given_arrays, 3, len(terms), "float32")
+    np.testing.assert_allclose(found, np.broadcast_to(expected, found.shape), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_variance_of_data_far_from_zero(dtype: str, device: Device) -> None:
+    """Nothing cancels: the error is that of the data, rounded, however large their mean is."""
+    y = variable("y", 1, Domain.J)
+    program, _ = map_reduce([y], "Var")
+    terms = (np.random.default_rng(0).standard_normal((300_001, 1)) + 3e3).astype(dtype)
+    (found,) = run(program, [terms], 1, len(terms), dtype)
+    assert float(found[0, 0]) == pytest.approx(terms.astype(float).var(), rel=30 * float(np.finfo(dtype).eps))
+
+
+def test_counts_are_exact(device: Device) -> None:
+    """Beyond what float32 can count one by one."""
+    y = variable("y", 1, Domain.J)
+    terms = np.ones((2**24 + 1003, 1), "float32")
+    (found,) = run(map_reduce([y], "Count")[0], [terms], 1, len(terms), "float32")
+    assert found.tolist() == [[2**24 + 1003]]
+    single = Schedule(lanes=1, rows=1, cols=1, split=1, flush=False)
+    (_, count) = run(map_reduce([y], "Mean_Count")[0], [terms], 1, len(terms), "float32", single)
+    assert count.tolist() == [[2**24 + 1003]]
+
+
+def test_residuals_start_with_the_result() -> None:
+    """The residual of a reduction gives its first result first, and is its own residual: the rule that lets front ends
+    compute it in place of the reduction, and derive as often as they like."""
+    for kind in EVERY:
+        reduction = reduction_named(*kind)
+        if reduction.tangent is None or not reduction.residual:
+            assert not reduction.residual
+            continue
+        residual = reduction_named(reduction.residual, reduction.count)
+        assert residual.residual == residual.name
+        assert residual.tangent is not None
+        program = program_of(kind)
+        values = data("smooth", 4, 9, "float64", program)
+        assert program.residual is not None
+        np.testing.assert_allclose(program.reference(values, 4, 9)[0], program.residual.reference(values, 4, 9)[0])
+
+
+def test_aliases_lead_to_reductions() -> None:
+    assert all(name in REDUCTIONS or name in FAMILIES for name in ALIASES.values())
+    assert reduction_named("SoftMax") is reduction_named("SumSoftMaxWeight")
+    assert reduction_named("KMinArgKMin", 2) is reduction_named("KMin_ArgKMin", 2)
+
+
+def test_the_first_of_two_formulas_has_length_1() -> None:
+    two, one = variable("f", 2, Domain.I), variable("g", 1, Domain.J)
+    for name, count in EVERY:
+        if reduction_named(name, count).scalar:
+            with pytest.raises(ShapeError, match=f"{name} needs a formula of length 1 .* it has length 2"):
+                map_reduce([two, one], name, count)
+            map_reduce([one, two], name, count)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from random import Random
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from random_programs import random_sample
+from rounding import judge
 
 from clreduce.autodiff import vjp
 from clreduce.domain import Domain
@@ -16,11 +20,15 @@ from clreduce.ir.expr import Expr, topological
 from clreduce.ir.op import constant, variable
 from clreduce.ir.rewrite import simplify
 from clreduce.ops.arithmetic import div, power, square
+from clreduce.ops.compare import equal, less, less_equal, negated, where
 from clreduce.ops.derived import scalar_product, squared_distance
-from clreduce.ops.functions import exp, sin
+from clreduce.ops.functions import absolute, exp
 from clreduce.ops.shape import concat, expand, extract, place, repeated, summed, total, zeros
+from clreduce.ops.trigonometry import sin
 
 X, Y, S = variable("x", 3, Domain.I), variable("y", 3, Domain.J), variable("s", 1, Domain.P)
+MASK = less(X, Y)
+nan = float("nan")
 RANDOM = np.random.default_rng(0)
 DATA = {leaf: RANDOM.normal(size=(4, leaf.dim)) for leaf in (X, Y, S)}
 
@@ -68,10 +76,48 @@ def names(f: Expr) -> list[str]:
         (summed(-X), -summed(X)),
         (summed(constant(1e9) * X), summed(constant(1e9) * X)),
         (power(X, 3), power(X, 3)),
+        (X - X, zeros(3)),
+        (X + -X, zeros(3)),
+        (sin(X) - sin(X), zeros(3)),
+        (2 * X - X * 2, zeros(3)),
+        (X + X, 2 * X),
+        (3 * X + X, 4 * X),
+        (3 * X - X, 2 * X),
+        (X * S - X * S * 3, X * (-2 * S)),
+        (constant(1000) * X * 1000 + X, constant(1000) * X * 1000 + X),
+        (X * X, square(X)),
+        ((2 * X) * (3 * X), 6 * square(X)),
+        (-X * X, -square(X)),
+        (square(-X), square(X)),
+        (square(constant(3)), constant(9)),
+        (absolute(-X), absolute(X)),
+        (-X / -Y, X / Y),
+        (-X / Y, -(X / Y)),
+        (X / -Y, -(X / Y)),
+        (X / 4, 0.25 * X),
+        (S / repeated(constant(2), 3), repeated(0.5 * S, 3)),
+        (X / 3, X / 3),
+        (-X / 2, -0.5 * X),
+        (where(MASK, X, X), X),
+        (where(MASK, S, S), repeated(S, 3)),
+        (where(negated(negated(MASK)), X, Y), where(MASK, X, Y)),
+        (where(MASK, where(MASK, X, S), Y), where(MASK, X, Y)),
+        (where(MASK, X, where(MASK, S, Y)), where(MASK, X, Y)),
+        (where(MASK, where(less(Y, X), X, S), Y), where(MASK, where(less(Y, X), X, S), Y)),
+        (where(less(constant(1), 2), X, Y), X),
+        (where(negated(less(constant(1), 2)), X, S), repeated(S, 3)),
+        (where(equal(constant(nan), nan), X, Y), Y),
+        (where(less_equal(repeated(constant(2), 3), 2), S, Y), repeated(S, 3)),
     ],
 )
 def test_rules(given_form: Expr, expected: Expr) -> None:
     assert one(given_form) is expected
+
+
+@pytest.mark.parametrize("f", [X - X, X - 1 * X, 0 * X, 2 * X - (X + X)], ids=str)
+def test_a_difference_of_equal_terms_is_zero_whatever_the_data(f: Expr) -> None:
+    data = {X: np.array([[np.nan, np.inf, -np.inf]])}
+    np.testing.assert_array_equal(np.broadcast_to(evaluate([one(f)], data)[0], (1, 3)), [[0, 0, 0]])
 
 
 @st.composite
@@ -111,6 +157,33 @@ def test_meaning_and_length_stay(f: Expr) -> None:
 def test_simple_forms_stay(f: Expr) -> None:
     simpler = one(f)
     assert len(topological([one(simpler)])) <= len(topological([simpler]))
+
+
+@settings(max_examples=300, suppress_health_check=list(HealthCheck))
+@given(random=st.randoms(use_true_random=False))
+def test_meaning_stays_of_any_formula(random: Random) -> None:
+    """Of formulas of all operations: the results lie where rounding errors may carry them."""
+    sample = replace(random_sample(random), dtype="float64")
+    program, arrays = sample.program, sample.arrays
+    simpler = replace(program, values=simplify(program.values))
+    assert [f.dim for f in simpler.values] == [f.dim for f in program.values]
+    found = simpler.reference(arrays, sample.rows, sample.columns)
+    verdict = judge(found, program, arrays, sample.rows, sample.columns, "float64", sample.seed)
+    assert not verdict.wrong, f"{sample}\n{simpler.values}"
+
+
+def test_gradients_of_nested_formulas_stay_small() -> None:
+    """Shared parts are computed once: without that, each level would double the gradient."""
+    sizes = []
+    for levels in (8, 16):
+        f = X
+        for _ in range(levels):
+            f = sin(f) * f
+        (gradient,) = vjp({f: variable("e", 3, Domain.I)}, [X])
+        assert gradient is not None
+        sizes.append(len(topological([one(gradient)])))
+    assert sizes[0] < 100
+    assert sizes[1] - sizes[0] == 8 * 7  # sin, cos, three products, a sum and what is passed on
 
 
 def test_a_gaussian_gradient_has_no_idle_operation() -> None:

@@ -13,8 +13,9 @@ from clreduce.ir.show import show, show_shared, tree
 from clreduce.ops.arithmetic import add, div, mul, neg, power, real_power, square
 from clreduce.ops.compare import equal, less, less_equal, negated, where
 from clreduce.ops.derived import norm, scalar_product, squared_distance, squared_norm
-from clreduce.ops.functions import exp, sin, sqrt
+from clreduce.ops.functions import exp, sqrt
 from clreduce.ops.shape import concat, element, expand, extract, permute, place, summed, total
+from clreduce.ops.trigonometry import sin
 
 x, y = variable("x", 3, Domain.I), variable("y", 3, Domain.J)
 b = variable(2, 1, Domain.P)

@@ -20,7 +20,7 @@ LOOKED_AT = 100  # rows of each result that are compared: all of them would take
 SMALLEST = 64  # rows and columns that scaling leaves: more than the neighbours of any problem
 
 EXPONENTIAL = {"float32": 13, "float64": 19}
-"""Operations of ``exp`` in ``templates/functions.cl.mako``: clamping 2, rounding 2, remainder 2, polynomial 5 or 11,
+"""Operations of ``exp`` in ``templates/exponentials.cl.mako``: clamping 2, rounding 2, remainder 2, polynomial 5 or 11,
 power of two 2."""
 
 

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from clreduce.codegen.kernel import Assign, Declare, Let, Loop, Statement
+from clreduce.codegen.masks import decided, only_term
 from clreduce.domain import Domain
 from clreduce.ir.expr import MASK, REAL, Expr, exact, topological
 from clreduce.ir.index import Position, make_index, text_of
@@ -139,6 +140,11 @@ class Emitter:
         c = c if node.domain & Domain.J else None
         if node.op.remap is not None and node.op.terms is None:
             return self._remapped(node, k, r, c)
+        if node.op.name == "where" and (holds := decided(node.args[0], k)) is not None:
+            branch = node.args[1 if holds else 2]
+            return self._promoted(branch, node, self.component(branch, k, r, c))
+        if (single := only_term(node, k)) is not None:
+            return self.component(node.args[0], single, r, c)
         scope = self._scope(node, k)
         key = (self.types, node, k, r, c)
         name = self._lookup(scope, key)

@@ -1,4 +1,5 @@
-"""What is computed before the pair loop and stored: values of j alone (or long ones of i alone), once per index.
+"""What is computed before the pair loop and stored: values of j alone (or long ones of i alone), once per index, and
+long ones of parameters alone.
 
 A rewrite from formulas to formulas: the stored values become variables of the pair kernel.
 """
@@ -15,6 +16,8 @@ from clreduce.ir.op import variable
 
 _CHEAP = 12
 """Operations per j below which a value is recomputed for each block of rows rather than stored."""
+_CHEAP_COMPONENT = 4
+"""Operations per component below which a value of parameters alone is recomputed."""
 
 
 @dataclass(frozen=True)
@@ -31,20 +34,33 @@ class Hoisted:
 def hoist(values: Sequence[Expr], unroll: int) -> Hoisted:
     """Choose what to store; vectors longer than ``unroll`` are those that loops run over."""
     roots = tuple(values)
+    once = _of_parameters(roots, unroll)
+    roots = substitute(roots, once)
     replacement: dict[Expr, Expr] = {}
     panels: set[Expr] = set()
     frontier_j = [node for node in _frontier(roots, Domain.J) if node.op.name != "variable"]
     if sum(work(node) for node in frontier_j) > _CHEAP:
         for node in frontier_j:
-            replacement[node] = variable(("stored", len(replacement)), node.dim, Domain.J, node.kind)
+            name = ("stored", len(once) + len(replacement))
+            replacement[node] = variable(name, node.dim, Domain.J, node.kind)
     read = _components_read(roots)
     for node in _frontier(roots, Domain.I):
         if read[node] > unroll:
-            stored = variable(("stored", len(replacement)), node.dim, Domain.I, node.kind)
+            stored = variable(("stored", len(once) + len(replacement)), node.dim, Domain.I, node.kind)
             replacement[node] = stored
             panels.add(stored)
     new = substitute(roots, replacement)
-    return Hoisted(new, tuple((leaf, node) for node, leaf in replacement.items()), frozenset(panels))
+    stored_values = {**once, **replacement}
+    return Hoisted(new, tuple((leaf, node) for node, leaf in stored_values.items()), frozenset(panels))
+
+
+def _of_parameters(roots: Sequence[Expr], unroll: int) -> dict[Expr, Expr]:
+    """Values that loops would compute again for each pair, and the variables that stand for them."""
+    read = _components_read(roots)
+    found = [
+        node for node in _frontier(roots, Domain.P) if read[node] > unroll and work(node) > _CHEAP_COMPONENT * node.dim
+    ]
+    return {node: variable(("stored", n), node.dim, Domain.P, node.kind) for n, node in enumerate(found)}
 
 
 def _components_read(roots: Sequence[Expr]) -> dict[Expr, int]:

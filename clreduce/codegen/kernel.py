@@ -101,6 +101,8 @@ class Kernel:
     """Terms in each part's state that the merge kernel takes one by one; 1: it takes the state whole."""
     batch: tuple[Statement, ...] = ()
     """Moves every pointer to this work-item's index of the batch; empty without a batch."""
+    task: int = 0
+    """Rows, at most, of one task of a block-sparse call, which the table ``tasks`` lists; 0: all pairs are visited."""
     column_inputs: tuple[ColumnInput, ...] = ()
     once: tuple[Statement, ...] = ()
     per_i: tuple[Statement, ...] = ()

@@ -14,7 +14,7 @@ from clreduce.codegen.lower_map import Stored, lower_map
 from clreduce.codegen.lower_merge import lower_merge
 from clreduce.codegen.queue import QUEUED_INDEX, QUEUED_VALUE, Queue
 from clreduce.codegen.schedule import LOCAL, Schedule, check_state
-from clreduce.codegen.writer import OFFSETS, StateText, Writer, batch_moves, buffers
+from clreduce.codegen.writer import OFFSETS, PIECES, TASKS, StateText, Writer, batch_moves, buffers
 from clreduce.domain import Domain
 from clreduce.ir.expr import INDEX, REAL, Expr, exact, topological, variables
 from clreduce.ir.index import Position, text_of
@@ -50,11 +50,13 @@ def lower(
     schedule: Schedule,
     facts: DeviceFacts,
     batched: bool = False,
+    ranged: bool = False,
     wide: bool = False,
 ) -> Lowered:
-    """The kernels of ``program`` for ``dtype`` (``"float"`` or ``"double"``); ``batched``: for many at one launch.
+    """The kernels of ``program`` for ``dtype`` (``"float"`` or ``"double"``).
 
-    ``wide``: formulas are computed in ``dtype``, and all that a row keeps is double, results included.
+    ``batched``: for many indices at one launch; ``ranged``: for the blocks of pairs that tables name; ``wide``:
+    formulas are computed in ``dtype``, and all that a row keeps is double, results included.
     """
     schedule.check(facts)
     kept = "double" if wide else dtype
@@ -64,11 +66,11 @@ def lower(
     hoisted = hoist(values, schedule.unroll)
     panel = schedule.lanes if schedule.lanes > 1 else PANEL_OF_ONE_LANE
     stored = tuple(
-        lower_map(node, dtype, schedule, panel if leaf in hoisted.panels else 0, batched)
+        lower_map(node, dtype, schedule, panel if leaf in hoisted.panels else 0, batched, ranged)
         for leaf, node in hoisted.stored
     )
-    pair = _PairLowering(program, hoisted.values, hoisted.panels, dtype, schedule, facts, wide)
-    merge = lower_merge(program, kept, schedule, batched)
+    pair = _PairLowering(program, hoisted.values, hoisted.panels, dtype, schedule, facts, ranged, wide)
+    merge = lower_merge(program, kept, schedule, batched, ranged)
     leaves = tuple(leaf for leaf, _ in hoisted.stored)
     return Lowered(stored, leaves, pair.kernel(False, batched), pair.kernel(True, batched), merge, pair.inputs)
 
@@ -84,18 +86,20 @@ class _PairLowering(Writer):
         dtype: str,
         schedule: Schedule,
         facts: DeviceFacts,
+        ranged: bool,
         wide: bool,
     ) -> None:
         super().__init__(dtype, schedule.lanes, schedule.rows, schedule, wide)
+        self.task = schedule.group_rows if ranged else 0
         self.wide = wide
         self.program, self.values, self.panels, self.schedule = program, values, panels, schedule
         self.inputs = tuple(variables(values))
         self.names = {leaf: f"v{n}" for n, leaf in enumerate(self.inputs)}
         slots = program.state_slots
-        self.state = StateText(slots, "s", self.unroll)
+        self.state = StateText(program, "s", self.unroll)
         # In double precision, sums of single ones need no blocks.
         self.blocked = program.reduction.blocked and schedule.flush and schedule.tile > 0 and not wide
-        self.partial = StateText(slots, "b", self.unroll) if self.blocked else self.state
+        self.partial = StateText(program, "b", self.unroll) if self.blocked else self.state
         self.queue: Queue | None = None
         single = len(values) == 1 and values[0].dim == 1
         if schedule.queue and single and program.reduction.keeps_terms and program.reduction.guard is not None:
@@ -139,8 +143,9 @@ class _PairLowering(Writer):
             lanes=schedule.lanes,
             functions=frozenset(self.emitter.functions),
             wide=frozenset(self.keeper.functions) if self.wide else None,
-            arguments=outputs + inputs + ((OFFSETS,) if batched else ()),
+            arguments=outputs + inputs + ((OFFSETS,) if batched else ()) + ((TASKS, PIECES) if self.task else ()),
             batch=batch_moves(lengths, [self.names[leaf] for leaf in self.inputs]) if batched else (),
+            task=self.task,
             rows=schedule.rows,
             cols=schedule.cols,
             group=schedule.group,
@@ -162,17 +167,18 @@ class _PairLowering(Writer):
         )
 
     def _pointers(self) -> None:
-        """Where each row of a panel starts."""
+        """Where each row of a panel starts. Those of a block-sparse call hold the rows of one task after the other."""
         for leaf in self.inputs:
             if leaf not in self.panels:
                 continue
             name = self.names[leaf]
             for r in range(self.rows):
+                row = f"(task * {self.task} + wanted_{r} - first_row)" if self.task else f"row_{r}"
                 if self.lanes > 1:
-                    text = f"({name} + row_{r} * {leaf.dim})"
+                    text = f"({name} + {row} * {leaf.dim})"
                 else:
                     width = PANEL_OF_ONE_LANE
-                    text = f"({name} + row_{r} / {width} * {leaf.dim * width} + row_{r} % {width})"
+                    text = f"({name} + {row} / {width} * {leaf.dim * width} + {row} % {width})"
                 self.per_i.statements.append(Declare("const __global real*", f"{name}_{r}", text))
 
     def _block(self, cols: int) -> tuple[Statement, ...]:
@@ -242,7 +248,8 @@ class _PairLowering(Writer):
             value = self.emitter.component(column.values[0], 0, r, None)
             index = self.emitter.component(column.index, 0, r, None)
             outer.statements.append(If(f"ANY({mask})", (queue.append(r, mask, value, f"(inumv)({index})"),)))
-        outer.statements.append(If(queue.short_of(len(columns), r), self._enter_queued(r, outer)))
+        # Also after a single column: where a tile ends with some, the next one begins with a whole block.
+        outer.statements.append(If(queue.short_of(self.schedule.cols, r), self._enter_queued(r, outer)))
 
     def _enter_queued(self, r: int, outer: Scope) -> tuple[Statement, ...]:
         """Update the state of row r with all that waits, and empty the queue."""
@@ -308,7 +315,8 @@ class _PairLowering(Writer):
         if isinstance(name, tuple) and name[0] == "column":
             return f"(inum)(j + {name[1]})"
         if name == "first":
-            return "(inum)(columns > 0 ? 0 : -1)"
+            found = "first_piece < end_piece ? pieces[2 * first_piece] : -1" if self.task else "columns > 0 ? 0 : -1"
+            return f"(inum)({found})"
         if self.queue is not None and node in (QUEUED_VALUE, QUEUED_INDEX):
             return f"{self.queue.name(name[1], r or 0)}[{self._waiting}]"
         pointer, at = self.names[node], text_of(k)

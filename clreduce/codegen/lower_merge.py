@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from clreduce.codegen.kernel import Kernel
 from clreduce.codegen.schedule import Schedule
-from clreduce.codegen.writer import StateText, Writer, batch_moves, buffers
+from clreduce.codegen.writer import FIRSTS, StateText, Writer, batch_moves, buffers
 from clreduce.domain import Domain
 from clreduce.ir.expr import REAL, Expr
 from clreduce.ir.index import Position, text_of
@@ -16,11 +16,11 @@ from clreduce.reductions.reduction import Column
 class _MergeLowering(Writer):
     """The kernel that merges the states of the parts of j, row by row."""
 
-    def __init__(self, program: MapReduce, dtype: str, schedule: Schedule) -> None:
+    def __init__(self, program: MapReduce, dtype: str, schedule: Schedule, ranged: bool) -> None:
         super().__init__(dtype, 1, 1, schedule)
-        self.program = program
-        self.state = StateText(program.state_slots, "s", self.unroll)
+        self.program, self.ranged = program, ranged
         reduction = program.reduction
+        self.state = StateText(program, "s", self.unroll)
         self.members = (reduction.count or 1) if reduction.keeps_terms else 1
         self.part = tuple(
             variable(("part", n), slot.dim // self.members, Domain.IJ, slot.kind)
@@ -52,7 +52,7 @@ class _MergeLowering(Writer):
             members=self.members,
             batch=batch_moves(lengths, ()) if batched else (),
             functions=frozenset(self.emitter.functions),
-            arguments=outputs + parts,
+            arguments=outputs + parts + ((FIRSTS,) if self.ranged else ()),
             once=tuple(self.once.statements),
             state=self.state.declarations(1, self.keeper),
             body=body,
@@ -65,11 +65,11 @@ class _MergeLowering(Writer):
     def leaf(self, node: Expr, k: Position, r: int | None, c: int | None) -> str:
         name = node.params[0]
         if name == "first":
-            return "(inum)(columns > 0 ? 0 : -1)"
+            return "narrow_index(firsts[row_0], 0)" if self.ranged else "(inum)(columns > 0 ? 0 : -1)"
         if name[0] == "part":
             return f"part{name[1]}[at * {node.dim} + {text_of(k)}]"
         return self.state.name(name[1], k, 0)
 
 
-def lower_merge(program: MapReduce, dtype: str, schedule: Schedule, batched: bool) -> Kernel:
-    return _MergeLowering(program, dtype, schedule).kernel(batched)
+def lower_merge(program: MapReduce, dtype: str, schedule: Schedule, batched: bool, ranged: bool) -> Kernel:
+    return _MergeLowering(program, dtype, schedule, ranged).kernel(batched)

@@ -20,6 +20,8 @@ _MOST_STATE_BYTES = 1 << 21
 _DEFAULT_TILE = 256
 _LONGEST = 450
 """Operations in the body of the pair loop beyond which it is not unrolled further."""
+_SMALL_GROUP = 32
+"""Work-items that a GPU runs in step: a smaller group would leave some of them idle."""
 _SHORT = 16
 """Operations per pair up to which testing whether a term enters a sorted list is a large part of the time."""
 _LONG_LIST = 24
@@ -56,6 +58,11 @@ class Schedule:
     """Loop shape: ``mapreduce`` (no barrier) or ``mapreduce_local`` (tiles of j in local memory)."""
     split: int = 0
     """Parts that j is cut into; 0: as many as keep the device busy."""
+
+    @property
+    def group_rows(self) -> int:
+        """Rows that a work-group keeps."""
+        return self.group * self.rows * self.lanes
 
     def check(self, facts: DeviceFacts) -> None:
         """Raise `ScheduleError` unless a kernel can be made so."""
@@ -106,6 +113,18 @@ def choose_schedule(program: MapReduce, dtype: str, facts: DeviceFacts, few: int
         schedule = replace(schedule, queue=16)
     while schedule.lanes > 1 and state_bytes(program, schedule, size) > _STACK_BYTES:
         schedule = replace(schedule, lanes=schedule.lanes // 2)
+    return schedule
+
+
+def narrowed(schedule: Schedule, blocks: int) -> Schedule:
+    """A schedule for blocks of so many rows, of which work-groups would keep twice as many; 0: not in blocks."""
+    while blocks and schedule.group > 1 and schedule.group_rows >= 2 * blocks:
+        if schedule.rows > 1:
+            schedule = replace(schedule, rows=schedule.rows // 2)
+        elif schedule.group > _SMALL_GROUP:
+            schedule = replace(schedule, group=schedule.group // 2)
+        else:
+            break
     return schedule
 
 

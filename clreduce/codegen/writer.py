@@ -16,14 +16,20 @@ from clreduce.reductions.reduction import Slot
 
 
 class StateText:
-    """Names of the slots of a reduction's state, and of their components: variables if short, arrays if long."""
+    """Names of the slots of a reduction's state, and of their components: variables if short, arrays if long.
 
-    def __init__(self, slots: Sequence[Slot], stem: str, unroll: int) -> None:
-        self.slots, self.stem, self.unroll = slots, stem, unroll
+    If one of them or a result is long, all vectors are arrays: loops over the components of one may read others.
+    """
+
+    def __init__(self, program: MapReduce, stem: str, unroll: int) -> None:
+        slots = program.state_slots
+        self.slots, self.stem = slots, stem
+        longest = max(*(slot.dim for slot in slots), *(output.dim for output in program.outputs))
+        self.arrays = [slot.dim > 1 and longest > unroll for slot in slots]
         self.leaves = tuple(variable((stem, n), s.dim, Domain.IJ, s.kind) for n, s in enumerate(slots))
 
     def name(self, n: int, k: Position, r: int) -> str:
-        if self.slots[n].dim <= self.unroll:
+        if not self.arrays[n]:
             return f"{self.stem}{n}_{text_of(k)}_{r}"
         return f"{self.stem}{n}_{r}[{text_of(k)}]"
 
@@ -38,7 +44,7 @@ class StateText:
             kind = emitter.types.realv if slot.kind == REAL else emitter.types.inumv
             neutral = f"({kind})({_neutral(slot, emitter.dtype)})"
             for r in range(rows):
-                if slot.dim <= self.unroll:
+                if not self.arrays[n]:
                     statements += [Declare(kind, self.name(n, k, r), neutral) for k in range(slot.dim)]
                 else:
                     statements.append(Declare(kind, f"{self.stem}{n}_{r}", neutral, slot.dim))
@@ -174,6 +180,15 @@ def batch_moves(outputs: Sequence[tuple[str, str]], inputs: Sequence[str]) -> tu
 
 OFFSETS = Argument("offsets", "long")
 """Per index of the batch and input: elements from the start of its buffer to its data."""
+
+
+TASKS = Argument("tasks", "long")
+"""Of a block-sparse call, per part of j and task: its first row, the row after its last, and the same two of its pieces
+of j in ``pieces``. A task is what one work-group does."""
+PIECES = Argument("pieces", "long")
+"""Intervals of j: the first column, and the one after the last."""
+FIRSTS = Argument("firsts", "long")
+"""Per row the first column that it visits, -1 if there is none."""
 
 
 def buffers(names: Sequence[tuple[str, str]], written: bool, real: str = "real") -> tuple[Argument, ...]:

@@ -18,6 +18,7 @@ import numpy as np
 from clreduce.domain import Domain
 from clreduce.errors import DtypeError, ShapeError
 from clreduce.frontends.formula import Variable
+from clreduce.frontends.ranges import CheckedRanges
 from clreduce.ir.expr import REAL
 
 Array = np.ndarray[Any, Any]
@@ -43,6 +44,8 @@ class Arguments:
     """The dtype of the arguments together, and of the results."""
     are_complex: tuple[bool, ...]
     """Which arguments came as complex numbers."""
+    ranges: CheckedRanges | None = None
+    """The pairs to visit; None for all."""
 
 
 def describe(variable: Variable) -> str:

@@ -10,10 +10,11 @@ import numpy as np
 
 from clreduce.domain import Domain
 from clreduce.frontends.arguments import Arguments
+from clreduce.ir.expr import INDEX
 from clreduce.ir.op import variable
 from clreduce.program import Gradient, MapReduce, Source, map_reduce
 from clreduce.runtime.device import Device
-from clreduce.runtime.plan import Plan
+from clreduce.runtime.ranges import Ranges
 
 if TYPE_CHECKING:
     from clreduce.frontends.genred import Routine
@@ -90,12 +91,12 @@ def _per_argument(
     found = {}
     for gradient in gradients_of(routine.program, used):
         for slot, part in zip(gradient.wrt, run(gradient), strict=True):
-            found[slot] = _summed_to(shapes[slot], part, len(arguments.batch))
+            found[slot] = summed_to(shapes[slot], part, len(arguments.batch))
     given = arguments.arrays
     return [np.zeros_like(given[at]) if slots[at] is None else found[slots[at]] for at in positions]  # type: ignore[index]
 
 
-def _summed_to(shape: tuple[int, ...], gradient: Array, batch: int) -> Array:
+def summed_to(shape: tuple[int, ...], gradient: Array, batch: int) -> Array:
     """A gradient per index of a batch of that rank, added up over the dimensions in which its argument has size 1."""
     shared = tuple(axis for axis in range(batch) if shape[axis] == 1 != gradient.shape[axis])
     return np.ascontiguousarray(gradient.sum(shared) if shared else gradient).reshape(shape)
@@ -108,6 +109,7 @@ class _Feeds:
         self.routine, self.batch, self.dtype, self.device = routine, arguments.batch, arguments.dtype, device
         self.inputs = routine.feeds(arguments.arrays)
         self.rows, self.columns = routine.sizes(arguments)
+        self.arguments = arguments
         self._cotangent: Array | None = None
         self._tangents: dict[int, Array] = {}
         self._residuals: tuple[Array, ...] | None = None
@@ -152,14 +154,20 @@ class _Feeds:
     def _parts(self, gradient: Gradient, program: MapReduce, arrays: Sequence[Any]) -> list[Array]:
         """``program`` on ``arrays``, added up and cut as ``gradient`` says."""
         rows, columns = (self.columns, self.rows) if gradient.flipped else (self.rows, self.columns)
-        (result,) = self._plan(program, rows, columns)(arrays, rows, columns, batch=self.batch)
+        ranges = self.routine.ranges_of(self.arguments, gradient.flipped)
+        if ranges is not None and any(slot.kind == INDEX for slot in gradient.program.slots):
+            ranges = ranges.once()  # the terms that an index selects, however often they were offered
+        (result,) = self._run(program, arrays, rows, columns, ranges)
         if gradient.summed_rows:
-            (result,) = self._plan(_row_sum(result.shape[-1]), 1, rows)([result], 1, rows, batch=self.batch)
+            (result,) = self._run(_row_sum(result.shape[-1]), [result], 1, rows, None)
         ends = np.cumsum(gradient.dims)
         return [result[..., end - dim : end] for end, dim in zip(ends, gradient.dims, strict=True)]
 
-    def _plan(self, program: MapReduce, rows: int, columns: int) -> Plan:
-        return self.routine.plan_of(program, self.dtype, self.device, bool(self.batch), rows, columns)
+    def _run(
+        self, program: MapReduce, arrays: Sequence[Array], rows: int, columns: int, ranges: Ranges | None
+    ) -> tuple[Array, ...]:
+        plan = self.routine.plan_of(program, self.dtype, self.device, bool(self.batch), rows, columns, ranges)
+        return plan(arrays, rows, columns, batch=self.batch, ranges=ranges)
 
     def _array(self, source: Source) -> Array:
         if source.role == "input":
@@ -172,8 +180,8 @@ class _Feeds:
         if self._residuals is None:
             residual = self.routine.program.residual
             assert residual is not None
-            plan = self._plan(residual, self.rows, self.columns)
-            self._residuals = plan(self.inputs, self.rows, self.columns, batch=self.batch)
+            ranges = self.routine.ranges_of(self.arguments)
+            self._residuals = self._run(residual, self.inputs, self.rows, self.columns, ranges)
         return self._residuals[source.number]
 
     def _tangent(self, source: Source) -> Array | None:

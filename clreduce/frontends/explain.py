@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from clreduce.errors import NotDifferentiableError
 from clreduce.frontends.derivative import gradients_of
+from clreduce.ir.rewrite import simplify
 from clreduce.ir.show import show_shared, tree
 from clreduce.runtime.device import Device
 
@@ -29,6 +30,9 @@ def explain(routine: Routine, dtype: str, device: Device) -> str:
             *([] if routine.axis == 1 else ["below, i stands for the index that is kept and j for the reduced one"]),
             "",
             *(tree(value, _names(routine)) for value in routine.program.values),
+            "",
+            _title("Simplified formula"),
+            show_shared(simplify(routine.program.values), _names(routine)),
             *_rewritten(routine),
             "",
             _title("Gradients"),

@@ -249,11 +249,9 @@ class _Reader:
                 self.fail(f"inside a formula, {name}(...) is written Var(position, dim, category)", node.func)
             known = [*FUNCTIONS, *DERIVATIVES, "Var"]
             self.fail(f"unknown operation {self.source(node.func)!r}{_similar(name, known)}", node.func)
-        names = [*function.arguments, *function.parameters]
-        least = len(names) - function.optional
-        most: float = inf if function.variadic else len(names)
-        further = ["..."] if function.variadic else [f"[{name}]" for name in names[least:]]
-        signature = f"{name}({', '.join([*names[:least], *further])})"
+        signature = function.signature
+        names = len(function.arguments) + len(function.parameters)
+        least, most = names - function.optional, inf if function.variadic else names
         if node.keywords:
             self.fail(f"arguments are given by their order, not by name: {signature}", node.keywords[0])
         for arg in node.args:

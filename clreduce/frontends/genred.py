@@ -6,6 +6,7 @@ import operator
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from math import prod
 from types import ModuleType
@@ -30,6 +31,7 @@ from clreduce.frontends.backend import device_for
 from clreduce.frontends.derivative import hvp_of, jvp_of, vjp_of
 from clreduce.frontends.formula import Variable, parse_all
 from clreduce.frontends.options import Options
+from clreduce.frontends.ranges import check_ranges
 from clreduce.frontends.vocabulary import checked_reduction
 from clreduce.ir.expr import INDEX, Expr, substitute
 from clreduce.ir.show import show
@@ -37,6 +39,7 @@ from clreduce.program import MapReduce, map_reduce, swapped, with_compensated_su
 from clreduce.reductions.reduction import Reduction
 from clreduce.runtime.device import Device, current_device
 from clreduce.runtime.plan import PLANS, Plan, signature_of
+from clreduce.runtime.ranges import Ranges
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -44,7 +47,8 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 
 
-def _checked_axis(axis: Any) -> int:
+def checked_axis(axis: Any) -> int:
+    """0 or 1, or one error."""
     try:
         number = -1 if isinstance(axis, (bool, np.bool_)) else operator.index(axis)
     except TypeError:
@@ -115,7 +119,7 @@ class Routine:
         return f"{type(self).__name__}({show(self.expr)}, {self.program.reduction!r}, axis={self.axis})"
 
     def __call__(
-        self, *args: Any, backend: str = "auto", device_id: int = -1, ranges: None = None, out: Any = None
+        self, *args: Any, backend: str = "auto", device_id: int = -1, ranges: Any = None, out: Any = None
     ) -> Any:
         """The reduction, of shape (batch.., M or N, D).
 
@@ -131,11 +135,16 @@ class Routine:
 
         ``out`` receives the result if given. ``backend`` is ``"auto"`` (the current device), ``"CPU"`` or ``"GPU"``
         (longer spellings such as ``"GPU_1D"`` mean the same); ``device_id`` counts devices of that kind from 0.
+
+        ``ranges`` names the pairs to reduce over, None meaning all: int32 or int64 arrays ``(ranges_i, slices_i,
+        redranges_j, ranges_j, slices_j, redranges_i)``, as `cluster.from_matrix` makes them. A reduction over j reads
+        the first three: rows i of ``ranges_i[k]`` meet the j of all intervals [start, end) among
+        ``redranges_j[slices_i[k - 1]:slices_i[k]]``, those listed twice twice. One over i reads the other three. Rows
+        outside every block are reduced over nothing. In a batch, all indices share the ranges. Gradients take the half
+        that belongs to the argument's index, so the two must name the same pairs.
         """
-        if ranges is not None:
-            raise ShapeError("block-sparse ranges are not available here: reduce over all pairs (ranges=None)")
         device = device_for(backend, device_id)
-        arguments = self._checked_arguments(args)
+        arguments = self._arguments(args, ranges)
         if out is None:
             found = self._compute(arguments, device, None)
             like = next(filter(self.library.accepts, args), None)
@@ -148,7 +157,7 @@ class Routine:
 
     def vjp(
         self, *args: Any, cotangent: Any, wrt: Sequence[str | int] | str | int | None = None, output: Any = None,
-        backend: str = "auto", device_id: int = -1,
+        backend: str = "auto", device_id: int = -1, ranges: Any = None,
     ) -> tuple[Any, ...]:  # fmt: skip
         """Reverse mode: (d result / d argument)^T cotangent, for each argument of ``wrt`` in order.
 
@@ -156,10 +165,10 @@ class Routine:
         gives their positions; None means all.
         The gradients of all i-variables come from one kernel, those of all j-variables from a second. ``output`` is
         what the call returned, if it is known already: the derivatives of ``LogSumExp``, ``Min_ArgMin`` and
-        ``KMin_ArgKMin`` need it and compute it otherwise.
+        ``KMin_ArgKMin`` need it and compute it otherwise. ``ranges`` are those of the call.
         """
         device = device_for(backend, device_id)
-        arguments = self._checked_arguments(args)
+        arguments = self._arguments(args, ranges)
         positions = self._positions(wrt)
         incoming = self._checked_cotangent(arguments, cotangent)
         gradients = vjp_of(self, arguments, incoming, positions, self._checked_output(arguments, output), device)
@@ -168,7 +177,7 @@ class Routine:
     def grad(self, variable: str | int) -> Callable[..., Any]:
         """The routine ``g(*args, cotangent)`` that gives (d result / d variable)^T cotangent.
 
-        It takes the options of `vjp`: ``g(*args, cotangent, output=result)`` spares LogSumExp a second pass.
+        It takes the options of `vjp`: ``g(*args, cotangent, output=result, ranges=ranges)``, for instance.
         """
         (position,) = self._positions([variable])
 
@@ -182,11 +191,12 @@ class Routine:
         return gradient
 
     def jvp(
-        self, *args: Any, tangents: dict[str | int, Any], output: Any = None, backend: str = "auto", device_id: int = -1
-    ) -> Any:
+        self, *args: Any, tangents: dict[str | int, Any], output: Any = None, backend: str = "auto",
+        device_id: int = -1, ranges: Any = None,
+    ) -> Any:  # fmt: skip
         """Forward mode: the directional derivative of the result, for tangents given by alias or position."""
         device = device_for(backend, device_id)
-        arguments = self._checked_arguments(args)
+        arguments = self._arguments(args, ranges)
         known = self._checked_output(arguments, output)
         incoming = self._checked_tangents(arguments, args, tangents)
         shape, dtype = self._result_forms(arguments)[0]
@@ -196,14 +206,14 @@ class Routine:
     def hvp(
         self, *args: Any, cotangent: Any, tangents: dict[str | int, Any],
         wrt: Sequence[str | int] | str | int | None = None, output: Any = None, backend: str = "auto",
-        device_id: int = -1,
+        device_id: int = -1, ranges: Any = None,
     ) -> tuple[Any, ...]:  # fmt: skip
         """Second derivatives: how `vjp` with this ``cotangent`` changes when the arguments move along ``tangents``.
 
         That is the Hessian of <cotangent, result> times the tangents, for each argument of ``wrt`` in order.
         """
         device = device_for(backend, device_id)
-        arguments = self._checked_arguments(args)
+        arguments = self._arguments(args, ranges)
         positions = self._positions(wrt)
         known = self._checked_output(arguments, output)
         incoming = self._checked_cotangent(arguments, cotangent)
@@ -223,14 +233,16 @@ class Routine:
         batched: bool = False,
         rows: int | None = None,
         columns: int = 0,
+        ranges: Ranges | None = None,
     ) -> Plan:
         """The plan of this routine's program or of one of its derivatives, under this routine's options.
 
         ``rows``: the number of rows of the result, where it is known; None means many. ``columns``: over how many it
-        reduces, at least.
+        reduces, at least. ``ranges``: for block-sparse calls such as one with these.
         """
         direct_sum = self.options.sum_scheme == "direct_sum"
-        signature = signature_of(dtype, batched, self.options.dtype_acc == "float64" and program.reduction.blocked)
+        wide = self.options.dtype_acc == "float64" and program.reduction.blocked
+        signature = signature_of(dtype, batched, wide, ranges)
         return PLANS.get(self.computed(program), signature, device, None, direct_sum, rows, columns)
 
     def computed(self, program: MapReduce) -> MapReduce:
@@ -254,23 +266,31 @@ class Routine:
         """Rows and columns of the pairs that a call visits."""
         return arguments.sizes[self._rows], arguments.sizes[self._columns]
 
-    def _checked_arguments(self, args: Sequence[Any]) -> Arguments:
+    def ranges_of(self, arguments: Arguments, flipped: bool = False) -> Ranges | None:
+        """The pairs that a call visits, by rows of its result; ``flipped``: by the index that it reduces."""
+        return None if arguments.ranges is None else arguments.ranges[self._columns if flipped else self._rows]
+
+    def _arguments(self, args: Sequence[Any], ranges: Any) -> Arguments:
+        """The checked arguments of a call."""
         arguments = check_arguments(self.variables, args, self.library)
         self.options.check_precision(arguments.given_dtype)
-        return arguments
+        if ranges is None:
+            return arguments
+        return replace(arguments, ranges=check_ranges(ranges, arguments.sizes, self.library))
 
     def _compute(
         self, arguments: Arguments, device: Device, targets: tuple[Array | None, ...] | None
     ) -> tuple[Array, ...]:
         """The results, each in the array given for it, if one is."""
         rows, columns = self.sizes(arguments)
-        plan = self.plan_of(self.program, arguments.dtype, device, bool(arguments.batch), rows, columns)
+        ranges = self.ranges_of(arguments)
+        plan = self.plan_of(self.program, arguments.dtype, device, bool(arguments.batch), rows, columns, ranges)
         forms = self._result_forms(arguments)
         results = tuple(
             np.empty(shape, COMPUTED.get(dtype, dtype)) if target is None else target
             for target, (shape, dtype) in zip(targets or (None,) * len(forms), forms, strict=True)
         )
-        plan(self.feeds(arguments.arrays), rows, columns, results, arguments.batch)
+        plan(self.feeds(arguments.arrays), rows, columns, results, arguments.batch, ranges)
         return tuple(rounded(result, dtype) for result, (_, dtype) in zip(results, forms, strict=True))
 
     def _targets(self, arguments: Arguments, given: Any) -> tuple[Array | None, ...]:
@@ -439,7 +459,7 @@ class Genred(Routine):
     ) -> None:
         if dtype is not None or cuda_type is not None:
             warnings.warn("dtype and cuda_type are ignored: the data's dtype decides", DeprecationWarning, stacklevel=2)
-        axis = _checked_axis(axis)
+        axis = checked_axis(axis)
         reduction = checked_reduction(reduction_op, opt_arg, formula2)
         options = Options.checked(reduction, sum_scheme, dtype_acc, use_double_acc, fast)
         exprs, found = parse_all([formula] if formula2 is None else [formula, formula2], aliases)

@@ -32,7 +32,7 @@ def _directional(f: Expr, v: Sequence[Expr], u: Sequence[Expr]) -> Expr:
 
 
 def _adjoint(f: Expr, v: Expr, u: Expr) -> Expr:
-    _check_linear(f, v)
+    check_linear(f, v)
     return grad(f, v, u)
 
 
@@ -40,14 +40,14 @@ def _trace(f: Expr, v: Expr, w: Expr | None = None) -> Expr:
     if f.dim not in (1, v.dim):
         raise ShapeError(f"a trace needs a formula of length 1 or {v.dim}, as the variable; got length {f.dim}")
     _check_weights(w, v.dim)
-    _check_linear(f, v)
+    check_linear(f, v)
     return trace(f if f.dim == v.dim else repeated(f, v.dim), v, w)
 
 
 def _sum_of_entries(f: Expr, v: Expr, left: Expr | None = None, right: Expr | None = None) -> Expr:
     _check_weights(left, f.dim)
     _check_weights(right, v.dim)
-    _check_linear(f, v)
+    check_linear(f, v)
     right = constant(1) if right is None else right
     along = _directional(f, [v], [right if right.dim == v.dim else repeated(right, v.dim)])
     return scalar_product(constant(1) if left is None else left, along)
@@ -58,8 +58,11 @@ def _check_weights(weights: Expr | None, dim: int) -> None:
         raise ShapeError(f"weights have length 1 or {dim} here; got length {weights.dim}")
 
 
-def _check_linear(f: Expr, v: Expr) -> None:
-    """Raise `FormulaError` unless the operations that f is made of show that it is linear in v, or free of v."""
+def check_linear(f: Expr, v: Expr, name: str | None = None) -> None:
+    """Raise `FormulaError` unless the operations that f is made of show that it is linear in v, or free of v.
+
+    ``name``: how the message calls v.
+    """
     (f,) = simplify([f])
     order = topological([f])
     fixed: set[Expr] = set()
@@ -75,7 +78,7 @@ def _check_linear(f: Expr, v: Expr) -> None:
             linear.add(node)
         else:
             raise FormulaError(
-                f"the formula must be linear in the variable {show(v)}; {show(node, limit=_QUOTED)} is not"
+                f"the formula must be linear in {name or f'the variable {show(v)}'}; {show(node, limit=_QUOTED)} is not"
             )
 
 

@@ -6,66 +6,45 @@ Rules that remap positions (``ops/shape.py``) are written once with ordinary ari
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import gcd
-from typing import NamedTuple
-
-
-class Atom(NamedTuple):
-    """An integer of the kernel text with its inclusive range."""
-
-    text: str
-    low: int
-    high: int
 
 
 @dataclass(frozen=True)
 class Index:
-    """``sum of factor * atom + shift``, atoms not negative; what the ranges decide is folded.
+    """A non-negative integer of the kernel text with its inclusive range, or a sum ``factor * integer + ... + shift``.
 
-    So a position taken apart again after it was put together costs nothing in the kernel.
+    Arithmetic folds what the ranges decide. So a position taken apart as it was put together costs nothing:
 
-    >>> row, column = make_index("i", 0, 2), make_index("k", 0, 4)
+    >>> row, column = Index("i", 0, 2), Index("k", 0, 4)
     >>> at = row * 5 + column
     >>> at.text, (at // 5).text, (at % 5).text
     ('(i * 5 + k)', 'i', 'k')
     >>> (at // 10).text, (at % 10).text
     ('(i / 2)', '((i % 2) * 5 + k)')
-    >>> k = make_index("k", 3, 5)
-    >>> k // 3, (k % 3).text, (k % 3).high
-    (1, '(k - 3)', 2)
+    >>> k = Index("k", 3, 5)
+    >>> k - 3
+    Index(text='(k - 3)', low=0, high=2)
+    >>> k // 3, (k % 3).text
+    (1, '(k - 3)')
     """
 
-    terms: tuple[tuple[Atom, int], ...]
-    """Each atom once, with its factor."""
-    shift: int = 0
+    text: str
+    low: int
+    high: int
+    summands: tuple[tuple[Index, int], ...] = field(default=(), repr=False)
+    """Other integers with their factors, if this is a sum of them."""
+    shift: int = field(default=0, repr=False)
 
     @property
-    def text(self) -> str:
-        """Kernel text, in parentheses unless it is one word."""
-        parts = [atom.text if factor == 1 else f"{atom.text} * {factor}" for atom, factor in self.terms]
-        text = " + ".join(parts)
-        if self.shift:
-            text += f" {'+' if self.shift > 0 else '-'} {abs(self.shift)}"
-        return text if text == self.terms[0][0].text else f"({text})"
-
-    @property
-    def low(self) -> int:
-        """The smallest value."""
-        return self.shift + sum(min(factor * atom.low, factor * atom.high) for atom, factor in self.terms)
-
-    @property
-    def high(self) -> int:
-        """The largest value."""
-        return self.shift + sum(max(factor * atom.low, factor * atom.high) for atom, factor in self.terms)
+    def terms(self) -> tuple[tuple[Index, int], ...]:
+        """The integers that this one is a sum of, with their factors."""
+        return self.summands or ((self, 1),)
 
     def __add__(self, other: int | Index) -> int | Index:
         if isinstance(other, int):
-            return Index(self.terms, self.shift + other)
-        factors = dict(self.terms)
-        for atom, factor in other.terms:
-            factors[atom] = factors.get(atom, 0) + factor
-        return _index(factors.items(), self.shift + other.shift)
+            return _sum(self.terms, self.shift + other)
+        return _sum([*self.terms, *other.terms], self.shift + other.shift)
 
     __radd__ = __add__
 
@@ -73,7 +52,7 @@ class Index:
         return self + -shift
 
     def __mul__(self, factor: int) -> int | Index:
-        return _index([(atom, factor * own) for atom, own in self.terms], factor * self.shift)
+        return _sum([(part, factor * own) for part, own in self.terms], factor * self.shift)
 
     __rmul__ = __mul__
 
@@ -85,8 +64,8 @@ class Index:
 
     def _divided(self, divisor: int) -> tuple[int | Index, int | Index]:
         """Quotient and remainder."""
-        whole = _index([(atom, factor // divisor) for atom, factor in self.terms], self.shift // divisor)
-        rest = _index([(atom, factor % divisor) for atom, factor in self.terms], self.shift % divisor)
+        whole = _sum([(part, factor // divisor) for part, factor in self.terms], self.shift // divisor)
+        rest = _sum([(part, factor % divisor) for part, factor in self.terms], self.shift % divisor)
         low, high = bounds(rest)
         if low // divisor == high // divisor:
             return whole + low // divisor, rest + -(low // divisor) * divisor
@@ -104,14 +83,13 @@ class Index:
         step = divisor
         for n, (_, factor) in enumerate(falling, 1):
             step = gcd(step, factor)
-            small = _index(falling[n:], self.shift)
+            small = _sum(falling[n:], self.shift)
             low, high = bounds(small)
             if step > 1 and low // step == high // step:
-                large = _index([(atom, factor // step) for atom, factor in falling[:n]], low // step)
-                small = small + -(low // step) * step
+                large = _sum([(part, factor // step) for part, factor in falling[:n]], low // step)
                 assert isinstance(large, Index)
                 quotient, remainder = large._divided(divisor // step)
-                return quotient, remainder * step + small
+                return quotient, remainder * step + (small + -(low // step) * step)
         quotient = make_index(f"({self.text} / {divisor})", self.low // divisor, self.high // divisor)
         return quotient, make_index(f"({self.text} % {divisor})", 0, divisor - 1)
 
@@ -119,14 +97,26 @@ class Index:
 Position = int | Index
 
 
-def _index(terms: Iterable[tuple[Atom, int]], shift: int) -> Position:
-    kept = tuple((atom, factor) for atom, factor in terms if factor)
-    return Index(kept, shift) if kept else shift
+def _sum(terms: Iterable[tuple[Index, int]], shift: int) -> Position:
+    factors: dict[Index, int] = {}
+    for part, factor in terms:
+        factors[part] = factors.get(part, 0) + factor
+    kept = tuple((part, factor) for part, factor in factors.items() if factor)
+    if not kept:
+        return shift
+    if shift == 0 and len(kept) == 1 and kept[0][1] == 1:
+        return kept[0][0]
+    text = " + ".join(part.text if factor == 1 else f"{part.text} * {factor}" for part, factor in kept)
+    if shift:
+        text += f" {'+' if shift > 0 else '-'} {abs(shift)}"
+    ends = [sorted((factor * part.low, factor * part.high)) for part, factor in kept]
+    low, high = (shift + sum(end[side] for end in ends) for side in (0, 1))
+    return Index(f"({text})", low, high, kept, shift)
 
 
 def make_index(text: str, low: int, high: int) -> Position:
-    """An `Index` of one atom, or the plain integer if its range holds only one."""
-    return low if low == high else Index(((Atom(text, low, high), 1),))
+    """An `Index`, or the plain integer if its range holds only one."""
+    return low if low == high else Index(text, low, high)
 
 
 def bounds(position: Position) -> tuple[int, int]:

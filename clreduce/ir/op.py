@@ -22,6 +22,7 @@ Array = np.ndarray[Any, Any]
 Inference = tuple[int, Domain, str]
 Term = tuple[int, Position]
 """Which argument, and which of its components, a component of a linear operation reads."""
+INF, NAN = float("inf"), float("nan")
 COSTLY = 16
 """The cost of an operation that takes the hardware about as long as this many additions."""
 
@@ -105,6 +106,7 @@ class Edge:
     """What a function gives at a special point: numbers for vectors of length 1, tuples for longer ones."""
 
     arguments: tuple[float | tuple[float, ...], ...]
+    """The vectors; all parameters may follow, else they are those of the function's example."""
     value: float | tuple[float, ...]
     slopes: tuple[float | tuple[float, ...] | None, ...] = ()
     """The gradient in each argument, for a cotangent of ones; None where nothing is promised, () for none at all."""
@@ -131,6 +133,14 @@ class Function:
     """Dimensions of the vector arguments, then parameters, for a test; () means 3 for each argument."""
     edges: tuple[Edge, ...] = ()
     """Values and slopes at special points (0, inf, nan, kinks): promised in the tables and tested."""
+
+    @property
+    def signature(self) -> str:
+        """The function with its arguments, what may be left out in brackets."""
+        names = [*self.arguments, *self.parameters]
+        least = len(names) - self.optional
+        further = ["..."] if self.variadic else [f"[{name}]" for name in names[least:]]
+        return f"{self.name}({', '.join([*names[:least], *further])})"
 
 
 FUNCTIONS: dict[str, Function] = {}

@@ -1,20 +1,22 @@
 """Exact rewrites of a formula, as a pass that somebody asks for: `simplify`.
 
 A rewrite here never changes a finite value by more than rounding. One convention is chosen, as users of symbolic
-matrices expect it: ``0 * f`` is zero, also where f is inf or nan.
+matrices expect it: ``0 * f`` and ``f - f`` are zero, also where f is inf or nan.
 """
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from fractions import Fraction
+from typing import Any
 
 from clreduce.ir.expr import Expr, topological
 from clreduce.ir.op import OPS, constant, constant_value
 
 
 def simplify(roots: Sequence[Expr]) -> tuple[Expr, ...]:
-    """``roots`` with neutral elements, double negations and constant arithmetic removed."""
+    """``roots`` without neutral elements, double negations, arithmetic on constants and choices that are none."""
     new: dict[Expr, Expr] = {}
     for node in topological(roots):
         args = tuple(new[arg] for arg in node.args)
@@ -72,7 +74,7 @@ def _shrunk(node: Expr) -> Expr | None:
     plain = tuple(_plain(arg) for arg in node.args)
     if plain == node.args:
         return None
-    return _widened(Expr(node.op, plain, node.params), node.dim)
+    return _widened(_simplest(Expr(node.op, plain, node.params)), node.dim)
 
 
 def _add(node: Expr) -> Expr | None:
@@ -83,7 +85,28 @@ def _add(node: Expr) -> Expr | None:
         return _widened(a, node.dim)
     if b.op.name == "neg":
         return a - b.args[0]
-    return _fold(node, lambda p, q: p + q) or _shrunk(node) or _side_by_side(a, b) or _side_by_side(b, a)
+    return (
+        _fold(node, lambda p, q: p + q)
+        or _shrunk(node)
+        or _multiple(a, b, lambda p, q: p + q)
+        or _side_by_side(a, b)
+        or _side_by_side(b, a)
+    )
+
+
+def _multiple(a: Expr, b: Expr, compute: Callable[[Fraction, Fraction], Fraction]) -> Expr | None:
+    """The sum or difference of two multiples of one term."""
+    (ca, left), (cb, right) = _factored(a), _factored(b)
+    if left is not right or left is None:
+        return None
+    coefficient = compute(ca, cb)
+    return (
+        _uniform(0, a.dim)
+        if coefficient == 0
+        else _scaled(coefficient, left, a.dim)
+        if _moderate(coefficient)
+        else None
+    )
 
 
 def _side_by_side(a: Expr, b: Expr) -> Expr | None:
@@ -102,13 +125,17 @@ def _sub(node: Expr) -> Expr | None:
         return _widened(-b, node.dim)
     if b.op.name == "neg":
         return a + b.args[0]
-    return _fold(node, lambda p, q: p - q) or _shrunk(node)
+    if a is b:
+        return _uniform(0, node.dim)
+    return _fold(node, lambda p, q: p - q) or _shrunk(node) or _multiple(a, b, lambda p, q: p - q)
 
 
 def _mul(node: Expr) -> Expr | None:
-    _, _, va, vb = _binary(node)
+    a, b, va, vb = _binary(node)
     if va == 0 or vb == 0:
         return _uniform(0, node.dim)
+    if a is b:
+        return OPS["square"](a)
     return _shrunk(node) or _scaled(*_factored(node), node.dim)
 
 
@@ -125,7 +152,7 @@ def _factored(node: Expr, depth: int = _FACTOR_DEPTH) -> tuple[Fraction, Expr | 
     if node.op.name == "mul" and depth:
         (ca, a), (cb, b) = (_factored(arg, depth - 1) for arg in node.args)
         if (a, b) != node.args and _moderate(ca * cb):
-            return ca * cb, b if a is None else a if b is None else a * b
+            return ca * cb, b if a is None else a if b is None else OPS["square"](a) if a is b else a * b
     return Fraction(1), node
 
 
@@ -148,12 +175,75 @@ def _scaled(coefficient: Fraction, rest: Expr | None, dim: int) -> Expr:
 
 
 def _div(node: Expr) -> Expr | None:
-    a, _, _, vb = _binary(node)
+    a, b, _, vb = _binary(node)
     if vb == 1:
         return _widened(a, node.dim)
     if vb == 0:
         return _shrunk(node)
+    if "neg" in (a.op.name, b.op.name):
+        quotient = _simplest(_signless(a) / _signless(b))
+        return quotient if a.op is b.op else -quotient
+    if isinstance(vb, Fraction) and _moderate(vb) and _is_power_of_two(abs(vb)):
+        return _widened(constant(1 / vb) * a, node.dim)
     return _fold(node, lambda p, q: p / q) or _shrunk(node)
+
+
+def _signless(node: Expr) -> Expr:
+    return node.args[0] if node.op.name == "neg" else node
+
+
+def _is_power_of_two(value: Fraction) -> bool:
+    """Whether dividing by it and multiplying by its inverse round alike: not at all."""
+    return all(part & (part - 1) == 0 for part in (value.numerator, value.denominator))
+
+
+def _even(node: Expr) -> Expr | None:
+    """A square, or a magnitude, does not ask for the sign."""
+    (a,) = node.args
+    return Expr(node.op, a.args, ()) if a.op.name == "neg" else None
+
+
+def _square(node: Expr) -> Expr | None:
+    value = uniform_value(node.args[0])
+    if isinstance(value, Fraction) and _moderate(value):
+        return _uniform(value * value, node.dim)
+    return _even(node) or _shrunk(node)
+
+
+def _negated(node: Expr) -> Expr | None:
+    (a,) = node.args
+    return a.args[0] if a.op.name == "negated" else None
+
+
+_COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
+    "less": operator.lt, "less_equal": operator.le, "equal": operator.eq,
+}  # fmt: skip
+
+
+def _decided(mask: Expr) -> bool | None:
+    """Whether a mask holds, if that is known without data."""
+    if mask.op.name == "negated":
+        known = _decided(mask.args[0])
+        return None if known is None else not known
+    if mask.op.name in _COMPARISONS:
+        a, b = map(uniform_value, mask.args)
+        return None if a is None or b is None else _COMPARISONS[mask.op.name](a, b)
+    return None
+
+
+def _where(node: Expr) -> Expr | None:
+    mask, yes, no = node.args
+    if yes is no:
+        return _widened(yes, node.dim)
+    known = _decided(mask)
+    if known is not None:
+        return _widened(yes if known else no, node.dim)
+    # The same choice again, further inside.
+    inner_yes = yes.args[1] if yes.op is node.op and yes.args[0] is mask else yes
+    inner_no = no.args[2] if no.op is node.op and no.args[0] is mask else no
+    if (inner_yes, inner_no) != (yes, no):
+        return _widened(node.op(mask, inner_yes, inner_no), node.dim)
+    return None
 
 
 def _neg(node: Expr) -> Expr | None:
@@ -213,6 +303,7 @@ def _permute(node: Expr) -> Expr | None:
 
 
 _RULES: dict[str, Callable[[Expr], Expr | None]] = {
-    "add": _add, "sub": _sub, "mul": _mul, "div": _div, "neg": _neg,
+    "add": _add, "sub": _sub, "mul": _mul, "div": _div, "neg": _neg, "square": _square, "abs": _even,
+    "negated": _negated, "where": _where,
     "extract": _extract, "total": _total, "expand": _expand, "permute": _permute,
 }  # fmt: skip

@@ -12,11 +12,17 @@ from types import ModuleType
 from typing import Any, ClassVar
 
 from clreduce.frontends.adapters import numpy as _adapter
+from clreduce.frontends.conjugate import SolveInfo
+from clreduce.frontends.generic import generic
 from clreduce.frontends.genred import Genred as _Genred
 from clreduce.frontends.genred import Routine as _Routine
 from clreduce.frontends.lazy.complex import ComplexMethods
 from clreduce.frontends.lazy.tensor import LazyTensor as _LazyTensor
 from clreduce.frontends.lazy.tensor import variables_of
+from clreduce.frontends.preconditioners import nystrom
+from clreduce.frontends.solve import KernelSolve as _KernelSolve
+from clreduce.frontends.solve import Solver as _Solver
+from clreduce.numpy import cluster
 
 
 class Genred(_Genred):
@@ -28,10 +34,20 @@ class Routine(_Routine):
     library: ClassVar[ModuleType] = _adapter
 
 
+class Solver(_Solver):
+    library: ClassVar[ModuleType] = _adapter
+
+
+class KernelSolve(_KernelSolve):
+    __doc__ = _KernelSolve.__doc__
+    library: ClassVar[ModuleType] = _adapter
+
+
 class LazyTensor(_LazyTensor):
     __doc__ = _LazyTensor.__doc__
     library: ClassVar[ModuleType] = _adapter
     routine: ClassVar[type[_Routine]] = Routine
+    solver: ClassVar[type[_Solver]] = Solver
     __slots__ = ()
 
 
@@ -46,6 +62,11 @@ class ComplexLazyTensor(ComplexMethods, LazyTensor):
 
 
 LazyTensor.counterpart = ComplexLazyTensor
+
+generic_sum = generic(Genred, "generic_sum")
+generic_logsumexp = generic(Genred, "generic_logsumexp")
+generic_argmin = generic(Genred, "generic_argmin")
+generic_argkmin = generic(Genred, "generic_argkmin")
 
 
 def Vi(x: Any, dim: Any = None) -> LazyTensor:
@@ -63,4 +84,7 @@ def Pm(x: Any, dim: Any = None) -> LazyTensor:
     return variables_of(LazyTensor, x, dim, 2)
 
 
-__all__ = ["ComplexLazyTensor", "Genred", "LazyTensor", "Pm", "Vi", "Vj"]
+__all__ = [
+    "ComplexLazyTensor", "Genred", "KernelSolve", "LazyTensor", "Pm", "SolveInfo", "Vi", "Vj", "cluster",
+    "generic_argkmin", "generic_argmin", "generic_logsumexp", "generic_sum", "nystrom",
+]  # fmt: skip

@@ -11,10 +11,12 @@ from clreduce.ops import (
     matrices,
     norms,
     shape,
+    special,
     special_vectors,
+    trigonometry,
 )
 
 __all__ = [
     "arithmetic", "compare", "complex", "derived", "extrema", "functions", "indices", "matrices", "norms", "shape",
-    "special_vectors",
+    "special", "special_vectors", "trigonometry",
 ]  # fmt: skip

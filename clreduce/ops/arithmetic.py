@@ -8,18 +8,20 @@ from typing import Any
 import numpy as np
 
 from clreduce.ir.expr import Expr
-from clreduce.ir.op import COSTLY, Array, Op, as_expr, constant, constant_value, elementwise, spell
+from clreduce.ir.op import COSTLY, INF, NAN, Array, Edge, Op, as_expr, constant, constant_value, elementwise, spell
 from clreduce.ops.compare import equal, where
 
 add: Op = elementwise(
     "add", cost=1, arity=2, numpy=np.add, code="{0} + {1}",
     partials=lambda out, a, b: (constant(1), constant(1)),
     spelled="Add", doc="f + g", arguments="f g",
+    edges=(Edge((1, 2), 3, (1, 1)), Edge((INF, -INF), NAN, (1, 1)), Edge((NAN, 0), NAN, (1, 1))),
 )  # fmt: skip
 sub: Op = elementwise(
     "sub", cost=1, arity=2, numpy=np.subtract, code="{0} - {1}",
     partials=lambda out, a, b: (constant(1), constant(-1)),
     spelled="Subtract", doc="f - g", arguments="f g",
+    edges=(Edge((1, 2), -1, (1, -1)), Edge((INF, INF), NAN, (1, -1)), Edge((0, NAN), NAN, (1, -1))),
 )  # fmt: skip
 difference: Op = elementwise(
     "difference", cost=1, arity=2, numpy=np.subtract, code="{0} - {1}",
@@ -30,42 +32,47 @@ neg: Op = elementwise(
     "neg", cost=1, numpy=np.negative, code="-{0}",
     partials=lambda out, a: (constant(-1),),
     spelled="Minus", doc="-f",
+    edges=(Edge((0,), 0, (-1,)), Edge((INF,), -INF, (-1,)), Edge((NAN,), NAN, (-1,))),
 )  # fmt: skip
 mul: Op = elementwise(
     "mul", cost=1, arity=2, numpy=np.multiply, code="{0} * {1}",
     partials=lambda out, a, b: (b, a),
     spelled="Mult", doc="f * g, component by component", arguments="f g",
+    edges=(Edge((0, 3), 0, (3, 0)), Edge((INF, 0), NAN, (0, INF))),
 )  # fmt: skip
 div: Op = elementwise(
     "div", arity=2, numpy=np.divide, code="{0} / {1}",
     partials=lambda out, a, b: (inv(b), -(out / b)),
     spelled="Divide", doc="f / g; x/0 is +-inf and 0/0 is nan", arguments="f g", interval=(0.5, 2.0),
+    edges=(Edge((1, 0), INF, (INF, -INF)), Edge((-1, 0), -INF), Edge((0, 0), NAN), Edge((1, INF), 0, (0, 0))),
 )  # fmt: skip
 inv: Op = elementwise(
     "inv", numpy=np.reciprocal, code="({R})(1) / {0}",
     partials=lambda out, a: (-square(out),),
     spelled="Inv", doc="1 / f; 1/0 is inf", interval=(0.5, 2.0),
+    edges=(Edge((0,), INF, (-INF,)), Edge((INF,), 0, (0,))),
 )  # fmt: skip
 square: Op = elementwise(
     "square", cost=1, numpy=np.square, code="{0} * {0}",
     partials=lambda out, a: (2 * a,),
     spelled="Square", doc="f squared",
+    edges=(Edge((0,), 0, (0,)), Edge((-INF,), INF, (-INF,))),
 )  # fmt: skip
 
 _MULTIPLIED_OUT = 64
 """Up to this exponent a power is a product."""
 
 
-def _integer_power_text(exponent: int) -> str:
-    """x^n by repeated squaring, as nested products of ``{0}``; the compiler shares what is equal."""
+def product_text(exponent: int, factor: str = "{0}") -> str:
+    """x^n by repeated squaring, as nested products of a text ``factor``; the compiler shares what is equal."""
     if exponent == 0:
         return "({R})(1)"
     if exponent < 0:
-        return f"({{R}})(1) / ({_integer_power_text(-exponent)})"
+        return f"({{R}})(1) / ({product_text(-exponent, factor)})"
     if exponent == 1:
-        return "{0}"
-    half = _integer_power_text(exponent // 2)
-    return f"({half}) * ({half})" + (" * {0}" if exponent % 2 else "")
+        return factor
+    half = product_text(exponent // 2, factor)
+    return f"({half}) * ({half})" + (f" * {factor}" if exponent % 2 else "")
 
 
 def _power_numpy(value: Array, exponent: int) -> Array:
@@ -77,7 +84,7 @@ def _power_partials(out: Expr, base: Expr, exponent: int) -> tuple[Expr | None]:
 
 
 _integer_power: Op = elementwise(
-    "integer_power", numpy=_power_numpy, code=_integer_power_text, partials=_power_partials,
+    "integer_power", numpy=_power_numpy, code=product_text, partials=_power_partials,
 )  # fmt: skip
 
 
@@ -91,7 +98,13 @@ def power(base: Expr, exponent: int) -> Expr:
 
 
 spell("Pow", power, "f^n for an integer n of any sign; f^0 = 1 (at 0 too), 0^-1 = inf", "f", "n",
-      interval=(0.5, 2.0), example=(3, 3))  # fmt: skip
+      interval=(0.5, 2.0), example=(3, 3),
+      edges=(
+          Edge((0, 0), 1, (0,)), Edge((NAN, 0), 1, (0,)), Edge((0, 1), 0, (1,)), Edge((0, 2), 0, (0,)),
+          Edge((0, 3), 0, (0,)), Edge((-INF, 3), -INF, (INF,)), Edge((NAN, 3), NAN, (NAN,)),
+          Edge((0, -1), INF, (-INF,)), Edge((0, -2), INF, (-INF,)), Edge((INF, -2), 0, (0,)), Edge((-1, 65), -1, (65,)),
+          Edge((0, 65), 0, (0,)), Edge((0, -66), INF, (-INF,)),
+      ))  # fmt: skip
 
 
 def _real_power_partials(out: Expr, base: Expr, exponent: Expr) -> tuple[Expr, Expr]:
@@ -107,6 +120,10 @@ real_power: Op = elementwise(
     partials=_real_power_partials,
     spelled="Powf", doc="f^g for a real exponent; nan for a negative base and a fractional exponent",
     arguments="f g", interval=(0.5, 2.0),
+    edges=(
+        Edge((0, 2.5), 0, (0, 0)), Edge((0, 0), 1), Edge((NAN, 0), 1), Edge((-1, 2.5), NAN, (NAN, NAN)),
+        Edge((4, 0.5), 2, (0.25, None)),
+    ),
 )  # fmt: skip
 
 

@@ -18,8 +18,9 @@ from clreduce.ir.expr import Expr
 from clreduce.ir.op import Array, Edge, Op, constant, elementwise, spell
 from clreduce.ops.arithmetic import difference, square
 from clreduce.ops.compare import equal, larger, less, where
-from clreduce.ops.functions import absolute, atan2, cos, exp, log, rsqrt, sin, sqrt
+from clreduce.ops.functions import absolute, exp, log, rsqrt, sqrt
 from clreduce.ops.shape import concat, expand, extract, permute, repeated, total, zeros
+from clreduce.ops.trigonometry import atan2, cos, sin
 
 _HALF = constant(Fraction(1, 2))
 

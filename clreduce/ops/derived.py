@@ -6,7 +6,7 @@ from fractions import Fraction
 
 from clreduce.errors import FormulaError, ShapeError
 from clreduce.ir.expr import Expr
-from clreduce.ir.op import constant, spell
+from clreduce.ir.op import INF, NAN, Edge, constant, spell
 from clreduce.ops.arithmetic import square
 from clreduce.ops.compare import equal, less, less_equal, negated, where
 from clreduce.ops.functions import clamp, floor, sqrt
@@ -55,6 +55,13 @@ def modulo(f: Expr, n: Expr, d: Expr) -> Expr:
     return f - n * floor((f - d) / n)
 
 
+def reciprocal(n: int) -> Expr:
+    """The constant 1 / n."""
+    if n == 0:
+        raise FormulaError("IntInv(n): n must not be 0")
+    return constant(Fraction(1, n))
+
+
 def ratio(p: int, q: int) -> Expr:
     """The constant p / q."""
     if q == 0:
@@ -62,22 +69,44 @@ def ratio(p: int, q: int) -> Expr:
     return constant(Fraction(p, q))
 
 
-spell("Scalprod", scalar_product, "sum of f_k g_k; a side of length 1 multiplies the sum of the other", "f g")
-spell("SqNorm2", squared_norm, "sum of f_k^2", "f")
-spell("Norm2", norm, "Euclidean norm; its gradient at 0 is 0", "f", interval=(0.5, 2.0))
-spell("SqDist", squared_distance, "sum of (f_k - g_k)^2", "f g")
+spell("Scalprod", scalar_product, "sum of f_k g_k; a side of length 1 multiplies the sum of the other", "f g",
+      edges=(Edge(((1, 2, 3), 2), 12, ((2, 2, 2), 6)), Edge((2, (1, 2, 3)), 12, (6, (2, 2, 2)))))  # fmt: skip
+spell("SqNorm2", squared_norm, "sum of f_k^2", "f",
+      edges=(Edge(((0, 0),), 0, ((0, 0),)), Edge(((1, -INF),), INF, ((2, -INF),))))  # fmt: skip
+spell("Norm2", norm, "Euclidean norm; its gradient at 0 is 0", "f", interval=(0.5, 2.0),
+      edges=(
+          Edge(((0, 0, 0),), 0, ((0, 0, 0),)), Edge(((INF, 0),), INF), Edge(((NAN, 0),), NAN, ((NAN, NAN),)),
+          Edge(((3, -4),), 5, ((0.6, -0.8),)),
+      ))  # fmt: skip
+spell("SqDist", squared_distance, "sum of (f_k - g_k)^2", "f g",
+      edges=(Edge(((1, 2), (1, 2)), 0, ((0, 0), (0, 0))), Edge(((1, 2, 3), 1), 5, ((0, 2, 4), -6))))  # fmt: skip
 spell("Mod", modulo, "f - n * Floor((f - d) / n), for n > 0 in [d, d + n); slopes 1, -Floor((f - d) / n) and 0",
-      "f n d", interval=(0.5, 2.0))  # fmt: skip
+      "f n d", interval=(0.5, 2.0),
+      edges=(
+          Edge((-1, 2, 0.3), 1, (1, 1, 0)), Edge((0, 2, 0.3), 2, (1, 1, 0)), Edge((2.5, 2, 0.3), 0.5, (1, -1, 0)),
+          Edge((5, 2, 0), 1, (1, -2, 0)), Edge((5, 2, 2), 3, (1, -1, 0)),
+      ))  # fmt: skip
 spell("ClampInt", clamp_integers, "f limited to [a, b], for integers a and b; slope 1 at both ends", "f", "a b",
-      example=(3, -1, 1))  # fmt: skip
+      example=(3, -1, 1),
+      edges=(
+          Edge((-1,), -1, (1,)), Edge((1,), 1, (1,)), Edge((2,), 1, (0,)), Edge((NAN,), NAN), Edge((5, 2, 4), 4, (0,)),
+      ))  # fmt: skip
 spell("DiffClampInt", inside_integers, "1 where a <= f <= b, else 0; slope 0 everywhere", "f", "a b",
-      example=(3, -1, 1))  # fmt: skip
-spell("Equal", lambda f, g: truth(equal(f, g)), "1 where f = g, else 0; 0 with nan", "f g")
-spell("NotEqual", lambda f, g: truth(negated(equal(f, g))), "0 where f = g, else 1; 1 with nan", "f g")
-spell("LessThan", lambda f, g: truth(less(f, g)), "1 where f < g, else 0; 0 with nan", "f g")
-spell("LessOrEqual", lambda f, g: truth(less_equal(f, g)), "1 where f <= g, else 0; 0 with nan", "f g")
-spell("IntCst", lambda n: constant(n), "the integer n", "", "n", example=(3,))
-spell("RatCst", ratio, "the ratio p / q of two integers", "", "p q", example=(1, 3))
+      example=(3, -1, 1),
+      edges=(Edge((-1,), 1, (0,)), Edge((1,), 1, (0,)), Edge((2,), 0, (0,)), Edge((NAN,), 0, (0,))))  # fmt: skip
+spell("Equal", lambda f, g: truth(equal(f, g)), "1 where f = g, else 0; 0 with nan", "f g",
+      edges=(Edge((1, 1), 1, (0, 0)), Edge((0, -0.0), 1), Edge((1, NAN), 0, (0, 0)), Edge((NAN, NAN), 0)))  # fmt: skip
+spell("NotEqual", lambda f, g: truth(negated(equal(f, g))), "0 where f = g, else 1; 1 with nan", "f g",
+      edges=(Edge((1, 1), 0, (0, 0)), Edge((1, NAN), 1, (0, 0)), Edge((NAN, NAN), 1)))  # fmt: skip
+spell("LessThan", lambda f, g: truth(less(f, g)), "1 where f < g, else 0; 0 with nan", "f g",
+      edges=(Edge((1, 1), 0, (0, 0)), Edge((-INF, 1), 1, (0, 0)), Edge((1, NAN), 0), Edge((NAN, 1), 0)))  # fmt: skip
+spell("LessOrEqual", lambda f, g: truth(less_equal(f, g)), "1 where f <= g, else 0; 0 with nan", "f g",
+      edges=(Edge((1, 1), 1, (0, 0)), Edge((2, 1), 0, (0, 0)), Edge((1, NAN), 0), Edge((NAN, 1), 0)))  # fmt: skip
+spell("IntCst", lambda n: constant(n), "the integer n", "", "n", example=(3,),
+      edges=(Edge((16777217,), 16777217),))  # fmt: skip
+spell("IntInv", reciprocal, "1 / n for an integer n", "", "n", example=(3,), edges=(Edge((-3,), -1 / 3),))
+spell("RatCst", ratio, "the ratio p / q of two integers", "", "p q", example=(1, 3),
+      edges=(Edge((), 1 / 3), Edge((3, 4), 0.75)))  # fmt: skip
 spell("Factorize", lambda f, g: f, "f; what is used several times is computed once without being told", "f g",
       example=(3, 2))  # fmt: skip
 spell("AutoFactorize", lambda f: f, "f; what is used several times is computed once without being told", "f")

@@ -50,16 +50,19 @@ def _declare(extreme: str, place: str, sign: str, neutral: float) -> tuple[Op, O
     def slope(out: Expr, tangent: Expr, f: Expr) -> Expr:
         return summed(where(equal(iota(f.dim), where_best(f)), tangent, constant(0)))
 
-    steps = (f"{{x}} {sign} {{1}} ? ({{R}})({{t}}) : {{0}}", f"{{x}} {sign} {{1}} ? {{x}} : {{1}}")
-    where_best = _folded(place, position, Fold((0.0, neutral), steps), _no_slope)
-    return _folded(extreme, best, Fold((neutral,), (f"{{x}} {sign} {{0}} ? {{x}} : {{0}}",)), slope), where_best
+    def better(accumulator: int, new: str) -> str:
+        return f"{{x}} {sign} {{{accumulator}}} ? {new} : "
+
+    place_and_best = Fold((0.0, neutral), (better(1, "({R})({t})") + "{0}", better(1, "{x}") + "{1}"))
+    where_best = _folded(place, position, place_and_best, _no_slope)
+    return _folded(extreme, best, Fold((neutral,), (better(0, "{x}") + "{0}",)), slope), where_best
 
 
-maximum, arg_maximum = _declare("maximum", "arg_maximum", ">", -_INF)
-minimum, arg_minimum = _declare("minimum", "arg_minimum", "<", _INF)
+largest, arg_largest = _declare("largest", "arg_largest", ">", -_INF)
+smallest, arg_smallest = _declare("smallest", "arg_smallest", "<", _INF)
 
 spell(
-    "Max", maximum, "largest component; nan is passed over, the slope is 1 in the first of equals and else 0", "f",
+    "Max", largest, "largest component; nan is passed over, the slope is 1 in the first of equals and else 0", "f",
     example=(6,), edges=(
         Edge(((1.0, 3.0, 3.0),), 3.0, ((0.0, 1.0, 0.0),)),
         Edge(((_NAN, 1.0, -_INF),), 1.0, ((0.0, 1.0, 0.0),)),
@@ -68,7 +71,7 @@ spell(
     ),
 )  # fmt: skip
 spell(
-    "Min", minimum, "smallest component; nan is passed over, the slope is 1 in the first of equals and else 0", "f",
+    "Min", smallest, "smallest component; nan is passed over, the slope is 1 in the first of equals and else 0", "f",
     example=(6,), edges=(
         Edge(((1.0, 1.0, 3.0),), 1.0, ((1.0, 0.0, 0.0),)),
         Edge(((_NAN, 1.0, _INF),), 1.0, ((0.0, 1.0, 0.0),)),
@@ -77,7 +80,7 @@ spell(
     ),
 )  # fmt: skip
 spell(
-    "ArgMax", arg_maximum, "place of the largest component, the first of equals, counted from 0; nan is passed over, "
+    "ArgMax", arg_largest, "place of the largest component, the first of equals, counted from 0; nan is passed over, "
     "slope 0 everywhere", "f", example=(6,), edges=(
         Edge(((1.0, 3.0, 3.0),), 1.0, ((0.0, 0.0, 0.0),)),
         Edge(((_NAN, 1.0, -_INF),), 1.0, ((0.0, 0.0, 0.0),)),
@@ -85,7 +88,7 @@ spell(
     ),
 )  # fmt: skip
 spell(
-    "ArgMin", arg_minimum, "place of the smallest component, the first of equals, counted from 0; nan is passed over, "
+    "ArgMin", arg_smallest, "place of the smallest component, the first of equals, counted from 0; nan is passed over, "
     "slope 0 everywhere", "f", example=(6,), edges=(
         Edge(((3.0, 1.0, 1.0),), 1.0, ((0.0, 0.0, 0.0),)),
         Edge(((_NAN, 1.0, _INF),), 1.0, ((0.0, 0.0, 0.0),)),

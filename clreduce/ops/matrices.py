@@ -10,8 +10,11 @@ from math import prod
 
 from clreduce.errors import ShapeError
 from clreduce.ir.expr import Expr
-from clreduce.ir.op import spell
+from clreduce.ir.op import Edge, spell
+from clreduce.ops.arithmetic import difference
 from clreduce.ops.shape import concat, element, expand, extract, permute, summed, total
+
+_INF, _NAN = float("inf"), float("nan")
 
 
 def _repeat(f: Expr, outer: int, n: int, inner: int) -> Expr:
@@ -108,10 +111,10 @@ def _turned(f: Expr, by: int) -> Expr:
 
 
 def cross_product(f: Expr, g: Expr) -> Expr:
-    """The vector product in three dimensions."""
+    """The vector product in three dimensions; of a vector with itself exactly 0."""
     if f.dim != 3 or g.dim != 3:
         raise ShapeError(f"Cross needs two vectors of length 3; got lengths {f.dim}, {g.dim}")
-    return _turned(f, 1) * _turned(g, 2) - _turned(f, 2) * _turned(g, 1)
+    return difference(_turned(f, 1) * _turned(g, 2), _turned(f, 2) * _turned(g, 1))
 
 
 def _rows(name: str, f: Expr) -> list[Expr]:
@@ -126,7 +129,7 @@ def determinant(f: Expr) -> Expr:
     rows = _rows("Det", f)
     if len(rows) == 2:
         a, b, c, d = (element(f, k) for k in range(4))
-        return a * d - b * c
+        return difference(a * d, b * c)
     return summed(rows[0] * cross_product(rows[1], rows[2]))
 
 
@@ -150,6 +153,7 @@ spell("TensorDot", tensor_dot, "numpy.tensordot of f and g read as arrays of siz
       optional=1, example=(6, 12, (2, 3), (3, 2, 2), (1,), (0,), (2, 0, 1)))  # fmt: skip
 spell("Kron", kronecker, "numpy.kron of f and g read as arrays of sizes dimf and dimg", "f g", "dimf dimg",
       example=(6, 4, (2, 3), (2, 2)))  # fmt: skip
-spell("Cross", cross_product, "vector product in three dimensions", "f g")
+spell("Cross", cross_product, "vector product in three dimensions; exactly 0 for g = f", "f g")
 spell("Det", determinant, "determinant of a 2 x 2 or 3 x 3 matrix", "f", example=(9,))
-spell("Inverse", inverse, "inverse of a 2 x 2 or 3 x 3 matrix; inf or nan where it is singular", "f", example=(9,))
+spell("Inverse", inverse, "inverse of a 2 x 2 or 3 x 3 matrix; inf or nan where it is singular", "f", example=(9,),
+      edges=(Edge(((1.0, 1.0, 1.0, 1.0),), (_INF, -_INF, -_INF, _INF)), Edge(((0.0,) * 9,), (_NAN,) * 9)))  # fmt: skip

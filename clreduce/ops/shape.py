@@ -15,7 +15,7 @@ import numpy as np
 from clreduce.errors import ShapeError
 from clreduce.ir.expr import Expr
 from clreduce.ir.index import Position, bounds
-from clreduce.ir.op import Array, Op, Term, constant, linear, spell
+from clreduce.ir.op import INF, NAN, Array, Edge, Op, Term, constant, linear, spell
 
 
 def _extract_dim(f: Expr, start: int, length: int) -> int:
@@ -186,12 +186,15 @@ def placed_element(f: Expr, n: int, m: int) -> Expr:
     return place(f, m, n)
 
 
-spell("Sum", summed, "sum of the components", "f")
+spell("Sum", summed, "sum of the components", "f",
+      edges=(Edge(((1, INF),), INF, ((1, 1),)), Edge(((1, NAN),), NAN, ((1, 1),))))  # fmt: skip
 spell("SumT", repeated, "a vector of length 1 repeated n times", "f", "n", example=(1, 3))
 spell("Zero", zeros, "n zeros", "", "n", example=(3,))
-spell("Elem", element, "component m, counted from 0", "f", "m", example=(3, 1))
+spell("Elem", element, "component m, counted from 0", "f", "m", example=(3, 1),
+      edges=(Edge(((NAN, 5, INF),), 5, ((0, 1, 0),)),))  # fmt: skip
 spell("ElemT", placed_element, "n zeros, but f (of length 1) at place m, counted from 0", "f", "n m", example=(1, 3, 1))
-spell("Extract", extract, "components start to start + length - 1", "f", "start length", example=(4, 1, 2))
+spell("Extract", extract, "components start to start + length - 1", "f", "start length", example=(4, 1, 2),
+      edges=(Edge(((NAN, 5, 6, INF),), (5, 6), ((0, 1, 1, 0),)),))  # fmt: skip
 spell("ExtractT", place, "n zeros, but f from place start on", "f", "start n", example=(2, 1, 4))
 spell("Concat", lambda f, g, *more: concat(f, g, *more), "the components of f, then those of g, and of any that follow",
-      "f g", variadic=True, example=(2, 3))  # fmt: skip
+      "f g", variadic=True, example=(2, 3), edges=(Edge((1, (2, NAN)), (1, 2, NAN), (1, (1, 1))),))  # fmt: skip

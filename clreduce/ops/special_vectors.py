@@ -54,40 +54,46 @@ def b_spline(knots: Expr, x: Expr, k: int) -> Expr:
     return values
 
 
-def _soft_min(a: Array, b: Array, c: Array) -> Array:
+def _soft_min(a: Array, b: Array, c: Array, gamma: Array) -> Array:
     least = np.minimum(np.minimum(a, b), c)
     safe = np.where(np.abs(least) < np.inf, least, 0)
-    found = safe - np.log(np.exp(safe - a) + np.exp(safe - b) + np.exp(safe - c))
+    found = safe - gamma * np.log(sum(np.exp((safe - term) / gamma) for term in (a, b, c)))
     return np.where(np.abs(least) < np.inf, found, a + b + c)
 
 
-_LEAST = "({1} < {0} ? ({2} < {1} ? {2} : {1}) : ({2} < {0} ? {2} : {0}))"
-_SUM = " + ".join(f"exp_{{T}}({_LEAST} - {{{k}}})" for k in range(3))
+def _soft_min_partials(out: Expr, a: Expr, b: Expr, c: Expr, gamma: Expr) -> tuple[Expr, Expr, Expr, Expr]:
+    exponents = [(out - term) / gamma for term in (a, b, c)]
+    u, v, w = (exp(exponent) for exponent in exponents)
+    return u, v, w, u * exponents[0] + v * exponents[1] + w * exponents[2]
+
+
+# Of the three exponentials one is 1. A nan stays among those compared: of two numbers one side gets each.
+_LOW, _HIGH = "({1} < {0} ? {1} : {0})", "({1} < {0} ? {0} : {1})"
+_LEAST, _OTHER = f"({{2}} < {_LOW} ? {{2}} : {_LOW})", f"({{2}} < {_LOW} ? {_LOW} : {{2}})"
+_EXPONENTIALS = " + ".join(f"exp_{{T}}(({_LEAST} - {other}) / {{3}})" for other in (_OTHER, _HIGH))
 soft_min: Op = elementwise(
-    "soft_min", arity=3, cost=4 * COSTLY, numpy=_soft_min, functions=("abs", "exp", "log"),
-    code=f"abs_{{T}}({_LEAST}) < ({{R}})(INFINITY) ? {_LEAST} - log_{{T}}({_SUM}) : {{0}} + {{1}} + {{2}}",
-    partials=lambda out, a, b, c: (exp(out - a), exp(out - b), exp(out - c)),
+    "soft_min", arity=4, cost=5 * COSTLY, numpy=_soft_min, functions=("abs", "exp", "log"),
+    code=f"abs_{{T}}({_LEAST}) < ({{R}})(INFINITY) ? {_LEAST} - {{3}} * log_{{T}}(({{R}})(1) + {_EXPONENTIALS}) "
+    ": {0} + {1} + {2}",
+    partials=_soft_min_partials,
 )  # fmt: skip
-"""-Log(Exp(-a) + Exp(-b) + Exp(-c)) without overflow."""
+"""-gamma * Log(Exp(-a / gamma) + Exp(-b / gamma) + Exp(-c / gamma)) without overflow."""
 
 
 def soft_dtw(x: Expr, y: Expr, gamma: Expr) -> Expr:
     """Soft dynamic time warping of two sequences of numbers, for squared distances."""
     _scalar("SoftDTW_SqDist", "gamma", gamma)
-    xs, ys = ([element(f, k) if f.dim > 1 else f for k in range(f.dim)] for f in (x, y))
-    # In units of gamma: so soft minima need no division.
-    rate = 1 / gamma
     row: list[Expr] = []
-    for a in xs:
+    for k in range(x.dim):
         before, row = row, []
-        for column, b in enumerate(ys):
-            distance = square(a - b) * rate
+        for column in range(y.dim):
+            cost = square(element(x, k) - element(y, column))
             if before and row:
-                distance = distance + soft_min(before[column - 1], before[column], row[-1])
+                cost = cost + soft_min(before[column - 1], before[column], row[-1], gamma)
             elif before or row:
-                distance = distance + (before or row[-1:])[0]
-            row.append(distance)
-    return gamma * row[-1]
+                cost = cost + (before or row[-1:])[0]
+            row.append(cost)
+    return row[-1]
 
 
 spell(

@@ -192,8 +192,8 @@ def _weighted_numpy(values: Array, weights: Array) -> tuple[Array, ...]:
 def _weighted_tangents(column: Column, residuals: Sequence[Expr], d_values: Sequence[Expr]) -> tuple[Expr, Expr]:
     (term, weights), (result, plain), (d_term, d_weights) = column.values, residuals, d_values
     counts = _counts(weights)
-    distance = difference(term, where(equal(plain, _MINUS_INFINITY), _ZERO, plain))
-    # A term that doesn't count may be larger than all that do.
+    # A term that doesn't count may be larger than all that do. If none counts, all slopes are 0.
+    distance = difference(term, where(equal(plain, _MINUS_INFINITY), _INFINITY, plain))
     part = exp(where(counts, smaller(distance, _ZERO), distance))
     scaled = where(counts, part * d_term, _ZERO)
     # Where weights cancel, or all are 0, the result is -inf and has no slope.

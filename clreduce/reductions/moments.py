@@ -58,13 +58,15 @@ _declare_mean("Mean", "Mean of the terms, component by component; nan over nothi
 _declare_mean("Mean_Count", "Mean, and the number of terms.", 2, True)
 
 # ------------------------------------------------------------------------------------------------------ variance
-# A state is the mean, the sum of squared deviations from it, and the number of terms. Two are merged by what their
-# means differ, so that nothing cancels however far from 0 the data are. A block of columns is a state of its own first.
+# A state is a term p, the mean of the terms less p, the sum of squared deviations from their mean, and their number.
+# Two are merged by what their means differ, so that nothing cancels. Data are as near to p as to one another, however
+# far from 0: so a mean is as exact as their deviations are. A block of columns is a state of its own first.
 
 
 def _variance_update(state: State, columns: Sequence[Column]) -> State:
-    mean, spread, count = state
-    terms = [column.values[0] for column in columns]
+    pivot, mean, spread, count = state
+    pivot = where(equal(count, integer(0)), columns[0].values[0], pivot)
+    terms = [difference(column.values[0], pivot) for column in columns]
     here = reduce(add, terms) * constant(Fraction(1, len(terms))) if len(terms) > 1 else terms[0]
     total = tally(count, integer(len(terms)))
     share = len(terms) / as_real(total)
@@ -72,22 +74,23 @@ def _variance_update(state: State, columns: Sequence[Column]) -> State:
     spread = spread + apart * (apart * (as_real(count) * share))
     for term in terms:
         spread = spread + square(difference(term, here))
-    return mean + apart * share, spread, total
+    return pivot, mean + apart * share, spread, total
 
 
 def _variance_merge(a: State, b: State) -> State:
-    total = tally(a[2], b[2])
-    share = as_real(b[2]) / as_real(total)
-    apart = difference(b[0], a[0])
-    mean, spread = a[0] + apart * share, a[1] + b[1] + apart * (apart * (as_real(a[2]) * share))
-    empty = equal(b[2], integer(0))
-    return where(empty, a[0], mean), where(empty, a[1], spread), total
+    pivot = where(equal(a[3], integer(0)), b[0], a[0])
+    total = tally(a[3], b[3])
+    share = as_real(b[3]) / as_real(total)
+    apart = difference(b[1] + difference(b[0], pivot), a[1])
+    mean, spread = a[1] + apart * share, a[2] + b[2] + apart * (apart * (as_real(a[3]) * share))
+    empty = equal(b[3], integer(0))
+    return pivot, where(empty, a[1], mean), where(empty, a[2], spread), total
 
 
 def _variance_finish(state: State) -> tuple[Expr, ...]:
-    variance = state[1] / as_real(state[2])
+    variance = state[2] / as_real(state[3])
     # With infinities neither exists.
-    return variance, where(equal(variance, variance), state[0], variance), state[2]
+    return variance, where(equal(variance, variance), state[0] + state[1], variance), state[3]
 
 
 def _variance_numpy(values: Array) -> tuple[Array, ...]:
@@ -115,7 +118,7 @@ def _declare_variance(name: str, doc: str, outputs: int, internal: bool) -> None
         Reduction(
             name=name,
             doc=doc,
-            slots=lambda dims: (Slot(dims[0], 0.0), Slot(dims[0], 0.0), Slot(1, 0.0, INDEX)),
+            slots=lambda dims: (*(Slot(dims[0], 0.0) for _ in range(3)), Slot(1, 0.0, INDEX)),
             update=_variance_update,
             merge=_variance_merge,
             finish=lambda state, first: _variance_finish(state)[:outputs],

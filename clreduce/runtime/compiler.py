@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import logging
 import os
 import shutil
 import threading
@@ -20,6 +21,7 @@ from clreduce.runtime.device import Device
 # Contraction of a*b + c into one FMA; nothing that changes infinities, nans or the order of operations.
 OPTIONS = ("-cl-mad-enable", "-cl-std=CL1.2")
 _SECONDS_TO_SAVE = 1.0
+_LOGGER = logging.getLogger("clreduce")
 
 
 class ProgramCache:
@@ -43,7 +45,14 @@ class ProgramCache:
                 return self._programs[key]
             program = _from_disk(source, device)
             if program is None:
+                start = time.perf_counter()
                 program = _from_source(source, device)
+                _LOGGER.info(
+                    "built a kernel of %d lines in %.2f s for %r",
+                    source.count("\n"),
+                    time.perf_counter() - start,
+                    device,
+                )
                 self._unsaved[key] = None
                 if self._process is None:
                     self._process = os.getpid()

@@ -13,6 +13,7 @@ from clreduce.domain import Domain
 from clreduce.ir.expr import INDEX
 from clreduce.runtime.blocks import Parts, cut_columns
 from clreduce.runtime.memory import Memory
+from clreduce.runtime.ranges import Ranges, Tables
 
 if TYPE_CHECKING:
     from clreduce.runtime.plan import Plan
@@ -23,18 +24,26 @@ Array = np.ndarray[Any, Any]
 class Call:
     """One call of a plan: its sizes, its buffers, its launches."""
 
-    def __init__(self, plan: Plan, rows: int, columns: int, batch: tuple[int, ...]) -> None:
+    def __init__(
+        self, plan: Plan, rows: int, columns: int, batch: tuple[int, ...], ranges: Ranges | None = None
+    ) -> None:
         assert plan.signature.batched or not batch, "the plan is for one index only"
+        assert (plan.signature.blocks > 0) == (ranges is not None), "the plan is for other calls"
         self.plan, self.rows, self.columns, self.batch = plan, rows, columns, batch
         self.count = prod(batch)
         self.memory = Memory(plan.device)
         self.queue = plan.device.queue
-        schedule = plan.schedule
-        self.items = -(-rows // (schedule.lanes * schedule.rows * schedule.group))
-        groups, all_rows = self.items * self.count, rows * self.count
-        self.parts: Parts = cut_columns(
-            groups, columns, schedule, plan.device.facts, all_rows, max(self.count, 1), plan.footprint
-        )
+        schedule, facts, count = plan.schedule, plan.device.facts, max(self.count, 1)
+        self.tables: Tables | None = None
+        self._tables: dict[str, Any] = {}
+        self.parts: Parts
+        if ranges is not None:
+            self.tables = ranges.cut(rows, schedule, facts, count, plan.footprint)
+            self.items, self.parts = self.tables.count, self.tables.parts
+        else:
+            self.items = -(-rows // schedule.group_rows)
+            groups, all_rows = self.items * self.count, rows * self.count
+            self.parts = cut_columns(groups, columns, schedule, facts, all_rows, count, plan.footprint)
 
     @property
     def temporaries(self) -> int:
@@ -55,6 +64,8 @@ class Call:
         try:
             buffers, starts = self._slots(arrays)
             outputs = [self.memory.output(result) for result in results]
+            if self.tables is not None:
+                self._tables = {name: self.memory.input(table) for name, table in self.tables.named().items()}
             self._store(buffers, starts)
             self._reduce(buffers, starts, outputs)
             self.memory.read(outputs)
@@ -79,22 +90,24 @@ class Call:
         """Compute the values that pair kernels find ready-made."""
         plan = self.plan
         for n, (leaf, stored) in enumerate(zip(plan.lowered.stored_as, plan.lowered.stored, strict=True)):
-            size = self.columns if stored.domain == Domain.J else self.rows
+            size = {Domain.I: self.rows, Domain.J: self.columns, Domain.P: 1}[stored.domain]
+            if stored.by_task:
+                size = self.items * plan.schedule.group_rows
             length = stored.length(size)
             buffers[leaf] = self.memory.scratch(self.count * length, plan.signature.dtype)
             starts[leaf] = np.arange(self.count, dtype=np.int64) * length
             if size:
                 given = self._given(stored.inputs, buffers, starts)
                 items = self._padded(-(-size // plan.schedule.lanes))
-                self._launch(("stored", n), stored.kernel, (items, 1), buffers[leaf], *given, size)
+                self._launch(("stored", n), stored.kernel, (items, 1), (buffers[leaf], *given), size)
 
     def _reduce(self, buffers: dict[Any, Any], starts: dict[Any, Array], outputs: list[Any]) -> None:
         plan, parts = self.plan, self.parts
         given = self._given(plan.lowered.inputs, buffers, starts)
         size = (self.items * plan.schedule.group, parts.count)
-        sizes = (self.rows, self.columns, parts.length)
+        sizes = (self.rows, self.columns, parts.length) if self.tables is None else (self.rows,)
         if parts.count == 1:
-            self._launch("pair", plan.lowered.pair, size, *outputs, *given, *sizes)
+            self._launch("pair", plan.lowered.pair, size, (*outputs, *given), *sizes)
             return
         states = [
             self.memory.scratch(
@@ -103,9 +116,9 @@ class Call:
             )
             for slot in plan.program.state_slots
         ]
-        self._launch("split", plan.lowered.pair_split, size, *states, *given, *sizes)
+        self._launch("split", plan.lowered.pair_split, size, (*states, *given), *sizes)
         sizes = (self.rows, self.columns, parts.count)
-        self._launch("merge", plan.lowered.merge, (self._padded(self.rows), 1), *outputs, *states, *sizes)
+        self._launch("merge", plan.lowered.merge, (self._padded(self.rows), 1), (*outputs, *states), *sizes)
 
     def _given(self, inputs: Sequence[Any], buffers: dict[Any, Any], starts: dict[Any, Array]) -> list[Any]:
         """The buffers of a kernel's inputs, and in a batch the table of where their data begin."""
@@ -115,9 +128,11 @@ class Call:
             given.append(self.memory.input(np.ascontiguousarray(table)))
         return given
 
-    def _launch(self, role: Any, kernel: Kernel, size: tuple[int, int], *arguments: Any) -> None:
+    def _launch(self, role: Any, kernel: Kernel, size: tuple[int, int], buffers: Sequence[Any], *sizes: int) -> None:
         group = (self.plan.schedule.group, 1)
         built = self.plan.kernel(role, kernel)
+        tables = [self._tables[one.name] for one in kernel.arguments if one.name in self._tables]
+        arguments = (*buffers, *tables, *sizes)
         if self.plan.signature.batched:
             built(self.queue, (*size, self.count), (*group, 1), *arguments)
         else:

@@ -69,6 +69,23 @@ class Memory:
         self._kept.append(buffer)
         return buffer
 
+    def write(self, buffer: Any, array: Array, values: Array) -> None:
+        """New ``values`` for an `input` buffer and the ``array`` that it was made of, before kernels run again."""
+        if self._by_address or array.size == 0:
+            array[...] = values
+            return
+        queue = self.device.queue
+        if self.device.facts.shares_host_memory:
+            # The view is the array's own memory; by mapping it the driver is told that it changes.
+            view, _ = self._cl.enqueue_map_buffer(
+                queue, buffer, self._cl.map_flags.WRITE_INVALIDATE_REGION, 0, array.shape, array.dtype
+            )
+            view[...] = values
+            view.base.release(queue)
+        else:
+            array[...] = values
+            self._cl.enqueue_copy(queue, buffer, array, is_blocking=False)
+
     def read(self, outputs: list[Any]) -> None:
         """Wait for the queue and make the outputs visible in their arrays."""
         queue = self.device.queue

@@ -13,7 +13,7 @@ import numpy as np
 from clreduce.codegen.kernel import Kernel
 from clreduce.codegen.lower import Lowered, lower
 from clreduce.codegen.render import render
-from clreduce.codegen.schedule import Schedule
+from clreduce.codegen.schedule import Schedule, narrowed
 from clreduce.errors import DeviceError, DtypeError, FormulaError
 from clreduce.ir.expr import INDEX, topological
 from clreduce.program import MapReduce
@@ -23,6 +23,7 @@ from clreduce.runtime.compiler import PROGRAMS
 from clreduce.runtime.device import Device
 from clreduce.runtime.launch import Call
 from clreduce.runtime.memory import release_idle
+from clreduce.runtime.ranges import Ranges
 
 Array = np.ndarray[Any, Any]
 _REAL = {"float32": "float", "float64": "double"}
@@ -41,6 +42,8 @@ class Signature:
     """Whether one launch serves all indices of a batch."""
     wide: bool = False
     """Whether rows keep their sums in float64, while formulas of float32 data are computed in float32."""
+    blocks: int = 0
+    """Rows of a typical block of block-sparse calls, a power of two (`Ranges.typical`); 0: all pairs are visited."""
 
     @property
     def real(self) -> str:
@@ -91,10 +94,16 @@ class Plan:
         chosen = CHOICES.get(self.case) if schedule is None else None
         self.tuned = chosen is not None
         """Whether the schedule is one that was chosen by measuring."""
-        self.schedule = schedule or chosen or self.case.default()
+        self.schedule = schedule or narrowed(chosen or self.case.default(), signature.blocks)
         try:
             self.lowered: Lowered = lower(
-                program, signature.real, self.schedule, device.facts, signature.batched, signature.wide
+                program,
+                signature.real,
+                self.schedule,
+                device.facts,
+                signature.batched,
+                signature.blocks > 0,
+                signature.wide,
             )
         except RecursionError:
             raise FormulaError(
@@ -123,22 +132,24 @@ class Plan:
         columns: int,
         results: tuple[Array, ...] | None = None,
         batch: tuple[int, ...] = (),
+        ranges: Ranges | None = None,
     ) -> tuple[Array, ...]:
         """The results, one array of shape (batch.., rows, D) each, written into ``results`` if given.
 
         ``arrays``: for each slot of the program a contiguous array of shape (.., rows, D), (.., columns, D) or (.., D),
         reals in the plan's dtype and indices as int64; the dots are dimensions that broadcast to ``batch``, which a
-        plan for batches needs. The caller has checked shapes.
+        plan for batches needs. ``ranges``: the pairs to visit, which a plan for ranges needs. The caller has checked
+        shapes.
         """
         if results is None:
             results = tuple(np.empty((*batch, rows, dim), dtype) for dim, dtype in self._outputs)
         if rows == 0 or 0 in batch:
             return results
-        self._check_indices(rows, columns)
+        self.check_indices(rows, columns)
         kept = results
         if self.signature.wide:
             kept = tuple(one if one.dtype == np.int64 else np.empty(one.shape, self.signature.kept) for one in results)
-        Call(self, rows, columns, batch).run(arrays, kept)
+        Call(self, rows, columns, batch, ranges).run(arrays, kept)
         for result, one in zip(results, kept, strict=True):
             if one is not result:
                 with np.errstate(over="ignore"):
@@ -146,8 +157,8 @@ class Plan:
         release_idle(self.device)
         return results
 
-    def _check_indices(self, rows: int, columns: int) -> None:
-        """Kernels keep an index in an integer as wide as the data."""
+    def check_indices(self, rows: int, columns: int) -> None:
+        """Raise `DeviceError` if there are too many: kernels keep an index in an integer as wide as the data."""
         if max(rows, columns) > _LARGEST_INDEX and self.signature.dtype == "float32" and self._has_indices:
             raise DeviceError(
                 f"indices of {max(rows, columns)} rows need 64 bits, and kernels for float32 keep them in 32: "
@@ -189,10 +200,10 @@ class PlanCache:
     ) -> Plan:
         """The plan, made if need be. ``direct_sum``: without the blocks that schedules sum in otherwise.
 
-        For few ``rows`` it is another one than for many if there are many ``columns``, or if a schedule was chosen by
-        measuring there.
+        For few ``rows``, or blocks of few rows, it is another one than for many if there are many ``columns``, or if a
+        schedule was chosen by measuring there.
         """
-        few = 0 if rows is None or schedule is not None else few_rows(rows)
+        few = 0 if rows is None or schedule is not None else few_rows(min(rows, signature.blocks or rows))
         if few and columns < _WORTH_A_KERNEL:
             few = few if CHOICES.get(Case(program, signature.real, device, direct_sum, few, signature.wide)) else 0
         if schedule is not None and direct_sum:
@@ -226,10 +237,11 @@ class PlanCache:
 PLANS = PlanCache()
 
 
-def signature_of(dtype: Any, batched: bool = False, wide: bool = False) -> Signature:
+def signature_of(dtype: Any, batched: bool = False, wide: bool = False, ranges: Ranges | None = None) -> Signature:
     """The signature of data of ``dtype``; raises `DtypeError` unless it is float32 or float64.
 
-    ``wide``: with sums in float64, which makes a difference for float32 data.
+    ``wide``: with sums in float64, which makes a difference for float32 data; ``ranges``: for block-sparse calls such
+    as one with these.
     """
     signature = _SIGNATURES.get((dtype, batched, wide))
     if signature is None:
@@ -240,7 +252,7 @@ def signature_of(dtype: Any, batched: bool = False, wide: bool = False) -> Signa
         signature = _SIGNATURES.get((name, batched, wide))
         if signature is None:
             raise DtypeError(f"arrays are float32 or float64; got {name}")
-    return signature
+    return signature if ranges is None else replace(signature, blocks=ranges.typical)
 
 
 __all__ = ["PLANS", "Plan", "PlanCache", "Signature", "signature_of"]

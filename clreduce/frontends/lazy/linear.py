@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from clreduce.domain import Domain
 from clreduce.errors import ShapeError
 from clreduce.frontends.lazy.base import Recorded
@@ -58,12 +60,20 @@ class LinearOperator(Reductions):
         return self.library.swapped(self.T @ self.library.swapped(v))
 
     def matvec(self, v: Any) -> Any:
-        """``K @ v``, as SciPy calls it."""
-        return self @ v
+        """``K @ v``, as SciPy calls it: NumPy vectors of another dtype are converted to that of K."""
+        return self @ self._converted(v)
 
     def rmatvec(self, v: Any) -> Any:
         """``K.T @ v``, as SciPy calls it; for complex numbers with the conjugate transpose."""
-        return self.T.conj() @ v
+        return self.T.conj() @ self._converted(v)
+
+    def _converted(self, v: Any) -> Any:
+        """Solvers mix dtypes: eigenvalues of float32 operators start from float64 vectors."""
+        if not isinstance(v, np.ndarray) or self.dtype is None:
+            return v
+        narrow = self.dtype in ("float32", "complex64")
+        kind = "complex" if v.dtype.kind == "c" or (self.is_complex and v.dtype.kind != "f") else "float"
+        return v.astype(f"{kind}{(32 if narrow else 64) * (1 if kind == 'float' else 2)}", copy=False)
 
     matmat = matvec
     rmatmat = rmatvec

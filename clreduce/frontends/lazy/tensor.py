@@ -11,11 +11,12 @@ from clreduce.frontends.lazy.functions import FunctionMethods
 from clreduce.frontends.lazy.leaves import Leaf, from_symbol, operand, with_array, with_numbers
 from clreduce.frontends.lazy.protocols import Protocols
 from clreduce.frontends.lazy.show import Shown
+from clreduce.frontends.lazy.solving import Solving
 from clreduce.ir.expr import Expr, substitute
 from clreduce.ir.op import variable
 
 
-class LazyTensor(Shown, Protocols, FunctionMethods):
+class LazyTensor(Shown, Protocols, Solving, FunctionMethods):
     """A symbolic tensor of shape (batch.., M, N, D): for each pair (i, j) a vector, computed when it is needed.
 
     Operators and methods record a formula; a reduction over i or j evaluates it in a kernel, in memory linear in M + N.

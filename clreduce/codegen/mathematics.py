@@ -1,0 +1,79 @@
+"""Pieces of text that the own functions of the templates are made of: literals, polynomials, bits of numbers.
+
+``T`` and ``I`` are OpenCL types, of a float and of an integer just as wide; ``dtype`` is ``"float"`` or ``"double"``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Bits:
+    """Facts about the representation of a dtype; the masks are literals of the integer just as wide."""
+
+    bits: int
+    mantissa: int
+    sign: str
+    magnitude: str
+    upper: str
+    """Keeps half of the bits of a mantissa."""
+
+    @property
+    def whole(self) -> str:
+        """From here on all numbers are integers."""
+        return repr(2.0**self.mantissa) + ("f" if self.bits == 32 else "")
+
+
+_FLOAT = Bits(32, 23, "0x80000000", "0x7fffffff", "0xfffff000")
+_DOUBLE = Bits(64, 52, "0x8000000000000000UL", "0x7fffffffffffffffUL", "0xfffffffff8000000UL")
+
+
+def bits(dtype: str) -> Bits:
+    """Facts about the representation of ``dtype``."""
+    return _FLOAT if dtype == "float" else _DOUBLE
+
+
+def lit(value: float, dtype: str) -> str:
+    """A number as a literal of ``dtype``."""
+    return repr(float(value)) + ("f" if dtype == "float" else "")
+
+
+def horner(coefficients: Iterable[float], variable: str, dtype: str) -> str:
+    """c0 + v * (c1 + v * (...)), coefficients from c0 up.
+
+    >>> horner([1, 2, 3], "x", "float")
+    '(3.0f * x + 2.0f) * x + 1.0f'
+    """
+    last, *rest = reversed(list(coefficients))
+    text = lit(last, dtype)
+    for c in rest:
+        text = f"({text} * {variable} + {lit(c, dtype)})"
+    return text.removeprefix("(").removesuffix(")")
+
+
+def magnitude(x: str, T: str, I: str, dtype: str) -> str:
+    """|x|, for a name x."""
+    return f"as_{T}(as_u{I}({x}) & (u{I})({bits(dtype).magnitude}))"
+
+
+def with_sign(y: str, x: str, T: str, I: str, dtype: str) -> str:
+    """y >= 0 with the sign of x."""
+    return f"as_{T}(as_u{I}({y}) | (as_u{I}({x}) & (u{I})({bits(dtype).sign})))"
+
+
+def upper(x: str, T: str, I: str, dtype: str) -> str:
+    """x cut to half of its bits, so that the product of two such numbers is exact."""
+    return f"as_{T}(as_u{I}({x}) & (u{I})({bits(dtype).upper}))"
+
+
+def pi(factor: float, dtype: str) -> tuple[str, str]:
+    """factor * pi, and what is missing from it relative to it."""
+    rest = {"float": -2.7827534e-8, "double": 3.8981718325193755e-17}[dtype]
+    return lit(factor * 3.141592653589793, dtype), lit(rest, dtype)
+
+
+def any_lane(mask: str, suffix: str, T: str) -> str:
+    """Whether a mask holds in some lane, for a branch that is seldom taken."""
+    return f"any({mask})" if suffix == "v" and T[-1].isdigit() else mask

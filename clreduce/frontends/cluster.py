@@ -1,0 +1,225 @@
+"""Clusters of points, and the block-sparse ranges made of them. Written once; each array library binds `Clustering`.
+
+Points are sorted by cluster, so that a cluster is an interval of rows; pairs of clusters that matter are kept::
+
+    labels = grid_cluster(x, 0.1)
+    ranges, centroids, _ = cluster_ranges_centroids(x, labels)
+    x, labels = sort_clusters(x, labels)
+    near = ((centroids[:, None] - centroids[None]) ** 2).sum(2) < 0.3**2
+    routine(x, x, b, ranges=from_matrix(ranges, ranges, near))
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from clreduce.errors import DtypeError, ShapeError
+
+Array = np.ndarray[Any, Any]
+
+
+class Clustering:
+    """The functions below, for the arrays of one library: ``library`` is its adapter.
+
+    All of them work on the host; results are of the library of their first argument, and beside it.
+    """
+
+    def __init__(self, library: Any) -> None:
+        self._library = library
+
+    def grid_cluster(self, x: Any, size: Any) -> Any:
+        """Labels (M,), int64, of the cells of a grid that the points ``x`` (M, D) lie in.
+
+        A point is in cell floor(x / size), component by component; ``size`` is one positive number or D of them. The
+        cells that hold points are numbered from 0 in lexicographic order. Any D is fine, and any number of cells.
+        """
+        points = self._points(x)
+        widths = np.asarray(self._library.to_host(size) if self._library.accepts(size) else size, float)
+        if widths.ndim > 1 or widths.size not in (1, points.shape[1]):
+            raise ShapeError(f"size is one number or {points.shape[1]} (as x has columns); got shape {widths.shape}")
+        if not (np.isfinite(widths).all() and (widths > 0).all()):
+            raise ShapeError(f"size is positive and finite; got {size!r}")
+        # Cells stay floating-point numbers: however many there are along an axis, none is mistaken for another.
+        with np.errstate(all="ignore"):
+            cells = np.floor(points / widths.astype(points.dtype))
+        if not np.isfinite(cells).all():
+            raise ShapeError("points of x are nan or infinite, or too far away for cells of this size")
+        order = np.lexsort(cells.T[::-1]) if cells.size else np.arange(len(cells))
+        ordered = cells[order]
+        starts = np.zeros(len(cells), np.int64)
+        starts[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
+        labels = np.empty(len(cells), np.int64)
+        labels[order] = np.cumsum(starts)
+        return self._library.from_host(labels, x)
+
+    def sort_clusters(self, x: Any, lab: Any) -> tuple[Any, Any]:
+        """``x`` sorted by label, and the sorted labels. Points of one cluster keep their order.
+
+        ``x`` is an array with a row per label, or a tuple or list of such arrays: then so is the result.
+        """
+        labels = self._labels(lab)
+        order = np.argsort(labels, kind="stable")
+
+        def taken(array: Any) -> Any:
+            host = self._host(array, "x")
+            if host.ndim == 0 or len(host) != len(labels):
+                raise ShapeError(f"x has one row for each of the {len(labels)} labels; got shape {host.shape}")
+            return self._library.from_host(host[order], array)
+
+        found = type(x)(taken(array) for array in x) if isinstance(x, (tuple, list)) else taken(x)
+        return found, self._library.from_host(labels[order], lab)
+
+    def cluster_ranges(self, lab: Any, Nlab: Any = None) -> Any:
+        """The rows [start, end) of each cluster once the points are sorted: (C, 2), int64.
+
+        Labels may come in any order; one that is missing gives an empty range. ``Nlab`` (C,), the number of points of
+        each cluster, need not be counted if it is given; it may count clusters without points at the end.
+        """
+        return self._library.from_host(_ranges(self._counts(self._labels(lab), Nlab)), lab)
+
+    def cluster_centroids(self, x: Any, lab: Any, Nlab: Any = None, weights: Any = None, weights_c: Any = None) -> Any:
+        """The weighted mean of the points of each cluster: (C, D), of the dtype of ``x`` (M, D), sorted or not.
+
+        ``weights`` (M,) or (M, 1) are 1 by default, ``weights_c`` (C,) their sums if those are known. A cluster whose
+        weights add up to 0 has the plain mean of its points; one without points has zeros.
+        """
+        points, labels = self._points(x), self._labels(lab)
+        cloud = self._cloud(points, labels, Nlab, weights, weights_c)
+        return self._library.from_host(cloud.centroids, x)
+
+    def cluster_ranges_centroids(
+        self, x: Any, lab: Any, weights: Any = None, min_weight: float = 0.0
+    ) -> tuple[Any, Any, Any]:
+        """The ranges (C, 2), centroids (C, D) and total weights (C,) of all clusters: see those functions.
+
+        Without ``weights`` the totals are the numbers of points, as float64. Each counts as ``min_weight`` at least.
+        """
+        points, labels = self._points(x), self._labels(lab)
+        cloud = self._cloud(points, labels, None, weights, None, min_weight)
+        give = self._library.from_host
+        return give(_ranges(cloud.counts), x), give(cloud.centroids, x), give(cloud.totals, x)
+
+    def from_matrix(self, ranges_i: Any, ranges_j: Any, keep: Any) -> tuple[Any, ...]:
+        """The argument ``ranges`` of a call: blocks ``ranges_i[k]`` x ``ranges_j[l]`` where ``keep[k, l]`` is true.
+
+        ``ranges_i`` (Mc, 2) and ``ranges_j`` (Nc, 2) hold intervals [start, end), ``keep`` (Mc, Nc) truth values. All
+        six arrays are int64: ``(ranges_i, slices_i, redranges_j, ranges_j, slices_j, redranges_i)``.
+        """
+        rows, columns = (self._intervals(r, n) for r, n in ((ranges_i, "ranges_i"), (ranges_j, "ranges_j")))
+        kept = self._host(keep, "keep")
+        if kept.dtype != np.bool_:
+            raise DtypeError(f"keep holds truth values (bool); got {kept.dtype.name}")
+        if kept.shape != (len(rows), len(columns)):
+            raise ShapeError(
+                f"keep has a row for each of the {len(rows)} ranges_i and a column for each of the {len(columns)} "
+                f"ranges_j; got shape {kept.shape}"
+            )
+        halves = [
+            (intervals, np.cumsum(table.sum(1)), others[np.nonzero(table)[1]])
+            for intervals, others, table in ((rows, columns, kept), (columns, rows, kept.T))
+        ]
+        return tuple(self._library.from_host(np.asarray(a, np.int64), keep) for half in halves for a in half)
+
+    def swap_axes(self, ranges: Any) -> tuple[Any, ...] | None:
+        """The ranges of the transposed pairs: those of i and j exchanged; None stays None."""
+        if ranges is None:
+            return None
+        if not isinstance(ranges, (tuple, list)) or len(ranges) != 6:
+            got = f"{len(ranges)}" if isinstance(ranges, (tuple, list)) else type(ranges).__name__
+            raise ShapeError(f"ranges is a tuple of six arrays, or None; got {got}")
+        return (*ranges[3:], *ranges[:3])
+
+    # ------------------------------------------------------------------------------------------------ checked inputs
+
+    def _host(self, value: Any, what: str) -> Array:
+        if not self._library.accepts(value):
+            raise DtypeError(f"{what} must be a {self._library.name} array; got {type(value).__name__}")
+        array: Array = self._library.to_host(value)
+        return array
+
+    def _points(self, x: Any) -> Array:
+        points = self._host(x, "x")
+        if points.ndim != 2:
+            raise ShapeError(f"x has shape (M, D), a row per point; got {points.shape}")
+        if points.dtype.kind not in "fiu":
+            raise DtypeError(f"x holds real numbers; got {points.dtype.name}")
+        return points if points.dtype.kind == "f" else points.astype(np.float64)
+
+    def _labels(self, lab: Any) -> Array:
+        labels = self._host(lab, "lab")
+        if labels.dtype.kind not in "iu":
+            raise DtypeError(f"lab holds integers; got {labels.dtype.name}")
+        if labels.ndim != 1:
+            raise ShapeError(f"lab has shape (M,), a label per point; got {labels.shape}")
+        if labels.size and labels.min() < 0:
+            raise ShapeError(f"labels are 0 or more; got {labels.min()}")
+        return labels
+
+    def _intervals(self, ranges: Any, what: str) -> Array:
+        intervals = self._host(ranges, what)
+        if intervals.dtype.kind not in "iu":
+            raise DtypeError(f"{what} holds integers; got {intervals.dtype.name}")
+        if intervals.ndim != 2 or intervals.shape[1] != 2:
+            raise ShapeError(f"{what} has shape (C, 2), an interval [start, end) per cluster; got {intervals.shape}")
+        return intervals
+
+    def _counts(self, labels: Array, given: Any) -> Array:
+        """The number of points of each cluster, as given or counted."""
+        counted = np.bincount(labels)
+        if given is None:
+            return counted
+        counts = self._host(given, "Nlab")
+        if counts.ndim != 1 or len(counts) < len(counted):
+            raise ShapeError(f"Nlab has a count for each of the {len(counted)} clusters; got shape {counts.shape}")
+        wrong = np.flatnonzero(counts != np.bincount(labels, minlength=len(counts)))
+        if wrong.size:
+            k = wrong[0]
+            raise ShapeError(f"Nlab counts {counts[k]} points in cluster {k}; lab has {np.sum(labels == k)} there")
+        return counts.astype(np.int64)
+
+    def _cloud(
+        self, points: Array, labels: Array, Nlab: Any, weights: Any, weights_c: Any, least: float = 0.0
+    ) -> _Cloud:
+        """Counts, centroids and total weights of the clusters."""
+        if len(points) != len(labels):
+            raise ShapeError(f"x and lab have a row per point each; got {len(points)} and {len(labels)}")
+        counts = self._counts(labels, Nlab)
+        plain = _means(points, labels, None, counts.astype(float))
+        if weights is None:
+            return _Cloud(counts, plain.astype(points.dtype), counts.astype(float))
+        each = self._host(weights, "weights")
+        if each.shape not in ((len(points),), (len(points), 1)):
+            raise ShapeError(f"weights have shape (M,) or (M, 1) with M = {len(points)}; got {each.shape}")
+        each = np.maximum(each.reshape(-1), least) if least else each.reshape(-1)
+        each = each if each.dtype.kind == "f" else each.astype(np.float64)
+        totals = np.bincount(labels, weights=each, minlength=len(counts))
+        if weights_c is not None:
+            totals = self._host(weights_c, "weights_c").reshape(-1)
+            if len(totals) != len(counts):
+                raise ShapeError(f"weights_c has a number for each of the {len(counts)} clusters; got {len(totals)}")
+        means = _means(points, labels, each, totals)
+        centroids = np.where(totals[:, None] == 0, plain, means)
+        return _Cloud(counts, centroids.astype(points.dtype), totals.astype(each.dtype))
+
+
+class _Cloud(NamedTuple):
+    counts: Array
+    centroids: Array
+    totals: Array
+
+
+def _ranges(counts: Array) -> Array:
+    ends = np.cumsum(counts, dtype=np.int64)
+    return np.stack((ends - counts, ends), axis=1)
+
+
+def _means(points: Array, labels: Array, weights: Array | None, totals: Array) -> Array:
+    """Weighted sums by label over the totals, in float64; plain sums where a total is 0."""
+    safe = np.where(totals == 0, 1.0, totals)
+    columns = [
+        np.bincount(labels, weights=column if weights is None else column * weights, minlength=len(totals)) / safe
+        for column in points.T.astype(np.float64)
+    ]
+    return np.stack(columns, axis=1) if columns else np.zeros((len(totals), 0))

@@ -1,0 +1,358 @@
+"""`KernelSolve`: the solution of (alpha + K) a = b for a formula in text, and its derivatives."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from clreduce.domain import Domain
+from clreduce.errors import DtypeError, FormulaError, ShapeError
+from clreduce.frontends.arguments import Arguments, check_arguments, check_result, describe
+from clreduce.frontends.backend import device_for
+from clreduce.frontends.derivative import hvp_of, jvp_of, summed_to, vjp_of
+from clreduce.frontends.formula import Variable, parse_all
+from clreduce.frontends.genred import Routine, checked_axis
+from clreduce.frontends.options import Options
+from clreduce.frontends.solve_options import Solving
+from clreduce.frontends.system import System
+from clreduce.frontends.vocabulary import check_linear, checked_reduction
+from clreduce.ir.expr import Expr
+from clreduce.reductions.reduction import Reduction
+from clreduce.runtime.device import Device
+
+Array = np.ndarray[Any, Any]
+_RIDGE = "alpha"
+_VARIABLE = re.compile(r"\s*Var\s*\(\s*(\d{1,9})\s*,\s*(\d{1,9})\s*,\s*(\d)\s*\)\s*\Z")
+
+
+class Solver(Routine):
+    """Solves (alpha + K) a = b, where K a is a sum over i or j of a formula that is linear in the variable of a.
+
+    A call takes the arguments of the product K a, with b in the place of a.
+    """
+
+    def __init__(
+        self,
+        values: Sequence[Expr],
+        variables: Sequence[Variable],
+        reduction: Reduction,
+        axis: int,
+        options: Options,
+        unknown: int = 0,
+    ) -> None:
+        """``unknown``: the position of the variable that is solved for."""
+        super().__init__(values, variables, reduction, axis, options)
+        self.unknown = unknown
+        found, expr = self.variables[unknown], values[0]
+        reduced = Domain.J if axis == 1 else Domain.I
+        if found.domain != reduced:
+            raise FormulaError(
+                f"the unknown has the category of the reduced axis, {'Vj' if axis == 1 else 'Vi'} for axis={axis}; "
+                f"it is {describe(found)}"
+            )
+        if self.slot_of(unknown) is None:
+            raise FormulaError(f"the formula does not depend on the unknown, {describe(found)}")
+        if expr.dim != found.dim:
+            raise ShapeError(
+                f"the formula has length {expr.dim} and the unknown {describe(found)} has length {found.dim}: "
+                "a system needs as many equations as unknowns"
+            )
+        check_linear(expr, found.expr, found.name or "the unknown")
+
+    def __call__(
+        self, *args: Any, backend: str = "auto", device_id: int = -1, alpha: Any = 1e-10, eps: float = 1e-6,
+        ranges: Any = None, x0: Any = None, info: bool = False, **options: Any,
+    ) -> Any:  # fmt: skip
+        """The solution a, of the shape of b.
+
+        Parameters
+        ----------
+        args:
+            The arrays in the order of the aliases, b standing in the place of the unknown: of any strides, with batch
+            dimensions that broadcast. M and N are equal.
+        alpha:
+            The ridge: a number, or an array of one number.
+        eps:
+            A component of b (of each index of a batch) is solved once ``|b - (alpha + K) a| <= eps * |b|``; components
+            whose equations are coupled count as one. For b of unit variance this is ``residual**2 <= size * eps**2``;
+            zero columns have the solution zero.
+        x0:
+            Where to start, of the shape of b; None: at zero.
+        maxiter:
+            Products with K, at most. None: ten for each unknown.
+        preconditioner:
+            None; ``"diagonal"``; ``("nystrom", rank)`` or `nystrom`; or a function that maps residuals of shape
+            (batch.., n, D), in float64, to approximate solutions, symmetric and positive definite.
+        callback:
+            Called as ``callback(iteration, residuals)`` after each product; ``residuals`` are relative, of shape
+            (batch.., D).
+        progress:
+            Whether to show on stderr how far it is. None: where stderr is a terminal, after one second.
+        info:
+            Whether to return ``(a, SolveInfo)``.
+
+        Warns
+        -----
+        ConvergenceWarning
+            A residual is larger than was asked for, after ``maxiter`` products or because rounding allows no less.
+
+        Raises
+        ------
+        SolveError
+            K is not symmetric, alpha + K not positive definite, or there is nan.
+        """
+        chosen = Solving.checked(eps, **options)
+        problem = self._problem(args, backend, device_id, alpha, ranges)
+        start = None if x0 is None else self._checked_vector(problem, x0, "x0")
+        found, how = chosen.run(problem, self._right_hand_side(problem), start)
+        result = self.library.from_host(found, args[self.unknown])
+        return (result, how) if info else result
+
+    def vjp(
+        self, *args: Any, cotangent: Any, wrt: Sequence[str | int] | str | int | None = None, output: Any = None,
+        backend: str = "auto", device_id: int = -1, alpha: Any = 1e-10, eps: float = 1e-6, **options: Any,
+    ) -> tuple[Any, ...]:  # fmt: skip
+        """Reverse mode: (d a / d argument)^T cotangent, for each argument of ``wrt`` in order.
+
+        ``wrt`` names aliases, gives their positions, or is ``"alpha"`` (a float is returned) unless an alias has that
+        name; None means all arguments, without alpha. The gradient in b is one more solve with the same operator;
+        ``output``, the solution if it is known, spares another one. Options are those of the call.
+        """
+        chosen = Solving.checked(eps, **options)
+        problem = self._problem(args, backend, device_id, alpha, None)
+        names = self._with_ridge(wrt)
+        positions = self._positions([name for name in names if name is not None])
+        incoming = self._checked_vector(problem, cotangent, "cotangent")
+        adjoint, _ = chosen.run(problem, incoming)
+        solution = self._known(problem, output, chosen) if positions != [self.unknown] or None in names else adjoint
+        gradients = iter(self._gradients(problem, solution, adjoint, positions, args))
+        return tuple(-float((adjoint * solution).sum()) if name is None else next(gradients) for name in names)
+
+    def jvp(
+        self, *args: Any, tangents: dict[str | int, Any], output: Any = None, backend: str = "auto",
+        device_id: int = -1, alpha: Any = 1e-10, eps: float = 1e-6, **options: Any,
+    ) -> Any:  # fmt: skip
+        """Forward mode: the directional derivative of a, for tangents by alias or position, and by ``"alpha"``."""
+        chosen = Solving.checked(eps, **options)
+        problem = self._problem(args, backend, device_id, alpha, None)
+        moves, ridge = self._moves(problem, args, tangents)
+        solution = self._known(problem, output, chosen)
+        result = self._tangent(problem, solution, moves, ridge, chosen)
+        return self.library.from_host(result.astype(problem.dtype), args[self.unknown])
+
+    def hvp(
+        self, *args: Any, cotangent: Any, tangents: dict[str | int, Any],
+        wrt: Sequence[str | int] | str | int | None = None, output: Any = None, backend: str = "auto",
+        device_id: int = -1, alpha: Any = 1e-10, eps: float = 1e-6, **options: Any,
+    ) -> tuple[Any, ...]:  # fmt: skip
+        """Second derivatives: how `vjp` with this ``cotangent`` changes when arguments move along ``tangents``."""
+        chosen = Solving.checked(eps, **options)
+        problem = self._problem(args, backend, device_id, alpha, None)
+        names = self._with_ridge(wrt)
+        positions = self._positions([name for name in names if name is not None])
+        moves, ridge = self._moves(problem, args, tangents)
+        solution = self._known(problem, output, chosen)
+        adjoint, _ = chosen.run(problem, self._checked_vector(problem, cotangent, "cotangent"))
+        moved = self._tangent(problem, solution, moves, ridge, chosen)
+        moved_adjoint = self._tangent(problem, adjoint, {**moves, self.unknown: None}, ridge, chosen)
+        first = self._gradients(problem, solution, moved_adjoint, positions, args)
+        fed = self._fed(problem, solution)
+        along = {at: move for at, move in moves.items() if at != self.unknown and move is not None}
+        along[self.unknown] = moved.astype(problem.dtype)
+        others = [at for at in positions if at != self.unknown]
+        second = hvp_of(self, fed, -adjoint.astype(problem.dtype), along, others, None, problem.device)
+        added = dict(zip(others, self._as_given(second, problem.arguments, args, others), strict=True))
+        parts = iter([one + added[at] if at in added else one for one, at in zip(first, positions, strict=True)])
+        change = -float((moved_adjoint * solution).sum() + (adjoint * moved).sum())
+        return tuple(change if name is None else next(parts) for name in names)
+
+    # -------------------------------------------------------------------------------------------------- the data
+
+    def _problem(self, args: Sequence[Any], backend: str, device_id: int, alpha: Any, ranges: Any) -> System:
+        device = device_for(backend, device_id)
+        arguments = check_arguments(self.variables, args, self.library)
+        return System(self, self.unknown, arguments, device, self._ridge(alpha), self._by_ranges(args, device, ranges))
+
+    def _by_ranges(self, args: Sequence[Any], device: Device, ranges: Any) -> Callable[[Array], Array] | None:
+        """Products that leave pairs out are calls of the product itself."""
+        if ranges is None:
+            return None
+        call = super().__call__
+
+        def product(vector: Array) -> Array:
+            given = list(args)
+            given[self.unknown] = self.library.from_host(vector, args[self.unknown])
+            found: Array = self.library.to_host(call(*given, ranges=ranges))
+            return found
+
+        return product
+
+    def _ridge(self, alpha: Any) -> float:
+        value = self.library.to_host(alpha) if self.library.accepts(alpha) else alpha
+        array = np.asarray(value) if isinstance(value, (int, float, np.number, np.ndarray)) else np.empty(0)
+        if array.size != 1 or array.dtype.kind not in "iuf":
+            raise DtypeError(f"alpha is a number, or an array of one number; got {alpha!r}")
+        ridge = float(array.reshape(()))
+        if not np.isfinite(ridge):
+            raise ShapeError(f"alpha is a finite number; got {ridge}")
+        return ridge
+
+    def _checked_vector(self, problem: System, given: Any, what: str) -> Array:
+        array = check_result(problem.shape, problem.dtype.name, given, what, self.library)
+        return array.astype(np.float64)
+
+    def _right_hand_side(self, problem: System) -> Array:
+        given = problem.arguments.arrays[self.unknown]
+        return np.broadcast_to(given, problem.shape).astype(np.float64)
+
+    def _known(self, problem: System, output: Any, chosen: Solving) -> Array:
+        """The solution: the one given, or that of one more solve."""
+        if output is not None:
+            return self._checked_vector(problem, output, "output")
+        found, _ = chosen.run(problem, self._right_hand_side(problem))
+        return found
+
+    def _fed(self, problem: System, vector: Array) -> Arguments:
+        """The arguments with a vector in the place of b."""
+        arrays = list(problem.arguments.arrays)
+        arrays[self.unknown] = np.ascontiguousarray(vector, problem.dtype)
+        return replace(problem.arguments, arrays=tuple(arrays))
+
+    # --------------------------------------------------------------------------------------------------- derivatives
+
+    def _with_ridge(self, names: Sequence[str | int] | str | int | None) -> list[str | int | None]:
+        """Names and positions in a list, alpha as None."""
+        listed: Sequence[str | int]
+        listed = range(len(self.variables)) if names is None else [names] if isinstance(names, (str, int)) else names
+        taken = any(known.name == _RIDGE for known in self.variables)
+        return [None if name == _RIDGE and not taken else name for name in listed]
+
+    def _gradients(
+        self, problem: System, solution: Array, adjoint: Array, positions: Sequence[int], args: Sequence[Any]
+    ) -> tuple[Any, ...]:
+        """Of arguments, for the solution of the system with the cotangent on its right-hand side."""
+        others = [at for at in positions if at != self.unknown]
+        found = dict(
+            zip(
+                others,
+                vjp_of(
+                    self, self._fed(problem, solution), -adjoint.astype(problem.dtype), others, None, problem.device
+                ),
+                strict=True,
+            )
+        )
+        shape = problem.arguments.arrays[self.unknown].shape
+        found[self.unknown] = summed_to(shape, adjoint, len(problem.batch)).astype(problem.dtype)
+        return self._as_given([found[at] for at in positions], problem.arguments, args, positions)
+
+    def _moves(self, problem: System, args: Sequence[Any], tangents: Any) -> tuple[dict[int, Array | None], float]:
+        """Tangents by position, and that of alpha."""
+        if not isinstance(tangents, dict):
+            raise ShapeError(f"tangents maps aliases (or positions) to arrays; got {type(tangents).__name__}")
+        names = dict(zip(tangents, self._with_ridge(list(tangents)), strict=True))
+        ridge = sum(self._ridge(tangents[key]) for key, name in names.items() if name is None)
+        others = {key: tangents[key] for key, name in names.items() if name is not None}
+        return dict(self._checked_tangents(problem.arguments, args, others)), ridge
+
+    def _tangent(
+        self, problem: System, solution: Array, moves: dict[int, Array | None], ridge: float, chosen: Solving
+    ) -> Array:
+        """The derivative of ``solution``: A da = db - (dK + dalpha) a."""
+        own = moves.get(self.unknown)
+        right = np.zeros(problem.shape) if own is None else np.broadcast_to(own, problem.shape).astype(np.float64)
+        others = {at: move for at, move in moves.items() if at != self.unknown and move is not None}
+        if any(self.slot_of(at) is not None for at in others):
+            right -= jvp_of(self, self._fed(problem, solution), others, None, problem.device)
+        right -= ridge * solution
+        found, _ = chosen.run(problem, right)
+        return found
+
+
+class KernelSolve(Solver):
+    """Solves (alpha + K) a = b by conjugate gradients: ``a = KernelSolve(formula, aliases, "b", axis=1)(x, x, b)``.
+
+    K is symmetric and positive definite, and never stored. Each component of b, and each index of a batch, is a system
+    of its own with its own steps, unless the formula mixes components; all of them share the products. The vectors of
+    the iteration are kept in float64 by the host; a device with its own memory gets one and returns one per product.
+
+    >>> import numpy as np
+    >>> from clreduce.numpy import KernelSolve
+    >>> x, b = np.array([[0.0], [1.0], [3.0]]), np.array([[1.0], [0.0], [2.0]])
+    >>> solve = KernelSolve("Exp(-SqDist(x, y)) * b", ["x = Vi(1)", "y = Vj(1)", "b = Vj(1)"], "b", axis=1)
+    >>> a = solve(x, x, b, alpha=0.1, eps=1e-10)
+    >>> bool(np.allclose(np.exp(-((x - x.T) ** 2)) @ a + 0.1 * a, b))
+    True
+
+    Parameters
+    ----------
+    formula:
+        The formula whose sum is the product K a, for instance ``"Exp(-SqDist(x, y)) * b"``; linear in the unknown.
+    aliases:
+        The arguments in order, as in `Genred`.
+    varinvalias:
+        The alias of the unknown, or ``"Var(position, dim, category)"``. It has the category of the reduced axis.
+    axis:
+        The index that is reduced: 1 for j, 0 for i.
+    sum_scheme, fast, dtype, opt_arg, dtype_acc, use_double_acc, enable_chunks, rec_multVar_highdim, use_fast_math:
+        As in `Genred`.
+
+    Raises
+    ------
+    FormulaError
+        The formula or an alias cannot be read, or the formula is not linear in the unknown.
+    ShapeError
+        The formula and the unknown differ in length.
+    """
+
+    def __init__(
+        self,
+        formula: str,
+        aliases: Sequence[str],
+        varinvalias: str,
+        axis: int = 0,
+        dtype: Any = None,
+        opt_arg: Any = None,
+        dtype_acc: str = "auto",
+        use_double_acc: bool = False,
+        sum_scheme: str = "auto",
+        enable_chunks: bool = True,
+        rec_multVar_highdim: bool | None = None,
+        use_fast_math: bool = True,
+        fast: str | None = None,
+    ) -> None:
+        if dtype is not None:
+            warnings.warn("dtype is ignored: the data's dtype decides", DeprecationWarning, stacklevel=2)
+        axis = checked_axis(axis)
+        reduction = checked_reduction("Sum", opt_arg, None)
+        options = Options.checked(reduction, sum_scheme, dtype_acc, use_double_acc, fast)
+        exprs, found = parse_all([formula], aliases)
+        self.formula, self.aliases, self.varinvalias = formula, tuple(aliases), varinvalias
+        super().__init__(exprs, found, reduction, axis, options, _position_of(varinvalias, found))
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        return (self.formula,)
+
+    def __repr__(self) -> str:
+        fast = "" if self.options.fast is None else f", fast={self.options.fast!r}"
+        return f"KernelSolve({self.formula!r}, {list(self.aliases)!r}, {self.varinvalias!r}, axis={self.axis}{fast})"
+
+
+def _position_of(name: Any, known: Sequence[Variable]) -> int:
+    """The position of the variable that an alias or a text ``Var(position, dim, category)`` names."""
+    written = _VARIABLE.match(name) if isinstance(name, str) else None
+    for one in known:
+        category = (Domain.I, Domain.J, Domain.P).index(one.domain)
+        if one.name == name and name is not None:
+            return one.position
+        if written is not None and tuple(map(int, written.groups())) == (one.position, one.dim, category):
+            return one.position
+    raise FormulaError(
+        f"varinvalias names the unknown, an alias or Var(position, dim, category); got {name!r}, "
+        f"there are {', '.join(map(describe, known))}"
+    )

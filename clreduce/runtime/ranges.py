@@ -1,0 +1,180 @@
+"""Block sparsity: which pairs a call visits, as arrays; and the tables that the kernels of one call read.
+
+Everything here takes a few passes of NumPy over the arrays: it runs at each call.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from clreduce.codegen.facts import DeviceFacts
+from clreduce.codegen.schedule import Schedule
+from clreduce.runtime.blocks import Footprint, Parts, cut_columns
+
+Array = np.ndarray[Any, Any]
+_MANY_ROWS = 512
+"""Rows of a block from which on more make no difference."""
+_WORTH_A_STATE = 16
+"""Pairs that must stand against each state that is stored where j is cut."""
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """Blocks of rows, and for each the intervals of columns that its rows visit. All intervals are [start, end)."""
+
+    blocks: Array
+    """(B, 2), disjoint, none empty."""
+    owners: Array
+    """(S,), ascending: the block that each interval belongs to."""
+    pieces: Array
+    """(S, 2), none empty; of one block ordered by where they start, so that the lowest of equals is met first."""
+
+    @property
+    def typical(self) -> int:
+        """Rows of the block that a typical row is in: a power of two, at most `_MANY_ROWS`."""
+        rows = (self.blocks[:, 1] - self.blocks[:, 0]).astype(float)
+        mean = math.ceil(float(rows @ rows) / max(float(rows.sum()), 1.0))
+        return int(1 << (min(max(mean, 1), _MANY_ROWS) - 1).bit_length())
+
+    @classmethod
+    def of(cls, blocks: Array, slices: Array, intervals: Array) -> Ranges:
+        """From a checked triple of int64 arrays: ``intervals[slices[k - 1]:slices[k]]`` belong to ``blocks[k]``."""
+        owners = np.repeat(np.arange(len(blocks)), np.diff(slices, prepend=0))
+        used = blocks[:, 0] < blocks[:, 1]
+        kept = (intervals[:, 0] < intervals[:, 1]) & used[owners]
+        if not used.all():
+            owners = np.cumsum(used)[owners] - 1
+            blocks = blocks[used]
+        if not kept.all():
+            owners, intervals = owners[kept], intervals[kept]
+        unsorted = (intervals[1:, 0] < intervals[:-1, 0]) & (owners[1:] == owners[:-1])
+        if unsorted.any():
+            order = np.lexsort((intervals[:, 0], owners))
+            owners, intervals = owners[order], intervals[order]
+        return cls(blocks, *_joined(owners, intervals))
+
+    def once(self) -> Ranges:
+        """The same pairs, those listed several times only once."""
+        if len(self.pieces) < 2:
+            return self
+        # Blocks are moved apart, so that one running maximum serves all of them.
+        apart = self.owners * (self.pieces.max() + 1)
+        reached = np.maximum.accumulate(self.pieces[:, 1] + apart) - apart
+        starts = self.pieces[:, 0].copy()
+        same = self.owners[1:] == self.owners[:-1]
+        starts[1:] = np.where(same, np.maximum(starts[1:], reached[:-1]), starts[1:])
+        kept = starts < self.pieces[:, 1]
+        pieces = np.stack((starts, self.pieces[:, 1]), axis=1)
+        return Ranges(self.blocks, *_joined(self.owners[kept], pieces[kept]))
+
+    def cut(self, rows: int, schedule: Schedule, facts: DeviceFacts, batch: int, footprint: Footprint) -> Tables:
+        """What the kernels of one call read, for ``rows`` rows, one or more, and the same at each index of a batch."""
+        lengths = self.pieces[:, 1] - self.pieces[:, 0]
+        before = np.concatenate(([0], np.cumsum(lengths)))
+        firsts = np.searchsorted(self.owners, np.arange(len(self.blocks) + 1))
+        gaps = _gaps(self.blocks, rows)
+        blocks = np.concatenate((self.blocks, gaps))
+        firsts = np.concatenate((firsts, np.full(len(gaps), len(self.pieces))))
+        columns = before[firsts[1:]] - before[firsts[:-1]]  # that each block visits
+        of, starts, ends = _tasks(blocks, columns, schedule.group_rows)
+        total, longest = int(columns[of].sum()), int(columns.max())
+        groups = max(1, total // max(longest, 1)) * batch  # as many as would keep the device as busy as these
+        parts = cut_columns(groups, longest, schedule, facts, rows * batch, batch, footprint)
+        if parts.count == 1:
+            tasks = np.stack((starts, ends, firsts[of], firsts[of + 1]), axis=1)
+            return Tables(tasks, self.pieces, len(tasks), parts)
+        if not schedule.split:
+            parts = _fewer(parts, longest, total * schedule.group_rows // (_WORTH_A_STATE * rows), schedule)
+        pieces, bounds = self._in_parts(lengths, before[:-1] - before[firsts[self.owners]], parts, len(blocks))
+        each = np.arange(parts.count)[:, None] + of * parts.count
+        tasks = np.stack(np.broadcast_arrays(starts, ends, bounds[each], bounds[each + 1]), axis=2)
+        order = np.argsort(blocks[:, 0])
+        found = np.full(len(blocks), -1)
+        some = firsts[1:] > firsts[:-1]
+        found[some] = self.pieces[firsts[:-1][some], 0]
+        visited = np.repeat(found[order], (blocks[:, 1] - blocks[:, 0])[order])
+        return Tables(tasks, pieces, len(starts), parts, visited)
+
+    def _in_parts(self, lengths: Array, offsets: Array, parts: Parts, blocks: int) -> tuple[Array, Array]:
+        """The pieces cut where a part ends, and where the pieces of each (block, part) begin, and the last end.
+
+        A part is ``parts.length`` of the columns that a block visits; ``offsets``: how many it visits before a piece.
+        """
+        first = offsets // parts.length
+        count = (offsets + lengths - 1) // parts.length - first + 1
+        of = np.repeat(np.arange(len(lengths)), count)
+        part = _numbered(count) + first[of]
+        base = self.pieces[of, 0] - offsets[of] + part * parts.length
+        pieces = np.stack(
+            (np.maximum(self.pieces[of, 0], base), np.minimum(self.pieces[of, 1], base + parts.length)), axis=1
+        )  # fmt: skip
+        bounds = np.searchsorted(self.owners[of] * parts.count + part, np.arange(blocks * parts.count + 1))
+        return pieces, bounds
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The tables of one call, int64."""
+
+    tasks: Array
+    """(T, 4), or (P, T, 4) in P parts of j: first row, end of rows, first piece, end of pieces; the longest first."""
+    pieces: Array
+    """(S, 2)"""
+    count: int
+    """T, the number of tasks."""
+    parts: Parts
+    firsts: Array | None = None
+    """(rows,), where there are several parts: the first column that each row visits, or -1."""
+
+    def named(self) -> dict[str, Array]:
+        """The tables by the names that kernels give them."""
+        found = {"tasks": self.tasks, "pieces": self.pieces}
+        return found if self.firsts is None else found | {"firsts": self.firsts}
+
+
+def _joined(owners: Array, pieces: Array) -> tuple[Array, Array]:
+    """Without the seams between intervals of one block that touch: long pieces run faster."""
+    seam = (pieces[1:, 0] == pieces[:-1, 1]) & (owners[1:] == owners[:-1])
+    if not seam.any():
+        return owners, np.ascontiguousarray(pieces)
+    heads = np.concatenate(([True], ~seam))
+    tails = np.concatenate((~seam, [True]))
+    return owners[heads], np.stack((pieces[heads, 0], pieces[tails, 1]), axis=1)
+
+
+def _gaps(blocks: Array, rows: int) -> Array:
+    """The intervals of rows outside every block."""
+    ordered = blocks[np.argsort(blocks[:, 0])]
+    starts = np.concatenate(([0], ordered[:, 1]))
+    ends = np.concatenate((ordered[:, 0], [rows]))
+    gaps: Array = np.stack((starts, ends), axis=1)[starts < ends]
+    return gaps
+
+
+def _tasks(blocks: Array, columns: Array, size: int) -> tuple[Array, Array, Array]:
+    """Per task its block, first row and end of rows: those that visit most columns first, for they take longest."""
+    count = -((blocks[:, 0] - blocks[:, 1]) // size)
+    order = np.argsort(-columns, kind="stable")
+    of = np.repeat(order, count[order])
+    starts = blocks[of, 0] + _numbered(count[order]) * size
+    return of, starts, np.minimum(starts + size, blocks[of, 1])
+
+
+def _numbered(counts: Array) -> Array:
+    """0, 1, .. counts[0] - 1, 0, 1, .. counts[1] - 1, and so on."""
+    before = np.cumsum(counts) - counts
+    numbers: Array = np.arange(int(counts.sum())) - np.repeat(before, counts)
+    return numbers
+
+
+def _fewer(parts: Parts, columns: int, most: int, schedule: Schedule) -> Parts:
+    """At most so many parts."""
+    if parts.count <= most:
+        return parts
+    step = max(schedule.tile, 1)
+    length = -(-columns // (max(most, 1) * step)) * step
+    return Parts(-(-columns // length), length)

@@ -1,0 +1,64 @@
+"""A call that runs again and again with one new array each time: buffers and sizes are made once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from clreduce.runtime.launch import Call
+
+if TYPE_CHECKING:
+    from clreduce.runtime.plan import Plan
+
+Array = np.ndarray[Any, Any]
+
+
+class Repeated(Call):
+    """A call of a plan with one result, in which only the array of ``slot`` changes; the others must not.
+
+    Values that kernels store and that do not depend on that slot are computed once. It belongs to the thread that made
+    it.
+    """
+
+    def __init__(
+        self, plan: Plan, arrays: Sequence[Array], slot: int, rows: int, columns: int, batch: tuple[int, ...] = ()
+    ) -> None:
+        """``arrays``: as `Plan` takes them; that of ``slot`` gives shape and dtype, its values do not matter."""
+        super().__init__(plan, rows, columns, batch)
+        plan.check_indices(rows, columns)
+        self._vector: Array = np.zeros(arrays[slot].shape, arrays[slot].dtype)
+        (output,) = plan.program.outputs
+        self._product: Array = np.zeros((*batch, rows, output.dim), plan.signature.dtype)
+        self._launches: list[tuple[Any, ...]] = []
+        given = [self._vector if n == slot else array for n, array in enumerate(arrays)]
+        buffers, starts = self._slots(given)
+        changing = plan.program.slots[slot]
+        self._input = buffers[changing]
+        self._output = [self.memory.output(self._product)]
+        # Launches are recorded here and run later: those of fixed stored values now, the others each time.
+        self._store(buffers, starts)
+        self._reduce(buffers, starts, self._output)
+        fixed = {("stored", n) for n, one in enumerate(plan.lowered.stored) if changing not in one.inputs}
+        self._run([launch for launch in self._launches if launch[0] in fixed])
+        self._launches = [launch for launch in self._launches if launch[0] not in fixed]
+        self.queue.finish()
+
+    def __call__(self, vector: Array) -> Array:
+        """The result for ``vector``, rounded to the plan's precision. The next call overwrites it."""
+        try:
+            self.memory.write(self._input, self._vector, vector)
+            self._run(self._launches)
+            self.memory.read(self._output)
+            return self._product
+        except BaseException:
+            self.queue.finish()
+            raise
+
+    def _launch(self, *launch: Any) -> None:
+        self._launches.append(launch)
+
+    def _run(self, launches: Sequence[tuple[Any, ...]]) -> None:
+        for launch in launches:
+            super()._launch(*launch)
