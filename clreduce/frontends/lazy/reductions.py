@@ -11,7 +11,7 @@ import numpy as np
 
 from clreduce.domain import Domain
 from clreduce.errors import ShapeError
-from clreduce.frontends.estimate import MemoryEstimate, estimate
+from clreduce.frontends.estimate import MemoryEstimate
 from clreduce.frontends.lazy.methods import Methods
 from clreduce.frontends.vocabulary import checked_reduction
 from clreduce.ir.expr import Expr
@@ -337,14 +337,16 @@ class Reductions(Methods):
     ) -> MemoryEstimate:
         """Bytes that a reduction takes on its device: its data, its results, and temporaries while it runs.
 
-        Nothing is computed. The arguments are those of `reduction`; ranges are not counted.
+        Nothing is computed. The arguments are those of `reduction`.
         """
         name = checked_reduction(reduction_op, opt_arg, other).name
         reduced, further = self._axes(name, axis)
         if further:
             raise ShapeError(f"memory_estimate is for one axis, i or j; got {axis!r}")
         _, routine, arrays, called = self._prepared(name, reduced, opt_arg, other, self._checked_options(options))
-        return estimate(routine, arrays, called.get("backend", "auto"), called.get("device_id", -1))
+        called.pop("out", None)
+        found: MemoryEstimate = routine.memory_estimate(*arrays, **called)
+        return found
 
 
 def _lost_axes(tensor: Any) -> int:
