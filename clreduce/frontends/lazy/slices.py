@@ -46,7 +46,7 @@ class Slices(LinearOperator):
         """Components of the vectors, or parts of i, j and batches.
 
         ``x[k]`` and ``x[a:b]`` select components. A tuple selects along (batch.., i, j) or (batch.., i, j, components),
-        with slices, arrays of indices or masks: ``K[:100, ::2]``; what is left out at the end stays whole. A single
+        with slices, arrays of indices or masks: ``K[:100, ::2]``; what it leaves out at its end stays whole. A single
         array of integers or truth values selects rows i. Every axis stays: for one row write ``K[3:4, :]``.
         """
         if not isinstance(key, tuple):
