@@ -29,7 +29,7 @@ from support import Array
 import clreduce
 from clreduce.numpy import LazyTensor, Pm, Vi, Vj
 
-COUNT, STEPS = 8, 60
+COUNT, STEPS = 12, 60
 
 
 class Mixture(NamedTuple):
@@ -45,8 +45,7 @@ def kernel_log_density(x: Array, q: Array) -> Array:
     """(M, 1): the logarithm of the kernel density of the samples x (N, 2) at q (M, 2)."""
     covariance = len(x) ** (-1 / 3) * np.cov(x.T)
     exponent = -(Vi(q) - Vj(x)).weightedsqnorm(Pm(np.linalg.inv(covariance).ravel())) / 2
-    result: Array = exponent.logsumexp(axis=1)
-    return result - np.log(len(x) * 2 * np.pi * np.sqrt(np.linalg.det(covariance)))
+    return exponent.logsumexp(axis=1) - np.log(len(x) * 2 * np.pi * np.sqrt(np.linalg.det(covariance)))
 
 
 def components(mixture: Mixture, q: Array) -> LazyTensor:
@@ -103,7 +102,7 @@ def samples(rng: np.random.Generator, count: int) -> Array:
 
 def fitted(step: Any, x: Array) -> tuple[Mixture, list[float]]:
     spread = np.linspace(0, len(x) - 1, COUNT).astype(int)
-    mixture = Mixture(np.full((COUNT, 1), 1 / COUNT), x[spread], np.tile(np.cov(x.T) / 16, (COUNT, 1, 1)))
+    mixture = Mixture(np.full((COUNT, 1), 1 / COUNT), x[spread], np.tile(np.cov(x.T) / 64, (COUNT, 1, 1)))
     found = []
     for _ in range(STEPS):
         mixture, mean_log_density = step(mixture, x)
@@ -114,7 +113,7 @@ def fitted(step: Any, x: Array) -> tuple[Mixture, list[float]]:
 def main() -> None:
     folder = support.output_folder(__doc__)
     print(f"device: {clreduce.current_device()}")
-    x = samples(np.random.default_rng(0), support.scaled(10_000))
+    x = samples(np.random.default_rng(5), support.scaled(10_000))
     q, side = support.mesh(-2, 3, 120), (120, 120)
     limits = support.Limits()
 

@@ -106,18 +106,18 @@ def main() -> None:
     surface = fitted("exponential, in the plane", (exponential, numpy_exponential), z, c, grid, 0.3, 0.02)
     print(f"{table}\n")
 
-    with support.figure(folder / "kernel_interpolation.png", "Kernel interpolation", 1, 3, (15, 4.9)) as (axes,):
+    with support.figure(folder / "kernel_interpolation.png", "Kernel interpolation", 1, 3, (15, 4.6)) as (axes,):
         axes[0].plot(x, b, ".", markersize=2, color=support.MARKS, alpha=0.5, label="$b$: with noise")
         axes[0].plot(q, signal(q), color=support.INK, linestyle="--", linewidth=1.2, label="the signal")
         axes[0].plot(q, curve, color=support.LINE, linewidth=2, label="$f$")
-        axes[0].set(title=f"On the line: Gaussian kernel, {len(x)} points", xlabel="$x$", ylim=(None, 1.6))
+        axes[0].set(title=f"On the line: Gaussian kernel, {len(x)} points", xlabel="$x$", ylim=(None, 1.4))
         axes[0].legend(loc="upper center", ncols=3, markerscale=4, columnspacing=1.2)
         colours = {"vmin": c.min(), "vmax": c.max(), "cmap": "viridis"}
         support.plane(axes[1], f"In the plane: {len(z)} values $b$")
         axes[1].scatter(*z.T, c=c, s=4, **colours)
         support.plane(axes[2], "and $f$: exponential kernel")
         drawn = axes[2].imshow(surface.reshape(80, 80), extent=(0, 1, 0, 1), origin="lower", **colours)
-        axes[2].figure.colorbar(drawn, ax=axes[2], shrink=0.8)
+        axes[2].figure.colorbar(drawn, ax=axes[1:], shrink=0.85, pad=0.02)
     limits.check()
 
 

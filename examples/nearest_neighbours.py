@@ -48,8 +48,7 @@ def hyperbolic(q: LazyTensor, x: LazyTensor) -> LazyTensor:
 
 def neighbours(distance: Callable[..., LazyTensor], q: Array, x: Array, count: int = K) -> Array:
     """The rows of x that are nearest to each row of q: (M, count)."""
-    found: Array = distance(Vi(q), Vj(x)).argKmin(count, axis=1)
-    return found
+    return distance(Vi(q), Vj(x)).argKmin(count, axis=1)
 
 
 def vote(classes: Array) -> Array:
@@ -118,7 +117,9 @@ def main() -> None:
             axis.imshow(image, extent=(-1, 1, 0.01, 2.01), origin="lower", cmap=colours, alpha=0.45)
             axis.set(xticks=(-1, 0, 1), yticks=(0, 1, 2))
             near = x[neighbours(distance, marked, x, round(DRAWN * len(x)))]
-            axis.scatter(*near.reshape(-1, 2).T, s=5, color=support.INK, label=f"the nearest {DRAWN:.0%} of a cross")
+            axis.scatter(
+                *near.reshape(-1, 2).T, s=5, color=support.INK, label=f"the {DRAWN:.0%} that are nearest to a cross"
+            )
             axis.scatter(*marked.T, marker="P", s=60, color="white", edgecolor=support.INK)
         axes[0].legend(loc="upper left", bbox_to_anchor=(0, -0.06), markerscale=1.5)
     print(table)

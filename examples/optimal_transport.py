@@ -41,15 +41,13 @@ STEPS = 60  # with the last eps
 def potential(eps: float, x: Array, y: Array, g: Array) -> Array:
     """f, given g; or g, given f, with x and y exchanged."""
     exponents = (Vj(g) - ((Vi(x) - Vj(y)) ** 2).sum(-1) / 2) / eps
-    result: Array = -eps * (exponents.logsumexp(axis=1) - np.log(len(y)))
-    return result
+    return -eps * (exponents.logsumexp(axis=1) - np.log(len(y)))
 
 
 def transported(eps: float, x: Array, y: Array, g: Array) -> Array:
     """Where P takes the points x."""
     exponents = (Vj(g) - ((Vi(x) - Vj(y)) ** 2).sum(-1) / 2) / eps
-    result: Array = exponents.sumsoftmaxweight(Vj(y), axis=1)
-    return result
+    return exponents.sumsoftmaxweight(Vj(y), axis=1)
 
 
 def plan_sums(eps: float, x: Array, y: Array, f: Array, g: Array) -> tuple[Array, Array, float]:
@@ -123,18 +121,18 @@ def main() -> None:
     limits.expect("part of the cost that is due to eps", abs(cost / optimal - 1), 1e-2)
 
     title = f"Optimal transport of {len(x)} points"
-    with support.figure(folder / "optimal_transport.png", title, 1, 1, (11, 5.4)) as ((axis,),):
+    with support.figure(folder / "optimal_transport.png", title, 1, 1, (11, 6)) as ((axis,),):
         from matplotlib.collections import LineCollection
 
-        support.plane(axis, "Colours: where a point comes from")
-        hue = {"c": np.arctan2(x[:, 1], x[:, 0] + 0.7), "cmap": "twilight_shifted"}
+        support.plane(axis, "Coloured by the angle at which a point stands before")
+        angle, colours = np.arctan2(x[:, 1], x[:, 0] + 0.7), "turbo"
         every = slice(0, None, max(1, len(x) // 250))
-        paths = np.stack((x[every], moved[every]), 1)
-        axis.add_collection(LineCollection(paths, array=hue["c"][every], cmap=hue["cmap"], linewidth=0.5, alpha=0.6))
-        axis.scatter(*y.T, s=22, color=support.FAINT, label="$y$")
-        axis.scatter(*x.T, s=5, **hue)
-        axis.scatter(*moved.T, s=5, **hue)
-        for x_at, text in ((-0.7, "$x$"), (0.4, "where the plan takes it; grey: $y$")):
+        paths = list(np.stack((x[every], moved[every]), 1))
+        axis.add_collection(LineCollection(paths, array=angle[every], cmap=colours, linewidth=0.5, alpha=0.4))
+        axis.scatter(*y.T, s=22, color=support.FAINT)
+        axis.scatter(*x.T, s=5, c=angle, cmap=colours)
+        axis.scatter(*moved.T, s=5, c=angle, cmap=colours)
+        for x_at, text in ((-0.7, "$x$"), (0.4, "where the plan takes it: means of $y$ (grey)")):
             axis.text(x_at, 0.48, text, ha="center")
         axis.set_ylim(-0.45, 0.55)
     limits.check()

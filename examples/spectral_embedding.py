@@ -8,8 +8,8 @@ L = I - A is the normalised Laplacian of this graph. Its smallest eigenvalues be
 first is 1. As many others are near 1 as there are further parts that hardly connect, and rows of their eigenvectors,
 scaled to length 1, are almost the same for all points of a part: near each other, however long and bent the part is.
 
-SciPy's eigsh needs nothing of A but products with vectors, which `A @ v` computes. A dense solver checks eigenvalues
-and eigenvectors.
+SciPy's eigsh needs nothing of A but products with vectors, which `A @ v` computes. A dense solver checks what it
+finds.
 
     python examples/spectral_embedding.py --output FOLDER
 """
@@ -91,9 +91,10 @@ def main() -> None:
         colours = np.array(support.COLOURS)[found]
         support.plane(axes[0], "The points, and the clusters that are found")
         axes[0].scatter(*x.T, s=4, c=colours)
-        axes[1].bar(np.arange(1, EIGENVALUES + 1), 1 - values + 1e-16, color=support.LINE)
-        axes[1].set(title="Smallest eigenvalues of $L$: three are near 0", xlabel="number", yscale="log")
-        axes[1].set_ylim(1e-6, None)
+        axes[1].bar(np.arange(1, EIGENVALUES + 1), 1 - values, color=support.LINE)
+        axes[1].set(
+            title="Smallest eigenvalues of $L$: 0, and two near 0", xlabel="number", yscale="log", ylim=(1e-7, None)
+        )
         # seen along the direction in which the embedding is least spread
         flat = embedded @ np.linalg.svd(embedded - embedded.mean(0), full_matrices=False)[2][:2].T
         support.plane(axes[2], "Rows of the three eigenvectors, projected")

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
-from typing import Any, TypeVar
+from typing import Any, SupportsFloat, TypeVar
 
 import numpy as np
 
@@ -87,9 +87,9 @@ class Limits:
     def __init__(self) -> None:
         self.exceeded: list[str] = []
 
-    def expect(self, what: str, value: float, limit: float) -> None:
-        if not value <= limit:  # so that nan is too large as well
-            self.exceeded.append(f"{what}: {value:.1e} is larger than {limit:.0e}")
+    def expect(self, what: str, value: SupportsFloat, limit: float) -> None:
+        if not float(value) <= limit:  # so that nan is too large as well
+            self.exceeded.append(f"{what}: {float(value):.1e} is larger than {limit:.0e}")
 
     def check(self) -> None:
         if self.exceeded:
