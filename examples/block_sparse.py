@@ -105,7 +105,7 @@ def main() -> None:
         shuffled = rng.permutation(len(ranges))
         axes[0].scatter(*x[drawn].T, s=1.5, c=shuffled[labels[drawn]], cmap="tab20")
         axes[0].plot(*centroids.T, "o", markersize=2, color=support.INK)
-        support.plane(axes[1], "One of them, and those it meets")
+        support.plane(axes[1], "One of them, in red, and those it meets")
         for what, colour in ((np.ones(len(x), bool), support.FAINT), (near[one][labels], support.LINE)):
             axes[1].plot(*x[drawn][what[drawn]].T, ".", markersize=2, color=colour)
         axes[1].plot(*x[slice(*ranges[one])].T, ".", markersize=2, color=support.MARKS)

@@ -77,7 +77,10 @@ def main() -> None:
     print("1 - eigenvalues:", *(f"{1 - value:.1e}" for value in values))
 
     embedded = vectors[:, :ARMS] / np.linalg.norm(vectors[:, :ARMS], axis=1, keepdims=True)
-    _, found = kmeans2(embedded, ARMS, minit="++", rng=np.random.default_rng(0))
+    starts = [0]
+    while len(starts) < ARMS:  # the rows of different parts are almost orthogonal
+        starts.append(int(np.abs(embedded @ embedded[starts].T).max(1).argmin()))
+    _, found = kmeans2(embedded, embedded[starts], minit="matrix")
     # Eigenvalues near each other leave the basis of their eigenvectors open, not the space that it spans.
     angles = np.linalg.svd(dense_vectors[:, :ARMS].T @ vectors[:, :ARMS], compute_uv=False)
     table = np.array([[np.sum((found == a) & (which == b)) for b in range(ARMS)] for a in range(ARMS)])
