@@ -1,7 +1,7 @@
 """What all tests share: a PoCL cache of their own, Hypothesis profiles, one run per OpenCL device and its count.
 
-Environment variables that the tests read: ``CLREDUCE_TEST_DEVICES`` is ``turns`` (the default: the laws of operations
-and what concerns devices run on every device, each other test on one of them in turn), ``all`` (every test on every
+Environment variables that the tests read: ``CLREDUCE_TEST_DEVICES`` is ``turns`` (the default: what concerns devices
+runs on every device, each other test on one of them in turn), ``all`` (every test on every
 device) or ``first`` (the preferred device only); ``POCL_CACHE_DIR`` keeps PoCL's compiled kernels for the next run;
 ``CI`` makes Hypothesis repeatable.
 """
@@ -126,6 +126,9 @@ def _has_its_turn(item: pytest.Item) -> bool:
     found = [name for name in named if name in own]
     if item.path.stem in _ON_EVERY_DEVICE or not found:
         return True
+    for part in own:
+        if part in _TURN_OF_PRECISION and len(named) > 1:
+            return named.index(found[0]) % 2 == _TURN_OF_PRECISION[part]
     same_for_all = item.nodeid.replace(found[0], "", 1)
     return named[zlib.crc32(same_for_all.encode()) % len(named)] == found[0]
 
@@ -136,7 +139,10 @@ _outcomes: dict[str, dict[str, str]] = {}  # device -> test -> outcome
 _laws: dict[str, Counter[str]] = {}  # operation -> law -> tests that passed
 
 
-_ON_EVERY_DEVICE = ("test_device", "test_docs", "test_operations", "test_prelude", "test_runtime")
+_ON_EVERY_DEVICE = ("test_device", "test_docs", "test_runtime")
+_TURN_OF_PRECISION = {"float32x1": 0, "float32x16": 1, "float64x1": 1, "float64x16": 0}
+"""So every operation is tested in both precisions on each of two devices, with lanes on the one and without on the
+other."""
 
 
 @pytest.hookimpl(trylast=True)
