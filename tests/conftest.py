@@ -1,7 +1,9 @@
 """What all tests share: a PoCL cache of their own, Hypothesis profiles, one run per OpenCL device and its count.
 
-Environment variables that the tests read: ``CLREDUCE_TEST_DEVICES=first`` keeps only the preferred device,
-``POCL_CACHE_DIR`` keeps PoCL's compiled kernels for the next run, ``CI`` makes Hypothesis repeatable.
+Environment variables that the tests read: ``CLREDUCE_TEST_DEVICES`` is ``turns`` (the default: the laws of operations
+and what concerns devices run on every device, each other test on one of them in turn), ``all`` (every test on every
+device) or ``first`` (the preferred device only); ``POCL_CACHE_DIR`` keeps PoCL's compiled kernels for the next run;
+``CI`` makes Hypothesis repeatable.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import os
 import re
 import shutil
 import tempfile
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,7 +69,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def device(request: pytest.FixtureRequest) -> Iterator[Any]:
-    """The test runs once on every OpenCL device present, which is the current device meanwhile."""
+    """The test runs on every OpenCL device present, or on one in turn, which is the current device meanwhile."""
     from clreduce.runtime.device import use_device
 
     if isinstance(request.param, Exception):
@@ -106,10 +109,25 @@ def _devices_under_test() -> dict[str, Any]:
 
 
 def _only_the_first() -> bool:
-    wanted = os.environ.get("CLREDUCE_TEST_DEVICES", "all")
-    if wanted not in ("all", "first"):
-        raise pytest.UsageError(f"CLREDUCE_TEST_DEVICES={wanted!r}: give 'all' or 'first'")
-    return wanted == "first"
+    return _wanted_devices() == "first"
+
+
+def _wanted_devices() -> str:
+    wanted = os.environ.get("CLREDUCE_TEST_DEVICES", "turns")
+    if wanted not in ("turns", "all", "first"):
+        raise pytest.UsageError(f"CLREDUCE_TEST_DEVICES={wanted!r}: give 'turns', 'all' or 'first'")
+    return wanted
+
+
+def _has_its_turn(item: pytest.Item) -> bool:
+    """Whether this is the device on which a test that runs on one of them runs: equal in all processes."""
+    named = list(_devices_under_test())
+    own = item.callspec.id.split("-") if hasattr(item, "callspec") else []
+    found = [name for name in named if name in own]
+    if item.path.stem in _ON_EVERY_DEVICE or not found:
+        return True
+    same_for_all = item.nodeid.replace(found[0], "", 1)
+    return named[zlib.crc32(same_for_all.encode()) % len(named)] == found[0]
 
 
 # --------------------------------------------------------------------------------- counting what ran on which device
@@ -118,8 +136,15 @@ _outcomes: dict[str, dict[str, str]] = {}  # device -> test -> outcome
 _laws: dict[str, Counter[str]] = {}  # operation -> law -> tests that passed
 
 
+_ON_EVERY_DEVICE = ("test_device", "test_docs", "test_operations", "test_prelude", "test_runtime")
+
+
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if _wanted_devices() == "turns":
+        turns = [(item, _has_its_turn(item)) for item in items]
+        config.hook.pytest_deselected(items=[item for item, has_turn in turns if not has_turn])
+        items[:] = [item for item, has_turn in turns if has_turn]
     # A property travels with the test's reports from a worker of pytest-xdist to the process that counts. It is set
     # here and not by the fixture, so that a test that is skipped before its fixtures run is counted as skipped.
     for item in items:
@@ -167,6 +192,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.write_line("OpenCL device: no test ran on any")
     if _only_the_first():
         terminalreporter.write_line("CLREDUCE_TEST_DEVICES=first: the other devices were left out")
+    if _wanted_devices() == "turns" and len(_devices_under_test()) > 1:
+        terminalreporter.write_line("most tests ran on one device in turn; CLREDUCE_TEST_DEVICES=all runs all on each")
 
 
 def _law_lines(every: bool) -> list[str]:

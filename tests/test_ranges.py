@@ -144,6 +144,8 @@ def check(program: MapReduce, device: Device, schedule: Schedule | None, triple:
 @pytest.mark.parametrize(("name", "count"), KINDS)
 def test_every_reduction(name: str, count: int | None, schedule: str, device: Device) -> None:
     """Under both loop shapes, with and without parts of j, with rows that visit nothing."""
+    if schedule != "direct" and name not in ("Sum", "LogSumExpWeight", "Var", "Max_ArgMax", "KMin_ArgKMin"):
+        return  # one of each kind shows how loops and parts go together with tables
     values = [squared_distance(x, y), b][: reduction_named(name, count).formulas]
     program, _ = map_reduce(values, name, count)
     check(program, device, SCHEDULES[schedule], random_six(len(name))[:3], "float32")

@@ -103,8 +103,9 @@ class _Iteration:
         residual = self.b.copy() if start is None else self.b - self.product(self.x)
         found = self.relative(residual)
         best, least = self.x.copy(), found
+        stuck = np.zeros_like(zero)
         while True:
-            active = found > self.eps
+            active = (found > self.eps) & ~stuck
             if not active.any() or self.count >= maxiter:
                 break
             self._descend(residual, active, maxiter)
@@ -112,10 +113,9 @@ class _Iteration:
             found = self.relative(residual)
             better = found < least
             # An iteration that has not halved a residual is at the limit of rounding.
-            stuck = active & ~(found <= 0.5 * least)
+            stuck |= active & ~(found <= 0.5 * least)
             best = np.where(better, self.x, best)
             least = np.where(better, found, least)
-            found = np.where(stuck, 0.0, found)
         least = least[..., 0, :]
         return best, SolveInfo(self.count, least, bool((least <= self.eps).all()))
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clreduce.frontends.arguments import check_arguments
-from clreduce.frontends.backend import device_for
-from clreduce.frontends.genred import Routine
+from clreduce.frontends.arguments import Arguments
 from clreduce.ir.expr import INDEX
+from clreduce.runtime.device import Device
 from clreduce.runtime.launch import Call
+
+if TYPE_CHECKING:
+    from clreduce.frontends.genred import Routine
 
 
 @dataclass(frozen=True)
@@ -40,16 +41,15 @@ class MemoryEstimate:
         return f"MemoryEstimate({memory_text(self.total)}: {told})"
 
 
-def estimate(routine: Routine, args: Sequence[Any], backend: str = "auto", device_id: int = -1) -> MemoryEstimate:
-    """What calling ``routine`` with these arrays takes. Kernels are laid out, but neither built nor run."""
-    device = device_for(backend, device_id)
-    arguments = check_arguments(routine.variables, args, routine.library)
+def estimate(routine: Routine, arguments: Arguments, device: Device) -> MemoryEstimate:
+    """What a call of ``routine`` with these arguments takes. Kernels are laid out, but neither built nor run."""
     rows, columns = routine.sizes(arguments)
-    plan = routine.plan_of(routine.program, arguments.dtype, device, bool(arguments.batch), rows, columns)
+    ranges, batched = routine.ranges_of(arguments), bool(arguments.batch)
+    plan = routine.plan_of(routine.program, arguments.dtype, device, batched, rows, columns, ranges)
     kept = np.dtype(plan.signature.kept).itemsize
     numbers = sum(output.dim * (8 if output.kind == INDEX else kept) for output in plan.program.outputs)
     inputs = sum(array.nbytes for array in routine.feeds(arguments.arrays))
-    call = Call(plan, rows, columns, arguments.batch)
+    call = Call(plan, rows, columns, arguments.batch, ranges)
     return MemoryEstimate(inputs, numbers * rows * prod(arguments.batch), call.temporaries if rows else 0)
 
 

@@ -29,6 +29,7 @@ from clreduce.frontends.arguments import (
 )
 from clreduce.frontends.backend import device_for
 from clreduce.frontends.derivative import hvp_of, jvp_of, vjp_of
+from clreduce.frontends.estimate import MemoryEstimate, estimate
 from clreduce.frontends.formula import Variable, parse_all
 from clreduce.frontends.options import Options
 from clreduce.frontends.ranges import check_ranges
@@ -249,6 +250,12 @@ class Routine:
         """What runs for this routine's program, or for one of its derivatives: rewritten if its options ask for it."""
         program = program if self.options.fast is None else with_fast_distances(program)
         return with_compensated_sums(program) if self.options.sum_scheme == "kahan_scheme" else program
+
+    def memory_estimate(
+        self, *args: Any, backend: str = "auto", device_id: int = -1, ranges: Any = None
+    ) -> MemoryEstimate:
+        """Bytes that a call with these arrays takes on its device: data, results, and temporaries. None is made."""
+        return estimate(self, self._arguments(args, ranges), device_for(backend, device_id))
 
     def explain(self, dtype: str = "float32", file: TextIO | None = None) -> None:
         """Print formula, structure of the gradients, schedule and kernel source, for a person."""

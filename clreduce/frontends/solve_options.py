@@ -86,7 +86,7 @@ class Solving:
         limited = how.iterations >= self.limit(problem)
         advice = "raise maxiter" if limited else "raise eps or alpha"
         advice += ", or use a preconditioner" if self.preconditioner is None else ""
-        advice += ", or float64 data" if problem.dtype == np.float32 and not limited else ""
+        advice += ", or float64 data" if problem.dtype == np.float32 else ""
         warnings.warn(
             f"after {how.iterations} products the residual is {how.residuals.max():.2g} |b|, more than "
             f"eps={self.eps:.2g}{'' if limited else ', and rounding allows no less'}: {advice}",

@@ -16,6 +16,7 @@ from clreduce.runtime.memory import Memory
 from clreduce.runtime.ranges import Ranges, Tables
 
 if TYPE_CHECKING:
+    from clreduce.codegen.lower_map import Stored
     from clreduce.runtime.plan import Plan
 
 Array = np.ndarray[Any, Any]
@@ -47,17 +48,14 @@ class Call:
 
     @property
     def temporaries(self) -> int:
-        """Bytes of what stays on the device: values stored for pair kernels, and states that are merged."""
-        plan, count = self.plan, self.count
-        size = 0
-        for stored in plan.lowered.stored:
-            length = stored.length(self.columns if stored.domain == Domain.J else self.rows)
-            size += count * length * np.dtype(plan.signature.dtype).itemsize
-        if self.parts.count > 1:
-            kept = np.dtype(plan.signature.kept).itemsize
-            numbers = sum(slot.dim * (8 if slot.kind == INDEX else kept) for slot in plan.program.state_slots)
-            size += count * self.parts.count * self.rows * numbers
-        return size
+        """Bytes on the device beside data and results: values stored for pair kernels, merged states, tables."""
+        plan, kept = self.plan, np.dtype(self.plan.signature.kept).itemsize
+        stored = sum(one.length(self._stored_size(one)) for one in plan.lowered.stored)
+        state = sum(slot.dim * (8 if slot.kind == INDEX else kept) for slot in plan.program.state_slots)
+        merged = self.parts.count * self.rows * state if self.parts.count > 1 else 0
+        tables = () if self.tables is None else self.tables.named().values()
+        own = self.count * (stored * np.dtype(plan.signature.dtype).itemsize + merged)
+        return own + sum(table.nbytes for table in tables)
 
     def run(self, arrays: Sequence[Array], results: tuple[Array, ...]) -> None:
         """Compute ``results`` and wait for them."""
@@ -90,9 +88,7 @@ class Call:
         """Compute the values that pair kernels find ready-made."""
         plan = self.plan
         for n, (leaf, stored) in enumerate(zip(plan.lowered.stored_as, plan.lowered.stored, strict=True)):
-            size = {Domain.I: self.rows, Domain.J: self.columns, Domain.P: 1}[stored.domain]
-            if stored.by_task:
-                size = self.items * plan.schedule.group_rows
+            size = self._stored_size(stored)
             length = stored.length(size)
             buffers[leaf] = self.memory.scratch(self.count * length, plan.signature.dtype)
             starts[leaf] = np.arange(self.count, dtype=np.int64) * length
@@ -100,6 +96,12 @@ class Call:
                 given = self._given(stored.inputs, buffers, starts)
                 items = self._padded(-(-size // plan.schedule.lanes))
                 self._launch(("stored", n), stored.kernel, (items, 1), (buffers[leaf], *given), size)
+
+    def _stored_size(self, stored: Stored) -> int:
+        """For how many i or j values are stored."""
+        if stored.by_task:
+            return self.items * self.plan.schedule.group_rows
+        return {Domain.I: self.rows, Domain.J: self.columns, Domain.P: 1}[stored.domain]
 
     def _reduce(self, buffers: dict[Any, Any], starts: dict[Any, Array], outputs: list[Any]) -> None:
         plan, parts = self.plan, self.parts

@@ -1,4 +1,4 @@
-"""What the examples share: their command line, timing, a table of errors and times, and a plot of two curves.
+"""What the examples share: their command line, timing, a table of errors and times, and the look of their plots.
 
 Nothing in here is needed to use clreduce.
 """
@@ -9,15 +9,17 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, SupportsFloat, TypeVar
 
 import numpy as np
 
 Array = np.ndarray[Any, Any]
+T = TypeVar("T")
 
 
 def output_folder(description: str | None) -> Path:
@@ -34,15 +36,17 @@ def scaled(size: int) -> int:
     return max(3, round(size * float(os.environ.get("CLREDUCE_EXAMPLE_SCALE") or 1)))
 
 
-def timed(function: Callable[..., Array], *args: Array, calls: int = 10) -> tuple[Array, float]:
-    """The result of ``function(*args)``, and the median seconds of a call but for the first, which may compile."""
-    result = function(*args)
+def timed(function: Callable[..., T], *args: Any, calls: int = 10) -> tuple[T, float]:
+    """The result of ``function(*args)``, and the median seconds of a call.
+
+    The first call, which may compile, counts only if there is no other.
+    """
     seconds = []
-    for _ in range(calls - 1):
+    for _ in range(calls):
         start = time.perf_counter()
-        function(*args)
+        result = function(*args)
         seconds.append(time.perf_counter() - start)
-    return result, median(seconds)
+    return result, median(seconds[1:] or seconds)
 
 
 def relative_error(computed: Array, exact: Array) -> float:
@@ -83,18 +87,56 @@ class Limits:
     def __init__(self) -> None:
         self.exceeded: list[str] = []
 
-    def expect(self, what: str, value: float, limit: float) -> None:
-        if not value <= limit:  # so that nan is too large as well
-            self.exceeded.append(f"{what}: {value:.1e} is larger than {limit:.0e}")
+    def expect(self, what: str, value: SupportsFloat, limit: float) -> None:
+        if not float(value) <= limit:  # so that nan is too large as well
+            self.exceeded.append(f"{what}: {float(value):.1e} is larger than {limit:.0e}")
 
     def check(self) -> None:
         if self.exceeded:
             sys.exit("\n".join(["FAILED", *self.exceeded]))
 
 
-# --------------------------------------------------------------------------------------------------------- the plot
+# -------------------------------------------------------------------------------------------------------- the plots
 
 LINE, MARKS, INK, FAINT = "#2a6f97", "#d1495b", "#22303c", "#d9dfe4"
+COLOURS = (LINE, MARKS, "#edae49", "#4f9d69", "#7d5ba6", "#8c6d46")
+"""One per class; the first two are those of lines and of marks."""
+
+
+@contextmanager
+def figure(path: Path, title: str, rows: int, columns: int, size: tuple[float, float]) -> Iterator[Any]:
+    """The axes (rows, columns) of a figure of ``size`` inches, which is saved when the block ends."""
+    if not sys.platform.startswith(("win", "darwin")) and not os.environ.get("DISPLAY"):
+        os.environ.setdefault("MPLBACKEND", "Agg")
+    import matplotlib.pyplot as plt
+
+    style = {
+        "font.size": 10.5, "text.color": INK, "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK,
+        "axes.edgecolor": INK, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
+        "grid.color": FAINT, "grid.linewidth": 0.8, "axes.axisbelow": True, "axes.titlelocation": "left",
+        "axes.titlesize": 11.5, "axes.titlepad": 8, "legend.frameon": False,
+    }  # fmt: skip
+    with plt.rc_context(style):
+        drawn, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
+        drawn.get_layout_engine().set(h_pad=0.12, w_pad=0.1)
+        drawn.suptitle(title, x=0.012, ha="left", fontsize=13.5, fontweight="bold")
+        yield axes
+        drawn.savefig(path, dpi=120)
+        plt.close(drawn)
+    print(f"plot: {path} ({path.stat().st_size / 1024:.0f} kB)")
+
+
+def plane(axis: Any, title: str) -> None:
+    """Make ``axis`` one for points of the plane: both directions to the same scale, without a grid."""
+    axis.set_title(title)
+    axis.set_aspect("equal")
+    axis.grid(False)
+
+
+def mesh(low: float, high: float, count: int) -> Array:
+    """The points (count^2, 2) of a square mesh over [low, high]^2, row by row from below."""
+    ticks = np.linspace(low, high, count)
+    return np.stack(np.meshgrid(ticks, ticks), -1).reshape(-1, 2)
 
 
 @dataclass(frozen=True)
@@ -111,31 +153,13 @@ class Panel:
 
 def plot(path: Path, title: str, names: tuple[str, str], panels: Iterable[Panel], entries: int = 40) -> None:
     """Save the first ``entries`` numbers of each panel; ``names`` are those of the line and of the marks."""
-    if not sys.platform.startswith(("win", "darwin")) and not os.environ.get("DISPLAY"):
-        os.environ.setdefault("MPLBACKEND", "Agg")
-    import matplotlib.pyplot as plt
-
     panels = list(panels)
-    style = {
-        "font.size": 10.5, "text.color": INK, "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK,
-        "axes.edgecolor": INK, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
-        "grid.color": FAINT, "grid.linewidth": 0.8, "axes.axisbelow": True, "axes.titlelocation": "left",
-    }  # fmt: skip
-    with plt.rc_context(style):
-        figure, axes = plt.subplots(len(panels), figsize=(9, 3.3 * len(panels)), squeeze=False, layout="constrained")
-        figure.get_layout_engine().set(h_pad=0.12, w_pad=0.1)
-        figure.suptitle(title, x=0.012, ha="left", fontsize=13.5, fontweight="bold")
+    with figure(path, title, len(panels), 1, (9, 3.3 * len(panels))) as axes:
         for axis, panel in zip(axes[:, 0], panels, strict=True):
             line, marks = panel.line.ravel()[:entries], panel.marks.ravel()[:entries]
             index = np.arange(len(line))
             axis.plot(index, line, color=LINE, linewidth=1.8, label=names[0])
             axis.plot(index, marks, "o", color=MARKS, markersize=5.5, fillstyle="none", label=names[1])
-            axis.set(xlabel=panel.xlabel, ylabel=panel.ylabel, xlim=(-0.8, len(line) - 0.2))
+            axis.set(xlabel=panel.xlabel, ylabel=panel.ylabel, xlim=(-0.8, len(line) - 0.2), title=panel.title)
             axis.set_yscale("log" if panel.log else "linear")
-            axis.set_title(panel.title, fontsize=11.5, pad=8)
-        axes[0, 0].legend(
-            frameon=False, ncols=2, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.2, handlelength=1.8
-        )  # fmt: skip
-        figure.savefig(path, dpi=120)
-        plt.close(figure)
-    print(f"plot: {path} ({path.stat().st_size / 1024:.0f} kB)")
+        axes[0, 0].legend(ncols=2, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.2, handlelength=1.8)

@@ -19,11 +19,17 @@ class FunctionMethods(Methods):
     def acos(self) -> Self:
         """arccosine in [0, pi]; slope -inf at -1 and 1, nan beyond; f is this tensor."""
 
+    def acosh(self) -> Self:
+        """inverse of Cosh, from 0 up; slope inf at 1, nan below; f is this tensor."""
+
     def adjointoperator(self, v: Any, u: Any) -> Self:
         """M^T u where f = M v is linear in v; f is this tensor."""
 
     def asin(self) -> Self:
         """arcsine in [-pi/2, pi/2]; slope inf at -1 and 1, nan beyond; f is this tensor."""
+
+    def asinh(self) -> Self:
+        """inverse of Sinh; f is this tensor."""
 
     def atan(self) -> Self:
         """arctangent in [-pi/2, pi/2]; f is this tensor."""
@@ -31,14 +37,23 @@ class FunctionMethods(Methods):
     def atan2(self, g: Any) -> Self:
         """angle of the point (x, y) = (g, f) in [-pi, pi]; Atan2(0, 0) = 0 with slope nan; f is this tensor."""
 
+    def atanh(self) -> Self:
+        """inverse of Tanh; +-inf with slope inf at +-1, nan beyond; f is this tensor."""
+
     def cos(self) -> Self:
         """cosine; f is this tensor."""
 
+    def cosh(self) -> Self:
+        """hyperbolic cosine; f is this tensor."""
+
     def cross(self, g: Any) -> Self:
-        """vector product in three dimensions; f is this tensor."""
+        """vector product in three dimensions; exactly 0 for g = f; f is this tensor."""
 
     def det(self) -> Self:
         """determinant of a 2 x 2 or 3 x 3 matrix; f is this tensor."""
+
+    def digamma(self) -> Self:
+        """derivative of Lgamma; -inf at 0, inf at -0, nan at negative integers and at -inf; f is this tensor."""
 
     def divergence(self, v: Any) -> Self:
         """sum over k of df_k/dv_k; f is this tensor."""
@@ -46,8 +61,18 @@ class FunctionMethods(Methods):
     def elemt(self, n: Any, m: Any) -> Self:
         """n zeros, but f (of length 1) at place m, counted from 0; f is this tensor."""
 
+    def erf(self) -> Self:
+        """error function, 2 / Sqrt(pi) times the integral of e^-t^2 from 0 to f; -1 at -inf, 1 at inf; f is this
+        tensor."""
+
+    def erfc(self) -> Self:
+        """1 - Erf(f) without cancellation; 2 at -inf, 0 at inf; f is this tensor."""
+
     def exp(self) -> Self:
         """e^f; Exp(-inf) = 0; f is this tensor."""
+
+    def exp2(self) -> Self:
+        """2^f; Exp2(-inf) = 0; f is this tensor."""
 
     def expm1(self) -> Self:
         """e^f - 1 without cancellation near 0; Expm1(-inf) = -1; f is this tensor."""
@@ -73,14 +98,32 @@ class FunctionMethods(Methods):
     def laplacian(self, v: Any) -> Self:
         """sum over k of d^2 f/dv_k^2 for f of length 1; f is this tensor."""
 
+    def lgamma(self) -> Self:
+        """log|Gamma(f)|; inf at 0, at negative integers and at both infinities; f is this tensor."""
+
     def log(self) -> Self:
         """natural logarithm; Log(0) = -inf with slope +inf, nan below 0; f is this tensor."""
+
+    def log10(self) -> Self:
+        """logarithm to base 10; Log10(0) = -inf with slope +inf, nan below 0; f is this tensor."""
 
     def log1p(self) -> Self:
         """Log(1 + f) without cancellation near 0; Log1p(-1) = -inf, nan below -1; f is this tensor."""
 
+    def log2(self) -> Self:
+        """logarithm to base 2; Log2(0) = -inf with slope +inf, nan below 0; f is this tensor."""
+
+    def logaddexp(self, g: Any) -> Self:
+        """Log(Exp(f) + Exp(g)) without overflow; slopes 1/2 where f = g, at infinities too; f is this tensor."""
+
     def matvecmult(self, b: Any) -> Self:
         """product of the matrix A (D(A) / D(b) rows, D(b) columns) and the vector b; A is this tensor."""
+
+    def maximum(self, g: Any) -> Self:
+        """the larger of f and g; nan if either is, a tie counts as f; f is this tensor."""
+
+    def minimum(self, g: Any) -> Self:
+        """the smaller of f and g; nan if either is, a tie counts as f; f is this tensor."""
 
     def norm2(self) -> Self:
         """Euclidean norm; its gradient at 0 is 0; f is this tensor."""
@@ -107,6 +150,9 @@ class FunctionMethods(Methods):
     def sin(self) -> Self:
         """sine; f is this tensor."""
 
+    def sinh(self) -> Self:
+        """hyperbolic sine; f is this tensor."""
+
     def sinxdivx(self) -> Self:
         """Sin(f) / f; 1 with slope 0 at 0, nan at -inf and inf; f is this tensor."""
 
@@ -114,6 +160,9 @@ class FunctionMethods(Methods):
         """soft dynamic time warping of the sequences x and y with squared distances, for gamma > 0; R_kl = (x_k -
         y_l)^2 + softmin of R_(k-1)(l-1), R_(k-1)l and R_k(l-1), where the softmin of a is -gamma * Log(sum
         of Exp(-a_n / gamma)); the first row and column add up; x is this tensor."""
+
+    def softplus(self) -> Self:
+        """Log(1 + Exp(f)) without overflow; 0 at -inf, slope Sigmoid(f); f is this tensor."""
 
     def sqdist(self, g: Any) -> Self:
         """sum of (f_k - g_k)^2; f is this tensor."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import operator
 from itertools import pairwise
+from math import prod
 from typing import Any
 
 import numpy as np
 
+from clreduce.domain import Domain
 from clreduce.errors import ShapeError
-from clreduce.frontends.estimate import MemoryEstimate, estimate
+from clreduce.frontends.estimate import MemoryEstimate
 from clreduce.frontends.lazy.methods import Methods
 from clreduce.frontends.vocabulary import checked_reduction
 from clreduce.ir.expr import Expr
@@ -273,14 +275,19 @@ class Reductions(Methods):
         self, name: str, axis: int, count: Any, other: Any, options: dict[str, Any], given: tuple[Any, ...]
     ) -> Any:
         """The result over i (axis 0) or j (axis 1); ``given`` feeds the symbolic variables."""
-        routine, arrays, called = self._prepared(name, axis, count, other, options, given)
+        joined, routine, arrays, called = self._prepared(name, axis, count, other, options, given)
         result = routine(*arrays, **called)
+        lost = _lost_axes(joined) if joined._batch else 0
+        if lost:
+            parts = result if isinstance(result, tuple) else (result,)
+            parts = tuple(one.reshape((1,) * lost + tuple(one.shape)) for one in parts)
+            result = parts if isinstance(result, tuple) else parts[0]
         return self.library.as_complex(result) if self.is_complex else result
 
     def _prepared(
         self, name: str, axis: int, count: Any, other: Any, options: dict[str, Any], given: tuple[Any, ...] = ()
-    ) -> tuple[Any, list[Any], dict[str, Any]]:
-        """The routine of a reduction, the arrays that it takes, and the options of its call."""
+    ) -> tuple[Any, Any, list[Any], dict[str, Any]]:
+        """Both formulas as a tensor, the routine that reduces them, the arrays that it takes, options of its call."""
         exprs: tuple[Expr, ...] = (self._real_expr,)
         joined, is_complex = self, self.is_complex
         if other is not None:
@@ -303,7 +310,7 @@ class Reductions(Methods):
             called.setdefault("ranges", joined.ranges)
         if joined.backend is not None:
             called.setdefault("backend", joined.backend)
-        return self.routine.of(exprs, leaves, name, axis, count, tuple(made)), arrays, called
+        return joined, self.routine.of(exprs, leaves, name, axis, count, tuple(made)), arrays, called
 
     def _fed(self, leaves: dict[Expr, Any], given: tuple[Any, ...]) -> tuple[tuple[Expr, ...], list[Any]]:
         """The variables of a call and their data: first the symbolic ones, by position, which ``given`` feeds."""
@@ -330,14 +337,25 @@ class Reductions(Methods):
     ) -> MemoryEstimate:
         """Bytes that a reduction takes on its device: its data, its results, and temporaries while it runs.
 
-        Nothing is computed. The arguments are those of `reduction`; ranges are not counted.
+        Nothing is computed. The arguments are those of `reduction`.
         """
         name = checked_reduction(reduction_op, opt_arg, other).name
         reduced, further = self._axes(name, axis)
         if further:
             raise ShapeError(f"memory_estimate is for one axis, i or j; got {axis!r}")
-        routine, arrays, called = self._prepared(name, reduced, opt_arg, other, self._checked_options(options))
-        return estimate(routine, arrays, called.get("backend", "auto"), called.get("device_id", -1))
+        _, routine, arrays, called = self._prepared(name, reduced, opt_arg, other, self._checked_options(options))
+        called.pop("out", None)
+        found: MemoryEstimate = routine.memory_estimate(*arrays, **called)
+        return found
+
+
+def _lost_axes(tensor: Any) -> int:
+    """How many leading batch dimensions, of size 1, no data but parameters have: those count as one vector each."""
+    told = [
+        0 if leaf.domain == Domain.P and prod(data.batch) == 1 else len(data.batch)
+        for leaf, data in tensor._leaves.items()
+    ]
+    return len(tensor._batch) - max(told, default=0)
 
 
 def _index(axis: Any) -> int:

@@ -46,8 +46,8 @@ class Slices(LinearOperator):
         """Components of the vectors, or parts of i, j and batches.
 
         ``x[k]`` and ``x[a:b]`` select components. A tuple selects along (batch.., i, j) or (batch.., i, j, components),
-        with slices, arrays of indices or masks: ``K[:100, ::2]``. A single array of integers or truth values selects
-        rows i. Every axis stays: for one row write ``K[3:4, :]``.
+        with slices, arrays of indices or masks: ``K[:100, ::2]``; what it leaves out at its end stays whole. A single
+        array of integers or truth values selects rows i. Every axis stays: for one row write ``K[3:4, :]``.
         """
         if not isinstance(key, tuple):
             if isinstance(key, slice) or _is_integer(key):
@@ -56,13 +56,12 @@ class Slices(LinearOperator):
         keys, rank = list(key), self.dim()
         dots = [at for at, one in enumerate(keys) if one is Ellipsis]
         if len(dots) == 1:
-            keys[dots[0] : dots[0] + 1] = [_ALL] * (rank - len(keys) + 1)
-        if len(keys) == rank - 1:
-            keys.append(_ALL)
-        if len(keys) != rank or len(dots) > 1 or any(one is None for one in keys):
+            keys[dots[0] : dots[0] + 1] = [_ALL] * (self.ndim - len(keys) + 1)
+        keys += [_ALL] * (rank - len(keys))
+        if len(keys) > rank or len(dots) > 1 or any(one is None for one in keys):
             raise ShapeError(
-                f"{len(key)} indices for a tensor of shape {self._shape}: write (batch.., i, j) or "
-                "(batch.., i, j, components)"
+                f"a tensor of shape {self._shape} is indexed by (batch.., i, j) or (batch.., i, j, components); "
+                f"got {len(key)} indices{' with None' if any(one is None for one in keys) else ''}"
             )
         result = self
         for axis, one in enumerate(keys[:-1]):
@@ -97,6 +96,8 @@ class Slices(LinearOperator):
             raise ShapeError(f"{name} of a tensor of shape {self._shape} cannot be indexed so: {error}") from None
         if chosen.ndim != 1:
             raise ShapeError(f"{name} is selected from with a slice or a vector; got shape {chosen.shape}")
+        if self._symbols():
+            raise ShapeError("a tensor with symbolic variables has no parts: give the data first")
         if size == 1 and len(chosen) == 1:
             return self
         picked = key if isinstance(key, slice) and (key.step is None or key.step > 0) else chosen
