@@ -104,8 +104,8 @@ def _is_function(node: Expr) -> bool:
 
 def noisy_results(
     program: MapReduce, arrays: Sequence[Array], rows: int, columns: int, blur: Blur
-) -> tuple[Array, ...]:
-    """The results of ``program`` by NumPy, with noise."""
+) -> tuple[tuple[Array, ...], Array]:
+    """The results of ``program`` by NumPy, with noise, and the terms of its first formula."""
     value = leaves_of(program, arrays, rows, columns)
     with np.errstate(all="ignore"):
         for node in topological(program.values):
@@ -114,7 +114,8 @@ def noisy_results(
         tables = [np.broadcast_to(value[f], (rows, columns, f.dim)) for f in program.values]
         if all(output.kind == REAL for output in program.outputs):
             tables = [blur.table(table) for table in tables]
-        return program.reduction.numpy(*tables)  # one that finds indices compares terms, and rounds none
+        # A reduction that finds indices compares terms, and rounds none.
+        return program.reduction.numpy(*tables), tables[0]
 
 
 def judge(
@@ -124,18 +125,23 @@ def judge(
     exact = program.reference(arrays, rows, columns)
     rng = np.random.default_rng(seed)
     assert len(found) == len(exact) == len(program.outputs)
-    for result, reference, output in zip(found, exact, program.outputs, strict=True):
-        assert result.shape == reference.shape == (rows, output.dim)
+    for result, right, output in zip(found, exact, program.outputs, strict=True):
+        assert result.shape == right.shape == (rows, output.dim)
         assert result.dtype == (np.int64 if output.kind == INDEX else np.dtype(dtype))
     runs = [exact]
+    low, high = np.inf, -np.inf
     for count in (FEW, MANY):
         while len(runs) <= count:
-            runs.append(noisy_results(program, arrays, rows, columns, Blur(dtype, rng)))
+            results, terms = noisy_results(program, arrays, rows, columns, Blur(dtype, rng))
+            runs.append(results)
+            low, high = np.minimum(low, terms), np.maximum(high, terms)
         wrong, vague = [], False
         for n, (result, output) in enumerate(zip(found, program.outputs, strict=True)):
             stacked = np.stack([run[n] for run in runs])
             outside = _not_among if output.kind == INDEX else _outside
             off, unclear = outside(result, stacked, WIDEN[count], dtype)
+            if off.any() and count == MANY and output.kind == INDEX and "Arg" in program.reduction.name:
+                off &= ~_as_good(result, exact[n], low, high)
             vague |= unclear
             if off.any():
                 row, k = np.argwhere(off)[0]
@@ -152,6 +158,24 @@ def judge(
 def _not_among(found: Array, runs: Array, widen: float, dtype: str) -> tuple[Array, bool]:
     """Where an index is none of those that any run found."""
     return ~(found == runs).any(0), False
+
+
+def _as_good(found: Array, expected: Array, low: Array, high: Array) -> Array:
+    """Where the terms at two indices may be equal, by the ranges that noise gives them: of many, any may be found."""
+    rows, columns, dim = low.shape
+    if columns == 0:
+        return np.zeros(found.shape, bool)
+    inside = (found >= 0) & (found < columns) & (expected >= 0)
+
+    def at(terms: Array, index: Array) -> Array:
+        places = np.clip(index, 0, columns - 1).reshape(rows, -1, dim)
+        return np.take_along_axis(terms, places, 1).reshape(index.shape)
+
+    (low_found, high_found), (low, high) = ((at(low, index), at(high, index)) for index in (found, expected))
+    with np.errstate(invalid="ignore"):
+        overlap = (low_found <= high) & (low <= high_found)
+        # Terms that noise leaves equal are equal, and then it is the first that is wanted.
+        return inside & overlap & ~((low_found == low) & (high_found == high))
 
 
 def _outside(found: Array, runs: Array, widen: float, dtype: str) -> tuple[Array, bool]:
