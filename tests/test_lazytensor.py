@@ -360,6 +360,7 @@ def test_complex_operators():
     np.testing.assert_allclose((zero**0).dense(), 1)
 
 
+@pytest.mark.usefixtures("device")
 def test_complex_results():
     i, j = Vi(z), Vj(w)
     product, kernel = i * j, i | j
@@ -407,6 +408,7 @@ REDUCED = {
 }  # fmt: skip
 
 
+@pytest.mark.usefixtures("device")
 @pytest.mark.parametrize("name", REDUCED)
 def test_reductions(name):
     values = X - Y
@@ -420,6 +422,7 @@ def test_reductions(name):
         np.testing.assert_array_equal(getattr(tensor, f"{name}_reduction" if name != "logsumexp" else name)(1), found)
 
 
+@pytest.mark.usefixtures("device")
 def test_reductions_with_a_number_or_a_weight():
     k = gaussian()
     ordered, places = np.sort(GAUSS, 1), np.argsort(GAUSS, 1)
@@ -587,6 +590,7 @@ def test_mistakes(mistake, error, words):
 # ------------------------------------------------------------------------------------------------- symbolic variables
 
 
+@pytest.mark.usefixtures("device")
 def test_symbolic_variables():
     i, j, s = Vi(0, D), Vj(1, D), Pm(2, 1)
     kernel = (-i.sqdist(j) / s).exp().sum(axis=1)
@@ -664,6 +668,7 @@ def test_parts_of_a_kernel():
     np.testing.assert_allclose(k[2:, :] @ y, GAUSS[2:] @ y)
 
 
+@pytest.mark.usefixtures("device")
 def test_indices_masks_and_their_parts():
     k = gaussian()
     a, b = np.arange(M)[:, None], np.arange(N)
@@ -708,6 +713,7 @@ def test_indices_are_exact_beyond_floats():
     assert found.tolist() == [[3.0]]
 
 
+@pytest.mark.usefixtures("device")
 def test_batches_and_their_parts():
     a, b = rng.normal(size=(2, 1, M, D)), rng.normal(size=(3, N, D))
     tensor = (LazyTensor(a[..., None, :]) - LazyTensor(b[:, None])).sqnorm2()
@@ -743,6 +749,7 @@ def test_dense_forms():
     assert_is(k.T.T * 2, 2 * GAUSS)
 
 
+@pytest.mark.usefixtures("device")
 def test_linear_operator():
     k = gaussian()
     v, u, batch = rng.normal(size=N), rng.normal(size=(N, 3)), rng.normal(size=(2, N, 3))

@@ -167,6 +167,7 @@ def closely(found: Any, expected: Any) -> None:
     np.testing.assert_allclose(found, expected, rtol=1e-11, atol=1e-11 * scale)
 
 
+@pytest.mark.usefixtures("device")
 @settings(max_examples=150)
 @given(st.data())
 def test_random_expressions(data):
@@ -189,6 +190,7 @@ def test_random_expressions(data):
     closely(getattr(tensor, name)(axis=axis), getattr(array, name)(axis))
 
 
+@pytest.mark.usefixtures("device")
 @settings(max_examples=40)
 @given(st.data())
 def test_random_complex_expressions(data):
