@@ -324,7 +324,7 @@ def test_wrong_calls():
     solve = solver()
     with pytest.raises(ShapeError, match="as many equations"):
         solve(1.0, x[:3], x, b)
-    with pytest.raises(ShapeError, match="ranges"):
+    with pytest.raises(ValueError, match="ranges"):
         solve(1.0, x, x, b, ranges=(1,) * 6)
     for alpha in ("a", None, np.ones(2), True and [1.0]):
         with pytest.raises(ValueError, match="alpha"):
