@@ -81,11 +81,11 @@ class Report:
         return "\n".join(lines) + "\n"
 
 
-def columns(cells: Iterable[str], width: int = 24, across: int = 5) -> str:
+def columns(cells: Iterable[str], width: int = 27, across: int = 4) -> str:
     """``cells`` side by side."""
     every = list(cells)
     rows = [every[at : at + across] for at in range(0, len(every), across)]
-    return "\n".join("".join(cell.ljust(width) for cell in row).rstrip() for row in rows)
+    return "\n".join(" ".join(cell.ljust(width) for cell in row).rstrip() for row in rows)
 
 
 def failure_of(sample: Sample, device: Device, report: Report) -> str:
