@@ -10,6 +10,7 @@ import gc
 import pickle
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -887,3 +888,9 @@ def test_same_results_as_genred():
     b = rng.normal(size=(N, 2))
     np.testing.assert_array_equal((gaussian() * Vj(b)).sum(1), routine(x, y, b))
     np.testing.assert_array_equal(gaussian() @ b, routine(x, y, b))
+
+
+@pytest.mark.parametrize("value", [["block_sum"], 1.5, ()])
+def test_options_of_a_wrong_kind(value: Any) -> None:
+    with pytest.raises(FormulaError, match=r"sum_scheme is a name, True, False or None; got"):
+        LazyTensor(np.ones((2, 1, 1))).sum(axis=0, sum_scheme=value)

@@ -148,7 +148,7 @@ class Routine:
         arguments = self._arguments(args, ranges)
         if out is None:
             found = self._compute(arguments, device, None)
-            like = next(filter(self.library.accepts, args), None)
+            like = self._like(args)
             results = tuple(self.library.from_host(result, like) for result in found)
             return results[0] if len(results) == 1 else results
         given = (out,) if len(self.program.outputs) == 1 else out
@@ -202,7 +202,7 @@ class Routine:
         incoming = self._checked_tangents(arguments, args, tangents)
         shape, dtype = self._result_forms(arguments)[0]
         result = rounded(jvp_of(self, arguments, incoming, known, device).reshape(shape), dtype)
-        return self.library.from_host(result, args[0] if args else None)
+        return self.library.from_host(result, self._like(args))
 
     def hvp(
         self, *args: Any, cotangent: Any, tangents: dict[str | int, Any],
@@ -276,6 +276,10 @@ class Routine:
     def ranges_of(self, arguments: Arguments, flipped: bool = False) -> Ranges | None:
         """The pairs that a call visits, by rows of its result; ``flipped``: by the index that it reduces."""
         return None if arguments.ranges is None else arguments.ranges[self._columns if flipped else self._rows]
+
+    def _like(self, args: Sequence[Any]) -> Any:
+        """The argument that results are made like: the first array, None if there are only numbers."""
+        return next(filter(self.library.accepts, args), None)
 
     def _arguments(self, args: Sequence[Any], ranges: Any) -> Arguments:
         """The checked arguments of a call."""

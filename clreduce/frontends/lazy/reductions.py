@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from clreduce.domain import Domain
-from clreduce.errors import ShapeError
+from clreduce.errors import FormulaError, ShapeError
 from clreduce.frontends.estimate import MemoryEstimate
 from clreduce.frontends.lazy.methods import Methods
 from clreduce.frontends.vocabulary import checked_reduction
@@ -216,9 +216,11 @@ class Reductions(Methods):
 
     @staticmethod
     def _checked_options(options: dict[str, Any]) -> dict[str, Any]:
-        for key in options:
+        for key, value in options.items():
             if key not in CALL_OPTIONS and key not in MAKE_OPTIONS:
                 raise TypeError(f"unknown option {key!r}; known are {', '.join((*CALL_OPTIONS, *MAKE_OPTIONS))}")
+            if key in MAKE_OPTIONS and not (value is None or isinstance(value, (str, bool, np.bool_))):
+                raise FormulaError(f"{key} is a name, True, False or None; got {value!r}")
         return options
 
     def _axes(self, name: str, axis: Any) -> tuple[int, tuple[int, ...]]:
