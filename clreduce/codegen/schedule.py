@@ -23,7 +23,7 @@ _LONGEST = 450
 _SMALL_GROUP = 32
 """Work-items that a GPU runs in step: a smaller group would leave some of them idle."""
 _SHORT = 16
-"""Operations per pair up to which testing whether a term enters a sorted list is a large part of the time."""
+"""Operations per pair up to which testing whether a term is among those that are kept is a large part of the time."""
 _LONG_LIST = 24
 """Terms in a sorted list from which on it is worth it to let new ones wait and insert them together."""
 
@@ -100,10 +100,8 @@ def choose_schedule(program: MapReduce, dtype: str, facts: DeviceFacts, few: int
     if few and few < lanes:
         # Lanes past the last row would compute in vain; the columns are what hides latencies then.
         schedule = replace(schedule, lanes=few, rows=1, cols=8)
-    elif (
-        program.reduction.keeps_terms and written_out(program.values, max(v.dim for v in program.values) ** 2) <= _SHORT
-    ):
-        schedule = replace(schedule, cols=8)
+    elif program.reduction.guard is not None and _operations(program) <= _SHORT:
+        schedule = replace(schedule, lanes=max(1, native), rows=1, cols=8)
     # Long formulas hide their own latencies: more pairs in the text would only make the driver compile for longer.
     while schedule.cols > 1 and block_operations(program, schedule) * schedule.lanes // max(native, 1) > _LONGEST:
         schedule = replace(schedule, cols=schedule.cols // 2)
@@ -114,6 +112,11 @@ def choose_schedule(program: MapReduce, dtype: str, facts: DeviceFacts, few: int
     while schedule.lanes > 1 and state_bytes(program, schedule, size) > _STACK_BYTES:
         schedule = replace(schedule, lanes=schedule.lanes // 2)
     return schedule
+
+
+def _operations(program: MapReduce) -> int:
+    """Operations per pair, all vectors written out."""
+    return written_out(program.values, max(value.dim for value in program.values) ** 2)
 
 
 def narrowed(schedule: Schedule, blocks: int) -> Schedule:

@@ -1,22 +1,24 @@
 """The arrays of one call: checked once, in the caller's words, before any kernel runs; and the dtype that they have.
 
-That is what NumPy's promotion gives for all of them together (``np.result_type``), plain numbers not counted: float32
-with float64 is float64, int16 with float32 is float32, int32 with float32 is float64. If none is a float it is float64.
-A complex array counts as pairs of reals and has half the columns that its variable declares. float16 is a format to
-keep data in: kernels compute in float32, and results are rounded to float16.
+That is what the library's promotion gives for all of them together, plain numbers not counted; for NumPy
+(``np.result_type``) float32 with float64 is float64, int16 with float32 is float32, int32 with float32 is float64. If
+none is a float it is float64. A complex array counts as pairs of reals and has half the columns that its variable
+declares. float16 and bfloat16 are formats to keep data in: kernels compute in float32, and results are rounded.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from types import ModuleType
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from clreduce.domain import Domain
-from clreduce.errors import DtypeError, ShapeError
+from clreduce.errors import DeviceError, DtypeError, ShapeError
+from clreduce.frontends.adapters.adapter import Adapter
 from clreduce.frontends.formula import Variable
 from clreduce.frontends.ranges import CheckedRanges
 from clreduce.ir.expr import REAL
@@ -24,17 +26,20 @@ from clreduce.ir.expr import REAL
 Array = np.ndarray[Any, Any]
 _CATEGORY = {Domain.I: "Vi", Domain.J: "Vj", Domain.P: "Pm"}
 _SIZE = {Domain.I: "M", Domain.J: "N"}
-_FLOATS = {np.dtype(name): name for name in ("float16", "float32", "float64")}
-COMPUTED = {"float16": "float32", "float32": "float32", "float64": "float64"}
+_INTEGER = re.compile(r"u?int(8|16|32|64)|bool")
+_READ = re.compile(r"u?int(8|16|32|64)|bool|b?float16|float(32|64)|complex(64|128)")
+_REAL_OF = {"complex64": "float32", "complex128": "float64"}
+COMPUTED = {"float16": "float32", "bfloat16": "float32", "float32": "float32", "float64": "float64"}
 """The precision in which kernels compute, by the dtype of the arrays."""
 
 
 @dataclass(frozen=True)
 class Arguments:
-    """Checked arrays on the host, one per variable in order, and the sizes they agree on."""
+    """Checked arrays, one per variable in order, and the sizes they agree on."""
 
-    arrays: tuple[Array, ...]
-    """Contiguous; in a batch all have its dimensions, of size 1 where they serve all of its indices."""
+    arrays: tuple[Any, ...]
+    """What kernels read, in the library's form; in a batch all have its dimensions, of size 1 where they serve all of
+    its indices."""
     sizes: dict[Domain, int]
     """M under ``Domain.I``, N under ``Domain.J``; 1 where no variable tells."""
     batch: tuple[int, ...]
@@ -44,8 +49,24 @@ class Arguments:
     """The dtype of the arguments together, and of the results."""
     are_complex: tuple[bool, ...]
     """Which arguments came as complex numbers."""
+    like: Any
+    """The argument that results are made like: the first array, None if there are only numbers."""
     ranges: CheckedRanges | None = None
     """The pairs to visit; None for all."""
+
+    def on_host(self, library: Adapter) -> Arguments:
+        """The same with NumPy arrays."""
+        return replace(self, arrays=tuple(map(library.on_host, self.arrays)))
+
+
+@dataclass(slots=True)
+class _Form:
+    """Shape and dtype of an argument, as real numbers; and the numbers if it is no array."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    is_complex: bool = False
+    numbers: Array | None = None
 
 
 def describe(variable: Variable) -> str:
@@ -54,7 +75,7 @@ def describe(variable: Variable) -> str:
     return f"{variable.name} = {category}" if variable.name else f"argument {variable.position} ({category})"
 
 
-def check_arguments(variables: Sequence[Variable], given: Sequence[Any], library: ModuleType) -> Arguments:
+def check_arguments(variables: Sequence[Variable], given: Sequence[Any], library: Adapter) -> Arguments:
     """The arrays of a call, or one error that says which argument is wrong and how.
 
     Shapes: Vi (batch.., M, D), Vj (batch.., N, D), Pm (batch.., D); batch dimensions broadcast as in NumPy.
@@ -62,78 +83,64 @@ def check_arguments(variables: Sequence[Variable], given: Sequence[Any], library
     if len(given) != len(variables):
         wanted = ", ".join(describe(variable) for variable in variables)
         raise ShapeError(f"{len(variables)} arrays are needed ({wanted}); got {len(given)}")
-    arrays = [_as_array(variable, value, library) for variable, value in zip(variables, given, strict=True)]
-    are_complex = tuple(array.dtype.kind == "c" for array in arrays)
-    if any(are_complex):
-        arrays = [reals(array) for array in arrays]
-    given_dtype = _common_dtype(variables, given, arrays)
-    if all(array.ndim == (1 if v.domain == Domain.P else 2) for v, array in zip(variables, arrays, strict=True)):
+    forms = [_form(variable, value, library) for variable, value in zip(variables, given, strict=True)]
+    like = next((value for value, form in zip(given, forms, strict=True) if form.numbers is None), None)
+    _check_places(variables, given, forms, library)
+    given_dtype = _common_dtype(variables, forms, library)
+    if all(len(form.shape) == (1 if v.domain == Domain.P else 2) for v, form in zip(variables, forms, strict=True)):
         batch: tuple[int, ...] = ()
     else:
-        batch, arrays = _aligned_batches(variables, arrays)
+        batch = _align_batches(variables, forms)
     sizes = {Domain.I: 1, Domain.J: 1}
     first: dict[Domain, Variable] = {}
-    for variable, array in zip(variables, arrays, strict=True):
-        if array.shape[-1] != variable.dim:
-            raise ShapeError(_wrong_columns(variable, given, are_complex[variable.position]))
+    for variable, form in zip(variables, forms, strict=True):
+        if form.shape[-1] != variable.dim:
+            raise ShapeError(_wrong_columns(variable, given, form.is_complex))
         if variable.domain == Domain.P:
             continue
         if variable.domain not in first:
             first[variable.domain] = variable
-            sizes[variable.domain] = array.shape[-2]
-        elif array.shape[-2] != sizes[variable.domain]:
+            sizes[variable.domain] = form.shape[-2]
+        elif form.shape[-2] != sizes[variable.domain]:
             other = first[variable.domain]
             raise ShapeError(
                 f"{describe(other)} and {describe(variable)} must have the same number of rows "
                 f"{_SIZE[variable.domain]}; got shapes {_shape(other, given)} and {_shape(variable, given)}"
             )
     dtype = COMPUTED[given_dtype]
-    converted = tuple(
-        np.asarray(array, dtype if variable.kind == REAL else np.int64, order="C")
-        for variable, array in zip(variables, arrays, strict=True)
-    )
-    return Arguments(converted, sizes, batch, dtype, given_dtype, are_complex)
+    arrays = []
+    for variable, value, form in zip(variables, given, forms, strict=True):
+        if form.numbers is not None:
+            arrays.append(library.of_numbers(np.asarray(form.numbers, dtype).reshape(form.shape), like))
+        else:
+            arrays.append(library.arranged(value, dtype if variable.kind == REAL else "int64", form.shape))
+    are_complex = tuple(form.is_complex for form in forms)
+    return Arguments(tuple(arrays), sizes, batch, dtype, given_dtype, are_complex, like)
 
 
-def check_result(shape: tuple[int, ...], dtype: str, given: Any, what: str, library: ModuleType) -> Array:
-    """``given`` as a host array, if it has exactly this shape and dtype."""
+def check_result(shape: tuple[int, ...], dtype: str, given: Any, what: str, library: Adapter) -> None:
+    """Raise an error unless ``given`` is an array of exactly this shape and dtype."""
     if not library.accepts(given):
         raise DtypeError(f"{what} must be a {library.name} array; got {type(given).__name__}")
-    array: Array = library.to_host(given)
-    if array.shape != shape:
-        raise ShapeError(f"{what} must have shape {shape}; got {array.shape}")
-    if array.dtype.name != dtype:
-        raise DtypeError(f"{what} must be {dtype}, as the result is; got {array.dtype.name}")
-    return array
+    found = tuple(library.shape(given))
+    if found != shape:
+        raise ShapeError(f"{what} must have shape {shape}; got {found}")
+    if library.dtype_name(given) != dtype:
+        raise DtypeError(f"{what} must be {dtype}, as the result is; got {library.dtype_name(given)}")
 
 
-def check_beside(shape: tuple[int, ...], dtype: str, given: Any, what: str, library: ModuleType) -> Array:
-    """``given`` as a host array of this shape and dtype: complex numbers as pairs, converted if that is exact."""
+def check_beside(shape: tuple[int, ...], dtype: str, given: Any, what: str, library: Adapter) -> Any:
+    """``given`` as an array of this shape and dtype: complex numbers as pairs, converted if that is exact."""
     if not library.accepts(given):
         raise DtypeError(f"{what} must be a {library.name} array; got {type(given).__name__}")
-    array = library.to_host(given)
-    found = reals(array)
-    if found.shape != shape:
-        raise ShapeError(f"{what} must have shape {shape}, in reals; got {array.shape} of {array.dtype.name}")
-    if not np.can_cast(found.dtype, dtype, "safe"):
-        raise DtypeError(f"{what} must be {dtype}, as the result is, or narrower; got {array.dtype.name}")
-    return np.asarray(found, dtype, order="C")
-
-
-def reals(array: Array) -> Array:
-    """A contiguous array of complex numbers as pairs of reals along the last axis, in its memory; any other itself."""
-    if array.dtype.kind != "c":
-        return array
-    found: Array = np.atleast_1d(array).view(array.real.dtype)
-    return found
-
-
-def rounded(result: Array, dtype: str) -> Array:
-    """A result in the dtype that the caller expects; what is too large for it is infinite."""
-    if dtype != "float16" or result.dtype.kind != "f":
-        return result
-    with np.errstate(over="ignore"):
-        return result.astype(dtype)
+    own, name = tuple(library.shape(given)), library.dtype_name(given)
+    in_reals = own if name not in _REAL_OF else (*own[:-1], 2 * own[-1]) if own else (2,)
+    if in_reals != shape:
+        raise ShapeError(f"{what} must have shape {shape}, in reals; got {own} of {name}")
+    real = "float16" if name == "bfloat16" else _REAL_OF.get(name, name)
+    if not _READ.fullmatch(name) or not np.can_cast(real, dtype, "safe"):
+        raise DtypeError(f"{what} must be {dtype}, as the result is, or narrower; got {name}")
+    return library.arranged(given, dtype, shape)
 
 
 def _wrong_columns(variable: Variable, given: Sequence[Any], is_complex: bool) -> str:
@@ -152,60 +159,74 @@ def _is_number(value: Any) -> bool:
     return number or (isinstance(value, (tuple, list)) and len(value) > 0 and all(map(_is_number, value)))
 
 
-def _as_array(variable: Variable, value: Any, library: ModuleType) -> Array:
+def _form(variable: Variable, value: Any, library: Adapter) -> _Form:
+    """An argument, told from others by its shape and dtype."""
+    numbers = None
     if library.accepts(value):
-        array: Array = library.to_host(value)
+        shape, name = tuple(library.shape(value)), library.dtype_name(value)
     elif variable.domain == Domain.P and _is_number(value):
-        array = np.array(value)
-        array = array.astype(np.complex128 if array.dtype.kind == "c" else np.float64)
+        numbers = np.asarray(value)
+        numbers = numbers.astype(np.complex128 if numbers.dtype.kind == "c" else np.float64)
+        name, shape = numbers.dtype.name, numbers.shape
     else:
         raise DtypeError(f"{describe(variable)} must be a {library.name} array; got {type(value).__name__}")
-    if array.dtype not in _FLOATS and (array.dtype.kind not in "biufc" or array.real.dtype.itemsize > 8):
+    if not _readable(name):
         raise DtypeError(
             "arrays are of real or complex numbers in up to double precision, integers or booleans; "
-            f"{describe(variable)} is {array.dtype.name}"
+            f"{describe(variable)} is {name}"
         )
-    if variable.kind != REAL and array.dtype.kind not in "biu":
-        raise DtypeError(f"{describe(variable)} is of integers; got {array.dtype.name}")
-    if variable.domain == Domain.P:
-        return array.reshape(1) if array.ndim == 0 else array
-    if array.ndim < 2:
+    if variable.kind != REAL and not _INTEGER.fullmatch(name):
+        raise DtypeError(f"{describe(variable)} is of integers; got {name}")
+    if variable.domain != Domain.P and len(shape) < 2:
         raise ShapeError(
-            f"{describe(variable)} must have shape (.., {_SIZE[variable.domain]}, {variable.dim}); got {array.shape}"
+            f"{describe(variable)} must have shape (.., {_SIZE[variable.domain]}, {variable.dim}); got {shape}"
         )
-    return array
+    shape = shape or (1,)
+    if name not in _REAL_OF:
+        return _Form(shape, name, False, numbers)
+    if numbers is not None:
+        numbers = numbers.reshape(shape).view(np.float64)
+    return _Form((*shape[:-1], 2 * shape[-1]), _REAL_OF[name], True, numbers)
 
 
-def _common_dtype(variables: Sequence[Variable], given: Sequence[Any], arrays: Sequence[Array]) -> str:
+@lru_cache(maxsize=64)
+def _readable(name: str) -> bool:
+    return _READ.fullmatch(name) is not None
+
+
+def _check_places(
+    variables: Sequence[Variable], given: Sequence[Any], forms: Sequence[_Form], library: Adapter
+) -> None:
+    """Arrays of a call are on one device."""
+    places = [library.place(value) for value, form in zip(given, forms, strict=True) if form.numbers is None]
+    if any(place != places[0] for place in places):
+        told = [describe(v) for v, form in zip(variables, forms, strict=True) if form.numbers is None]
+        where = ", ".join(f"{what}: {place}" for what, place in zip(told, places, strict=True))
+        raise DeviceError(f"the arrays of a call are on one device; got {where}")
+
+
+def _common_dtype(variables: Sequence[Variable], forms: Sequence[_Form], library: Adapter) -> str:
     # A plain number has no precision of its own: it takes that of the arrays. True integers keep theirs.
-    found = {
-        array.dtype
-        for variable, value, array in zip(variables, given, arrays, strict=True)
-        if variable.kind == REAL and not _is_number(value)
-    }
-    if not found:
-        return "float64"
-    dtype = found.pop() if len(found) == 1 else np.result_type(*found)
-    return _FLOATS.get(dtype, "float64")
+    names = {form.dtype for v, form in zip(variables, forms, strict=True) if v.kind == REAL and form.numbers is None}
+    if len(names) == 1:
+        (name,) = names
+        if name in COMPUTED:
+            return name
+    return library.promoted(names) if names else "float64"
 
 
-def _aligned_batches(variables: Sequence[Variable], arrays: list[Array]) -> tuple[tuple[int, ...], list[Array]]:
-    """The common batch shape, and the arrays with as many batch dimensions each, of size 1 where they had none."""
+def _align_batches(variables: Sequence[Variable], forms: Sequence[_Form]) -> tuple[int, ...]:
+    """The common batch shape; the forms get as many batch dimensions each, of size 1 where they had none."""
     own = [1 if variable.domain == Domain.P else 2 for variable in variables]
-    # A parameter of shape (1, D) is one vector, batch or not.
-    arrays = [
-        array.reshape(array.shape[-1:])
-        if v.domain == Domain.P and array.shape[:-1] == (1,) * (array.ndim - 1)
-        else array
-        for v, array in zip(variables, arrays, strict=True)
-    ]
-    batches = [array.shape[: array.ndim - n] for array, n in zip(arrays, own, strict=True)]
+    for v, form in zip(variables, forms, strict=True):
+        # A parameter of shape (1, D) is one vector, batch or not.
+        if v.domain == Domain.P and form.shape[:-1] == (1,) * (len(form.shape) - 1):
+            form.shape = form.shape[-1:]
     try:
-        batch = np.broadcast_shapes(*batches)
+        batch = np.broadcast_shapes(*(form.shape[: len(form.shape) - n] for form, n in zip(forms, own, strict=True)))
     except ValueError:
-        shapes = ", ".join(f"{describe(v)}: {a.shape}" for v, a in zip(variables, arrays, strict=True))
+        shapes = ", ".join(f"{describe(v)}: {form.shape}" for v, form in zip(variables, forms, strict=True))
         raise ShapeError(f"the batch dimensions do not broadcast; got {shapes}") from None
-    aligned = [
-        array.reshape((1,) * (len(batch) - array.ndim + n) + array.shape) for array, n in zip(arrays, own, strict=True)
-    ]
-    return batch, aligned
+    for form, n in zip(forms, own, strict=True):
+        form.shape = (1,) * (len(batch) - len(form.shape) + n) + form.shape
+    return batch

@@ -9,15 +9,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from math import prod
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, TextIO
 
 import numpy as np
 
 from clreduce.domain import Domain
-from clreduce.errors import NotDifferentiableError, ShapeError
+from clreduce.errors import DeviceError, NotDifferentiableError, ShapeError
 from clreduce.frontends import explain as explaining
-from clreduce.frontends.adapters.numpy import as_complex
+from clreduce.frontends.adapters.adapter import Adapter
 from clreduce.frontends.arguments import (
     COMPUTED,
     Arguments,
@@ -25,11 +24,11 @@ from clreduce.frontends.arguments import (
     check_beside,
     check_result,
     describe,
-    rounded,
 )
 from clreduce.frontends.backend import device_for
-from clreduce.frontends.derivative import hvp_of, jvp_of, vjp_of
+from clreduce.frontends.derivative import Derivative
 from clreduce.frontends.estimate import MemoryEstimate, estimate
+from clreduce.frontends.evaluation import Evaluation
 from clreduce.frontends.formula import Variable, parse_all
 from clreduce.frontends.options import Options
 from clreduce.frontends.ranges import check_ranges
@@ -59,10 +58,10 @@ def checked_axis(axis: Any) -> int:
     return number
 
 
-def _by_row(array: Array, arguments: Arguments) -> Array:
+def _by_row(array: Any, arguments: Arguments) -> Any:
     """A result's array as (batch.., rows, D)."""
     rank = len(arguments.batch) + 1
-    return np.ascontiguousarray(array).reshape(*array.shape[:rank], prod(array.shape[rank:]))
+    return array.reshape((*array.shape[:rank], prod(array.shape[rank:])))
 
 
 class Routine:
@@ -71,7 +70,7 @@ class Routine:
     ``values`` are formulas in which ``variables`` stand for the arguments of a call.
     """
 
-    library: ClassVar[ModuleType]
+    library: ClassVar[Adapter]
     """The adapter of the array library; set by the subclass that users see."""
 
     def __init__(
@@ -146,14 +145,19 @@ class Routine:
         """
         device = device_for(backend, device_id)
         arguments = self._arguments(args, ranges)
+        evaluation = self._evaluation(arguments, device)
+        arrays, forms = self.feeds(arguments.arrays), self._result_forms(arguments)
         if out is None:
-            found = self._compute(arguments, device, None)
-            like = self._like(args)
-            results = tuple(self.library.from_host(result, like) for result in found)
-            return results[0] if len(results) == 1 else results
-        given = (out,) if len(self.program.outputs) == 1 else out
-        found = self._compute(arguments, device, self._targets(arguments, given))
-        results = tuple(self.library.copy_into(one, result) for one, result in zip(given, found, strict=True))
+            found = self.library.run(evaluation, arrays, arguments.like)
+            results = self._finished(found, forms, arguments)
+        else:
+            given = (out,) if len(forms) == 1 else out
+            targets = self._targets(arguments, forms, given)
+            if self.library.tracks([*arguments.arrays, *given]):
+                results = self._finished(self.library.run(evaluation, arrays, arguments.like), forms, arguments)
+            else:
+                results = self._computed_into(targets, evaluation, arrays, forms)
+            results = tuple(self.library.copy_into(one, result) for one, result in zip(given, results, strict=True))
         return results[0] if len(results) == 1 else results
 
     def vjp(
@@ -172,7 +176,10 @@ class Routine:
         arguments = self._arguments(args, ranges)
         positions = self._positions(wrt)
         incoming = self._checked_cotangent(arguments, cotangent)
-        gradients = vjp_of(self, arguments, incoming, positions, self._checked_output(arguments, output), device)
+        derivative = self._derivative(arguments, device, self._checked_output(arguments, output))
+        gradients = self.by_position(
+            positions, arguments, self.library.zeros_like, lambda slots: derivative.vjp(incoming, slots)
+        )
         return self._as_given(gradients, arguments, args, positions)
 
     def grad(self, variable: str | int) -> Callable[..., Any]:
@@ -199,10 +206,10 @@ class Routine:
         device = device_for(backend, device_id)
         arguments = self._arguments(args, ranges)
         known = self._checked_output(arguments, output)
-        incoming = self._checked_tangents(arguments, args, tangents)
+        incoming = self._by_slot(self._checked_tangents(arguments, args, tangents))
         shape, dtype = self._result_forms(arguments)[0]
-        result = rounded(jvp_of(self, arguments, incoming, known, device).reshape(shape), dtype)
-        return self.library.from_host(result, self._like(args))
+        result = self._derivative(arguments, device, known).jvp(incoming)[0]
+        return self.library.finished(result.reshape(shape), dtype, arguments.like)
 
     def hvp(
         self, *args: Any, cotangent: Any, tangents: dict[str | int, Any],
@@ -218,8 +225,11 @@ class Routine:
         positions = self._positions(wrt)
         known = self._checked_output(arguments, output)
         incoming = self._checked_cotangent(arguments, cotangent)
-        moves = self._checked_tangents(arguments, args, tangents)
-        gradients = hvp_of(self, arguments, incoming, moves, positions, known, device)
+        moves = self._by_slot(self._checked_tangents(arguments, args, tangents))
+        derivative = self._derivative(arguments, device, known)
+        gradients = self.by_position(
+            positions, arguments, self.library.zeros_like, lambda slots: derivative.hvp(incoming, moves, slots)
+        )
         return self._as_given(gradients, arguments, args, positions)
 
     def plan(self, dtype: str = "float32", device: Device | None = None) -> Plan:
@@ -261,7 +271,7 @@ class Routine:
         """Print formula, structure of the gradients, schedule and kernel source, for a person."""
         print(explaining.explain(self, dtype, current_device()), file=file or sys.stdout)
 
-    def feeds(self, arrays: Sequence[Array]) -> list[Array]:
+    def feeds(self, arrays: Sequence[Any]) -> list[Any]:
         """The arrays of a call in the order of the program's slots."""
         return [arrays[position] for position in self._feeds]
 
@@ -273,13 +283,26 @@ class Routine:
         """Rows and columns of the pairs that a call visits."""
         return arguments.sizes[self._rows], arguments.sizes[self._columns]
 
-    def ranges_of(self, arguments: Arguments, flipped: bool = False) -> Ranges | None:
-        """The pairs that a call visits, by rows of its result; ``flipped``: by the index that it reduces."""
-        return None if arguments.ranges is None else arguments.ranges[self._columns if flipped else self._rows]
+    def ranges_of(self, arguments: Arguments) -> Ranges | None:
+        """The pairs that a call visits, by rows of its result."""
+        return None if arguments.ranges is None else arguments.ranges[self._rows]
 
-    def _like(self, args: Sequence[Any]) -> Any:
-        """The argument that results are made like: the first array, None if there are only numbers."""
-        return next(filter(self.library.accepts, args), None)
+    def by_position(
+        self,
+        positions: Sequence[int],
+        arguments: Arguments,
+        zeros: Callable[[Any], Any],
+        gradients: Callable[[list[int]], dict[int, Any]],
+    ) -> list[Any]:
+        """What ``gradients`` gives by slot, for each argument of ``positions``; zeros for what isn't used."""
+        slots = {at: self.slot_of(at) for at in positions}
+        found = gradients(sorted({slot for slot in slots.values() if slot is not None}))
+        return [zeros(arguments.arrays[at]) if slots[at] is None else found[slots[at]] for at in positions]  # type: ignore[index]
+
+    def _by_slot(self, tangents: Mapping[int, Any]) -> dict[int, Any]:
+        """Tangents by position, as those of slots; of arguments that aren't used there is none."""
+        slots = {self.slot_of(at): tangent for at, tangent in tangents.items()}
+        return {slot: tangent for slot, tangent in slots.items() if slot is not None}
 
     def _arguments(self, args: Sequence[Any], ranges: Any) -> Arguments:
         """The checked arguments of a call."""
@@ -289,35 +312,60 @@ class Routine:
             return arguments
         return replace(arguments, ranges=check_ranges(ranges, arguments.sizes, self.library))
 
-    def _compute(
-        self, arguments: Arguments, device: Device, targets: tuple[Array | None, ...] | None
-    ) -> tuple[Array, ...]:
-        """The results, each in the array given for it, if one is."""
+    def _evaluation(self, arguments: Arguments, device: Device) -> Evaluation:
+        """The routine's program, for arguments of these sizes."""
         rows, columns = self.sizes(arguments)
-        ranges = self.ranges_of(arguments)
-        plan = self.plan_of(self.program, arguments.dtype, device, bool(arguments.batch), rows, columns, ranges)
-        forms = self._result_forms(arguments)
+        return Evaluation(
+            self, self.program, rows, columns, arguments.batch, arguments.dtype, device, arguments.ranges, self._rows
+        )
+
+    def _derivative(self, arguments: Arguments, device: Device, outputs: tuple[Any, ...] | None) -> Derivative:
+        """The derivatives at these arguments."""
+        evaluation = self._evaluation(arguments, device)
+        return Derivative(evaluation, self.feeds(arguments.arrays), self.library.run, outputs)
+
+    def _finished(
+        self, found: Sequence[Any], forms: Sequence[tuple[tuple[int, ...], str]], arguments: Arguments
+    ) -> tuple[Any, ...]:
+        """Results of (batch.., rows, D) as the caller gets them."""
+        return tuple(
+            self.library.finished(result.reshape(shape), dtype, arguments.like)
+            for result, (shape, dtype) in zip(found, forms, strict=True)
+        )
+
+    def _computed_into(
+        self,
+        targets: Sequence[Array | None],
+        evaluation: Evaluation,
+        arrays: Sequence[Any],
+        forms: Sequence[tuple[tuple[int, ...], str]],
+    ) -> tuple[Any, ...]:
+        """The results on the host, each in its target if it has one."""
         results = tuple(
             np.empty(shape, COMPUTED.get(dtype, dtype)) if target is None else target
-            for target, (shape, dtype) in zip(targets or (None,) * len(forms), forms, strict=True)
+            for target, (shape, dtype) in zip(targets, forms, strict=True)
         )
-        plan(self.feeds(arguments.arrays), rows, columns, results, arguments.batch, ranges)
-        return tuple(rounded(result, dtype) for result, (_, dtype) in zip(results, forms, strict=True))
+        return evaluation([self.library.on_host(array) for array in arrays], results)
 
-    def _targets(self, arguments: Arguments, given: Any) -> tuple[Array | None, ...]:
+    def _targets(
+        self, arguments: Arguments, forms: Sequence[tuple[tuple[int, ...], str]], given: Any
+    ) -> tuple[Array | None, ...]:
         """Where kernels write the results: into the caller's arrays, unless they read there too."""
-        forms = self._result_forms(arguments)
         if not isinstance(given, tuple) or len(given) != len(forms):
             raise ShapeError(f"out is a tuple of {len(forms)} arrays, one for each result; got {type(given).__name__}")
         targets: list[Array | None] = []
         for one, (shape, dtype) in zip(given, forms, strict=True):
-            target = check_result(shape, dtype, one, "out", self.library)
+            check_result(shape, dtype, one, "out", self.library)
             if not self.library.writable(one):
                 raise ShapeError("out is read-only, or shows one number in several places: give an array of its own")
-            read = any(np.may_share_memory(target, array) for array in arguments.arrays)
-            if any(np.may_share_memory(target, other) for other in targets if other is not None):
+            if self.library.place(one) != self.library.place(arguments.like):
+                raise DeviceError(f"out is on {self.library.place(one)}: it must be where the arrays are")
+            written = any(self.library.overlap(one, other) for other in given[: len(targets)])
+            if written:
                 raise ShapeError("the arrays of out share memory: give each result one of its own")
-            targets.append(None if read or dtype not in ("int64", arguments.dtype) else target)
+            read = any(self.library.overlap(one, array) for array in arguments.arrays)
+            direct = not read and dtype in ("int64", arguments.dtype)
+            targets.append(self.library.to_host(one) if direct else None)
         return tuple(targets)
 
     def _result_forms(self, arguments: Arguments) -> list[tuple[tuple[int, ...], str]]:
@@ -332,14 +380,15 @@ class Routine:
             forms.append(((*arguments.batch, rows, *row), "int64" if output.kind == INDEX else arguments.given_dtype))
         return forms
 
-    def _checked_cotangent(self, arguments: Arguments, cotangent: Any) -> Array:
-        """What derivatives of the first result are weighted with, of shape (batch.., rows, D)."""
+    def _checked_cotangent(self, arguments: Arguments, cotangent: Any) -> dict[int, Any]:
+        """What derivatives of the first result are weighted with, of shape (batch.., rows, D), by its number."""
         if not self.program.real_outputs:
-            return np.empty(0)  # the program says that it has no derivative
+            return {}  # the program says that it has no derivative
         shape, _ = self._result_forms(arguments)[0]
-        return _by_row(check_beside(shape, arguments.dtype, cotangent, "cotangent", self.library), arguments)
+        given = check_beside(shape, arguments.dtype, cotangent, "cotangent", self.library)
+        return {0: _by_row(given, arguments)}
 
-    def _checked_output(self, arguments: Arguments, output: Any) -> tuple[Array, ...] | None:
+    def _checked_output(self, arguments: Arguments, output: Any) -> tuple[Any, ...] | None:
         """The results of a call that derivatives may start from."""
         if output is None:
             return None
@@ -351,10 +400,10 @@ class Routine:
             _by_row(check_beside(shape, COMPUTED.get(dtype, dtype), one, "output", self.library), arguments)
             for one, (shape, dtype) in zip(given, forms, strict=True)
         )
-        # A result that was rounded to float16 is too coarse to start from.
+        # A result that was rounded to a shorter float is too coarse to start from.
         return found if arguments.given_dtype == arguments.dtype else None
 
-    def _checked_tangents(self, arguments: Arguments, args: Sequence[Any], tangents: Any) -> dict[int, Array]:
+    def _checked_tangents(self, arguments: Arguments, args: Sequence[Any], tangents: Any) -> dict[int, Any]:
         """Tangents by position, each of its argument's shape."""
         if not isinstance(tangents, Mapping):
             raise ShapeError(f"tangents maps aliases (or positions) to arrays; got {type(tangents).__name__}")
@@ -366,18 +415,21 @@ class Routine:
             shape = np.shape(args[at])
             if arguments.are_complex[at]:
                 shape = (*shape[:-1], 2 * (shape[-1] if shape else 1))
-            tangent = check_beside(shape, arguments.dtype, value, f"the tangent of {key}", self.library)
+            tangent = check_beside(tuple(shape), arguments.dtype, value, f"the tangent of {key}", self.library)
             incoming[at] = tangent.reshape(arguments.arrays[at].shape)
         return incoming
 
     def _as_given(
-        self, gradients: Sequence[Array], arguments: Arguments, args: Sequence[Any], positions: Sequence[int]
+        self, gradients: Sequence[Any], arguments: Arguments, args: Sequence[Any], positions: Sequence[int]
     ) -> tuple[Any, ...]:
         """Gradients as arrays of the caller's library, each of its argument's shape and complex if that is."""
         found = []
         for gradient, at in zip(gradients, positions, strict=True):
-            numbers = as_complex(gradient) if arguments.are_complex[at] else rounded(gradient, arguments.given_dtype)
-            found.append(self.library.from_host(numbers.reshape(np.shape(args[at])), args[at]))
+            if arguments.are_complex[at]:
+                numbers = self.library.finished_complex(gradient, arguments.like)
+            else:
+                numbers = self.library.finished(gradient, arguments.given_dtype, arguments.like)
+            found.append(numbers.reshape(np.shape(args[at])))
         return tuple(found)
 
     def _positions(self, names: Sequence[str | int] | str | int | None) -> list[int]:

@@ -11,8 +11,13 @@ from clreduce.reductions.reduction import Reduction
 
 _SCHEMES = ("auto", "block_sum", "direct_sum", "kahan_scheme")
 _FAST = (None, "dot")
-_ACCUMULATORS = {"float16": ("float16", "float32"), "float32": ("float32", "float64"), "float64": ("float64",)}
-"""By the dtype of the arrays: what ``dtype_acc`` may be. float16 arrays are computed in float32 in any case."""
+_ACCUMULATORS = {
+    "float16": ("float16", "float32"),
+    "bfloat16": ("float32",),
+    "float32": ("float32", "float64"),
+    "float64": ("float64",),
+}
+"""By the dtype of the arrays: what ``dtype_acc`` may be. Shorter floats are computed in float32 in any case."""
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from clreduce.domain import Domain
 from clreduce.errors import DtypeError, ShapeError
+from clreduce.frontends.adapters.adapter import Adapter
 from clreduce.runtime.ranges import Ranges
 
 Array = np.ndarray[Any, Any]
@@ -31,7 +31,7 @@ class CheckedRanges:
         return self._made[rows]
 
 
-def check_ranges(given: Any, sizes: Mapping[Domain, int], library: ModuleType) -> CheckedRanges:
+def check_ranges(given: Any, sizes: Mapping[Domain, int], library: Adapter) -> CheckedRanges:
     """The argument ``ranges`` of a call, or one error that says what is wrong with it.
 
     ``given`` is the tuple ``(ranges_i, slices_i, redranges_j, ranges_j, slices_j, redranges_i)`` of int32 or int64
@@ -53,7 +53,7 @@ def _name(n: int) -> str:
     return f"ranges[{n}] ({_NAMES[n]})"
 
 
-def _as_integers(n: int, value: Any, library: ModuleType) -> Array:
+def _as_integers(n: int, value: Any, library: Adapter) -> Array:
     if not library.accepts(value):
         raise DtypeError(f"{_name(n)} must be a {library.name} array; got {type(value).__name__}")
     array: Array = library.to_host(value)

@@ -14,7 +14,8 @@ from clreduce.domain import Domain
 from clreduce.errors import DtypeError, FormulaError, ShapeError
 from clreduce.frontends.arguments import Arguments, check_arguments, check_result, describe
 from clreduce.frontends.backend import device_for
-from clreduce.frontends.derivative import hvp_of, jvp_of, summed_to, vjp_of
+from clreduce.frontends.derivative import Derivative, summed_to
+from clreduce.frontends.evaluation import Evaluation
 from clreduce.frontends.formula import Variable, parse_all
 from clreduce.frontends.genred import Routine, checked_axis
 from clreduce.frontends.options import Options
@@ -165,8 +166,12 @@ class Solver(Routine):
         along = {at: move for at, move in moves.items() if at != self.unknown and move is not None}
         along[self.unknown] = moved.astype(problem.dtype)
         others = [at for at in positions if at != self.unknown]
-        second = hvp_of(self, fed, -adjoint.astype(problem.dtype), along, others, None, problem.device)
-        added = dict(zip(others, self._as_given(second, problem.arguments, args, others), strict=True))
+        pulled = {0: -adjoint.astype(problem.dtype)}
+        product = self._product(problem, fed)
+        second = self.by_position(
+            others, fed, np.zeros_like, lambda slots: product.hvp(pulled, self._by_slot(along), slots)
+        )
+        added = dict(zip(others, self._host_gradients(second, problem.arguments, args, others), strict=True))
         parts = iter([one + added[at] if at in added else one for one, at in zip(first, positions, strict=True)])
         change = -float((moved_adjoint * solution).sum() + (adjoint * moved).sum())
         return tuple(change if name is None else next(parts) for name in names)
@@ -175,7 +180,7 @@ class Solver(Routine):
 
     def _problem(self, args: Sequence[Any], backend: str, device_id: int, alpha: Any, ranges: Any) -> System:
         device = device_for(backend, device_id)
-        arguments = check_arguments(self.variables, args, self.library)
+        arguments = check_arguments(self.variables, args, self.library).on_host(self.library)
         return System(self, self.unknown, arguments, device, self._ridge(alpha), self._by_ranges(args, device, ranges))
 
     def _by_ranges(self, args: Sequence[Any], device: Device, ranges: Any) -> Callable[[Array], Array] | None:
@@ -203,8 +208,8 @@ class Solver(Routine):
         return ridge
 
     def _checked_vector(self, problem: System, given: Any, what: str) -> Array:
-        array = check_result(problem.shape, problem.dtype.name, given, what, self.library)
-        return array.astype(np.float64)
+        check_result(problem.shape, problem.dtype.name, given, what, self.library)
+        return self.library.to_host(given).astype(np.float64)
 
     def _right_hand_side(self, problem: System) -> Array:
         given = problem.arguments.arrays[self.unknown]
@@ -216,6 +221,18 @@ class Solver(Routine):
             return self._checked_vector(problem, output, "output")
         found, _ = chosen.run(problem, self._right_hand_side(problem))
         return found
+
+    def _product(self, problem: System, arguments: Arguments) -> Derivative:
+        """The derivatives of the product K a."""
+        evaluation = self._evaluation(arguments, problem.device)
+        return Derivative(evaluation, self.feeds(arguments.arrays), _on_host)
+
+    def _host_gradients(
+        self, gradients: Sequence[Array], arguments: Arguments, args: Sequence[Any], positions: Sequence[int]
+    ) -> tuple[Any, ...]:
+        """Gradients that were computed on the host, as those of a call."""
+        beside = [self.library.from_host(gradient, arguments.like) for gradient in gradients]
+        return self._as_given(beside, arguments, args, positions)
 
     def _fed(self, problem: System, vector: Array) -> Arguments:
         """The arguments with a vector in the place of b."""
@@ -237,18 +254,13 @@ class Solver(Routine):
     ) -> tuple[Any, ...]:
         """Of arguments, for the solution of the system with the cotangent on its right-hand side."""
         others = [at for at in positions if at != self.unknown]
-        found = dict(
-            zip(
-                others,
-                vjp_of(
-                    self, self._fed(problem, solution), -adjoint.astype(problem.dtype), others, None, problem.device
-                ),
-                strict=True,
-            )
-        )
+        fed, pulled = self._fed(problem, solution), {0: -adjoint.astype(problem.dtype)}
+        product = self._product(problem, fed)
+        gradients = self.by_position(others, fed, np.zeros_like, lambda slots: product.vjp(pulled, slots))
+        found = dict(zip(others, gradients, strict=True))
         shape = problem.arguments.arrays[self.unknown].shape
         found[self.unknown] = summed_to(shape, adjoint, len(problem.batch)).astype(problem.dtype)
-        return self._as_given([found[at] for at in positions], problem.arguments, args, positions)
+        return self._host_gradients([found[at] for at in positions], problem.arguments, args, positions)
 
     def _moves(self, problem: System, args: Sequence[Any], tangents: Any) -> tuple[dict[int, Array | None], float]:
         """Tangents by position, and that of alpha."""
@@ -257,7 +269,8 @@ class Solver(Routine):
         names = dict(zip(tangents, self._with_ridge(list(tangents)), strict=True))
         ridge = sum(self._ridge(tangents[key]) for key, name in names.items() if name is None)
         others = {key: tangents[key] for key, name in names.items() if name is not None}
-        return dict(self._checked_tangents(problem.arguments, args, others)), ridge
+        moves = self._checked_tangents(problem.arguments, args, others)
+        return {at: self.library.on_host(move) for at, move in moves.items()}, ridge
 
     def _tangent(
         self, problem: System, solution: Array, moves: dict[int, Array | None], ridge: float, chosen: Solving
@@ -267,10 +280,14 @@ class Solver(Routine):
         right = np.zeros(problem.shape) if own is None else np.broadcast_to(own, problem.shape).astype(np.float64)
         others = {at: move for at, move in moves.items() if at != self.unknown and move is not None}
         if any(self.slot_of(at) is not None for at in others):
-            right -= jvp_of(self, self._fed(problem, solution), others, None, problem.device)
+            right -= self._product(problem, self._fed(problem, solution)).jvp(self._by_slot(others))[0]
         right -= ridge * solution
         found, _ = chosen.run(problem, right)
         return found
+
+
+def _on_host(evaluation: Evaluation, arrays: Sequence[Array]) -> tuple[Array, ...]:
+    return evaluation(arrays)
 
 
 class KernelSolve(Solver):

@@ -120,7 +120,8 @@ class System:
 
     def _array(self, leaf: Expr) -> Array:
         slot: int = leaf.params[0]
-        return self.routine.feeds(self.arguments.arrays)[slot]
+        found: Array = self.routine.feeds(self.arguments.arrays)[slot]
+        return found
 
     def _evaluate(self, program: MapReduce, arrays: Sequence[Array]) -> Array:
         (found,) = self._plan(program, 1)(arrays, self.size, 1, batch=self.batch)

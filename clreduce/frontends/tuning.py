@@ -69,7 +69,7 @@ def tune(
     if not isinstance(routine, Genred):
         raise TypeError(f"tune takes a routine such as a Genred, and its arrays; got {type(routine).__name__}")
     device = current_device()
-    arguments = check_arguments(routine.variables, arrays, routine.library)
+    arguments = check_arguments(routine.variables, arrays, routine.library).on_host(routine.library)
     works = [_work(routine, routine.program, arguments, device)]
     if derivatives:
         works += _gradient_works(routine, arguments, device)

@@ -8,10 +8,10 @@ array([[12.],
        [12.]])
 """
 
-from types import ModuleType
 from typing import Any, ClassVar
 
-from clreduce.frontends.adapters import numpy as _adapter
+from clreduce.frontends.adapters.adapter import Adapter
+from clreduce.frontends.adapters.numpy import NUMPY
 from clreduce.frontends.conjugate import SolveInfo
 from clreduce.frontends.generic import generic
 from clreduce.frontends.genred import Genred as _Genred
@@ -27,25 +27,25 @@ from clreduce.numpy import cluster
 
 class Genred(_Genred):
     __doc__ = _Genred.__doc__
-    library: ClassVar[ModuleType] = _adapter
+    library: ClassVar[Adapter] = NUMPY
 
 
 class Routine(_Routine):
-    library: ClassVar[ModuleType] = _adapter
+    library: ClassVar[Adapter] = NUMPY
 
 
 class Solver(_Solver):
-    library: ClassVar[ModuleType] = _adapter
+    library: ClassVar[Adapter] = NUMPY
 
 
 class KernelSolve(_KernelSolve):
     __doc__ = _KernelSolve.__doc__
-    library: ClassVar[ModuleType] = _adapter
+    library: ClassVar[Adapter] = NUMPY
 
 
 class LazyTensor(_LazyTensor):
     __doc__ = _LazyTensor.__doc__
-    library: ClassVar[ModuleType] = _adapter
+    library: ClassVar[Adapter] = NUMPY
     routine: ClassVar[type[_Routine]] = Routine
     solver: ClassVar[type[_Solver]] = Solver
     __slots__ = ()

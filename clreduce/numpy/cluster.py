@@ -15,10 +15,10 @@
 array([2., 2., 2., 2., 1.])
 """
 
-from clreduce.frontends.adapters import numpy as _adapter
+from clreduce.frontends.adapters.numpy import NUMPY
 from clreduce.frontends.cluster import Clustering as _Clustering
 
-_clustering = _Clustering(_adapter)
+_clustering = _Clustering(NUMPY)
 grid_cluster = _clustering.grid_cluster
 sort_clusters = _clustering.sort_clusters
 cluster_ranges = _clustering.cluster_ranges

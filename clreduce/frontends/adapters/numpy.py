@@ -6,65 +6,70 @@ from typing import Any
 
 import numpy as np
 
+from clreduce.frontends.adapters.adapter import Adapter
+
 Array = np.ndarray[Any, Any]
 
-name = "numpy"
-_names: dict[Any, str] = {}
-"""NumPy makes a dtype's name anew each time, in several microseconds."""
+
+class NumPy(Adapter):
+    """The adapter of NumPy."""
+
+    name = "numpy"
+
+    def __init__(self) -> None:
+        # NumPy makes a dtype's name anew each time, in several microseconds.
+        self._names: dict[Any, str] = {}
+
+    def accepts(self, value: Any) -> bool:
+        """Whether ``value`` is an array. A masked array is not: its mask would be lost."""
+        return isinstance(value, np.ndarray) and not isinstance(value, np.ma.MaskedArray)
+
+    def to_host(self, value: Any) -> Array:
+        """``value``, contiguous and in native byte order."""
+        array: Array = np.ascontiguousarray(value).reshape(np.shape(value))
+        return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+    def from_host(self, array: Array, like: Any) -> Any:
+        """``array`` itself."""
+        return array
+
+    def shape(self, value: Any) -> tuple[int, ...]:
+        found: tuple[int, ...] = value.shape
+        return found
+
+    def dtype_name(self, value: Any) -> str:
+        dtype = value.dtype
+        found = self._names.get(dtype)
+        if found is None:
+            found = self._names[dtype] = str(dtype.name)
+        return found
+
+    def arranged(self, value: Any, dtype: str, shape: tuple[int, ...]) -> Any:
+        if value.shape == shape and value.dtype == dtype:
+            return np.ascontiguousarray(value)
+        return super().arranged(value, dtype, shape)
+
+    def copy_into(self, out: Any, result: Array) -> Any:
+        if not np.shares_memory(out, result):
+            out[...] = result
+        return out
+
+    def writable(self, out: Any) -> bool:
+        spread = all(stride or size < 2 for stride, size in zip(out.strides, out.shape, strict=True))
+        return bool(out.flags.writeable) and (spread or out.size == 0)
+
+    def as_complex(self, result: Array) -> Array:
+        result = result.astype(np.float32) if result.dtype == np.float16 else result
+        found: Array = result.view({"float32": np.complex64, "float64": np.complex128}[result.dtype.name])
+        return found
+
+    def reduced(self, name: str, result: Array, axes: tuple[int, ...]) -> Array:
+        found: Array = getattr(np, name)(result, axis=axes)
+        return found
+
+    def swapped(self, array: Array) -> Array:
+        found: Array = array.swapaxes(-1, -2)
+        return found
 
 
-def accepts(value: Any) -> bool:
-    """Whether ``value`` is an array of this library. A masked array is not: its mask would be lost."""
-    return isinstance(value, np.ndarray) and not isinstance(value, np.ma.MaskedArray)
-
-
-def to_host(value: Any) -> Array:
-    """``value`` as a C-contiguous NumPy array in native byte order; the same memory where that holds already."""
-    array: Array = np.ascontiguousarray(value).reshape(np.shape(value))
-    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
-
-
-def copy_into(out: Any, result: Array) -> Any:
-    """``out`` with the values of ``result``, which may be in its memory already."""
-    if not np.shares_memory(out, result):
-        out[...] = result
-    return out
-
-
-def writable(out: Any) -> bool:
-    """Whether results can be written into ``out``, each number into a place of its own."""
-    spread = all(stride or size < 2 for stride, size in zip(out.strides, out.shape, strict=True))
-    return bool(out.flags.writeable) and (spread or out.size == 0)
-
-
-def from_host(array: Array, like: Any) -> Any:
-    """A result in this library's form, beside the argument ``like``."""
-    return array
-
-
-def dtype_name(value: Any) -> str:
-    """The name of an array's dtype, as NumPy spells it."""
-    dtype = value.dtype
-    found = _names.get(dtype)
-    if found is None:
-        found = _names[dtype] = str(dtype.name)
-    return found
-
-
-def as_complex(result: Array) -> Array:
-    """Interleaved real and imaginary parts, along the last axis, as complex numbers."""
-    result = result.astype(np.float32) if result.dtype == np.float16 else result
-    found: Array = result.view({"float32": np.complex64, "float64": np.complex128}[result.dtype.name])
-    return found
-
-
-def reduced(name: str, result: Array, axes: tuple[int, ...]) -> Array:
-    """The sum, minimum ... of a result over further axes."""
-    found: Array = getattr(np, name)(result, axis=axes)
-    return found
-
-
-def swapped(array: Array) -> Array:
-    """The last two axes exchanged."""
-    found: Array = array.swapaxes(-1, -2)
-    return found
+NUMPY = NumPy()

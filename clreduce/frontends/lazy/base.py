@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from clreduce.domain import Domain
 from clreduce.errors import ShapeError
+from clreduce.frontends.adapters.adapter import Adapter
 from clreduce.frontends.lazy.leaves import Leaf, Operand, operand, with_array
 from clreduce.ir.expr import REAL, Expr, substitute
 from clreduce.ops.indices import as_real
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Recorded:
     """A formula, the data behind its variables, and the sizes that they agree on."""
 
-    library: ClassVar[ModuleType]
+    library: ClassVar[Adapter]
     """The adapter of the array library; set by the subclass that users see."""
     routine: ClassVar[type[Routine]]
     """What evaluates reductions; set likewise."""
@@ -183,13 +183,12 @@ class Recorded:
         names = {self.library.dtype_name(one) for one in arrays if one is not None and type(one) is not tuple}
         if not names:
             return None
-        real = np.result_type(*(_REAL_OF.get(name, name) for name in names))
-        name = real.name if real.kind == "f" else "float64"
+        name = self.library.promoted({_REAL_OF.get(name, name) for name in names})
         return _COMPLEX_OF[name] if self.is_complex else name
 
 
 _REAL_OF = {"complex64": "float32", "complex128": "float64"}
-_COMPLEX_OF = {"float16": "complex64", "float32": "complex64", "float64": "complex128"}
+_COMPLEX_OF = {"float16": "complex64", "bfloat16": "complex64", "float32": "complex64", "float64": "complex128"}
 
 
 def shapes_of(tensors: tuple[Recorded, ...]) -> str:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from heapq import heappop, heappush
 from itertools import count
-from types import ModuleType
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -15,6 +14,7 @@ import numpy as np
 
 from clreduce.domain import Domain
 from clreduce.errors import DtypeError, ShapeError
+from clreduce.frontends.adapters.adapter import Adapter
 from clreduce.ir.expr import REAL, Expr
 from clreduce.ir.op import constant, variable
 
@@ -154,7 +154,7 @@ def from_symbol(position: int, dim: int, category: int) -> Operand:
     return Operand(leaf, {leaf: Leaf(None, (), None)})
 
 
-def from_array(value: Any, axis: int | None, library: ModuleType) -> Operand:
+def from_array(value: Any, axis: int | None, library: Adapter) -> Operand:
     """An array: with ``axis`` 0 or 1 of shape (M, D), else its shape tells what it is."""
     shape = tuple(value.shape)
     dtype = library.dtype_name(value)
@@ -213,7 +213,7 @@ def _is_integer(value: Any) -> bool:
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
-def operand(value: Any, library: ModuleType, axis: int | None = None) -> Operand:
+def operand(value: Any, library: Adapter, axis: int | None = None) -> Operand:
     """Anything that may stand in an expression, as a formula."""
     if axis is not None and axis not in (0, 1, 2):
         raise ShapeError(f"axis is 0 (vectors of i), 1 (of j) or 2 (a parameter); got {axis!r}")
