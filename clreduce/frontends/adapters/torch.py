@@ -1,0 +1,226 @@
+"""PyTorch's tensors: on the CPU in their own memory, on other devices through the host; followed by autograd.
+
+Between arguments and results stand tensors, and each kernel is one node of autograd's graph, `Reduction`. Its
+derivatives are kernels of the same kind, so they have derivatives in turn, in both modes and under ``torch.func``.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import reduce
+from typing import Any
+
+import numpy as np
+import torch
+from torch.autograd import forward_ad
+from torch.autograd.graph import increment_version
+
+from clreduce.errors import DtypeError
+from clreduce.frontends.adapters.adapter import Adapter
+from clreduce.frontends.derivative import Derivative
+from clreduce.frontends.evaluation import Evaluation
+from clreduce.ir.expr import INDEX
+
+Array = np.ndarray[Any, Any]
+_DTYPES = {
+    name: getattr(torch, name)
+    for name in ("float16", "bfloat16", "float32", "float64", "int64")
+}  # fmt: skip
+_transforms_active = torch._C._are_functorch_transforms_active
+
+
+class Torch(Adapter):
+    """The adapter of PyTorch."""
+
+    name = "torch"
+
+    def __init__(self) -> None:
+        self._names: dict[torch.dtype, str] = {}
+        self._staged: set[str] = set()
+
+    def accepts(self, value: Any) -> bool:
+        """Whether ``value`` is a tensor, parameters of modules included."""
+        return isinstance(value, torch.Tensor)
+
+    def to_host(self, value: torch.Tensor) -> Array:
+        """The values: those of a contiguous tensor on the CPU in its own memory."""
+        value = value.detach()
+        if value.device.type != "cpu":
+            self._warn_of_staging(str(value.device))
+            value = value.cpu()
+        if value.dtype == torch.bfloat16:
+            value = value.float()
+        found: Array = value.resolve_conj().resolve_neg().contiguous().numpy()
+        return found
+
+    on_host = to_host
+
+    def from_host(self, array: Array, like: torch.Tensor | None) -> torch.Tensor:
+        found = torch.from_numpy(array)
+        return found if like is None else found.to(like.device)
+
+    def shape(self, value: torch.Tensor) -> tuple[int, ...]:
+        return tuple(value.shape)
+
+    def dtype_name(self, value: torch.Tensor) -> str:
+        dtype = value.dtype
+        found = self._names.get(dtype)
+        if found is None:
+            found = self._names[dtype] = str(dtype).removeprefix("torch.")
+        return found if value.layout is torch.strided else f"{found} in the layout {value.layout}"
+
+    def place(self, value: torch.Tensor | None) -> torch.device | None:
+        return None if value is None else value.device
+
+    def promoted(self, names: Iterable[str]) -> str:
+        """As PyTorch promotes tensors; integers alone give the default dtype."""
+        names = sorted(names)
+        try:
+            dtype = reduce(torch.promote_types, (getattr(torch, name) for name in names))
+        except RuntimeError:
+            raise DtypeError(
+                f"tensors of {', '.join(names)} have no dtype in common: convert them to the same"
+            ) from None
+        return str(dtype if dtype.is_floating_point else torch.get_default_dtype()).removeprefix("torch.")
+
+    def copy_into(self, out: torch.Tensor, result: Any) -> torch.Tensor:
+        if isinstance(result, torch.Tensor):
+            return out.copy_(result)
+        if np.may_share_memory(self.to_host(out), result):
+            increment_version(out)
+            return out
+        return out.copy_(torch.from_numpy(result))
+
+    def writable(self, out: torch.Tensor) -> bool:
+        spread = all(stride or size < 2 for stride, size in zip(out.stride(), out.shape, strict=True))
+        return spread or out.numel() == 0
+
+    def arranged(self, value: torch.Tensor, dtype: str, shape: tuple[int, ...]) -> torch.Tensor:
+        if value.is_complex():
+            value = torch.view_as_real(value.resolve_conj())
+        return value.to(_DTYPES[dtype]).reshape(shape)
+
+    def of_numbers(self, numbers: Array, like: torch.Tensor | None) -> torch.Tensor:
+        return self.from_host(numbers, like)
+
+    def zeros_like(self, array: torch.Tensor) -> torch.Tensor:
+        return torch.zeros_like(array)
+
+    def tracks(self, arrays: Sequence[torch.Tensor]) -> bool:
+        """Whether autograd or a transform of ``torch.func`` looks on."""
+        if _transforms_active() or forward_ad._current_level >= 0:
+            return True
+        return torch.is_grad_enabled() and any(array.requires_grad for array in arrays)
+
+    def run(
+        self, evaluation: Evaluation, arrays: Sequence[torch.Tensor], like: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, ...]:
+        if not self.tracks(arrays):
+            return self.computed(evaluation, arrays, like)
+        program = evaluation.program
+        # What derivatives will read is computed along with the results, of which it has the first.
+        residual = program.residual
+        follows = residual is not None and residual != program
+        found: tuple[torch.Tensor, ...] = Reduction.apply(evaluation.of(residual) if follows else evaluation, *arrays)  # type: ignore[no-untyped-call, arg-type]
+        return found[: len(program.outputs)]
+
+    def computed(
+        self, evaluation: Evaluation, arrays: Sequence[torch.Tensor], like: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, ...]:
+        """The results, which nothing follows."""
+        beside = arrays[0] if arrays else like
+        return tuple(self.from_host(one, beside) for one in evaluation([self.to_host(array) for array in arrays]))
+
+    def finished(self, array: torch.Tensor, dtype: str, like: Any) -> torch.Tensor:
+        return array.to(_DTYPES[dtype])
+
+    def finished_complex(self, array: torch.Tensor, like: Any) -> torch.Tensor:
+        return self.as_complex(array)
+
+    def as_complex(self, result: torch.Tensor) -> torch.Tensor:
+        if result.dtype not in (torch.float32, torch.float64):
+            result = result.float()
+        return torch.view_as_complex(result.reshape((*result.shape[:-1], -1, 2)).contiguous())
+
+    def reduced(self, name: str, result: torch.Tensor, axes: tuple[int, ...]) -> torch.Tensor:
+        if name == "prod":
+            for axis in sorted(axes, reverse=True):
+                result = result.prod(axis)
+            return result
+        found: torch.Tensor = getattr(result, {"min": "amin", "max": "amax"}.get(name, name))(axes)
+        return found
+
+    def swapped(self, array: torch.Tensor) -> torch.Tensor:
+        return array.transpose(-1, -2)
+
+    def _warn_of_staging(self, device: str) -> None:
+        if device not in self._staged:
+            self._staged.add(device)
+            warnings.warn(
+                f"tensors on {device} are copied to the host for clreduce, and results back to {device}",
+                UserWarning,
+                stacklevel=2,
+            )
+
+
+TORCH = Torch()
+
+
+class Reduction(torch.autograd.Function):
+    """The results of an `Evaluation`, by its arrays. What is its own residual keeps them for its derivatives."""
+
+    @staticmethod
+    def forward(evaluation: Evaluation, *arrays: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return TORCH.computed(evaluation, arrays)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[torch.Tensor, ...]) -> None:
+        evaluation, *arrays = inputs
+        program = evaluation.program
+        ctx.evaluation = evaluation
+        ctx.set_materialize_grads(False)
+        ctx.mark_non_differentiable(
+            *(one for one, form in zip(output, program.outputs, strict=True) if form.kind == INDEX)
+        )
+        kept = (*arrays, *output) if program.residual == program else tuple(arrays)
+        ctx.save_for_backward(*kept)
+        ctx.save_for_forward(*kept)
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
+        derivative, count = _derivative(ctx)
+        given = {n: one for n, one in enumerate(cotangents) if one is not None}
+        if not given:
+            return (None,) * (count + 1)
+        wrt = [n for n, needed in enumerate(ctx.needs_input_grad[1:]) if needed]
+        found = derivative.vjp(given, wrt)
+        return (None, *(found.get(n) for n in range(count)))
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
+        derivative, _ = _derivative(ctx)
+        program = ctx.evaluation.program
+        given = {n: one for n, one in enumerate(tangents[1:]) if one is not None}
+        found = derivative.jvp(given) if given and program.real_outputs else {}
+        return tuple(found.get(n) for n in range(len(program.outputs)))
+
+    @staticmethod
+    def vmap(
+        info: Any, in_dims: tuple[int | None, ...], evaluation: Evaluation, *arrays: torch.Tensor
+    ) -> tuple[tuple[torch.Tensor, ...], tuple[int, ...]]:
+        wide = replace(evaluation, batch=(info.batch_size, *evaluation.batch))
+        moved = [
+            array.unsqueeze(0) if dim is None else array.movedim(dim, 0)
+            for array, dim in zip(arrays, in_dims[1:], strict=True)
+        ]
+        found: tuple[torch.Tensor, ...] = Reduction.apply(wide, *moved)  # type: ignore[no-untyped-call]
+        return found, (0,) * len(found)
+
+
+def _derivative(ctx: Any) -> tuple[Derivative, int]:
+    """The derivatives at the arrays that a node has kept, and the number of arrays."""
+    saved = ctx.saved_tensors
+    count = len(ctx.evaluation.program.slots)
+    return Derivative(ctx.evaluation, saved[:count], TORCH.run, saved[count:] or None), count

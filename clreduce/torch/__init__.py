@@ -1,0 +1,94 @@
+"""The front end for PyTorch tensors: gradients of any order, in both modes, and under ``torch.func``.
+
+>>> import torch
+>>> from clreduce.torch import Genred
+>>> x, y = torch.zeros(2, 3, requires_grad=True), torch.ones(4, 3)
+>>> distances = Genred("SqDist(x, y)", ["x = Vi(3)", "y = Vj(3)"], "Sum", axis=1)(x, y)
+>>> distances.flatten()
+tensor([12., 12.], grad_fn=<ViewBackward0>)
+>>> distances.sum().backward()
+>>> x.grad
+tensor([[-8., -8., -8.],
+        [-8., -8., -8.]])
+"""
+
+from typing import Any, ClassVar
+
+from clreduce.frontends.adapters.adapter import Adapter
+from clreduce.frontends.adapters.torch import TORCH
+from clreduce.frontends.conjugate import SolveInfo
+from clreduce.frontends.generic import generic
+from clreduce.frontends.genred import Genred as _Genred
+from clreduce.frontends.genred import Routine as _Routine
+from clreduce.frontends.lazy.complex import ComplexMethods
+from clreduce.frontends.lazy.tensor import LazyTensor as _LazyTensor
+from clreduce.frontends.lazy.tensor import variables_of
+from clreduce.frontends.preconditioners import nystrom
+from clreduce.frontends.solve import KernelSolve as _KernelSolve
+from clreduce.frontends.solve import Solver as _Solver
+from clreduce.torch import cluster
+
+
+class Genred(_Genred):
+    __doc__ = _Genred.__doc__
+    library: ClassVar[Adapter] = TORCH
+
+
+class Routine(_Routine):
+    library: ClassVar[Adapter] = TORCH
+
+
+class Solver(_Solver):
+    library: ClassVar[Adapter] = TORCH
+
+
+class KernelSolve(_KernelSolve):
+    __doc__ = _KernelSolve.__doc__
+    library: ClassVar[Adapter] = TORCH
+
+
+class LazyTensor(_LazyTensor):
+    __doc__ = _LazyTensor.__doc__
+    library: ClassVar[Adapter] = TORCH
+    routine: ClassVar[type[_Routine]] = Routine
+    solver: ClassVar[type[_Solver]] = Solver
+    __slots__ = ()
+
+
+class ComplexLazyTensor(ComplexMethods, LazyTensor):
+    """A `LazyTensor` of complex numbers; reductions give complex tensors.
+
+    `LazyTensor` makes one of complex data. What has no meaning for complex numbers raises one error.
+    """
+
+    __slots__ = ()
+    counterpart = LazyTensor
+
+
+LazyTensor.counterpart = ComplexLazyTensor
+
+generic_sum = generic(Genred, "generic_sum")
+generic_logsumexp = generic(Genred, "generic_logsumexp")
+generic_argmin = generic(Genred, "generic_argmin")
+generic_argkmin = generic(Genred, "generic_argkmin")
+
+
+def Vi(x: Any, dim: Any = None) -> LazyTensor:
+    """Vectors of i: a tensor of shape (M, D); or a symbolic variable, by its position and its length."""
+    return variables_of(LazyTensor, x, dim, 0)
+
+
+def Vj(x: Any, dim: Any = None) -> LazyTensor:
+    """Vectors of j: a tensor of shape (N, D); or a symbolic variable, by its position and its length."""
+    return variables_of(LazyTensor, x, dim, 1)
+
+
+def Pm(x: Any, dim: Any = None) -> LazyTensor:
+    """A parameter: a vector, a number or a list; or a symbolic variable, by its position and its length."""
+    return variables_of(LazyTensor, x, dim, 2)
+
+
+__all__ = [
+    "ComplexLazyTensor", "Genred", "KernelSolve", "LazyTensor", "Pm", "SolveInfo", "Vi", "Vj", "cluster",
+    "generic_argkmin", "generic_argmin", "generic_logsumexp", "generic_sum", "nystrom",
+]  # fmt: skip
