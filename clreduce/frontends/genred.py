@@ -368,6 +368,10 @@ class Routine:
             targets.append(self.library.to_host(one) if direct else None)
         return tuple(targets)
 
+    def result_forms(self, args: Sequence[Any]) -> list[tuple[tuple[int, ...], str]]:
+        """Shape and dtype of each result of a call with ``args``, whose values are not looked at."""
+        return self._result_forms(self._arguments(args, None))
+
     def _result_forms(self, arguments: Arguments) -> list[tuple[tuple[int, ...], str]]:
         """Shape and dtype of each result."""
         reduction = self.program.reduction

@@ -6,7 +6,6 @@ derivatives are kernels of the same kind, so they have derivatives in turn, in b
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import reduce
@@ -17,10 +16,11 @@ import torch
 from torch.autograd import forward_ad
 from torch.autograd.graph import increment_version
 
-from clreduce.errors import DtypeError
+from clreduce.errors import DeviceError, DtypeError
 from clreduce.frontends.adapters.adapter import Adapter
 from clreduce.frontends.derivative import Derivative
 from clreduce.frontends.evaluation import Evaluation
+from clreduce.frontends.warning import warn
 from clreduce.ir.expr import INDEX
 
 Array = np.ndarray[Any, Any]
@@ -47,6 +47,8 @@ class Torch(Adapter):
     def to_host(self, value: torch.Tensor) -> Array:
         """The values: those of a contiguous tensor on the CPU in its own memory."""
         value = value.detach()
+        if value.device.type == "meta":
+            raise DeviceError("tensors on the device meta have no numbers to compute with")
         if value.device.type != "cpu":
             self._warn_of_staging(str(value.device))
             value = value.cpu()
@@ -70,7 +72,7 @@ class Torch(Adapter):
         found = self._names.get(dtype)
         if found is None:
             found = self._names[dtype] = str(dtype).removeprefix("torch.")
-        return found if value.layout is torch.strided else f"{found} in the layout {value.layout}"
+        return found if value.layout is torch.strided else f"{value.layout} of {found}"
 
     def place(self, value: torch.Tensor | None) -> torch.device | None:
         return None if value is None else value.device
@@ -159,11 +161,7 @@ class Torch(Adapter):
     def _warn_of_staging(self, device: str) -> None:
         if device not in self._staged:
             self._staged.add(device)
-            warnings.warn(
-                f"tensors on {device} are copied to the host for clreduce, and results back to {device}",
-                UserWarning,
-                stacklevel=2,
-            )
+            warn(f"tensors on {device} are copied to the host for clreduce, and results back to {device}", UserWarning)
 
 
 TORCH = Torch()
