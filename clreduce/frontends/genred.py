@@ -329,7 +329,7 @@ class Routine:
     ) -> tuple[Any, ...]:
         """Results of (batch.., rows, D) as the caller gets them."""
         return tuple(
-            self.library.finished(result.reshape(shape), dtype, arguments.like)
+            self.library.finished(result if result.shape == shape else result.reshape(shape), dtype, arguments.like)
             for result, (shape, dtype) in zip(found, forms, strict=True)
         )
 
