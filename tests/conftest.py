@@ -24,7 +24,6 @@ from typing import Any
 import hypothesis
 import pytest
 
-
 collect_ignore = ["clients.py"]  # it needs torch, and a process of its own: it puts a stand-in in place of pykeops
 
 
