@@ -45,7 +45,8 @@ class Tables(Recorded):
             of an integer array, ``K.i`` and ``K.j``, and their sums and differences with integers.
 
         Labels are checked here. An array that is changed afterwards must keep to the table: what is outside of it reads
-        as nan. Derivatives with respect to the table cost R C D operations and numbers for each row of a result.
+        as nan. Derivatives in other variables cost what they cost without a table. Those in the table itself, of shape
+        (R,) as ``Pm(table)`` or in a formula string, take R operations for each pair and R numbers for each row.
 
         Raises
         ------
