@@ -61,7 +61,7 @@ static inline ${I} to_index_${suffix}(${T} x) {
 
 <%def name="lookup(suffix, T, I, dtype)">
 <% lanes = int(T.removeprefix(dtype) or 1) %>\
-// In each lane the number at table[at * stride], for 0 <= at < rows; else nan, and nothing is read.
+// In each lane the number at table[at * stride], for 0 <= at < rows; else nan. Nothing outside of the table is read.
 static inline ${T} lookup_${suffix}(const __global ${dtype} *table, ${I} at, ${'int' if dtype == 'float' else 'long'} rows, long stride) {
 % if lanes == 1:
     return at >= 0 && at < rows ? table[(long)at * stride] : (${T})(NAN);

@@ -17,10 +17,13 @@ as_real: Op = elementwise(
     "as_real", cost=1, numpy=np.float64, code="to_real_{T}({0})", functions=("to_real",), partials=None
 )  # fmt: skip
 """A count as a number of the data's precision."""
-product_of_indices: Op = elementwise(
-    "product_of_indices", cost=1, arity=2, numpy=np.multiply, code="{0} * {1}", partials=None, kind=None
-)
-"""The product of an index and an integer."""
+table_offset: Op = elementwise(
+    "table_offset", cost=3,
+    numpy=lambda label, size, stride, outside: np.where((label >= 0) & (label < size), label * stride, outside),
+    code=lambda size, stride, outside: f"{{0}} >= 0 && {{0}} < {size} ? {{0}} * {stride} : ({{R}})({outside})",
+    partials=None, kind=INDEX,
+)  # fmt: skip
+"""``table_offset(label, size, stride, outside)``: label * stride if 0 <= label < size, else ``outside``."""
 
 
 def _nearest(x: Array) -> Array:

@@ -6,6 +6,10 @@ row (`searched`). So the price does not grow with a table of parameters, however
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import reduce
+from math import prod
+
 import numpy as np
 
 from clreduce.errors import ShapeError
@@ -26,11 +30,11 @@ from clreduce.ir.op import (
     spell,
 )  # fmt: skip
 from clreduce.ops.compare import both, equal, less, less_equal, where
-from clreduce.ops.indices import as_index, as_real
+from clreduce.ops.indices import as_index, as_real, table_offset, tally
 from clreduce.ops.shape import expand, total
 
-MOST_ROWS = 2**31 - 1
-"""Rows of a table whose numbers fit into the integers of single-precision kernels."""
+MOST_ROWS = 2**30
+"""Rows of a table; twice as many still have numbers in the integers of single-precision kernels."""
 
 
 def _infer(args: tuple[Expr, ...], params: tuple[int, ...]) -> Inference:
@@ -82,6 +86,15 @@ def searched(table: Expr, index: Expr, dim: int) -> Expr:
     found = where(chosen, table, constant(0))
     inside = both(less_equal(integer(0), index), less(index, integer(rows)))
     return where(inside, found if rows == 1 else total(found, 1, rows, dim), constant(NAN))
+
+
+def table_index(labels: Sequence[Expr], sizes: Sequence[int]) -> Expr:
+    """The number of a row by its labels along the axes of the table; negative where a label is outside of its axis."""
+    if len(labels) == 1:
+        return labels[0]
+    strides = [prod(sizes[axis + 1 :]) for axis in range(len(sizes))]
+    parts = [table_offset(*one, -prod(sizes)) for one in zip(labels, sizes, strides, strict=True)]
+    return reduce(tally, parts)
 
 
 def looked_up(table: Expr, k: Expr, dim: int = 1) -> Expr:

@@ -16,8 +16,7 @@ from clreduce.frontends.lazy.leaves import Leaf, Operand, with_array
 from clreduce.ir.evaluate import evaluate
 from clreduce.ir.expr import INDEX, REAL, Expr, topological
 from clreduce.ir.op import constant_value, integer
-from clreduce.ops.indices import product_of_indices, tally
-from clreduce.ops.tables import MOST_ROWS, lookup
+from clreduce.ops.tables import MOST_ROWS, lookup, table_index
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -44,8 +43,8 @@ class Tables(Recorded):
             ``rows``, (N,) or (.., N) for labels of j in ``columns``. Or integers of any index, as a tensor: ``Vj(b)``
             of an integer array, ``K.i`` and ``K.j``, and their sums and differences with integers.
 
-        Labels are checked here. An array that is changed afterwards must keep to the table: what is outside of it reads
-        as nan. Derivatives in other variables cost what they cost without a table. Those in the table itself, of shape
+        Labels are checked here. Where an array of them is changed afterwards, what is outside of the table reads as
+        nan. Derivatives in other variables cost what they cost without a table. Those in the table itself, of shape
         (R,) as ``Pm(table)`` or in a formula string, take R operations for each pair and R numbers for each row.
 
         Raises
@@ -85,7 +84,6 @@ class Tables(Recorded):
         if columns is not None:
             labels.append(cls._labels(columns, "columns", Domain.J))
         entries, sizes = cls._table(table, len(labels))
-        index: Expr | None = None
         for name, one, size in zip(("rows", "columns"), labels, sizes, strict=False):
             low, high = _extremes(one)
             if low < 0 or high >= size:
@@ -93,8 +91,7 @@ class Tables(Recorded):
                     f"lookup: {name} has labels from {low} to {high}, and the table of shape {tuple(table.shape)} "
                     f"takes 0 to {size - 1}; negative ones do not count from the end"
                 )
-            index = one.expr if index is None else tally(product_of_indices(index, integer(size)), one.expr)
-        assert index is not None
+        index = table_index([one.expr for one in labels], sizes)
         dim = entries.expr.dim // prod(sizes)
         return entries._record(lookup(entries.expr, index, dim), *labels, is_complex=entries.is_complex)
 
