@@ -111,7 +111,7 @@ def check_arguments(variables: Sequence[Variable], given: Sequence[Any], library
     arrays = []
     for variable, value, form in zip(variables, given, forms, strict=True):
         if form.numbers is not None:
-            arrays.append(library.of_numbers(np.asarray(form.numbers, dtype).reshape(form.shape), like))
+            arrays.append(library.between(np.asarray(form.numbers, dtype).reshape(form.shape), like))
         else:
             arrays.append(library.arranged(value, dtype if variable.kind == REAL else "int64", form.shape))
     are_complex = tuple(form.is_complex for form in forms)

@@ -145,7 +145,7 @@ class Routine:
         """
         device = device_for(backend, device_id)
         arguments = self._arguments(args, ranges)
-        evaluation = self._evaluation(arguments, device)
+        evaluation = self.evaluation(arguments, device)
         arrays, forms = self.feeds(arguments.arrays), self._result_forms(arguments)
         if out is None:
             found = self.library.run(evaluation, arrays, arguments.like)
@@ -312,7 +312,7 @@ class Routine:
             return arguments
         return replace(arguments, ranges=check_ranges(ranges, arguments.sizes, self.library))
 
-    def _evaluation(self, arguments: Arguments, device: Device) -> Evaluation:
+    def evaluation(self, arguments: Arguments, device: Device) -> Evaluation:
         """The routine's program, for arguments of these sizes."""
         rows, columns = self.sizes(arguments)
         return Evaluation(
@@ -321,7 +321,7 @@ class Routine:
 
     def _derivative(self, arguments: Arguments, device: Device, outputs: tuple[Any, ...] | None) -> Derivative:
         """The derivatives at these arguments."""
-        evaluation = self._evaluation(arguments, device)
+        evaluation = self.evaluation(arguments, device)
         return Derivative(evaluation, self.feeds(arguments.arrays), self.library.run, outputs)
 
     def _finished(

@@ -119,7 +119,7 @@ def _partial_cholesky(system: System, rank: int, seed: int) -> Array:
     """F of shape (batch.., 1 or E, n, r) so that F F^T is about K; 1 if K is the same for all components."""
     random = np.random.default_rng(seed)
     rest = system.diagonal()
-    _check_diagonal(rest + max(system.alpha, 0.0))
+    _check_diagonal(rest + np.maximum(system.alpha, 0.0))
     first = system.column(_pivots(rest, random))
     same = bool((first == first[..., :1]).all() and (rest == rest[..., :1]).all())
     rest = np.maximum(rest[..., :1] if same else rest, 0.0).swapaxes(-1, -2)  # (batch.., 1 or E, n)

@@ -12,8 +12,9 @@ import numpy as np
 
 from clreduce.domain import Domain
 from clreduce.errors import DtypeError, FormulaError, ShapeError
-from clreduce.frontends.arguments import Arguments, check_arguments, check_result, describe
+from clreduce.frontends.arguments import Arguments, check_beside, describe
 from clreduce.frontends.backend import device_for
+from clreduce.frontends.conjugate import SolveInfo
 from clreduce.frontends.derivative import Derivative, summed_to
 from clreduce.frontends.evaluation import Evaluation
 from clreduce.frontends.formula import Variable, parse_all
@@ -108,15 +109,25 @@ class Solver(Routine):
             K is not symmetric, alpha + K not positive definite, or there is nan.
         """
         chosen = Solving.checked(eps, **options)
-        problem = self._problem(args, backend, device_id, alpha, ranges)
-        start = None if x0 is None else self._checked_vector(problem, x0, "x0")
-        found, how = chosen.run(problem, self._right_hand_side(problem), start)
-        result = self.library.from_host(found, args[self.unknown])
+        device = device_for(backend, device_id)
+        arguments = self._arguments(args, ranges)
+        found, how = self._solution(arguments, device, alpha, chosen, x0)
+        result = self.library.finished(found, arguments.given_dtype, arguments.like)
         return (result, how) if info else result
+
+    def _solution(
+        self, arguments: Arguments, device: Device, alpha: Any, chosen: Solving, x0: Any
+    ) -> tuple[Any, SolveInfo]:
+        """The solution, of shape (batch.., n, D), and how it was found."""
+        problem = self.system(arguments.on_host(self.library), device, self._ridge(alpha))
+        start = None if x0 is None else self._checked_vector(problem, x0, "x0")
+        found, how = chosen.run(problem, self.right_hand_side(problem), start)
+        return self.library.between(found, arguments.like), how
 
     def vjp(
         self, *args: Any, cotangent: Any, wrt: Sequence[str | int] | str | int | None = None, output: Any = None,
-        backend: str = "auto", device_id: int = -1, alpha: Any = 1e-10, eps: float = 1e-6, **options: Any,
+        backend: str = "auto", device_id: int = -1, alpha: Any = 1e-10, eps: float = 1e-6, ranges: Any = None,
+        **options: Any,
     ) -> tuple[Any, ...]:  # fmt: skip
         """Reverse mode: (d a / d argument)^T cotangent, for each argument of ``wrt`` in order.
 
@@ -125,7 +136,7 @@ class Solver(Routine):
         ``output``, the solution if it is known, spares another one. Options are those of the call.
         """
         chosen = Solving.checked(eps, **options)
-        problem = self._problem(args, backend, device_id, alpha, None)
+        problem = self._problem(args, backend, device_id, alpha, ranges)
         names = self._with_ridge(wrt)
         positions = self._positions([name for name in names if name is not None])
         incoming = self._checked_vector(problem, cotangent, "cotangent")
@@ -136,24 +147,25 @@ class Solver(Routine):
 
     def jvp(
         self, *args: Any, tangents: dict[str | int, Any], output: Any = None, backend: str = "auto",
-        device_id: int = -1, alpha: Any = 1e-10, eps: float = 1e-6, **options: Any,
+        device_id: int = -1, alpha: Any = 1e-10, eps: float = 1e-6, ranges: Any = None, **options: Any,
     ) -> Any:  # fmt: skip
         """Forward mode: the directional derivative of a, for tangents by alias or position, and by ``"alpha"``."""
         chosen = Solving.checked(eps, **options)
-        problem = self._problem(args, backend, device_id, alpha, None)
+        problem = self._problem(args, backend, device_id, alpha, ranges)
         moves, ridge = self._moves(problem, args, tangents)
         solution = self._known(problem, output, chosen)
         result = self._tangent(problem, solution, moves, ridge, chosen)
-        return self.library.from_host(result.astype(problem.dtype), args[self.unknown])
+        beside = self.library.between(result, problem.arguments.like)
+        return self.library.finished(beside, problem.arguments.given_dtype, problem.arguments.like)
 
     def hvp(
         self, *args: Any, cotangent: Any, tangents: dict[str | int, Any],
         wrt: Sequence[str | int] | str | int | None = None, output: Any = None, backend: str = "auto",
-        device_id: int = -1, alpha: Any = 1e-10, eps: float = 1e-6, **options: Any,
+        device_id: int = -1, alpha: Any = 1e-10, eps: float = 1e-6, ranges: Any = None, **options: Any,
     ) -> tuple[Any, ...]:  # fmt: skip
         """Second derivatives: how `vjp` with this ``cotangent`` changes when arguments move along ``tangents``."""
         chosen = Solving.checked(eps, **options)
-        problem = self._problem(args, backend, device_id, alpha, None)
+        problem = self._problem(args, backend, device_id, alpha, ranges)
         names = self._with_ridge(wrt)
         positions = self._positions([name for name in names if name is not None])
         moves, ridge = self._moves(problem, args, tangents)
@@ -180,20 +192,23 @@ class Solver(Routine):
 
     def _problem(self, args: Sequence[Any], backend: str, device_id: int, alpha: Any, ranges: Any) -> System:
         device = device_for(backend, device_id)
-        arguments = check_arguments(self.variables, args, self.library).on_host(self.library)
-        return System(self, self.unknown, arguments, device, self._ridge(alpha), self._by_ranges(args, device, ranges))
+        arguments = self._arguments(args, ranges).on_host(self.library)
+        return self.system(arguments, device, self._ridge(alpha))
 
-    def _by_ranges(self, args: Sequence[Any], device: Device, ranges: Any) -> Callable[[Array], Array] | None:
-        """Products that leave pairs out are calls of the product itself."""
-        if ranges is None:
+    def system(self, arguments: Arguments, device: Device, ridge: float | Array) -> System:
+        """The system of these arguments, which are on the host."""
+        return System(self, self.unknown, arguments, device, ridge, self._by_ranges(arguments, device))
+
+    def _by_ranges(self, arguments: Arguments, device: Device) -> Callable[[Array], Array] | None:
+        """Products that leave pairs out are evaluations of their own."""
+        if arguments.ranges is None:
             return None
-        call = super().__call__
+        evaluation, arrays = self.evaluation(arguments, device), self.feeds(arguments.arrays)
+        slot = self.slot_of(self.unknown)
+        assert slot is not None, "the formula depends on the unknown"
 
         def product(vector: Array) -> Array:
-            given = list(args)
-            given[self.unknown] = self.library.from_host(vector, args[self.unknown])
-            found: Array = self.library.to_host(call(*given, ranges=ranges))
-            return found
+            return evaluation([vector if n == slot else array for n, array in enumerate(arrays)])[0]
 
         return product
 
@@ -208,10 +223,10 @@ class Solver(Routine):
         return ridge
 
     def _checked_vector(self, problem: System, given: Any, what: str) -> Array:
-        check_result(problem.shape, problem.dtype.name, given, what, self.library)
-        return self.library.to_host(given).astype(np.float64)
+        found = check_beside(problem.shape, problem.dtype.name, given, what, self.library)
+        return self.library.on_host(found).astype(np.float64)
 
-    def _right_hand_side(self, problem: System) -> Array:
+    def right_hand_side(self, problem: System) -> Array:
         given = problem.arguments.arrays[self.unknown]
         return np.broadcast_to(given, problem.shape).astype(np.float64)
 
@@ -219,19 +234,19 @@ class Solver(Routine):
         """The solution: the one given, or that of one more solve."""
         if output is not None:
             return self._checked_vector(problem, output, "output")
-        found, _ = chosen.run(problem, self._right_hand_side(problem))
+        found, _ = chosen.run(problem, self.right_hand_side(problem))
         return found
 
     def _product(self, problem: System, arguments: Arguments) -> Derivative:
         """The derivatives of the product K a."""
-        evaluation = self._evaluation(arguments, problem.device)
+        evaluation = self.evaluation(arguments, problem.device)
         return Derivative(evaluation, self.feeds(arguments.arrays), _on_host)
 
     def _host_gradients(
         self, gradients: Sequence[Array], arguments: Arguments, args: Sequence[Any], positions: Sequence[int]
     ) -> tuple[Any, ...]:
         """Gradients that were computed on the host, as those of a call."""
-        beside = [self.library.from_host(gradient, arguments.like) for gradient in gradients]
+        beside = [self.library.between(gradient, arguments.like) for gradient in gradients]
         return self._as_given(beside, arguments, args, positions)
 
     def _fed(self, problem: System, vector: Array) -> Arguments:

@@ -40,10 +40,13 @@ class System:
         unknown: int,
         arguments: Arguments,
         device: Device,
-        alpha: float,
+        alpha: float | Array,
         product: Callable[[Array], Array] | None = None,
     ) -> None:
-        """``product``: computes K times a vector in another way than by a prepared call."""
+        """``alpha``: a number, or one for each index of the batch, of shape (batch.., 1, 1).
+
+        ``product``: computes K times a vector in another way than by a prepared call.
+        """
         self.routine, self.arguments, self.device, self.alpha = routine, arguments, device, alpha
         slot = routine.slot_of(unknown)
         assert slot is not None, "the formula depends on the unknown"
@@ -64,7 +67,7 @@ class System:
         if self.dtype != vector.dtype:
             vector[...] = vector.astype(self.dtype)
         found = self._kernel_product(vector).astype(np.float64)
-        if self.alpha:
+        if np.any(self.alpha):
             found += self.alpha * vector
         return found
 

@@ -25,8 +25,8 @@ from clreduce.frontends.lazy.tensor import LazyTensor as _LazyTensor
 from clreduce.frontends.lazy.tensor import variables_of
 from clreduce.frontends.preconditioners import nystrom
 from clreduce.frontends.solve import KernelSolve as _KernelSolve
-from clreduce.frontends.solve import Solver as _Solver
 from clreduce.torch import cluster
+from clreduce.torch.solving import TrackedSolver
 
 
 class Genred(_Genred):
@@ -38,20 +38,15 @@ class Routine(_Routine):
     library: ClassVar[Adapter] = TORCH
 
 
-class Solver(_Solver):
-    library: ClassVar[Adapter] = TORCH
-
-
-class KernelSolve(_KernelSolve):
+class KernelSolve(TrackedSolver, _KernelSolve):
     __doc__ = _KernelSolve.__doc__
-    library: ClassVar[Adapter] = TORCH
 
 
 class LazyTensor(_LazyTensor):
     __doc__ = _LazyTensor.__doc__
     library: ClassVar[Adapter] = TORCH
     routine: ClassVar[type[_Routine]] = Routine
-    solver: ClassVar[type[_Solver]] = Solver
+    solver: ClassVar[type[TrackedSolver]] = TrackedSolver
     __slots__ = ()
 
 

@@ -75,14 +75,14 @@ class Adapter:
             array = np.atleast_1d(array).view(array.real.dtype)
         return np.asarray(array, dtype, order="C").reshape(shape)
 
-    def of_numbers(self, numbers: Array, like: Any) -> Any:
-        """Plain numbers, beside the argument ``like``."""
-        return numbers
-
     def on_host(self, array: Any) -> Array:
         """An array between arguments and results as a NumPy array."""
         found: Array = array
         return found
+
+    def between(self, array: Array, like: Any) -> Any:
+        """A NumPy array as one between arguments and results, beside the argument ``like``."""
+        return array
 
     def zeros_like(self, array: Any) -> Any:
         """Zeros of an array's shape and dtype."""

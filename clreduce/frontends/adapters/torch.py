@@ -55,7 +55,8 @@ class Torch(Adapter):
         found: Array = value.resolve_conj().resolve_neg().contiguous().numpy()
         return found
 
-    on_host = to_host
+    def on_host(self, array: Any) -> Array:
+        return self.to_host(array)
 
     def from_host(self, array: Array, like: torch.Tensor | None) -> torch.Tensor:
         found = torch.from_numpy(array)
@@ -102,8 +103,8 @@ class Torch(Adapter):
             value = torch.view_as_real(value.resolve_conj())
         return value.to(_DTYPES[dtype]).reshape(shape)
 
-    def of_numbers(self, numbers: Array, like: torch.Tensor | None) -> torch.Tensor:
-        return self.from_host(numbers, like)
+    def between(self, array: Array, like: torch.Tensor | None) -> torch.Tensor:
+        return self.from_host(array, like)
 
     def zeros_like(self, array: torch.Tensor) -> torch.Tensor:
         return torch.zeros_like(array)

@@ -1,0 +1,153 @@
+"""Solutions of linear systems as nodes of autograd's graph.
+
+The derivatives of ``a = (alpha + K)^-1 b`` are those of the equation that defines it: solves with the same operator,
+and derivatives of products with it. None follows the iteration, and they have derivatives in turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+
+from clreduce.errors import DtypeError, ShapeError
+from clreduce.frontends.adapters.adapter import Adapter
+from clreduce.frontends.adapters.torch import TORCH
+from clreduce.frontends.arguments import Arguments, check_beside
+from clreduce.frontends.conjugate import SolveInfo
+from clreduce.frontends.derivative import Derivative, summed_to
+from clreduce.frontends.solve import Solver
+from clreduce.frontends.solve_options import Solving
+from clreduce.runtime.device import Device
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class System:
+    """All of a solve but the numbers."""
+
+    solver: TrackedSolver
+    arguments: Arguments
+    """Sizes, dtypes and ranges; the arrays are those of each solve."""
+    device: Device
+    chosen: Solving
+    start: torch.Tensor | None
+    """Where the iteration starts; None: at zero."""
+    told: list[SolveInfo]
+    """What is said of how a solve ended."""
+
+    def solved(self, alpha: torch.Tensor, arrays: Sequence[torch.Tensor]) -> torch.Tensor:
+        """The solution, for the right-hand side that stands in the place of the unknown."""
+        arguments = replace(self.arguments, arrays=tuple(map(TORCH.to_host, arrays)))
+        ridge = TORCH.to_host(alpha).astype(np.float64)
+        if not np.isfinite(ridge).all():
+            raise ShapeError(f"alpha is a finite number; got {float(ridge.flat[0])}")
+        problem = self.solver.system(arguments, self.device, float(ridge.reshape(())) if ridge.size == 1 else ridge)
+        start = None
+        if self.start is not None:
+            start = np.broadcast_to(TORCH.to_host(self.start).astype(np.float64), problem.shape)
+        found, how = self.chosen.run(problem, self.solver.right_hand_side(problem), start)
+        self.told.append(how)
+        return TORCH.from_host(found, arrays[0])
+
+    def adjoint(self) -> System:
+        """The same for another right-hand side, of which the caller is not told."""
+        return replace(self, chosen=replace(self.chosen, callback=None), start=None, told=[])
+
+    def with_right(self, arrays: list[torch.Tensor], right: torch.Tensor) -> list[torch.Tensor]:
+        """The arrays with another one in the place of the unknown."""
+        at = self.solver.unknown
+        return [*arrays[:at], right.to(arrays[at].dtype), *arrays[at + 1 :]]
+
+    def product(self, arrays: list[torch.Tensor]) -> Derivative:
+        """The derivatives of the product with what stands in the place of the unknown."""
+        evaluation = self.solver.evaluation(self.arguments, self.device)
+        return Derivative(evaluation, self.solver.feeds(arrays), TORCH.run)
+
+
+class Solution(torch.autograd.Function):
+    """The solution of a `System`, by alpha, of shape (batch.., 1, 1), and the arrays."""
+
+    @staticmethod
+    def forward(system: System, alpha: torch.Tensor, *arrays: torch.Tensor) -> torch.Tensor:
+        return system.solved(alpha, arrays)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
+        system, *tensors = inputs
+        ctx.system = system.adjoint()
+        ctx.save_for_backward(*tensors, output)
+        ctx.save_for_forward(*tensors, output)
+
+    @staticmethod
+    def backward(ctx: Any, cotangent: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        system, (alpha, *arrays, solution) = ctx.system, ctx.saved_tensors
+        solver, (_, by_alpha, *needed) = system.solver, ctx.needs_input_grad
+        adjoint = solution_of(system, alpha, system.with_right(arrays, cotangent))
+        found: list[torch.Tensor | None] = [None] * len(arrays)
+        wrt = {at: solver.slot_of(at) for at, one in enumerate(needed) if one and at != solver.unknown}
+        slots = [slot for slot in wrt.values() if slot is not None]
+        if slots:
+            pulled = system.product(system.with_right(arrays, solution)).vjp({0: -adjoint}, slots)
+            for at, slot in wrt.items():
+                found[at] = None if slot is None else pulled[slot]
+        if needed[solver.unknown]:
+            found[solver.unknown] = summed_to(tuple(arrays[solver.unknown].shape), adjoint, adjoint.ndim - 2)
+        in_alpha = -(adjoint * solution).sum_to_size(alpha.shape).to(alpha.dtype) if by_alpha else None
+        return (None, in_alpha, *found)
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: torch.Tensor | None) -> torch.Tensor:
+        system, (alpha, *arrays, solution) = ctx.system, ctx.saved_tensors
+        solver, (_, by_alpha, *moves) = system.solver, tangents
+        right = torch.zeros_like(solution) if moves[solver.unknown] is None else moves[solver.unknown]
+        slots = {solver.slot_of(at): move for at, move in enumerate(moves) if move is not None and at != solver.unknown}
+        along = {slot: move for slot, move in slots.items() if slot is not None}
+        if along:
+            right = right - system.product(system.with_right(arrays, solution)).jvp(along)[0]
+        if by_alpha is not None:
+            right = right - (by_alpha * solution).to(right.dtype)
+        return solution_of(system, alpha, system.with_right(arrays, right.expand(solution.shape)))
+
+    @staticmethod
+    def vmap(
+        info: Any, in_dims: tuple[int | None, ...], system: System, *tensors: torch.Tensor
+    ) -> tuple[torch.Tensor, int]:
+        wide = replace(system.arguments, batch=(info.batch_size, *system.arguments.batch))
+        alpha, *arrays = (
+            tensor.unsqueeze(0) if dim is None else tensor.movedim(dim, 0)
+            for tensor, dim in zip(tensors, in_dims[1:], strict=True)
+        )
+        return solution_of(replace(system, arguments=wide), alpha, arrays), 0
+
+
+def solution_of(system: System, alpha: torch.Tensor, arrays: list[torch.Tensor]) -> torch.Tensor:
+    """The solution, followed where that is asked for."""
+    if not TORCH.tracks([alpha, *arrays]):
+        return system.solved(alpha, arrays)
+    found: torch.Tensor = Solution.apply(system, alpha, *arrays)
+    return found
+
+
+class TrackedSolver(Solver):
+    """A solver whose solutions autograd follows."""
+
+    library: ClassVar[Adapter] = TORCH
+
+    def _solution(
+        self, arguments: Arguments, device: Device, alpha: Any, chosen: Solving, x0: Any
+    ) -> tuple[Any, SolveInfo]:
+        ridges = [alpha] if TORCH.accepts(alpha) else []
+        if not TORCH.tracks([*arguments.arrays, *ridges]):
+            return super()._solution(arguments, device, alpha, chosen, x0)
+        if ridges and (alpha.numel() != 1 or alpha.is_complex()):
+            raise DtypeError(f"alpha is a number, or a tensor of one number; got one of shape {tuple(alpha.shape)}")
+        ridge = alpha if ridges else torch.tensor(self._ridge(alpha), dtype=torch.float64)
+        shape = (*arguments.batch, self.sizes(arguments)[0], self.variables[self.unknown].dim)
+        start = None if x0 is None else check_beside(shape, arguments.dtype, x0, "x0", TORCH).detach()
+        told: list[SolveInfo] = []
+        system = System(self, arguments, device, chosen, start, told)
+        found = solution_of(system, ridge.reshape((1,) * len(shape)), list(arguments.arrays))
+        return found, told[-1]
