@@ -18,7 +18,23 @@ from torch import Tensor
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 
 import support
-from support import Limits, Panel, Table, figure, mesh, milliseconds, output_folder, plane, plot, scaled
+from support import (
+    COLOURS,
+    FAINT,
+    INK,
+    LINE,
+    MARKS,
+    Limits,
+    Panel,
+    Table,
+    figure,
+    mesh,
+    milliseconds,
+    output_folder,
+    plane,
+    plot,
+    scaled,
+)
 
 T = TypeVar("T")
 
@@ -71,6 +87,7 @@ def pykeops_torch() -> ModuleType | None:
 
 
 __all__ = [
-    "Limits", "Panel", "Table", "devices", "figure", "leaves", "mesh", "milliseconds", "norm_ratio", "numbers",
-    "output_folder", "plane", "plot", "pykeops_torch", "relative_error", "scaled", "timed",
+    "COLOURS", "FAINT", "INK", "LINE", "MARKS", "Limits", "Panel", "Table", "devices", "figure", "leaves", "mesh",
+    "milliseconds", "norm_ratio", "numbers", "output_folder", "plane", "plot", "pykeops_torch", "relative_error",
+    "scaled", "timed",
 ]  # fmt: skip
