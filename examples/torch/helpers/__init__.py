@@ -5,11 +5,16 @@ Nothing in here is needed to use clreduce.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
+
+# Between their tasks, torch's threads wait by spinning, on cores that an OpenCL driver for the CPU needs. Read by torch
+# when it is imported, so this comes before.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import torch
 from torch import Tensor
