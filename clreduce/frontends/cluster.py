@@ -63,10 +63,12 @@ class Clustering:
         order = np.argsort(labels, kind="stable")
 
         def taken(array: Any) -> Any:
-            host = self._host(array, "x")
-            if host.ndim == 0 or len(host) != len(labels):
-                raise ShapeError(f"x has one row for each of the {len(labels)} labels; got shape {host.shape}")
-            return self._library.from_host(host[order], array)
+            if not self._library.accepts(array):
+                raise DtypeError(f"x must be a {self._library.name} array; got {type(array).__name__}")
+            shape = self._library.shape(array)
+            if not shape or shape[0] != len(labels):
+                raise ShapeError(f"x has one row for each of the {len(labels)} labels; got shape {shape}")
+            return self._library.rows(array, order)
 
         found = type(x)(taken(array) for array in x) if isinstance(x, (tuple, list)) else taken(x)
         return found, self._library.from_host(labels[order], lab)
@@ -87,7 +89,7 @@ class Clustering:
         """
         points, labels = self._points(x), self._labels(lab)
         cloud = self._cloud(points, labels, Nlab, weights, weights_c)
-        return self._library.from_host(cloud.centroids, x)
+        return self._given_back(cloud, labels, x, weights, weights_c)[0]
 
     def cluster_ranges_centroids(
         self, x: Any, lab: Any, weights: Any = None, min_weight: float = 0.0
@@ -98,8 +100,14 @@ class Clustering:
         """
         points, labels = self._points(x), self._labels(lab)
         cloud = self._cloud(points, labels, None, weights, None, min_weight)
-        give = self._library.from_host
-        return give(_ranges(cloud.counts), x), give(cloud.centroids, x), give(cloud.totals, x)
+        centroids, totals = self._given_back(cloud, labels, x, weights, None, min_weight)
+        return self._library.from_host(_ranges(cloud.counts), x), centroids, totals
+
+    def _given_back(
+        self, cloud: Cloud, labels: Array, x: Any, weights: Any, weights_c: Any, least: float = 0.0
+    ) -> tuple[Any, Any]:
+        """Centroids and total weights as the caller gets them."""
+        return self._library.from_host(cloud.centroids, x), self._library.from_host(cloud.totals, x)
 
     def from_matrix(self, ranges_i: Any, ranges_j: Any, keep: Any) -> tuple[Any, ...]:
         """The argument ``ranges`` of a call: blocks ``ranges_i[k]`` x ``ranges_j[l]`` where ``keep[k, l]`` is true.
@@ -181,14 +189,14 @@ class Clustering:
 
     def _cloud(
         self, points: Array, labels: Array, Nlab: Any, weights: Any, weights_c: Any, least: float = 0.0
-    ) -> _Cloud:
+    ) -> Cloud:
         """Counts, centroids and total weights of the clusters."""
         if len(points) != len(labels):
             raise ShapeError(f"x and lab have a row per point each; got {len(points)} and {len(labels)}")
         counts = self._counts(labels, Nlab)
         plain = _means(points, labels, None, counts.astype(float))
         if weights is None:
-            return _Cloud(counts, plain.astype(points.dtype), counts.astype(float))
+            return Cloud(counts, plain.astype(points.dtype), counts.astype(float))
         each = self._host(weights, "weights")
         if each.shape not in ((len(points),), (len(points), 1)):
             raise ShapeError(f"weights have shape (M,) or (M, 1) with M = {len(points)}; got {each.shape}")
@@ -201,10 +209,12 @@ class Clustering:
                 raise ShapeError(f"weights_c has a number for each of the {len(counts)} clusters; got {len(totals)}")
         means = _means(points, labels, each, totals)
         centroids = np.where(totals[:, None] == 0, plain, means)
-        return _Cloud(counts, centroids.astype(points.dtype), totals.astype(each.dtype))
+        return Cloud(counts, centroids.astype(points.dtype), totals.astype(each.dtype))
 
 
-class _Cloud(NamedTuple):
+class Cloud(NamedTuple):
+    """Clusters of points: their sizes, weighted means and total weights."""
+
     counts: Array
     centroids: Array
     totals: Array

@@ -140,5 +140,7 @@ class Derivative:
 
 def summed_to(shape: tuple[int, ...], gradient: Any, batch: int) -> Any:
     """A gradient per index of a batch of that rank, added up over the dimensions in which its argument has size 1."""
+    if gradient.shape == shape:
+        return gradient
     shared = tuple(axis for axis in range(batch) if shape[axis] == 1 != gradient.shape[axis])
     return (gradient.sum(shared) if shared else gradient).reshape(shape)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -64,14 +64,18 @@ class Evaluation:
 
     def of(self, program: MapReduce, flipped: bool = False, once: bool = False) -> Evaluation:
         """Another program over the same pairs; ``flipped``: its rows are the columns of this one."""
-        once = self.once or once
-        if not flipped:
-            return replace(self, program=program, once=once)
-        return replace(self, program=program, rows=self.columns, columns=self.rows, kept=self.kept.swapped(), once=once)
+        # Built by hand: `dataclasses.replace` takes as long as a small kernel.
+        rows, columns, kept = self.rows, self.columns, self.kept
+        if flipped:
+            rows, columns, kept = columns, rows, kept.swapped()
+        return Evaluation(
+            self.routine, program, rows, columns, self.batch, self.dtype, self.device, self.ranges, kept,
+            self.once or once,
+        )  # fmt: skip
 
     def row_sum(self, dim: int) -> Evaluation:
         """The sum over the rows of a result of this one."""
-        return replace(self, program=_row_sum(dim), rows=1, columns=self.rows, ranges=None)
+        return Evaluation(self.routine, _row_sum(dim), 1, self.rows, self.batch, self.dtype, self.device)
 
 
 @lru_cache(maxsize=64)

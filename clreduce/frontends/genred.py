@@ -329,7 +329,7 @@ class Routine:
     ) -> tuple[Any, ...]:
         """Results of (batch.., rows, D) as the caller gets them."""
         return tuple(
-            self.library.finished(result.reshape(shape), dtype, arguments.like)
+            self.library.finished(result if result.shape == shape else result.reshape(shape), dtype, arguments.like)
             for result, (shape, dtype) in zip(found, forms, strict=True)
         )
 
@@ -367,6 +367,10 @@ class Routine:
             direct = not read and dtype in ("int64", arguments.dtype)
             targets.append(self.library.to_host(one) if direct else None)
         return tuple(targets)
+
+    def result_forms(self, args: Sequence[Any]) -> list[tuple[tuple[int, ...], str]]:
+        """Shape and dtype of each result of a call with ``args``, whose values are not looked at."""
+        return self._result_forms(self._arguments(args, None))
 
     def _result_forms(self, arguments: Arguments) -> list[tuple[tuple[int, ...], str]]:
         """Shape and dtype of each result."""

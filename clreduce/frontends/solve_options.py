@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,9 +13,9 @@ from clreduce.frontends.conjugate import SolveInfo, conjugate_gradients
 from clreduce.frontends.preconditioners import preconditioner_of
 from clreduce.frontends.progress import SolveBar
 from clreduce.frontends.system import System
+from clreduce.frontends.warning import warn
 
 Array = np.ndarray[Any, Any]
-_PACKAGE = __name__.split(".")[0]
 
 
 @dataclass(frozen=True)
@@ -87,17 +85,8 @@ class Solving:
         advice = "raise maxiter" if limited else "raise eps or alpha"
         advice += ", or use a preconditioner" if self.preconditioner is None else ""
         advice += ", or float64 data" if problem.dtype == np.float32 else ""
-        warnings.warn(
+        warn(
             f"after {how.iterations} products the residual is {how.residuals.max():.2g} |b|, more than "
             f"eps={self.eps:.2g}{'' if limited else ', and rounding allows no less'}: {advice}",
             ConvergenceWarning,
-            stacklevel=_frames_inside() + 1,
         )
-
-
-def _frames_inside() -> int:
-    """How many frames of this package lie below the user's, counted from the caller of this function."""
-    frame, count = sys._getframe(1), 1
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] == _PACKAGE:
-        frame, count = frame.f_back, count + 1
-    return count - 1

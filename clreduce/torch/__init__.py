@@ -14,6 +14,8 @@ tensor([[-8., -8., -8.],
 
 from typing import Any, ClassVar
 
+import torch
+
 from clreduce.frontends.adapters.adapter import Adapter
 from clreduce.frontends.adapters.torch import TORCH
 from clreduce.frontends.conjugate import SolveInfo
@@ -25,13 +27,30 @@ from clreduce.frontends.lazy.tensor import LazyTensor as _LazyTensor
 from clreduce.frontends.lazy.tensor import variables_of
 from clreduce.frontends.preconditioners import nystrom
 from clreduce.frontends.solve import KernelSolve as _KernelSolve
-from clreduce.torch import cluster
+from clreduce.torch import cluster, compiled
+from clreduce.torch.functions import TorchFunctions
 from clreduce.torch.solving import TrackedSolver
 
 
 class Genred(_Genred):
     __doc__ = _Genred.__doc__
     library: ClassVar[Adapter] = TORCH
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        # Plain values, which the compiler of PyTorch reads as constants.
+        self._described, self._single = compiled.described(self), len(self.program.outputs) == 1
+
+    __init__.__doc__ = _Genred.__init__.__doc__
+
+    def __call__(
+        self, *args: Any, backend: str = "auto", device_id: int = -1, ranges: Any = None, out: Any = None
+    ) -> Any:
+        if torch.compiler.is_compiling():
+            return compiled.call(self._described, self._single, args, backend, device_id, ranges, out)
+        return super().__call__(*args, backend=backend, device_id=device_id, ranges=ranges, out=out)
+
+    __call__.__doc__ = _Genred.__call__.__doc__
 
 
 class Routine(_Routine):
@@ -42,12 +61,17 @@ class KernelSolve(TrackedSolver, _KernelSolve):
     __doc__ = _KernelSolve.__doc__
 
 
-class LazyTensor(_LazyTensor):
+class LazyTensor(TorchFunctions, _LazyTensor):
     __doc__ = _LazyTensor.__doc__
     library: ClassVar[Adapter] = TORCH
     routine: ClassVar[type[_Routine]] = Routine
     solver: ClassVar[type[TrackedSolver]] = TrackedSolver
     __slots__ = ()
+
+    def __new__(cls, x: Any = None, axis: int | None = None, is_complex: bool = False) -> Any:
+        if torch.compiler.is_compiling():
+            compiled.leave_recording_out()
+        return super().__new__(cls, x, axis, is_complex)
 
 
 class ComplexLazyTensor(ComplexMethods, LazyTensor):

@@ -15,10 +15,43 @@
 tensor([2., 2., 2., 2., 1.])
 """
 
-from clreduce.frontends.adapters.torch import TORCH
+from typing import Any
+
+import numpy as _np
+import torch as _torch
+
+from clreduce.frontends.adapters.torch import TORCH as _TORCH
+from clreduce.frontends.cluster import Cloud as _Cloud
 from clreduce.frontends.cluster import Clustering as _Clustering
 
-_clustering = _Clustering(TORCH)
+
+class _Followed(_Clustering):
+    """Clusters whose centroids and weights autograd follows; labels and ranges have no derivative."""
+
+    def _given_back(
+        self, cloud: _Cloud, labels: _np.ndarray[Any, Any], x: Any, weights: Any, weights_c: Any, least: float = 0.0
+    ) -> tuple[Any, Any]:
+        known = [one for one in (weights, weights_c) if one is not None]
+        if not _TORCH.tracks([x, *known]):
+            return super()._given_back(cloud, labels, x, weights, weights_c, least)
+        groups, count = _TORCH.from_host(labels, x), len(cloud.counts)
+
+        def sums(each: _torch.Tensor) -> _torch.Tensor:
+            return each.new_zeros((count, *each.shape[1:])).index_add(0, groups, each)
+
+        points = x.double()
+        plain = sums(points) / _TORCH.from_host(cloud.counts, x).clamp(min=1)[:, None]
+        if weights is None:
+            return plain.to(x.dtype), _TORCH.from_host(cloud.totals, x)
+        each = weights.reshape(-1).double()
+        each = each.clamp(min=least) if least else each
+        totals = sums(each) if weights_c is None else weights_c.reshape(-1).double()
+        means = sums(points * each[:, None]) / _torch.where(totals == 0, 1.0, totals)[:, None]
+        centroids = _torch.where(totals[:, None] == 0, plain, means)
+        return centroids.to(x.dtype), totals.to(weights.dtype if weights.is_floating_point() else _torch.float64)
+
+
+_clustering = _Followed(_TORCH)
 grid_cluster = _clustering.grid_cluster
 sort_clusters = _clustering.sort_clusters
 cluster_ranges = _clustering.cluster_ranges

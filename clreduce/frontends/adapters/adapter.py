@@ -118,6 +118,10 @@ class Adapter:
         """The sum, minimum ... of a result over further axes."""
         raise NotImplementedError
 
+    def rows(self, array: Any, chosen: Array) -> Any:
+        """The rows of an array with these indices."""
+        return self.from_host(self.to_host(array)[chosen], array)
+
     def swapped(self, array: Any) -> Any:
         """The last two axes exchanged."""
         raise NotImplementedError

@@ -6,7 +6,6 @@ derivatives are kernels of the same kind, so they have derivatives in turn, in b
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import reduce
@@ -14,13 +13,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch._functorch.utils import unwrap_dead_wrappers
 from torch.autograd import forward_ad
 from torch.autograd.graph import increment_version
 
-from clreduce.errors import DtypeError
+from clreduce.errors import DeviceError, DtypeError
 from clreduce.frontends.adapters.adapter import Adapter
 from clreduce.frontends.derivative import Derivative
 from clreduce.frontends.evaluation import Evaluation
+from clreduce.frontends.warning import warn
 from clreduce.ir.expr import INDEX
 
 Array = np.ndarray[Any, Any]
@@ -46,21 +47,20 @@ class Torch(Adapter):
 
     def to_host(self, value: torch.Tensor) -> Array:
         """The values: those of a contiguous tensor on the CPU in its own memory."""
-        value = value.detach()
-        if value.device.type != "cpu":
-            self._warn_of_staging(str(value.device))
-            value = value.cpu()
-        if value.dtype == torch.bfloat16:
+        if not value.is_cpu:
+            self._look_at(value)
+        if value.dtype is torch.bfloat16:
             value = value.float()
-        found: Array = value.resolve_conj().resolve_neg().contiguous().numpy()
-        return found
+        plain = value.is_cpu and not (value.requires_grad or value.is_neg() or value.is_conj())
+        found: Array = value.numpy() if plain else value.numpy(force=True)
+        return found if found.flags.c_contiguous else np.ascontiguousarray(found)
 
     def on_host(self, array: Any) -> Array:
         return self.to_host(array)
 
     def from_host(self, array: Array, like: torch.Tensor | None) -> torch.Tensor:
         found = torch.from_numpy(array)
-        return found if like is None else found.to(like.device)
+        return found if like is None or like.is_cpu else found.to(like.device)
 
     def shape(self, value: torch.Tensor) -> tuple[int, ...]:
         return tuple(value.shape)
@@ -70,7 +70,7 @@ class Torch(Adapter):
         found = self._names.get(dtype)
         if found is None:
             found = self._names[dtype] = str(dtype).removeprefix("torch.")
-        return found if value.layout is torch.strided else f"{found} in the layout {value.layout}"
+        return found if value.layout is torch.strided else f"{value.layout} of {found}"
 
     def place(self, value: torch.Tensor | None) -> torch.device | None:
         return None if value is None else value.device
@@ -101,6 +101,8 @@ class Torch(Adapter):
     def arranged(self, value: torch.Tensor, dtype: str, shape: tuple[int, ...]) -> torch.Tensor:
         if value.is_complex():
             value = torch.view_as_real(value.resolve_conj())
+        elif value.dtype is _DTYPES[dtype] and value.shape == shape:
+            return value
         return value.to(_DTYPES[dtype]).reshape(shape)
 
     def between(self, array: Array, like: torch.Tensor | None) -> torch.Tensor:
@@ -135,7 +137,7 @@ class Torch(Adapter):
         return tuple(self.from_host(one, beside) for one in evaluation([self.to_host(array) for array in arrays]))
 
     def finished(self, array: torch.Tensor, dtype: str, like: Any) -> torch.Tensor:
-        return array.to(_DTYPES[dtype])
+        return array if array.dtype is _DTYPES[dtype] else array.to(_DTYPES[dtype])
 
     def finished_complex(self, array: torch.Tensor, like: Any) -> torch.Tensor:
         return self.as_complex(array)
@@ -153,17 +155,20 @@ class Torch(Adapter):
         found: torch.Tensor = getattr(result, {"min": "amin", "max": "amax"}.get(name, name))(axes)
         return found
 
+    def rows(self, array: torch.Tensor, chosen: Array) -> torch.Tensor:
+        return array[self.from_host(chosen, array)]
+
     def swapped(self, array: torch.Tensor) -> torch.Tensor:
         return array.transpose(-1, -2)
 
-    def _warn_of_staging(self, device: str) -> None:
+    def _look_at(self, value: torch.Tensor) -> None:
+        """Refuse a tensor that has no values; say once for each other device that the host computes."""
+        device = str(value.device)
+        if value.device.type == "meta":
+            raise DeviceError("tensors on the device meta have no numbers to compute with")
         if device not in self._staged:
             self._staged.add(device)
-            warnings.warn(
-                f"tensors on {device} are copied to the host for clreduce, and results back to {device}",
-                UserWarning,
-                stacklevel=2,
-            )
+            warn(f"tensors on {device} are copied to the host for clreduce, and results back to {device}", UserWarning)
 
 
 TORCH = Torch()
@@ -171,6 +176,13 @@ TORCH = Torch()
 
 class Reduction(torch.autograd.Function):
     """The results of an `Evaluation`, by its arrays. What is its own residual keeps them for its derivatives."""
+
+    @classmethod
+    def apply(cls, *args: Any, **kwargs: Any) -> Any:
+        """As of any function. Where nothing transforms it, the signature of `forward` need not be looked at."""
+        if _transforms_active():
+            return super().apply(*args, **kwargs)
+        return super(torch.autograd.Function, cls).apply(*unwrap_dead_wrappers(args), **kwargs)  # type: ignore[misc]
 
     @staticmethod
     def forward(evaluation: Evaluation, *arrays: torch.Tensor) -> tuple[torch.Tensor, ...]:

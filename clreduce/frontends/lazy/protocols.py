@@ -14,7 +14,7 @@ from clreduce.frontends.lazy.base import Recorded
 from clreduce.frontends.lazy.functions import FunctionMethods, wanted
 from clreduce.frontends.lazy.linear import LinearOperator
 
-_OPERATORS = {
+OPERATORS = {
     # NumPy's name: the operator, and what it is with exchanged operands
     "add": ("__add__", "__radd__"), "subtract": ("__sub__", "__rsub__"), "multiply": ("__mul__", "__rmul__"),
     "divide": ("__truediv__", "__rtruediv__"), "true_divide": ("__truediv__", "__rtruediv__"),
@@ -24,7 +24,8 @@ _OPERATORS = {
     "less_equal": ("__le__", "__ge__"), "greater": ("__gt__", "__lt__"), "greater_equal": ("__ge__", "__le__"),
     "bitwise_or": ("__or__", "__ror__"), "bitwise_and": ("__and__", "__rand__"), "logical_and": ("__and__", "__rand__"),
 }  # fmt: skip
-_METHODS = {
+"""By the name of a universal function."""
+METHODS = {
     # called otherwise than the method
     "negative": "__neg__", "positive": "__pos__", "invert": "__invert__", "logical_not": "__invert__",
     "absolute": "abs", "fabs": "abs", "conjugate": "conj", "reciprocal": "inv", "arcsin": "asin", "arccos": "acos",
@@ -50,13 +51,13 @@ class Protocols(LinearOperator, FunctionMethods):
             return _reduce(_REDUCED[name])(*inputs, **({"axis": 0} | options))
         if method != "__call__" or options:
             return NotImplemented
-        if name in _OPERATORS:
-            straight, reflected = _OPERATORS[name]
+        if name in OPERATORS:
+            straight, reflected = OPERATORS[name]
             if isinstance(inputs[0], Recorded):
                 return getattr(inputs[0], straight)(inputs[1])
             return getattr(inputs[1], reflected)(inputs[0])
         first = self._from(inputs[0])
-        found = getattr(first, _METHODS.get(name, ""), None)
+        found = getattr(first, METHODS.get(name, ""), None)
         return NotImplemented if found is None else found(*inputs[1:])
 
     def __array_function__(self, function: Any, types: Any, args: Any, options: Any) -> Any:

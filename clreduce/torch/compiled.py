@@ -1,0 +1,145 @@
+"""Calls under ``torch.compile``: one opaque operator, and one for its gradients, whose shapes the compiler knows.
+
+The operator names its routine by the text that makes it. So compiled code that is kept on disk finds it in any process.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from pkgutil import iter_modules
+from typing import Any
+
+import torch
+
+from clreduce.frontends.adapters.torch import TORCH
+from clreduce.frontends.genred import Genred
+
+
+class _Called(Genred):
+    library = TORCH
+
+
+def described(routine: Genred) -> str:
+    """All that makes an equal routine, as text."""
+    return json.dumps(
+        {
+            "formula": routine.formula, "aliases": routine.aliases, "reduction_op": routine.reduction_op,
+            "axis": routine.axis, "opt_arg": routine.program.reduction.count, "formula2": routine.formula2,
+            "dtype_acc": routine.options.dtype_acc, "sum_scheme": routine.options.sum_scheme,
+            "fast": routine.options.fast,
+        }
+    )  # fmt: skip
+
+
+@lru_cache(maxsize=1024)
+def _routine(described: str) -> Genred:
+    return _Called(**json.loads(described))
+
+
+@torch.library.custom_op("clreduce::genred", mutates_args=())
+def genred(
+    routine: str, arrays: Sequence[torch.Tensor], ranges: Sequence[torch.Tensor], backend: str, device_id: int
+) -> list[torch.Tensor]:
+    """The results of a `Genred`."""
+    found = _routine(routine)(*arrays, backend=backend, device_id=device_id, ranges=ranges or None)
+    return list(found) if isinstance(found, tuple) else [found]
+
+
+@genred.register_fake
+def _(
+    routine: str, arrays: Sequence[torch.Tensor], ranges: Sequence[torch.Tensor], backend: str, device_id: int
+) -> list[torch.Tensor]:
+    return [
+        arrays[0].new_empty(shape, dtype=getattr(torch, dtype))
+        for shape, dtype in _routine(routine).result_forms(arrays)
+    ]
+
+
+@torch.library.custom_op("clreduce::genred_vjp", mutates_args=())
+def genred_vjp(
+    routine: str, arrays: Sequence[torch.Tensor], ranges: Sequence[torch.Tensor], backend: str, device_id: int,
+    output: Sequence[torch.Tensor], cotangent: torch.Tensor, wrt: Sequence[int],
+) -> list[torch.Tensor]:  # fmt: skip
+    """The gradients in the arrays ``wrt``, by position, for a cotangent of the first result."""
+    found = _routine(routine).vjp(
+        *arrays, cotangent=cotangent, wrt=list(wrt), output=tuple(output), backend=backend, device_id=device_id,
+        ranges=ranges or None,
+    )  # fmt: skip
+    # Gradients of one kernel are parts of one result; those of an operator share no memory.
+    return [
+        torch.clone(gradient.to(arrays[at].dtype), memory_format=torch.contiguous_format)
+        for gradient, at in zip(found, wrt, strict=True)
+    ]
+
+
+@genred_vjp.register_fake
+def _(
+    routine: str, arrays: Sequence[torch.Tensor], ranges: Sequence[torch.Tensor], backend: str, device_id: int,
+    output: Sequence[torch.Tensor], cotangent: torch.Tensor, wrt: Sequence[int],
+) -> list[torch.Tensor]:  # fmt: skip
+    return [torch.empty_like(arrays[at], memory_format=torch.contiguous_format) for at in wrt]
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: list[torch.Tensor]) -> None:
+    ctx.routine, arrays, ranges, ctx.backend, ctx.device_id = inputs
+    ctx.counts = len(arrays), len(ranges)
+    ctx.save_for_backward(*arrays, *ranges, *output)
+
+
+def _pull(ctx: Any, cotangents: list[torch.Tensor | None]) -> tuple[Any, ...]:
+    count, blocks = ctx.counts
+    saved = ctx.saved_tensors
+    arrays, ranges, output = saved[:count], saved[count : count + blocks], saved[count + blocks :]
+    found: list[torch.Tensor | None] = [None] * count
+    wrt = [at for at in range(count) if ctx.needs_input_grad[1][at]]
+    if cotangents[0] is not None and wrt:
+        gradients = torch.ops.clreduce.genred_vjp(
+            ctx.routine, arrays, ranges, ctx.backend, ctx.device_id, output, cotangents[0], wrt
+        )
+        for at, gradient in zip(wrt, gradients, strict=True):
+            found[at] = gradient
+    return None, found, [None] * blocks, None, None
+
+
+genred.register_autograd(_pull, setup_context=_keep)
+
+
+def call(routine: str, single: bool, args: Sequence[Any], backend: str, device_id: int, ranges: Any, out: Any) -> Any:
+    """A call of the routine as the compiler sees it."""
+    like = next((one for one in args if isinstance(one, torch.Tensor)), None)
+    arrays = [one if isinstance(one, torch.Tensor) else _vector(one, like) for one in args]
+    results = torch.ops.clreduce.genred(routine, arrays, [] if ranges is None else list(ranges), backend, device_id)
+    if out is not None:
+        targets = [out] if single else list(out)
+        results = [target.copy_(result) for target, result in zip(targets, results, strict=True)]
+    return results[0] if single else tuple(results)
+
+
+def _vector(numbers: Any, like: torch.Tensor | None) -> torch.Tensor:
+    """A parameter of plain numbers."""
+    given = list(numbers) if isinstance(numbers, (tuple, list)) else [numbers]
+    if like is None or not (like.dtype.is_floating_point or like.dtype.is_complex):
+        return torch.tensor(given, dtype=torch.float64)
+    return torch.tensor(given, dtype=like.dtype, device=like.device)
+
+
+def leave_recording_out() -> None:
+    """Let the compiler of PyTorch run the recording of formulas as it is, instead of looking into it.
+
+    Its graphs break there; without this they would be made anew for each tensor.
+    """
+    from torch._dynamo import trace_rules
+
+    package = __name__.split(".")[0]
+    inside = (f"{package}.{module.name}" for module in iter_modules([str(Path(__file__).parents[1])]))
+    for name in (*inside, "mako", "pyopencl"):
+        if name != __name__.rpartition(".")[0] and name not in _left_out:
+            _left_out.add(name)
+            trace_rules.add(name)
+
+
+_left_out: set[str] = set()
+leave_recording_out._torchdynamo_disable = True  # type: ignore[attr-defined]

@@ -1,0 +1,121 @@
+"""PyTorch's functions on a `LazyTensor`: ``torch.exp(K)``, ``torch.sum(K, dim=1)``, ``tensor * K`` and others.
+
+What has a method or an operator of that meaning becomes a call of it; the rest is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from clreduce.frontends.lazy.base import Recorded
+from clreduce.frontends.lazy.protocols import METHODS, OPERATORS, Protocols
+
+_OPERATORS = OPERATORS | {
+    "sub": OPERATORS["subtract"], "mul": OPERATORS["multiply"], "div": OPERATORS["divide"],
+    "pow": OPERATORS["power"], "eq": OPERATORS["equal"], "ne": OPERATORS["not_equal"], "lt": OPERATORS["less"],
+    "le": OPERATORS["less_equal"], "gt": OPERATORS["greater"], "ge": OPERATORS["greater_equal"],
+    "mm": OPERATORS["matmul"], "mv": OPERATORS["matmul"], "bmm": OPERATORS["matmul"],
+    "__or__": OPERATORS["bitwise_or"], "__and__": OPERATORS["bitwise_and"],
+    "__floordiv__": OPERATORS["floor_divide"],
+}  # fmt: skip
+_METHODS = METHODS | {
+    "neg": "__neg__", "abs": "abs", "sgn": "sign", "conj_physical": "conj", "sigmoid": "sigmoid", "relu": "relu",
+    "rsqrt": "rsqrt", "sign": "sign", "real": "real", "imag": "imag", "angle": "angle",
+}  # fmt: skip
+
+
+class TorchFunctions(Protocols):
+    """What PyTorch asks a `LazyTensor` that is given to one of its functions."""
+
+    __slots__ = ()
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+        name = getattr(func, "__name__", "").removeprefix("special_")
+        # Options that ask for nothing come from wrappers of PyTorch.
+        options = {
+            key: value
+            for key, value in (kwargs or {}).items()
+            if value is not None and not (key in ("inplace", "keepdim") and value is False)
+        }
+        if name in _FUNCTIONS:
+            return _FUNCTIONS[name](*args, **options)
+        if name in _OPERATORS and len(args) == 2 and not options:
+            straight, reflected = _OPERATORS[name]
+            if isinstance(args[0], Recorded):
+                return getattr(args[0], straight)(args[1])
+            return getattr(args[1], reflected)(args[0])
+        if name in _METHODS and not options:
+            found = getattr(_lazy(*args)._from(args[0]), _METHODS[name], None)
+            if found is not None:
+                return found(*args[1:]) if callable(found) and not isinstance(found, Recorded) else found
+        if all(issubclass(kind, (Recorded, torch.Tensor)) for kind in types):
+            told = f", with {', '.join(options)}" if options else ""
+            raise TypeError(f"torch.{name} of a LazyTensor{told} is not available; K.dense() makes a tensor of it")
+        return NotImplemented
+
+
+def _lazy(*args: Any) -> Any:
+    """The first `LazyTensor` among the arguments."""
+    return next(one for one in args if isinstance(one, Recorded))
+
+
+def _reduction(name: str) -> Callable[..., Any]:
+    """The method of that name; without ``dim`` it is over all axes."""
+
+    def function(x: Any, dim: Any = None, **options: Any) -> Any:
+        return getattr(x, name)(axis=tuple(range(x.dim())) if dim is None else dim, **options)
+
+    return function
+
+
+def _extreme(name: str, arg: str, elementwise: str) -> Callable[..., Any]:
+    """``torch.min`` or ``torch.max``: of two tensors, of all entries, or with their indices along one axis."""
+
+    def function(x: Any, other: Any = None, dim: Any = None, **options: Any) -> Any:
+        axis = other if dim is None else dim
+        if axis is None:
+            return _reduction(name)(x)
+        if isinstance(axis, int):
+            return getattr(x, arg)(axis=axis, **options)
+        return getattr(_lazy(x, other)._from(x), elementwise)(other)
+
+    return function
+
+
+def _where(condition: Any, x: Any, y: Any) -> Any:
+    return _lazy(condition, x, y)._from(x).where(condition, y)
+
+
+def _concatenated(tensors: Any, dim: int = 0) -> Any:
+    return type(_lazy(*tensors)).concatenate(tuple(tensors), dim)
+
+
+def _clamped(x: Any, min: Any = None, max: Any = None) -> Any:
+    lowest = float("-inf") if min is None else min
+    return x.clamp(lowest, float("inf") if max is None else max)
+
+
+def _largest(x: Any, k: int, dim: Any = None, largest: bool = True, sorted: bool = True) -> Any:
+    if dim is None:
+        raise TypeError("torch.topk of a LazyTensor needs dim, the axis of i or of j")
+    return (x.Kmax_argKmax if largest else x.Kmin_argKmin)(k, axis=dim)
+
+
+def _norm(x: Any, ord: Any = None, dim: Any = None) -> Any:
+    if ord not in (None, 2) or dim not in (-1, x.dim() - 1):
+        raise TypeError("torch.linalg.norm of a LazyTensor is the Euclidean norm of its vectors: dim=-1")
+    return x.norm2()
+
+
+_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    **{name: _reduction(name) for name in ("sum", "mean", "prod", "any", "all", "argmin", "argmax", "logsumexp")},
+    "amin": _reduction("min"), "amax": _reduction("max"), "min": _extreme("min", "min_argmin", "minimum"),
+    "max": _extreme("max", "max_argmax", "maximum"), "where": _where, "cat": _concatenated, "concat": _concatenated,
+    "concatenate": _concatenated, "clamp": _clamped, "clip": _clamped, "topk": _largest, "linalg_norm": _norm,
+    "linalg_vector_norm": _norm, "t": lambda x: x.T,
+}  # fmt: skip
+"""PyTorch's functions that are neither operators nor elementwise."""
