@@ -11,7 +11,7 @@ of two LogSumExp reductions, over the pairs of the same class and over all pairs
 
     loss(A) = -mean_i ( log sum_{j != i, same class} exp(-|z_i - z_j|^2) - log sum_{j != i} exp(-|z_i - z_j|^2) ).
 
-L-BFGS minimises it with the gradients of autograd. Classes of new points are those of most of their K nearest
+Adam minimises it with the gradients of autograd. Classes of new points are those of most of their K nearest
 neighbours, found by ArgKMin. No table of pairs is stored for any of it; torch stores them, in float64, to check the
 loss, its gradient, and the neighbours.
 
@@ -28,6 +28,7 @@ import clreduce
 from clreduce.torch import Vi, Vj
 
 K, CLASSES, DIMENSION = 5, 3, 10
+STEPS = 60
 INFINITY = float("inf")
 
 # -------------------------------------------------------------------------------------------------- with clreduce
@@ -69,26 +70,23 @@ def spirals(count: int, rotation: Tensor) -> tuple[Tensor, Tensor]:
     """Points (N, D), where the first two coordinates before the rotation wind up; and their classes (N, 1)."""
     classes = torch.randint(CLASSES, (count, 1))
     turn = torch.rand(count, 1)
-    angle = 2 * torch.pi * (0.9 * turn + classes / CLASSES)
+    angle = 2 * torch.pi * (0.6 * turn + classes / CLASSES)
     plane = (0.2 + turn) * torch.cat((angle.cos(), angle.sin()), 1) + 0.04 * torch.randn(count, 2)
     noise = 1.5 * torch.randn(count, DIMENSION - 2)
     return torch.cat((plane, noise), 1) @ rotation, classes
 
 
 def trained(start: Tensor, x: Tensor, classes: Tensor) -> tuple[Tensor, list[float]]:
-    """A, and the loss at each evaluation."""
+    """A, and the loss at each step."""
     (A,) = helpers.leaves(start)
-    optimizer = torch.optim.LBFGS([A], max_iter=60, line_search_fn="strong_wolfe")
-    losses: list[float] = []
-
-    def closure() -> Tensor:
+    optimizer = torch.optim.Adam([A], lr=0.3)
+    losses = []
+    for _ in range(STEPS):
         optimizer.zero_grad()
         value = loss(A, x, classes)
         value.backward()
+        optimizer.step()
         losses.append(value.item())
-        return value
-
-    optimizer.step(closure)
     return A.detach(), losses
 
 
@@ -115,9 +113,9 @@ def main() -> None:
 
     (A, losses), seconds = helpers.timed(trained, start, x, classes, calls=1)
     each = helpers.milliseconds(seconds / len(losses))
-    print(f"loss {losses[0]:.3f} -> {losses[-1]:.3f}, {len(losses)} evaluations with gradients, {each} each")
+    print(f"loss {losses[0]:.3f} -> {losses[-1]:.4f} in {STEPS} steps, {each} each")
     print(f"part of A that looks at noise: {torch.linalg.norm(A @ rotation.T[:, 2:]) / torch.linalg.norm(A):.1%}")
-    limits.expect("loss after training, as part of that before", losses[-1] / losses[0], 0.5)
+    limits.expect("loss after training, as part of that before", losses[-1] / losses[0], 0.2)
 
     spaces = {f"all {DIMENSION} numbers": (test, x), "the plane at the start": (test @ start.T, x @ start.T)}
     spaces["the learnt plane"] = (test @ A.T, x @ A.T)
@@ -135,7 +133,7 @@ def main() -> None:
         times = helpers.milliseconds(seconds), helpers.milliseconds(dense_seconds)
         table.add(name, f"{right[name]:.1%}", *times, f"{dense_seconds / seconds:.1f}")
     print(table)
-    limits.expect("wrong classes in the learnt plane", 1 - right["the learnt plane"], 0.25)
+    limits.expect("wrong classes in the learnt plane", 1 - right["the learnt plane"], 0.1)
 
     title = f"Three classes of points in {DIMENSION} dimensions, by their {K} nearest neighbours"
     with helpers.figure(folder / "torch_nearest_neighbours.png", title, 1, 3, (14, 4.8)) as (axes,):
@@ -146,9 +144,8 @@ def main() -> None:
             q, _ = spaces[name]
             helpers.plane(axis, f"{name[0].upper()}{name[1:]}: {right[name]:.0%} right".replace("The the", "The"))
             axis.scatter(*q.T.numpy(), s=3, c=truth[:, 0].numpy(), cmap=colours)
-        lowest = torch.tensor(losses).cummin(0).values  # trial steps of the line search may be worse
-        axes[2].plot(range(1, len(losses) + 1), lowest, color=helpers.LINE)
-        axes[2].set(title="Loss, the lowest so far", xlabel="evaluation", ylim=(0, None))
+        axes[2].plot(range(1, STEPS + 1), losses, color=helpers.LINE)
+        axes[2].set(title="Loss", xlabel="step", ylim=(0, None))
     limits.check()
 
 
