@@ -37,6 +37,8 @@ class System:
     """Where the iteration starts; None: at zero."""
     told: list[SolveInfo]
     """What is said of how a solve ended."""
+    prepared: list[Any]
+    """The preconditioner, once a solve has made it: that of all solves with this operator."""
 
     def solved(self, alpha: torch.Tensor, arrays: Sequence[torch.Tensor]) -> torch.Tensor:
         """The solution, for the right-hand side that stands in the place of the unknown."""
@@ -48,8 +50,10 @@ class System:
         start = None
         if self.start is not None:
             start = np.broadcast_to(TORCH.to_host(self.start).astype(np.float64), problem.shape)
+        problem.precondition = self.prepared[0] if self.prepared else None
         found, how = self.chosen.run(problem, self.solver.right_hand_side(problem), start)
         self.told.append(how)
+        self.prepared[:] = [problem.precondition]
         return TORCH.from_host(found, arrays[0])
 
     def adjoint(self) -> System:
@@ -120,7 +124,7 @@ class Solution(torch.autograd.Function):
             tensor.unsqueeze(0) if dim is None else tensor.movedim(dim, 0)
             for tensor, dim in zip(tensors, in_dims[1:], strict=True)
         )
-        return solution_of(replace(system, arguments=wide), alpha, arrays), 0
+        return solution_of(replace(system, arguments=wide, prepared=[]), alpha, arrays), 0
 
 
 def solution_of(system: System, alpha: torch.Tensor, arrays: list[torch.Tensor]) -> torch.Tensor:
@@ -148,6 +152,6 @@ class TrackedSolver(Solver):
         shape = (*arguments.batch, self.sizes(arguments)[0], self.variables[self.unknown].dim)
         start = None if x0 is None else check_beside(shape, arguments.dtype, x0, "x0", TORCH).detach()
         told: list[SolveInfo] = []
-        system = System(self, arguments, device, chosen, start, told)
+        system = System(self, arguments, device, chosen, start, told, [])
         found = solution_of(system, ridge.reshape((1,) * len(shape)), list(arguments.arrays))
         return found, told[-1]
