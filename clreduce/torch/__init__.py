@@ -12,6 +12,7 @@ tensor([[-8., -8., -8.],
         [-8., -8., -8.]])
 """
 
+from functools import wraps
 from typing import Any, ClassVar
 
 import torch
@@ -37,12 +38,11 @@ class Genred(_Genred):
     __doc__ = _Genred.__doc__
     library: ClassVar[Adapter] = TORCH
 
+    @wraps(_Genred.__init__)  # type: ignore[misc]
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         # Plain values, which the compiler of PyTorch reads as constants.
         self._described, self._single = compiled.described(self), len(self.program.outputs) == 1
-
-    __init__.__doc__ = _Genred.__init__.__doc__
 
     def __call__(
         self, *args: Any, backend: str = "auto", device_id: int = -1, ranges: Any = None, out: Any = None
