@@ -48,6 +48,12 @@ class Torch(Adapter):
 
     def to_host(self, value: torch.Tensor) -> Array:
         """The values: those of a contiguous tensor on the CPU in its own memory."""
+        if _transforms_active():
+            with torch._C._DisableFuncTorch():
+                return self._values(standins.unwrapped(value))
+        return self._values(value)
+
+    def _values(self, value: torch.Tensor) -> Array:
         if not value.is_cpu:
             self._look_at(value)
         if value.dtype is torch.bfloat16:

@@ -7,6 +7,8 @@ from typing import Protocol
 
 import torch
 
+from clreduce.errors import DeviceError
+
 _is_batched = torch._C._functorch.is_legacy_batchedtensor
 _PROXY = torch._C._TorchDispatchModeKey.PROXY
 
@@ -42,6 +44,17 @@ def opened(
         return tuple(results)
 
     return tensors, tuple(reversed(sizes)), closed
+
+
+def unwrapped(tensor: torch.Tensor) -> torch.Tensor:
+    """What ``torch.func`` follows, as it is: for what has no derivative, such as the ends of ranges."""
+    while torch._C._functorch.is_functorch_wrapped_tensor(tensor):
+        if torch._C._functorch.is_batchedtensor(tensor):
+            raise DeviceError(
+                "a tensor that vmap maps over cannot be read there: ranges and the like serve all indices"
+            )
+        tensor = torch._C._functorch.get_unwrapped(tensor)
+    return tensor
 
 
 class Task(Protocol):
