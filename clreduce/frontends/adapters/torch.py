@@ -73,7 +73,10 @@ class Torch(Adapter):
         return found if like is None or like.is_cpu else found.to(like.device)
 
     def shape(self, value: torch.Tensor) -> tuple[int, ...]:
-        return tuple(value.shape)
+        try:
+            return tuple(value.shape)
+        except RuntimeError:  # a nested one
+            raise DtypeError(f"a {value.layout} tensor has no shape that fits: give its parts one by one") from None
 
     def dtype_name(self, value: torch.Tensor) -> str:
         dtype = value.dtype
