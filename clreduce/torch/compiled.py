@@ -143,11 +143,12 @@ def leave_recording_out() -> None:
     from torch._dynamo import trace_rules
 
     package = __name__.split(".")[0]
-    inside = (f"{package}.{module.name}" for module in iter_modules([str(Path(__file__).parents[1])]))
-    for name in (*inside, "mako", "pyopencl"):
-        if name != __name__.rpartition(".")[0] and name not in _left_out:
-            _left_out.add(name)
-            trace_rules.add(name)
+    own, here = __name__.rpartition(".")[0], Path(__file__).parent
+    inside = [f"{package}.{module.name}" for module in iter_modules([str(here.parent)])]
+    beside = [f"{own}.{module.name}" for module in iter_modules([str(here)])]
+    for name in {*inside, *beside, "mako", "pyopencl"} - {own, __name__} - _left_out:
+        _left_out.add(name)
+        trace_rules.add(name)
 
 
 _left_out: set[str] = set()

@@ -32,7 +32,7 @@ class System:
 
     solver: TrackedSolver
     arguments: Arguments
-    """Sizes, dtypes and ranges; the arrays are those of each solve."""
+    """Sizes, dtypes and ranges; without arrays, which each solve has its own of."""
     device: Device
     chosen: Solving
     start: torch.Tensor | None
@@ -176,6 +176,7 @@ class TrackedSolver(Solver):
         shape = (*arguments.batch, self.sizes(arguments)[0], self.variables[self.unknown].dim)
         start = None if x0 is None else check_beside(shape, arguments.dtype, x0, "x0", TORCH).detach()
         told: list[SolveInfo] = []
-        system = System(self, arguments, device, chosen, start, told)
+        sizes = replace(arguments, arrays=(), like=None)
+        system = System(self, sizes, device, chosen, start, told)
         found = solution_of(system, ridge.reshape((1,) * len(shape)), list(arguments.arrays))
         return found, told[-1]
