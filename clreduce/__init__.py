@@ -20,18 +20,19 @@ from clreduce.errors import (
     ScheduleError,
     ShapeError,
     SolveError,
+    StandInError,
 )
 from clreduce.runtime.device import current_device, devices, explain_devices, set_default_device, use_device
 
 if TYPE_CHECKING:
     from clreduce.frontends.tuning import tune
-    from clreduce.health import check_health, test_numpy_bindings
+    from clreduce.health import check_health, test_numpy_bindings, test_torch_bindings
 
 __all__ = [
     "ClreduceError", "CompileError", "ConvergenceWarning", "DeviceError", "DtypeError", "FormulaError",
-    "NotDifferentiableError", "ScheduleError", "ShapeError", "SolveError", "check_health", "clear_caches",
-    "current_device", "devices", "explain_devices", "get_build_folder", "set_build_folder", "set_default_device",
-    "set_verbose", "test_numpy_bindings", "tune", "use_device",
+    "NotDifferentiableError", "ScheduleError", "ShapeError", "SolveError", "StandInError", "check_health",
+    "clear_caches", "current_device", "devices", "explain_devices", "get_build_folder", "set_build_folder",
+    "set_default_device", "set_verbose", "test_numpy_bindings", "test_torch_bindings", "tune", "use_device",
 ]  # fmt: skip
 
 
@@ -62,7 +63,7 @@ def __getattr__(name: str) -> Any:
         from clreduce.frontends.tuning import tune
 
         return tune
-    if name in ("check_health", "test_numpy_bindings"):
+    if name in ("check_health", "test_numpy_bindings", "test_torch_bindings"):
         from clreduce import health
 
         return getattr(health, name)

@@ -154,7 +154,8 @@ def _push_forward(node: Expr, tangents: Sequence[Expr | None], directions: int) 
         return None
     if node.op.linear:
         assert node.op.interleaved is not None
-        given = [zeros(arg.dim * directions) if dot is None else dot
+        # An index among the arguments says what is read, and stays what it is.
+        given = [arg if arg.kind != REAL else zeros(arg.dim * directions) if dot is None else dot
                  for arg, dot in zip(node.args, tangents, strict=True)]  # fmt: skip
         params = node.params if directions == 1 else node.op.interleaved(directions, *node.params)
         (*others, dot) = given

@@ -61,6 +61,10 @@ class DeviceError(ClreduceError, RuntimeError):
     """No usable device, or a device that cannot do what was asked."""
 
 
+class StandInError(ClreduceError, ImportError):
+    """A stand-in for a package that is imported already."""
+
+
 class SolveError(ClreduceError, ArithmeticError):
     """A linear system that conjugate gradients cannot solve: not symmetric, not positive definite, or with nan."""
 

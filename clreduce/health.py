@@ -5,8 +5,9 @@ from __future__ import annotations
 import platform
 import sys
 import time
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
-from typing import TextIO
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -49,17 +50,31 @@ def test_numpy_bindings() -> None:
     >>> test_numpy_bindings()
     clreduce with numpy bindings is working!
     """
+    _test_bindings("numpy", Genred, np.asarray)
+
+
+def test_torch_bindings() -> None:
+    """Print whether a small sum through `clreduce.torch`, on the current device, is right."""
+    import torch
+
+    from clreduce.torch import Genred
+
+    _test_bindings("torch", Genred, torch.asarray)
+
+
+def _test_bindings(library: str, routine: Callable[..., Any], as_array: Callable[[Any], Any]) -> None:
     x = np.arange(1, 10, dtype=np.float32).reshape(-1, 3)
     y = np.arange(3, 9, dtype=np.float32).reshape(-1, 3)
-    found = Genred("SqNorm2(x - y)", ["x = Vi(3)", "y = Vj(3)"])(x, y)
+    found = np.asarray(routine("SqNorm2(x - y)", ["x = Vi(3)", "y = Vj(3)"])(as_array(x), as_array(y)))
     right = np.array([[63.0], [90.0]])
     if np.allclose(found, right):
-        print("clreduce with numpy bindings is working!")
+        print(f"clreduce with {library} bindings is working!")
     else:
-        print(f"clreduce with numpy bindings gives wrong numbers: {found.ravel()}, not {right.ravel()}")
+        print(f"clreduce with {library} bindings gives wrong numbers: {found.ravel()}, not {right.ravel()}")
 
 
-test_numpy_bindings.__test__ = False  # type: ignore[attr-defined]  # pytest: it prints, it is no test of ours
+# For pytest: they print, they are no tests of ours.
+test_numpy_bindings.__test__ = test_torch_bindings.__test__ = False  # type: ignore[attr-defined]
 
 
 def _trial(device: Device, dtype: str) -> str:

@@ -3,7 +3,8 @@ Own mathematics. Why not the built-ins: on PoCL a call to a built-in clobbers al
 accumulator is spilled around it; these are short enough to be inlined.
 
 This file says how functions are written and which file has which: exponentials.cl.mako, logarithms.cl.mako
-(and powers), trigonometry.cl.mako, special.cl.mako (erf, lgamma and theirs), rounding.cl.mako. One def per function,
+(and powers), trigonometry.cl.mako, special.cl.mako (erf, lgamma and theirs), rounding.cl.mako
+(and reads of tables). One def per function,
 called as def(suffix, T, I, dtype): it writes `T NAME_suffix(T x)`, or `T NAME_suffix(T x, T y)`. A function may call
 others: what it calls is found in its text and written before it.
   suffix  "v" (a lane vector) or "s" (one scalar); "wv" or "ws" beside such in single precision (wide.cl.mako)

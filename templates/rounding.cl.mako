@@ -1,4 +1,4 @@
-## Exact or nearly exact: magnitude, rounding, square roots. The rules are in functions.cl.mako.
+## Exact or nearly exact: magnitude, rounding, square roots, tables. The rules are in functions.cl.mako.
 <%!
     from clreduce.codegen.mathematics import bits, lit, magnitude, with_sign
 %>
@@ -46,6 +46,34 @@ static inline ${T} round_${suffix}(${T} x) {
 // An integer as wide, correctly rounded.
 static inline ${T} to_real_${suffix}(${I} n) {
     return convert_${T}(n);
+}
+</%def>
+
+<%def name="to_index(suffix, T, I, dtype)">\
+// The nearest whole number, halves up; -1 for what is negative, 2^31 or more, or nan. Exact.
+static inline ${I} to_index_${suffix}(${T} x) {
+    ${T} t = floor_${suffix}(x);
+    t = x - t >= (${T})(${lit(0.5, dtype)}) ? t + ${lit(1, dtype)} : t;
+    t = t >= (${T})(${lit(0, dtype)}) && t < (${T})(${lit(2.0**31, dtype)}) ? t : (${T})(${lit(-1, dtype)});
+    return convert_${I}(t);
+}
+</%def>
+
+<%def name="lookup(suffix, T, I, dtype)">
+<% lanes = int(T.removeprefix(dtype) or 1) %>\
+// In each lane the number at table[at * stride], for 0 <= at < rows; else nan. Nothing outside of the table is read.
+static inline ${T} lookup_${suffix}(const __global ${dtype} *table, ${I} at, ${'int' if dtype == 'float' else 'long'} rows, long stride) {
+% if lanes == 1:
+    return at >= 0 && at < rows ? table[(long)at * stride] : (${T})(NAN);
+% else:
+    ${I} inside = at >= 0 && at < rows;
+    ${I} safe = inside ? at : (${I})(0);
+    ${T} v;
+% for lane in "0123456789abcdef"[:lanes]:
+    v.s${lane} = table[(long)safe.s${lane} * stride];
+% endfor
+    return inside ? v : (${T})(NAN);
+% endif
 }
 </%def>
 

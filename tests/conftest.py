@@ -24,6 +24,8 @@ from typing import Any
 import hypothesis
 import pytest
 
+collect_ignore = ["clients.py"]  # it needs torch, and a process of its own: it puts a stand-in in place of pykeops
+
 
 def _own_cache(variable: str) -> None:
     """A cache folder per process, named by ``variable``, so that no test depends on what an earlier run left.

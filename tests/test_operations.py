@@ -37,7 +37,7 @@ from clreduce.ir.op import FUNCTIONS, Function, constant, integer, position, var
 from clreduce.ir.show import show
 from clreduce.ops.arithmetic import difference, power
 from clreduce.ops.compare import both, either, equal, larger, less, smaller, where
-from clreduce.ops.indices import as_real, difference_of_indices, tally
+from clreduce.ops.indices import as_real, difference_of_indices, table_offset, tally
 from clreduce.ops.shape import permute, place
 from clreduce.ops.special import bessel_ratio, gaussian_derivative, polygamma
 from clreduce.program import map_reduce
@@ -275,6 +275,7 @@ def internal() -> dict[str, list[Expr]]:
         "as_real": [as_real(position(I)) * x, as_real(position(J)) + y],
         "tally": [as_real(tally(position(I), integer(3)))],
         "difference_of_indices": [as_real(difference_of_indices(position(J), position(I)))],
+        "table_offset": [as_real(table_offset(position(f), 7, 3, -21)) for f in (I, J)],
         "integer": [where(less(integer(-2), integer(3)), x, y)],
         "permute": [permute(wide, (2, 3), (1, 0)), permute(wide * y, (1, 3, 2), (2, 0, 1))],
     }

@@ -268,6 +268,8 @@ class Emitter:
             if stands_for is None or self._narrower is None:
                 return self.leaf(node, k, r, c)
             return f"convert_{self.type_of(node)}({self._narrower.component(stands_for[0], k, r, stands_for[1])})"
+        if node.op.name == "lookup":
+            return self._looked_up(node, k, r, c)
         code = node.op.code if isinstance(node.op.code, str) else node.op.code(*node.params)
         plain = re.fullmatch(r"[{}\d\s+*/()-]*", code) is not None
         texts = []
@@ -279,6 +281,14 @@ class Emitter:
         lane = self.lanes > 1 and bool(node.domain & Domain.I)
         result = (self.types.realv if lane else self.types.real) if node.kind == MASK else self.type_of(node)
         return code.format(*texts, R=result, T=self.types.forms[lane])
+
+    def _looked_up(self, node: Expr, k: Position, r: int | None, c: int | None) -> str:
+        """A read of the table, which is a parameter in memory, at an index that lanes may differ in."""
+        (table, index), (dim,) = node.args, node.params
+        self.functions.update(node.op.functions)
+        form = self.types.forms[self.lanes > 1 and bool(node.domain & Domain.I)]
+        at = self.component(index, 0, r, c)
+        return f"lookup_{form}(&{self.leaf(table, k, None, None)}, {at}, {table.dim // dim}, {dim})"
 
     def _promoted(self, arg: Expr, node: Expr, text: str) -> str:
         """``text`` of a scalar argument as lanes, where built-ins and ``?:`` want equal types."""

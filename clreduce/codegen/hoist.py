@@ -1,5 +1,5 @@
 """What is computed before the pair loop and stored: values of j alone (or long ones of i alone), once per index, and
-long ones of parameters alone.
+long ones of parameters alone. Tables of parameters that are computed are stored too: they are read by address.
 
 A rewrite from formulas to formulas: the stored values become variables of the pair kernel.
 """
@@ -13,6 +13,7 @@ from clreduce.codegen.cost import is_remap, work
 from clreduce.domain import Domain
 from clreduce.ir.expr import REAL, Expr, substitute, topological, variables
 from clreduce.ir.op import variable
+from clreduce.ops.tables import lookup, searched
 
 _CHEAP = 12
 """Operations per j below which a value is recomputed for each block of rows rather than stored."""
@@ -33,9 +34,10 @@ class Hoisted:
 
 def hoist(values: Sequence[Expr], unroll: int) -> Hoisted:
     """Choose what to store; vectors longer than ``unroll`` are those that loops run over."""
-    roots = tuple(values)
-    once = _of_parameters(roots, unroll)
-    roots = substitute(roots, once)
+    roots, once = _tables(_searching(values))
+    more = _of_parameters(roots, unroll, len(once))
+    roots = substitute(roots, more)
+    once |= more
     replacement: dict[Expr, Expr] = {}
     panels: set[Expr] = set()
     frontier_j = [node for node in _frontier(roots, Domain.J) if node.op.name != "variable"]
@@ -54,13 +56,36 @@ def hoist(values: Sequence[Expr], unroll: int) -> Hoisted:
     return Hoisted(new, tuple((leaf, node) for node, leaf in stored_values.items()), frozenset(panels))
 
 
-def _of_parameters(roots: Sequence[Expr], unroll: int) -> dict[Expr, Expr]:
+def _searching(roots: Sequence[Expr]) -> tuple[Expr, ...]:
+    """``roots``, where tables of i or j are searched: kernels have addresses of parameters only."""
+    new: dict[Expr, Expr] = {}
+    for node in topological(roots):
+        args = tuple(new[arg] for arg in node.args)
+        by_address = node.op is not lookup or args[0].domain == Domain.P
+        new[node] = Expr(node.op, args, node.params) if by_address else searched(args[0], args[1], *node.params)
+    return tuple(new[root] for root in roots)
+
+
+def _tables(roots: Sequence[Expr]) -> tuple[tuple[Expr, ...], dict[Expr, Expr]]:
+    """``roots`` with variables for tables that are computed, and what these stand for, perhaps by way of others."""
+    found: dict[Expr, Expr] = {}
+    new: dict[Expr, Expr] = {}
+    for node in topological(roots):
+        args = tuple(new[arg] for arg in node.args)
+        if node.op is lookup and args[0].op.name != "variable":
+            name = ("stored", len(found))
+            args = (found.setdefault(args[0], variable(name, args[0].dim, Domain.P)), args[1])
+        new[node] = Expr(node.op, args, node.params)
+    return tuple(new[root] for root in roots), found
+
+
+def _of_parameters(roots: Sequence[Expr], unroll: int, first: int) -> dict[Expr, Expr]:
     """Values that loops would compute again for each pair, and the variables that stand for them."""
     read = _components_read(roots)
     found = [
         node for node in _frontier(roots, Domain.P) if read[node] > unroll and work(node) > _CHEAP_COMPONENT * node.dim
     ]
-    return {node: variable(("stored", n), node.dim, Domain.P, node.kind) for n, node in enumerate(found)}
+    return {node: variable(("stored", n), node.dim, Domain.P, node.kind) for n, node in enumerate(found, first)}
 
 
 def _components_read(roots: Sequence[Expr]) -> dict[Expr, int]:

@@ -175,7 +175,7 @@ def _form(variable: Variable, value: Any, library: Adapter) -> _Form:
             "arrays are of real or complex numbers in up to double precision, integers or booleans; "
             f"{describe(variable)} is {name}"
         )
-    if variable.kind != REAL and not _INTEGER.fullmatch(name):
+    if variable.kind != REAL and not is_integer_dtype(name):
         raise DtypeError(f"{describe(variable)} is of integers; got {name}")
     if variable.domain != Domain.P and len(shape) < 2:
         raise ShapeError(
@@ -187,6 +187,11 @@ def _form(variable: Variable, value: Any, library: Adapter) -> _Form:
     if numbers is not None:
         numbers = numbers.reshape(shape).view(np.float64)
     return _Form((*shape[:-1], 2 * shape[-1]), _REAL_OF[name], True, numbers)
+
+
+def is_integer_dtype(name: str) -> bool:
+    """Whether arrays of this dtype may be indices."""
+    return _INTEGER.fullmatch(name) is not None
 
 
 @lru_cache(maxsize=64)

@@ -84,6 +84,8 @@ def check_linear(f: Expr, v: Expr, name: str | None = None) -> None:
 
 def _linear_node(node: Expr, fixed: set[Expr], linear: set[Expr]) -> bool:
     name, args = node.op.name, node.args
+    if name == "lookup":
+        return args[0] in linear and args[1] in fixed
     if node.op.linear or name in ("add", "sub", "difference", "neg"):
         return all(arg in linear for arg in args)
     if name == "mul":

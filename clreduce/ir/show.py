@@ -164,6 +164,10 @@ def _parts(
         return _call("Norm2", args[0].args[0].args)
     if name == "extract" and params[1] == 1:
         return _call("Elem", args, params[:1])
+    if name == "lookup":
+        table, index = args
+        rounded = index.op.name == "as_index" and index not in temporaries
+        return _call("Lookup", (table, index.args[0] if rounded else index), [dim for dim in params if dim > 1])
     if name == "concat" and len(args) == 2:
         return _call("Concat", args)
     if name == "integer_power":

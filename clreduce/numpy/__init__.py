@@ -22,6 +22,7 @@ from clreduce.frontends.lazy.tensor import variables_of
 from clreduce.frontends.preconditioners import nystrom
 from clreduce.frontends.solve import KernelSolve as _KernelSolve
 from clreduce.frontends.solve import Solver as _Solver
+from clreduce.frontends.stand_in import install_as_pykeops
 from clreduce.numpy import cluster
 
 
@@ -86,5 +87,5 @@ def Pm(x: Any, dim: Any = None) -> LazyTensor:
 
 __all__ = [
     "ComplexLazyTensor", "Genred", "KernelSolve", "LazyTensor", "Pm", "SolveInfo", "Vi", "Vj", "cluster",
-    "generic_argkmin", "generic_argmin", "generic_logsumexp", "generic_sum", "nystrom",
+    "generic_argkmin", "generic_argmin", "generic_logsumexp", "generic_sum", "install_as_pykeops", "nystrom",
 ]  # fmt: skip

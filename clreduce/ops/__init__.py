@@ -13,10 +13,11 @@ from clreduce.ops import (
     shape,
     special,
     special_vectors,
+    tables,
     trigonometry,
 )
 
 __all__ = [
     "arithmetic", "compare", "complex", "derived", "extrema", "functions", "indices", "matrices", "norms", "shape",
-    "special", "special_vectors", "trigonometry",
+    "special", "special_vectors", "tables", "trigonometry",
 ]  # fmt: skip

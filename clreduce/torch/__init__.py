@@ -27,6 +27,7 @@ from clreduce.frontends.lazy.tensor import LazyTensor as _LazyTensor
 from clreduce.frontends.lazy.tensor import variables_of
 from clreduce.frontends.preconditioners import nystrom
 from clreduce.frontends.solve import KernelSolve as _KernelSolve
+from clreduce.frontends.stand_in import install_as_pykeops
 from clreduce.torch import cluster, compiled
 from clreduce.torch.functions import TorchFunctions
 from clreduce.torch.solving import TrackedSolver
@@ -109,5 +110,5 @@ def Pm(x: Any, dim: Any = None) -> LazyTensor:
 
 __all__ = [
     "ComplexLazyTensor", "Genred", "KernelSolve", "LazyTensor", "Pm", "SolveInfo", "Vi", "Vj", "cluster",
-    "generic_argkmin", "generic_argmin", "generic_logsumexp", "generic_sum", "nystrom",
+    "generic_argkmin", "generic_argmin", "generic_logsumexp", "generic_sum", "install_as_pykeops", "nystrom",
 ]  # fmt: skip

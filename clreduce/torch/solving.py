@@ -39,6 +39,8 @@ class System:
     """Where the iteration starts; None: at zero."""
     told: list[SolveInfo]
     """What is said of how a solve ended."""
+    prepared: list[Any]
+    """The preconditioner, once a solve has made it: that of all solves with this operator."""
 
     def solved(self, alpha: torch.Tensor, arrays: Sequence[torch.Tensor]) -> torch.Tensor:
         """The solution, for the right-hand side that stands in the place of the unknown."""
@@ -57,8 +59,10 @@ class System:
         start = None
         if self.start is not None:
             start = np.broadcast_to(TORCH.to_host(self.start).astype(np.float64), problem.shape)
+        problem.precondition = self.prepared[0] if self.prepared else None
         found, how = self.chosen.run(problem, self.solver.right_hand_side(problem), start)
         self.told.append(how)
+        self.prepared[:] = [problem.precondition]
         return (TORCH.from_host(found, arrays[0]),)
 
     def forms(self) -> list[tuple[tuple[int, ...], torch.dtype]]:
@@ -69,7 +73,7 @@ class System:
 
     def wider(self, sizes: tuple[int, ...]) -> System:
         """The same with these dimensions in front of the batch."""
-        return replace(self, arguments=replace(self.arguments, batch=(*sizes, *self.arguments.batch)))
+        return replace(self, arguments=replace(self.arguments, batch=(*sizes, *self.arguments.batch)), prepared=[])
 
     def adjoint(self) -> System:
         """The same for another right-hand side, of which the caller is not told."""
@@ -177,6 +181,6 @@ class TrackedSolver(Solver):
         start = None if x0 is None else check_beside(shape, arguments.dtype, x0, "x0", TORCH).detach()
         told: list[SolveInfo] = []
         sizes = replace(arguments, arrays=(), like=None)
-        system = System(self, sizes, device, chosen, start, told)
+        system = System(self, sizes, device, chosen, start, told, [])
         found = solution_of(system, ridge.reshape((1,) * len(shape)), list(arguments.arrays))
         return found, told[-1]

@@ -179,7 +179,8 @@ class Recorded:
     @property
     def dtype(self) -> str | None:
         """``"float32"``, ``"complex64"`` ...: that of the results; None as long as there are only numbers."""
-        arrays = [leaf.array for leaf in self._leaves.values()]
+        # Integers that are indices, not numbers of the formula, have no part in its precision.
+        arrays = [data.array for leaf, data in self._leaves.items() if leaf.kind == REAL]
         names = {self.library.dtype_name(one) for one in arrays if one is not None and type(one) is not tuple}
         if not names:
             return None

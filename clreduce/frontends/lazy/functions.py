@@ -20,7 +20,7 @@ NOT_METHODS = frozenset({
     "ClampInt", "DiffClampInt", "Where", "TensorDot", "Kron", "SqNormIso", "SqNormDiag", "SymSqNorm",
     "ComplexAdd", "ComplexSubtract", "ComplexMult", "ComplexDivide", "ComplexRealScal", "ComplexReal", "ComplexImag",
     "ComplexAbs", "ComplexAngle", "ComplexExp", "ComplexSum", "ComplexSumT", "ComplexExp1j", "ComplexSquareAbs",
-    "ComplexInv", "ComplexLog", "ComplexSqrt", "ComplexPow", "Factorize", "AutoFactorize",
+    "ComplexInv", "ComplexLog", "ComplexSqrt", "ComplexPow", "Factorize", "AutoFactorize", "Lookup",
 })  # fmt: skip
 _SPELLED = {"OneHot": "one_hot", "GradMatrix": "grad_matrix", "TraceOperator": "trace_operator"}
 """Methods that are not called like the function in small letters."""

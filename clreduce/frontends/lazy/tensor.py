@@ -12,11 +12,12 @@ from clreduce.frontends.lazy.leaves import Leaf, from_symbol, operand, with_arra
 from clreduce.frontends.lazy.protocols import Protocols
 from clreduce.frontends.lazy.show import Shown
 from clreduce.frontends.lazy.solving import Solving
+from clreduce.frontends.lazy.tables import Tables
 from clreduce.ir.expr import Expr, substitute
 from clreduce.ir.op import variable
 
 
-class LazyTensor(Shown, Protocols, Solving, FunctionMethods):
+class LazyTensor(Shown, Protocols, Solving, Tables, FunctionMethods):
     """A symbolic tensor of shape (batch.., M, N, D): for each pair (i, j) a vector, computed when it is needed.
 
     Operators and methods record a formula; a reduction over i or j evaluates it in a kernel, in memory linear in M + N.
