@@ -1,4 +1,7 @@
-"""``torch.func`` and the other transforms of PyTorch: derivatives and batches equal those of dense tensors."""
+"""``torch.func`` and the other transforms of PyTorch: derivatives and batches equal those of dense tensors.
+
+What a device computes is the same with and without PyTorch: tests with many kernels run on the current device only.
+"""
 
 from __future__ import annotations
 
@@ -88,7 +91,7 @@ def launches(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
 @ROUTINES
 @pytest.mark.parametrize("transform", [grad, hessian])
-def test_derivatives_of_a_number(transform: Any, routine: Any, device: Device) -> None:
+def test_derivatives_of_a_number(transform: Any, routine: Any) -> None:
     for argnums in (0, ALL):
         found = transform(scalar(routine), argnums)(X, Y, B, P)
         close(found, transform(scalar(dense), argnums)(X, Y, B, P))
@@ -124,7 +127,7 @@ def test_gradients_of_one_index_are_one_kernel(launches: Counter[str], device: D
 
 @pytest.mark.filterwarnings("ignore:Attempted to insert a get_attr Node")
 @ROUTINES
-def test_linearize(routine: Any, device: Device) -> None:
+def test_linearize(routine: Any) -> None:
     """The linear map is recorded: it has to hold for tangents other than those it was recorded with."""
     found, push = linearize(routine, X, Y, B, P)
     close(found, dense(X, Y, B, P))
@@ -133,19 +136,19 @@ def test_linearize(routine: Any, device: Device) -> None:
 
 
 @pytest.mark.parametrize("mode", ["real", "symbolic"])
-def test_recorded_graphs(mode: str, device: Device) -> None:
+def test_recorded_graphs(mode: str) -> None:
     """Graphs of `make_fx` compute anew from their inputs."""
     graph = make_fx(grad(scalar(KERNEL), ALL), tracing_mode=mode)(X, Y, B, P)
     close(graph(2 * X, Y, -B, 2 * P), grad(scalar(dense), ALL)(2 * X, Y, -B, 2 * P))
 
 
-def test_recorded_indices(device: Device) -> None:
+def test_recorded_indices() -> None:
     nearest = Genred("SqDist(x, y)", ALIASES[:2], "ArgMin", axis=1)
     graph = make_fx(lambda x: Y[nearest(x, Y)[:, 0]] - x)(X)
     close(graph(-X), Y[torch.cdist(-X, Y).argmin(1)] + X)
 
 
-def test_an_index_has_no_derivative(device: Device) -> None:
+def test_an_index_has_no_derivative() -> None:
     """The values have one, and are those at the index."""
     nearest = Genred("SqDist(x, y)", ALIASES[:2], "Min_ArgMin", axis=1)
 
@@ -161,8 +164,8 @@ def test_an_index_has_no_derivative(device: Device) -> None:
     close(found, torch.cdist(X, Y).amin(1, keepdim=True) ** 2)
 
 
-@pytest.mark.parametrize("reduction", ["LogSumExp", "Max", "Var", "Prod"])
-def test_other_reductions(reduction: str, device: Device) -> None:
+@pytest.mark.parametrize("reduction", ["LogSumExp", "Max", "Prod"])
+def test_other_reductions(reduction: str) -> None:
     """Reverse over forward and forward over forward, where derivatives read what the reduction has kept."""
     routine = Genred("Sin(x | y)", ALIASES[:2], reduction, axis=1)
 
@@ -170,16 +173,14 @@ def test_other_reductions(reduction: str, device: Device) -> None:
         terms = (x @ y.T).sin()
         if reduction == "Max":
             return terms.amax(1, keepdim=True)
-        found = {"LogSumExp": torch.logsumexp, "Prod": torch.prod}.get(reduction)
-        return terms.var(1, keepdim=True, correction=0) if found is None else found(terms, 1, True)
+        return (torch.prod if reduction == "Prod" else torch.logsumexp)(terms, 1, True)
 
     expected = hessian(scalar(by_hand))(X, Y)
     close(hessian(scalar(routine))(X, Y), expected)
     close(jacfwd(jacfwd(scalar(routine)))(X, Y), expected)
-    close(vmap(hessian(scalar(routine)), (0, None))(MANY_X[:2], Y)[1], hessian(scalar(by_hand))(MANY_X[1], Y))
 
 
-def test_third_order(device: Device) -> None:
+def test_third_order() -> None:
     close(jacfwd(hessian(scalar(KERNEL), 3), 3)(X, Y, B, P), jacfwd(hessian(scalar(dense), 3), 3)(X, Y, B, P))
 
 
@@ -221,7 +222,7 @@ def test_vmap_of_derivatives(transform: Any, routine: Any, device: Device) -> No
     close(found, vmap(transform(scalar(dense), ALL), dims)(MANY_X, Y, B, MANY_P))
 
 
-def test_derivatives_of_vmap(device: Device) -> None:
+def test_derivatives_of_vmap() -> None:
     found, expected = (
         hessian(scalar(vmap(one, (0, None, None, None))), (0, 3))(MANY_X[:2], Y, B, P) for one in (KERNEL, dense)
     )
@@ -321,7 +322,7 @@ def test_vmap_of_other_dtypes(dtype: torch.dtype, device: Device) -> None:
 # ------------------------------------------------------------------------------------------------------------- systems
 
 
-def test_derivatives_of_systems(device: Device) -> None:
+def test_derivatives_of_systems() -> None:
     args = X, B[:4], P, torch.tensor(0.3, dtype=torch.float64)
     close(solve(*args), dense_solve(*args), 1e-8)
     for transform in (jacrev, jacfwd):
@@ -342,7 +343,7 @@ def test_vmap_of_systems(dims: tuple[int | None, ...], device: Device) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Attempted to insert a get_attr Node")
-def test_linearized_systems(device: Device) -> None:
+def test_linearized_systems() -> None:
     args = X, B[:4], P, torch.tensor(0.3, dtype=torch.float64)
     _, push = linearize(solve, *args)
     close(push(*(2 * one for one in args)), jvp(dense_solve, args, tuple(2 * one for one in args))[1], 1e-8)
@@ -360,7 +361,7 @@ def test_dual_numbers(device: Device) -> None:
             assert forward_ad.unpack_dual(routine(X, Y, B, P)).tangent is None
 
 
-def test_forward_over_reverse(device: Device) -> None:
+def test_forward_over_reverse() -> None:
     """A Hessian times a vector: the gradient's own tangent."""
 
     def product(routine: Any) -> Tensor:
@@ -375,7 +376,7 @@ def test_forward_over_reverse(device: Device) -> None:
 @pytest.mark.parametrize(
     ("vectorize", "strategy"), [(False, "reverse-mode"), (True, "reverse-mode"), (True, "forward-mode")]
 )
-def test_autograd_functional(vectorize: bool, strategy: str, device: Device) -> None:
+def test_autograd_functional(vectorize: bool, strategy: str) -> None:
     def of(routine: Any) -> tuple[Any, ...]:
         def function(x: Tensor, p: Tensor) -> Tensor:
             return routine(x, Y, B, p)
@@ -389,7 +390,7 @@ def test_autograd_functional(vectorize: bool, strategy: str, device: Device) -> 
     close(of(KERNEL), of(dense))
 
 
-def test_autograd_functional_products(device: Device) -> None:
+def test_autograd_functional_products() -> None:
     def of(routine: Any) -> list[Any]:
         functional = autograd_functional
         return [
@@ -402,7 +403,7 @@ def test_autograd_functional_products(device: Device) -> None:
     close(of(KERNEL), of(dense))
 
 
-def test_batched_gradients(launches: Counter[str], device: Device) -> None:
+def test_batched_gradients(launches: Counter[str]) -> None:
     """Several cotangents at once are one batch, and what comes of it is differentiable in turn."""
     x = X.clone().requires_grad_()
     cotangents = uniform(7, 4, 2)
@@ -415,7 +416,7 @@ def test_batched_gradients(launches: Counter[str], device: Device) -> None:
 
 
 @pytest.mark.parametrize("inner", [False, True])
-def test_batched_gradients_within(inner: bool, device: Device) -> None:
+def test_batched_gradients_within(inner: bool) -> None:
     def second(routine: Any) -> Tensor:
         def first(p: Tensor) -> Tensor:
             rows = autograd_functional.jacobian(lambda p: routine(X, Y, B, p), p, create_graph=True, vectorize=inner)
@@ -426,7 +427,7 @@ def test_batched_gradients_within(inner: bool, device: Device) -> None:
     close(second(KERNEL), second(dense))
 
 
-def test_batched_gradients_of_systems(device: Device) -> None:
+def test_batched_gradients_of_systems() -> None:
     args = X, B[:4], P, torch.tensor(0.3, dtype=torch.float64)
     found, expected = (autograd_functional.jacobian(one, args, vectorize=True) for one in (solve, dense_solve))
     close(found, expected, 1e-8)
