@@ -47,7 +47,7 @@ class Genred(_Genred):
     def __call__(
         self, *args: Any, backend: str = "auto", device_id: int = -1, ranges: Any = None, out: Any = None
     ) -> Any:
-        if torch.compiler.is_compiling():
+        if torch.compiler.is_compiling() and not compiled.left_to_python():
             return compiled.call(self._described, self._single, args, backend, device_id, ranges, out)
         return super().__call__(*args, backend=backend, device_id=device_id, ranges=ranges, out=out)
 

@@ -13,6 +13,7 @@ from pkgutil import iter_modules
 from typing import Any
 
 import torch
+from torch.autograd import forward_ad
 
 from clreduce.frontends.adapters.torch import TORCH
 from clreduce.frontends.genred import Genred
@@ -107,6 +108,14 @@ def _pull(ctx: Any, cotangents: list[torch.Tensor | None]) -> tuple[Any, ...]:
 genred.register_autograd(_pull, setup_context=_keep)
 
 
+def left_to_python() -> bool:
+    """Whether derivatives or batches are taken in compiled code: the graph breaks, as an operator knows neither."""
+    if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
+        leave_recording_out()
+        return True
+    return False
+
+
 def call(routine: str, single: bool, args: Sequence[Any], backend: str, device_id: int, ranges: Any, out: Any) -> Any:
     """A call of the routine as the compiler sees it."""
     like = next((one for one in args if isinstance(one, torch.Tensor)), None)
@@ -127,19 +136,20 @@ def _vector(numbers: Any, like: torch.Tensor | None) -> torch.Tensor:
 
 
 def leave_recording_out() -> None:
-    """Let the compiler of PyTorch run the recording of formulas as it is, instead of looking into it.
+    """Let the compiler of PyTorch run what makes formulas and computes as it is, instead of looking into it.
 
-    Its graphs break there; without this they would be made anew for each tensor.
+    Its graphs break there; without this they would be made anew for each tensor, and NumPy's calls be made PyTorch's.
     """
     from torch._dynamo import trace_rules
 
     package = __name__.split(".")[0]
-    inside = (f"{package}.{module.name}" for module in iter_modules([str(Path(__file__).parents[1])]))
-    for name in (*inside, "mako", "pyopencl"):
-        if name != __name__.rpartition(".")[0] and name not in _left_out:
-            _left_out.add(name)
-            trace_rules.add(name)
+    own, here = __name__.rpartition(".")[0], Path(__file__).parent
+    inside = [f"{package}.{module.name}" for module in iter_modules([str(here.parent)])]
+    beside = [f"{own}.{module.name}" for module in iter_modules([str(here)])]
+    for name in {*inside, *beside, "mako", "pyopencl"} - {own, __name__} - _left_out:
+        _left_out.add(name)
+        trace_rules.add(name)
 
 
 _left_out: set[str] = set()
-leave_recording_out._torchdynamo_disable = True  # type: ignore[attr-defined]
+leave_recording_out._dynamo_marked_constant = True  # type: ignore[attr-defined]  # called while the compiler looks on

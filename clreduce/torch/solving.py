@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from clreduce.errors import DtypeError, ShapeError
+from clreduce.frontends.adapters import torch_standins as standins
 from clreduce.frontends.adapters.adapter import Adapter
 from clreduce.frontends.adapters.torch import TORCH
 from clreduce.frontends.arguments import Arguments, check_beside
@@ -22,6 +23,7 @@ from clreduce.frontends.derivative import Derivative, summed_to
 from clreduce.frontends.solve import Solver
 from clreduce.frontends.solve_options import Solving
 from clreduce.runtime.device import Device
+from clreduce.torch.compiled import leave_recording_out
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -30,7 +32,7 @@ class System:
 
     solver: TrackedSolver
     arguments: Arguments
-    """Sizes, dtypes and ranges; the arrays are those of each solve."""
+    """Sizes, dtypes and ranges; without arrays, which each solve has its own of."""
     device: Device
     chosen: Solving
     start: torch.Tensor | None
@@ -42,6 +44,13 @@ class System:
 
     def solved(self, alpha: torch.Tensor, arrays: Sequence[torch.Tensor]) -> torch.Tensor:
         """The solution, for the right-hand side that stands in the place of the unknown."""
+        tensors = (alpha, *arrays)
+        (found,) = standins.recorded(self, tensors) if standins.are_recorded() else self(tensors)
+        return found
+
+    def __call__(self, tensors: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        """The solution, by alpha and the arrays, all of which have values."""
+        alpha, *arrays = tensors
         arguments = replace(self.arguments, arrays=tuple(map(TORCH.to_host, arrays)))
         ridge = TORCH.to_host(alpha).astype(np.float64)
         if not np.isfinite(ridge).all():
@@ -54,7 +63,17 @@ class System:
         found, how = self.chosen.run(problem, self.solver.right_hand_side(problem), start)
         self.told.append(how)
         self.prepared[:] = [problem.precondition]
-        return TORCH.from_host(found, arrays[0])
+        return (TORCH.from_host(found, arrays[0]),)
+
+    def forms(self) -> list[tuple[tuple[int, ...], torch.dtype]]:
+        """Shape and dtype of the solution."""
+        rows, solver = self.solver.sizes(self.arguments)[0], self.solver
+        shape = (*self.arguments.batch, rows, solver.variables[solver.unknown].dim)
+        return [(tuple(map(int, shape)), torch.float64)]
+
+    def wider(self, sizes: tuple[int, ...]) -> System:
+        """The same with these dimensions in front of the batch."""
+        return replace(self, arguments=replace(self.arguments, batch=(*sizes, *self.arguments.batch)), prepared=[])
 
     def adjoint(self) -> System:
         """The same for another right-hand side, of which the caller is not told."""
@@ -119,16 +138,18 @@ class Solution(torch.autograd.Function):
     def vmap(
         info: Any, in_dims: tuple[int | None, ...], system: System, *tensors: torch.Tensor
     ) -> tuple[torch.Tensor, int]:
-        wide = replace(system.arguments, batch=(info.batch_size, *system.arguments.batch))
         alpha, *arrays = (
             tensor.unsqueeze(0) if dim is None else tensor.movedim(dim, 0)
             for tensor, dim in zip(tensors, in_dims[1:], strict=True)
         )
-        return solution_of(replace(system, arguments=wide, prepared=[]), alpha, arrays), 0
+        return solution_of(system.wider((info.batch_size,)), alpha, arrays), 0
 
 
 def solution_of(system: System, alpha: torch.Tensor, arrays: list[torch.Tensor]) -> torch.Tensor:
     """The solution, followed where that is asked for."""
+    if standins.are_batched([alpha, *arrays]):
+        (alpha, *arrays), sizes, closed = standins.opened([alpha, *arrays])
+        return closed([solution_of(system.wider(sizes), alpha, arrays)])[0]
     if not TORCH.tracks([alpha, *arrays]):
         return system.solved(alpha, arrays)
     found: torch.Tensor = Solution.apply(system, alpha, *arrays)
@@ -139,6 +160,13 @@ class TrackedSolver(Solver):
     """A solver whose solutions autograd follows."""
 
     library: ClassVar[Adapter] = TORCH
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        if torch.compiler.is_compiling():
+            leave_recording_out()
+        return super().__call__(*args, **options)
+
+    __call__.__doc__ = Solver.__call__.__doc__
 
     def _solution(
         self, arguments: Arguments, device: Device, alpha: Any, chosen: Solving, x0: Any
@@ -152,6 +180,7 @@ class TrackedSolver(Solver):
         shape = (*arguments.batch, self.sizes(arguments)[0], self.variables[self.unknown].dim)
         start = None if x0 is None else check_beside(shape, arguments.dtype, x0, "x0", TORCH).detach()
         told: list[SolveInfo] = []
-        system = System(self, arguments, device, chosen, start, told, [])
+        sizes = replace(arguments, arrays=(), like=None)
+        system = System(self, sizes, device, chosen, start, told, [])
         found = solution_of(system, ridge.reshape((1,) * len(shape)), list(arguments.arrays))
         return found, told[-1]

@@ -7,7 +7,7 @@ derivatives are kernels of the same kind, so they have derivatives in turn, in b
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any
 
@@ -18,6 +18,7 @@ from torch.autograd import forward_ad
 from torch.autograd.graph import increment_version
 
 from clreduce.errors import DeviceError, DtypeError
+from clreduce.frontends.adapters import torch_standins as standins
 from clreduce.frontends.adapters.adapter import Adapter
 from clreduce.frontends.derivative import Derivative
 from clreduce.frontends.evaluation import Evaluation
@@ -47,12 +48,21 @@ class Torch(Adapter):
 
     def to_host(self, value: torch.Tensor) -> Array:
         """The values: those of a contiguous tensor on the CPU in its own memory."""
+        if _transforms_active():
+            with torch._C._DisableFuncTorch():
+                return self._values(standins.unwrapped(value))
+        return self._values(value)
+
+    def _values(self, value: torch.Tensor) -> Array:
         if not value.is_cpu:
             self._look_at(value)
         if value.dtype is torch.bfloat16:
             value = value.float()
         plain = value.is_cpu and not (value.requires_grad or value.is_neg() or value.is_conj())
-        found: Array = value.numpy() if plain else value.numpy(force=True)
+        try:
+            found: Array = value.numpy() if plain else value.numpy(force=True)
+        except RuntimeError as error:  # one that stands for another, such as in torch.export
+            raise DeviceError(f"a {type(value).__name__} has no numbers that the host can read: {error}") from None
         return found if found.flags.c_contiguous else np.ascontiguousarray(found)
 
     def on_host(self, array: Any) -> Array:
@@ -63,7 +73,10 @@ class Torch(Adapter):
         return found if like is None or like.is_cpu else found.to(like.device)
 
     def shape(self, value: torch.Tensor) -> tuple[int, ...]:
-        return tuple(value.shape)
+        try:
+            return tuple(value.shape)
+        except RuntimeError:  # a nested one
+            raise DtypeError(f"a {value.layout} tensor has no shape that fits: give its parts one by one") from None
 
     def dtype_name(self, value: torch.Tensor) -> str:
         dtype = value.dtype
@@ -120,6 +133,9 @@ class Torch(Adapter):
     def run(
         self, evaluation: Evaluation, arrays: Sequence[torch.Tensor], like: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, ...]:
+        if standins.are_batched(arrays):
+            arrays, sizes, closed = standins.opened(arrays)
+            return closed(self.run(replace(evaluation, batch=(*sizes, *evaluation.batch)), arrays))
         if not self.tracks(arrays):
             return self.computed(evaluation, arrays, like)
         program = evaluation.program
@@ -132,7 +148,11 @@ class Torch(Adapter):
     def computed(
         self, evaluation: Evaluation, arrays: Sequence[torch.Tensor], like: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, ...]:
-        """The results, which nothing follows."""
+        """The results, which autograd does not follow."""
+        if standins.are_recorded():
+            rows, columns = int(evaluation.rows), int(evaluation.columns)  # a recorded graph may have symbols there
+            batch = tuple(map(int, evaluation.batch))
+            return standins.recorded(Kernels(replace(evaluation, rows=rows, columns=columns, batch=batch)), arrays)
         beside = arrays[0] if arrays else like
         return tuple(self.from_host(one, beside) for one in evaluation([self.to_host(array) for array in arrays]))
 
@@ -172,6 +192,24 @@ class Torch(Adapter):
 
 
 TORCH = Torch()
+
+
+@dataclass(frozen=True, slots=True)
+class Kernels:
+    """The results of an `Evaluation`, as a task."""
+
+    evaluation: Evaluation
+
+    def __call__(self, tensors: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        return TORCH.computed(self.evaluation, tensors)
+
+    def forms(self) -> list[tuple[tuple[int, ...], torch.dtype]]:
+        """Shapes and dtypes of the results."""
+        rows, dtype = (*self.evaluation.batch, self.evaluation.rows), _DTYPES[self.evaluation.dtype]
+        return [
+            ((*rows, form.dim), torch.int64 if form.kind == INDEX else dtype)
+            for form in self.evaluation.program.outputs
+        ]
 
 
 class Reduction(torch.autograd.Function):

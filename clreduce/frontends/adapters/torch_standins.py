@@ -1,0 +1,97 @@
+"""Tensors that stand for others: batches of autograd's own `vmap`, and tensors whose operators PyTorch records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import torch
+
+from clreduce.errors import DeviceError
+
+_is_batched = torch._C._functorch.is_legacy_batchedtensor
+_PROXY = torch._C._TorchDispatchModeKey.PROXY
+
+
+def are_batched(tensors: Sequence[torch.Tensor]) -> bool:
+    """Whether one of them is a batch of autograd's own: for ``is_grads_batched``, or ``vectorize=True``."""
+    return any(map(_is_batched, tensors))
+
+
+def opened(
+    tensors: Sequence[torch.Tensor],
+) -> tuple[list[torch.Tensor], tuple[int, ...], Callable[[Sequence[torch.Tensor]], tuple[torch.Tensor, ...]]]:
+    """What batches of autograd's stand for, with dimensions in front, of size 1 where they serve all; and their sizes.
+
+    The third is what makes such batches of tensors with these dimensions in front.
+    """
+    tensors, sizes, levels = list(tensors), [], []
+    inner = torch._C._vmapmode_increment_nesting() - 1
+    torch._C._vmapmode_decrement_nesting()
+    for level in range(inner, 0, -1):
+        # What is no batch of this level gets a dimension of size 1.
+        tensors = [torch._remove_batch_dim(tensor, level, 1, 0) for tensor in tensors]
+        found = {len(tensor) for tensor in tensors} - {1}
+        if found:
+            sizes.append(found.pop())
+            levels.append(level)
+        else:
+            tensors = [tensor[0] for tensor in tensors]
+
+    def closed(results: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        for level in reversed(levels):
+            results = [torch._add_batch_dim(one, 0, level) for one in results]
+        return tuple(results)
+
+    return tensors, tuple(reversed(sizes)), closed
+
+
+def unwrapped(tensor: torch.Tensor) -> torch.Tensor:
+    """What ``torch.func`` follows, as it is: for what has no derivative, such as the ends of ranges."""
+    while torch._C._functorch.is_functorch_wrapped_tensor(tensor):
+        if torch._C._functorch.is_batchedtensor(tensor):
+            raise DeviceError(
+                "a tensor that vmap maps over cannot be read there: ranges and the like serve all indices"
+            )
+        tensor = torch._C._functorch.get_unwrapped(tensor)
+    return tensor
+
+
+class Task(Protocol):
+    """What the host computes from values of tensors."""
+
+    def __call__(self, tensors: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        """The results."""
+
+    def forms(self) -> list[tuple[tuple[int, ...], torch.dtype]]:
+        """Shapes and dtypes of the results."""
+
+
+def are_recorded() -> bool:
+    """Whether PyTorch writes down a graph of operators: in ``torch.func.linearize``, and in ``make_fx``."""
+    return torch._C._get_dispatch_mode(_PROXY) is not None
+
+
+def recorded(task: Task, tensors: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+    """The results of a task, as those of an operator. They would stand in the graph as constants otherwise."""
+    number = _numbers.get(task)
+    if number is None:
+        number = _numbers[task] = len(_tasks)
+        _tasks.append(task)
+    return tuple(torch.ops.clreduce.task(number, list(tensors)))
+
+
+_numbers: dict[Task, int] = {}
+_tasks: list[Task] = []
+"""Those that graphs name by their number, as long as the process lasts."""
+
+
+@torch.library.custom_op("clreduce::task", mutates_args=())
+def task(number: int, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """The results of a task."""
+    return list(_tasks[number](tensors))
+
+
+@task.register_fake
+def _(number: int, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    return [tensors[0].new_empty(shape, dtype=dtype) for shape, dtype in _tasks[number].forms()]
