@@ -27,6 +27,9 @@ _SHORT = 16
 _LONG_LIST = 24
 """Terms in a sorted list from which on it is worth it to let new ones wait and insert them together."""
 
+_WORTH_SAMPLING = 256
+"""Operations per pair up to which fewer insertions into long lists are worth a pass over a part of the columns."""
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -115,7 +118,8 @@ def choose_schedule(program: MapReduce, dtype: str, facts: DeviceFacts, few: int
     if block_operations(program, schedule) > _LONGEST:
         schedule = replace(schedule, rows=1, lanes=max(1, min(schedule.lanes, native)))
     if program.reduction.keeps_terms and (program.reduction.count or 0) >= _LONG_LIST:
-        schedule = replace(schedule, queue=16)
+        sample = 32 if _operations(program) <= _WORTH_SAMPLING else 0
+        schedule = replace(schedule, queue=16, sample=sample)
     while schedule.lanes > 1 and state_bytes(program, schedule, size) > _STACK_BYTES:
         schedule = replace(schedule, lanes=schedule.lanes // 2)
     return schedule

@@ -23,7 +23,7 @@ class StateText:
 
     def __init__(self, slots: Sequence[Slot], results: Sequence[Output], stem: str, unroll: int) -> None:
         self.slots, self.stem = tuple(slots), stem
-        longest = max(vector.dim for vector in (*slots, *results))
+        longest = max(*(slot.dim for slot in slots), *(result.dim for result in results), 0)
         self.arrays = [slot.dim > 1 and longest > unroll for slot in slots]
         self.leaves = tuple(variable((stem, n), s.dim, Domain.IJ, s.kind) for n, s in enumerate(slots))
 
