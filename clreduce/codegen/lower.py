@@ -10,7 +10,6 @@ from clreduce.codegen.emit import PRODUCTS, Scope, literal
 from clreduce.codegen.facts import DeviceFacts
 from clreduce.codegen.hoist import hoist
 from clreduce.codegen.kernel import ColumnInput, Declare, If, Kernel, Loop, Sampled, Statement
-from clreduce.codegen.levels import Levels
 from clreduce.codegen.lower_map import Stored, lower_map
 from clreduce.codegen.lower_merge import lower_merge
 from clreduce.codegen.queue import QUEUED_INDEX, QUEUED_VALUE, Queue
@@ -102,8 +101,6 @@ class _PairLowering(Writer):
         # In double precision, sums of single ones need no blocks.
         self.blocked = reduction.blocked and schedule.flush and schedule.tile > 0 and not wide
         self.partial = StateText(program.state_slots, program.outputs, "b", self.unroll) if self.blocked else self.state
-        middle = StateText(slots, program.outputs, "m", self.unroll)
-        self.levels = Levels(self, program.reduction, self.state, middle, self.partial)
         self.queue: Queue | None = None
         single = len(values) == 1 and values[0].dim == 1
         if schedule.queue and single and reduction.keeps_terms and reduction.guard is not None:
@@ -123,21 +120,27 @@ class _PairLowering(Writer):
                 self.staged.add(leaf)
                 budget -= leaf.dim
 
-        states = (self.state, self.partial, middle, self.sample)
-        self._states = {state.stem: state for state in states if state is not None}
+        states = (self.state, self.partial) if self.sample is None else (self.state, self.sample)
+        self._states = {state.stem: state for state in states}
 
     def kernel(self, split: bool, batched: bool) -> Kernel:
         """The kernel; ``split``: it stores the state of its part of j instead of results."""
-        schedule = self.schedule
+        schedule, reduction = self.schedule, self.program.reduction
         self.once, self.per_i = Scope(), Scope()
         self.per_i.parent, self.per_i.depth = self.once, 1
         self._pointers()
         body = self._block(schedule.cols)
         tail = body if schedule.cols == 1 else self._block(1)
         sampled = self._sampled() if self.sample is not None else None
-        flush = self.levels.flush() if self.blocked else ()
+        flush: tuple[Statement, ...] = ()
+        if self.blocked:
+            scope = self.start_pair()
+            merged = reduction.merge(self.state.leaves, self.partial.leaves)
+            self.keeper.count_uses(merged)
+            self.assign_state(self.state, merged, scope, range(self.rows))
+            flush = tuple(scope.statements)
         finish = self.finish(self.program, self.state, split)
-        drain = self.levels.drain() if self.blocked else ()
+        drain: tuple[Statement, ...] = ()
         if self.queue is not None:
             drain = sum((self._enter_queued(r, self.start_pair()) for r in range(self.rows)), ())
         stored: Sequence[Slot | Output] = self.state.slots if split else self.program.outputs
@@ -167,8 +170,7 @@ class _PairLowering(Writer):
             once=tuple(self.once.statements),
             per_i=tuple(self.per_i.statements),
             state=self.state.declarations(self.rows, self.keeper)
-            + (self.queue.declarations(self.rows) if self.queue else ())
-            + (self.levels.declarations() if self.blocked else ()),
+            + (self.queue.declarations(self.rows) if self.queue else ()),
             reset=self.partial.declarations(self.rows, self.keeper) if self.blocked else (),
             body=body,
             tail=tail,

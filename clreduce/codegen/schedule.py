@@ -144,7 +144,7 @@ def narrowed(schedule: Schedule, blocks: int) -> Schedule:
 
 def state_bytes(program: MapReduce, schedule: Schedule, size: int) -> int:
     """Private memory of a work-item for what its rows keep, numbers having ``size`` bytes."""
-    copies = 3 if program.reduction.blocked and schedule.flush and schedule.tile else 1
+    copies = 2 if program.reduction.blocked and schedule.flush and schedule.tile else 1
     return copies * sum(slot.dim for slot in program.state_slots) * schedule.rows * schedule.lanes * size
 
 

@@ -28,9 +28,6 @@ void map_reduce(
   const realv t21 = load_lanes(v0 + row_1 * 3 + 2, 3, count_1);
   realv s0_0_0 = (realv)(0.0f);
   realv s0_0_1 = (realv)(0.0f);
-  realv m0_0_0 = (realv)(0.0f);
-  realv m0_0_1 = (realv)(0.0f);
-  int tiles = 0;
   for (long tile_begin = j_begin; tile_begin < j_end; tile_begin += 256) {
     const long tile_end = min(tile_begin + 256, j_end);
     realv b0_0_0 = (realv)(0.0f);
@@ -108,24 +105,12 @@ void map_reduce(
       b0_0_0 = t66;
       b0_0_1 = t67;
     }
-    const realv t68 = m0_0_0 + b0_0_0;
-    const realv t69 = m0_0_1 + b0_0_1;
-    m0_0_0 = t68;
-    m0_0_1 = t69;
-    if (++tiles == 256) {
-      const realv t70 = s0_0_0 + m0_0_0;
-      const realv t71 = s0_0_1 + m0_0_1;
-      s0_0_0 = t70;
-      s0_0_1 = t71;
-      m0_0_0 = (realv)(0.0f);
-      m0_0_1 = (realv)(0.0f);
-      tiles = 0;
-    }
+    const realv t68 = s0_0_0 + b0_0_0;
+    const realv t69 = s0_0_1 + b0_0_1;
+    s0_0_0 = t68;
+    s0_0_1 = t69;
   }
-  const realv t72 = s0_0_0 + m0_0_0;
-  const realv t73 = s0_0_1 + m0_0_1;
-  s0_0_0 = t72;
-  s0_0_1 = t73;
+
   if (wanted_0 < rows) {
     const long out_0 = ((long)get_global_id(1)) * rows + row_0;
     store_lanes(out0 + out_0 * 1 + 0, 1, s0_0_0, count_0);
