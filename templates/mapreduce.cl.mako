@@ -19,6 +19,11 @@ ${common.rows_of_item(kernel, f"(long)get_global_id(0) * {kernel.rows * kernel.l
 ${block(kernel.once, 2)}
 ${block(kernel.per_i, 2)}
 ${block(kernel.state, 2)}
+% if kernel.sampled:
+${sample(kernel.sampled)}\
+  while (true) {
+${block(kernel.sampled.begin, 2)}
+% endif
 ${common.begin_piece(kernel)}\
   for (long tile_begin = j_begin; tile_begin < j_end; tile_begin += ${kernel.tile or ('j_end - j_begin' if kernel.task else 'part_length')}) {
     const long tile_end = ${f"min(tile_begin + {kernel.tile}, j_end)" if kernel.tile else "j_end"};
@@ -26,20 +31,43 @@ ${block(kernel.reset, 4)}
     long j = tile_begin;
 % if kernel.cols > 1:
     for (; j + ${kernel.cols} <= tile_end; j += ${kernel.cols}) {
-% for column in kernel.column_inputs:
-      const __global ${column.type}* ${column.name}_j = ${column.name} + j * ${column.dim};
-% endfor
+${pointers()}\
 ${block(kernel.body, 6)}
     }
 % endif
     for (; j < tile_end; ++j) {
-% for column in kernel.column_inputs:
-      const __global ${column.type}* ${column.name}_j = ${column.name} + j * ${column.dim};
-% endfor
+${pointers()}\
 ${block(kernel.tail, 6)}
     }
 ${block(kernel.flush, 4)}
   }
 ${common.end_piece(kernel)}\
+${block(kernel.drain, 2)}
+% if kernel.sampled:
+  if (!${kernel.sampled.broken}) break;
+${block(kernel.sampled.release, 2)}
+  }
+% endif
 ${common.store_rows(kernel, block, "(long)get_global_id(1)")}\
 }
+<%def name="pointers()">\
+% for column in kernel.column_inputs:
+      const __global ${column.type}* ${column.name}_j = ${column.name} + j * ${column.dim};
+% endfor
+</%def>
+<%def name="sample(sampled)">\
+  // One block of columns in each ${sampled.stride}, counted through all pieces.
+${block(sampled.state, 2)}
+  {
+  long ahead = 0;
+${common.begin_piece(kernel)}\
+  long j = j_begin + ahead;
+  for (; j + ${kernel.cols} <= j_end; j += ${sampled.stride}) {
+${pointers()}\
+${block(sampled.body, 6)}
+  }
+  ahead = max(j - j_end, 0L);
+${common.end_piece(kernel)}\
+  }
+${block(sampled.bound, 2)}
+</%def>

@@ -52,6 +52,7 @@ ${block(kernel.tail, 6)}
 ${block(kernel.flush, 4)}
   }
 ${common.end_piece(kernel)}\
+${block(kernel.drain, 2)}
 ${common.store_rows(kernel, block, "(long)get_global_id(1)")}\
 }
 <%def name="pointers(kernel)">\

@@ -28,7 +28,17 @@ typedef ${inumv} inumv;
 #define ANY(m) (m)
 % else:
 #define MASKV(m) ((inumv)(-(inum)(m)))
-#define ANY(m) any(m)
+#define ANY(m) any_lane(m)
+
+// Whether a mask holds in some lane. Compilers know this as one test of a register's sign bits; PoCL's any() takes lanes
+// one by one, with branches in between.
+static inline int any_lane(inumv m) {
+% if lanes == 16:
+    return as_ulong(convert_char8(m.lo | m.hi)) != 0;
+% else:
+    return as_${ {2: "ushort", 4: "uint", 8: "ulong"}[lanes] }(convert_char${lanes}(m)) != 0;
+% endif
+}
 % endif
 
 // Lane l is p[min(l, count - 1) * stride]: lanes past the end (count < lanes) repeat the last one. count >= 1.

@@ -255,7 +255,8 @@ def random_schedule(random: Random) -> Schedule:
     }
     if random.randint(0, 3) == 0:
         return Schedule(shape=LOCAL, group=random.choice([1, 4, 8]), **sizes)
-    return Schedule(shape=DIRECT, **{**sizes, "tile": random.choice([0, sizes["tile"]])})
+    tile, sample = random.choice([0, sizes["tile"]]), random.choice([0, 2])
+    return Schedule(shape=DIRECT, **{**sizes, "tile": tile, "sample": sample})
 
 
 def affordable(schedule: Schedule, program: MapReduce) -> Schedule:

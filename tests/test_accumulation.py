@@ -373,3 +373,17 @@ def test_explain_and_tune(wide_device: Device, capsys: pytest.CaptureFixture[str
     wide = made("Sum", use_double_acc=True).plan().case
     assert wide != made("Sum").plan().case
     assert wide.wide
+
+
+# ------------------------------------------------------------------------------------------------ very many terms
+
+
+@pytest.mark.parametrize("name", ["Sum", "Mean", "Var", "LogSumExp"])
+def test_errors_of_tens_of_millions_of_terms_stay_small(name: str, device: Device) -> None:
+    terms = np.random.default_rng(5).random((20_000_000, 1), dtype=np.float32)
+    found = Genred("x + y", ONE_OF_EACH, name, axis=1)(np.zeros((1, 1), np.float32), terms).item()
+    exact = terms.astype(np.float64)
+    expected = {
+        "Sum": exact.sum(), "Mean": exact.mean(), "Var": exact.var(), "LogSumExp": np.log(np.exp(exact).sum())
+    }[name]  # fmt: skip
+    assert abs(found - expected) <= 1e-6 * abs(expected)

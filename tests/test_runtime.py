@@ -220,6 +220,19 @@ def test_parts_that_stay_in_cache() -> None:
     assert in_a_batch.count == 1  # each index has one block of rows, which reads its columns once
 
 
+def test_parts_that_keep_rounding_errors_small() -> None:
+    def count(rows: int, columns: int, rounds: bool = True, **changes: Any) -> int:
+        footprint = Footprint(column=16, state=8, rounds=rounds)
+        return cut_columns(100, columns, Schedule(**changes), DeviceFacts(compute_units=2), rows, 1, footprint).count
+
+    assert count(1600, 10**7) == 76  # of about 512 tiles
+    assert count(1600, 10**5) == 1
+    assert count(1600, 10**7, rounds=False) == 1
+    assert count(1600, 10**7, flush=False) == count(1600, 10**7, tile=0) == 1
+    assert count(1_000_000, 10**7) == 8  # 64 MiB of states
+    assert count(1600, 10**7, split=3) == 3
+
+
 def test_cut_for_the_cache(device: Any) -> None:
     """The same result as in one part."""
     routine = Genred("Exp(-SqDist(x, y)) * b", ["x = Vi(40)", "y = Vj(40)", "b = Vj(1)"], axis=1)

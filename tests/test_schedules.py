@@ -24,6 +24,7 @@ from oracle import assert_results, check, random_arrays, run
 from clreduce.codegen.facts import DeviceFacts
 from clreduce.codegen.lower import lower
 from clreduce.codegen.render import render
+from clreduce.codegen.sample import terms_kept
 from clreduce.codegen.schedule import DIRECT, LANES, LOCAL, Schedule, choose_schedule
 from clreduce.domain import Domain
 from clreduce.errors import ScheduleError
@@ -74,17 +75,18 @@ CHOICES: dict[str, Sequence[Any]] = {
     "unroll": (1, 4, 16),
     "split": (0, 5),
     "queue": (0, 8),
+    "sample": (0, 2),
 }
+SIZES_OF_SCHEDULES = CHOICES.keys() - {"formula", "dtype", "layout"}
 
 
 def legal(choice: Mapping[str, Any]) -> bool:
-    return choice["layout"][0] == DIRECT or choice["tile"] > 0
+    return choice["layout"][0] == DIRECT or (choice["tile"] > 0 and not choice["sample"])
 
 
 def schedule_of(choice: Mapping[str, Any]) -> Schedule:
     shape, group = choice["layout"]
-    sizes = {name: choice[name] for name in ("lanes", "rows", "cols", "tile", "flush", "unroll", "split", "queue")}
-    return Schedule(shape=shape, group=group, **sizes)
+    return Schedule(shape=shape, group=group, **{n: value for n, value in choice.items() if n in SIZES_OF_SCHEDULES})
 
 
 def pairs(choice: Mapping[str, Any]) -> set[Any]:
@@ -98,7 +100,8 @@ def covering(seed: int = 0) -> list[dict[str, Any]]:
     missing = {
         ((a, one), (c, other)) for a, c in combinations(CHOICES, 2) for one in CHOICES[a] for other in CHOICES[c]
     }
-    missing -= {(("layout", layout), ("tile", 0)) for layout in CHOICES["layout"] if layout[0] == LOCAL}
+    for refused in (("tile", 0), ("sample", 2)):
+        missing -= {(("layout", layout), refused) for layout in CHOICES["layout"] if layout[0] == LOCAL}
     while missing:
         kept = dict(min(missing, key=repr))
         trials = [
@@ -115,6 +118,7 @@ def name_of(choice: Mapping[str, Any]) -> str:
     sizes = "x".join(str(choice[name]) for name in ("lanes", "rows", "cols"))
     rest = (
         f"tile{choice['tile']}-{choice['flush']}-unroll{choice['unroll']}-split{choice['split']}-queue{choice['queue']}"
+        f"-sample{choice['sample']}"
     )
     return f"{choice['formula']}-{choice['dtype']}-{shape}{group}-{sizes}-{rest}"
 
@@ -145,7 +149,8 @@ def test_all_choices_meet() -> None:
     for pair in set().union(*map(pairs, tested)):
         met[tuple(name for name, _ in pair)].add(pair)
     for (a, c), found in met.items():
-        apart = 3 if (a, c) == ("layout", "tile") else 0  # tiles in local memory have columns
+        # Tiles in local memory have columns, and no sample is taken there.
+        apart = 3 if (a, c) in (("layout", "tile"), ("layout", "sample")) else 0
         assert len(found) == len(CHOICES[a]) * len(CHOICES[c]) - apart
 
 
@@ -161,6 +166,31 @@ def test_queues_have_room_where_tiles_end_within_a_block(dtype: str, device: Dev
         schedule = Schedule(lanes=4, rows=2, cols=cols, tile=tile, queue=queue)
         (found,) = run(program, [array], 21, 64, dtype, schedule)
         assert (found == [1, 2, 3]).all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ["KMin_ArgKMin", "KMax_ArgKMax"])
+def test_a_sample_that_misleads_changes_nothing(name: str, dtype: str, device: Device) -> None:
+    """The first terms are all in the sample, which then takes them for more common than they are."""
+    if dtype == "float64" and not device.facts.has_double:
+        pytest.skip("this device has no float64")
+    count, share, cols, sign = 50, 16, 4, 1 if "Min" in name else -1
+    program, _ = map_reduce([variable("x", 1, Domain.I) + variable("y", 1, Domain.J)], name, count)
+    columns, rows = 4000, 21
+    sampled = np.concatenate([np.arange(start, start + cols) for start in range(0, columns, share * cols)])
+    found_first = sampled[: terms_kept(count, share)]
+    assert len(found_first) == terms_kept(count, share) < count
+    for lowest, others in ((1.0, 1000.0), (0.0, 0.0), (-np.inf, 3.0), (5.0, np.inf)):
+        terms = np.full((columns, 1), others)
+        terms[found_first] = lowest
+        arrays = [np.zeros((rows, 1), dtype), (sign * terms).astype(dtype)]
+        for queue in (0, 8):
+            values, indices = run(
+                program, arrays, rows, columns, dtype, Schedule(lanes=4, cols=cols, queue=queue, sample=share)
+            )
+            expected = program.reference(arrays, rows=rows, columns=columns)
+            assert (values == expected[0]).all()
+            assert (indices == expected[1]).all()
 
 
 # ------------------------------------------------------------------------------------------------ policy and refusals
@@ -180,6 +210,7 @@ def test_the_policy_for_gpus_runs_anywhere(name: str, device: Device) -> None:
     ({"rows": 0}, "rows is 1 or more; got 0"), ({"cols": -1}, "cols"), ({"group": 0}, "group"),
     ({"unroll": 0}, "unroll"),
     ({"tile": -1}, "tile"), ({"split": -2}, "split"), ({"shape": "nested"}, "shape is 'mapreduce'"),
+    ({"sample": -1}, "sample"), ({"sample": 2, "shape": LOCAL}, "only the shape 'mapreduce'"),
     ({"group": 4}, "work-groups of one item"), ({"shape": LOCAL, "tile": 0}, "needs tile >= 1"),
     ({"shape": LOCAL, "group": 1 << 20}, "more than this device's"),
 ])  # fmt: skip

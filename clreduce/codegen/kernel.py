@@ -81,6 +81,25 @@ class ColumnInput:
 
 
 @dataclass(frozen=True)
+class Sampled:
+    """A pass over one block of columns in each ``stride``, and the way back if what it promised is not kept."""
+
+    stride: int
+    state: tuple[Statement, ...]
+    """Declarations of what the pass keeps."""
+    body: tuple[Statement, ...]
+    """One block of columns."""
+    bound: tuple[Statement, ...]
+    """The bound of each row, from what the pass has kept."""
+    begin: tuple[Statement, ...]
+    """The state, at the bound."""
+    broken: str
+    """The condition that some row's bound was none."""
+    release: tuple[Statement, ...]
+    """No bound, for any row."""
+
+
+@dataclass(frozen=True)
 class Kernel:
     """One kernel, ready for its template."""
 
@@ -115,5 +134,9 @@ class Kernel:
     tail: tuple[Statement, ...] = ()
     """One column."""
     flush: tuple[Statement, ...] = ()
+    drain: tuple[Statement, ...] = ()
+    """What still waits enters the state; after all columns."""
+    sampled: Sampled | None = None
+    """A pass over some of the columns beforehand, after which the state begins with a bound."""
     finish: tuple[tuple[Statement, ...], ...] = ()
     """For each row of the register tile, the statements that compute and store its results."""

@@ -9,10 +9,11 @@ from clreduce.codegen.cost import is_remap
 from clreduce.codegen.emit import PRODUCTS, Scope, literal
 from clreduce.codegen.facts import DeviceFacts
 from clreduce.codegen.hoist import hoist
-from clreduce.codegen.kernel import ColumnInput, Declare, If, Kernel, Loop, Statement
+from clreduce.codegen.kernel import ColumnInput, Declare, If, Kernel, Loop, Sampled, Statement
 from clreduce.codegen.lower_map import Stored, lower_map
 from clreduce.codegen.lower_merge import lower_merge
 from clreduce.codegen.queue import QUEUED_INDEX, QUEUED_VALUE, Queue
+from clreduce.codegen.sample import Bound, terms_kept
 from clreduce.codegen.schedule import LOCAL, Schedule, check_state
 from clreduce.codegen.writer import OFFSETS, PIECES, TASKS, StateText, Writer, batch_moves, buffers
 from clreduce.domain import Domain
@@ -21,7 +22,7 @@ from clreduce.ir.index import Position, text_of
 from clreduce.ir.op import variable
 from clreduce.ir.rewrite import simplify
 from clreduce.program import MapReduce, Output
-from clreduce.reductions.reduction import Column, Slot
+from clreduce.reductions.reduction import Column, Reduction, Slot
 
 _DEEP = 200
 """Nodes of a formula beyond which it is written from the leaves upwards."""
@@ -95,16 +96,22 @@ class _PairLowering(Writer):
         self.program, self.values, self.panels, self.schedule = program, values, panels, schedule
         self.inputs = tuple(variables(values))
         self.names = {leaf: f"v{n}" for n, leaf in enumerate(self.inputs)}
-        slots = program.state_slots
-        self.state = StateText(program, "s", self.unroll)
+        slots, reduction = program.state_slots, program.reduction
+        self.state = StateText(program.state_slots, program.outputs, "s", self.unroll)
         # In double precision, sums of single ones need no blocks.
-        self.blocked = program.reduction.blocked and schedule.flush and schedule.tile > 0 and not wide
-        self.partial = StateText(program, "b", self.unroll) if self.blocked else self.state
+        self.blocked = reduction.blocked and schedule.flush and schedule.tile > 0 and not wide
+        self.partial = StateText(program.state_slots, program.outputs, "b", self.unroll) if self.blocked else self.state
         self.queue: Queue | None = None
         single = len(values) == 1 and values[0].dim == 1
-        if schedule.queue and single and program.reduction.keeps_terms and program.reduction.guard is not None:
+        if schedule.queue and single and reduction.keeps_terms and reduction.guard is not None:
             self.queue = Queue(schedule.queue, literal(exact(slots[0].neutral), dtype))
         self._waiting = ""
+        guarded = reduction.guard is not None and all(value.dim <= self.unroll for value in values)
+        self.sample: StateText | None = None
+        if schedule.sample and guarded and reduction.first_terms is not None and values[0].dim == 1 and not wide:
+            self.sampling = reduction.first_terms(terms_kept(reduction.count or 1, schedule.sample))
+            self.sample = StateText(self.sampling.slots((1,)), (), "w", self.unroll)
+            self.bound = Bound(slots[0].neutral, dtype)
         size = 4 if dtype == "float" else 8
         budget = facts.local_memory // 2 // (size * max(1, schedule.tile))
         self.staged: set[Expr] = set()
@@ -112,6 +119,9 @@ class _PairLowering(Writer):
             if schedule.shape == LOCAL and leaf.domain == Domain.J and leaf.kind == REAL and leaf.dim <= budget:
                 self.staged.add(leaf)
                 budget -= leaf.dim
+
+        states = (self.state, self.partial) if self.sample is None else (self.state, self.sample)
+        self._states = {state.stem: state for state in states}
 
     def kernel(self, split: bool, batched: bool) -> Kernel:
         """The kernel; ``split``: it stores the state of its part of j instead of results."""
@@ -121,6 +131,7 @@ class _PairLowering(Writer):
         self._pointers()
         body = self._block(schedule.cols)
         tail = body if schedule.cols == 1 else self._block(1)
+        sampled = self._sampled() if self.sample is not None else None
         flush: tuple[Statement, ...] = ()
         if self.blocked:
             scope = self.start_pair()
@@ -129,8 +140,9 @@ class _PairLowering(Writer):
             self.assign_state(self.state, merged, scope, range(self.rows))
             flush = tuple(scope.statements)
         finish = self.finish(self.program, self.state, split)
+        drain: tuple[Statement, ...] = ()
         if self.queue is not None:
-            finish = tuple(self._enter_queued(r, self.start_pair()) + rest for r, rest in enumerate(finish))
+            drain = sum((self._enter_queued(r, self.start_pair()) for r in range(self.rows)), ())
         stored: Sequence[Slot | Output] = self.state.slots if split else self.program.outputs
         real = self.keeper.types.real
         outputs = buffers([(f"out{n}", one.kind) for n, one in enumerate(stored)], written=True, real=real)
@@ -163,6 +175,8 @@ class _PairLowering(Writer):
             body=body,
             tail=tail,
             flush=flush,
+            drain=drain,
+            sampled=sampled,
             finish=finish,
         )
 
@@ -185,16 +199,7 @@ class _PairLowering(Writer):
         """One block of columns: loads, values of every pair of the register tile, and the update of the state."""
         scope = self.start_pair()
         self.emitter.cols = self.keeper.cols = cols
-        columns = [
-            Column(
-                tuple(
-                    variable(("value", n, c), value.dim, value.domain | Domain.J, value.kind)
-                    for n, value in enumerate(self.values)
-                ),
-                variable(("column", c), 1, Domain.J, INDEX),
-            )
-            for c in range(cols)
-        ]
+        columns = self._columns(cols)
         reduction = self.program.reduction
         if reduction.guard is not None and all(value.dim <= self.unroll for value in self.values):
             self._guarded_update(columns, scope)
@@ -210,6 +215,67 @@ class _PairLowering(Writer):
             self.assign_state(self.partial, new, scope, range(self.rows), reduction.keeps_terms)
         return tuple(scope.statements)
 
+    def _columns(self, cols: int) -> list[Column]:
+        """Stand-ins for the values of so many columns."""
+        return [
+            Column(
+                tuple(
+                    variable(("value", n, c), value.dim, value.domain | Domain.J, value.kind)
+                    for n, value in enumerate(self.values)
+                ),
+                variable(("column", c), 1, Domain.J, INDEX),
+            )
+            for c in range(cols)
+        ]
+
+    def _sampled(self) -> Sampled:
+        """The pass over a sample of the columns, which gives the list's terms a bound."""
+        sample, cols, rows = self.sample, self.schedule.cols, range(self.rows)
+        assert sample is not None
+        scope = self.start_pair()
+        self.emitter.cols = cols
+        columns = [Column(column.values[:1], column.index) for column in self._columns(cols)]
+        self.emitter.count_uses(self.values[:1])
+        for c in range(cols):
+            for r in rows:
+                self.emitter.component(self.values[0], 0, r, c)
+        for r in rows:
+            self._update_if_needed(self.sampling, sample, columns, r, scope)
+        last, kept = sample.slots[0].dim - 1, self.state
+        places = kept.slots[0].dim
+        begin: list[Statement] = []
+        for r in rows:
+            begin += kept.reset(0, r, self.bound.name(r))
+            for n in range(1, len(kept.slots)):
+                begin += kept.reset(n, r, kept.neutral(n, self.emitter))
+        broken = [self.bound.broken(kept.name(0, places - 1, r), r) for r in rows]
+        return Sampled(
+            stride=self.schedule.sample * cols,
+            state=sample.declarations(self.rows, self.emitter),
+            body=tuple(scope.statements),
+            bound=sum((self.bound.taken_from(sample.name(0, last, r), r) for r in rows), ()),
+            begin=tuple(begin),
+            broken=f"ANY({' | '.join(broken)})",
+            release=tuple(self.bound.release(r) for r in rows),
+        )
+
+    def _update_if_needed(
+        self, reduction: Reduction, state: StateText, columns: Sequence[Column], r: int, scope: Scope
+    ) -> None:
+        """Columns into the list of row r under its guard: first for all of them, then for each."""
+        assert reduction.guard is not None
+        condition = self._any(reduction.guard(state.leaves, columns), r)
+        outer = self.start_pair(scope)
+        for n, column in enumerate(columns, 1):
+            version = state.version(n)
+            needed = self._any(reduction.guard(version, [column]), r)
+            inner = self.start_pair(outer)
+            self.assign_state(state, reduction.update(version, [column]), inner, [r], descending=True)
+            outer.statements.append(If(needed, tuple(inner.statements)))
+            self.pair = outer
+        scope.statements.append(If(condition, tuple(outer.statements)))
+        self.pair = scope
+
     def _guarded_update(self, columns: Sequence[Column], scope: Scope) -> None:
         """The update under the reduction's guard, row by row: first for the block of columns, then for each of them.
 
@@ -220,18 +286,13 @@ class _PairLowering(Writer):
         self.emitter.count_uses(self.values)
         self._compute_short_values(len(columns))
         for r in range(self.rows):
+            if self.queue is None and reduction.keeps_terms and len(columns) > 1:
+                self._update_if_needed(reduction, self.partial, columns, r, scope)
+                continue
             condition = self._any(reduction.guard(self.partial.leaves, columns), r)
             outer = self.start_pair(scope)
             if self.queue is not None:
                 self._queued_update(columns, r, outer)
-            elif reduction.keeps_terms and len(columns) > 1:
-                for n, column in enumerate(columns, 1):
-                    state = self.partial.version(n)
-                    needed = self._any(reduction.guard(state, [column]), r)
-                    inner = self.start_pair(outer)
-                    self.assign_state(self.partial, reduction.update(state, [column]), inner, [r], descending=True)
-                    outer.statements.append(If(needed, tuple(inner.statements)))
-                    self.pair = outer
             else:
                 new = reduction.update(self.partial.leaves, columns)
                 self.assign_state(self.partial, new, outer, [r], reduction.keeps_terms)
@@ -303,15 +364,14 @@ class _PairLowering(Writer):
 
     def is_state(self, node: Expr) -> bool:
         name = node.params[0]
-        return isinstance(name, tuple) and name[0] in (self.state.stem, self.partial.stem)
+        return isinstance(name, tuple) and name[0] in self._states
 
     def leaf(self, node: Expr, k: Position, r: int | None, c: int | None) -> str:
         name, *_ = node.params
         if node.op.name == "position":
             return f"(inum)(j + {c})" if node.domain == Domain.J else f"(inumv)((inum)row_{r}) + {self.lane_numbers}"
         if self.is_state(node):
-            state = self.state if name[0] == self.state.stem else self.partial
-            return state.name(name[1], k, 0 if r is None else r)
+            return self._states[name[0]].name(name[1], k, 0 if r is None else r)
         if isinstance(name, tuple) and name[0] == "column":
             return f"(inum)(j + {name[1]})"
         if name == "first":

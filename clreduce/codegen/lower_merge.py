@@ -20,7 +20,7 @@ class _MergeLowering(Writer):
         super().__init__(dtype, 1, 1, schedule)
         self.program, self.ranged = program, ranged
         reduction = program.reduction
-        self.state = StateText(program, "s", self.unroll)
+        self.state = StateText(program.state_slots, program.outputs, "s", self.unroll)
         self.members = (reduction.count or 1) if reduction.keeps_terms else 1
         self.part = tuple(
             variable(("part", n), slot.dim // self.members, Domain.IJ, slot.kind)

@@ -76,4 +76,4 @@ def pi(factor: float, dtype: str) -> tuple[str, str]:
 
 def any_lane(mask: str, suffix: str, T: str) -> str:
     """Whether a mask holds in some lane, for a branch that is seldom taken."""
-    return f"any({mask})" if suffix == "v" and T[-1].isdigit() else mask
+    return f"ANY({mask})" if suffix == "v" and T[-1].isdigit() else mask

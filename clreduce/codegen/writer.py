@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from clreduce.codegen.emit import Emitter, Scope, literal
-from clreduce.codegen.kernel import Argument, Assign, Call, Declare, Let, Statement
+from clreduce.codegen.kernel import Argument, Assign, Call, Declare, Let, Loop, Statement
 from clreduce.codegen.schedule import Schedule
 from clreduce.domain import Domain
 from clreduce.ir.expr import INDEX, REAL, Expr, exact
 from clreduce.ir.index import Position, text_of
 from clreduce.ir.op import variable
-from clreduce.program import MapReduce
+from clreduce.program import MapReduce, Output
 from clreduce.reductions.reduction import Slot
 
 
@@ -21,10 +21,9 @@ class StateText:
     If one of them or a result is long, all vectors are arrays: loops over the components of one may read others.
     """
 
-    def __init__(self, program: MapReduce, stem: str, unroll: int) -> None:
-        slots = program.state_slots
-        self.slots, self.stem = slots, stem
-        longest = max(*(slot.dim for slot in slots), *(output.dim for output in program.outputs))
+    def __init__(self, slots: Sequence[Slot], results: Sequence[Output], stem: str, unroll: int) -> None:
+        self.slots, self.stem = tuple(slots), stem
+        longest = max(*(slot.dim for slot in slots), *(result.dim for result in results), 0)
         self.arrays = [slot.dim > 1 and longest > unroll for slot in slots]
         self.leaves = tuple(variable((stem, n), s.dim, Domain.IJ, s.kind) for n, s in enumerate(slots))
 
@@ -42,13 +41,25 @@ class StateText:
         statements: list[Statement] = []
         for n, slot in enumerate(self.slots):
             kind = emitter.types.realv if slot.kind == REAL else emitter.types.inumv
-            neutral = f"({kind})({_neutral(slot, emitter.dtype)})"
+            neutral = self.neutral(n, emitter)
             for r in range(rows):
                 if not self.arrays[n]:
                     statements += [Declare(kind, self.name(n, k, r), neutral) for k in range(slot.dim)]
                 else:
                     statements.append(Declare(kind, f"{self.stem}{n}_{r}", neutral, slot.dim))
         return tuple(statements)
+
+    def neutral(self, n: int, emitter: Emitter) -> str:
+        """The value of slot n's components before any term."""
+        slot = self.slots[n]
+        kind = emitter.types.realv if slot.kind == REAL else emitter.types.inumv
+        return f"({kind})({_neutral(slot, emitter.dtype)})"
+
+    def reset(self, n: int, r: int, text: str) -> tuple[Statement, ...]:
+        """Every component of slot n set to ``text``."""
+        if not self.arrays[n]:
+            return tuple(Assign(self.name(n, k, r), text) for k in range(self.slots[n].dim))
+        return (Loop("k", 0, self.slots[n].dim, (Assign(f"{self.stem}{n}_{r}[k]", text),)),)
 
 
 def _neutral(slot: Slot, dtype: str) -> str:

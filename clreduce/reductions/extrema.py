@@ -41,12 +41,12 @@ def _declare(name: str, words: str, better: Op, neutral: float, beats: Callable[
         return (reduce(better, [column.values[0] for column in columns], state[0]),)
 
     def index_update(state: State, columns: Sequence[Column]) -> State:
-        best, where_best = state
-        for column in columns:
-            wins = beats(column.values[0], best)
-            best = where(wins, column.values[0], best)
-            where_best = where(wins, column.index, where_best)
-        return best, where_best
+        # Nothing is shared with the guard but its result: what else it computed need not outlive it.
+        best = reduce(better, [column.values[0] for column in columns], state[0])
+        where_best = columns[-1].index
+        for column in reversed(columns[:-1]):
+            where_best = where(equal(column.values[0], best), column.index, where_best)
+        return best, where(beats(best, state[0]), where_best, state[1])
 
     def guard(state: State, columns: Sequence[Column]) -> Expr:
         return beats(reduce(better, [column.values[0] for column in columns], state[0]), state[0])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 
 import numpy as np
 
@@ -17,7 +17,16 @@ from clreduce.ir.op import Op, constant, integer
 from clreduce.ops.compare import equal, larger, less, smaller, where
 from clreduce.ops.derived import truth
 from clreduce.ops.shape import concat, expand, extract, repeated, total
-from clreduce.reductions.reduction import Array, Column, Reduction, Slot, State, alias, register_family
+from clreduce.reductions.reduction import (
+    Array,
+    Column,
+    Reduction,
+    Slot,
+    State,
+    alias,
+    reduction_named,
+    register_family,
+)
 
 _NOWHERE = -1.0
 
@@ -137,6 +146,7 @@ def _build(
         lists=not formula2,
         guard=guard,
         keeps_terms=True,
+        first_terms=partial(reduction_named, f"K{order.name}"),
         tangent=tangent,
         residual=residual,
     )

@@ -1,7 +1,8 @@
 """Cuts of the i x j rectangle as data. For now: j into equal parts, whose states a merge kernel joins.
 
-There are two reasons to cut: few rows would leave cores idle, and j-data that don't fit into a CPU's caches would be
-read from memory again for each block of rows.
+There are three reasons to cut: few rows would leave cores idle, j-data that don't fit into a CPU's caches would be read
+from memory again for each block of rows, and rounding errors of single-precision sums grow with the number of partial
+sums that a kernel adds up.
 """
 
 from __future__ import annotations
@@ -21,6 +22,10 @@ _CACHED = 2 << 20
 """Bytes of j-data that stay in the caches of a CPU while blocks of rows pass over them."""
 _WIDE = 64
 """Bytes of a column from which on reading it again, from memory, can take longer than its arithmetic."""
+_MOST_TILES = 512
+"""Partial sums that are added up in single precision, before another part of j begins."""
+_MOST_STATES = 64 << 20
+"""Bytes of states that parts are worth for the sake of rounding errors."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +46,15 @@ class Footprint:
     """Bytes that each part of j stores per row."""
     kept: int = 1
     """Terms that a row keeps: the number K of a reduction such as ``KMin``."""
+    rounds: bool = False
+    """Whether rows keep sums in single precision, which are flushed tile by tile."""
 
     @classmethod
     def of(cls, program: MapReduce, inputs: Sequence[Expr], size: int) -> Footprint:
         """That of pair kernels which read ``inputs``, numbers having ``size`` bytes."""
         column = size * sum(leaf.dim for leaf in inputs if leaf.domain == Domain.J)
         state = 8 * sum(slot.dim for slot in program.state_slots)
-        return cls(column, state, program.reduction.count or 1)
+        return cls(column, state, program.reduction.count or 1, program.reduction.blocked and size < 8)
 
 
 _LIGHT = Footprint()
@@ -64,8 +71,9 @@ def cut_columns(
 ) -> Parts:
     """As many parts as keep the device busy when ``groups`` work-groups share the rows; one if the rows are enough.
 
-    On a CPU also as many as keep j-data in its caches: all ``rows`` visit a part before they go on to the next. The
-    work-groups and the rows are those of all indices of a ``batch`` together.
+    On a CPU also as many as keep j-data in its caches: all ``rows`` visit a part before they go on to the next. Of very
+    many columns, also as many as keep rounding errors small. The work-groups and the rows are those of all indices of a
+    ``batch`` together.
 
     >>> cut_columns(1, 10**6, Schedule(), DeviceFacts(compute_units=2))
     Parts(count=8, length=125184)
@@ -79,6 +87,9 @@ def cut_columns(
     count = max(1, min(wanted, columns // shortest))
     if not schedule.split:
         count = max(count, _cached_parts(groups // batch, columns, facts, rows, footprint))
+        if footprint.rounds and schedule.flush and schedule.tile:
+            affordable = _MOST_STATES // max(1, rows * footprint.state)
+            count = max(count, min(columns // (_MOST_TILES * schedule.tile), affordable))
     step = max(schedule.tile, 1)
     length = max(1, -(-columns // (count * step)) * step)
     return Parts(max(1, -(-columns // length)), length)

@@ -110,6 +110,7 @@ void map_reduce(
     s0_0_0 = t68;
     s0_0_1 = t69;
   }
+
   if (wanted_0 < rows) {
     const long out_0 = ((long)get_global_id(1)) * rows + row_0;
     store_lanes(out0 + out_0 * 1 + 0, 1, s0_0_0, count_0);
@@ -119,3 +120,5 @@ void map_reduce(
     store_lanes(out0 + out_1 * 1 + 0, 1, s0_0_1, count_1);
   }
 }
+
+
