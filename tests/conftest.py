@@ -1,8 +1,8 @@
 """What all tests share: a PoCL cache of their own, Hypothesis profiles, one run per OpenCL device and its count.
 
 Environment variables that the tests read: ``CLREDUCE_TEST_DEVICES`` is ``turns`` (the default: what concerns devices
-runs on every device, each other test on one of them in turn), ``all`` (every test on every
-device) or ``first`` (the preferred device only); ``POCL_CACHE_DIR`` keeps PoCL's compiled kernels for the next run;
+runs on every device, each other test on one of them in turn, and of a few large tables of cases every other one),
+``all`` (every test on every device) or ``first`` (the preferred device only); ``POCL_CACHE_DIR`` keeps PoCL's compiled kernels for the next run;
 ``CI`` makes Hypothesis repeatable.
 """
 
@@ -133,6 +133,8 @@ def _has_its_turn(item: pytest.Item) -> bool:
         if part in _TURN_OF_PRECISION and len(named) > 1:
             return named.index(found[0]) % 2 == _TURN_OF_PRECISION[part]
     same_for_all = item.nodeid.replace(found[0], "", 1)
+    if len(named) > 1 and item.nodeid.split("[")[0].endswith(_EVERY_OTHER):
+        return zlib.crc32(same_for_all.encode()) % (2 * len(named)) == named.index(found[0])
     return named[zlib.crc32(same_for_all.encode()) % len(named)] == found[0]
 
 
@@ -142,7 +144,12 @@ _outcomes: dict[str, dict[str, str]] = {}  # device -> test -> outcome
 _laws: dict[str, Counter[str]] = {}  # operation -> law -> tests that passed
 
 
-_ON_EVERY_DEVICE = ("test_device", "test_docs", "test_runtime")
+_ON_EVERY_DEVICE = ("test_device", "test_runtime")
+_EVERY_OTHER = (
+    "test_devices_agree_with_numpy", "test_error_in_ulp", "test_infinities_and_nothing",
+    "test_ranges.py::test_every_reduction",
+)  # fmt: skip
+"""Tables of many similar cases, each with kernels of its own."""
 _TURN_OF_PRECISION = {"float32x1": 0, "float32x16": 1, "float64x1": 1, "float64x16": 0}
 """So every operation is tested in both precisions on each of two devices, with lanes on the one and without on the
 other."""
@@ -202,7 +209,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if _only_the_first():
         terminalreporter.write_line("CLREDUCE_TEST_DEVICES=first: the other devices were left out")
     if _wanted_devices() == "turns" and len(_devices_under_test()) > 1:
-        terminalreporter.write_line("most tests ran on one device in turn; CLREDUCE_TEST_DEVICES=all runs all on each")
+        terminalreporter.write_line(
+            "most tests ran on one device in turn, large tables by half; CLREDUCE_TEST_DEVICES=all runs all on each"
+        )
 
 
 def _law_lines(every: bool) -> list[str]:

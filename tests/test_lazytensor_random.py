@@ -168,7 +168,7 @@ def closely(found: Any, expected: Any) -> None:
 
 
 @pytest.mark.usefixtures("device")
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(st.data())
 def test_random_expressions(data):
     size = data.draw(sizes)
