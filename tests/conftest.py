@@ -2,8 +2,8 @@
 
 Environment variables that the tests read: ``CLREDUCE_TEST_DEVICES`` is ``turns`` (the default: what concerns devices
 runs on every device, each other test on one of them in turn, and of a few large tables of cases every other one),
-``all`` (every test on every device) or ``first`` (the preferred device only); ``POCL_CACHE_DIR`` keeps PoCL's compiled kernels for the next run;
-``CI`` makes Hypothesis repeatable.
+``all`` (every test on every device) or ``first`` (the preferred device only); ``POCL_CACHE_DIR`` keeps PoCL's compiled
+kernels for the next run; ``CI`` makes Hypothesis repeatable.
 """
 
 from __future__ import annotations
