@@ -28,11 +28,11 @@ typedef ${inumv} inumv;
 #define ANY(m) (m)
 % else:
 #define MASKV(m) ((inumv)(-(inum)(m)))
-#define ANY(m) any_lane(m)
+#define ANY(m) some_lane(m)
 
 // Whether a mask holds in some lane. Compilers know this as one test of a register's sign bits; PoCL's any() takes lanes
 // one by one, with branches in between.
-static inline int any_lane(inumv m) {
+static inline int some_lane(inumv m) {
 % if lanes == 16:
     return as_ulong(convert_char8(m.lo | m.hi)) != 0;
 % else:
