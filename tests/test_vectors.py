@@ -21,6 +21,7 @@ from clreduce.domain import Domain
 from clreduce.errors import FormulaError, ShapeError
 from clreduce.frontends.formula import parse
 from clreduce.ir.evaluate import evaluate
+from clreduce.ir.expr import INDEX
 from clreduce.ir.op import FUNCTIONS, OPS, variable
 from clreduce.numpy import Genred
 from clreduce.program import MapReduce, map_reduce
@@ -433,12 +434,24 @@ def test_linear_operations_on_interleaved_vectors() -> None:
 
     for node in linear_nodes():
         assert node.op.interleaved is not None
-        wide = tuple(variable(("wide", n), 3 * arg.dim, I) for n, arg in enumerate(node.args))
-        args = tuple(variable(("arg", n), arg.dim, I) for n, arg in enumerate(node.args))
-        data = {leaf: np.random.default_rng(n).standard_normal((1, leaf.dim)) for n, leaf in enumerate(wide)}
+        # An index says what is read, of all three alike.
+        wide = tuple(
+            variable(("wide", n), arg.dim if arg.kind == INDEX else 3 * arg.dim, I, arg.kind)
+            for n, arg in enumerate(node.args)
+        )
+        args = tuple(variable(("arg", n), arg.dim, I, arg.kind) for n, arg in enumerate(node.args))
+        data = {
+            leaf: np.ones((1, 1), int)
+            if leaf.kind == INDEX
+            else np.random.default_rng(n).standard_normal((1, leaf.dim))
+            for n, leaf in enumerate(wide)
+        }
         (found,) = evaluate([OPS[node.op.name](*wide, *node.op.interleaved(3, *node.params))], data)
         for k in range(3):
-            one = {arg: data[leaf][:, k::3] for arg, leaf in zip(args, wide, strict=True)}
+            one = {
+                arg: data[leaf] if leaf.kind == INDEX else data[leaf][:, k::3]
+                for arg, leaf in zip(args, wide, strict=True)
+            }
             (expected,) = evaluate([OPS[node.op.name](*args, *node.params)], one)
             np.testing.assert_array_equal(found[:, k::3], expected)
 

@@ -11,6 +11,7 @@ from clreduce.reductions.reduction import Reduction
 
 _SCHEMES = ("auto", "block_sum", "direct_sum", "kahan_scheme")
 _FAST = (None, "dot")
+_KEPT = ("auto", "float16", "float32", "float64")
 _ACCUMULATORS = {
     "float16": ("float16", "float32"),
     "bfloat16": ("float32",),
@@ -43,8 +44,8 @@ class Options:
             raise FormulaError(f"sum_scheme is one of {', '.join(_SCHEMES)}; got {sum_scheme!r}")
         if fast not in _FAST:
             raise FormulaError(f"fast is one of {', '.join(map(repr, _FAST))}; got {fast!r}")
-        if dtype_acc != "auto" and dtype_acc not in _ACCUMULATORS:
-            raise FormulaError(f"dtype_acc is one of auto, {', '.join(_ACCUMULATORS)}; got {dtype_acc!r}")
+        if dtype_acc not in _KEPT:
+            raise FormulaError(f"dtype_acc is one of {', '.join(_KEPT)}; got {dtype_acc!r}")
         if use_double_acc and dtype_acc != "auto":
             raise FormulaError(f"use_double_acc means dtype_acc='float64': give one of them; got {dtype_acc!r}, too")
         dtype_acc = "float64" if use_double_acc else dtype_acc
