@@ -20,7 +20,7 @@ from torch.autograd.graph import increment_version
 from clreduce.errors import DeviceError, DtypeError
 from clreduce.frontends.adapters import torch_standins as standins
 from clreduce.frontends.adapters.adapter import Adapter
-from clreduce.frontends.derivative import Derivative
+from clreduce.frontends.derivative import Derivative, Run
 from clreduce.frontends.evaluation import Evaluation
 from clreduce.frontends.warning import warn
 from clreduce.ir.expr import INDEX
@@ -58,7 +58,9 @@ class Torch(Adapter):
             self._look_at(value)
         if value.dtype is torch.bfloat16:
             value = value.float()
-        plain = value.is_cpu and not (value.requires_grad or value.is_neg() or value.is_conj())
+        if value.requires_grad:
+            value = value.detach()
+        plain = value.is_cpu and not (value.is_neg() or value.is_conj())
         try:
             found: Array = value.numpy() if plain else value.numpy(force=True)
         except RuntimeError as error:  # one that stands for another, such as in torch.export
@@ -129,6 +131,10 @@ class Torch(Adapter):
         if _transforms_active() or forward_ad._current_level >= 0:
             return True
         return torch.is_grad_enabled() and any(array.requires_grad for array in arrays)
+
+    def looks_on(self, arrays: Sequence[torch.Tensor]) -> bool:
+        """Whether anything of PyTorch's sees what is computed from ``arrays``, a recorder of graphs included."""
+        return self.tracks(arrays) or standins.are_recorded() or standins.are_batched(arrays)
 
     def run(
         self, evaluation: Evaluation, arrays: Sequence[torch.Tensor], like: torch.Tensor | None = None
@@ -241,18 +247,24 @@ class Reduction(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *cotangents: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
-        derivative, count = _derivative(ctx)
+        count = len(ctx.evaluation.program.slots)
         given = {n: one for n, one in enumerate(cotangents) if one is not None}
         if not given:
             return (None,) * (count + 1)
         wrt = [n for n, needed in enumerate(ctx.needs_input_grad[1:]) if needed]
-        found = derivative.vjp(given, wrt)
+        saved = ctx.saved_tensors
+        if TORCH.looks_on([*saved, *given.values()]):
+            found = _derivative(ctx, saved, TORCH.run).vjp(given, wrt)
+        else:  # the same on NumPy arrays, whose parts and shapes cost less
+            hosts = tuple(map(TORCH.to_host, saved))
+            pulled = {n: TORCH.to_host(one) for n, one in given.items()}
+            found = _derivative(ctx, hosts, Evaluation.__call__).vjp(pulled, wrt)
+            found = {n: TORCH.from_host(one, saved[n]) for n, one in found.items()}
         return (None, *(found.get(n) for n in range(count)))
 
     @staticmethod
     def jvp(ctx: Any, *tangents: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
-        derivative, _ = _derivative(ctx)
-        program = ctx.evaluation.program
+        derivative, program = _derivative(ctx, ctx.saved_tensors, TORCH.run), ctx.evaluation.program
         given = {n: one for n, one in enumerate(tangents[1:]) if one is not None}
         found = derivative.jvp(given) if given and program.real_outputs else {}
         return tuple(found.get(n) for n in range(len(program.outputs)))
@@ -270,8 +282,7 @@ class Reduction(torch.autograd.Function):
         return found, (0,) * len(found)
 
 
-def _derivative(ctx: Any) -> tuple[Derivative, int]:
-    """The derivatives at the arrays that a node has kept, and the number of arrays."""
-    saved = ctx.saved_tensors
+def _derivative(ctx: Any, saved: tuple[Any, ...], run: Run) -> Derivative:
+    """The derivatives at the arrays that a node has kept, in the form in which ``run`` takes them."""
     count = len(ctx.evaluation.program.slots)
-    return Derivative(ctx.evaluation, saved[:count], TORCH.run, saved[count:] or None), count
+    return Derivative(ctx.evaluation, saved[:count], run, saved[count:] or None)
