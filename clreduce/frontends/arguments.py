@@ -28,7 +28,8 @@ _CATEGORY = {Domain.I: "Vi", Domain.J: "Vj", Domain.P: "Pm"}
 _SIZE = {Domain.I: "M", Domain.J: "N"}
 _INTEGER = re.compile(r"u?int(8|16|32|64)|bool")
 _READ = re.compile(r"u?int(8|16|32|64)|bool|b?float16|float(32|64)|complex(64|128)")
-_REAL_OF = {"complex64": "float32", "complex128": "float64"}
+REAL_OF = {"complex64": "float32", "complex128": "float64"}
+"""The dtype of the parts of complex numbers."""
 COMPUTED = {"float16": "float32", "bfloat16": "float32", "float32": "float32", "float64": "float64"}
 """The precision in which kernels compute, by the dtype of the arrays."""
 
@@ -134,10 +135,10 @@ def check_beside(shape: tuple[int, ...], dtype: str, given: Any, what: str, libr
     if not library.accepts(given):
         raise DtypeError(f"{what} must be a {library.name} array; got {type(given).__name__}")
     own, name = tuple(library.shape(given)), library.dtype_name(given)
-    in_reals = own if name not in _REAL_OF else (*own[:-1], 2 * own[-1]) if own else (2,)
+    in_reals = own if name not in REAL_OF else (*own[:-1], 2 * own[-1]) if own else (2,)
     if in_reals != shape:
         raise ShapeError(f"{what} must have shape {shape}, in reals; got {own} of {name}")
-    real = "float16" if name == "bfloat16" else _REAL_OF.get(name, name)
+    real = "float16" if name == "bfloat16" else REAL_OF.get(name, name)
     if not _READ.fullmatch(name) or not np.can_cast(real, dtype, "safe"):
         raise DtypeError(f"{what} must be {dtype}, as the result is, or narrower; got {name}")
     return library.arranged(given, dtype, shape)
@@ -182,11 +183,11 @@ def _form(variable: Variable, value: Any, library: Adapter) -> _Form:
             f"{describe(variable)} must have shape (.., {_SIZE[variable.domain]}, {variable.dim}); got {shape}"
         )
     shape = shape or (1,)
-    if name not in _REAL_OF:
+    if name not in REAL_OF:
         return _Form(shape, name, False, numbers)
     if numbers is not None:
         numbers = numbers.reshape(shape).view(np.float64)
-    return _Form((*shape[:-1], 2 * shape[-1]), _REAL_OF[name], True, numbers)
+    return _Form((*shape[:-1], 2 * shape[-1]), REAL_OF[name], True, numbers)
 
 
 def is_integer_dtype(name: str) -> bool:

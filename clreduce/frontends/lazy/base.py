@@ -9,6 +9,7 @@ import numpy as np
 from clreduce.domain import Domain
 from clreduce.errors import ShapeError
 from clreduce.frontends.adapters.adapter import Adapter
+from clreduce.frontends.arguments import REAL_OF
 from clreduce.frontends.lazy.leaves import Leaf, Operand, operand, with_array
 from clreduce.ir.expr import REAL, Expr, substitute
 from clreduce.ops.indices import as_real
@@ -184,11 +185,10 @@ class Recorded:
         names = {self.library.dtype_name(one) for one in arrays if one is not None and type(one) is not tuple}
         if not names:
             return None
-        name = self.library.promoted({_REAL_OF.get(name, name) for name in names})
+        name = self.library.promoted({REAL_OF.get(name, name) for name in names})
         return _COMPLEX_OF[name] if self.is_complex else name
 
 
-_REAL_OF = {"complex64": "float32", "complex128": "float64"}
 _COMPLEX_OF = {"float16": "complex64", "bfloat16": "complex64", "float32": "complex64", "float64": "complex128"}
 
 
