@@ -56,21 +56,32 @@ static inline realv load_lanes(const __global real *p, long stride, int count) {
 % endif
 }
 
-// Adds v and j to the list of each lane where the mask m holds: entry n of lane l is at n * lanes + l. Stores are not
-// guarded: what they leave behind the end of a list failed a test that it would fail again.
-static inline void append_lanes(real *values, inum *indices, inumv *count, inumv m, realv v, inumv j) {
-    inumv n = *count;
+// The position of the lowest bit that is set; to PoCL, clz() is a call.
+#ifdef __clang__
+#define LOWEST_BIT(n) ((int)__builtin_ctzl(n))
+#else
+#define LOWEST_BIT(n) (63 - (int)clz((n) & -(n)))
+#endif
+
+// Adds terms to the lists of lanes: terms[c] with the index j + c, for c below 8, to that of each lane where bit c of m
+// is set. Few are, so they are taken one by one. Entry n of lane l is at n * lanes + l; counts: the lengths of the lists,
+// most: that of the longest.
+static inline void append_terms(real *values, inum *indices, inum *counts, int *most, inumv m, const realv *terms, inum j) {
+% for part, first in ([("m.lo", 0), ("m.hi", 8)] if lanes == 16 else [("m", 0)]):
 % if lanes == 1:
-    values[n] = v;
-    indices[n] = j;
-    *count = n + m;
+    for (ulong left = (ulong)m; left; left &= left - 1) {
 % else:
-% for name in lane_names:
-    values[n.${name} * ${lanes} + ${loop.index}] = v.${name};
-    indices[n.${name} * ${lanes} + ${loop.index}] = j.${name};
-% endfor
-    *count = n - m;
+<% each = min(lanes, 8) %>\
+    for (ulong left = as_${ {2: "ushort", 4: "uint", 8: "ulong"}[each] }(convert_uchar${each}(as_u${inum}${each}(${part}))); left; left &= left - 1) {
 % endif
+        int bit = LOWEST_BIT(left), c = bit % 8, l = bit / 8${f" + {first}" if first else ""};
+        int n = counts[l];
+        values[n * ${lanes} + l] = ((const real*)terms)[c * ${lanes} + l];
+        indices[n * ${lanes} + l] = j + c;
+        counts[l] = n + 1;
+        *most = n < *most ? *most : n + 1;
+    }
+% endfor
 }
 
 // Lanes l < count go to p[l * stride].

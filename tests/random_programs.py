@@ -255,8 +255,8 @@ def random_schedule(random: Random) -> Schedule:
     }
     if random.randint(0, 3) == 0:
         return Schedule(shape=LOCAL, group=random.choice([1, 4, 8]), **sizes)
-    tile, sample = random.choice([0, sizes["tile"]]), random.choice([0, 2])
-    return Schedule(shape=DIRECT, **{**sizes, "tile": tile, "sample": sample})
+    tile, preview = random.choice([0, sizes["tile"]]), random.choice([0, 1, 2])
+    return Schedule(shape=DIRECT, **{**sizes, "tile": tile, "preview": preview})
 
 
 def affordable(schedule: Schedule, program: MapReduce) -> Schedule:

@@ -24,7 +24,6 @@ from oracle import assert_results, check, random_arrays, run
 from clreduce.codegen.facts import DeviceFacts
 from clreduce.codegen.lower import lower
 from clreduce.codegen.render import render
-from clreduce.codegen.sample import terms_kept
 from clreduce.codegen.schedule import DIRECT, LANES, LOCAL, Schedule, choose_schedule
 from clreduce.domain import Domain
 from clreduce.errors import ScheduleError
@@ -75,13 +74,13 @@ CHOICES: dict[str, Sequence[Any]] = {
     "unroll": (1, 4, 16),
     "split": (0, 5),
     "queue": (0, 8),
-    "sample": (0, 2),
+    "preview": (0, 1, 3),
 }
 SIZES_OF_SCHEDULES = CHOICES.keys() - {"formula", "dtype", "layout"}
 
 
 def legal(choice: Mapping[str, Any]) -> bool:
-    return choice["layout"][0] == DIRECT or (choice["tile"] > 0 and not choice["sample"])
+    return choice["layout"][0] == DIRECT or (choice["tile"] > 0 and not choice["preview"])
 
 
 def schedule_of(choice: Mapping[str, Any]) -> Schedule:
@@ -100,7 +99,7 @@ def covering(seed: int = 0) -> list[dict[str, Any]]:
     missing = {
         ((a, one), (c, other)) for a, c in combinations(CHOICES, 2) for one in CHOICES[a] for other in CHOICES[c]
     }
-    for refused in (("tile", 0), ("sample", 2)):
+    for refused in (("tile", 0), ("preview", 1), ("preview", 3)):
         missing -= {(("layout", layout), refused) for layout in CHOICES["layout"] if layout[0] == LOCAL}
     while missing:
         kept = dict(min(missing, key=repr))
@@ -118,7 +117,7 @@ def name_of(choice: Mapping[str, Any]) -> str:
     sizes = "x".join(str(choice[name]) for name in ("lanes", "rows", "cols"))
     rest = (
         f"tile{choice['tile']}-{choice['flush']}-unroll{choice['unroll']}-split{choice['split']}-queue{choice['queue']}"
-        f"-sample{choice['sample']}"
+        f"-preview{choice['preview']}"
     )
     return f"{choice['formula']}-{choice['dtype']}-{shape}{group}-{sizes}-{rest}"
 
@@ -149,8 +148,8 @@ def test_all_choices_meet() -> None:
     for pair in set().union(*map(pairs, tested)):
         met[tuple(name for name, _ in pair)].add(pair)
     for (a, c), found in met.items():
-        # Tiles in local memory have columns, and no sample is taken there.
-        apart = 3 if (a, c) in (("layout", "tile"), ("layout", "sample")) else 0
+        # Tiles in local memory have columns, and are not looked at beforehand.
+        apart = {("layout", "tile"): 3, ("layout", "preview"): 6}.get((a, c), 0)
         assert len(found) == len(CHOICES[a]) * len(CHOICES[c]) - apart
 
 
@@ -168,29 +167,55 @@ def test_queues_have_room_where_tiles_end_within_a_block(dtype: str, device: Dev
         assert (found == [1, 2, 3]).all()
 
 
+def orders_of_terms(dtype: str) -> dict[str, np.ndarray[Any, Any]]:
+    """Terms of 4000 columns that a look at chunks of them might misjudge."""
+    random, tiny = np.random.default_rng(0), np.finfo(dtype).tiny
+    uniform = random.normal(size=4000)
+    crowded = np.full(4000, 1000.0)
+    crowded[1600:1612] = 1.0  # the first terms are in few chunks
+    rare = np.full(4000, np.nan)
+    rare[[5, 77, 78, 1999]] = 3.0, -1.0, 2.0, 0.5
+    return {
+        "random": uniform,
+        "rising": np.sort(uniform),
+        "falling": -np.sort(uniform),
+        "crowded": crowded,
+        "crowded the other way": -crowded,
+        "equal": np.zeros(4000),
+        "zeros of both signs": np.where(uniform > 0, 0.0, -0.0),
+        "ties": np.round(uniform),
+        "hardly any": rare,
+        "infinite": np.where(uniform > 0.1, np.inf, -np.inf),
+        "infinite or nan": np.where(uniform > 1.9, 1.0, np.where(uniform > 0, np.inf, np.nan)),
+        "of all sizes": uniform * np.exp(uniform * (12 if dtype == "float32" else 100)),
+        "the smallest": np.where(uniform > 0, tiny, 2 * tiny),
+    }
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", ["KMin_ArgKMin", "KMax_ArgKMax"])
-def test_a_sample_that_misleads_changes_nothing(name: str, dtype: str, device: Device) -> None:
-    """The first terms are all in the sample, which then takes them for more common than they are."""
+def test_a_look_beforehand_changes_nothing(name: str, dtype: str, device: Device) -> None:
     if dtype == "float64" and not device.facts.has_double:
         pytest.skip("this device has no float64")
-    count, share, cols, sign = 50, 16, 4, 1 if "Min" in name else -1
-    program, _ = map_reduce([variable("x", 1, Domain.I) + variable("y", 1, Domain.J)], name, count)
-    columns, rows = 4000, 21
-    sampled = np.concatenate([np.arange(start, start + cols) for start in range(0, columns, share * cols)])
-    found_first = sampled[: terms_kept(count, share)]
-    assert len(found_first) == terms_kept(count, share) < count
-    for lowest, others in ((1.0, 1000.0), (0.0, 0.0), (-np.inf, 3.0), (5.0, np.inf)):
-        terms = np.full((columns, 1), others)
-        terms[found_first] = lowest
-        arrays = [np.zeros((rows, 1), dtype), (sign * terms).astype(dtype)]
-        for queue in (0, 8):
-            values, indices = run(
-                program, arrays, rows, columns, dtype, Schedule(lanes=4, cols=cols, queue=queue, sample=share)
-            )
-            expected = program.reference(arrays, rows=rows, columns=columns)
-            assert (values == expected[0]).all()
-            assert (indices == expected[1]).all()
+    program, _ = map_reduce([variable("x", 1, Domain.I) + variable("y", 1, Domain.J)], name, 9)
+    rows, columns = 21, 4000
+    for order, terms in orders_of_terms(dtype).items():
+        arrays = [np.zeros((rows, 1), dtype), terms[:, None].astype(dtype)]
+        expected = program.reference(arrays, rows=rows, columns=columns)
+        for lanes, cols, preview, queue, split in ((4, 4, 2, 0, 0), (8, 8, 1, 9, 0), (1, 3, 3, 3, 2), (16, 8, 4, 8, 3)):
+            schedule = Schedule(lanes=lanes, cols=cols, queue=queue, preview=preview, split=split)
+            found = run(program, arrays, rows, columns, dtype, schedule)
+            for one, other in zip(found, expected, strict=True):
+                np.testing.assert_array_equal(one, other, err_msg=f"{order}, {schedule}")
+
+
+def test_tiles_that_are_looked_at_are_many(device: Device) -> None:
+    """Over several tiles, the last of which is too short for a look."""
+    program, _ = map_reduce([squared_distance(x, y)], "KMin_ArgKMin", 3)
+    schedule = Schedule(lanes=2, rows=2, cols=1, preview=1, queue=4)
+    rows, columns = 7, 3 * 1024 + 11
+    arrays = random_arrays(program, rows, columns, "float32")
+    assert_results(run(program, arrays, rows, columns, "float32", schedule), program, arrays, rows, columns, "float32")
 
 
 # ------------------------------------------------------------------------------------------------ policy and refusals
@@ -210,7 +235,7 @@ def test_the_policy_for_gpus_runs_anywhere(name: str, device: Device) -> None:
     ({"rows": 0}, "rows is 1 or more; got 0"), ({"cols": -1}, "cols"), ({"group": 0}, "group"),
     ({"unroll": 0}, "unroll"),
     ({"tile": -1}, "tile"), ({"split": -2}, "split"), ({"shape": "nested"}, "shape is 'mapreduce'"),
-    ({"sample": -1}, "sample"), ({"sample": 2, "shape": LOCAL}, "only the shape 'mapreduce'"),
+    ({"preview": -1}, "preview"), ({"preview": 2, "shape": LOCAL}, "only the shape 'mapreduce'"),
     ({"group": 4}, "work-groups of one item"), ({"shape": LOCAL, "tile": 0}, "needs tile >= 1"),
     ({"shape": LOCAL, "group": 1 << 20}, "more than this device's"),
 ])  # fmt: skip

@@ -41,11 +41,13 @@ class Call:
 
 @dataclass(frozen=True)
 class Loop:
-    """``for (int variable = start; variable < stop; ++variable)``, kept rolled; ``descending``: from stop - 1 down."""
+    """``for (int variable = start; variable < stop; ++variable)``, kept rolled; ``descending``: from stop - 1 down.
+
+    ``stop`` may be the name of a variable."""
 
     variable: str
     start: int
-    stop: int
+    stop: int | str
     body: tuple[Statement, ...]
     descending: bool = False
 
@@ -81,22 +83,30 @@ class ColumnInput:
 
 
 @dataclass(frozen=True)
-class Sampled:
-    """A pass over one block of columns in each ``stride``, and the way back if what it promised is not kept."""
+class Preview:
+    """A look at a tile beforehand: at the first term of each chunk of its columns, in the order of a list of terms."""
 
-    stride: int
-    state: tuple[Statement, ...]
-    """Declarations of what the pass keeps."""
+    chunk: int
+    """Columns in a chunk, a multiple of those that are taken together."""
+    tile: int
+    """Columns in a tile."""
+    least: int
+    """Columns of a tile from which on it is looked at."""
+    count: int
+    """Terms that the list keeps."""
+    rising: bool
+    """Whether small terms come first."""
+    neutral: str
+    """The value after all terms."""
+    last: tuple[str, ...]
+    """For each row of the register tile, the last term of its list."""
     body: tuple[Statement, ...]
-    """One block of columns."""
-    bound: tuple[Statement, ...]
-    """The bound of each row, from what the pass has kept."""
-    begin: tuple[Statement, ...]
-    """The state, at the bound."""
-    broken: str
-    """The condition that some row's bound was none."""
-    release: tuple[Statement, ...]
-    """No bound, for any row."""
+    """One block of columns, whose terms are compared with the first one so far."""
+
+    @property
+    def before(self) -> str:
+        """The comparison of a term with one that comes after it."""
+        return "<" if self.rising else ">"
 
 
 @dataclass(frozen=True)
@@ -136,7 +146,7 @@ class Kernel:
     flush: tuple[Statement, ...] = ()
     drain: tuple[Statement, ...] = ()
     """What still waits enters the state; after all columns."""
-    sampled: Sampled | None = None
-    """A pass over some of the columns beforehand, after which the state begins with a bound."""
+    preview: Preview | None = None
+    """A look at each tile beforehand, after which chunks that no list can take terms from are passed over."""
     finish: tuple[tuple[Statement, ...], ...] = ()
     """For each row of the register tile, the statements that compute and store its results."""

@@ -9,11 +9,11 @@ from clreduce.codegen.cost import is_remap
 from clreduce.codegen.emit import PRODUCTS, Scope, literal
 from clreduce.codegen.facts import DeviceFacts
 from clreduce.codegen.hoist import hoist
-from clreduce.codegen.kernel import ColumnInput, Declare, If, Kernel, Loop, Sampled, Statement
+from clreduce.codegen.kernel import ColumnInput, Declare, If, Kernel, Preview, Statement
 from clreduce.codegen.lower_map import Stored, lower_map
 from clreduce.codegen.lower_merge import lower_merge
-from clreduce.codegen.queue import QUEUED_INDEX, QUEUED_VALUE, Queue
-from clreduce.codegen.sample import Bound, terms_kept
+from clreduce.codegen.preview import Limits
+from clreduce.codegen.queue import BLOCK, QUEUED_INDEX, QUEUED_VALUE, Queue
 from clreduce.codegen.schedule import LOCAL, Schedule, check_state
 from clreduce.codegen.writer import OFFSETS, PIECES, TASKS, StateText, Writer, batch_moves, buffers
 from clreduce.domain import Domain
@@ -22,7 +22,7 @@ from clreduce.ir.index import Position, text_of
 from clreduce.ir.op import variable
 from clreduce.ir.rewrite import simplify
 from clreduce.program import MapReduce, Output
-from clreduce.reductions.reduction import Column, Reduction, Slot
+from clreduce.reductions.reduction import Column, Slot
 
 _DEEP = 200
 """Nodes of a formula beyond which it is written from the leaves upwards."""
@@ -107,11 +107,9 @@ class _PairLowering(Writer):
             self.queue = Queue(schedule.queue, literal(exact(slots[0].neutral), dtype))
         self._waiting = ""
         guarded = reduction.guard is not None and all(value.dim <= self.unroll for value in values)
-        self.sample: StateText | None = None
-        if schedule.sample and guarded and reduction.first_terms is not None and values[0].dim == 1 and not wide:
-            self.sampling = reduction.first_terms(terms_kept(reduction.count or 1, schedule.sample))
-            self.sample = StateText(self.sampling.slots((1,)), (), "w", self.unroll)
-            self.bound = Bound(slots[0].neutral, dtype)
+        self.limits: Limits | None = None
+        if schedule.preview and guarded and reduction.keeps_terms and values[0].dim == 1 and not wide:
+            self.limits = Limits(slots[0].neutral, reduction.count or 1, dtype)
         size = 4 if dtype == "float" else 8
         budget = facts.local_memory // 2 // (size * max(1, schedule.tile))
         self.staged: set[Expr] = set()
@@ -119,9 +117,7 @@ class _PairLowering(Writer):
             if schedule.shape == LOCAL and leaf.domain == Domain.J and leaf.kind == REAL and leaf.dim <= budget:
                 self.staged.add(leaf)
                 budget -= leaf.dim
-
-        states = (self.state, self.partial) if self.sample is None else (self.state, self.sample)
-        self._states = {state.stem: state for state in states}
+        self._states = {state.stem: state for state in (self.state, self.partial)}
 
     def kernel(self, split: bool, batched: bool) -> Kernel:
         """The kernel; ``split``: it stores the state of its part of j instead of results."""
@@ -131,7 +127,7 @@ class _PairLowering(Writer):
         self._pointers()
         body = self._block(schedule.cols)
         tail = body if schedule.cols == 1 else self._block(1)
-        sampled = self._sampled() if self.sample is not None else None
+        preview = self._preview() if self.limits is not None else None
         flush: tuple[Statement, ...] = ()
         if self.blocked:
             scope = self.start_pair()
@@ -161,7 +157,7 @@ class _PairLowering(Writer):
             rows=schedule.rows,
             cols=schedule.cols,
             group=schedule.group,
-            tile=schedule.tile,
+            tile=schedule.tile if preview is None else preview.tile,
             column_inputs=tuple(
                 ColumnInput(self.names[leaf], "real" if leaf.kind == REAL else "long", leaf.dim, leaf in self.staged)
                 for leaf in self.inputs
@@ -170,13 +166,13 @@ class _PairLowering(Writer):
             once=tuple(self.once.statements),
             per_i=tuple(self.per_i.statements),
             state=self.state.declarations(self.rows, self.keeper)
-            + (self.queue.declarations(self.rows) if self.queue else ()),
+            + (self.queue.declarations(self.rows, self.lanes) if self.queue else ()),
             reset=self.partial.declarations(self.rows, self.keeper) if self.blocked else (),
             body=body,
             tail=tail,
             flush=flush,
             drain=drain,
-            sampled=sampled,
+            preview=preview,
             finish=finish,
         )
 
@@ -228,49 +224,44 @@ class _PairLowering(Writer):
             for c in range(cols)
         ]
 
-    def _sampled(self) -> Sampled:
-        """The pass over a sample of the columns, which gives the list's terms a bound."""
-        sample, cols, rows = self.sample, self.schedule.cols, range(self.rows)
-        assert sample is not None
+    def _preview(self) -> Preview:
+        """The look at a tile's columns, which sets limits to the lists."""
+        limits, cols, rows = self.limits, self.schedule.cols, range(self.rows)
+        assert limits is not None
         scope = self.start_pair()
         self.emitter.cols = cols
-        columns = [Column(column.values[:1], column.index) for column in self._columns(cols)]
         self.emitter.count_uses(self.values[:1])
-        for c in range(cols):
-            for r in rows:
-                self.emitter.component(self.values[0], 0, r, c)
-        for r in rows:
-            self._update_if_needed(self.sampling, sample, columns, r, scope)
-        last, kept = sample.slots[0].dim - 1, self.state
-        places = kept.slots[0].dim
-        begin: list[Statement] = []
-        for r in rows:
-            begin += kept.reset(0, r, self.bound.name(r))
-            for n in range(1, len(kept.slots)):
-                begin += kept.reset(n, r, kept.neutral(n, self.emitter))
-        broken = [self.bound.broken(kept.name(0, places - 1, r), r) for r in rows]
-        return Sampled(
-            stride=self.schedule.sample * cols,
-            state=sample.declarations(self.rows, self.emitter),
-            body=tuple(scope.statements),
-            bound=sum((self.bound.taken_from(sample.name(0, last, r), r) for r in rows), ()),
-            begin=tuple(begin),
-            broken=f"ANY({' | '.join(broken)})",
-            release=tuple(self.bound.release(r) for r in rows),
+        terms = [[self.emitter.component(self.values[0], 0, r, c) for r in rows] for c in range(cols)]
+        scope.statements += [limits.first_of(term, r) for column in terms for r, term in enumerate(column)]
+        return limits.preview(
+            self.schedule.preview, cols, tuple(self._last_kept(r) for r in rows), tuple(scope.statements)
         )
 
-    def _update_if_needed(
-        self, reduction: Reduction, state: StateText, columns: Sequence[Column], r: int, scope: Scope
-    ) -> None:
+    def _last_kept(self, r: int) -> str:
+        """The last term of the list of row r."""
+        return self.state.name(0, self.state.slots[0].dim - 1, r)
+
+    def _guard(self, version: int, columns: Sequence[Column]) -> Expr:
+        """Whether some of these columns may enter the state, which has changed so many times since the block began."""
+        guard, state = self.program.reduction.guard, self.partial.version(version) if version else self.partial.leaves
+        assert guard is not None
+        return guard(state if self.limits is None else self.limits.stands_for(state, version), columns)
+
+    def _lower_limit(self, r: int, scope: Scope) -> None:
+        """After terms have entered the list of row r."""
+        if self.limits is not None:
+            scope.statements.append(self.limits.lowered(self._last_kept(r), r))
+
+    def _update_if_needed(self, columns: Sequence[Column], r: int, scope: Scope) -> None:
         """Columns into the list of row r under its guard: first for all of them, then for each."""
-        assert reduction.guard is not None
-        condition = self._any(reduction.guard(state.leaves, columns), r)
+        condition = self._any(self._guard(0, columns), r)
         outer = self.start_pair(scope)
         for n, column in enumerate(columns, 1):
-            version = state.version(n)
-            needed = self._any(reduction.guard(version, [column]), r)
+            needed = self._any(self._guard(n, [column]), r)
             inner = self.start_pair(outer)
-            self.assign_state(state, reduction.update(version, [column]), inner, [r], descending=True)
+            new = self.program.reduction.update(self.partial.version(n), [column])
+            self.assign_state(self.partial, new, inner, [r], descending=True)
+            self._lower_limit(r, inner)
             outer.statements.append(If(needed, tuple(inner.statements)))
             self.pair = outer
         scope.statements.append(If(condition, tuple(outer.statements)))
@@ -287,30 +278,34 @@ class _PairLowering(Writer):
         self._compute_short_values(len(columns))
         for r in range(self.rows):
             if self.queue is None and reduction.keeps_terms and len(columns) > 1:
-                self._update_if_needed(reduction, self.partial, columns, r, scope)
+                self._update_if_needed(columns, r, scope)
                 continue
-            condition = self._any(reduction.guard(self.partial.leaves, columns), r)
+            condition = self._any(self._guard(0, columns), r)
             outer = self.start_pair(scope)
             if self.queue is not None:
                 self._queued_update(columns, r, outer)
             else:
                 new = reduction.update(self.partial.leaves, columns)
                 self.assign_state(self.partial, new, outer, [r], reduction.keeps_terms)
+                self._lower_limit(r, outer)
             scope.statements.append(If(condition, tuple(outer.statements)))
             self.pair = scope
 
     def _queued_update(self, columns: Sequence[Column], r: int, outer: Scope) -> None:
         """Columns into the queue of row r, in lanes where they may enter the state; a full queue enters."""
-        reduction, queue = self.program.reduction, self.queue
-        assert reduction.guard is not None
+        queue = self.queue
         assert queue is not None
-        for column in columns:
-            mask = self.emitter.component(reduction.guard(self.partial.leaves, [column]), 0, r, None)
-            value = self.emitter.component(column.values[0], 0, r, None)
-            index = self.emitter.component(column.index, 0, r, None)
-            outer.statements.append(If(f"ANY({mask})", (queue.append(r, mask, value, f"(inumv)({index})"),)))
+        for start in range(0, len(columns), BLOCK):
+            block = columns[start : start + BLOCK]
+            masks = [self.emitter.component(self._guard(0, [column]), 0, r, None) for column in block]
+            terms = [self.emitter.component(column.values[0], 0, r, None) for column in block]
+            index = self.emitter.component(block[0].index, 0, r, None)
+            outer.statements += queue.append(r, masks, terms, index, self.emitter.fresh("terms"), self.lanes)
         # Also after a single column: where a tile ends with some, the next one begins with a whole block.
-        outer.statements.append(If(queue.short_of(self.schedule.cols, r), self._enter_queued(r, outer)))
+        entering = Scope(outer)
+        entering.statements += self._enter_queued(r, outer)
+        self._lower_limit(r, entering)
+        outer.statements.append(If(queue.short_of(self.schedule.cols, r), tuple(entering.statements)))
 
     def _enter_queued(self, r: int, outer: Scope) -> tuple[Statement, ...]:
         """Update the state of row r with all that waits, and empty the queue."""
@@ -325,7 +320,7 @@ class _PairLowering(Writer):
         self.assign_state(self.partial, reduction.update(state, [column]), inner, [r], descending=True)
         turn.statements.append(If(needed, tuple(inner.statements)))
         self.pair = outer
-        return (Loop(self._waiting, 0, queue.length, tuple(turn.statements)), *queue.reset(r))
+        return queue.entered(self._waiting, r, tuple(turn.statements), self.lanes)
 
     def _any(self, mask: Expr, r: int) -> str:
         """Whether a mask holds in some lane and component."""
@@ -364,14 +359,15 @@ class _PairLowering(Writer):
 
     def is_state(self, node: Expr) -> bool:
         name = node.params[0]
-        return isinstance(name, tuple) and name[0] in self._states
+        return isinstance(name, tuple) and (name[0] in self._states or name[0] == Limits.stem)
 
     def leaf(self, node: Expr, k: Position, r: int | None, c: int | None) -> str:
         name, *_ = node.params
         if node.op.name == "position":
             return f"(inum)(j + {c})" if node.domain == Domain.J else f"(inumv)((inum)row_{r}) + {self.lane_numbers}"
         if self.is_state(node):
-            return self._states[name[0]].name(name[1], k, 0 if r is None else r)
+            r = 0 if r is None else r
+            return Limits.name(r) if name[0] == Limits.stem else self._states[name[0]].name(name[1], k, r)
         if isinstance(name, tuple) and name[0] == "column":
             return f"(inum)(j + {name[1]})"
         if name == "first":

@@ -6,13 +6,16 @@ most of that work would be for nothing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from clreduce.codegen.kernel import Assign, Call, Declare, Loop, Statement
+from clreduce.codegen.kernel import Assign, Call, Declare, Let, Loop, Statement
 from clreduce.domain import Domain
 from clreduce.ir.expr import INDEX
 from clreduce.ir.op import variable
 
+BLOCK = 8
+"""Columns whose terms enter a queue together, at most."""
 QUEUED_VALUE = variable(("queued", "values"), 1, Domain.IJ)
 QUEUED_INDEX = variable(("queued", "indices"), 1, Domain.IJ, INDEX)
 
@@ -28,27 +31,44 @@ class Queue:
     def name(self, what: str, r: int) -> str:
         return f"queued_{what}_{r}"
 
-    def declarations(self, rows: int) -> tuple[Statement, ...]:
+    def declarations(self, rows: int, lanes: int) -> tuple[Statement, ...]:
         return tuple(
             statement
             for r in range(rows)
             for statement in (
                 Declare("realv", self.name("values", r), f"(realv)({self.empty})", self.length),
                 Declare("inumv", self.name("indices", r), "(inumv)(0)", self.length),
-                Declare("inumv", self.name("count", r), "(inumv)(0)"),
+                Declare("inum", self.name("counts", r), "0", lanes),
+                Declare("int", self.name("most", r), "0"),
             )
         )
 
-    def append(self, r: int, mask: str, value: str, index: str) -> Statement:
-        """Put a term into the queue of those lanes where ``mask`` holds."""
-        values, indices, count = (self.name(what, r) for what in ("values", "indices", "count"))
-        return Call(f"append_lanes((real*){values}, (inum*){indices}, &{count}, {mask}, {value}, {index})")
+    def append(
+        self, r: int, masks: Sequence[str], terms: Sequence[str], index: str, block: str, lanes: int
+    ) -> tuple[Statement, ...]:
+        """Put a block of up to `BLOCK` terms into the queue of those lanes where their masks hold.
+
+        ``index``: that of the first column; ``block``: a name for the terms side by side.
+        """
+        values, indices, counts, most = (self.name(what, r) for what in ("values", "indices", "counts", "most"))
+        lists = f"(real*){values}, (inum*){indices}, {counts}, &{most}"
+        sign = "-" if lanes == 1 else ""  # a scalar's truth is 1, a lane's -1
+        bits = " | ".join(f"({sign}{mask} & (inumv)({1 << c}))" for c, mask in enumerate(masks))
+        return (
+            Let("realv", f"{block}[{len(terms)}]", f"{{{', '.join(terms)}}}"),
+            Call(f"append_terms({lists}, {bits}, {block}, {index})"),
+        )
 
     def short_of(self, places: int, r: int) -> str:
         """The condition that some lane has fewer free places than ``places``."""
-        return f"ANY({self.name('count', r)} > (inumv)({self.length - places}))"
+        return f"{self.name('most', r)} > {self.length - places}"
 
-    def reset(self, r: int) -> tuple[Statement, ...]:
-        values = self.name("values", r)
-        clear = Loop("q", 0, self.length, (Assign(f"{values}[q]", f"(realv)({self.empty})"),))
-        return clear, Assign(self.name("count", r), "(inumv)(0)")
+    def entered(self, place: str, r: int, body: tuple[Statement, ...], lanes: int) -> tuple[Statement, ...]:
+        """``body`` for each place of the queue that some lane has filled, after which it is empty."""
+        values, most = self.name("values", r), self.name("most", r)
+        clear = Assign(f"{values}[{place}]", f"(realv)({self.empty})")
+        return (
+            Loop(place, 0, most, (*body, clear)),
+            Loop(place, 0, lanes, (Assign(f"{self.name('counts', r)}[{place}]", "0"),)),
+            Assign(most, "0"),
+        )

@@ -62,8 +62,9 @@ def block(statements: tuple[Statement, ...], indent: int) -> str:
             case Call(text):
                 lines.append(f"{pad}{text};")
             case Loop(name, start, stop, body, descending):
+                last = stop - 1 if isinstance(stop, int) else f"{stop} - 1"
                 up = f"int {name} = {start}; {name} < {stop}; ++{name}"
-                down = f"int {name} = {stop - 1}; {name} >= {start}; --{name}"
+                down = f"int {name} = {last}; {name} >= {start}; --{name}"
                 lines.append(f"{pad}for ({down if descending else up}) {{")
                 lines.append(block(body, indent + 2))
                 lines.append(f"{pad}}}")

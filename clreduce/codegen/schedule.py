@@ -24,11 +24,12 @@ _SMALL_GROUP = 32
 """Work-items that a GPU runs in step: a smaller group would leave some of them idle."""
 _SHORT = 16
 """Operations per pair up to which testing whether a term is among those that are kept is a large part of the time."""
+_LIST = 6
+"""Terms in a sorted list from which on it is worth it to know beforehand which ones may enter, if terms are short."""
 _LONG_LIST = 24
-"""Terms in a sorted list from which on it is worth it to let new ones wait and insert them together."""
-
-_WORTH_SAMPLING = 256
-"""Operations per pair up to which fewer insertions into long lists are worth a pass over a part of the columns."""
+"""Terms in a sorted list from which on it is always worth it to let new ones wait and insert them together."""
+_WORTH_PREVIEWING = 40
+"""Operations per pair up to which fewer insertions into lists are worth computing some terms twice."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,9 @@ class Schedule:
     """Longest vector whose components are written out; longer ones become loops."""
     queue: int = 0
     """Terms per lane that wait to enter a sorted list, and then enter together; 0: each enters at once."""
-    sample: int = 0
-    """Blocks of columns of which a pass beforehand visits one, where a sorted list is kept: its terms tell others that
-    they need not enter. 0: no such pass."""
+    preview: int = 0
+    """Blocks of columns in a chunk whose first term is looked at beforehand, where a sorted list is kept: chunks from
+    which it can take nothing are passed over. 0: no such look."""
     shape: str = DIRECT
     """Loop shape: ``mapreduce`` (no barrier) or ``mapreduce_local`` (tiles of j in local memory)."""
     split: int = 0
@@ -79,12 +80,12 @@ class Schedule:
         for name in ("rows", "cols", "group", "unroll"):
             if getattr(self, name) < 1:
                 raise ScheduleError(f"{name} is 1 or more; got {getattr(self, name)}")
-        if self.tile < 0 or self.split < 0 or self.sample < 0:
+        if self.tile < 0 or self.split < 0 or self.preview < 0:
             raise ScheduleError(
-                f"tile, split and sample are 0 or more; got {self.tile}, {self.split} and {self.sample}"
+                f"tile, split and preview are 0 or more; got {self.tile}, {self.split} and {self.preview}"
             )
-        if self.sample and self.shape != DIRECT:
-            raise ScheduleError(f"only the shape {DIRECT!r} has a pass over a sample; got sample={self.sample}")
+        if self.preview and self.shape != DIRECT:
+            raise ScheduleError(f"only the shape {DIRECT!r} has a look at tiles beforehand; got preview={self.preview}")
         if self.queue and self.queue < self.cols:
             raise ScheduleError(f"queue is 0, or at least cols={self.cols}; got {self.queue}")
         if self.shape == DIRECT and self.group != 1:
@@ -117,9 +118,12 @@ def choose_schedule(program: MapReduce, dtype: str, facts: DeviceFacts, few: int
         schedule = replace(schedule, cols=schedule.cols // 2)
     if block_operations(program, schedule) > _LONGEST:
         schedule = replace(schedule, rows=1, lanes=max(1, min(schedule.lanes, native)))
-    if program.reduction.keeps_terms and (program.reduction.count or 0) >= _LONG_LIST:
-        sample = 32 if _operations(program) <= _WORTH_SAMPLING else 0
-        schedule = replace(schedule, queue=16, sample=sample)
+    count = program.reduction.count or 0
+    if program.reduction.keeps_terms and count >= _LIST:
+        if _operations(program) <= _WORTH_PREVIEWING:
+            schedule = replace(schedule, queue=32, preview=4 if count < _LONG_LIST else 2)
+        elif count >= _LONG_LIST:
+            schedule = replace(schedule, queue=16)
     while schedule.lanes > 1 and state_bytes(program, schedule, size) > _STACK_BYTES:
         schedule = replace(schedule, lanes=schedule.lanes // 2)
     return schedule

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from clreduce.codegen.emit import Emitter, Scope, literal
-from clreduce.codegen.kernel import Argument, Assign, Call, Declare, Let, Loop, Statement
+from clreduce.codegen.kernel import Argument, Assign, Call, Declare, Let, Statement
 from clreduce.codegen.schedule import Schedule
 from clreduce.domain import Domain
 from clreduce.ir.expr import INDEX, REAL, Expr, exact
@@ -41,25 +41,13 @@ class StateText:
         statements: list[Statement] = []
         for n, slot in enumerate(self.slots):
             kind = emitter.types.realv if slot.kind == REAL else emitter.types.inumv
-            neutral = self.neutral(n, emitter)
+            neutral = f"({kind})({_neutral(slot, emitter.dtype)})"
             for r in range(rows):
                 if not self.arrays[n]:
                     statements += [Declare(kind, self.name(n, k, r), neutral) for k in range(slot.dim)]
                 else:
                     statements.append(Declare(kind, f"{self.stem}{n}_{r}", neutral, slot.dim))
         return tuple(statements)
-
-    def neutral(self, n: int, emitter: Emitter) -> str:
-        """The value of slot n's components before any term."""
-        slot = self.slots[n]
-        kind = emitter.types.realv if slot.kind == REAL else emitter.types.inumv
-        return f"({kind})({_neutral(slot, emitter.dtype)})"
-
-    def reset(self, n: int, r: int, text: str) -> tuple[Statement, ...]:
-        """Every component of slot n set to ``text``."""
-        if not self.arrays[n]:
-            return tuple(Assign(self.name(n, k, r), text) for k in range(self.slots[n].dim))
-        return (Loop("k", 0, self.slots[n].dim, (Assign(f"{self.stem}{n}_{r}[k]", text),)),)
 
 
 def _neutral(slot: Slot, dtype: str) -> str:

@@ -71,10 +71,6 @@ class Reduction:
     are then merged by updating with each term, and ``update`` takes indices as long as the values. Component k of a
     slot's new value reads components up to k only, of the slots as they were: long slots are updated in place, those of
     the longest first."""
-    first_terms: Callable[[int], Reduction] | None = None
-    """``first_terms(n)``, if a state is such a list in the order of its first slot: the reduction that keeps the values
-    of the n first terms of the first formula, and nothing else. Of a sample of the columns, it tells what others will
-    hardly be among those that are kept in the end."""
     blocked: bool = False
     """Whether partial sums are flushed tile by tile, to keep rounding errors small."""
     tangent: Callable[[Column, Sequence[Expr], Sequence[Expr]], Expr] | None = None

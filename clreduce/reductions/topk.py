@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial, reduce
+from functools import reduce
 
 import numpy as np
 
@@ -24,7 +24,6 @@ from clreduce.reductions.reduction import (
     Slot,
     State,
     alias,
-    reduction_named,
     register_family,
 )
 
@@ -146,7 +145,6 @@ def _build(
         lists=not formula2,
         guard=guard,
         keeps_terms=True,
-        first_terms=partial(reduction_named, f"K{order.name}"),
         tangent=tangent,
         residual=residual,
     )

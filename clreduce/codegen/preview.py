@@ -1,0 +1,61 @@
+"""A look at all columns of a tile before they are visited: at the first term, in a list's order, of each chunk of them.
+
+A list that begins empty takes in K (1 + log(N / K)) of N terms in random order, and loses all but K of them. But if K
+chunks have a first term up to some limit, then so have the K first terms: no other need enter, and a chunk whose first
+term lies beyond need not be visited. Computing terms of short formulas again, in the few chunks that are left, costs
+less than what the lists would have taken in.
+"""
+
+from __future__ import annotations
+
+from clreduce.codegen.emit import literal
+from clreduce.codegen.kernel import Assign, Preview, Statement
+from clreduce.domain import Domain
+from clreduce.ir.expr import REAL, Expr, exact
+from clreduce.ir.op import variable
+
+CHUNKS = 1024
+"""Chunks in a tile, which bounds the memory for their first terms."""
+_WORTHWHILE = 4
+"""Chunks per term of a list from which on a look is worth it: a lane then needs about one in four."""
+
+
+class Limits:
+    """Names and statements of the limits of the rows of a register tile."""
+
+    stem = "limit"
+
+    def __init__(self, neutral: float, count: int, dtype: str) -> None:
+        self.rising, self.count = neutral > 0, count
+        self.neutral = literal(exact(neutral), dtype)
+        self._before = "<" if self.rising else ">"
+
+    @classmethod
+    def name(cls, r: int) -> str:
+        return f"{cls.stem}_{r}"
+
+    def stands_for(self, state: tuple[Expr, ...], version: int) -> tuple[Expr, ...]:
+        """A state for the reduction's guard, which reads the last term of its list only: here the limit."""
+        return variable((self.stem, version), state[0].dim, Domain.IJ, REAL), *state[1:]
+
+    def lowered(self, last: str, r: int) -> Statement:
+        """The limit after terms have entered a list: its ``last`` one, if that comes before."""
+        return Assign(self.name(r), f"{last} {self._before} {self.name(r)} ? {last} : {self.name(r)}")
+
+    def first_of(self, term: str, r: int) -> Statement:
+        """A term of the chunk that is looked at; nan is passed over."""
+        return Assign(f"first_{r}", f"{term} {self._before} first_{r} ? {term} : first_{r}")
+
+    def preview(self, blocks: int, cols: int, last: tuple[str, ...], body: tuple[Statement, ...]) -> Preview:
+        """What the template needs, for chunks of so many blocks of columns."""
+        chunk = blocks * cols
+        return Preview(
+            chunk=chunk,
+            tile=chunk * CHUNKS,
+            least=chunk * self.count * _WORTHWHILE,
+            count=self.count,
+            rising=self.rising,
+            neutral=self.neutral,
+            last=last,
+            body=body,
+        )
