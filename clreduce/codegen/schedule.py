@@ -24,6 +24,8 @@ _SMALL_GROUP = 32
 """Work-items that a GPU runs in step: a smaller group would leave some of them idle."""
 _SHORT = 16
 """Operations per pair up to which testing whether a term is among those that are kept is a large part of the time."""
+_WIDE_SUM = 256
+"""Components of a sum from which on it is kept in memory: then more columns are worth it for each time it is read."""
 _LIST = 6
 """Terms in a sorted list from which on it is worth it to know beforehand which ones may enter, if terms are short."""
 _LONG_LIST = 24
@@ -111,6 +113,8 @@ def choose_schedule(program: MapReduce, dtype: str, facts: DeviceFacts, few: int
     if few and few < lanes:
         # Lanes past the last row would compute in vain; the columns are what hides latencies then.
         schedule = replace(schedule, lanes=few, rows=1, cols=8)
+    elif program.reduction.blocked and max(slot.dim for slot in program.state_slots) >= _WIDE_SUM:
+        schedule = replace(schedule, cols=8)
     elif program.reduction.guard is not None and _operations(program) <= _SHORT:
         schedule = replace(schedule, lanes=max(1, native), rows=1, cols=8)
     # Long formulas hide their own latencies: more pairs in the text would only make the driver compile for longer.
