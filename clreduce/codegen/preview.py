@@ -10,12 +10,11 @@ from __future__ import annotations
 
 from clreduce.codegen.emit import literal
 from clreduce.codegen.kernel import Assign, Preview, Statement
+from clreduce.codegen.schedule import PREVIEWED
 from clreduce.domain import Domain
 from clreduce.ir.expr import REAL, Expr, exact
 from clreduce.ir.op import variable
 
-CHUNKS = 1024
-"""Chunks in a tile, which bounds the memory for their first terms."""
 _WORTHWHILE = 4
 """Chunks per term of a list from which on a look is worth it: a lane then needs about one in four."""
 
@@ -51,7 +50,7 @@ class Limits:
         chunk = blocks * cols
         return Preview(
             chunk=chunk,
-            tile=chunk * CHUNKS,
+            tile=chunk * PREVIEWED,
             least=chunk * self.count * _WORTHWHILE,
             count=self.count,
             rising=self.rising,

@@ -18,6 +18,8 @@ DIRECT, LOCAL = "mapreduce", "mapreduce_local"
 _STACK_BYTES = 1 << 19
 _MOST_STATE_BYTES = 1 << 21
 _DEFAULT_TILE = 256
+PREVIEWED = 1024
+"""Chunks of columns in a tile that is looked at beforehand, which bounds the memory for their first terms."""
 _LONGEST = 450
 """Operations in the body of the pair loop beyond which it is not unrolled further."""
 _SMALL_GROUP = 32
@@ -153,7 +155,10 @@ def narrowed(schedule: Schedule, blocks: int) -> Schedule:
 def state_bytes(program: MapReduce, schedule: Schedule, size: int) -> int:
     """Private memory of a work-item for what its rows keep, numbers having ``size`` bytes."""
     copies = 2 if program.reduction.blocked and schedule.flush and schedule.tile else 1
-    return copies * sum(slot.dim for slot in program.state_slots) * schedule.rows * schedule.lanes * size
+    kept = copies * sum(slot.dim for slot in program.state_slots)
+    if program.reduction.keeps_terms:
+        kept += 2 * schedule.queue + (PREVIEWED if schedule.preview else 0)
+    return kept * schedule.rows * schedule.lanes * size
 
 
 def check_state(program: MapReduce, schedule: Schedule, size: int) -> None:
