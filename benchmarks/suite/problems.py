@@ -215,6 +215,8 @@ class Neighbours(Problem):
     """The indices of the ``count`` columns nearest to each row: int64 of shape (rows, count)."""
 
     count: int = 1
+    in_order: bool = False
+    """Whether points stand in the order of their first coordinates, so that near ones come after far ones."""
 
     @property
     def routines(self) -> tuple[Routine, ...]:
@@ -222,7 +224,8 @@ class Neighbours(Problem):
 
     def arrays(self, dtype: str) -> list[Array]:
         """[x, y]."""
-        return Gaussian(self.rows, self.columns, self.dim).arrays(dtype)[1:3]
+        found = Gaussian(self.rows, self.columns, self.dim).arrays(dtype)[1:3]
+        return [array[np.argsort(array[:, 0])] for array in found] if self.in_order else found
 
     def judge(self, arrays: list[Array]) -> Judge:
         """Share of neighbours that are missing; any of equal distance will do, up to rounding."""

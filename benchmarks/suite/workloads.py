@@ -45,6 +45,7 @@ def gaussians() -> Iterator[Workload]:
             size = 3000 if dim == 784 else 5000 if dim * width == 10_000 else 10_000
             name = f"gaussian-d{dim}" + (f"-b{width}" if width > 1 else "")
             yield Workload(name, "gaussian", Gaussian(size, size, dim, width), quick=(dim, width) in ((3, 1), (100, 1)))
+    yield Workload("gaussian-d3-b1000", "gaussian", Gaussian(3000, 3000, 3, 1000))
 
 
 def neighbours() -> Iterator[Workload]:
@@ -53,6 +54,7 @@ def neighbours() -> Iterator[Workload]:
             size = 3000 if dim == 784 else 10_000
             quick = (dim, count) == (3, 10)
             yield Workload(f"knn-d{dim}-k{count}", "knn", Neighbours(size, size, dim, count), quick=quick)
+    yield Workload("knn-d3-k10-in-order", "knn", Neighbours(10_000, 10_000, 3, 10, in_order=True))
 
 
 def scaling() -> Iterator[Workload]:
