@@ -47,9 +47,14 @@ static inline ${T} exp2_${suffix}(${T} x) {
 // The exponent field of 2^(n-1) is n + 126 (double: n + 1022). At n = 129 it is that of inf, at n = -126 that of 0:
 // clamping x gives overflow and underflow for free. So results below 2^-125.5 = 1.66e-38 (double: 2^-1021.5 =
 // 3.15e-308) are 0, and nothing on the way is subnormal: that would make far pairs 2 to 3 times slower.
-static inline ${T} exp_${suffix}(${T} x) {
+% if kind == "exp_never_above_1":
+// The same for x that are not above 0: they need no clamping there.
+% endif
+static inline ${T} ${kind}_${suffix}(${T} x) {
     x = x < (${T})(${lit(low, dtype)}) ? (${T})(${lit(low, dtype)}) : x;  // nan stays
+% if kind == "exp":
     x = x > (${T})(${lit(high, dtype)}) ? (${T})(${lit(high, dtype)}) : x;
+% endif
     ${T} t = x * ${lit(1.4426950408889634, dtype)} + ${lit(magic, dtype)};
     ${T} n = t - ${lit(magic, dtype)};
     ${T} r = x - n * ${ln2_hi};
@@ -66,6 +71,7 @@ static inline ${T} exp_${suffix}(${T} x) {
 </%def>
 
 <%def name="exp(suffix, T, I, dtype)">${_exp(suffix, T, I, dtype, "exp")}</%def>
+<%def name="exp_never_above_1(suffix, T, I, dtype)">${_exp(suffix, T, I, dtype, "exp_never_above_1")}</%def>
 <%def name="exp2(suffix, T, I, dtype)">${_exp(suffix, T, I, dtype, "exp2")}</%def>
 <%def name="cosh(suffix, T, I, dtype)">${_exp(suffix, T, I, dtype, "cosh")}</%def>
 

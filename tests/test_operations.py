@@ -33,9 +33,9 @@ from clreduce.domain import Domain
 from clreduce.errors import NotDifferentiableError
 from clreduce.ir.evaluate import evaluate
 from clreduce.ir.expr import REAL, Expr, topological, variables
-from clreduce.ir.op import FUNCTIONS, Function, constant, integer, position, variable
+from clreduce.ir.op import FUNCTIONS, OPS, Function, constant, integer, position, variable
 from clreduce.ir.show import show
-from clreduce.ops.arithmetic import difference, power
+from clreduce.ops.arithmetic import difference, power, square
 from clreduce.ops.compare import both, either, equal, larger, less, smaller, where
 from clreduce.ops.indices import as_real, difference_of_indices, table_offset, tally
 from clreduce.ops.shape import permute, place
@@ -266,6 +266,7 @@ def internal() -> dict[str, list[Expr]]:
         "bessel_ratio": [bessel_ratio(x, n) for n in range(1, 6)],
         "gaussian_derivative": [gaussian_derivative(x / 3, n) for n in range(5)],
         "polygamma": [polygamma(f, n) for f in (4 + x / 3, x / 30 - 2.5) for n in range(1, 5)],
+        "exp_never_above_1": [OPS["exp_never_above_1"](f) for f in (x, -square(y))],
         "larger": [larger(x, y), larger(y, x), larger(z, x)],
         "smaller": [smaller(x, y), smaller(y, x), smaller(z, x)],
         "difference": [difference(x, y), difference(x * y, x * z)],

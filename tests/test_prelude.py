@@ -18,6 +18,7 @@ from clreduce.runtime.compiler import OPTIONS
 # Ulp; the templates state the same ones. (1 / sqrt(x): each of the two may err on a GPU.)
 BOUNDS = {
     ("exp", "float"): 2.0, ("exp", "double"): 1.0,
+    ("exp_never_above_1", "float"): 2.0, ("exp_never_above_1", "double"): 1.0,
     ("exp2", "float"): 2.0, ("exp2", "double"): 1.0,
     ("cosh", "float"): 2.5, ("cosh", "double"): 1.5,
     ("expm1", "float"): 2.0, ("expm1", "double"): 2.5,
@@ -136,6 +137,8 @@ def sample(name: str, dtype: str) -> tuple[Any, ...]:
     parts += dense_pairs(name, dtype, count) if name in OF_TWO else [[x] for x in dense(name, dtype, count)]
     with np.errstate(invalid="ignore", over="ignore"):  # signalling nans among the random bits
         columns = [np.concatenate(column).astype(TYPES[dtype]) for column in zip(*parts, strict=True)]
+    if name == "exp_never_above_1":
+        columns = [np.where(column > 0, -column, column) for column in columns]
     odd = len(columns[0]) - (1 - len(columns[0]) % 2)
     return tuple(column[:odd] for column in columns)
 
@@ -146,7 +149,7 @@ def dense(name: str, dtype: str, count: int) -> list[Any]:
     rng = np.random.default_rng(2)
     edges = [0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, float(info.tiny), float(info.smallest_subnormal), float(info.max)]
     top, bottom = np.log(float(info.max)), np.log(FLUSH[dtype])
-    if name == "exp":
+    if name in ("exp", "exp_never_above_1"):
         intervals = [(bottom * 1.2, top * 1.01), (-3, 3)]
         edges += [top, bottom, float(np.log(info.smallest_subnormal)), -1e30, 1e30]
         edges += [k * np.log(2) / 2 for k in range(-300, 257)]
@@ -267,7 +270,7 @@ def reference(name: str, dtype: str) -> Any:
         if name == "round":
             return np.where(np.abs(x - np.trunc(x)) >= 0.5, np.trunc(x) + np.sign(x), np.trunc(x))
         inverse = {f"a{f}": f"arc{f}" for f in ("sin", "cos", "tan", "tan2", "sinh", "cosh", "tanh")}
-        return getattr(np, {"pow": "power", **inverse}.get(name, name))(x, *others)
+        return getattr(np, {"pow": "power", "exp_never_above_1": "exp", **inverse}.get(name, name))(x, *others)
 
 
 def exactly(name: str, x: Any, dtype: str) -> Any:
@@ -349,7 +352,15 @@ def test_error_in_ulp(device: Any, name: str, dtype: str, width: str) -> None:
     if name in ("sin", "cos"):
         bounds[~(np.abs(columns[0]) <= SIN_LIMIT[dtype])] = 4  # what OpenCL grants the built-in
     errors = ulp_errors(got, wanted, dtype, compared_with(name, columns))
-    if name in ("exp", "pow", "exp2", "gauss", "softplus", "erfc"):  # documented: too small results are 0
+    if name in (
+        "exp",
+        "exp_never_above_1",
+        "pow",
+        "exp2",
+        "gauss",
+        "softplus",
+        "erfc",
+    ):  # documented: too small results are 0
         margin = 1e-4 if dtype == "float" else 1e-12
         assert name == "erfc" or (got[np.abs(wanted) < FLUSH[dtype] * (1 - margin)] == 0).all()
         errors[(np.abs(wanted) < FLUSH[dtype] * (1 + margin)) & (got == 0)] = 0

@@ -19,7 +19,7 @@ Judge = Callable[[Result], float]
 LOOKED_AT = 100  # rows of each result that are compared: all of them would take longer than what is measured
 SMALLEST = 64  # rows and columns that scaling leaves: more than the neighbours of any problem
 
-EXPONENTIAL = {"float32": 13, "float64": 19}
+EXPONENTIAL = {"float32": 12, "float64": 18}
 """Operations of ``exp`` in ``templates/exponentials.cl.mako``: clamping 2, rounding 2, remainder 2, polynomial 5 or 11,
 power of two 2."""
 

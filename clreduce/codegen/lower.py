@@ -21,6 +21,7 @@ from clreduce.ir.expr import INDEX, REAL, Expr, exact, topological, variables
 from clreduce.ir.index import Position, text_of
 from clreduce.ir.op import variable
 from clreduce.ir.rewrite import simplify
+from clreduce.ir.signs import with_known_signs
 from clreduce.program import MapReduce, Output
 from clreduce.reductions.reduction import Column, Slot
 
@@ -63,7 +64,7 @@ def lower(
     kept = "double" if wide else dtype
     wide = wide and dtype == "float"
     check_state(program, replace(schedule, flush=False) if wide else schedule, 4 if kept == "float" else 8)
-    values = simplify(program.values)
+    values = with_known_signs(simplify(program.values))
     hoisted = hoist(values, schedule.unroll)
     panel = schedule.lanes if schedule.lanes > 1 else PANEL_OF_ONE_LANE
     stored = tuple(
@@ -202,7 +203,7 @@ class _PairLowering(Writer):
             return tuple(scope.statements)
         groups = [[column] for column in columns] if reduction.keeps_terms else [columns]
         for n, group in enumerate(groups):
-            new = reduction.update(self.partial.version(n), group)
+            new = with_known_signs(reduction.update(self.partial.version(n), group))
             self.emitter.count_uses(self.values if self.wide else [*new, *self.values])
             if self.wide:
                 self.keeper.count_uses(new)

@@ -69,6 +69,10 @@ class Op:
     """How the terms are combined if not added up."""
     differential: Callable[..., Expr] | None = None
     """``differential(out, *tangents, *args, *params)``: d out for given d args, in place of partials."""
+    never_negative: bool = False
+    """Whether no value is below 0, nor -0, whatever the arguments are."""
+    if_never_positive: str = ""
+    """The operation that gives the same where no argument is above 0, at a lower cost; "" if there is none."""
     interleaved: Callable[..., tuple[Any, ...]] | None = None
     """``interleaved(n, *params)``: the parameters with which a linear operation acts on n vectors whose components
     are interleaved (first component of each, second of each, ...)."""
@@ -208,6 +212,8 @@ def elementwise(
     functions: tuple[str, ...] = (),
     kind: str | None = REAL,
     cost: int = COSTLY,
+    never_negative: bool = False,
+    if_never_positive: str = "",
     spelled: str = "",
     doc: str = "",
     arguments: str = "",
@@ -227,7 +233,10 @@ def elementwise(
         return [None] * arity
 
     op = register(
-        Op(name, infer, numpy, arity, code=code, functions=functions, cost=cost, partials=partials or no_partials)
+        Op(
+            name, infer, numpy, arity, code=code, functions=functions, cost=cost, partials=partials or no_partials,
+            never_negative=never_negative, if_never_positive=if_never_positive,
+        )
     )  # fmt: skip
     if spelled:
         spell(spelled, op, doc, arguments or " ".join("fgh"[:arity]), parameters, **facts)

@@ -54,7 +54,7 @@ inv: Op = elementwise(
 )  # fmt: skip
 square: Op = elementwise(
     "square", cost=1, numpy=np.square, code="{0} * {0}",
-    partials=lambda out, a: (2 * a,),
+    partials=lambda out, a: (2 * a,), never_negative=True,
     spelled="Square", doc="f squared",
     edges=(Edge((0,), 0, (0,)), Edge((-INF,), INF, (-INF,))),
 )  # fmt: skip

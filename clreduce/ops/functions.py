@@ -18,9 +18,13 @@ _LN2, _LN10 = math.log(2), math.log(10)
 
 exp: Op = elementwise(
     "exp", numpy=np.exp, code="exp_{T}({0})", functions=("exp",),
-    partials=lambda out, x: (out,),
+    partials=lambda out, x: (out,), never_negative=True, if_never_positive="exp_never_above_1",
     spelled="Exp", doc="e^f; Exp(-inf) = 0",
     edges=(Edge((-INF,), 0, (0,)), Edge((0,), 1, (1,)), Edge((INF,), INF, (INF,)), Edge((NAN,), NAN, (NAN,))),
+)  # fmt: skip
+elementwise(
+    "exp_never_above_1", numpy=np.exp, code="exp_never_above_1_{T}({0})", functions=("exp_never_above_1",),
+    partials=lambda out, x: (out,), never_negative=True,
 )  # fmt: skip
 exp2: Op = elementwise(
     "exp2", numpy=np.exp2, code="exp2_{T}({0})", functions=("exp2",), partials=lambda out, x: (_LN2 * out,),
@@ -146,6 +150,7 @@ rsqrt: Op = elementwise(
 
 absolute: Op = elementwise(
     "abs", cost=1, numpy=np.abs, code="abs_{T}({0})", functions=("abs",), partials=lambda out, x: (sign(x),),
+    never_negative=True,
     spelled="Abs", doc="|f|; slope 0 at 0", interval=(0.5, 2.0),
     edges=(Edge((0,), 0, (0,)), Edge((-INF,), INF, (-1,)), Edge((NAN,), NAN, (NAN,))),
 )  # fmt: skip
