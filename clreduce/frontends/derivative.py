@@ -109,12 +109,16 @@ class Derivative:
             if step.row_sum is not None:
                 ((result,),) = self._run([(step.row_sum, [result])])
             for slot, part in zip(step.gradient.wrt, step.cut(result), strict=True):
-                found[slot] = summed_to(self.inputs[slot].shape, part, batch)
+                shape = self.inputs[slot].shape
+                found[slot] = part if part.shape == shape else summed_to(shape, part, batch)
         return found
 
     def _work(self, step: Step) -> tuple[Evaluation, Sequence[Any]]:
         """What a step evaluates."""
-        return step.evaluation, [self._array(source) for source in step.gradient.sources]
+        inputs = self.inputs
+        return step.evaluation, [
+            inputs[source.number] if source.role == "input" else self._array(source) for source in step.gradient.sources
+        ]
 
     def _work_along(self, step: Step) -> tuple[Evaluation, Sequence[Any]]:
         """What gives the derivative of a step's result along the tangents."""

@@ -161,7 +161,9 @@ class Call:
     def _launch(self, role: Any, kernel: Kernel, size: tuple[int, int], buffers: Sequence[Any], *sizes: int) -> None:
         group = (self.plan.schedule.group, 1)
         built = self.plan.kernel(role, kernel)
-        tables = [self._tables[one.name] for one in kernel.arguments if one.name in self._tables]
+        tables = (
+            [self._tables[one.name] for one in kernel.arguments if one.name in self._tables] if self._tables else ()
+        )
         arguments = (*buffers, *tables, *sizes)
         if self.plan.signature.batched:
             built(self.queue, (*size, self.count), (*group, 1), *arguments)

@@ -59,7 +59,7 @@ class Torch(Adapter):
             self._look_at(value)
         if value.dtype is torch.bfloat16:
             value = value.float()
-        found = _numbers(value)
+        (found,) = _numbers((value,))
         return found if found.flags.c_contiguous else np.ascontiguousarray(found)
 
     def on_host(self, array: Any) -> Array:
@@ -69,7 +69,7 @@ class Torch(Adapter):
         """The values of what stands between arguments and results, on one device. Kernels ask for contiguous ones."""
         if not arrays or _transforms_active() or not arrays[0].is_cpu:
             return list(map(self.to_host, arrays))
-        return [_numbers(array) for array in arrays]
+        return _numbers(arrays)
 
     def from_host(self, array: Array, like: torch.Tensor | None) -> torch.Tensor:
         (found,) = self.all_from_host((array,), like)
@@ -122,12 +122,9 @@ class Torch(Adapter):
     def forms(self, given: Sequence[Any]) -> tuple[Any, ...] | None:
         found: list[Any] = [torch.get_default_dtype()]
         for value in given:
-            if type(value) not in _PLAIN:
+            if type(value) not in _PLAIN or not value.is_cpu or value.layout is not torch.strided or value.is_nested:
                 return None
-            try:
-                found += value.shape, value.dtype, value.layout, value.device
-            except RuntimeError:  # a nested one
-                return None
+            found += value.shape, value.dtype
         return tuple(found)
 
     def arranged(self, value: torch.Tensor, dtype: str, shape: tuple[int, ...]) -> torch.Tensor:
@@ -298,13 +295,13 @@ _apply = super(torch.autograd.Function, Reduction).apply  # type: ignore[misc]
 """`Reduction.apply` where nothing transforms it: then the signature of its `forward` need not be looked at."""
 
 
-def _numbers(tensor: torch.Tensor) -> Array:
-    """The values of a tensor: detached, and copied where its memory holds others, or is not the host's."""
+def _numbers(tensors: Sequence[torch.Tensor]) -> list[Array]:
+    """The values of tensors: detached, and copied where their memory holds others, or is not the host's."""
     try:
-        found: Array = tensor.numpy(force=True)
+        return [tensor.numpy(force=True) for tensor in tensors]
     except RuntimeError as error:  # one that stands for another, such as in torch.export
-        raise DeviceError(f"a {type(tensor).__name__} has no numbers that the host can read: {error}") from None
-    return found
+        kinds = {type(tensor).__name__ for tensor in tensors}
+        raise DeviceError(f"a {' or '.join(sorted(kinds))} has no numbers that the host can read: {error}") from None
 
 
 def _derivative(ctx: Any, saved: tuple[Any, ...], run: Run) -> Derivative:
