@@ -98,9 +98,11 @@ class Memory:
             array = self._results[id(buffer)]
             if self.device.facts.shares_host_memory:
                 # Mapping is how the host may look at memory it shares; nothing is copied. We wait only once, at the
-                # end: each wait wakes threads and costs as much as a small kernel.
+                # end: each wait wakes threads and costs as much as a small kernel. For a shape that is no number,
+                # pyopencl throws and catches.
+                length: Any = array.size
                 view, _ = self._cl.enqueue_map_buffer(
-                    queue, buffer, self._cl.map_flags.READ, 0, array.shape, array.dtype, is_blocking=False
+                    queue, buffer, self._cl.map_flags.READ, 0, length, array.dtype, is_blocking=False
                 )
                 view.base.release(queue)
             else:
