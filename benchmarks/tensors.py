@@ -4,7 +4,7 @@
     python benchmarks/tensors.py --only memory --driver "pocl 3.0" --save
 
 ``example``: value and gradient in y of ``log sum_j exp((p - a_j)^2 exp(x_i + y_j))``, 3000 x 5000 pairs, in float32, as
-``torch.autograd.grad(c, y, e)``; engines take turns, and errors are those against float64.
+``torch.autograd.grad(c, y, e)``; engines take turns, with a pause between them, and errors are those against float64.
 ``overhead``: microseconds of a call at M = N = 100 beside the same of NumPy arrays: low quantiles, for other
 programs make single calls longer, never shorter. The gradients are those in x, y and b.
 ``memory``: MiB that the process takes, after 10 and after 200 rounds of a value and its gradients at M = N = 20,000.
@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from seed_examples import PAUSE
 
 import clreduce
 import clreduce.numpy
@@ -34,13 +35,15 @@ GAUSS = "Exp(-SqDist(x, y)) * b", ["x = Vi(3)", "y = Vj(3)", "b = Vj(1)"], "Sum"
 LOGSUMEXP = "Square(p - a) * Exp(x + y)", ["p = Pm(1)", "a = Vj(1)", "x = Vi(1)", "y = Vj(1)"]
 
 
-def interleaved(calls: Calls, rounds: int) -> dict[str, list[float]]:
-    """Seconds of each call, in turns."""
+def interleaved(calls: Calls, rounds: int, pause: float = 0.0) -> dict[str, list[float]]:
+    """Seconds of each call, in turns; ``pause``: before each, in which the threads of the last one come to rest."""
     found: dict[str, list[float]] = {name: [] for name in calls}
     for call in calls.values():
         call()
     for _ in range(rounds):
         for name, call in calls.items():
+            if pause:
+                time.sleep(pause)
             start = time.perf_counter()
             call()
             found[name].append(time.perf_counter() - start)
@@ -79,7 +82,7 @@ def example(rounds: int) -> str:
     exacts = exact.detach(), torch.autograd.grad(exact, exact_y, e.double())[0]
     lines = [f"{'':<12}{'engine':<16}{'median ms':>10}{'ratio':>8}{'error':>10}"]
     for n, what in enumerate(("value", "gradient in y")):
-        found = interleaved({name: calls[n] for name, calls in engines.items()}, rounds)
+        found = interleaved({name: calls[n] for name, calls in engines.items()}, rounds, PAUSE)
         for name, times in found.items():
             median = statistics.median(times)
             error = float((engines[name][n]() - exacts[n]).norm() / exacts[n].norm())

@@ -83,7 +83,7 @@ class MapReduce:
         name = self.reduction.residual
         return replace(self, reduction=reduction_named(name, self.reduction.count)) if name else None
 
-    @property
+    @cached_property
     def real_outputs(self) -> tuple[int, ...]:
         """The numbers of the results that have derivatives."""
         return tuple(n for n, output in enumerate(self.outputs) if output.kind == REAL)

@@ -22,6 +22,7 @@ from clreduce.frontends.adapters.adapter import Adapter
 from clreduce.frontends.formula import Variable
 from clreduce.frontends.ranges import CheckedRanges
 from clreduce.ir.expr import REAL
+from clreduce.memo import Memo
 
 Array = np.ndarray[Any, Any]
 _CATEGORY = {Domain.I: "Vi", Domain.J: "Vj", Domain.P: "Pm"}
@@ -117,6 +118,46 @@ def check_arguments(variables: Sequence[Variable], given: Sequence[Any], library
             arrays.append(library.arranged(value, dtype if variable.kind == REAL else "int64", form.shape))
     are_complex = tuple(form.is_complex for form in forms)
     return Arguments(tuple(arrays), sizes, batch, dtype, given_dtype, are_complex, like)
+
+
+class Checks:
+    """The checks of the arguments of a routine. What shapes and dtypes say is found out once for each of them."""
+
+    def __init__(self, variables: Sequence[Variable]) -> None:
+        self._variables = variables
+        self._known: Memo[tuple[Any, ...] | None, tuple[Arguments, list[Any] | None]] = Memo()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Checks, (self._variables,)
+
+    def __call__(self, given: Sequence[Any], library: Adapter) -> Arguments:
+        """The checked arguments of a call; see `check_arguments`."""
+        forms = library.forms(given)
+        try:
+            found = self._known.get(forms)  # nothing is kept under None
+        except TypeError:  # sizes that are symbols
+            return check_arguments(self._variables, given, library)
+        if found is None:
+            checked = check_arguments(self._variables, given, library)
+            if forms is not None:
+                self._known.keep(forms, (replace(checked, arrays=(), like=None), self._changes(checked, given)))
+            return checked
+        known, changes = found
+        if changes is None:
+            arrays = tuple(given)
+        else:
+            arrays = tuple(library.arranged(one, *form) for one, form in zip(given, changes, strict=True))
+        like = given[0] if given else None
+        return Arguments(arrays, known.sizes, known.batch, known.dtype, known.given_dtype, known.are_complex, like)
+
+    def _changes(self, checked: Arguments, given: Sequence[Any]) -> list[Any] | None:
+        """The dtype and the shape that each array is given; None where all are read as they are."""
+        if all(one is array for one, array in zip(given, checked.arrays, strict=True)):
+            return None
+        return [
+            (checked.dtype if variable.kind == REAL else "int64", tuple(array.shape))
+            for variable, array in zip(self._variables, checked.arrays, strict=True)
+        ]
 
 
 def check_result(shape: tuple[int, ...], dtype: str, given: Any, what: str, library: Adapter) -> None:

@@ -16,7 +16,8 @@ from clreduce.ir.expr import INDEX
 from clreduce.program import Gradient, MapReduce, Source
 
 Arrays: TypeAlias = Mapping[int, Any]
-Run: TypeAlias = Callable[[Evaluation, Sequence[Any]], tuple[Any, ...]]
+Works: TypeAlias = Sequence[tuple[Evaluation, Sequence[Any]]]
+Run: TypeAlias = Callable[[Works], Sequence[tuple[Any, ...]]]
 
 
 @lru_cache(maxsize=1024)
@@ -33,10 +34,42 @@ def tangent_of(program: MapReduce, wrt: tuple[int, ...]) -> Gradient:
     return program.jvp(wrt)
 
 
+class Step:
+    """How a gradient program gives derivatives of an evaluation."""
+
+    def __init__(self, evaluation: Evaluation, gradient: Gradient) -> None:
+        # An index among the residuals selects a term, however often the ranges offered it.
+        once = any(
+            source.role == "residual" and slot.kind == INDEX
+            for source, slot in zip(gradient.sources, gradient.program.slots, strict=True)
+        )
+        self.gradient = gradient
+        self.evaluation = evaluation.of(gradient.program, gradient.flipped, once)
+        self.row_sum = self.evaluation.row_sum(sum(gradient.dims)) if gradient.summed_rows else None
+        ends = accumulate(gradient.dims)
+        self._parts = [(..., slice(end - dim, end)) for end, dim in zip(ends, gradient.dims, strict=True)]
+
+    def cut(self, result: Any) -> list[Any]:
+        """The parts of the result, one per slot (one per result in forward mode)."""
+        return [result] if len(self._parts) == 1 else [result[part] for part in self._parts]
+
+
+def _steps(evaluation: Evaluation, wrt: tuple[int, ...], given: tuple[int, ...]) -> tuple[Step, ...]:
+    """How the gradients in these slots are computed from cotangents of the ``given`` results."""
+    steps: tuple[Step, ...] | None = evaluation.prepared.get((wrt, given))
+    if steps is None:
+        program = evaluation.program
+        outputs = None if given == program.real_outputs else given
+        made = tuple(Step(evaluation, gradient) for gradient in gradients_of(program, wrt, outputs))
+        steps = evaluation.prepared.keep((wrt, given), made)
+    return steps
+
+
 class Derivative:
     """Derivatives of ``evaluation`` at ``inputs``, an array per slot of its program.
 
-    ``outputs``: its results there, if they are known: they spare a kernel where it is its own residual.
+    ``outputs``: its results there, if they are known: they spare a kernel where it is its own residual. ``run`` takes
+    evaluations with their arrays, all of which it may let run before it waits for one.
     """
 
     def __init__(
@@ -45,8 +78,7 @@ class Derivative:
         self.evaluation, self.inputs, self._run = evaluation, inputs, run
         self._cotangents: Arrays = {}
         self._tangents: Arrays = {}
-        own = evaluation.program.residual == evaluation.program
-        self._residuals = outputs if own else None
+        self._residuals = outputs if evaluation.is_residual else None
         self._residual_tangents: Arrays | None = None
 
     def vjp(self, cotangents: Arrays, wrt: Sequence[int]) -> dict[int, Any]:
@@ -55,38 +87,42 @@ class Derivative:
         ``cotangents``: of results, by number and of shape (batch.., rows, D); those that are left out are zero.
         """
         self._cotangents = cotangents
-        return self._pulled(wrt, self._parts)
+        return self._pulled(wrt, self._work)
 
     def jvp(self, tangents: Arrays) -> dict[int, Any]:
         """The directional derivatives of the real results, by number, for tangents of slots."""
         self._tangents = tangents
-        return self._pushed()
+        program = self.evaluation.program
+        step = Step(self.evaluation, tangent_of(program, tuple(sorted(tangents))))
+        ((result,),) = self._run([self._work(step)])
+        return dict(zip(program.real_outputs, step.cut(result), strict=True))
 
     def hvp(self, cotangents: Arrays, tangents: Arrays, wrt: Sequence[int]) -> dict[int, Any]:
         """The derivative of `vjp` along ``tangents``, that of residuals included, for fixed cotangents."""
         self._cotangents, self._tangents = cotangents, tangents
-        return self._pulled(wrt, self._parts_along)
+        return self._pulled(wrt, self._work_along)
 
-    def _pulled(self, wrt: Sequence[int], parts: Callable[[Gradient], list[Any]]) -> dict[int, Any]:
-        found, program = {}, self.evaluation.program
-        given = tuple(sorted(self._cotangents))
-        outputs = None if given == program.real_outputs else given
-        for gradient in gradients_of(program, tuple(sorted(wrt)), outputs):
-            for slot, part in zip(gradient.wrt, parts(gradient), strict=True):
-                found[slot] = summed_to(tuple(self.inputs[slot].shape), part, len(self.evaluation.batch))
+    def _pulled(self, wrt: Sequence[int], work: Callable[[Step], tuple[Evaluation, Sequence[Any]]]) -> dict[int, Any]:
+        steps = _steps(self.evaluation, tuple(sorted(wrt)), tuple(sorted(self._cotangents)))
+        batch, found = len(self.evaluation.batch), {}
+        for step, (result,) in zip(steps, self._run([work(step) for step in steps]), strict=True):
+            if step.row_sum is not None:
+                ((result,),) = self._run([(step.row_sum, [result])])
+            for slot, part in zip(step.gradient.wrt, step.cut(result), strict=True):
+                shape = self.inputs[slot].shape
+                found[slot] = part if part.shape == shape else summed_to(shape, part, batch)
         return found
 
-    def _pushed(self) -> dict[int, Any]:
-        program = self.evaluation.program
-        parts = self._parts(tangent_of(program, tuple(sorted(self._tangents))))
-        return dict(zip(program.real_outputs, parts, strict=True))
+    def _work(self, step: Step) -> tuple[Evaluation, Sequence[Any]]:
+        """What a step evaluates."""
+        inputs = self.inputs
+        return step.evaluation, [
+            inputs[source.number] if source.role == "input" else self._array(source) for source in step.gradient.sources
+        ]
 
-    def _parts(self, gradient: Gradient) -> list[Any]:
-        """The parts of a gradient program's output, one per slot (one per result in forward mode)."""
-        return self._cut(gradient, gradient.program, [self._array(source) for source in gradient.sources])
-
-    def _parts_along(self, gradient: Gradient) -> list[Any]:
-        """The same parts' derivatives along the tangents."""
+    def _work_along(self, step: Step) -> tuple[Evaluation, Sequence[Any]]:
+        """What gives the derivative of a step's result along the tangents."""
+        gradient = step.gradient
         tangents = {n: self._tangent(source) for n, source in enumerate(gradient.sources)}
         moving = tuple(n for n, tangent in tangents.items() if tangent is not None)
         second = tangent_of(gradient.program, moving)
@@ -94,22 +130,7 @@ class Derivative:
             tangents[source.number] if source.role == "tangent" else self._array(gradient.sources[source.number])
             for source in second.sources
         ]
-        return self._cut(gradient, second.program, arrays)
-
-    def _cut(self, gradient: Gradient, program: MapReduce, arrays: Sequence[Any]) -> list[Any]:
-        """``program`` on ``arrays``, added up and cut as ``gradient`` says."""
-        # An index among the residuals selects a term, however often the ranges offered it.
-        once = any(
-            source.role == "residual" and slot.kind == INDEX
-            for source, slot in zip(gradient.sources, gradient.program.slots, strict=True)
-        )
-        evaluation = self.evaluation.of(program, gradient.flipped, once)
-        (result,) = self._run(evaluation, arrays)
-        if gradient.summed_rows:
-            (result,) = self._run(evaluation.row_sum(result.shape[-1]), [result])
-        if len(gradient.dims) == 1:
-            return [result]
-        return [result[..., end - dim : end] for end, dim in zip(accumulate(gradient.dims), gradient.dims, strict=True)]
+        return step.evaluation.of(second.program), arrays
 
     def _array(self, source: Source) -> Any:
         if source.role == "input":
@@ -119,9 +140,7 @@ class Derivative:
         if source.role == "cotangent":
             return self._cotangents[source.number]
         if self._residuals is None:
-            residual = self.evaluation.program.residual
-            assert residual is not None
-            self._residuals = self._run(self.evaluation.of(residual), self.inputs)
+            (self._residuals,) = self._run([(self.evaluation.with_residuals, self.inputs)])
         return self._residuals[source.number]
 
     def _tangent(self, source: Source) -> Any:
@@ -131,9 +150,7 @@ class Derivative:
         if source.role == "cotangent":
             return None
         if self._residual_tangents is None:
-            residual = self.evaluation.program.residual
-            assert residual is not None
-            own = Derivative(self.evaluation.of(residual), self.inputs, self._run, self._residuals)
+            own = Derivative(self.evaluation.with_residuals, self.inputs, self._run, self._residuals)
             self._residual_tangents = own.jvp(self._tangents)
         return self._residual_tangents.get(source.number)
 

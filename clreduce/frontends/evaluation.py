@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from clreduce.domain import Domain
 from clreduce.ir.op import variable
+from clreduce.memo import Memo
 from clreduce.program import MapReduce, map_reduce
 from clreduce.runtime.device import Device
+from clreduce.runtime.launch import Launched
+from clreduce.runtime.memory import Memory
+from clreduce.runtime.plan import PLANS, Plan
 from clreduce.runtime.ranges import Ranges
 
 if TYPE_CHECKING:
@@ -22,7 +26,7 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Evaluation:
     """A program of a routine (its own, or a derivative's), and all of a call but the numbers."""
 
@@ -41,6 +45,22 @@ class Evaluation:
     once: bool = False
     """Whether pairs that the ranges list twice count once: where an index has selected one term."""
 
+    @cached_property
+    def prepared(self) -> Memo[Any, Any]:
+        """What was worked out once and serves each call with such arrays: its plan, and the steps of derivatives."""
+        return Memo()
+
+    @cached_property
+    def is_residual(self) -> bool:
+        """Whether derivatives read its own results as residuals."""
+        return self.program.residual == self.program
+
+    @cached_property
+    def with_residuals(self) -> Evaluation:
+        """What gives the residuals that derivatives read, and its own result first; itself where they read none."""
+        residual = self.program.residual
+        return self if residual is None or self.is_residual else self.of(residual)
+
     @property
     def pairs(self) -> Ranges | None:
         """The pairs to visit, by rows; None for all."""
@@ -55,12 +75,26 @@ class Evaluation:
         ``arrays``: for each slot of the program a NumPy array (.., rows, D), (.., columns, D) or (.., D), with as many
         batch dimensions as the evaluation, of size 1 where it serves all; reals in ``dtype``, indices in int64.
         """
+        return self.launch(arrays, results).wait()
+
+    def launch(
+        self, arrays: Sequence[Array], results: tuple[Array, ...] | None = None, memory: Memory | None = None
+    ) -> Launched:
+        """The same without waiting. ``memory``: that of evaluations which are waited for together with this one."""
         pairs = self.pairs
-        plan = self.routine.plan_of(
-            self.program, self.dtype, self.device, bool(self.batch), self.rows, self.columns, pairs
-        )
         arrays = [np.ascontiguousarray(array) for array in arrays]
-        return plan(arrays, self.rows, self.columns, results, self.batch, pairs)
+        return self._plan(pairs).launch(arrays, self.rows, self.columns, results, self.batch, pairs, memory)
+
+    def _plan(self, pairs: Ranges | None) -> Plan:
+        """Its plan. It is looked up again when plans have been forgotten, as for a schedule that is found faster."""
+        found: tuple[int, Plan] | None = self.prepared.get("plan")
+        if found is None or found[0] != PLANS.forgotten:
+            forgotten, batched = PLANS.forgotten, bool(self.batch)
+            plan = self.routine.plan_of(
+                self.program, self.dtype, self.device, batched, self.rows, self.columns, pairs
+            )  # fmt: skip
+            found = self.prepared.keep("plan", (forgotten, plan))
+        return found[1]
 
     def of(self, program: MapReduce, flipped: bool = False, once: bool = False) -> Evaluation:
         """Another program over the same pairs; ``flipped``: its rows are the columns of this one."""
@@ -76,6 +110,20 @@ class Evaluation:
     def row_sum(self, dim: int) -> Evaluation:
         """The sum over the rows of a result of this one."""
         return Evaluation(self.routine, _row_sum(dim), 1, self.rows, self.batch, self.dtype, self.device)
+
+
+def together(works: Sequence[tuple[Evaluation, Sequence[Array]]]) -> list[tuple[Array, ...]]:
+    """The results of evaluations on one device, which are waited for once: a wait takes as long as a small kernel."""
+    if len(works) < 2:
+        return [evaluation(arrays) for evaluation, arrays in works]
+    device = works[0][0].device
+    memory = Memory(device)
+    try:
+        launched = [evaluation.launch(arrays, None, memory) for evaluation, arrays in works]
+    except BaseException:
+        device.queue.finish()  # kernels on their way read and write memory that is about to be freed
+        raise
+    return [one.wait() for one in launched]
 
 
 @lru_cache(maxsize=64)

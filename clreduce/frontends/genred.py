@@ -20,7 +20,7 @@ from clreduce.frontends.adapters.adapter import Adapter
 from clreduce.frontends.arguments import (
     COMPUTED,
     Arguments,
-    check_arguments,
+    Checks,
     check_beside,
     check_result,
     describe,
@@ -31,7 +31,7 @@ from clreduce.frontends.estimate import MemoryEstimate, estimate
 from clreduce.frontends.evaluation import Evaluation
 from clreduce.frontends.formula import Variable, parse_all
 from clreduce.frontends.options import Options
-from clreduce.frontends.ranges import check_ranges
+from clreduce.frontends.ranges import CheckedRanges, check_ranges
 from clreduce.frontends.vocabulary import checked_reduction
 from clreduce.ir.expr import INDEX, Expr, substitute
 from clreduce.ir.show import show
@@ -56,6 +56,17 @@ def checked_axis(axis: Any) -> int:
     if number not in (0, 1):
         raise ShapeError(f"axis is 0 (reduce over i) or 1 (reduce over j); got {axis!r}")
     return number
+
+
+def _evaluation(
+    routine: Routine, rows: int, columns: int, batch: tuple[int, ...], dtype: str, device: Device,
+    ranges: CheckedRanges | None = None,
+) -> Evaluation:  # fmt: skip
+    return Evaluation(routine, routine.program, rows, columns, batch, dtype, device, ranges, routine._rows)
+
+
+_kept_evaluation = lru_cache(maxsize=256)(_evaluation)
+"""Evaluations over all pairs, which keep what they prepare."""
 
 
 def _by_row(array: Any, arguments: Arguments) -> Any:
@@ -85,6 +96,7 @@ class Routine:
         self.axis, self.options = axis, options
         values = values if axis == 1 else [swapped(expr)[0] for expr in values]
         self.program, given = map_reduce(values, reduction.name, reduction.count)
+        self._check = Checks(self.variables)
         self._feeds = tuple(leaf.params[0] for leaf in given)
         self._rows, self._columns = (Domain.I, Domain.J) if axis == 1 else (Domain.J, Domain.I)
 
@@ -306,7 +318,7 @@ class Routine:
 
     def _arguments(self, args: Sequence[Any], ranges: Any) -> Arguments:
         """The checked arguments of a call."""
-        arguments = check_arguments(self.variables, args, self.library)
+        arguments = self._check(args, self.library)
         self.options.check_precision(arguments.given_dtype)
         if ranges is None:
             return arguments
@@ -315,14 +327,15 @@ class Routine:
     def evaluation(self, arguments: Arguments, device: Device) -> Evaluation:
         """The routine's program, for arguments of these sizes."""
         rows, columns = self.sizes(arguments)
-        return Evaluation(
-            self, self.program, rows, columns, arguments.batch, arguments.dtype, device, arguments.ranges, self._rows
-        )
+        call = (self, rows, columns, arguments.batch, arguments.dtype, device)
+        if arguments.ranges is None and all(type(size) is int for size in (rows, columns, *arguments.batch)):
+            return _kept_evaluation(*call)
+        return _evaluation(*call, arguments.ranges)  # not one to keep: of large arrays, or of symbols
 
     def _derivative(self, arguments: Arguments, device: Device, outputs: tuple[Any, ...] | None) -> Derivative:
         """The derivatives at these arguments."""
         evaluation = self.evaluation(arguments, device)
-        return Derivative(evaluation, self.feeds(arguments.arrays), self.library.run, outputs)
+        return Derivative(evaluation, self.feeds(arguments.arrays), self.library.run_all, outputs)
 
     def _finished(
         self, found: Sequence[Any], forms: Sequence[tuple[tuple[int, ...], str]], arguments: Arguments

@@ -16,7 +16,7 @@ from clreduce.frontends.arguments import Arguments, check_beside, describe
 from clreduce.frontends.backend import device_for
 from clreduce.frontends.conjugate import SolveInfo
 from clreduce.frontends.derivative import Derivative, summed_to
-from clreduce.frontends.evaluation import Evaluation
+from clreduce.frontends.evaluation import together
 from clreduce.frontends.formula import Variable, parse_all
 from clreduce.frontends.genred import Routine, checked_axis
 from clreduce.frontends.options import Options
@@ -240,7 +240,7 @@ class Solver(Routine):
     def _product(self, problem: System, arguments: Arguments) -> Derivative:
         """The derivatives of the product K a."""
         evaluation = self.evaluation(arguments, problem.device)
-        return Derivative(evaluation, self.feeds(arguments.arrays), _on_host)
+        return Derivative(evaluation, self.feeds(arguments.arrays), together)
 
     def _host_gradients(
         self, gradients: Sequence[Array], arguments: Arguments, args: Sequence[Any], positions: Sequence[int]
@@ -299,10 +299,6 @@ class Solver(Routine):
         right -= ridge * solution
         found, _ = chosen.run(problem, right)
         return found
-
-
-def _on_host(evaluation: Evaluation, arrays: Sequence[Array]) -> tuple[Array, ...]:
-    return evaluation(arrays)
 
 
 class KernelSolve(Solver):

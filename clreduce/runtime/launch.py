@@ -1,8 +1,9 @@
-"""One call of a plan: sizes, buffers, and the launches of its kernels, for one index or for a whole batch."""
+"""Calls of plans: sizes, buffers, and the launches of kernels, for one index or for a whole batch."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +12,8 @@ import numpy as np
 from clreduce.codegen.kernel import Kernel
 from clreduce.domain import Domain
 from clreduce.ir.expr import INDEX
-from clreduce.runtime.blocks import Parts, cut_columns
-from clreduce.runtime.memory import Memory
+from clreduce.runtime.blocks import Parts
+from clreduce.runtime.memory import Memory, release_idle
 from clreduce.runtime.ranges import Ranges, Tables
 
 if TYPE_CHECKING:
@@ -22,29 +23,56 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 
 
+@dataclass(slots=True)
+class Launched:
+    """Results that kernels are computing. It keeps all that they read and write."""
+
+    call: Call | None
+    """None: there is nothing to compute."""
+    results: tuple[Array, ...]
+    kept: tuple[Array, ...]
+    """What kernels write: the results, or the same in double precision."""
+
+    def wait(self) -> tuple[Array, ...]:
+        """The results, once they are there."""
+        if self.call is not None:
+            self.call.queue.finish()
+            for result, one in zip(self.results, self.kept, strict=True):
+                if one is not result:
+                    with np.errstate(over="ignore"):
+                        result[...] = one
+            release_idle(self.call.plan.device)
+        return self.results
+
+
 class Call:
     """One call of a plan: its sizes, its buffers, its launches."""
 
     def __init__(
-        self, plan: Plan, rows: int, columns: int, batch: tuple[int, ...], ranges: Ranges | None = None
+        self,
+        plan: Plan,
+        rows: int,
+        columns: int,
+        batch: tuple[int, ...],
+        ranges: Ranges | None = None,
+        memory: Memory | None = None,
     ) -> None:
+        """``memory``: that of calls that run together with this one."""
         assert plan.signature.batched or not batch, "the plan is for one index only"
         assert (plan.signature.blocks > 0) == (ranges is not None), "the plan is for other calls"
         self.plan, self.rows, self.columns, self.batch = plan, rows, columns, batch
         self.count = prod(batch)
-        self.memory = Memory(plan.device)
+        self.memory = memory or Memory(plan.device)
         self.queue = plan.device.queue
-        schedule, facts, count = plan.schedule, plan.device.facts, max(self.count, 1)
         self.tables: Tables | None = None
         self._tables: dict[str, Any] = {}
         self.parts: Parts
         if ranges is not None:
-            self.tables = ranges.cut(rows, schedule, facts, count, plan.footprint)
+            count, facts = max(self.count, 1), plan.device.facts
+            self.tables = ranges.cut(rows, plan.schedule, facts, count, plan.footprint)
             self.items, self.parts = self.tables.count, self.tables.parts
         else:
-            self.items = -(-rows // schedule.group_rows)
-            groups, all_rows = self.items * self.count, rows * self.count
-            self.parts = cut_columns(groups, columns, schedule, facts, all_rows, count, plan.footprint)
+            self.items, self.parts = plan.cut(rows, columns, self.count)
 
     @property
     def temporaries(self) -> int:
@@ -57,8 +85,8 @@ class Call:
         own = self.count * (stored * np.dtype(plan.signature.dtype).itemsize + merged)
         return own + sum(table.nbytes for table in tables)
 
-    def run(self, arrays: Sequence[Array], results: tuple[Array, ...]) -> None:
-        """Compute ``results`` and wait for them."""
+    def launch(self, arrays: Sequence[Array], results: tuple[Array, ...]) -> None:
+        """Let kernels compute ``results``, which are there when the queue has been waited for."""
         try:
             buffers, starts = self._slots(arrays)
             outputs = [self.memory.output(result) for result in results]
@@ -133,7 +161,9 @@ class Call:
     def _launch(self, role: Any, kernel: Kernel, size: tuple[int, int], buffers: Sequence[Any], *sizes: int) -> None:
         group = (self.plan.schedule.group, 1)
         built = self.plan.kernel(role, kernel)
-        tables = [self._tables[one.name] for one in kernel.arguments if one.name in self._tables]
+        tables = (
+            [self._tables[one.name] for one in kernel.arguments if one.name in self._tables] if self._tables else ()
+        )
         arguments = (*buffers, *tables, *sizes)
         if self.plan.signature.batched:
             built(self.queue, (*size, self.count), (*group, 1), *arguments)

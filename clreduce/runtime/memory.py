@@ -30,7 +30,7 @@ class _Unlocked:
 
 
 class Memory:
-    """Makes the buffers of one call, and keeps them and the arrays behind them alive until it is over."""
+    """Makes the buffers of one call, or of several that run together, and keeps them alive until they are over."""
 
     def __init__(self, device: Device) -> None:
         import pyopencl as cl
@@ -39,16 +39,21 @@ class Memory:
         self._by_address = device.facts.shares_addresses
         self._in_place = cl.mem_flags.USE_HOST_PTR if device.facts.shares_host_memory else cl.mem_flags.COPY_HOST_PTR
         self._results: dict[int, Array] = {}
+        self._inputs: dict[int, tuple[Any, Array]] = {}
         # A buffer that Python drops takes its array along, while a kernel may still be reading there.
         self._kept: list[Any] = []
 
     def input(self, array: Array) -> Any:
-        """A buffer that reads ``array``, which must be contiguous."""
+        """A buffer that reads ``array``, which must be contiguous: one for each array."""
         if array.size == 0:
             return self.scratch(1, array.dtype.name)
         if self._by_address:
             return self._address(array)
-        return self._buffer(self._cl.mem_flags.READ_ONLY | self._in_place, array.nbytes, array)
+        made = self._inputs.get(id(array))
+        if made is None:
+            buffer = self._buffer(self._cl.mem_flags.READ_ONLY | self._in_place, array.nbytes, array)
+            made = self._inputs[id(array)] = (buffer, array)  # an array that is gone may leave its number to another
+        return made[0]
 
     def output(self, array: Array) -> Any:
         """A buffer whose contents `read` brings into ``array``."""
@@ -87,20 +92,21 @@ class Memory:
             self._cl.enqueue_copy(queue, buffer, array, is_blocking=False)
 
     def read(self, outputs: list[Any]) -> None:
-        """Wait for the queue and make the outputs visible in their arrays."""
+        """Make the outputs visible in their arrays, once the queue has been waited for."""
         queue = self.device.queue
         for buffer in outputs if not self._by_address else ():
             array = self._results[id(buffer)]
             if self.device.facts.shares_host_memory:
                 # Mapping is how the host may look at memory it shares; nothing is copied. We wait only once, at the
-                # end: each wait wakes threads and costs as much as a small kernel.
+                # end: each wait wakes threads and costs as much as a small kernel. For a shape that is no number,
+                # pyopencl throws and catches.
+                length: Any = array.size
                 view, _ = self._cl.enqueue_map_buffer(
-                    queue, buffer, self._cl.map_flags.READ, 0, array.shape, array.dtype, is_blocking=False
+                    queue, buffer, self._cl.map_flags.READ, 0, length, array.dtype, is_blocking=False
                 )
                 view.base.release(queue)
             else:
                 self._cl.enqueue_copy(queue, array, buffer, is_blocking=False)
-        queue.finish()
 
     def _address(self, array: Array) -> Any:
         # Intel's driver copies an array behind a buffer unless it begins at a page, as NumPy's never do.

@@ -16,13 +16,14 @@ from clreduce.codegen.render import render
 from clreduce.codegen.schedule import Schedule, narrowed
 from clreduce.errors import DeviceError, DtypeError, FormulaError
 from clreduce.ir.expr import INDEX, topological
+from clreduce.memo import Memo
 from clreduce.program import MapReduce
-from clreduce.runtime.blocks import Footprint
+from clreduce.runtime.blocks import Footprint, Parts, cut_columns
 from clreduce.runtime.choices import CHOICES, Case, few_rows
 from clreduce.runtime.compiler import PROGRAMS
 from clreduce.runtime.device import Device
-from clreduce.runtime.launch import Call
-from clreduce.runtime.memory import release_idle
+from clreduce.runtime.launch import Call, Launched
+from clreduce.runtime.memory import Memory
 from clreduce.runtime.ranges import Ranges
 
 Array = np.ndarray[Any, Any]
@@ -115,6 +116,7 @@ class Plan:
         self.footprint = Footprint.of(program, self.lowered.inputs, np.dtype(signature.dtype).itemsize)
         self._outputs = tuple((out.dim, "int64" if out.kind == INDEX else signature.dtype) for out in program.outputs)
         self._local = threading.local()
+        self._cuts: Memo[tuple[int, int, int], tuple[int, Parts]] = Memo()
 
     @property
     def source(self) -> str:
@@ -141,21 +143,41 @@ class Plan:
         plan for batches needs. ``ranges``: the pairs to visit, which a plan for ranges needs. The caller has checked
         shapes.
         """
+        return self.launch(arrays, rows, columns, results, batch, ranges).wait()
+
+    def launch(
+        self,
+        arrays: Sequence[Array],
+        rows: int,
+        columns: int,
+        results: tuple[Array, ...] | None = None,
+        batch: tuple[int, ...] = (),
+        ranges: Ranges | None = None,
+        memory: Memory | None = None,
+    ) -> Launched:
+        """The same without waiting. ``memory``: that of calls which are waited for together with this one."""
         if results is None:
             results = tuple(np.empty((*batch, rows, dim), dtype) for dim, dtype in self._outputs)
         if rows == 0 or 0 in batch:
-            return results
+            return Launched(None, results, results)
         self.check_indices(rows, columns)
         kept = results
         if self.signature.wide:
             kept = tuple(one if one.dtype == np.int64 else np.empty(one.shape, self.signature.kept) for one in results)
-        Call(self, rows, columns, batch, ranges).run(arrays, kept)
-        for result, one in zip(results, kept, strict=True):
-            if one is not result:
-                with np.errstate(over="ignore"):
-                    result[...] = one
-        release_idle(self.device)
-        return results
+        call = Call(self, rows, columns, batch, ranges, memory)
+        call.launch(arrays, kept)
+        return Launched(call, results, kept)
+
+    def cut(self, rows: int, columns: int, count: int) -> tuple[int, Parts]:
+        """Blocks of rows, and parts of j, of calls whose batch has ``count`` indices."""
+        found = self._cuts.get((rows, columns, count))
+        if found is None:
+            items = -(-rows // self.schedule.group_rows)
+            parts = cut_columns(
+                items * count, columns, self.schedule, self.device.facts, rows * count, max(count, 1), self.footprint
+            )
+            found = self._cuts.keep((rows, columns, count), (items, parts))
+        return found
 
     def check_indices(self, rows: int, columns: int) -> None:
         """Raise `DeviceError` if there are too many: kernels keep an index in an integer as wide as the data."""
@@ -185,6 +207,8 @@ class PlanCache:
 
     def __init__(self, limit: int = 1024) -> None:
         self.limit = limit
+        self.forgotten = 0
+        """How often plans were forgotten because others shall take their place."""
         self._plans: OrderedDict[Any, Plan] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -225,12 +249,14 @@ class PlanCache:
     def forget(self, program: MapReduce) -> None:
         """Forget the plans of a program."""
         with self._lock:
+            self.forgotten += 1
             for key in [key for key in self._plans if key[0] == program]:
                 del self._plans[key]
 
     def clear(self) -> None:
         """Forget all plans."""
         with self._lock:
+            self.forgotten += 1
             self._plans.clear()
 
 

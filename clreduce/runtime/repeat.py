@@ -51,6 +51,7 @@ class Repeated(Call):
             self.memory.write(self._input, self._vector, vector)
             self._run(self._launches)
             self.memory.read(self._output)
+            self.queue.finish()
             return self._product
         except BaseException:
             self.queue.finish()

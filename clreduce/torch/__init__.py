@@ -15,7 +15,7 @@ tensor([[-8., -8., -8.],
 from functools import wraps
 from typing import Any, ClassVar
 
-import torch
+from torch.compiler import is_compiling
 
 from clreduce.frontends.adapters.adapter import Adapter
 from clreduce.frontends.adapters.torch import TORCH
@@ -47,7 +47,7 @@ class Genred(_Genred):
     def __call__(
         self, *args: Any, backend: str = "auto", device_id: int = -1, ranges: Any = None, out: Any = None
     ) -> Any:
-        if torch.compiler.is_compiling() and not compiled.left_to_python():
+        if is_compiling() and not compiled.left_to_python():
             return compiled.call(self._described, self._single, args, backend, device_id, ranges, out)
         return super().__call__(*args, backend=backend, device_id=device_id, ranges=ranges, out=out)
 
@@ -70,7 +70,7 @@ class LazyTensor(TorchFunctions, _LazyTensor):
     __slots__ = ()
 
     def __new__(cls, x: Any = None, axis: int | None = None, is_complex: bool = False) -> Any:
-        if torch.compiler.is_compiling():
+        if is_compiling():
             compiled.leave_recording_out()
         return super().__new__(cls, x, axis, is_complex)
 

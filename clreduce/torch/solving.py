@@ -87,7 +87,7 @@ class System:
     def product(self, arrays: list[torch.Tensor]) -> Derivative:
         """The derivatives of the product with what stands in the place of the unknown."""
         evaluation = self.solver.evaluation(self.arguments, self.device)
-        return Derivative(evaluation, self.solver.feeds(arrays), TORCH.run)
+        return Derivative(evaluation, self.solver.feeds(arrays), TORCH.run_all)
 
 
 class Solution(torch.autograd.Function):

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from clreduce.frontends.evaluation import together
+
 if TYPE_CHECKING:
+    from clreduce.frontends.derivative import Works
     from clreduce.frontends.evaluation import Evaluation
 
 Array = np.ndarray[Any, Any]
@@ -66,6 +69,10 @@ class Adapter:
         """Whether ``out`` may share memory with another array, or with one between arguments and results."""
         return np.may_share_memory(self.to_host(out), self.on_host(other))
 
+    def forms(self, given: Sequence[Any]) -> tuple[Any, ...] | None:
+        """All that checks of arguments look at, which may be a key; None where they have to look at each anew."""
+        return None
+
     # ------------------------------------------------------------------ arrays between the arguments and the results
 
     def arranged(self, value: Any, dtype: str, shape: tuple[int, ...]) -> Any:
@@ -95,6 +102,10 @@ class Adapter:
     def run(self, evaluation: Evaluation, arrays: Sequence[Any], like: Any = None) -> tuple[Any, ...]:
         """The results of ``evaluation``; beside ``like`` where there are no ``arrays``."""
         return evaluation(arrays)
+
+    def run_all(self, works: Works) -> Sequence[tuple[Any, ...]]:
+        """The results of evaluations with their arrays, none of which needs those of another."""
+        return together(works)
 
     def finished(self, array: Any, dtype: str, like: Any) -> Any:
         """A result as the caller gets it, rounded to ``dtype``; what is too large for that is infinite."""

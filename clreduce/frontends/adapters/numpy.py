@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,14 @@ class NumPy(Adapter):
         if found is None:
             found = self._names[dtype] = str(dtype.name)
         return found
+
+    def forms(self, given: Sequence[Any]) -> tuple[Any, ...] | None:
+        found = []
+        for value in given:
+            if type(value) is not np.ndarray:
+                return None
+            found.append((value.shape, value.dtype, value.flags.c_contiguous))
+        return tuple(found)
 
     def arranged(self, value: Any, dtype: str, shape: tuple[int, ...]) -> Any:
         if value.shape == shape and value.dtype == dtype:

@@ -13,15 +13,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch._functorch.utils import unwrap_dead_wrappers
 from torch.autograd import forward_ad
 from torch.autograd.graph import increment_version
 
 from clreduce.errors import DeviceError, DtypeError
 from clreduce.frontends.adapters import torch_standins as standins
 from clreduce.frontends.adapters.adapter import Adapter
-from clreduce.frontends.derivative import Derivative, Run
-from clreduce.frontends.evaluation import Evaluation
+from clreduce.frontends.derivative import Derivative, Run, Works
+from clreduce.frontends.evaluation import Evaluation, together
 from clreduce.frontends.warning import warn
 from clreduce.ir.expr import INDEX
 
@@ -30,7 +29,9 @@ _DTYPES = {
     name: getattr(torch, name)
     for name in ("float16", "bfloat16", "float32", "float64", "int64")
 }  # fmt: skip
+_PLAIN = (torch.Tensor, torch.nn.Parameter)
 _transforms_active = torch._C._are_functorch_transforms_active
+_unwrap_if_dead = torch._C._functorch.unwrap_if_dead
 
 
 class Torch(Adapter):
@@ -58,21 +59,26 @@ class Torch(Adapter):
             self._look_at(value)
         if value.dtype is torch.bfloat16:
             value = value.float()
-        if value.requires_grad:
-            value = value.detach()
-        plain = value.is_cpu and not (value.is_neg() or value.is_conj())
-        try:
-            found: Array = value.numpy() if plain else value.numpy(force=True)
-        except RuntimeError as error:  # one that stands for another, such as in torch.export
-            raise DeviceError(f"a {type(value).__name__} has no numbers that the host can read: {error}") from None
+        (found,) = _numbers((value,))
         return found if found.flags.c_contiguous else np.ascontiguousarray(found)
 
     def on_host(self, array: Any) -> Array:
         return self.to_host(array)
 
+    def all_on_host(self, arrays: Sequence[torch.Tensor]) -> list[Array]:
+        """The values of what stands between arguments and results, on one device. Kernels ask for contiguous ones."""
+        if not arrays or _transforms_active() or not arrays[0].is_cpu:
+            return list(map(self.to_host, arrays))
+        return _numbers(arrays)
+
     def from_host(self, array: Array, like: torch.Tensor | None) -> torch.Tensor:
-        found = torch.from_numpy(array)
-        return found if like is None or like.is_cpu else found.to(like.device)
+        (found,) = self.all_from_host((array,), like)
+        return found
+
+    def all_from_host(self, arrays: Iterable[Array], like: torch.Tensor | None) -> list[torch.Tensor]:
+        """Tensors of several arrays."""
+        found = list(map(torch.from_numpy, arrays))
+        return found if like is None or like.is_cpu else [one.to(like.device) for one in found]
 
     def shape(self, value: torch.Tensor) -> tuple[int, ...]:
         try:
@@ -113,6 +119,14 @@ class Torch(Adapter):
         spread = all(stride or size < 2 for stride, size in zip(out.stride(), out.shape, strict=True))
         return spread or out.numel() == 0
 
+    def forms(self, given: Sequence[Any]) -> tuple[Any, ...] | None:
+        found: list[Any] = [torch.get_default_dtype()]
+        for value in given:
+            if type(value) not in _PLAIN or not value.is_cpu or value.layout is not torch.strided or value.is_nested:
+                return None
+            found += value.shape, value.dtype
+        return tuple(found)
+
     def arranged(self, value: torch.Tensor, dtype: str, shape: tuple[int, ...]) -> torch.Tensor:
         if value.is_complex():
             value = torch.view_as_real(value.resolve_conj())
@@ -133,8 +147,9 @@ class Torch(Adapter):
         return torch.is_grad_enabled() and any(array.requires_grad for array in arrays)
 
     def looks_on(self, arrays: Sequence[torch.Tensor]) -> bool:
-        """Whether anything of PyTorch's sees what is computed from ``arrays``, a recorder of graphs included."""
-        return self.tracks(arrays) or standins.are_recorded() or standins.are_batched(arrays)
+        """Whether anything of PyTorch's may see what is computed from ``arrays``, a recorder of graphs included."""
+        followed = torch.is_grad_enabled() or _transforms_active() or forward_ad._current_level >= 0
+        return followed or standins.are_recorded() or standins.are_batched(arrays)
 
     def run(
         self, evaluation: Evaluation, arrays: Sequence[torch.Tensor], like: torch.Tensor | None = None
@@ -144,12 +159,13 @@ class Torch(Adapter):
             return closed(self.run(replace(evaluation, batch=(*sizes, *evaluation.batch)), arrays))
         if not self.tracks(arrays):
             return self.computed(evaluation, arrays, like)
-        program = evaluation.program
         # What derivatives will read is computed along with the results, of which it has the first.
-        residual = program.residual
-        follows = residual is not None and residual != program
-        found: tuple[torch.Tensor, ...] = Reduction.apply(evaluation.of(residual) if follows else evaluation, *arrays)  # type: ignore[no-untyped-call, arg-type]
-        return found[: len(program.outputs)]
+        apply = Reduction.apply if _transforms_active() else _apply
+        found: tuple[torch.Tensor, ...] = apply(evaluation.with_residuals, *map(_unwrap_if_dead, arrays))
+        return found[: len(evaluation.program.outputs)]
+
+    def run_all(self, works: Works) -> list[tuple[torch.Tensor, ...]]:
+        return [self.run(evaluation, arrays) for evaluation, arrays in works]
 
     def computed(
         self, evaluation: Evaluation, arrays: Sequence[torch.Tensor], like: torch.Tensor | None = None
@@ -159,8 +175,7 @@ class Torch(Adapter):
             rows, columns = int(evaluation.rows), int(evaluation.columns)  # a recorded graph may have symbols there
             batch = tuple(map(int, evaluation.batch))
             return standins.recorded(Kernels(replace(evaluation, rows=rows, columns=columns, batch=batch)), arrays)
-        beside = arrays[0] if arrays else like
-        return tuple(self.from_host(one, beside) for one in evaluation([self.to_host(array) for array in arrays]))
+        return tuple(self.all_from_host(evaluation(self.all_on_host(arrays)), arrays[0] if arrays else like))
 
     def finished(self, array: torch.Tensor, dtype: str, like: Any) -> torch.Tensor:
         return array if array.dtype is _DTYPES[dtype] else array.to(_DTYPES[dtype])
@@ -221,29 +236,22 @@ class Kernels:
 class Reduction(torch.autograd.Function):
     """The results of an `Evaluation`, by its arrays. What is its own residual keeps them for its derivatives."""
 
-    @classmethod
-    def apply(cls, *args: Any, **kwargs: Any) -> Any:
-        """As of any function. Where nothing transforms it, the signature of `forward` need not be looked at."""
-        if _transforms_active():
-            return super().apply(*args, **kwargs)
-        return super(torch.autograd.Function, cls).apply(*unwrap_dead_wrappers(args), **kwargs)  # type: ignore[misc]
-
     @staticmethod
     def forward(evaluation: Evaluation, *arrays: torch.Tensor) -> tuple[torch.Tensor, ...]:
         return TORCH.computed(evaluation, arrays)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[torch.Tensor, ...]) -> None:
-        evaluation, *arrays = inputs
+        evaluation, arrays = inputs[0], inputs[1:]
         program = evaluation.program
         ctx.evaluation = evaluation
         ctx.set_materialize_grads(False)
-        ctx.mark_non_differentiable(
-            *(one for one, form in zip(output, program.outputs, strict=True) if form.kind == INDEX)
-        )
-        kept = (*arrays, *output) if program.residual == program else tuple(arrays)
+        if len(program.real_outputs) < len(output):
+            ctx.mark_non_differentiable(*(one for n, one in enumerate(output) if n not in program.real_outputs))
+        kept = arrays + output if evaluation.is_residual else arrays
         ctx.save_for_backward(*kept)
-        ctx.save_for_forward(*kept)
+        if forward_ad._current_level >= 0:
+            ctx.save_for_forward(*kept)
 
     @staticmethod
     def backward(ctx: Any, *cotangents: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
@@ -253,18 +261,19 @@ class Reduction(torch.autograd.Function):
             return (None,) * (count + 1)
         wrt = [n for n, needed in enumerate(ctx.needs_input_grad[1:]) if needed]
         saved = ctx.saved_tensors
-        if TORCH.looks_on([*saved, *given.values()]):
-            found = _derivative(ctx, saved, TORCH.run).vjp(given, wrt)
+        arrays = (*saved, *given.values())
+        if TORCH.looks_on(arrays):
+            found = _derivative(ctx, saved, TORCH.run_all).vjp(given, wrt)
         else:  # the same on NumPy arrays, whose parts and shapes cost less
-            hosts = tuple(map(TORCH.to_host, saved))
-            pulled = {n: TORCH.to_host(one) for n, one in given.items()}
-            found = _derivative(ctx, hosts, Evaluation.__call__).vjp(pulled, wrt)
-            found = {n: TORCH.from_host(one, saved[n]) for n, one in found.items()}
-        return (None, *(found.get(n) for n in range(count)))
+            hosts = TORCH.all_on_host(arrays)
+            pulled = dict(zip(given, hosts[len(saved) :], strict=True))
+            gradients = _derivative(ctx, tuple(hosts[: len(saved)]), together).vjp(pulled, wrt)
+            found = dict(zip(gradients, TORCH.all_from_host(gradients.values(), saved[0]), strict=True))
+        return (None, *map(found.get, range(count)))
 
     @staticmethod
     def jvp(ctx: Any, *tangents: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
-        derivative, program = _derivative(ctx, ctx.saved_tensors, TORCH.run), ctx.evaluation.program
+        derivative, program = _derivative(ctx, ctx.saved_tensors, TORCH.run_all), ctx.evaluation.program
         given = {n: one for n, one in enumerate(tangents[1:]) if one is not None}
         found = derivative.jvp(given) if given and program.real_outputs else {}
         return tuple(found.get(n) for n in range(len(program.outputs)))
@@ -280,6 +289,19 @@ class Reduction(torch.autograd.Function):
         ]
         found: tuple[torch.Tensor, ...] = Reduction.apply(wide, *moved)  # type: ignore[no-untyped-call]
         return found, (0,) * len(found)
+
+
+_apply = super(torch.autograd.Function, Reduction).apply  # type: ignore[misc]
+"""`Reduction.apply` where nothing transforms it: then the signature of its `forward` need not be looked at."""
+
+
+def _numbers(tensors: Sequence[torch.Tensor]) -> list[Array]:
+    """The values of tensors: detached, and copied where their memory holds others, or is not the host's."""
+    try:
+        return [tensor.numpy(force=True) for tensor in tensors]
+    except RuntimeError as error:  # one that stands for another, such as in torch.export
+        kinds = {type(tensor).__name__ for tensor in tensors}
+        raise DeviceError(f"a {' or '.join(sorted(kinds))} has no numbers that the host can read: {error}") from None
 
 
 def _derivative(ctx: Any, saved: tuple[Any, ...], run: Run) -> Derivative:

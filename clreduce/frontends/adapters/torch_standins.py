@@ -15,7 +15,8 @@ _PROXY = torch._C._TorchDispatchModeKey.PROXY
 
 def are_batched(tensors: Sequence[torch.Tensor]) -> bool:
     """Whether one of them is a batch of autograd's own: for ``is_grads_batched``, or ``vectorize=True``."""
-    return any(map(_is_batched, tensors))
+    torch._C._vmapmode_increment_nesting()
+    return torch._C._vmapmode_decrement_nesting() > 0 and any(map(_is_batched, tensors))
 
 
 def opened(
