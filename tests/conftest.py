@@ -149,6 +149,7 @@ _EVERY_OTHER = (
     "test_devices_agree_with_numpy", "test_edges_and_errors_in_ulp", "test_infinities_and_nothing", "test_second_order",
     "test_vectors.py::test_values", "test_ranges.py::test_every_reduction",
     "test_kernels_of_long_vectors", "test_second_order_through_the_residuals",
+    "test_torch_autograd.py::test_every_reduction",
 )  # fmt: skip
 """Tables of many similar cases, each with kernels of its own."""
 _TURN_OF_PRECISION = {"float32x1": 0, "float32x16": 1, "float64x1": 1, "float64x16": 0}
