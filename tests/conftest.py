@@ -46,6 +46,7 @@ def _own_cache(variable: str) -> None:
 
 _own_cache("POCL_CACHE_DIR")
 _own_cache("CLREDUCE_CACHE_FOLDER")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # or PyTorch's threads spin on the cores that compile kernels
 
 # The fixture `device` may be shared by the examples of a property: it holds nothing that an example could change.
 _suppressed = [hypothesis.HealthCheck.function_scoped_fixture]
