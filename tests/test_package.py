@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import configparser
 import importlib.metadata
 import importlib.util
@@ -77,6 +78,23 @@ def test_setup_lists_every_package():
     folders = {path.parent.relative_to(ROOT) for path in (ROOT / "clreduce").rglob("*.py")}
     assert listed == sorted({".".join(folder.parts) for folder in folders} | {"clreduce.templates"})
     assert {path.suffix for path in (ROOT / "templates").iterdir()} == {".mako"}, "only *.mako is packed"
+
+
+def test_examples_import_what_their_extra_names():
+    """The checks run them where more is installed."""
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg", encoding="utf-8")
+    required = setup["options"]["install_requires"] + setup["options.extras_require"]["examples"]
+    allowed = {re.match(r"[\w-]*", line.strip())[0] for line in required.splitlines()}
+    allowed |= {"clreduce", "pykeops", "support", "helpers", *sys.stdlib_module_names}  # pykeops: the stand-in for it
+    found = set()
+    for path in (ROOT / "examples").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                found.add(node.module.partition(".")[0])
+    assert {"matplotlib", "numpy", "scipy", "torch"} <= found <= allowed
 
 
 def test_templates_are_found():

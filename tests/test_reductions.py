@@ -280,21 +280,15 @@ def test_devices_agree_with_numpy(kind: Kind, layout: tuple[str, str], device: D
                 np.testing.assert_array_equal(result, exact, f"{values_are}, {rows} x {columns}")
 
 
-@pytest.mark.parametrize(("name", "expected"), [
-    ("Sum", 0), ("LogSumExp", -inf), ("Min", inf), ("Max", -inf), ("ArgMin", -1), ("ArgMax", -1), ("Mean", nan),
-    ("Var", nan), ("Prod", 1), ("Count", 0), ("Any", 0), ("All", 1), ("LogSumExpWeight", -inf),
-    ("SumSoftMaxWeight", nan), ("Max_SumShiftExp", [-inf, -inf, 0, 0]), ("Max_SumShiftExpWeight", [-inf, 0, 0]),
-    ("Min_ArgMin", (inf, -1)), ("Max_ArgMax", (-inf, -1)), ("KMin_ArgKMin", (inf, -1)), ("KMax_ArgKMax", (-inf, -1)),
-    ("KMin", inf), ("KMax", -inf), ("ArgKMin", -1), ("ArgKMax", -1), ("SumKMin", 0), ("SumKMax", 0),
-])  # fmt: skip
-def test_nothing_to_reduce(name: str, expected: Any, device: Device) -> None:
-    program = program_of((name, 3 if name in COUNTED else None))
-    found = run(program, data("ties", 5, 0, "float32", program), 5, 0, "float32")
-    for result, value in zip(found, expected if isinstance(expected, tuple) else [expected], strict=True):
-        np.testing.assert_array_equal(result, np.broadcast_to(value, result.shape))
-
-
-@pytest.mark.parametrize(("name", "values", "expected"), [
+# What each reduction makes of these terms, and of these weights where it has any. The cases of a name share its kernel.
+NOTHING: dict[str, Any] = {
+    "Sum": 0, "LogSumExp": -inf, "Min": inf, "Max": -inf, "ArgMin": -1, "ArgMax": -1, "Mean": nan,
+    "Var": nan, "Prod": 1, "Count": 0, "Any": 0, "All": 1, "LogSumExpWeight": -inf,
+    "SumSoftMaxWeight": nan, "Max_SumShiftExp": [-inf, 0], "Max_SumShiftExpWeight": [-inf, 0],
+    "Min_ArgMin": (inf, -1), "Max_ArgMax": (-inf, -1), "KMin_ArgKMin": (inf, -1), "KMax_ArgKMax": (-inf, -1),
+    "KMin": inf, "KMax": -inf, "ArgKMin": -1, "ArgKMax": -1, "SumKMin": 0, "SumKMax": 0,
+}  # fmt: skip
+DOCUMENTED: list[tuple[str, list[float], Any]] = [
     ("ArgMin", [3, 1, 2, 1], 1), ("ArgMax", [1, 3, 2, 3], 1), ("ArgMax", [nan, 1, nan, 1], 1),
     ("ArgMin", [nan, nan], 0), ("ArgMax", [-inf, -inf], 0), ("ArgMin", [inf, 5, inf], 1), ("Max", [nan, 1], 1),
     ("Min", [nan, nan], inf), ("LogSumExp", [-inf, -inf, 0], 0), ("LogSumExp", [-inf, -inf], -inf),
@@ -306,21 +300,8 @@ def test_nothing_to_reduce(name: str, expected: Any, device: Device) -> None:
     ("Any", [0, nan], 1), ("Any", [0, 0], 0), ("All", [1, nan, -2], 1), ("All", [1, 0], 0),
     ("Min_ArgMin", [2, 1, 1], (1, 1)), ("Max_ArgMax", [nan, 1, 1], (1, 1)), ("Max_ArgMax", [nan, nan], (-inf, 0)),
     ("Max_SumShiftExp", [-inf, -inf], [-inf, 0]), ("Max_SumShiftExp", [inf, 0], [inf, nan]),
-])  # fmt: skip
-@pytest.mark.parametrize("turn", [1, 40])
-def test_documented_values(name: str, values: list[float], expected: Any, turn: int, device: Device) -> None:
-    """Also where the same terms come 40 times over: sums alone notice."""
-    y = variable("y", 1, Domain.J)
-    program, _ = map_reduce([y], name)
-    array = np.array(values * turn, "float32")[:, None]
-    found = run(program, [array], 3, len(array), "float32")
-    if name == "LogSumExp" and turn > 1 and expected == 0:
-        expected = np.log(turn)
-    for result, value in zip(found, expected if isinstance(expected, tuple) else [expected], strict=True):
-        np.testing.assert_allclose(result, np.broadcast_to(value, result.shape), rtol=1e-6)
-
-
-@pytest.mark.parametrize(("name", "terms", "weights", "expected"), [
+]  # fmt: skip
+WITH_WEIGHTS: list[tuple[str, list[float], list[float], Any]] = [
     ("LogSumExpWeight", [0, 0], [3, -1], np.log(2)), ("LogSumExpWeight", [0, 1], [1, -1], nan),
     ("LogSumExpWeight", [0, 0], [1, -1], -inf), ("LogSumExpWeight", [0, 5], [0, 0], -inf),
     ("LogSumExpWeight", [1000, 0], [0, 1], 0), ("LogSumExpWeight", [nan, inf, 2], [0, 0, 1], 2),
@@ -332,15 +313,31 @@ def test_documented_values(name: str, values: list[float], expected: Any, turn: 
     ("Max_SumShiftExpWeight", [2, 2], [3, -1], [2, 2]), ("SumKMin", [2, nan, 1, 1], [1, 2, 4, 8], 12),
     ("SumKMin", [2, nan, inf], [1, 2, 4], 1), ("SumKMax", [2, nan, inf], [1, 2, 4], 5),
     ("SumKMax", [2, 2, 2], [1, 2, nan], 3),
-])  # fmt: skip
-def test_documented_values_with_weights(
-    name: str, terms: list[float], weights: list[float], expected: Any, device: Device
-) -> None:
-    f, g = variable("f", 1, Domain.J), variable("g", 1, Domain.J)
-    program, _ = map_reduce([f, g], name, 2 if name in COUNTED else None)
-    given_arrays = [np.array(values, "float32")[:, None] for values in (terms, weights)]
-    (found,) = run(program, given_arrays, 3, len(terms), "float32")
-    np.testing.assert_allclose(found, np.broadcast_to(expected, found.shape), rtol=1e-6, atol=1e-6)
+]  # fmt: skip
+
+
+def test_every_reduction_is_documented() -> None:
+    assert set(NOTHING) == {*REDUCTIONS, *FAMILIES}
+    assert {name for name, *_ in DOCUMENTED + WITH_WEIGHTS} <= set(NOTHING)
+
+
+@pytest.mark.parametrize("name", NOTHING)
+def test_documented_values(name: str, device: Device) -> None:
+    """Of nothing, and of few terms; also where the same terms come 40 times over: sums alone notice."""
+    count = 2 if name in COUNTED else None
+    slots = [variable("y", 1, Domain.J), variable("w", 1, Domain.J)][: reduction_named(name, count).formulas]
+    program, _ = map_reduce(slots, name, count)
+    cases: list[tuple[list[list[float]], Any]] = [([[] for _ in slots], NOTHING[name])]
+    for terms, expected in [case[1:] for case in DOCUMENTED if case[0] == name]:
+        often = np.log(40) if name == "LogSumExp" and expected == 0 else expected
+        cases += [([terms], expected), ([terms * 40], often)]
+    cases += [([terms, weights], expected) for other, terms, weights, expected in WITH_WEIGHTS if other == name]
+    for columns, expected in cases:
+        given_arrays = [np.array(column, "float32")[:, None] for column in columns]
+        found = run(program, given_arrays, 3, len(columns[0]), "float32")
+        for result, value in zip(found, expected if isinstance(expected, tuple) else [expected], strict=True):
+            wanted = np.broadcast_to(value, result.shape)
+            np.testing.assert_allclose(result, wanted, rtol=1e-6, atol=1e-6 * (len(slots) > 1), err_msg=str(columns))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
