@@ -29,6 +29,7 @@ import clreduce
 import clreduce.numpy
 import clreduce.torch
 
+os.environ.setdefault("POCL_AFFINITY", "1")  # as in the suite, before the first OpenCL call
 ROOT = Path(__file__).resolve().parent
 Calls = dict[str, Callable[[], Any]]
 GAUSS = "Exp(-SqDist(x, y)) * b", ["x = Vi(3)", "y = Vj(3)", "b = Vj(1)"], "Sum"

@@ -26,7 +26,7 @@ ${block(kernel.per_i, 2)}
 ${block(kernel.state, 2)}
 % if preview:
 % for r in range(kernel.rows):
-  realv firsts_${r}[${kernel.tile // preview.chunk}];
+  realv firsts_${r}[${kernel.tile // kernel.cols}], heads_${r}[${kernel.tile // preview.chunk}];
 % endfor
 % endif
 ${common.begin_piece(kernel)}\
@@ -40,11 +40,8 @@ ${block(kernel.reset, 4)}
 % if kernel.cols > 1 or preview:
     for (; j + ${kernel.cols} <= tile_end; j += ${kernel.cols}) {
 % if preview:
-      const int chunk = (int)(j - tile_begin) / ${preview.chunk};
-      if (chunk < chunks && !(${" || ".join(f"ANY(firsts_{r}[chunk] {preview.before} limit_{r})" for r in range(kernel.rows))})) {
-        j = tile_begin + (chunk + 1L) * ${preview.chunk} - ${kernel.cols};
-        continue;
-      }
+      const int block = (int)(j - tile_begin) / ${kernel.cols};
+      if (block < blocks && !(${" || ".join(f"ANY(firsts_{r}[block] {preview.before} limit_{r})" for r in range(kernel.rows))})) continue;
 % endif
 ${pointers()}\
 ${block(kernel.body, 6)}
@@ -66,21 +63,31 @@ ${common.store_rows(kernel, block, "(long)get_global_id(1)")}\
 % endfor
 </%def>
 <%def name="look(preview)">\
+    // Of each block of ${kernel.cols} columns the first term, and of each chunk of ${preview.chunk}; the last that is kept, if that comes
+    // before. Not infinity: compilers see in `x < infinity ? x : infinity` no minimum, and take two instructions for it.
     const int chunks = tile_end - tile_begin < ${preview.least} ? 0 : (int)((tile_end - tile_begin) / ${preview.chunk});
-    for (int chunk = 0; chunk < chunks; ++chunk) {
-      long j = tile_begin + (long)chunk * ${preview.chunk};
+    const int blocks = chunks * ${preview.chunk // kernel.cols};
+    for (int chunk = 0, block = 0; chunk < chunks; ++chunk) {
 % for r in range(kernel.rows):
-      realv first_${r} = (realv)(${preview.neutral});
+      realv head_${r} = ${preview.last[r]};
 % endfor
-      for (const long chunk_end = j + ${preview.chunk}; j < chunk_end; j += ${kernel.cols}) {
+      for (const int end = block + ${preview.chunk // kernel.cols}; block < end; ++block) {
+      const long j = tile_begin + (long)block * ${kernel.cols};
+% for r in range(kernel.rows):
+      realv first_${r} = ${preview.last[r]};
+% endfor
 ${pointers()}\
-${block(preview.body, 8)}
+${block(preview.body, 6)}
+% for r in range(kernel.rows):
+      firsts_${r}[block] = first_${r};
+      head_${r} = first_${r} ${preview.before} head_${r} ? first_${r} : head_${r};
+% endfor
       }
 % for r in range(kernel.rows):
-      firsts_${r}[chunk] = first_${r};
+      heads_${r}[chunk] = head_${r};
 % endfor
     }
 % for r in range(kernel.rows):
-    realv limit_${r} = limit_of(firsts_${r}, chunks, ${preview.last[r]});
+    realv limit_${r} = limit_of(heads_${r}, chunks, ${preview.last[r]});
 % endfor
 </%def>

@@ -96,8 +96,6 @@ class Preview:
     """Terms that the list keeps."""
     rising: bool
     """Whether small terms come first."""
-    neutral: str
-    """The value after all terms."""
     last: tuple[str, ...]
     """For each row of the register tile, the last term of its list."""
     body: tuple[Statement, ...]

@@ -110,7 +110,7 @@ class _PairLowering(Writer):
         guarded = reduction.guard is not None and all(value.dim <= self.unroll for value in values)
         self.limits: Limits | None = None
         if schedule.preview and guarded and reduction.keeps_terms and values[0].dim == 1 and not wide:
-            self.limits = Limits(slots[0].neutral, reduction.count or 1, dtype)
+            self.limits = Limits(slots[0].neutral, reduction.count or 1)
         size = 4 if dtype == "float" else 8
         budget = facts.local_memory // 2 // (size * max(1, schedule.tile))
         self.staged: set[Expr] = set()

@@ -1,22 +1,22 @@
-"""A look at all columns of a tile before they are visited: at the first term, in a list's order, of each chunk of them.
+"""A look at all columns of a tile before they are visited: at the first term, in a list's order, of each block of them.
 
-A list that begins empty takes in K (1 + log(N / K)) of N terms in random order, and loses all but K of them. But if K
-chunks have a first term up to some limit, then so have the K first terms: no other need enter, and a chunk whose first
-term lies beyond need not be visited. Computing terms of short formulas again, in the few chunks that are left, costs
-less than what the lists would have taken in.
+A list that begins empty takes in K (1 + log(N / K)) of N terms in random order, and loses all but K of them; of terms
+in falling order, all. But if K chunks of columns have a first term up to some limit, then so have the K first terms: no
+other need enter, and a block whose first term lies beyond need not be visited. Computing terms of short formulas again,
+in the few blocks that are left, costs less than what the lists would have taken in. The limit is searched among chunks
+of several blocks, for there are fewer of those.
 """
 
 from __future__ import annotations
 
-from clreduce.codegen.emit import literal
 from clreduce.codegen.kernel import Assign, Preview, Statement
 from clreduce.codegen.schedule import PREVIEWED
 from clreduce.domain import Domain
-from clreduce.ir.expr import REAL, Expr, exact
+from clreduce.ir.expr import REAL, Expr
 from clreduce.ir.op import variable
 
-_WORTHWHILE = 4
-"""Chunks per term of a list from which on a look is worth it: a lane then needs about one in four."""
+_WORTHWHILE = 2
+"""Chunks per term of a list from which on a look is worth it: no more than half of them is needed then by a lane."""
 
 
 class Limits:
@@ -24,9 +24,8 @@ class Limits:
 
     stem = "limit"
 
-    def __init__(self, neutral: float, count: int, dtype: str) -> None:
+    def __init__(self, neutral: float, count: int) -> None:
         self.rising, self.count = neutral > 0, count
-        self.neutral = literal(exact(neutral), dtype)
         self._before = "<" if self.rising else ">"
 
     @classmethod
@@ -54,7 +53,6 @@ class Limits:
             least=chunk * self.count * _WORTHWHILE,
             count=self.count,
             rising=self.rising,
-            neutral=self.neutral,
             last=last,
             body=body,
         )

@@ -18,8 +18,8 @@ DIRECT, LOCAL = "mapreduce", "mapreduce_local"
 _STACK_BYTES = 1 << 19
 _MOST_STATE_BYTES = 1 << 21
 _DEFAULT_TILE = 256
-PREVIEWED = 1024
-"""Chunks of columns in a tile that is looked at beforehand, which bounds the memory for their first terms."""
+PREVIEWED = 512
+"""Chunks of columns in a tile that is looked at beforehand, which bounds the memory for first terms."""
 _LONGEST = 450
 """Operations in the body of the pair loop beyond which it is not unrolled further."""
 _SMALL_GROUP = 32
@@ -63,8 +63,8 @@ class Schedule:
     queue: int = 0
     """Terms per lane that wait to enter a sorted list, and then enter together; 0: each enters at once."""
     preview: int = 0
-    """Blocks of columns in a chunk whose first term is looked at beforehand, where a sorted list is kept: chunks from
-    which it can take nothing are passed over. 0: no such look."""
+    """Where a sorted list is kept, a look at each block of columns beforehand tells which ones need not be visited; this
+    many blocks make a chunk of the search for a limit. 0: no such look."""
     shape: str = DIRECT
     """Loop shape: ``mapreduce`` (no barrier) or ``mapreduce_local`` (tiles of j in local memory)."""
     split: int = 0
@@ -127,7 +127,7 @@ def choose_schedule(program: MapReduce, dtype: str, facts: DeviceFacts, few: int
     count = program.reduction.count or 0
     if program.reduction.keeps_terms and count >= _LIST:
         if _operations(program) <= _WORTH_PREVIEWING:
-            schedule = replace(schedule, queue=32, preview=4 if count < _LONG_LIST else 2)
+            schedule = replace(schedule, queue=32, preview=4)
         elif count >= _LONG_LIST:
             schedule = replace(schedule, queue=16)
     while schedule.lanes > 1 and state_bytes(program, schedule, size) > _STACK_BYTES:
@@ -157,7 +157,7 @@ def state_bytes(program: MapReduce, schedule: Schedule, size: int) -> int:
     copies = 2 if program.reduction.blocked and schedule.flush and schedule.tile else 1
     kept = copies * sum(slot.dim for slot in program.state_slots)
     if program.reduction.keeps_terms:
-        kept += 2 * schedule.queue + (PREVIEWED if schedule.preview else 0)
+        kept += 2 * schedule.queue + (PREVIEWED * (schedule.preview + 1) if schedule.preview else 0)
     return kept * schedule.rows * schedule.lanes * size
 
 

@@ -44,7 +44,7 @@ _TOLERANCE = {"float32": 1e-3, "float64": 1e-9}
 _MOST_OTHER_INDICES = 0.02
 """The part of the indices that rounding may turn into others, which are almost as good."""
 _COLS, _ROWS, _UNROLL, _QUEUE = (1, 2, 4, 8), (1, 2, 4), (4, 8, 16), (0, 8, 16, 32)
-_PREVIEW = (0, 2, 4)
+_PREVIEW = (0, 4, 8)
 _TILES, _GPU_TILES, _GROUPS = (128, 256, 512, 1024), (64, 128, 256), (64, 128, 256)
 
 
