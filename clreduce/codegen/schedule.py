@@ -63,8 +63,8 @@ class Schedule:
     queue: int = 0
     """Terms per lane that wait to enter a sorted list, and then enter together; 0: each enters at once."""
     preview: int = 0
-    """Where a sorted list is kept, a look at each block of columns beforehand tells which ones need not be visited; this
-    many blocks make a chunk of the search for a limit. 0: no such look."""
+    """Where a sorted list is kept, a look at each block of columns beforehand tells which ones need not be visited.
+    So many blocks make a chunk in the search for a limit; 0: no such look."""
     shape: str = DIRECT
     """Loop shape: ``mapreduce`` (no barrier) or ``mapreduce_local`` (tiles of j in local memory)."""
     split: int = 0
