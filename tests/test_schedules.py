@@ -230,6 +230,18 @@ def test_the_policy_for_gpus_runs_anywhere(name: str, device: Device) -> None:
     check(program, 67, 301, "float32", schedule, factor=2)
 
 
+def test_the_policy_counts_all_components() -> None:
+    """Only short formulas are worth computing some terms twice; others want more lanes."""
+    facts = DeviceFacts(kind="cpu", native_float_lanes=8)
+    chosen = {}
+    for dim in (3, 100):
+        points = variable("x", dim, Domain.I), variable("y", dim, Domain.J)
+        program, _ = map_reduce([squared_distance(*points)], "KMin", 10)
+        chosen[dim] = choose_schedule(program, "float", facts)
+    assert (chosen[3].lanes, chosen[3].preview > 0, chosen[3].queue > 0) == (8, True, True)
+    assert (chosen[100].lanes, chosen[100].preview, chosen[100].queue) == (16, 0, 0)
+
+
 @pytest.mark.parametrize(("change", "message"), [
     ({"lanes": 3}, "lanes is one of 1, 2, 4, 8, 16; got 3"), ({"lanes": 0}, "lanes"), ({"lanes": 32}, "lanes"),
     ({"rows": 0}, "rows is 1 or more; got 0"), ({"cols": -1}, "cols"), ({"group": 0}, "group"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, replace
 
 from clreduce.codegen.cost import written_out
@@ -32,7 +33,7 @@ _LIST = 6
 """Terms in a sorted list from which on it is worth it to know beforehand which ones may enter, if terms are short."""
 _LONG_LIST = 24
 """Terms in a sorted list from which on it is always worth it to let new ones wait and insert them together."""
-_WORTH_PREVIEWING = 40
+_WORTH_PREVIEWING = 48
 """Operations per pair up to which fewer insertions into lists are worth computing some terms twice."""
 
 
@@ -117,7 +118,9 @@ def choose_schedule(program: MapReduce, dtype: str, facts: DeviceFacts, few: int
         schedule = replace(schedule, lanes=few, rows=1, cols=8)
     elif program.reduction.blocked and max(slot.dim for slot in program.state_slots) >= _WIDE_SUM:
         schedule = replace(schedule, cols=8)
-    elif program.reduction.guard is not None and _operations(program) <= _SHORT:
+    elif program.reduction.guard is not None and _operations(program) <= (
+        _WORTH_PREVIEWING if program.reduction.keeps_terms else _SHORT
+    ):
         schedule = replace(schedule, lanes=max(1, native), rows=1, cols=8)
     # Long formulas hide their own latencies: more pairs in the text would only make the driver compile for longer.
     while schedule.cols > 1 and block_operations(program, schedule) * schedule.lanes // max(native, 1) > _LONGEST:
@@ -137,7 +140,7 @@ def choose_schedule(program: MapReduce, dtype: str, facts: DeviceFacts, few: int
 
 def _operations(program: MapReduce) -> int:
     """Operations per pair, all vectors written out."""
-    return written_out(program.values, max(value.dim for value in program.values) ** 2)
+    return written_out(program.values, sys.maxsize)
 
 
 def narrowed(schedule: Schedule, blocks: int) -> Schedule:
