@@ -84,10 +84,10 @@ class ColumnInput:
 
 @dataclass(frozen=True)
 class Preview:
-    """A look at a tile beforehand: at the first term of each chunk of its columns, in the order of a list of terms."""
+    """A look at a tile beforehand: at the first term of each block of its columns, in the order of a list of terms."""
 
     chunk: int
-    """Columns in a chunk, a multiple of those that are taken together."""
+    """Columns in a chunk: some blocks, whose first term counts in the search for a limit."""
     tile: int
     """Columns in a tile."""
     least: int
@@ -145,6 +145,6 @@ class Kernel:
     drain: tuple[Statement, ...] = ()
     """What still waits enters the state; after all columns."""
     preview: Preview | None = None
-    """A look at each tile beforehand, after which chunks that no list can take terms from are passed over."""
+    """A look at each tile beforehand, after which blocks that no list can take terms from are passed over."""
     finish: tuple[tuple[Statement, ...], ...] = ()
     """For each row of the register tile, the statements that compute and store its results."""

@@ -41,7 +41,7 @@ class Limits:
         return Assign(self.name(r), f"{last} {self._before} {self.name(r)} ? {last} : {self.name(r)}")
 
     def first_of(self, term: str, r: int) -> Statement:
-        """A term of the chunk that is looked at; nan is passed over."""
+        """A term of the block that is looked at; nan is passed over."""
         return Assign(f"first_{r}", f"{term} {self._before} first_{r} ? {term} : first_{r}")
 
     def preview(self, blocks: int, cols: int, last: tuple[str, ...], body: tuple[Statement, ...]) -> Preview:

@@ -70,7 +70,7 @@ class Reduction:
     """Whether a state is a list of ``count`` terms: per slot their values, or their indices, one after the other. Parts
     are then merged by updating with each term, and ``update`` takes indices as long as the values. Component k of a
     slot's new value reads components up to k only, of the slots as they were: long slots are updated in place, those of
-    the longest first."""
+    the longest first. ``guard`` looks at the last place of the first slot only."""
     blocked: bool = False
     """Whether partial sums are flushed tile by tile, to keep rounding errors small."""
     tangent: Callable[[Column, Sequence[Expr], Sequence[Expr]], Expr] | None = None
