@@ -254,8 +254,8 @@ def test_only_what_a_row_keeps_is_double() -> None:
     body = text[text.index("long j = tile_begin") : text.index("for (; j < tile_end")]
     assert body.count("convert_widev(") == 2
     assert body.count("widev t") == 4  # two terms, two sums
-    assert "exp_v(" in body
-    assert "exp_wv(" not in text
+    assert "exp_never_above_1_v(" in body
+    assert "_wv(" not in text
     assert "widev" not in render(lower(routine.program, "float", Schedule(lanes=8), DeviceFacts()).pair)
     plain = lower(routine.program, "double", Schedule(lanes=8), DeviceFacts())
     assert lower(routine.program, "double", Schedule(lanes=8), DeviceFacts(), wide=True) == plain
