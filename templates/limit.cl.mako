@@ -24,13 +24,15 @@ static inline realv of_rank(${U} n) {
 }
 
 // A limit just beyond a number up to which ${count} of these terms go, and few more; last, if that comes before.
-static inline realv limit_of(const realv *firsts, int chunks, realv last) {
+// Adds to many whether more than ${preview.many} of them come before last, in a list that is full.
+static inline realv limit_of(const realv *firsts, int chunks, realv last, int *many) {
     inumv found = (inumv)(0);
     realv first = last;
     for (int c = 0; c < chunks; ++c) {
         found ${add} firsts[c] ${before} last;
         first = firsts[c] ${before} first ? firsts[c] : first;
     }
+    *many |= ANY(found > (inumv)(${preview.many}) && last ${before} (realv)(${"" if preview.rising else "-"}INFINITY));
     if (!ANY(found > (inumv)(${count}))) return last;
     ${U} low = rank_of(first), high = rank_of(last);
     for (int step = 0; step < 16 && ANY(found > (inumv)(${count + count // 8})); ++step) {

@@ -28,10 +28,11 @@ ${block(kernel.state, 2)}
 % for r in range(kernel.rows):
   realv firsts_${r}[${kernel.tile // kernel.cols}], heads_${r}[${kernel.tile // preview.chunk}];
 % endfor
+  int looks = 1;
 % endif
 ${common.begin_piece(kernel)}\
-  for (long tile_begin = j_begin; tile_begin < j_end; tile_begin += ${kernel.tile or ('j_end - j_begin' if kernel.task else 'part_length')}) {
-    const long tile_end = ${f"min(tile_begin + {kernel.tile}, j_end)" if kernel.tile else "j_end"};
+  for (long tile_begin = j_begin, tile_end; tile_begin < j_end; tile_begin = tile_end) {
+    tile_end = ${f"min(tile_begin + {kernel.tile}, j_end)" if kernel.tile else "j_end"};
 % if preview:
 ${look(preview)}\
 % endif
@@ -40,8 +41,10 @@ ${block(kernel.reset, 4)}
 % if kernel.cols > 1 or preview:
     for (; j + ${kernel.cols} <= tile_end; j += ${kernel.cols}) {
 % if preview:
-      const int block = (int)(j - tile_begin) / ${kernel.cols};
-      if (block < blocks && !(${" || ".join(f"ANY(firsts_{r}[block] {preview.before} limit_{r})" for r in range(kernel.rows))})) continue;
+      if (j < looked_end) {
+        const int block = (int)(j - tile_begin) / ${kernel.cols};
+        if (!(${" || ".join(f"ANY(firsts_{r}[block] {preview.before} limit_{r})" for r in range(kernel.rows))})) continue;
+      }
 % endif
 ${pointers()}\
 ${block(kernel.body, 6)}
@@ -65,8 +68,9 @@ ${common.store_rows(kernel, block, "(long)get_global_id(1)")}\
 <%def name="look(preview)">\
     // Of each block of ${kernel.cols} columns the first term, and of each chunk of ${preview.chunk}; the last that is kept, if that comes
     // before. Not infinity: compilers see in `x < infinity ? x : infinity` no minimum, and take two instructions for it.
-    const int chunks = tile_end - tile_begin < ${preview.least} ? 0 : (int)((tile_end - tile_begin) / ${preview.chunk});
-    const int blocks = chunks * ${preview.chunk // kernel.cols};
+    const int looked = looks && tile_end - tile_begin >= ${preview.least};
+    const int chunks = looked ? (int)((tile_end - tile_begin) / ${preview.chunk}) : 0;
+    const long looked_end = tile_begin + chunks * ${preview.chunk};
     for (int chunk = 0, block = 0; chunk < chunks; ++chunk) {
 % for r in range(kernel.rows):
       realv head_${r} = ${preview.last[r]};
@@ -87,7 +91,9 @@ ${block(preview.body, 6)}
       heads_${r}[chunk] = head_${r};
 % endfor
     }
+    int many = 0, entered = 0;
 % for r in range(kernel.rows):
-    realv limit_${r} = limit_of(heads_${r}, chunks, ${preview.last[r]});
+    realv limit_${r} = limit_of(heads_${r}, chunks, ${preview.last[r]}, &many);
 % endfor
+    looks = looked ? many : looks;
 </%def>

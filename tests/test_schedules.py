@@ -179,6 +179,8 @@ def orders_of_terms(dtype: str) -> dict[str, np.ndarray[Any, Any]]:
         "random": uniform,
         "rising": np.sort(uniform),
         "falling": -np.sort(uniform),
+        "falling at last": np.concatenate([uniform[:1500], -np.sort(uniform[1500:]) - 9.0]),
+        "in steps": np.where(np.arange(4000) % 1300 < 700, uniform, -np.arange(4000.0)),
         "crowded": crowded,
         "crowded the other way": -crowded,
         "equal": np.zeros(4000),
@@ -202,7 +204,8 @@ def test_a_look_beforehand_changes_nothing(name: str, dtype: str, device: Device
     for order, terms in orders_of_terms(dtype).items():
         arrays = [np.zeros((rows, 1), dtype), terms[:, None].astype(dtype)]
         expected = program.reference(arrays, rows=rows, columns=columns)
-        for lanes, cols, preview, queue, split in ((4, 4, 2, 0, 0), (8, 8, 1, 9, 0), (1, 3, 3, 3, 2), (16, 8, 4, 8, 3)):
+        # Tiles of 512 blocks: one with more than all columns, others that are looked at or not, as those before went.
+        for lanes, cols, preview, queue, split in ((4, 1, 1, 0, 0), (8, 1, 1, 9, 0), (1, 2, 1, 3, 2), (16, 8, 4, 8, 3)):
             schedule = Schedule(lanes=lanes, cols=cols, queue=queue, preview=preview, split=split)
             found = run(program, arrays, rows, columns, dtype, schedule)
             for one, other in zip(found, expected, strict=True):

@@ -94,6 +94,8 @@ class Preview:
     """Columns of a tile from which on it is looked at."""
     count: int
     """Terms that the list keeps."""
+    many: int
+    """Chunks that begin with a term of the list from which on the next tile is looked at, too."""
     rising: bool
     """Whether small terms come first."""
     last: tuple[str, ...]

@@ -248,10 +248,14 @@ class _PairLowering(Writer):
         assert guard is not None
         return guard(state if self.limits is None else self.limits.stands_for(state, version), columns)
 
-    def _lower_limit(self, r: int, scope: Scope) -> None:
-        """After terms have entered the list of row r."""
+    def _lower_limit(self, r: int, scope: Scope, cols: int) -> None:
+        """After terms of a block of so many columns have entered the list of row r."""
         if self.limits is not None:
-            scope.statements.append(self.limits.lowered(self._last_kept(r), r))
+            together = 1 if self.queue is None else self.queue.length
+            scope.statements += [
+                self.limits.lowered(self._last_kept(r), r),
+                self.limits.entered(together, cols),
+            ]
 
     def _update_if_needed(self, columns: Sequence[Column], r: int, scope: Scope) -> None:
         """Columns into the list of row r under its guard: first for all of them, then for each."""
@@ -262,7 +266,7 @@ class _PairLowering(Writer):
             inner = self.start_pair(outer)
             new = self.program.reduction.update(self.partial.version(n), [column])
             self.assign_state(self.partial, new, inner, [r], descending=True)
-            self._lower_limit(r, inner)
+            self._lower_limit(r, inner, len(columns))
             outer.statements.append(If(needed, tuple(inner.statements)))
             self.pair = outer
         scope.statements.append(If(condition, tuple(outer.statements)))
@@ -288,7 +292,7 @@ class _PairLowering(Writer):
             else:
                 new = reduction.update(self.partial.leaves, columns)
                 self.assign_state(self.partial, new, outer, [r], reduction.keeps_terms)
-                self._lower_limit(r, outer)
+                self._lower_limit(r, outer, len(columns))
             scope.statements.append(If(condition, tuple(outer.statements)))
             self.pair = scope
 
@@ -305,7 +309,7 @@ class _PairLowering(Writer):
         # Also after a single column: where a tile ends with some, the next one begins with a whole block.
         entering = Scope(outer)
         entering.statements += self._enter_queued(r, outer)
-        self._lower_limit(r, entering)
+        self._lower_limit(r, entering, len(columns))
         outer.statements.append(If(queue.short_of(self.schedule.cols, r), tuple(entering.statements)))
 
     def _enter_queued(self, r: int, outer: Scope) -> tuple[Statement, ...]:

@@ -5,11 +5,15 @@ in falling order, all. But if K chunks of columns have a first term up to some l
 other need enter, and a block whose first term lies beyond need not be visited. Computing terms of short formulas again,
 in the few blocks that are left, costs less than what the lists would have taken in. The limit is searched among chunks
 of several blocks, for there are fewer of those.
+
+Once the lists have settled, columns in random order hold hardly a term that enters, and a look would cost more than
+it saves: it is left out after a tile where few chunks begin with one. Where many terms enter all the same, as if they
+are in falling order, the tile ends there, and the next one is looked at again.
 """
 
 from __future__ import annotations
 
-from clreduce.codegen.kernel import Assign, Preview, Statement
+from clreduce.codegen.kernel import Assign, If, Preview, Statement
 from clreduce.codegen.schedule import PREVIEWED
 from clreduce.domain import Domain
 from clreduce.ir.expr import REAL, Expr
@@ -17,6 +21,8 @@ from clreduce.ir.op import variable
 
 _WORTHWHILE = 2
 """Chunks per term of a list from which on a look is worth it: no more than half of them is needed then by a lane."""
+_MANY = 2
+"""Terms that enter in a tile, per term of a list, from which on a look would have been worth it."""
 
 
 class Limits:
@@ -40,6 +46,12 @@ class Limits:
         """The limit after terms have entered a list: its ``last`` one, if that comes before."""
         return Assign(self.name(r), f"{last} {self._before} {self.name(r)} ? {last} : {self.name(r)}")
 
+    def entered(self, together: int, cols: int) -> Statement:
+        """After up to ``together`` terms have entered a list, of a block of so many columns: too many for no look?"""
+        most = -(-_MANY * self.count // together)
+        ended = (Assign("looks", "1"), Assign("tile_end", f"j + {cols}"))
+        return If(f"chunks == 0 && ++entered == {most}", ended)
+
     def first_of(self, term: str, r: int) -> Statement:
         """A term of the block that is looked at; nan is passed over."""
         return Assign(f"first_{r}", f"{term} {self._before} first_{r} ? {term} : first_{r}")
@@ -52,6 +64,7 @@ class Limits:
             tile=chunk * PREVIEWED,
             least=chunk * self.count * _WORTHWHILE,
             count=self.count,
+            many=_MANY * self.count,
             rising=self.rising,
             last=last,
             body=body,
