@@ -48,6 +48,8 @@ class Step:
         self.row_sum = self.evaluation.row_sum(sum(gradient.dims)) if gradient.summed_rows else None
         ends = accumulate(gradient.dims)
         self._parts = [(..., slice(end - dim, end)) for end, dim in zip(ends, gradient.dims, strict=True)]
+        self.inputs = [source.number if source.role == "input" else None for source in gradient.sources]
+        """For each slot of the gradient program the slot of the evaluation's that it takes as it is."""
 
     def cut(self, result: Any) -> list[Any]:
         """The parts of the result, one per slot (one per result in forward mode)."""
@@ -117,7 +119,8 @@ class Derivative:
         """What a step evaluates."""
         inputs = self.inputs
         return step.evaluation, [
-            inputs[source.number] if source.role == "input" else self._array(source) for source in step.gradient.sources
+            self._array(source) if number is None else inputs[number]
+            for number, source in zip(step.inputs, step.gradient.sources, strict=True)
         ]
 
     def _work_along(self, step: Step) -> tuple[Evaluation, Sequence[Any]]:

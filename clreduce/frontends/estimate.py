@@ -14,7 +14,7 @@ from clreduce.runtime.device import Device
 from clreduce.runtime.launch import Call
 
 if TYPE_CHECKING:
-    from clreduce.frontends.genred import Routine
+    from clreduce.frontends.routine import Routine
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from clreduce.runtime.plan import PLANS, Plan
 from clreduce.runtime.ranges import Ranges
 
 if TYPE_CHECKING:
-    from clreduce.frontends.genred import Routine
     from clreduce.frontends.ranges import CheckedRanges
+    from clreduce.frontends.routine import Routine
 
 Array = np.ndarray[Any, Any]
 

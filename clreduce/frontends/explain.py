@@ -12,7 +12,7 @@ from clreduce.ir.show import show_shared, tree
 from clreduce.runtime.device import Device
 
 if TYPE_CHECKING:
-    from clreduce.frontends.genred import Routine
+    from clreduce.frontends.routine import Routine
     from clreduce.program import Gradient, Source
 
 

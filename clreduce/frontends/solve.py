@@ -18,8 +18,8 @@ from clreduce.frontends.conjugate import SolveInfo
 from clreduce.frontends.derivative import Derivative, summed_to
 from clreduce.frontends.evaluation import together
 from clreduce.frontends.formula import Variable, parse_all
-from clreduce.frontends.genred import Routine, checked_axis
 from clreduce.frontends.options import Options
+from clreduce.frontends.routine import Routine, checked_axis
 from clreduce.frontends.solve_options import Solving
 from clreduce.frontends.system import System
 from clreduce.frontends.vocabulary import check_linear, checked_reduction

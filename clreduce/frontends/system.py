@@ -20,7 +20,7 @@ from clreduce.runtime.device import Device
 from clreduce.runtime.repeat import Repeated
 
 if TYPE_CHECKING:
-    from clreduce.frontends.genred import Routine
+    from clreduce.frontends.routine import Routine
 
 Array = np.ndarray[Any, Any]
 _CHOSEN = "chosen"

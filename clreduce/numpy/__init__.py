@@ -15,11 +15,11 @@ from clreduce.frontends.adapters.numpy import NUMPY
 from clreduce.frontends.conjugate import SolveInfo
 from clreduce.frontends.generic import generic
 from clreduce.frontends.genred import Genred as _Genred
-from clreduce.frontends.genred import Routine as _Routine
 from clreduce.frontends.lazy.complex import ComplexMethods
 from clreduce.frontends.lazy.tensor import LazyTensor as _LazyTensor
 from clreduce.frontends.lazy.tensor import variables_of
 from clreduce.frontends.preconditioners import nystrom
+from clreduce.frontends.routine import Routine as _Routine
 from clreduce.frontends.solve import KernelSolve as _KernelSolve
 from clreduce.frontends.solve import Solver as _Solver
 from clreduce.frontends.stand_in import install_as_pykeops

@@ -144,7 +144,11 @@ class Torch(Adapter):
         """Whether autograd or a transform of ``torch.func`` looks on."""
         if _transforms_active() or forward_ad._current_level >= 0:
             return True
-        return torch.is_grad_enabled() and any(array.requires_grad for array in arrays)
+        if torch.is_grad_enabled():
+            for array in arrays:
+                if array.requires_grad:
+                    return True
+        return False
 
     def looks_on(self, arrays: Sequence[torch.Tensor]) -> bool:
         """Whether anything of PyTorch's may see what is computed from ``arrays``, a recorder of graphs included."""

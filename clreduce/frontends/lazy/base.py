@@ -17,7 +17,7 @@ from clreduce.ops.indices import as_real
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from clreduce.frontends.genred import Routine
+    from clreduce.frontends.routine import Routine
 
 
 class Recorded:
