@@ -31,8 +31,13 @@ ${block(kernel.state, 2)}
   int looks = 1;
 % endif
 ${common.begin_piece(kernel)}\
+% if preview:
   for (long tile_begin = j_begin, tile_end; tile_begin < j_end; tile_begin = tile_end) {
-    tile_end = ${f"min(tile_begin + {kernel.tile}, j_end)" if kernel.tile else "j_end"};
+    tile_end = min(tile_begin + ${kernel.tile}, j_end);
+% else:
+  for (long tile_begin = j_begin; tile_begin < j_end; tile_begin += ${kernel.tile or ('j_end - j_begin' if kernel.task else 'part_length')}) {
+    const long tile_end = ${f"min(tile_begin + {kernel.tile}, j_end)" if kernel.tile else "j_end"};
+% endif
 % if preview:
 ${look(preview)}\
 % endif

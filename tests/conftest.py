@@ -18,6 +18,7 @@ import tempfile
 import zlib
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,25 @@ def device(request: pytest.FixtureRequest) -> Iterator[Any]:
         yield chosen
 
 
+@pytest.fixture
+def plain_kernels(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Kernels without lanes or blocks of columns, by default: drivers compile them in half the time.
+
+    For tests of what runs rather than of how: that any legal schedule gives the same numbers is shown elsewhere.
+    """
+    from clreduce.codegen.schedule import choose_schedule
+    from clreduce.runtime import choices
+    from clreduce.runtime.plan import PLANS
+
+    def plain(*case: Any) -> Any:
+        return replace(choose_schedule(*case), lanes=1, rows=1, cols=1, queue=0, preview=0)
+
+    monkeypatch.setattr(choices, "choose_schedule", plain)
+    PLANS.clear()
+    yield
+    PLANS.clear()
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     chosen_by_test = any("device" in str(mark.args[0]) for mark in metafunc.definition.iter_markers("parametrize"))
     if "device" in metafunc.fixturenames and not chosen_by_test:
@@ -130,13 +150,21 @@ def _has_its_turn(item: pytest.Item) -> bool:
     found = [name for name in named if name in own]
     if item.path.stem in _ON_EVERY_DEVICE or not found:
         return True
-    for part in own:
-        if part in _TURN_OF_PRECISION and len(named) > 1:
-            return named.index(found[0]) % 2 == _TURN_OF_PRECISION[part]
-    same_for_all = item.nodeid.replace(found[0], "", 1)
-    if len(named) > 1 and item.nodeid.split("[")[0].endswith(_EVERY_OTHER):
-        return zlib.crc32(same_for_all.encode()) % (2 * len(named)) == named.index(found[0])
-    return named[zlib.crc32(same_for_all.encode()) % len(named)] == found[0]
+    test = item.nodeid.split("[")[0]
+    precision = next((part for part in own if part in _PRECISIONS), "")
+    table = next((table for table in _EVERY_OTHER if test.endswith(table)), None)
+    case = "-".join(part for part in own if part not in (found[0], precision))
+    number = zlib.crc32(case.encode() if precision or table is not None else f"{test}-{case}".encode())
+    if precision:
+        dtype, lanes = precision.split("x")
+        if (number + (dtype == "float64") + (lanes == "16")) % 2:
+            return False
+        number = number // 2 + (dtype == "float64")
+    elif table is not None:
+        if number % 2 != _EVERY_OTHER[table]:
+            return False
+        number //= 2
+    return named[number % len(named)] == found[0]
 
 
 # --------------------------------------------------------------------------------- counting what ran on which device
@@ -146,16 +174,16 @@ _laws: dict[str, Counter[str]] = {}  # operation -> law -> tests that passed
 
 
 _ON_EVERY_DEVICE = ("test_device", "test_runtime")
-_EVERY_OTHER = (
-    "test_devices_agree_with_numpy", "test_edges_and_errors_in_ulp", "test_infinities_and_nothing", "test_second_order",
-    "test_vectors.py::test_values", "test_ranges.py::test_every_reduction",
-    "test_kernels_of_long_vectors", "test_second_order_through_the_residuals",
-    "test_torch_autograd.py::test_every_reduction",
-)  # fmt: skip
-"""Tables of many similar cases, each with kernels of its own."""
-_TURN_OF_PRECISION = {"float32x1": 0, "float32x16": 1, "float64x1": 1, "float64x16": 0}
-"""So every operation is tested in both precisions on each of two devices, with lanes on the one and without on the
-other."""
+_EVERY_OTHER = {
+    "test_devices_agree_with_numpy": 0, "test_edges_and_errors_in_ulp": 0, "test_infinities_and_nothing": 0,
+    "test_second_order": 0, "test_vectors.py::test_values": 0, "test_ranges.py::test_every_reduction": 0,
+    "test_kernels_of_long_vectors": 0, "test_second_order_through_the_residuals": 0,
+    "test_torch_autograd.py::test_every_reduction": 0, "test_genred_reductions.py::test_derivatives": 1,
+}  # fmt: skip
+"""Tables of many similar cases, each with kernels of its own, and which half of them: of two tables with the same
+cases, each may have what the other leaves out."""
+_PRECISIONS = ("float32x1", "float32x16", "float64x1", "float64x16")
+"""Dtypes and lanes, of which two have a turn: one dtype without lanes, the other with them."""
 
 
 @pytest.hookimpl(trylast=True)
@@ -211,7 +239,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.write_line("OpenCL device: no test ran on any")
     if _only_the_first():
         terminalreporter.write_line("CLREDUCE_TEST_DEVICES=first: the other devices were left out")
-    if _wanted_devices() == "turns" and len(_devices_under_test()) > 1:
+    if _wanted_devices() == "turns":
         terminalreporter.write_line(
             "most tests ran on one device in turn, large tables by half; CLREDUCE_TEST_DEVICES=all runs all on each"
         )

@@ -27,6 +27,8 @@ from clreduce.ops.shape import concat, permute, place
 from clreduce.program import map_reduce
 from clreduce.runtime.device import Device
 
+pytestmark = pytest.mark.usefixtures("plain_kernels")
+
 TOLERANCE = {"float32": 3e-6, "float64": 1e-14}
 LENGTHS = (1, 2, 5)
 """Complex numbers in a vector: written out, and in loops."""

@@ -25,6 +25,8 @@ from clreduce.ops.shape import extract, repeated, summed, total
 from clreduce.program import map_reduce, with_fast_distances
 from clreduce.runtime.device import Device
 
+pytestmark = pytest.mark.usefixtures("plain_kernels")
+
 D, M, N = 12, 37, 41
 X, Y, B = variable("x", D, Domain.I), variable("y", D, Domain.J), variable("b", 1, Domain.J)
 U, V = variable("u", D, Domain.I), variable("v", D, Domain.J)

@@ -14,6 +14,8 @@ from clreduce import FormulaError, config
 from clreduce.numpy import Genred, generic_argkmin, generic_argmin, generic_logsumexp, generic_sum
 from clreduce.runtime.device import devices
 
+pytestmark = pytest.mark.usefixtures("plain_kernels")
+
 ALIASES = ("x = Vi(3)", "y = Vj(3)")
 
 

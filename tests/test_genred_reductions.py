@@ -15,6 +15,8 @@ from clreduce.reductions import ALIASES, FAMILIES, REDUCTIONS, reduction_named
 from clreduce.runtime.compiler import PROGRAMS
 from clreduce.runtime.device import Device
 
+pytestmark = pytest.mark.usefixtures("plain_kernels")
+
 NAMES = ["x = Vi(3)", "y = Vj(3)", "b = Vj(2)", "p = Pm(1)"]
 M, N, K = 5, 19, 3
 EVERY = [*REDUCTIONS, *FAMILIES]

@@ -22,6 +22,8 @@ from clreduce.frontends.lazy.leaves import with_array
 from clreduce.ir.op import FUNCTIONS
 from clreduce.numpy import ComplexLazyTensor, Genred, LazyTensor, Pm, Vi, Vj
 
+pytestmark = pytest.mark.usefixtures("plain_kernels")
+
 rng = np.random.default_rng(0)
 M, N, D = 5, 7, 3
 x, y, p = rng.normal(size=(M, D)), rng.normal(size=(N, D)), rng.normal(size=D)

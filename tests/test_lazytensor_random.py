@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from clreduce.errors import ShapeError
 from clreduce.numpy import LazyTensor
 
+pytestmark = pytest.mark.usefixtures("plain_kernels")
+
 
 @dataclass
 class Pair:

@@ -14,6 +14,8 @@ from clreduce.codegen.schedule import Schedule
 from clreduce.errors import ScheduleError
 from clreduce.numpy import Genred
 
+pytestmark = pytest.mark.usefixtures("plain_kernels")
+
 
 def test_a_sum_of_900_terms(device: Any) -> None:
     x, y = np.random.default_rng(0).random((2, 5, 1))

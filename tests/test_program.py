@@ -31,6 +31,8 @@ from clreduce.runtime.compiler import PROGRAMS
 from clreduce.runtime.device import Device
 from clreduce.runtime.plan import PLANS, Signature
 
+pytestmark = pytest.mark.usefixtures("plain_kernels")
+
 I, J, P = Domain.I, Domain.J, Domain.P
 ROWS, COLUMNS = 7, 11
 STEP = 1e-5

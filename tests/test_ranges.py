@@ -247,6 +247,7 @@ def test_both_axes(axis: int, index: type, device: Device) -> None:
         np.testing.assert_array_equal(out, found)
 
 
+@pytest.mark.usefixtures("plain_kernels")
 @pytest.mark.parametrize(("name", "count"), [("Sum", None), ("LogSumExp", None), ("Min", None), ("KMin", 2)])
 @pytest.mark.parametrize("axis", [0, 1])
 def test_gradients(axis: int, name: str, count: int | None, device: Device) -> None:

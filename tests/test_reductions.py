@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from oracle import DTYPES, Array, assert_close, dense, run, scale_of
@@ -145,7 +145,11 @@ columns = st.integers(0, 5).flatmap(
 )
 
 
+few_examples = settings(max_examples=40)  # for each of many reductions
+
+
 @by_reduction
+@few_examples
 @given(values=columns)
 def test_neutral_element(kind: Kind, values: Array) -> None:
     reduction = reduction_named(*kind)
@@ -155,6 +159,7 @@ def test_neutral_element(kind: Kind, values: Array) -> None:
 
 
 @by_reduction
+@few_examples
 @given(parts=st.tuples(columns, columns, columns))
 def test_merge_is_associative(kind: Kind, parts: tuple[Array, ...]) -> None:
     reduction = reduction_named(*kind)
@@ -164,6 +169,7 @@ def test_merge_is_associative(kind: Kind, parts: tuple[Array, ...]) -> None:
 
 
 @by_reduction
+@few_examples
 @given(before=columns, block=columns.filter(len))
 def test_a_block_is_merged(kind: Kind, before: Array, block: Array) -> None:
     """update(a, block) = merge(a, update(neutral, block)) = as many blocks of one column."""
@@ -178,6 +184,7 @@ def test_a_block_is_merged(kind: Kind, before: Array, block: Array) -> None:
 
 
 @by_reduction
+@few_examples
 @given(values=columns, block=st.integers(1, 4))
 def test_finish_gives_what_numpy_says(kind: Kind, values: Array, block: int) -> None:
     reduction = reduction_named(*kind)

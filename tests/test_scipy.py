@@ -8,6 +8,8 @@ from scipy.sparse.linalg import LinearOperator, aslinearoperator, cg, eigsh, svd
 
 from clreduce.numpy import Vi, Vj
 
+pytestmark = pytest.mark.usefixtures("plain_kernels")
+
 SIZE = 2000
 
 

@@ -16,6 +16,8 @@ from clreduce.numpy import Genred, KernelSolve, LazyTensor, Vi, Vj, cluster, nys
 from clreduce.runtime.device import current_device
 from clreduce.runtime.repeat import Repeated
 
+pytestmark = pytest.mark.usefixtures("plain_kernels")
+
 GAUSS = "Exp(-g * SqDist(x, y)) * b"
 ALPHA = 0.3
 

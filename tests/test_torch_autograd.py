@@ -16,6 +16,8 @@ from clreduce import NotDifferentiableError  # noqa: E402
 from clreduce.reductions.reduction import differentiable_names, reduction_named  # noqa: E402
 from clreduce.torch import Genred, KernelSolve, LazyTensor, Pm, Vi, Vj, cluster  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("plain_kernels")
+
 FORMULA = "Exp(-SqDist(x, y)) + (x | y)"
 PAIR = ["x = Vi(2)", "y = Vj(2)"]
 TWICE = ("Sum", "LogSumExp", "SumSoftMaxWeight", "Min", "Max", "KMin")

@@ -27,6 +27,8 @@ from clreduce.runtime.device import Device, current_device, use_device  # noqa: 
 from clreduce.torch import Genred, KernelSolve, LazyTensor, Vi, Vj  # noqa: E402
 from clreduce.torch.cluster import from_matrix  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("plain_kernels")
+
 KERNEL = Genred(FORMULA, ALIASES, "Sum", axis=1)
 NEAREST = Genred("SqDist(x, y)", ALIASES[:2], "Min_ArgMin", axis=1)
 SOLVE = KernelSolve("Exp(-SqDist(x, y)) * b", ALIASES[:3], "b", axis=1)

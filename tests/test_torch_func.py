@@ -25,6 +25,8 @@ from clreduce.runtime.launch import Call  # noqa: E402
 from clreduce.torch import Genred, KernelSolve, LazyTensor, Vi, Vj  # noqa: E402
 from clreduce.torch.cluster import cluster_ranges, from_matrix, grid_cluster  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("plain_kernels")
+
 ALIASES = ["x = Vi(3)", "y = Vj(3)", "b = Vj(2)", "p = Pm(1)"]
 KERNEL = Genred("Exp(-SqDist(x, y) * p) * b", ALIASES, "Sum", axis=1)
 SOLVE = KernelSolve("Exp(-SqDist(x, y) * p) * b", ALIASES, "b", axis=1)

@@ -25,6 +25,8 @@ from clreduce.runtime.device import Device  # noqa: E402
 from clreduce.runtime.memory import Memory  # noqa: E402
 from clreduce.torch import Genred, KernelSolve, LazyTensor, Vi, Vj  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("plain_kernels")
+
 ALIASES = ["x = Vi(3)", "y = Vj(3)", "b = Vj(2)", "p = Pm(1)"]
 FORMULA = "Exp(-SqDist(x, y) * p) * b"
 KERNEL = Genred(FORMULA, ALIASES, "Sum", axis=1)
