@@ -13,6 +13,8 @@ from clreduce.errors import DtypeError, ShapeError
 from clreduce.numpy import Genred
 from clreduce.runtime.device import Device
 
+pytestmark = pytest.mark.usefixtures("plain_kernels")
+
 M, N = 23, 31
 GAUSSIAN = Genred("Exp(-SqDist(x, y)) * b", ["x = Vi(3)", "y = Vj(3)", "b = Vj(2)"], "Sum", axis=1)
 EPS = {"float16": 1e-3, "float32": 2e-6, "float64": 1e-13}

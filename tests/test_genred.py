@@ -190,6 +190,7 @@ def test_batches(case: str, device: Device) -> None:
     close(out, expected)
 
 
+@pytest.mark.usefixtures("plain_kernels")
 @pytest.mark.parametrize("case", list(BATCHES))
 def test_gradients_of_batches(case: str, device: Device) -> None:
     """A gradient has its argument's shape: it adds up over the batch dimensions that the argument lacks."""
@@ -201,6 +202,7 @@ def test_gradients_of_batches(case: str, device: Device) -> None:
         close(np.sum(pulled[at] * move), np.sum(difference(arrays, {at: move}) * cotangent), 1e-7)
 
 
+@pytest.mark.usefixtures("plain_kernels")
 @pytest.mark.parametrize("case", list(BATCHES))
 def test_tangents_of_batches(case: str, device: Device) -> None:
     arrays, moves = batched(case), batched(case, seed=1)
@@ -272,6 +274,7 @@ def test_threads(device: Device) -> None:
 # ---------------------------------------------------------------------------------------------------------- derivatives
 
 
+@pytest.mark.usefixtures("plain_kernels")
 @pytest.mark.parametrize(
     ("reduction", "axis"), [("Sum", 0), ("LogSumExp", 0), ("LogSumExp", 1), ("Max", 1), ("Min", 0)]
 )

@@ -30,6 +30,8 @@ from clreduce.ops.tables import MOST_ROWS, lookup, table_index
 from clreduce.program import map_reduce
 from clreduce.runtime.device import Device
 
+pytestmark = pytest.mark.usefixtures("plain_kernels")
+
 I, J, P = Domain.I, Domain.J, Domain.P
 ROWS, COLUMNS = 4, 5
 M, N = 37, 53  # no multiple of any block
