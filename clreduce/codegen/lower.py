@@ -248,8 +248,8 @@ class _PairLowering(Writer):
         assert guard is not None
         return guard(state if self.limits is None else self.limits.stands_for(state, version), columns)
 
-    def _lower_limit(self, r: int, scope: Scope, cols: int) -> None:
-        """After terms of a block of so many columns have entered the list of row r."""
+    def _after_entering(self, r: int, scope: Scope, cols: int) -> None:
+        """Once terms of a block of so many columns are in the list of row r: its limit, and an early end of the tile."""
         if self.limits is not None:
             together = 1 if self.queue is None else self.queue.length
             scope.statements += [
@@ -266,7 +266,7 @@ class _PairLowering(Writer):
             inner = self.start_pair(outer)
             new = self.program.reduction.update(self.partial.version(n), [column])
             self.assign_state(self.partial, new, inner, [r], descending=True)
-            self._lower_limit(r, inner, len(columns))
+            self._after_entering(r, inner, len(columns))
             outer.statements.append(If(needed, tuple(inner.statements)))
             self.pair = outer
         scope.statements.append(If(condition, tuple(outer.statements)))
@@ -292,7 +292,7 @@ class _PairLowering(Writer):
             else:
                 new = reduction.update(self.partial.leaves, columns)
                 self.assign_state(self.partial, new, outer, [r], reduction.keeps_terms)
-                self._lower_limit(r, outer, len(columns))
+                self._after_entering(r, outer, len(columns))
             scope.statements.append(If(condition, tuple(outer.statements)))
             self.pair = scope
 
@@ -309,7 +309,7 @@ class _PairLowering(Writer):
         # Also after a single column: where a tile ends with some, the next one begins with a whole block.
         entering = Scope(outer)
         entering.statements += self._enter_queued(r, outer)
-        self._lower_limit(r, entering, len(columns))
+        self._after_entering(r, entering, len(columns))
         outer.statements.append(If(queue.short_of(self.schedule.cols, r), tuple(entering.statements)))
 
     def _enter_queued(self, r: int, outer: Scope) -> tuple[Statement, ...]:
