@@ -249,7 +249,7 @@ class _PairLowering(Writer):
         return guard(state if self.limits is None else self.limits.stands_for(state, version), columns)
 
     def _after_entering(self, r: int, scope: Scope, cols: int) -> None:
-        """Once terms of a block of so many columns are in the list of row r: its limit, and an early end of the tile."""
+        """Once terms of a block of so many columns are in the list of row r: its limit, and whether a look is due."""
         if self.limits is not None:
             together = 1 if self.queue is None else self.queue.length
             scope.statements += [
