@@ -32,6 +32,7 @@ from clreduce.runtime.device import (
     set_default_device,
     use_device,
 )
+from clreduce.runtime.drivers import driver_of, leading_numbers, llvm_of, refusal
 
 ROOT = str(Path(clreduce.__file__).resolve().parents[1])
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
@@ -181,7 +182,7 @@ def test_preference_says_why(facts: DeviceFacts, word: str) -> None:
     ],
 )
 def test_driver_names(platform_text: str, driver: str) -> None:
-    assert module._driver_of(platform_text) == driver
+    assert driver_of(platform_text) == driver
 
 
 @pytest.mark.parametrize(
@@ -196,12 +197,12 @@ def test_driver_names(platform_text: str, driver: str) -> None:
     ],
 )
 def test_version_numbers(version: str, numbers: tuple[int, ...]) -> None:
-    assert module._leading_numbers(version) == numbers
+    assert leading_numbers(version) == numbers
 
 
 def test_llvm_version() -> None:
-    assert module._llvm_of("OpenCL 3.0 PoCL 6.0  Linux, Release, RELOC, SPIR-V, LLVM 18.1.8, SLEEF") == 18
-    assert module._llvm_of("OpenCL 3.0 CUDA 12.2.148") is None
+    assert llvm_of("OpenCL 3.0 PoCL 6.0  Linux, Release, RELOC, SPIR-V, LLVM 18.1.8, SLEEF") == 18
+    assert llvm_of("OpenCL 3.0 CUDA 12.2.148") is None
 
 
 # ----------------------------------------------------------------------------------------------- selecting
@@ -257,6 +258,10 @@ def test_a_version_is_the_drivers_before_it_is_another(monkeypatch: pytest.Monke
     newer.driver_version = "3.10"
     older.driver_version = "3.1"
     assert select("pocl 3.1") is older
+    older.driver_version = "3.2"
+    with pytest.raises(DeviceError, match="fits no device"):
+        select("pocl 3.0")  # only OpenCL has that version now
+    assert select("opencl 3.0 pocl") is newer
 
 
 @pytest.mark.parametrize("selector", ["no such device", "pocl nonsense", 99, "99", -1, "-1", "", "  "])
@@ -579,6 +584,25 @@ def test_no_pyopencl(tmp_path: Path) -> None:
     for line in lines:
         assert "pyopencl cannot be imported" in line
         assert 'pip install "clreduce[pocl]"' in line
+
+
+def test_a_device_that_is_listed_compiles(device: Device) -> None:
+    assert refusal(device.cl_device) == ""
+
+
+def test_a_compiler_older_than_the_processor_is_passed_over_with_a_word() -> None:
+    import pyopencl as cl
+
+    present = [one for platform in cl.get_platforms() for one in platform.get_devices()]
+    refused = [one for one in present if refusal(one)]
+    if not refused:
+        pytest.skip("the compiler of every driver knows this processor")
+    listed = [device.cl_device for device in devices()]
+    for one in refused:
+        assert one not in listed
+        assert f"PoCL {one.driver_version} does not work on this processor" in explain_devices()
+        with pytest.raises(DeviceError, match="does not work on this processor"):
+            select(f"pocl {one.driver_version}")
 
 
 def test_a_platform_without_devices_is_passed_over_with_a_word(tmp_path: Path) -> None:

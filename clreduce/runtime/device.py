@@ -13,30 +13,18 @@ import re
 import threading
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from clreduce.codegen.facts import DeviceFacts
 from clreduce.errors import DeviceError
+from clreduce.runtime.drivers import DRIVER_TITLES, REMEDY, driver_of, leading_numbers, llvm_of, refusal
 
 if TYPE_CHECKING:
     import pyopencl as cl
 
 VARIABLE = "CLREDUCE_DEVICE"
 """Environment variable with the selector of the device to use when the program names none."""
-
-_DRIVER_TITLES = {
-    "pocl": "PoCL",
-    "intel": "Intel",
-    "nvidia": "NVIDIA",
-    "amd": "AMD",
-    "apple": "Apple",
-    "oclgrind": "Oclgrind",
-}
-_REMEDY = (
-    'Install the CPU driver PoCL with: pip install "clreduce[pocl]", or install the OpenCL driver of your '
-    "hardware's vendor. A driver that is installed but not found can be named in the environment variable "
-    "OCL_ICD_VENDORS (a folder of .icd files, or one .icd file)."
-)
 
 
 class Device:
@@ -107,43 +95,13 @@ class Device:
 
     def __repr__(self) -> str:
         facts = self.facts
-        driver = _DRIVER_TITLES.get(facts.driver, self.platform_name)
+        driver = DRIVER_TITLES.get(facts.driver, self.platform_name)
         version = ".".join(map(str, facts.driver_version[:2]))
         units = f"{facts.compute_units} unit{'' if facts.compute_units == 1 else 's'}"
         return f"<Device {self.name!r} ({f'{driver} {version}'.strip()}, {facts.kind}, {units})>"
 
 
 # ------------------------------------------------------------------------------------------ reading a device
-
-
-def _driver_of(platform_text: str) -> str:
-    """Short driver name (see `DeviceFacts.driver`) from a platform's name and vendor."""
-    text = platform_text.lower()
-    if "emulation" in text:  # Intel's FPGA emulator: neither the Intel CPU driver nor an accelerator
-        return "other"
-    for driver, signs in {
-        "oclgrind": ("oclgrind",),
-        "pocl": ("pocl", "portable computing language"),
-        "nvidia": ("nvidia",),
-        "apple": ("apple",),
-        "intel": ("intel",),
-        "amd": ("amd", "advanced micro devices"),
-    }.items():
-        if any(sign in text for sign in signs):
-            return driver
-    return "other"
-
-
-def _leading_numbers(version: str) -> tuple[int, ...]:
-    """The first dotted number in a text: ``"3.1+debian"`` -> (3, 1), ``"535.104.05"`` -> (535, 104, 5), none -> ()."""
-    found = re.search(r"\d+(?:\.\d+)*", version)
-    return tuple(map(int, found.group().split("."))) if found else ()
-
-
-def _llvm_of(platform_version: str) -> int | None:
-    """Major LLVM version named in a platform's version, as PoCL does (``"... LLVM 15.0.6 ..."``), or None."""
-    found = re.search(r"\bLLVM (\d+)", platform_version)
-    return int(found.group(1)) if found else None
 
 
 def _read_facts(cl_device: cl.Device) -> DeviceFacts:
@@ -165,9 +123,9 @@ def _read_facts(cl_device: cl.Device) -> DeviceFacts:
     double_lanes = max(1, ask("native_vector_width_double", 1)) if is_cpu else 1
     return DeviceFacts(
         kind="cpu" if is_cpu else "gpu",
-        driver=_driver_of(platform_text),
-        driver_version=_leading_numbers(cl_device.driver_version),
-        llvm_version=_llvm_of(platform.version),
+        driver=driver_of(platform_text),
+        driver_version=leading_numbers(cl_device.driver_version),
+        llvm_version=llvm_of(platform.version),
         compute_units=cl_device.max_compute_units,
         native_float_lanes=float_lanes,
         native_double_lanes=double_lanes if has_double else 0,
@@ -243,14 +201,14 @@ def devices() -> tuple[Device, ...]:
     try:
         import pyopencl as cl
     except ImportError as error:
-        raise DeviceError(f"pyopencl cannot be imported: {error}. {_REMEDY}") from error
+        raise DeviceError(f"pyopencl cannot be imported: {error}. {REMEDY}") from error
     _first_process = os.getpid()
     with _lock:
         if not _devices:
             found, _passed_over = _survey(cl)
             if not found:
                 causes = "".join(f"\n  passed over: {line}" for line in _passed_over)
-                raise DeviceError(f"no OpenCL device found. {_REMEDY}{causes}")
+                raise DeviceError(f"no OpenCL device found. {REMEDY}{causes}")
             _devices = tuple(sorted(found, key=lambda device: _preference(device.facts)[0]))
     return _devices
 
@@ -278,10 +236,12 @@ def _survey(cl: Any) -> tuple[list[Device], tuple[str, ...]]:
             continue
         for number, cl_device in enumerate(cl_devices):
             try:
-                if cl_device.available and cl_device.compiler_available:
-                    found.append(Device(cl_device))
-                else:
+                if not (cl_device.available and cl_device.compiler_available):
                     passed_over.append(f"{title}, device {number}: is not available, or has no compiler")
+                elif why := refusal(cl_device):
+                    passed_over.append(f"{title}, device {number}: {why}")
+                else:
+                    found.append(Device(cl_device))
             except cl.Error as error:
                 passed_over.append(f"{title}, device {number}: {error}")
     return found, tuple(passed_over)
@@ -306,7 +266,8 @@ def select(selector: str | int | Device | None = None) -> Device:
     - ``"cpu"`` or ``"gpu"``: the first of that kind;
     - any other text: the first device of which every word occurs, in any case, in its platform's name and
       version, its own name, or its driver's name and version: ``"pocl 3.1"``, ``"nvidia"``. A word that is the
-      driver's short name (`DeviceFacts.driver`), or begins its version, counts more than one that occurs elsewhere;
+      driver's short name (`DeviceFacts.driver`), or begins its version, counts more than one that occurs elsewhere, and
+      a version right after a driver's short name means that driver's;
     - a `Device`: itself;
     - None: what the environment variable ``CLREDUCE_DEVICE`` selects, or ``devices()[0]`` if unset or blank.
 
@@ -332,6 +293,9 @@ def _find(selector: str | int, asker: str) -> Device:
         # "intel" means Intel's driver where there is one, not PoCL's on a processor with Intel in its name. "3.0" means
         # the driver's version, not that of OpenCL which almost every platform names.
         versions = [word for word in words if re.match(r"\d+\.\d", word)]
+        for name, version in pairwise(words):
+            if name in DRIVER_TITLES and version in versions:
+                fitting = [device for device in fitting if _begins_with(device.driver_version.lower(), version)]
         fitting.sort(
             key=lambda device: (
                 device.facts.driver not in words,
@@ -340,6 +304,7 @@ def _find(selector: str | int, asker: str) -> Device:
         )
     if not fitting:
         listing = "".join(f"\n  {index}: {device!r}" for index, device in enumerate(present))
+        listing += "".join(f"\n  passed over: {line}" for line in _passed_over)
         raise DeviceError(
             f"{asker} fits no device; give an index, 'cpu', 'gpu', or words of a device's name. Present:{listing}"
         )
