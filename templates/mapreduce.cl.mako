@@ -2,10 +2,14 @@
 ## columns j of its part, tile by tile; partial sums are flushed after each tile. In a block-sparse call it keeps the
 ## rows of its task and visits the pieces of j that the task names, each tile by tile.
 <%namespace name="common" file="common.cl.mako"/>\
+<%namespace name="enter" file="enter.cl.mako"/>\
 <%namespace name="limit" file="limit.cl.mako"/>\
 <% preview = kernel.preview %>\
 % if preview:
 ${limit.limit_of(preview, kernel.dtype, kernel.lanes)}
+% endif
+% if kernel.sorting:
+${enter.enter_terms(kernel.sorting)}
 % endif
 __kernel __attribute__((reqd_work_group_size(1, 1, 1)))
 void ${kernel.name}(
@@ -43,14 +47,32 @@ ${look(preview)}\
 % endif
 ${block(kernel.reset, 4)}
     long j = tile_begin;
-% if kernel.cols > 1 or preview:
-    for (; j + ${kernel.cols} <= tile_end; j += ${kernel.cols}) {
 % if preview:
-      if (j < looked_end) {
-        const int block = (int)(j - tile_begin) / ${kernel.cols};
-        if (!(${" || ".join(f"ANY(firsts_{r}[block] {preview.before} limit_{r})" for r in range(kernel.rows))})) continue;
+    // Blocks of the part that was looked at, some at a time: their numbers are collected without a branch for each.
+    ushort wanted[64];
+    for (int block = 0, found = 0, taken = 0;;) {
+      if (taken == found) {
+        for (found = taken = 0; found == 0 && block < blocks;) {
+          for (const int end = min(block + 64, blocks); block < end; ++block) {
+            wanted[found] = (ushort)block;
+            found += ${" || ".join(f"ANY(firsts_{r}[block] {preview.before} limit_{r})" for r in range(kernel.rows))};
+          }
+        }
       }
-% endif
+      if (taken < found) {
+        j = tile_begin + (long)wanted[taken++] * ${kernel.cols};
+      } else if (j < looked_end) {
+        j = looked_end;
+        continue;
+      } else if (j + ${kernel.cols} > tile_end) {
+        break;
+      }
+${pointers()}\
+${block(kernel.body, 6)}
+      j += ${kernel.cols};
+    }
+% elif kernel.cols > 1:
+    for (; j + ${kernel.cols} <= tile_end; j += ${kernel.cols}) {
 ${pointers()}\
 ${block(kernel.body, 6)}
     }
@@ -75,6 +97,7 @@ ${common.store_rows(kernel, block, "(long)get_global_id(1)")}\
     // before. Not infinity: compilers see in `x < infinity ? x : infinity` no minimum, and take two instructions for it.
     const int looked = looks && tile_end - tile_begin >= ${preview.least};
     const int chunks = looked ? (int)((tile_end - tile_begin) / ${preview.chunk}) : 0;
+    const int blocks = chunks * ${preview.chunk // kernel.cols};
     const long looked_end = tile_begin + chunks * ${preview.chunk};
     for (int chunk = 0, block = 0; chunk < chunks; ++chunk) {
 % for r in range(kernel.rows):

@@ -2,6 +2,10 @@
 ## each with rows x lanes rows i, read them from there. Every item meets every barrier, also those past the last row.
 ## In a block-sparse call a work-group does one task, whose pieces of j are staged one after the other.
 <%namespace name="common" file="common.cl.mako"/>\
+<%namespace name="enter" file="enter.cl.mako"/>\
+% if kernel.sorting:
+${enter.enter_terms(kernel.sorting)}
+% endif
 __kernel __attribute__((reqd_work_group_size(${kernel.group}, 1, 1)))
 void ${kernel.name}(
 ${common.parameters(kernel)}\

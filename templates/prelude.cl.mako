@@ -22,6 +22,16 @@ typedef ${inum} inum;  // the integer as wide as real
 typedef ${realv} realv;
 typedef ${inumv} inumv;
 
+// For a function that is too long to be inlined: else compilers cut its vectors in halves on AVX-512.
+#ifdef __has_attribute
+#if __has_attribute(min_vector_width)
+#define WHOLE_VECTORS __attribute__((min_vector_width(${lanes * 8 * (4 if dtype == "float" else 8)})))
+#endif
+#endif
+#ifndef WHOLE_VECTORS
+#define WHOLE_VECTORS
+#endif
+
 // A comparison of scalars gives 0 or 1, one of vectors 0 or -1 in each lane.
 % if lanes == 1:
 #define MASKV(m) (m)
@@ -32,12 +42,21 @@ typedef ${inumv} inumv;
 
 // Whether a mask holds in some lane. Compilers know this as one test of a register's sign bits; PoCL's any() takes lanes
 // one by one, with branches in between.
+#ifdef __has_builtin
+#if __has_builtin(__builtin_reduce_or)
+#define REDUCE_OR(m) __builtin_reduce_or(m)
+#endif
+#endif
 static inline int some_lane(inumv m) {
+#ifdef REDUCE_OR
+    return REDUCE_OR(m) != 0;
+#else
 % if lanes == 16:
     return as_ulong(convert_char8(m.lo | m.hi)) != 0;
 % else:
     return as_${ {2: "ushort", 4: "uint", 8: "ulong"}[lanes] }(convert_char${lanes}(m)) != 0;
 % endif
+#endif
 }
 % endif
 
@@ -67,21 +86,31 @@ static inline realv load_lanes(const __global real *p, long stride, int count) {
 // is set. Few are, so they are taken one by one. Entry n of lane l is at n * lanes + l; counts: the lengths of the lists,
 // most: that of the longest.
 static inline void append_terms(real *values, inum *indices, inum *counts, int *most, inumv m, const realv *terms, inum j) {
-% for part, first in ([("m.lo", 0), ("m.hi", 8)] if lanes == 16 else [("m", 0)]):
 % if lanes == 1:
-    for (ulong left = (ulong)m; left; left &= left - 1) {
+    ulong left = (ulong)m;
+    while (left) {
+        int bit = LOWEST_BIT(left), c = bit, l = 0;
+        left &= left - 1;
+% elif lanes == 16:
+    ulong left = as_ulong(convert_uchar8(as_u${inum}8(m.lo))), other = as_ulong(convert_uchar8(as_u${inum}8(m.hi)));
+    while (left | other) {  // one loop for both halves: where it ends can't be foreseen
+        int upper = left == 0;
+        ulong word = upper ? other : left;
+        int bit = LOWEST_BIT(word), c = bit % 8, l = bit / 8 + 8 * upper;
+        other = upper ? word & (word - 1) : other;
+        left &= left - 1;
 % else:
-<% each = min(lanes, 8) %>\
-    for (ulong left = as_${ {2: "ushort", 4: "uint", 8: "ulong"}[each] }(convert_uchar${each}(as_u${inum}${each}(${part}))); left; left &= left - 1) {
+    ulong left = as_${ {2: "ushort", 4: "uint", 8: "ulong"}[lanes] }(convert_uchar${lanes}(as_u${inum}${lanes}(m)));
+    while (left) {
+        int bit = LOWEST_BIT(left), c = bit % 8, l = bit / 8;
+        left &= left - 1;
 % endif
-        int bit = LOWEST_BIT(left), c = bit % 8, l = bit / 8${f" + {first}" if first else ""};
         int n = counts[l];
         values[n * ${lanes} + l] = ((const real*)terms)[c * ${lanes} + l];
         indices[n * ${lanes} + l] = j + c;
         counts[l] = n + 1;
         *most = n < *most ? *most : n + 1;
     }
-% endfor
 }
 
 // Lanes l < count go to p[l * stride].

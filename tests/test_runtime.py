@@ -237,9 +237,9 @@ def test_cut_for_the_cache(device: Any) -> None:
     """The same result as in one part."""
     routine = Genred("Exp(-SqDist(x, y)) * b", ["x = Vi(40)", "y = Vj(40)", "b = Vj(1)"], axis=1)
     rng = np.random.default_rng(0)
-    rows, columns = 16 * 8 * device.facts.compute_units, 14_000
-    x, y, b = (rng.uniform(-0.3, 0.3, shape) for shape in ((rows, 40), (columns, 40), (columns, 1)))
     plan = routine.plan("float64", device)
+    rows, columns = 8 * device.facts.compute_units * plan.schedule.group_rows, 14_000
+    x, y, b = (rng.uniform(-0.3, 0.3, shape) for shape in ((rows, 40), (columns, 40), (columns, 1)))
     uncut = Plan(plan.program, plan.signature, device, replace(plan.schedule, split=1))
     assert Call(plan, rows, columns, ()).parts.count > 1 or device.facts.kind != "cpu"
     np.testing.assert_allclose(routine(x, y, b), uncut([x, y, b], rows, columns)[0], rtol=1e-12)
@@ -249,7 +249,9 @@ def test_the_policy_knows_the_device() -> None:
     program = GAUSSIAN.program
     cpu = choose_schedule(program, "float", DeviceFacts(native_float_lanes=8))
     gpu = choose_schedule(program, "float", DeviceFacts(kind="gpu", max_group=64))
+    avx_512 = choose_schedule(program, "double", DeviceFacts(native_float_lanes=16, native_double_lanes=8))
     assert (cpu.lanes, cpu.rows, cpu.group) == (16, 1, 1)
+    assert (avx_512.lanes, avx_512.rows) == (16, 2)
     assert (gpu.lanes, gpu.group, gpu.shape) == (1, 64, LOCAL)
     for dtype, facts in (("float", DeviceFacts()), ("double", DeviceFacts(native_double_lanes=1))):
         choose_schedule(program, dtype, facts).check(facts)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from clreduce.codegen.sorting import Sorting
+
 
 @dataclass(frozen=True)
 class Let:
@@ -148,5 +150,7 @@ class Kernel:
     """What still waits enters the state; after all columns."""
     preview: Preview | None = None
     """A look at each tile beforehand, after which blocks that no list can take terms from are passed over."""
+    sorting: Sorting | None = None
+    """How terms that have waited enter a list, if they are sorted for that."""
     finish: tuple[tuple[Statement, ...], ...] = ()
     """For each row of the register tile, the statements that compute and store its results."""

@@ -14,7 +14,8 @@ from clreduce.codegen.lower_map import Stored, lower_map
 from clreduce.codegen.lower_merge import lower_merge
 from clreduce.codegen.preview import Limits
 from clreduce.codegen.queue import BLOCK, QUEUED_INDEX, QUEUED_VALUE, Queue
-from clreduce.codegen.schedule import LOCAL, Schedule, check_state
+from clreduce.codegen.schedule import LOCAL, SORTED_LIST, Schedule, check_state
+from clreduce.codegen.sorting import Sorting, padded
 from clreduce.codegen.writer import OFFSETS, PIECES, TASKS, StateText, Writer, batch_moves, buffers
 from clreduce.domain import Domain
 from clreduce.ir.expr import INDEX, REAL, Expr, exact, topological, variables
@@ -98,14 +99,13 @@ class _PairLowering(Writer):
         self.inputs = tuple(variables(values))
         self.names = {leaf: f"v{n}" for n, leaf in enumerate(self.inputs)}
         slots, reduction = program.state_slots, program.reduction
-        self.state = StateText(program.state_slots, program.outputs, "s", self.unroll)
+        self.queue = self._queue()
+        sorting = self.queue.sorting if self.queue is not None else None
+        pad = sorting.padded - sorting.count if sorting is not None else 0
+        self.state = StateText(program.state_slots, program.outputs, "s", self.unroll, pad)
         # In double precision, sums of single ones need no blocks.
         self.blocked = reduction.blocked and schedule.flush and schedule.tile > 0 and not wide
         self.partial = StateText(program.state_slots, program.outputs, "b", self.unroll) if self.blocked else self.state
-        self.queue: Queue | None = None
-        single = len(values) == 1 and values[0].dim == 1
-        if schedule.queue and single and reduction.keeps_terms and reduction.guard is not None:
-            self.queue = Queue(schedule.queue, literal(exact(slots[0].neutral), dtype))
         self._waiting = ""
         guarded = reduction.guard is not None and all(value.dim <= self.unroll for value in values)
         self.limits: Limits | None = None
@@ -119,6 +119,20 @@ class _PairLowering(Writer):
                 self.staged.add(leaf)
                 budget -= leaf.dim
         self._states = {state.stem: state for state in (self.state, self.partial)}
+
+    def _queue(self) -> Queue | None:
+        """A queue for terms that may enter a list, if there is one; for a long list it is sorted."""
+        values, schedule, reduction = self.values, self.schedule, self.program.reduction
+        single = len(values) == 1 and values[0].dim == 1
+        if not (schedule.queue and single and reduction.keeps_terms and reduction.guard is not None):
+            return None
+        neutral, count, length = self.program.state_slots[0].neutral, reduction.count or 1, schedule.queue
+        empty = literal(exact(neutral), self.dtype)
+        sorting = None
+        if count >= SORTED_LIST and count > self.unroll and length == padded(length) and not self.wide:
+            indexed = len(self.program.state_slots) > 1
+            sorting = Sorting(count, padded(count), length, neutral > 0, indexed, empty)
+        return Queue(length, empty, sorting)
 
     def kernel(self, split: bool, batched: bool) -> Kernel:
         """The kernel; ``split``: it stores the state of its part of j instead of results."""
@@ -174,6 +188,7 @@ class _PairLowering(Writer):
             flush=flush,
             drain=drain,
             preview=preview,
+            sorting=self.queue.sorting if self.queue else None,
             finish=finish,
         )
 
@@ -318,6 +333,9 @@ class _PairLowering(Writer):
         assert reduction.guard is not None
         assert queue is not None
         self._waiting = self.emitter.fresh("k")
+        if queue.sorting is not None:
+            indices = self.state.array(1, r) if queue.sorting.indexed else ""
+            return queue.merged(self._waiting, r, self.state.array(0, r), indices, self.lanes)
         turn = self.start_pair(outer)
         state, column = self.partial.version(-1), Column((QUEUED_VALUE,), QUEUED_INDEX)
         needed = self._any(reduction.guard(state, [column]), r)

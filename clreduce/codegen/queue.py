@@ -1,7 +1,7 @@
 """Terms that wait to enter a row's state: each lane fills places of its own, and all enter together once it is full.
 
 To insert a term into a sorted list costs the same for one lane as for all. Where lanes need it at different columns,
-most of that work would be for nothing.
+most of that work would be for nothing. If the list is long, the queue is sorted too, and then merged into it.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from clreduce.codegen.kernel import Assign, Call, Declare, Let, Loop, Statement
+from clreduce.codegen.sorting import Sorting
 from clreduce.domain import Domain
 from clreduce.ir.expr import INDEX
 from clreduce.ir.op import variable
@@ -27,6 +28,8 @@ class Queue:
     length: int
     empty: str
     """The value, as text, of a place that holds no term: one that never enters."""
+    sorting: Sorting | None = None
+    """Of a long list: the queue is sorted and merged into it, instead of inserted term by term."""
 
     def name(self, what: str, r: int) -> str:
         return f"queued_{what}_{r}"
@@ -65,10 +68,16 @@ class Queue:
 
     def entered(self, place: str, r: int, body: tuple[Statement, ...], lanes: int) -> tuple[Statement, ...]:
         """``body`` for each place of the queue that some lane has filled, after which it is empty."""
-        values, most = self.name("values", r), self.name("most", r)
-        clear = Assign(f"{values}[{place}]", f"(realv)({self.empty})")
-        return (
-            Loop(place, 0, most, (*body, clear)),
-            Loop(place, 0, lanes, (Assign(f"{self.name('counts', r)}[{place}]", "0"),)),
-            Assign(most, "0"),
-        )
+        clear = Assign(f"{self.name('values', r)}[{place}]", f"(realv)({self.empty})")
+        return Loop(place, 0, self.name("most", r), (*body, clear)), *self._emptied(place, r, lanes)
+
+    def merged(self, place: str, r: int, values: str, indices: str, lanes: int) -> tuple[Statement, ...]:
+        """The queue merged into the arrays ``values`` and ``indices`` of a list, after which it is empty."""
+        assert self.sorting is not None
+        queued = self.name("values", r)
+        lists = f"{values}, {indices}, {queued}, {self.name('indices', r)}" if indices else f"{values}, {queued}"
+        return Call(f"enter_terms({lists})"), *self._emptied(place, r, lanes)
+
+    def _emptied(self, place: str, r: int, lanes: int) -> tuple[Statement, ...]:
+        counts = Assign(f"{self.name('counts', r)}[{place}]", "0")
+        return Loop(place, 0, lanes, (counts,)), Assign(self.name("most", r), "0")

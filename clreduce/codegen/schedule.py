@@ -21,6 +21,8 @@ _MOST_STATE_BYTES = 1 << 21
 _DEFAULT_TILE = 256
 PREVIEWED = 512
 """Chunks of columns in a tile that is looked at beforehand, which bounds the memory for first terms."""
+_AVX_512 = 16
+"""Native lanes of float with AVX-512."""
 _LONGEST = 450
 """Operations in the body of the pair loop beyond which it is not unrolled further."""
 _SMALL_GROUP = 32
@@ -33,6 +35,8 @@ _LIST = 6
 """Terms in a sorted list from which on it is worth it to know beforehand which ones may enter, if terms are short."""
 _LONG_LIST = 24
 """Terms in a sorted list from which on it is always worth it to let new ones wait and insert them together."""
+SORTED_LIST = 24
+"""Terms in a sorted list from which on those that wait are sorted, and merged into it."""
 _WORTH_PREVIEWING = 48
 """Operations per pair up to which fewer insertions into lists are worth computing some terms twice."""
 
@@ -110,9 +114,11 @@ def choose_schedule(program: MapReduce, dtype: str, facts: DeviceFacts, few: int
         return Schedule(lanes=1, rows=2, cols=2, group=min(128, facts.max_group), tile=128, unroll=16, shape=LOCAL)
     size = 4 if dtype == "float" else 8
     native = facts.native_float_lanes if dtype == "float" else facts.native_double_lanes
-    # Two hardware registers of rows and four columns, for every formula: more spill, fewer wait for one another.
+    # Two hardware registers of rows and four columns, for every formula: more spill, fewer wait for one another. With
+    # AVX-512 there are twice as many.
+    registers = 4 if facts.native_float_lanes >= _AVX_512 else 2
     lanes = max(1, min(2 * native, 16))
-    schedule = Schedule(lanes=lanes, rows=max(1, 2 * native // lanes), cols=4)
+    schedule = Schedule(lanes=lanes, rows=max(1, registers * native // lanes), cols=4)
     if few and few < lanes:
         # Lanes past the last row would compute in vain; the columns are what hides latencies then.
         schedule = replace(schedule, lanes=few, rows=1, cols=8)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from clreduce.codegen.emit import Emitter, Scope, literal
-from clreduce.codegen.kernel import Argument, Assign, Call, Declare, Let, Statement
+from clreduce.codegen.kernel import Argument, Assign, Call, Declare, Let, Loop, Statement
 from clreduce.codegen.schedule import Schedule
 from clreduce.domain import Domain
 from clreduce.ir.expr import INDEX, REAL, Expr, exact
@@ -19,10 +19,11 @@ class StateText:
     """Names of the slots of a reduction's state, and of their components: variables if short, arrays if long.
 
     If one of them or a result is long, all vectors are arrays: loops over the components of one may read others.
+    Arrays begin with ``pad`` places before the components, which hold the opposite of the neutral value.
     """
 
-    def __init__(self, slots: Sequence[Slot], results: Sequence[Output], stem: str, unroll: int) -> None:
-        self.slots, self.stem = tuple(slots), stem
+    def __init__(self, slots: Sequence[Slot], results: Sequence[Output], stem: str, unroll: int, pad: int = 0) -> None:
+        self.slots, self.stem, self.pad = tuple(slots), stem, pad
         longest = max(*(slot.dim for slot in slots), *(result.dim for result in results), 0)
         self.arrays = [slot.dim > 1 and longest > unroll for slot in slots]
         self.leaves = tuple(variable((stem, n), s.dim, Domain.IJ, s.kind) for n, s in enumerate(slots))
@@ -30,7 +31,11 @@ class StateText:
     def name(self, n: int, k: Position, r: int) -> str:
         if not self.arrays[n]:
             return f"{self.stem}{n}_{text_of(k)}_{r}"
-        return f"{self.stem}{n}_{r}[{text_of(k)}]"
+        return f"{self.array(n, r)}[{text_of(k + self.pad) if self.pad else text_of(k)}]"
+
+    def array(self, n: int, r: int) -> str:
+        """The name of an array with its padding."""
+        return f"{self.stem}{n}_{r}"
 
     def version(self, number: int) -> tuple[Expr, ...]:
         """Other variables for the same text: what is computed from the slots now differs from what was before."""
@@ -46,12 +51,19 @@ class StateText:
                 if not self.arrays[n]:
                     statements += [Declare(kind, self.name(n, k, r), neutral) for k in range(slot.dim)]
                 else:
-                    statements.append(Declare(kind, f"{self.stem}{n}_{r}", neutral, slot.dim))
+                    statements.append(Declare(kind, self.array(n, r), neutral, self.pad + slot.dim))
+                if self.pad and self.arrays[n] and slot.kind == REAL:
+                    before = Assign(f"{self.array(n, r)}[k]", f"({kind})({_opposite(slot, emitter.dtype)})")
+                    statements.append(Loop("k", 0, self.pad, (before,)))
         return tuple(statements)
 
 
 def _neutral(slot: Slot, dtype: str) -> str:
     return literal(exact(slot.neutral), dtype) if slot.kind == REAL else str(int(slot.neutral))
+
+
+def _opposite(slot: Slot, dtype: str) -> str:
+    return literal(exact(-slot.neutral), dtype)
 
 
 class Writer:
