@@ -68,7 +68,7 @@ def try_only(monkeypatch: pytest.MonkeyPatch, *schedules: Schedule, gains: dict[
     monkeypatch.setattr(tuning._Runner, "race", race)
 
 
-def arrays(rows: int = 30, columns: int = 40, dtype: str = "float32", batch: tuple[int, ...] = ()) -> list[Any]:
+def arrays(rows: int = 40, columns: int = 50, dtype: str = "float32", batch: tuple[int, ...] = ()) -> list[Any]:
     rng = np.random.default_rng(0)
     return [rng.normal(size=(*batch, n, dim)).astype(dtype) for n, dim in ((rows, 3), (columns, 3), (columns, 1))]
 
@@ -298,7 +298,7 @@ def test_derivatives(monkeypatch: pytest.MonkeyPatch, reduction: str) -> None:
     try_only(monkeypatch, OTHER)
     routine = Genred("SqDist(x, y) * b * p", [*ALIASES, "p = Pm(1)"], reduction, axis=0)
     data = [*arrays(dtype="float64"), np.array([0.5])]
-    cotangent = np.ones((40, 1))
+    cotangent = np.ones((50, 1))
     before = routine.vjp(*data, cotangent=cotangent)
     found = clreduce.tune(routine, *data, derivatives=True)
     assert [one.schedule for one in found.derivatives] == [OTHER] * 3

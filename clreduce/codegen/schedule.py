@@ -119,9 +119,9 @@ def choose_schedule(program: MapReduce, dtype: str, facts: DeviceFacts, few: int
     registers = 4 if facts.native_float_lanes >= _AVX_512 else 2
     lanes = max(1, min(2 * native, 16))
     schedule = Schedule(lanes=lanes, rows=max(1, registers * native // lanes), cols=4)
-    if few and few < lanes:
+    if few and few < lanes * schedule.rows:
         # Lanes past the last row would compute in vain; the columns are what hides latencies then.
-        schedule = replace(schedule, lanes=few, rows=1, cols=8)
+        schedule = replace(schedule, lanes=min(few, lanes), rows=max(1, few // lanes), cols=8)
     elif program.reduction.blocked and max(slot.dim for slot in program.state_slots) >= _WIDE_SUM:
         schedule = replace(schedule, cols=8)
     elif program.reduction.guard is not None and _operations(program) <= (

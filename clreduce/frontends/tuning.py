@@ -32,7 +32,7 @@ def tune(
 
     The choice is kept on disk, for this device (and version of its driver), the arrays' dtype and the structure of the
     formula; calls of this and of later processes use it, for any names of variables and any sizes. Only calls with at
-    most 8 rows in the result (and with 9 or more) have choices of their own: tune on arrays of the kind that you are
+    most 32 rows in the result (and with 33 or more) have choices of their own: tune on arrays of the kind that you are
     going to have. `clreduce.clear_caches` forgets all choices.
 
     Parameters

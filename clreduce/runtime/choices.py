@@ -20,9 +20,9 @@ from clreduce.ir.show import tree
 from clreduce.program import MapReduce
 from clreduce.runtime.device import Device
 
-FEW_ROWS = 8
+FEW_ROWS = 32
 """Numbers of rows up to this one have choices of their own: they leave lanes idle, so that other schedules are best."""
-_GENERATOR = "1"
+_GENERATOR = "2"
 """To be raised when the code generator changes so much that schedules measured before are no longer the best."""
 _MOST_OPERATIONS = 1800
 """Operations in the text of one block of pairs. Drivers compile longer ones for minutes, and none of them is fast."""
@@ -51,10 +51,10 @@ class Case:
 
 
 def few_rows(rows: int) -> int:
-    """The class of sizes: the next power of two of a few rows (1, 2, 4 or 8), and 0 for more.
+    """The class of sizes: the next power of two of a few rows (1, 2, 4, 8, 16 or 32), and 0 for more.
 
-    >>> [few_rows(rows) for rows in (1, 2, 3, 5, 8, 9, 10**6)]
-    [1, 2, 4, 8, 8, 0, 0]
+    >>> [few_rows(rows) for rows in (1, 2, 3, 5, 8, 9, 32, 33, 10**6)]
+    [1, 2, 4, 8, 8, 16, 32, 0, 0]
     """
     return 1 << (rows - 1).bit_length() if 0 < rows <= FEW_ROWS else 0
 
