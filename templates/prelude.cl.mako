@@ -156,6 +156,11 @@ static inline void store_index(__global long *p, long stride, inumv v, int count
 % if lanes == 1:
     if (count > 0) p[0] = v < 0 ? -1 : (long)v + base;
 % else:
+    if (stride == 1 && count >= ${lanes}) {
+        const long${lanes} whole = convert_long${lanes}(v);
+        vstore${lanes}(whole < (long${lanes})(0) ? (long${lanes})(-1) : whole + base, 0, p);
+        return;
+    }
 % for name in lane_names:
     if (${loop.index} < count) p[${loop.index} * stride] = v.${name} < 0 ? -1 : (long)v.${name} + base;
 % endfor

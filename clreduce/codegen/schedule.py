@@ -23,7 +23,7 @@ PREVIEWED = 512
 """Chunks of columns in a tile that is looked at beforehand, which bounds the memory for first terms."""
 _AVX_512 = 16
 """Native lanes of float with AVX-512."""
-_LONGEST = 450
+_LONGEST = 550
 """Operations in the body of the pair loop beyond which it is not unrolled further."""
 _SMALL_GROUP = 32
 """Work-items that a GPU runs in step: a smaller group would leave some of them idle."""
@@ -31,6 +31,9 @@ _SHORT = 16
 """Operations per pair up to which testing whether a term is among those that are kept is a large part of the time."""
 _WIDE_SUM = 256
 """Components of a sum from which on it is kept in memory: then more columns are worth it for each time it is read."""
+_SHARED = 0.75
+"""What updating a state with a block of columns costs, as part of what single columns do, up to which it is shared."""
+_UNROLL = 4
 _LIST = 6
 """Terms in a sorted list from which on it is worth it to know beforehand which ones may enter, if terms are short."""
 _LONG_LIST = 24
@@ -63,7 +66,7 @@ class Schedule:
     """Columns between two flushes of the partial sums, and columns staged in local memory; 0: all of them."""
     flush: bool = True
     """Whether partial sums are flushed after each tile, which keeps rounding errors small."""
-    unroll: int = 4
+    unroll: int = _UNROLL
     """Longest vector whose components are written out; longer ones become loops."""
     queue: int = 0
     """Terms per lane that wait to enter a sorted list, and then enter together; 0: each enters at once."""
@@ -128,9 +131,15 @@ def choose_schedule(program: MapReduce, dtype: str, facts: DeviceFacts, few: int
         _WORTH_PREVIEWING if program.reduction.keeps_terms else _SHORT
     ):
         schedule = replace(schedule, lanes=max(1, native), rows=1, cols=8)
+    shares = program.reduction.blocked and _shares_work(program)
+    if shares:
+        schedule = replace(schedule, cols=8)
     # Long formulas hide their own latencies: more pairs in the text would only make the driver compile for longer.
     while schedule.cols > 1 and block_operations(program, schedule) * schedule.lanes // max(native, 1) > _LONGEST:
-        schedule = replace(schedule, cols=schedule.cols // 2)
+        if shares and schedule.rows > 1:
+            schedule = replace(schedule, rows=schedule.rows // 2)
+        else:
+            schedule = replace(schedule, cols=schedule.cols // 2)
     if block_operations(program, schedule) > _LONGEST:
         schedule = replace(schedule, rows=1, lanes=max(1, min(schedule.lanes, native)))
     count = program.reduction.count or 0
@@ -183,6 +192,11 @@ def check_state(program: MapReduce, schedule: Schedule, size: int) -> None:
 
 def block_operations(program: MapReduce, schedule: Schedule) -> int:
     """Operations in the text of one block of columns: the values of its pairs, and the update of the state."""
+    values = schedule.cols * written_out(program.values, schedule.unroll)
+    return schedule.rows * (values + _update_operations(program, schedule.cols, schedule.unroll))
+
+
+def _update_operations(program: MapReduce, cols: int, unroll: int) -> int:
     slots = program.state_slots
     state = tuple(variable(("state", n), slot.dim, Domain.IJ, slot.kind) for n, slot in enumerate(slots))
     columns = [
@@ -190,7 +204,12 @@ def block_operations(program: MapReduce, schedule: Schedule) -> int:
             tuple(variable(("value", n, c), v.dim, Domain.IJ, v.kind) for n, v in enumerate(program.values)),
             variable(("column", c), 1, Domain.J, INDEX),
         )
-        for c in range(schedule.cols)
+        for c in range(cols)
     ]
-    update = written_out(program.reduction.update(state, columns), schedule.unroll)
-    return schedule.rows * (schedule.cols * written_out(program.values, schedule.unroll) + update)
+    return written_out(program.reduction.update(state, columns), unroll)
+
+
+def _shares_work(program: MapReduce) -> bool:
+    """Whether the columns of a block share a large part of the update, as the rescaling of a LogSumExp."""
+    one, eight = (_update_operations(program, cols, _UNROLL) for cols in (1, 8))
+    return eight <= _SHARED * 8 * one
