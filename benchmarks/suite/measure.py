@@ -17,7 +17,7 @@ from suite.workloads import Workload
 Record = dict[str, Any]
 FEWEST = 3
 """Rounds that are made however long they take."""
-SHORT = 0.002
+SHORT = 0.005
 """Seconds of a call up to which it is made several times in a row."""
 MOST_IN_A_ROW = 20
 
