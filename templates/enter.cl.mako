@@ -2,7 +2,7 @@
 <%def name="enter_terms(sorting)">\
 <%
     lists = "realv *values, inumv *indices, realv *queued, inumv *numbers" if sorting.indexed else "realv *values, realv *queued"
-    before, skipped = sorting.before, sorting.padded - sorting.count
+    before = sorting.before
 %>\
 % if sorting.indexed:
 // Puts two terms in order, and their indices with them; of equals the one with the lower index is first.
@@ -19,26 +19,27 @@ static inline void in_order(realv *a, realv *b) {
 }
 % endif
 
-// The first ${sorting.count} of the terms of a list and of a queue, in order; the queue is empty then. Before the list's terms, ${skipped} places
+// The first ${sorting.count} of the terms of a list and of a queue, in order; the queue is empty then. Before the list's terms, ${sorting.padding} places
 // hold what comes before all.
 WHOLE_VECTORS static void enter_terms(${lists}) {
 % for one in sorting.queue_passes:
 ${step(one, sorting.length, "queued", "numbers", sorting.indexed)}\
 % endfor
-    // The list rises, and against the queue from its end it falls: of each two the first.
+    // The list from its end against the queue from its start: the first of each two are the first of all. They rise, and
+    // then fall.
     for (int i = 0; i < ${min(sorting.count, sorting.length)}; ++i) {
-        realv a = values[${sorting.padded - 1} - i], b = queued[i];
+        realv a = values[${sorting.places - 1} - i], b = queued[i];
 % if sorting.indexed:
-        inumv m = indices[${sorting.padded - 1} - i], n = numbers[i];
+        inumv m = indices[${sorting.places - 1} - i], n = numbers[i];
         in_order(&a, &m, &b, &n);
-        indices[${sorting.padded - 1} - i] = m;
+        indices[${sorting.places - 1} - i] = m;
 % else:
         in_order(&a, &b);
 % endif
-        values[${sorting.padded - 1} - i] = a;
+        values[${sorting.places - 1} - i] = a;
     }
 % for one in sorting.list_passes:
-${step(one, sorting.padded, "values", "indices", sorting.indexed)}\
+${step(one, sorting.places, "values", "indices", sorting.indexed)}\
 % endfor
     for (int i = 0; i < ${sorting.length}; ++i) queued[i] = (realv)(${sorting.empty});
 }

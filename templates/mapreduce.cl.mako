@@ -49,12 +49,12 @@ ${block(kernel.reset, 4)}
     long j = tile_begin;
 % if preview:
     // Blocks of the part that was looked at, some at a time: their numbers are collected without a branch for each.
-    ushort wanted[64];
+    int wanted[64];
     for (int block = 0, found = 0, taken = 0;;) {
       if (taken == found) {
         for (found = taken = 0; found == 0 && block < blocks;) {
           for (const int end = min(block + 64, blocks); block < end; ++block) {
-            wanted[found] = (ushort)block;
+            wanted[found] = block;
             found += ${" || ".join(f"ANY(firsts_{r}[block] {preview.before} limit_{r})" for r in range(kernel.rows))};
           }
         }

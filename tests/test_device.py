@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import dataclasses
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import threading
 import timeit
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -262,6 +264,10 @@ def test_a_version_is_the_drivers_before_it_is_another(monkeypatch: pytest.Monke
     with pytest.raises(DeviceError, match="fits no device"):
         select("pocl 3.0")  # only OpenCL has that version now
     assert select("opencl 3.0 pocl") is newer
+    newer.name = "pthread-Intel(R) Xeon(R) @ 2.40GHz"
+    assert select("intel 2.40ghz") is newer
+    with pytest.raises(DeviceError, match="fits no device"):
+        select("intel 3.10")
 
 
 @pytest.mark.parametrize("selector", ["no such device", "pocl nonsense", 99, "99", -1, "-1", "", "  "])
@@ -586,8 +592,38 @@ def test_no_pyopencl(tmp_path: Path) -> None:
         assert 'pip install "clreduce[pocl]"' in line
 
 
-def test_a_device_that_is_listed_compiles(device: Device) -> None:
-    assert refusal(device.cl_device) == ""
+@pytest.mark.parametrize(
+    ("target", "failure", "words"),
+    [
+        ("x86_64-generic", "", ""),
+        ("x86_64-generic", "error: unknown target CPU 'generic'", "does not work on this processor"),
+        ("aarch64-generic", "cannot write to the cache", "refuses an empty kernel: .*cannot write"),
+        ("x86_64-znver3", "not to be asked", ""),
+    ],
+)
+def test_refusal(monkeypatch: pytest.MonkeyPatch, target: str, failure: str, words: str) -> None:
+    """Of a driver that none of our machines may have: what it says, and what of that is passed on."""
+    import pyopencl as cl
+
+    class Program:
+        def __init__(self, context: Any, source: str) -> None:
+            assert "__kernel" in source
+
+        def build(self) -> None:
+            if failure:
+                raise cl.RuntimeError(failure)
+
+    monkeypatch.setattr(cl, "Context", lambda devices: devices)
+    monkeypatch.setattr(cl, "Program", Program)
+    platform = SimpleNamespace(name="Portable Computing Language", vendor="The pocl project", version="LLVM 14.0.6")
+    said = SimpleNamespace(platform=platform, version=f"OpenCL 3.0 PoCL HSTR: {target} ", driver_version="3.0-rc2")
+    found = refusal(said)
+    assert re.search(words, found) if words else found == ""
+    if "processor" in words:
+        assert "LLVM 14" in found
+        assert "apt install" in found
+    platform.name = platform.vendor = "Intel(R) OpenCL"
+    assert refusal(said) == ""
 
 
 def test_a_compiler_older_than_the_processor_is_passed_over_with_a_word() -> None:

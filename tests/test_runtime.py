@@ -16,7 +16,7 @@ import pytest
 import clreduce
 from clreduce.cache import cache_folder, clear_folder, entry_name, read_entry, write_entry
 from clreduce.codegen.facts import DeviceFacts
-from clreduce.codegen.schedule import LOCAL, Schedule, choose_schedule
+from clreduce.codegen.schedule import LOCAL, Schedule, check_state, choose_schedule
 from clreduce.errors import CompileError, DeviceError, DtypeError
 from clreduce.numpy import Genred
 from clreduce.runtime import compiler
@@ -245,13 +245,46 @@ def test_cut_for_the_cache(device: Any) -> None:
     np.testing.assert_allclose(routine(x, y, b), uncut([x, y, b], rows, columns)[0], rtol=1e-12)
 
 
+AVX_512 = DeviceFacts(native_float_lanes=16, native_double_lanes=8)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "few", "sizes"),
+    [("float", 0, (16, 4, 4)), ("double", 0, (16, 2, 4)), ("float", 32, (16, 2, 8)), ("float", 4, (4, 1, 8))],
+)
+def test_the_policy_with_avx_512(dtype: str, few: int, sizes: tuple[int, int, int]) -> None:
+    found = choose_schedule(GAUSSIAN.program, dtype, AVX_512, few)
+    assert (found.lanes, found.rows, found.cols) == sizes
+
+
+@pytest.mark.parametrize("facts", [AVX_512, DeviceFacts(native_float_lanes=8, native_double_lanes=4)])
+def test_columns_that_share_work(facts: DeviceFacts) -> None:
+    aliases = ["x = Vi(3)", "y = Vj(3)"]
+    shared = choose_schedule(Genred("-SqDist(x, y)", aliases, "LogSumExp").program, "float", facts)
+    alone = choose_schedule(Genred("Exp(-SqDist(x, y))", aliases, "Sum").program, "float", facts)
+    assert (shared.cols, alone.cols) == (8, 4)
+    assert shared.rows <= alone.rows
+
+
+@pytest.mark.parametrize("facts", [AVX_512, DeviceFacts(native_float_lanes=8, native_double_lanes=4)])
+@pytest.mark.parametrize("dtype", ["float", "double"])
+@pytest.mark.parametrize(("reduction", "dim", "count"), [("Sum", 70_000, 1), ("ArgKMin", 1, 20_000)])
+def test_the_policy_leaves_room_for_long_states(
+    facts: DeviceFacts, dtype: str, reduction: str, dim: int, count: int
+) -> None:
+    """A default is legal as long as one row fits."""
+    formula = "x - y" if dim > 1 else "SqDist(x, y)"
+    routine = Genred(formula, [f"x = Vi({dim})", f"y = Vj({dim})"], reduction, opt_arg=count if count > 1 else None)
+    for few in (0, 32):
+        found = choose_schedule(routine.program, dtype, facts, few)
+        check_state(routine.program, found, 4 if dtype == "float" else 8)
+
+
 def test_the_policy_knows_the_device() -> None:
     program = GAUSSIAN.program
     cpu = choose_schedule(program, "float", DeviceFacts(native_float_lanes=8))
     gpu = choose_schedule(program, "float", DeviceFacts(kind="gpu", max_group=64))
-    avx_512 = choose_schedule(program, "double", DeviceFacts(native_float_lanes=16, native_double_lanes=8))
     assert (cpu.lanes, cpu.rows, cpu.group) == (16, 1, 1)
-    assert (avx_512.lanes, avx_512.rows) == (16, 2)
     assert (gpu.lanes, gpu.group, gpu.shape) == (1, 64, LOCAL)
     for dtype, facts in (("float", DeviceFacts()), ("double", DeviceFacts(native_double_lanes=1))):
         choose_schedule(program, dtype, facts).check(facts)

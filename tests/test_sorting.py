@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
@@ -10,11 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clreduce.codegen.schedule import SORTED_LIST
+from clreduce.codegen.schedule import DIRECT, SORTED_LIST, Schedule
 from clreduce.codegen.sorting import Pass, merging, padded, sorting
 from clreduce.domain import Domain
 from clreduce.ir.op import variable
+from clreduce.numpy import Genred
+from clreduce.numpy.cluster import from_matrix
 from clreduce.ops.derived import squared_distance
+from clreduce.ops.shape import extract
 from clreduce.program import MapReduce, map_reduce
 from clreduce.runtime.plan import Plan, Signature
 
@@ -67,13 +71,14 @@ def test_padding() -> None:
 
 def nearest(reduction: str, count: int) -> MapReduce:
     x, y = variable("x", 2, Domain.I), variable("y", 2, Domain.J)
-    return map_reduce([squared_distance(x, y)], reduction, count)[0]
+    return map_reduce([squared_distance(x, y) - extract(y, 1, 1)], reduction, count)[0]
 
 
 def exact(reduction: str, count: int, x: Array, y: Array) -> list[Array]:
     """By a stable sort; nan terms and those that are the neutral value are no terms."""
     sign = -1 if "Max" in reduction else 1
-    terms = sign * ((x[:, None] - y[None]) ** 2).sum(-1)
+    with np.errstate(invalid="ignore"):
+        terms = sign * (((x[:, None] - y[None]) ** 2).sum(-1) - y[:, 1])
     terms = np.pad(np.where(np.isnan(terms), np.inf, terms), ((0, 0), (0, count)), constant_values=np.inf)
     places = np.argsort(terms, 1, kind="stable")[:, :count]
     values = np.take_along_axis(terms, places, 1)
@@ -81,26 +86,65 @@ def exact(reduction: str, count: int, x: Array, y: Array) -> list[Array]:
     return [{"K": sign * values, "A": places}[part[0]] for part in reduction.split("_")]
 
 
+def points(rng: np.random.Generator, columns: int, order: str, dtype: str) -> Array:
+    """Of many equal terms, so that the order of equals shows; or each nearer to the origin than the one before."""
+    y = rng.integers(0, 12, size=(columns, 2)).astype(dtype)
+    if order == "falling":
+        y[:] = np.arange(columns, 0, -1)[:, None]
+    y[rng.random(columns) < 0.05, 0] = np.nan
+    y[rng.random(columns) < 0.05, 0] = np.inf  # an infinite term
+    return y
+
+
+CASES = [
+    # K, columns, order, sizes of the schedule
+    (SORTED_LIST, 3000, "any", {"rows": 1, "cols": 8, "queue": 32, "preview": 4, "split": 1}),
+    (33, 20, "any", {"rows": 2, "cols": 4, "queue": 16, "split": 1}),
+    (64, 900, "any", {"rows": 1, "cols": 8, "queue": 64, "split": 3}),
+    (100, 7000, "any", {"rows": 2, "cols": 8, "queue": 32, "preview": 2, "split": 2}),
+    (30, 2500, "falling", {"rows": 1, "cols": 1, "queue": 32, "preview": 1, "split": 1}),  # of several tiles
+]
+
+
 @pytest.mark.parametrize("reduction", ["KMin", "ArgKMin", "KMin_ArgKMin", "ArgKMax"])
-@pytest.mark.parametrize(("dtype", "lanes"), [("float32", 1), ("float32", 16), ("float64", 8), ("float64", 2)])
+@pytest.mark.parametrize(("dtype", "lanes"), [("float32", 1), ("float32", 16), ("float64", 8), ("float64", 4)])
 def test_long_lists(device: Any, reduction: str, dtype: str, lanes: int) -> None:
-    """Of many equal terms, so that the order of equals shows; with and without a look beforehand."""
     rng = np.random.default_rng(lanes)
-    for count, columns, queue, preview in (
-        (SORTED_LIST, 3000, 32, 4), (33, 20, 16, 0), (64, 900, 64, 0), (100, 7000, 32, 2),
-    ):  # fmt: skip
+    number = zlib.crc32(f"{reduction} {dtype} {lanes}".encode())
+    for count, columns, order, sizes in (CASES[number % 5], CASES[(number // 5 + number + 1) % 5]):
         program = nearest(reduction, count)
-        plan = Plan(program, Signature(dtype), device)
-        schedule = replace(plan.schedule, lanes=lanes, rows=1, cols=8, queue=queue, preview=preview)
-        if schedule.shape != "mapreduce":
-            schedule = replace(schedule, preview=0)
-        plan = Plan(program, Signature(dtype), device, schedule)
+        sizes = sizes | {"lanes": lanes, "shape": DIRECT, "group": 1}
+        plan = Plan(program, Signature(dtype), device, Schedule(**sizes))
         assert "enter_terms" in plan.source
-        x, y = (rng.integers(0, 12, size=(rows, 2)).astype(dtype) for rows in (19, columns))
-        y[rng.random(columns) < 0.1] = np.nan
-        y[rng.random(columns) < 0.1] = np.inf
+        x, y = points(rng, 19, "any", dtype), points(rng, columns, order, dtype)
+        x[~np.isfinite(x)] = 0
         for found, wanted in zip(plan([x, y], 19, columns), exact(reduction, count, x, y), strict=True):
             np.testing.assert_array_equal(found, wanted)
+
+
+def test_terms_before_all_others(device: Any) -> None:
+    """-inf in a list of the smallest, which is also what its padding holds."""
+    x, y = variable("x", 1, Domain.I), variable("y", 1, Domain.J)
+    program, _ = map_reduce([x + y], "KMin_ArgKMin", 40)
+    plan = Plan(program, Signature("float32"), device)
+    plan = Plan(program, plan.signature, device, replace(plan.schedule, queue=32))
+    terms = np.random.default_rng(0).normal(size=(5000, 1)).astype("float32")
+    terms[100::100] = -np.inf
+    values, places = plan([np.zeros((20, 1), "float32"), terms], 20, 5000)
+    assert (values == -np.inf).all()
+    np.testing.assert_array_equal(places, np.broadcast_to(np.arange(100, 4001, 100), (20, 40)))
+
+
+def test_blocks_of_pairs(device: Any) -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.random((70, 2), "float32"), rng.random((900, 2), "float32")
+    ranges = from_matrix(
+        np.array([[0, 30], [30, 70]]), np.array([[0, 500], [500, 900]]), np.array([[True, False], [True, True]])
+    )
+    found = Genred("SqDist(x, y)", ["x = Vi(2)", "y = Vj(2)"], "ArgKMin", axis=1, opt_arg=50)(x, y, ranges=ranges)
+    table = ((x[:, None] - y[None]) ** 2).sum(-1)
+    table[:30, 500:] = np.inf
+    np.testing.assert_array_equal(found, np.argsort(table, 1, kind="stable")[:, :50])
 
 
 def test_a_queue_of_another_length_is_not_sorted(device: Any) -> None:

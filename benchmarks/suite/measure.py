@@ -48,19 +48,22 @@ def timed(call: Callable[[], Any]) -> Timing:
     return Timing(time.perf_counter() - start, time.process_time() - cpu_start)
 
 
-def in_a_row(call: Callable[[], Any]) -> Timing:
-    """Seconds of a warm call. One after a pause takes longer; of short calls by several times, so others follow it."""
-    first = timed(call)
-    count = min(int(2 * SHORT / first.wall), MOST_IN_A_ROW) if first.wall < SHORT else 0
-    if not count:
-        return first
+def times_in_a_row(call: Callable[[], Any]) -> int:
+    """How often a call is made for one time: a short one, which takes longer after a pause, several times; else once.
 
-    def several() -> None:
-        for _ in range(count):
-            call()
+    Found once for each engine, from warm calls.
+    """
+    seconds = min(timed(call).wall for _ in range(2))
+    return min(int(2 * SHORT / seconds), MOST_IN_A_ROW) if seconds < SHORT else 1
 
-    found = timed(several)
-    return Timing(found.wall / count, found.cpu / count)
+
+def timed_in_a_row(call: Callable[[], Any], times: int) -> Timing:
+    """Seconds of a call; of so many in a row the mean, after one that does not count."""
+    if times == 1:
+        return timed(call)
+    call()
+    found = timed(lambda: [call() for _ in range(times)])
+    return Timing(found.wall / times, found.cpu / times)
 
 
 def interleaved(calls: Mapping[str, Callable[[], Any]], limits: Limits) -> dict[str, list[Timing]]:
@@ -69,13 +72,14 @@ def interleaved(calls: Mapping[str, Callable[[], Any]], limits: Limits) -> dict[
     A slow moment of the machine so meets all engines, and not one of them.
     """
     timings: dict[str, list[Timing]] = {name: [] for name in calls}
+    times = {name: times_in_a_row(call) for name, call in calls.items()}
     end = time.perf_counter() + limits.budget
     for done in range(limits.rounds):
         if done >= FEWEST and time.perf_counter() > end:
             break
         for name, call in calls.items():
             time.sleep(PAUSE)
-            timings[name].append(in_a_row(call))
+            timings[name].append(timed_in_a_row(call, times[name]))
     return timings
 
 

@@ -14,8 +14,8 @@ from clreduce.codegen.lower_map import Stored, lower_map
 from clreduce.codegen.lower_merge import lower_merge
 from clreduce.codegen.preview import Limits
 from clreduce.codegen.queue import BLOCK, QUEUED_INDEX, QUEUED_VALUE, Queue
-from clreduce.codegen.schedule import LOCAL, SORTED_LIST, Schedule, check_state
-from clreduce.codegen.sorting import Sorting, padded
+from clreduce.codegen.schedule import LOCAL, Schedule, check_state, has_queue, padding
+from clreduce.codegen.sorting import Sorting
 from clreduce.codegen.writer import OFFSETS, PIECES, TASKS, StateText, Writer, batch_moves, buffers
 from clreduce.domain import Domain
 from clreduce.ir.expr import INDEX, REAL, Expr, exact, topological, variables
@@ -100,9 +100,7 @@ class _PairLowering(Writer):
         self.names = {leaf: f"v{n}" for n, leaf in enumerate(self.inputs)}
         slots, reduction = program.state_slots, program.reduction
         self.queue = self._queue()
-        sorting = self.queue.sorting if self.queue is not None else None
-        pad = sorting.padded - sorting.count if sorting is not None else 0
-        self.state = StateText(program.state_slots, program.outputs, "s", self.unroll, pad)
+        self.state = StateText(program.state_slots, program.outputs, "s", self.unroll, self._padding() or 0)
         # In double precision, sums of single ones need no blocks.
         self.blocked = reduction.blocked and schedule.flush and schedule.tile > 0 and not wide
         self.partial = StateText(program.state_slots, program.outputs, "b", self.unroll) if self.blocked else self.state
@@ -120,19 +118,21 @@ class _PairLowering(Writer):
                 budget -= leaf.dim
         self._states = {state.stem: state for state in (self.state, self.partial)}
 
+    def _padding(self) -> int | None:
+        return None if self.wide else padding(self.program, self.schedule)
+
     def _queue(self) -> Queue | None:
         """A queue for terms that may enter a list, if there is one; for a long list it is sorted."""
-        values, schedule, reduction = self.values, self.schedule, self.program.reduction
-        single = len(values) == 1 and values[0].dim == 1
-        if not (schedule.queue and single and reduction.keeps_terms and reduction.guard is not None):
+        program, schedule = self.program, self.schedule
+        if not has_queue(program, schedule):
             return None
-        neutral, count, length = self.program.state_slots[0].neutral, reduction.count or 1, schedule.queue
+        neutral, count = program.state_slots[0].neutral, program.reduction.count or 1
         empty = literal(exact(neutral), self.dtype)
-        sorting = None
-        if count >= SORTED_LIST and count > self.unroll and length == padded(length) and not self.wide:
-            indexed = len(self.program.state_slots) > 1
-            sorting = Sorting(count, padded(count), length, neutral > 0, indexed, empty)
-        return Queue(length, empty, sorting)
+        sorting, before = None, self._padding()
+        if before is not None:
+            indexed = len(program.state_slots) > 1
+            sorting = Sorting(count, before, schedule.queue, neutral > 0, indexed, empty)
+        return Queue(schedule.queue, empty, sorting)
 
     def kernel(self, split: bool, batched: bool) -> Kernel:
         """The kernel; ``split``: it stores the state of its part of j instead of results."""

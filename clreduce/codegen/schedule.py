@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from clreduce.codegen.cost import written_out
 from clreduce.codegen.facts import DeviceFacts
+from clreduce.codegen.sorting import padded
 from clreduce.domain import Domain
 from clreduce.errors import ScheduleError
 from clreduce.ir.expr import INDEX
@@ -69,7 +70,8 @@ class Schedule:
     unroll: int = _UNROLL
     """Longest vector whose components are written out; longer ones become loops."""
     queue: int = 0
-    """Terms per lane that wait to enter a sorted list, and then enter together; 0: each enters at once."""
+    """Terms per lane that wait to enter a sorted list, and then enter together; 0: each enters at once. They are sorted
+    and merged into a long list if their number is a power of two, and inserted one by one otherwise."""
     preview: int = 0
     """Where a sorted list is kept, a look at each block of columns beforehand tells which ones need not be visited.
     So many blocks make a chunk in the search for a limit; 0: no such look."""
@@ -117,8 +119,8 @@ def choose_schedule(program: MapReduce, dtype: str, facts: DeviceFacts, few: int
         return Schedule(lanes=1, rows=2, cols=2, group=min(128, facts.max_group), tile=128, unroll=16, shape=LOCAL)
     size = 4 if dtype == "float" else 8
     native = facts.native_float_lanes if dtype == "float" else facts.native_double_lanes
-    # Two hardware registers of rows and four columns, for every formula: more spill, fewer wait for one another. With
-    # AVX-512 there are twice as many.
+    # Two hardware registers of rows and four columns, for most formulas: more spill, fewer wait for one another. With
+    # AVX-512, which has 32 registers, four of rows.
     registers = 4 if facts.native_float_lanes >= _AVX_512 else 2
     lanes = max(1, min(2 * native, 16))
     schedule = Schedule(lanes=lanes, rows=max(1, registers * native // lanes), cols=4)
@@ -148,8 +150,9 @@ def choose_schedule(program: MapReduce, dtype: str, facts: DeviceFacts, few: int
             schedule = replace(schedule, queue=32, preview=4)
         elif count >= _LONG_LIST:
             schedule = replace(schedule, queue=16)
-    while schedule.lanes > 1 and state_bytes(program, schedule, size) > _STACK_BYTES:
-        schedule = replace(schedule, lanes=schedule.lanes // 2)
+    while schedule.lanes * schedule.rows > 1 and state_bytes(program, schedule, size) > _STACK_BYTES:
+        rows = schedule.rows // 2
+        schedule = replace(schedule, rows=rows) if rows else replace(schedule, lanes=schedule.lanes // 2)
     return schedule
 
 
@@ -176,7 +179,21 @@ def state_bytes(program: MapReduce, schedule: Schedule, size: int) -> int:
     kept = copies * sum(slot.dim for slot in program.state_slots)
     if program.reduction.keeps_terms:
         kept += 2 * schedule.queue + (PREVIEWED * (schedule.preview + 1) if schedule.preview else 0)
+        kept += (padding(program, schedule) or 0) * len(program.state_slots)
     return kept * schedule.rows * schedule.lanes * size
+
+
+def has_queue(program: MapReduce, schedule: Schedule) -> bool:
+    """Whether terms wait in a queue before they enter a list: such as are single numbers."""
+    reduction, single = program.reduction, len(program.values) == 1 and program.values[0].dim == 1
+    return schedule.queue > 0 and single and reduction.keeps_terms and reduction.guard is not None
+
+
+def padding(program: MapReduce, schedule: Schedule) -> int | None:
+    """Places before the terms of a long list, into which a sorted queue is merged; None if it is not sorted."""
+    count, length = program.reduction.count or 1, schedule.queue
+    long = count >= SORTED_LIST and count > schedule.unroll
+    return padded(count) - count if long and length == padded(length) and has_queue(program, schedule) else None
 
 
 def check_state(program: MapReduce, schedule: Schedule, size: int) -> None:

@@ -14,12 +14,13 @@ Pairs = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True)
 class Pass:
-    """Comparisons within each block of so many places: for each i below ``width``, of the places ``first + sign * i``.
+    """Comparisons within each block of places: for each i below ``width``, of the places ``first + sign * i``.
 
     ``pairs``: which of these places are put in order, one pair after the other.
     """
 
     block: int
+    """Places in a block."""
     width: int
     places: tuple[tuple[int, int], ...]
     """(first, sign)"""
@@ -65,8 +66,8 @@ class Sorting:
 
     count: int
     """Terms in the list."""
-    padded: int
-    """Places of the list, a power of two: those before its terms hold what comes before all."""
+    padding: int
+    """Places before the terms, which hold what comes before all: together a power of two."""
     length: int
     """Places of the queue."""
     rising: bool
@@ -82,12 +83,17 @@ class Sorting:
         return "<" if self.rising else ">"
 
     @property
+    def places(self) -> int:
+        """Places of the list with its padding."""
+        return self.padding + self.count
+
+    @property
     def queue_passes(self) -> tuple[Pass, ...]:
         return sorting(self.length)
 
     @property
     def list_passes(self) -> tuple[Pass, ...]:
-        return merging(self.padded)
+        return merging(self.places)
 
 
 def padded(count: int) -> int:

@@ -31,9 +31,9 @@ def tune(
     """Search, by timing, for the schedule with which ``routine`` is fastest on the current device and on such arrays.
 
     The choice is kept on disk, for this device (and version of its driver), the arrays' dtype and the structure of the
-    formula; calls of this and of later processes use it, for any names of variables and any sizes. Only calls with at
-    most 32 rows in the result (and with 33 or more) have choices of their own: tune on arrays of the kind that you are
-    going to have. `clreduce.clear_caches` forgets all choices.
+    formula; calls of this and of later processes use it, for any names of variables and any sizes. But calls with 1,
+    with 2, with up to 4, 8, 16 or 32 and with more rows in the result have choices of their own: tune on arrays of the
+    kind that you are going to have. `clreduce.clear_caches` forgets all choices.
 
     Parameters
     ----------

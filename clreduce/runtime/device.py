@@ -292,10 +292,10 @@ def _find(selector: str | int, asker: str) -> Device:
         fitting = [device for device in present if words and all(word in _words_of(device) for word in words)]
         # "intel" means Intel's driver where there is one, not PoCL's on a processor with Intel in its name. "3.0" means
         # the driver's version, not that of OpenCL which almost every platform names.
-        versions = [word for word in words if re.match(r"\d+\.\d", word)]
+        versions = [word for word in words if re.fullmatch(r"\d+(\.\d+)+([-+_]\S*)?", word)]
         for name, version in pairwise(words):
             if name in DRIVER_TITLES and version in versions:
-                fitting = [device for device in fitting if _begins_with(device.driver_version.lower(), version)]
+                fitting = [device for device in fitting if _is_driver(device, name, version)]
         fitting.sort(
             key=lambda device: (
                 device.facts.driver not in words,
@@ -309,6 +309,10 @@ def _find(selector: str | int, asker: str) -> Device:
             f"{asker} fits no device; give an index, 'cpu', 'gpu', or words of a device's name. Present:{listing}"
         )
     return fitting[0]
+
+
+def _is_driver(device: Device, name: str, version: str) -> bool:
+    return device.facts.driver == name and _begins_with(device.driver_version.lower(), version)
 
 
 def _begins_with(version: str, start: str) -> bool:

@@ -23,7 +23,7 @@ REMEDY = (
 )
 _NEWER = (
     "A newer PoCL may (Debian, Ubuntu: apt install pocl-opencl-icd; conda: conda install pocl), or Intel's CPU driver, "
-    "on AMD's processors too (pip install intel-opencl-rt intel-cmplr-lib-rt, see the README)"
+    'on AMD\'s processors too (pip install "clreduce[intel]"; the README says how it is found)'
 )
 
 
@@ -71,9 +71,9 @@ def refusal(cl_device: cl.Device) -> str:
     try:
         cl.Program(cl.Context([cl_device]), "__kernel void nothing(void) {}").build()
     except cl.Error as error:
-        causes = re.findall(r"error: (.+)", str(error))
         version, llvm = cl_device.driver_version.strip(), llvm_of(platform.version)
+        if "unknown target CPU" not in str(error):
+            return f"PoCL {version} refuses an empty kernel: {error}"
         compiler = "its compiler" if llvm is None else f"its compiler, LLVM {llvm},"
-        cause = causes[0] if causes else "it refuses an empty kernel"
-        return f"PoCL {version} does not work on this processor, which {compiler} does not know ({cause}). {_NEWER}"
+        return f"PoCL {version} does not work on this processor, which {compiler} does not know. {_NEWER}"
     return ""
