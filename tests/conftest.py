@@ -1,7 +1,7 @@
 """What all tests share: a PoCL cache of their own, Hypothesis profiles, one run per OpenCL device and its count.
 
 Environment variables that the tests read: ``CLREDUCE_TEST_DEVICES`` is ``turns`` (the default: what concerns devices
-runs on every device, each other test on one of them in turn, and of a few large tables of cases every other one),
+runs on every device, each other test on one of them in turn, and of a few large tables of cases a part),
 ``all`` (every test on every device) or ``first`` (the preferred device only); ``POCL_CACHE_DIR`` keeps PoCL's compiled
 kernels for the next run; ``CI`` makes Hypothesis repeatable.
 """
@@ -151,38 +151,43 @@ def _has_its_turn(item: pytest.Item) -> bool:
     if item.path.stem in _ON_EVERY_DEVICE or not found:
         return True
     test = item.nodeid.split("[")[0]
-    precision = next((part for part in own if part in _PRECISIONS), "")
-    table = next((table for table in _EVERY_OTHER if test.endswith(table)), None)
-    case = "-".join(part for part in own if part not in (found[0], precision))
-    number = zlib.crc32(case.encode() if precision or table is not None else f"{test}-{case}".encode())
+    precision = next((word for word in own if word in _PRECISIONS), "")
+    parts, part = next((_PARTS[table] for table in _PARTS if test.endswith(table)), (1, 0))
+    case = "-".join(word for word in own if word not in (found[0], precision))
+    number = zlib.crc32(case.encode() if precision or parts > 1 else f"{test}-{case}".encode())
+    if parts == 3:  # of the four cases of each reduction one or two, and of all each in turn
+        cases = _cases.setdefault(test, {})
+        number = cases.setdefault(case, len(cases))
     if precision:
         dtype, lanes = precision.split("x")
         if (number + (dtype == "float64") + (lanes == "16")) % 2:
             return False
         number = number // 2 + (dtype == "float64")
-    elif table is not None:
-        if number % 2 != _EVERY_OTHER[table]:
+    elif parts > 1:
+        if number % parts != part:
             return False
-        number //= 2
+        number //= parts
     return named[number % len(named)] == found[0]
 
 
 # --------------------------------------------------------------------------------- counting what ran on which device
 
 _outcomes: dict[str, dict[str, str]] = {}  # device -> test -> outcome
+_cases: dict[str, dict[str, int]] = {}  # test -> case, without its device -> its place
 _laws: dict[str, Counter[str]] = {}  # operation -> law -> tests that passed
 
 
 _ON_EVERY_DEVICE = ("test_device", "test_runtime")
-_EVERY_OTHER = {
-    "test_devices_agree_with_numpy": 0, "test_edges_and_errors_in_ulp": 0, "test_infinities_and_nothing": 0,
-    "test_second_order": 0, "test_vectors.py::test_values": 0, "test_ranges.py::test_every_reduction": 0,
-    "test_kernels_of_long_vectors": 0, "test_second_order_through_the_residuals": 0, "test_modes_agree_on_devices": 0,
-    "test_every_reduction_that_adds_up": 0, "test_accumulation.py::test_any_schedule": 1,
-    "test_torch_autograd.py::test_every_reduction": 0, "test_genred_reductions.py::test_derivatives": 1,
+_PARTS = {
+    "test_devices_agree_with_numpy": (3, 0), "test_edges_and_errors_in_ulp": (2, 0),
+    "test_infinities_and_nothing": (2, 0), "test_second_order": (2, 0), "test_vectors.py::test_values": (2, 0),
+    "test_ranges.py::test_every_reduction": (2, 0), "test_kernels_of_long_vectors": (2, 0),
+    "test_second_order_through_the_residuals": (2, 0), "test_modes_agree_on_devices": (2, 0),
+    "test_every_reduction_that_adds_up": (2, 0), "test_accumulation.py::test_any_schedule": (2, 1),
+    "test_torch_autograd.py::test_every_reduction": (2, 0), "test_genred_reductions.py::test_derivatives": (2, 1),
 }  # fmt: skip
-"""Tables of many similar cases, each with kernels of its own, and which half of them: of two tables with the same
-cases, each may have what the other leaves out."""
+"""Tables of many similar cases, each with kernels of its own; the number of their parts, and which one of them has a
+turn: of two tables with the same cases, each may have what the other leaves out."""
 _PRECISIONS = ("float32x1", "float32x16", "float64x1", "float64x16")
 """Dtypes and lanes, of which two have a turn: one dtype without lanes, the other with them."""
 
@@ -242,7 +247,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.write_line("CLREDUCE_TEST_DEVICES=first: the other devices were left out")
     if _wanted_devices() == "turns":
         terminalreporter.write_line(
-            "most tests ran on one device in turn, large tables by half; CLREDUCE_TEST_DEVICES=all runs all on each"
+            "most tests ran on one device in turn, large tables in part; CLREDUCE_TEST_DEVICES=all runs all on each"
         )
 
 
