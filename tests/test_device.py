@@ -34,7 +34,7 @@ from clreduce.runtime.device import (
     set_default_device,
     use_device,
 )
-from clreduce.runtime.drivers import driver_of, leading_numbers, llvm_of, refusal
+from clreduce.runtime.drivers import NEWER, driver_of, leading_numbers, llvm_of, refusal
 
 ROOT = str(Path(clreduce.__file__).resolve().parents[1])
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
@@ -624,6 +624,17 @@ def test_refusal(monkeypatch: pytest.MonkeyPatch, target: str, failure: str, wor
         assert "apt install" in found
     platform.name = platform.vendor = "Intel(R) OpenCL"
     assert refusal(said) == ""
+
+
+def test_who_has_pocl_is_not_told_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_devices", ())
+    monkeypatch.setattr(module, "_passed_over", ())
+    for causes, told in (((f"PoCL: too old. {NEWER}",), False), ((), True)):
+        monkeypatch.setattr(module, "_survey", lambda cl, causes=causes: ([], causes))
+        with pytest.raises(DeviceError, match="no OpenCL device found") as caught:
+            devices()
+        assert ('pip install "clreduce[pocl]"' in str(caught.value)) == told
+        assert all(cause in str(caught.value) for cause in causes)
 
 
 def test_a_compiler_older_than_the_processor_is_passed_over_with_a_word() -> None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from clreduce.codegen.facts import DeviceFacts
 from clreduce.errors import DeviceError
-from clreduce.runtime.drivers import DRIVER_TITLES, REMEDY, driver_of, leading_numbers, llvm_of, refusal
+from clreduce.runtime.drivers import DRIVER_TITLES, NEWER, REMEDY, driver_of, leading_numbers, llvm_of, refusal
 
 if TYPE_CHECKING:
     import pyopencl as cl
@@ -208,7 +208,8 @@ def devices() -> tuple[Device, ...]:
             found, _passed_over = _survey(cl)
             if not found:
                 causes = "".join(f"\n  passed over: {line}" for line in _passed_over)
-                raise DeviceError(f"no OpenCL device found. {REMEDY}{causes}")
+                remedy = "" if any(NEWER in line for line in _passed_over) else f" {REMEDY}"
+                raise DeviceError(f"no OpenCL device found.{remedy}{causes}")
             _devices = tuple(sorted(found, key=lambda device: _preference(device.facts)[0]))
     return _devices
 

@@ -21,7 +21,7 @@ REMEDY = (
     "hardware's vendor. A driver that is installed but not found can be named in the environment variable "
     "OCL_ICD_VENDORS (a folder of .icd files, or one .icd file)."
 )
-_NEWER = (
+NEWER = (
     "A newer PoCL may (Debian, Ubuntu: apt install pocl-opencl-icd; conda: conda install pocl), or Intel's CPU driver, "
     'on AMD\'s processors too (pip install "clreduce[intel]"; the README says how it is found)'
 )
@@ -75,5 +75,5 @@ def refusal(cl_device: cl.Device) -> str:
         if "unknown target CPU" not in str(error):
             return f"PoCL {version} refuses an empty kernel: {error}"
         compiler = "its compiler" if llvm is None else f"its compiler, LLVM {llvm},"
-        return f"PoCL {version} does not work on this processor, which {compiler} does not know. {_NEWER}"
+        return f"PoCL {version} does not work on this processor, which {compiler} does not know. {NEWER}"
     return ""
