@@ -185,6 +185,8 @@ _PARTS = {
     "test_second_order_through_the_residuals": (2, 0), "test_modes_agree_on_devices": (2, 0),
     "test_every_reduction_that_adds_up": (2, 0), "test_accumulation.py::test_any_schedule": (2, 1),
     "test_torch_autograd.py::test_every_reduction": (2, 0), "test_genred_reductions.py::test_derivatives": (2, 1),
+    "test_torch_autograd.py::test_ranges": (2, 1), "test_torch_autograd.py::test_batches_that_broadcast": (2, 0),
+    "test_lookup.py::test_any_schedule_gives_the_reference": (2, 0),
 }  # fmt: skip
 """Tables of many similar cases, each with kernels of its own; the number of their parts, and which one of them has a
 turn: of two tables with the same cases, each may have what the other leaves out."""

@@ -24,7 +24,7 @@ def kernels_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(PROGRAMS, "save", lambda: None)
 
 
-@settings(max_examples=60, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, suppress_health_check=list(HealthCheck))
 @given(random=st.randoms(use_true_random=False))
 def test_kernels_compute_what_numpy_computes(random: Random, device: Device) -> None:
     sample = random_sample(random, device.facts.has_double)

@@ -145,7 +145,7 @@ columns = st.integers(0, 5).flatmap(
 )
 
 
-few_examples = settings(max_examples=40)  # for each of many reductions
+few_examples = settings(max_examples=25)  # for each of many reductions
 
 
 @by_reduction
