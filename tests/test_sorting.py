@@ -73,18 +73,6 @@ def nearest(reduction: str, count: int) -> MapReduce:
     return map_reduce([squared_distance(x, y) - extract(y, 1, 1)], reduction, count)[0]
 
 
-def exact(reduction: str, count: int, x: Array, y: Array) -> list[Array]:
-    """By a stable sort; nan terms and those that are the neutral value are no terms."""
-    sign = -1 if "Max" in reduction else 1
-    with np.errstate(invalid="ignore"):
-        terms = sign * (((x[:, None] - y[None]) ** 2).sum(-1) - y[:, 1])
-    terms = np.pad(np.where(np.isnan(terms), np.inf, terms), ((0, 0), (0, count)), constant_values=np.inf)
-    places = np.argsort(terms, 1, kind="stable")[:, :count]
-    values = np.take_along_axis(terms, places, 1)
-    places = np.where(values == np.inf, -1, places)
-    return [{"K": sign * values, "A": places}[part[0]] for part in reduction.split("_")]
-
-
 def points(rng: np.random.Generator, columns: int, order: str, dtype: str) -> Array:
     """Of many equal terms, so that the order of equals shows; or each nearer to the origin than the one before."""
     y = rng.integers(0, 12, size=(columns, 2)).astype(dtype)
@@ -121,7 +109,7 @@ def test_long_lists(device: Any, reduction: str, dtype: str, lanes: int) -> None
     assert "enter_terms" in plan.source
     x, y = points(rng, 19, "any", dtype), points(rng, columns, order, dtype)
     x[~np.isfinite(x)] = 0
-    for found, wanted in zip(plan([x, y], 19, columns), exact(reduction, count, x, y), strict=True):
+    for found, wanted in zip(plan([x, y], 19, columns), program.reference([x, y], 19, columns), strict=True):
         np.testing.assert_array_equal(found, wanted)
 
 

@@ -51,9 +51,11 @@ def timed(call: Callable[[], Any]) -> Timing:
 def times_in_a_row(call: Callable[[], Any]) -> int:
     """How often a call is made for one time: a short one, which takes longer after a pause, several times; else once.
 
-    Found once for each engine, from warm calls.
+    Found once for each engine, from a warm call.
     """
-    seconds = min(timed(call).wall for _ in range(2))
+    seconds = timed(call).wall
+    if seconds < 2 * SHORT:
+        seconds = timed(call).wall
     return min(int(2 * SHORT / seconds), MOST_IN_A_ROW) if seconds < SHORT else 1
 
 
