@@ -32,6 +32,14 @@ typedef ${inumv} inumv;
 #define WHOLE_VECTORS
 #endif
 
+// Registers as tables: each lane takes the number that its lowest bits say. Only where kernels are compiled for the
+// processor at once: to a portable form in between, that is one lane after the other.
+#if defined(__AVX512F__) && defined(__has_builtin)
+#if __has_builtin(__builtin_ia32_vpermi2vard512) && __has_builtin(__builtin_ia32_permvardi512)
+#define REGISTERS_ARE_TABLES
+#endif
+#endif
+
 // A comparison of scalars gives 0 or 1, one of vectors 0 or -1 in each lane.
 % if lanes == 1:
 #define MASKV(m) (m)

@@ -17,9 +17,9 @@ from clreduce.runtime.compiler import OPTIONS
 
 # Ulp; the templates state the same ones. (1 / sqrt(x): each of the two may err on a GPU.)
 BOUNDS = {
-    ("exp", "float"): 2.0, ("exp", "double"): 1.0,
-    ("exp_never_above_1", "float"): 2.0, ("exp_never_above_1", "double"): 1.0,
-    ("exp2", "float"): 2.0, ("exp2", "double"): 1.0,
+    ("exp", "float"): 2.0, ("exp", "double"): 1.1,
+    ("exp_never_above_1", "float"): 2.0, ("exp_never_above_1", "double"): 1.1,
+    ("exp2", "float"): 2.0, ("exp2", "double"): 1.1,
     ("cosh", "float"): 2.5, ("cosh", "double"): 1.5,
     ("expm1", "float"): 2.0, ("expm1", "double"): 2.5,
     ("tanh", "float"): 3.0, ("tanh", "double"): 3.0,
@@ -64,6 +64,7 @@ EXACTLY = {  # what NumPy has in no finer precision
     "digamma": (special.psi, mpmath.digamma),
 }  # fmt: skip
 FLUSH = {"float": 2.0**-125.5, "double": 2.0**-1021.5}  # exp and what is made of it is 0 below
+MAY_FLUSH = {"float": 2.0**-125, "double": 2.0**-1021}  # and with registers as tables here already
 SIN_LIMIT = {"float": 1e4, "double": 1e6}  # sin and cos are the built-in ones beyond
 EVERY_DTYPE = pytest.mark.parametrize("dtype", ["float", "double"])
 EVERY_LANES = pytest.mark.parametrize("lanes", [1, 4, 16])
@@ -318,16 +319,20 @@ def ulp_errors(got: Any, wanted: Any, dtype: str, at_least: Any = 0.0) -> Any:
     return errors
 
 
-def apply(device: Any, name: str, dtype: str, lanes: int, *columns: Any) -> Any:
-    """``name`` of every number, or pair of numbers, in lanes."""
+def apply(device: Any, name: str, dtype: str, lanes: int, *columns: Any, before: str = "") -> Any:
+    """``name`` of every number, or pair of numbers, in lanes; ``before``: text before that of the kernel."""
     loads = ", ".join(f"load_lanes(in{k} + start, 1, count)" for k in range(len(columns)))
-    source = prelude(dtype, lanes, name) + (
-        f"__kernel void f({''.join(f'__global const real *in{k}, ' for k in range(len(columns)))}"
-        "__global real *out, long size) {\n"
-        f"    long start = (long)get_global_id(0) * {lanes};\n"
-        f"    int count = (int)min((long){lanes}, size - start);\n"
-        f"    if (count > 0) store_lanes(out + start, 1, {name}_v({loads}), count);\n"
-        "}\n"
+    source = (
+        before
+        + prelude(dtype, lanes, name)
+        + (
+            f"__kernel void f({''.join(f'__global const real *in{k}, ' for k in range(len(columns)))}"
+            "__global real *out, long size) {\n"
+            f"    long start = (long)get_global_id(0) * {lanes};\n"
+            f"    int count = (int)min((long){lanes}, size - start);\n"
+            f"    if (count > 0) store_lanes(out + start, 1, {name}_v({loads}), count);\n"
+            "}\n"
+        )
     )
     out = np.full_like(columns[0], -7)
     launch(device, source, -(-len(out) // lanes), *columns, out, np.int64(len(out)), group=16)
@@ -369,27 +374,41 @@ EDGES = {
 """Arguments and values, to be found exactly."""
 
 
-def check_edges(device: Any, name: str, dtype: str, lanes: int) -> None:
+def check_edges(device: Any, name: str, dtype: str, lanes: int, before: str = "") -> None:
     """Exactly; and a lane is the same whatever its neighbours are."""
     if name in EDGES:
         x, wanted = (np.array(values, TYPES[dtype]) for values in EDGES[name])
-        np.testing.assert_array_equal(apply(device, name, dtype, lanes, x), wanted)
+        np.testing.assert_array_equal(apply(device, name, dtype, lanes, x, before=before), wanted)
     if name == "exp" and dtype == "double":  # nans that carry a payload (R's NA does) stay nans
         payload = np.array([0x7FF00000000007A2, 0xFFF8000000000801], np.uint64).view(np.float64)
-        assert np.isnan(apply(device, name, dtype, lanes, payload)).all()
+        assert np.isnan(apply(device, name, dtype, lanes, payload, before=before)).all()
 
 
 @pytest.mark.parametrize("width", ["scalar", "native", "widest"])
 @EVERY_DTYPE
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_edges_and_errors_in_ulp(device: Any, name: str, dtype: str, width: str) -> None:
+    check(device, name, dtype, {"scalar": 1, "native": 8 if dtype == "float" else 4, "widest": 16}[width])
+
+
+@EVERY_DTYPE
+@pytest.mark.parametrize("name", ["exp", "exp_never_above_1", "exp2"])
+def test_exponentials_by_polynomials_alone(device: Any, name: str, dtype: str) -> None:
+    check(device, name, dtype, 16, before="#undef __AVX512F__\n")
+
+
+def test_a_register_of_doubles_is_a_table(device: Any) -> None:
+    check(device, "exp", "double", 8)
+
+
+def check(device: Any, name: str, dtype: str, lanes: int, before: str = "") -> None:
+    """Edges, and errors in ulp."""
     needs(device, dtype)
-    lanes = {"scalar": 1, "native": 8 if dtype == "float" else 4, "widest": 16}[width]
-    check_edges(device, name, dtype, lanes)
+    check_edges(device, name, dtype, lanes, before)
     if dtype == "double" and np.finfo(np.longdouble).nmant <= 52:
         pytest.skip("no longer floating-point type here to compare double with")
     columns, wanted, bound = sample(name, dtype), reference(name, dtype), BOUNDS[name, dtype]
-    got = apply(device, name, dtype, lanes, *columns)
+    got = apply(device, name, dtype, lanes, *columns, before=before)
     if device.facts.kind != "cpu" and dtype == "float":  # there a division may err by 2.5 ulp, a root by 3
         more = {"rsqrt0": 3.5, "tanh": 2.5, "asin": 3, "acos": 3, "atan": 2.5, "atan2": 2.5, "sinh": 1.5, "cosh": 1.5}
         more |= {"asinh": 2.5, "acosh": 3, "atanh": 2.5, "erf": 1, "erfc": 2.5, "pi_cot": 2.5, "pi_csc": 2.5}
@@ -401,9 +420,9 @@ def test_edges_and_errors_in_ulp(device: Any, name: str, dtype: str, width: str)
     if name in ("exp", "exp_never_above_1", "pow", "exp2", "gauss", "softplus", "erfc"):  # too small results are 0
         margin = 1e-4 if dtype == "float" else 1e-12
         assert name == "erfc" or (got[np.abs(wanted) < FLUSH[dtype] * (1 - margin)] == 0).all()
-        errors[(np.abs(wanted) < FLUSH[dtype] * (1 + margin)) & (got == 0)] = 0
+        errors[(np.abs(wanted) < MAY_FLUSH[dtype]) & (got == 0)] = 0
     if name == "logaddexp":  # an addend that is too small is 0
-        errors[np.isfinite(got) & (np.abs(np.nan_to_num(got) - wanted) < FLUSH[dtype])] = 0
+        errors[np.isfinite(got) & (np.abs(np.nan_to_num(got) - wanted) < MAY_FLUSH[dtype])] = 0
     worst = int(np.argmax(errors - bounds))
     given = ", ".join(repr(column[worst]) for column in columns)
     assert errors[worst] <= bounds[worst], f"{name}({given}) = {got[worst]!r} is {errors[worst]:.3g} ulp off"

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
+
 
 @dataclass(frozen=True)
 class Bits:
@@ -72,6 +74,30 @@ def pi(factor: float, dtype: str) -> tuple[str, str]:
     """factor * pi, and what is missing from it relative to it."""
     rest = {"float": -2.7827534e-8, "double": 3.8981718325193755e-17}[dtype]
     return lit(factor * 3.141592653589793, dtype), lit(rest, dtype)
+
+
+def mantissas_of_roots(size: int, dtype: str) -> list[int]:
+    """What turns the integer s, shifted so that its multiples of ``size`` are exponents, into the bits of 2^(s / size).
+
+    To be added; one number for each s modulo ``size``, a power of two.
+
+    >>> s, bias = 37, 8 * 1023
+    >>> bits = ((s + bias) << (52 - 3)) + mantissas_of_roots(8, "double")[s % 8]
+    >>> float(np.int64(bits).view(np.float64)) == 2 ** (37 / 8)
+    True
+    """
+    steps = np.arange(size)
+    real, integer = (np.float32, np.int32) if dtype == "float" else (np.float64, np.int64)
+    fractions = np.exp2(steps / size).astype(real).view(integer) - np.ones(1, real).view(integer)
+    return [int(n) for n in fractions - steps * (2 ** bits(dtype).mantissa // size)]
+
+
+def looked_up(table: list[int], index: str, dtype: str) -> str:
+    """What a table has at the lowest bits of each lane of ``index``: 32 integers for ``float``, 8 for ``double``."""
+    if dtype == "float":
+        lower, upper = (f"(int16)({', '.join(map(str, part))})" for part in (table[:16], table[16:]))
+        return f"__builtin_ia32_vpermi2vard512({lower}, {index}, {upper})"
+    return f"__builtin_ia32_permvardi512((long8)({', '.join(map(str, table))}), {index})"
 
 
 def any_lane(mask: str, suffix: str, T: str) -> str:
