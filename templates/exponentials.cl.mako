@@ -2,7 +2,8 @@
 <%!
     from clreduce.codegen.mathematics import horner, lit, looked_up, magnitude, mantissas_of_roots, with_sign
 
-    IN_REGISTERS = ("float16", "double8", "double16")
+    # By type: registers that may serve as tables, and their entries.
+    TABLES = {"float16": [(512, 32), (256, 8)], "float8": [(256, 8)], "double8": [(512, 8)], "double16": [(512, 8)]}
 %>
 
 <%def name="_exp(suffix, T, I, dtype, kind)">
@@ -71,35 +72,42 @@ ${_by_table(T, I, dtype, kind)}\
 % else:
     return p * as_${T}(as_u${I}(t) << ${shift});
 % endif
-% if T in IN_REGISTERS and kind != "cosh":
+% if T in TABLES and kind != "cosh":
 #endif
 % endif
 }
 </%def>
 
-<%def name="_by_table(T, I, dtype, kind)">
-% if T in IN_REGISTERS:
+<%def name="_by_table(T, I, dtype, kind)">\
+% for width, size in TABLES.get(T, ()):
+${"#elif" if loop.index else "#if"} defined(TABLES_OF_${width}_BITS)
+${_with_table(T, I, dtype, kind, size)}\
+% endfor
+% if T in TABLES:
+#else
+% endif
+</%def>
+
+<%def name="_with_table(T, I, dtype, kind, size)">\
 <%
-    # e^r - 1 over r, |r| <= ln(2) / (2 size): relative error of e^r 5.3e-8, double 2.9e-18 (first two fixed)
+    # (e^r - 1) / r, |r| <= ln(2) / (2 size): relative error of e^r 2.7e-8, 5.4e-8, double 2.9e-18 (leading ones fixed)
     if dtype == "float":
-        c = [1.0000146627426147, 0.5000044703483582]
-        size, bias, shift, ln2_hi, ln2_lo = 32, 127, 23, 0.693359375, -2.12194440e-4
-        low, high = -86.65, 89.0
+        c = {8: [1.0, 0.5000647902488708, 0.16668103635311127], 32: [1.0000146627426147, 0.5000044703483582]}[size]
+        bias, shift, ln2_hi, ln2_lo, low, high = 127, 23, 0.693359375, -2.12194440e-4, -86.65, 89.0
     else:
         c = [1.0, 0.5000000000000301, 0.16666666666667268, 0.04166666656938674, 0.008333333318454574,
              0.001388978303793641, 0.00019842408001047367]
-        size, bias, shift, ln2_hi, ln2_lo = 8, 1023, 52, 6.93145751953125e-1, 1.42860682030941723212e-6
-        low, high = -707.72, 710.0
+        bias, shift, ln2_hi, ln2_lo, low, high = 1023, 52, 6.93145751953125e-1, 1.42860682030941723212e-6, -707.72, 710.0
     bits = size.bit_length() - 1
     halved = kind != "exp_never_above_1"
     magic = 1.5 * 2**shift + size * (bias - halved)
     if kind == "exp2":
         magic, low, high = magic / size, 2 - bias - 0.01, bias + 1.5
+    halves = [".lo", ".hi"] if T in ("float16", "double16") and size == 8 else [""]
 %>\
-#ifdef REGISTERS_ARE_TABLES
-    // With a register as a table: 2^(s / ${size}) in place of 2^n, in whole numbers s, leaves a shorter polynomial. The
-    // lowest ${bits} bits of s choose the mantissa, the others are the exponent. Where the exponent would be too small the
-    // result is 0: below 2^-125 (double: 2^-1021). Error: float 2 ulp (1.74 seen), double 1.1 ulp (1.03 seen).
+    // A register is a table of 2^(k / ${size}): 2^(s / ${size}) in place of 2^n, for whole numbers s, leaves a shorter polynomial.
+    // The lowest ${bits} bits of s choose the mantissa, the others are the exponent. Where that would be too small the result
+    // is 0: below 2^-125 (double: 2^-1021). Error: ${{("float", 8): "1.5 ulp (1.14 seen)", ("float", 32): "2 ulp (1.74 seen)", ("double", 8): "1.1 ulp (1.03 seen)"}[dtype, size]}.
 % if halved:
     x = x > (${T})(${lit(high, dtype)}) ? (${T})(${lit(high, dtype)}) : x;
 % endif
@@ -115,7 +123,7 @@ ${_by_table(T, I, dtype, kind)}\
 % endif
     ${T} p = r * (${horner(c, "r", dtype)});
     ${I} s = as_${I}(t), mantissa;
-% for half in ([".lo", ".hi"] if T == "double16" else [""]):
+% for half in halves:
     mantissa${half} = ${looked_up(mantissas_of_roots(size, dtype), "s" + half, dtype)};
 % endfor
     ${T} scale = as_${T}(as_u${I}(mantissa) + (as_u${I}(s) << ${shift - bits}));
@@ -124,8 +132,6 @@ ${_by_table(T, I, dtype, kind)}\
     p = p + p;
 % endif
     return x < (${T})(${lit(low, dtype)}) ? (${T})(0) : p;
-#else
-% endif
 </%def>
 
 <%def name="exp(suffix, T, I, dtype)">${_exp(suffix, T, I, dtype, "exp")}</%def>

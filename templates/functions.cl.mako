@@ -18,7 +18,7 @@ Rules of these files
   low mantissa bits. -cl-fast-relaxed-math would fold that away: kernels must not be built with it.
 - Text is the same for scalars and vectors: selection by ?:, whose constants are cast to T.
 - No arithmetic right shift and no long <-> double conversion: AVX2 has neither.
-- Where REGISTERS_ARE_TABLES (the prelude says when), exp has a second form for whole registers, within the same bounds.
+- Where registers may serve as tables (the prelude says when), exp has forms for whole registers.
 - A sign is moved as a bit, by ^ and |; -0 counts as negative.
 - Every coefficient comes with its interval and its error as it is written. They are minimax fits, made with the Remez
   algorithm: leading coefficients are rounded first and the others fitted again. tests/test_prelude.py asserts the

@@ -33,10 +33,13 @@ typedef ${inumv} inumv;
 #endif
 
 // Registers as tables: each lane takes the number that its lowest bits say. Only where kernels are compiled for the
-// processor at once: to a portable form in between, that is one lane after the other.
-#if defined(__AVX512F__) && defined(__has_builtin)
-#if __has_builtin(__builtin_ia32_vpermi2vard512) && __has_builtin(__builtin_ia32_permvardi512)
-#define REGISTERS_ARE_TABLES
+// processor at once: by way of a portable form, lanes would take theirs one after the other.
+#ifdef __has_builtin
+#if defined(__AVX512F__) && __has_builtin(__builtin_ia32_vpermi2vard512) && __has_builtin(__builtin_ia32_permvardi512)
+#define TABLES_OF_512_BITS
+#endif
+#if defined(__AVX2__) && __has_builtin(__builtin_ia32_permvarsi256)
+#define TABLES_OF_256_BITS
 #endif
 #endif
 

@@ -93,11 +93,16 @@ def mantissas_of_roots(size: int, dtype: str) -> list[int]:
 
 
 def looked_up(table: list[int], index: str, dtype: str) -> str:
-    """What a table has at the lowest bits of each lane of ``index``: 32 integers for ``float``, 8 for ``double``."""
-    if dtype == "float":
-        lower, upper = (f"(int16)({', '.join(map(str, part))})" for part in (table[:16], table[16:]))
-        return f"__builtin_ia32_vpermi2vard512({lower}, {index}, {upper})"
-    return f"__builtin_ia32_permvardi512((long8)({', '.join(map(str, table))}), {index})"
+    """What a table has at the lowest bits of each lane of ``index``.
+
+    For ``float``: 32 integers for 16 lanes, in two registers, or 8 for 8 lanes; for ``double``: 8 for 8 lanes.
+    """
+    entries = [", ".join(map(str, table[k : k + 16])) for k in range(0, len(table), 16)]
+    if dtype == "double":
+        return f"__builtin_ia32_permvardi512((long8)({entries[0]}), {index})"
+    if len(table) == 8:
+        return f"__builtin_ia32_permvarsi256((int8)({entries[0]}), {index})"
+    return f"__builtin_ia32_vpermi2vard512((int16)({entries[0]}), {index}, (int16)({entries[1]}))"
 
 
 def any_lane(mask: str, suffix: str, T: str) -> str:
