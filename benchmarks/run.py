@@ -128,7 +128,10 @@ def write(results: dict[str, Any], text: str, options: argparse.Namespace) -> No
     """The files of one driver: text, JSON, and pictures of a comparison."""
     found = results["machine"]
     kind = "schedules" if options.schedules else "suite"
-    words = [kind, results["date"], found["processor"], results["driver"], *options.only[:3]]
+    words = [kind, results["date"], found["processor"], results["driver"]]
+    if len(options.dtype) == 1:
+        words.append(options.dtype[0])
+    words += options.only[:3]
     if len(options.only) > 3:
         words.append(f"and {len(options.only) - 3} more")
     stem = re.sub(r"[^\w.]+", "-", " ".join(words)).strip("-")
