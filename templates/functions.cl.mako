@@ -21,8 +21,8 @@ Rules of these files
 - Where registers may serve as tables (the prelude says when), exp has forms for whole registers.
 - A sign is moved as a bit, by ^ and |; -0 counts as negative.
 - Every coefficient comes with its interval and its error as it is written. They are minimax fits, made with the Remez
-  algorithm: leading coefficients are rounded first and the others fitted again. tests/test_prelude.py asserts the
-  stated bounds.
+  algorithm or Lawson's: leading coefficients are rounded first and the others fitted again. tests/test_prelude.py
+  asserts the stated bounds.
 Bounds are in ulp (units in the last place) of the correctly rounded result, where a * b + c is one FMA; "seen" is the
 largest error met (float exp: over all floats). Without FMA exp and exp2 may err by 0.5 ulp more, the others keep their
 bounds. expm1, log1p and sin make 0 of -0.
