@@ -7,7 +7,7 @@ Components of a slot are ordered (K, D): the first term of all D components firs
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 
 import numpy as np
@@ -24,6 +24,7 @@ from clreduce.reductions.reduction import (
     Slot,
     State,
     alias,
+    reduction_named,
     register_family,
 )
 
@@ -171,10 +172,15 @@ def _declare_lists(order: _Order, name: str, doc: str, chosen: tuple[int, ...]) 
             return where(equal(column.index, residuals[1]), wide, constant(0))
 
         smooth = chosen[0] == 0
-        return _build(
+        built = _build(
             order, count, name, doc, slots, lambda state: tuple(state[n] for n in chosen), numpy,
             tangent if smooth else None, both if smooth else "",
         )  # fmt: skip
+        if count > 1:
+            return built
+        # A single term is not in order with others: all columns of a block are compared at once.
+        single = reduction_named(f"{order.name}_Arg{order.name}" if 1 in chosen else order.name)
+        return replace(built, update=single.update, merge=single.merge, guard=single.guard, keeps_terms=False)
 
     register_family(name, doc, build)
 
