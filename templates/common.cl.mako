@@ -1,4 +1,16 @@
 ## Pieces that the loop templates share.
+<%def name="begin_kernel(kernel)">\
+## Intel's compiler would merge work-items into vectors, of which a group of one has none, and those with lanes are: it
+## takes up to fifteen seconds for that, and obeys the hint.
+<%
+    hint = kernel.lanes if kernel.lanes > 1 else 2 if kernel.group == 1 else 0
+    attributes = [f"reqd_work_group_size({kernel.group}, 1, 1)"]
+    if hint:
+        attributes.append(f"vec_type_hint({kernel.dtype}{hint})")
+%>\
+__kernel __attribute__((${", ".join(attributes)}))
+void ${kernel.name}(
+</%def>
 <%def name="parameters(kernel)">\
 % for argument in kernel.arguments:
     ${'' if argument.written else 'const '}__global ${argument.type}* restrict ${argument.name},

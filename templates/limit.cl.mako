@@ -25,16 +25,22 @@ static inline realv of_rank(${U} n) {
 
 // A limit just beyond a number up to which ${count} of these terms go, and few more; last, if that comes before.
 // Adds to many whether more than ${preview.many} of them come before last, in a list that is full.
-static inline realv limit_of(const realv *firsts, int chunks, realv last, int *many) {
+static inline realv limit_of(realv *firsts, int chunks, realv last, int *many) {
+    // The search goes through all chunks many times: two are made one while there are plenty.
+    while (chunks >= ${2 * preview.plenty}) {
+        chunks /= 2;
+        for (int c = 0; c < chunks; ++c) firsts[c] = firsts[2 * c] ${before} firsts[2 * c + 1] ? firsts[2 * c] : firsts[2 * c + 1];
+    }
     inumv found = (inumv)(0);
-    realv first = last;
+    realv first = last, end = firsts[0];
     for (int c = 0; c < chunks; ++c) {
         found ${add} firsts[c] ${before} last;
         first = firsts[c] ${before} first ? firsts[c] : first;
+        end = end ${before} firsts[c] ? firsts[c] : end;
     }
     *many |= ANY(found > (inumv)(${preview.many}) && last ${before} (realv)(${"" if preview.rising else "-"}INFINITY));
     if (!ANY(found > (inumv)(${count}))) return last;
-    ${U} low = rank_of(first), high = rank_of(last);
+    ${U} low = rank_of(first), high = rank_of(end);
     for (int step = 0; step < 16 && ANY(found > (inumv)(${count + count // 8})); ++step) {
         ${U} middle = (low & high) + ((low ^ high) >> 1);
         realv tried = of_rank(middle);

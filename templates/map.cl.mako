@@ -1,8 +1,7 @@
 ## Computes one vector per row and stores it, lanes over rows: values that the pair kernel reads ready-made. In a
 ## block-sparse call the rows are those of all tasks, each as long as the longest can be.
 <%namespace name="common" file="common.cl.mako"/>\
-__kernel __attribute__((reqd_work_group_size(${kernel.group}, 1, 1)))
-void ${kernel.name}(
+${common.begin_kernel(kernel)}\
 ${common.parameters(kernel)}\
     const long rows)
 {

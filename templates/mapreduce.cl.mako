@@ -4,6 +4,9 @@
 <%namespace name="common" file="common.cl.mako"/>\
 <%namespace name="enter" file="enter.cl.mako"/>\
 <%namespace name="limit" file="limit.cl.mako"/>\
+<%!
+    from clreduce.codegen.schedule import VISITED
+%>\
 <% preview = kernel.preview %>\
 % if preview:
 ${limit.limit_of(preview, kernel.dtype, kernel.lanes)}
@@ -11,8 +14,7 @@ ${limit.limit_of(preview, kernel.dtype, kernel.lanes)}
 % if kernel.sorting:
 ${enter.enter_terms(kernel.sorting)}
 % endif
-__kernel __attribute__((reqd_work_group_size(1, 1, 1)))
-void ${kernel.name}(
+${common.begin_kernel(kernel)}\
 ${common.parameters(kernel)}\
 ${common.sizes(kernel)}\
 {
@@ -31,6 +33,10 @@ ${block(kernel.state, 2)}
 % if preview:
 % for r in range(kernel.rows):
   realv firsts_${r}[${kernel.tile // kernel.cols}], heads_${r}[${kernel.tile // preview.chunk}];
+% if preview.enter:
+  realv terms_${r}[${VISITED * kernel.cols}];
+  marks marks_${r}[${VISITED * preview.words}];
+% endif
 % endfor
   int looks = 1;
 % endif
@@ -48,30 +54,10 @@ ${look(preview)}\
 ${block(kernel.reset, 4)}
     long j = tile_begin;
 % if preview:
-    // Blocks of the part that was looked at, some at a time: their numbers are collected without a branch for each.
-    int wanted[64];
-    for (int block = 0, found = 0, taken = 0;;) {
-      if (taken == found) {
-        for (found = taken = 0; found == 0 && block < blocks;) {
-          for (const int end = min(block + 64, blocks); block < end; ++block) {
-            wanted[found] = block;
-            found += ${" || ".join(f"ANY(firsts_{r}[block] {preview.before} limit_{r})" for r in range(kernel.rows))};
-          }
-        }
-      }
-      if (taken < found) {
-        j = tile_begin + (long)wanted[taken++] * ${kernel.cols};
-      } else if (j < looked_end) {
-        j = looked_end;
-        continue;
-      } else if (j + ${kernel.cols} > tile_end) {
-        break;
-      }
-${pointers()}\
-${block(kernel.body, 6)}
-      j += ${kernel.cols};
-    }
-% elif kernel.cols > 1:
+${visits(preview)}\
+    j = looked_end;
+% endif
+% if kernel.cols > 1:
     for (; j + ${kernel.cols} <= tile_end; j += ${kernel.cols}) {
 ${pointers()}\
 ${block(kernel.body, 6)}
@@ -91,6 +77,37 @@ ${common.store_rows(kernel, block, "(long)get_global_id(1)")}\
 % for column in kernel.column_inputs:
       const __global ${column.type}* ${column.name}_j = ${column.name} + j * ${column.dim};
 % endfor
+</%def>
+<%def name="visits(preview)">\
+    // Blocks of the part that was looked at, some at a time: their numbers are collected without a branch for each.
+    int wanted[64];
+    for (int block = 0; block < blocks;) {
+      int found = 0;
+      for (const int end = min(block + 64, blocks); block < end; ++block) {
+        wanted[found] = block;
+        found += ${" || ".join(f"ANY(firsts_{r}[block] {preview.before} limit_{r})" for r in range(kernel.rows))};
+      }
+% if preview.enter:
+      for (int taken = 0; taken < found; taken += ${VISITED}) {
+        const int visited = min(found - taken, ${VISITED});
+        for (int n = 0; n < visited; ++n) {
+          const long j = tile_begin + (long)wanted[taken + n] * ${kernel.cols};
+${pointers()}\
+${block(preview.visit, 10)}
+        }
+        for (int n = 0; n < visited; ++n) {
+          const long j = tile_begin + (long)wanted[taken + n] * ${kernel.cols};
+${block(preview.enter, 10)}
+        }
+      }
+% else:
+      for (int taken = 0; taken < found; ++taken) {
+        const long j = tile_begin + (long)wanted[taken] * ${kernel.cols};
+${pointers()}\
+${block(preview.visit, 8)}
+      }
+% endif
+    }
 </%def>
 <%def name="look(preview)">\
     // Of each block of ${kernel.cols} columns the first term, and of each chunk of ${preview.chunk}; the last that is kept, if that comes

@@ -6,8 +6,7 @@
 % if kernel.sorting:
 ${enter.enter_terms(kernel.sorting)}
 % endif
-__kernel __attribute__((reqd_work_group_size(${kernel.group}, 1, 1)))
-void ${kernel.name}(
+${common.begin_kernel(kernel)}\
 ${common.parameters(kernel)}\
 ${common.sizes(kernel)}\
 {

@@ -1,8 +1,7 @@
 ## Merges the states of the parts of j, in order, and finishes: one work-item per row. States that are lists of terms
 ## are taken term by term.
 <%namespace name="common" file="common.cl.mako"/>\
-__kernel __attribute__((reqd_work_group_size(${kernel.group}, 1, 1)))
-void ${kernel.name}(
+${common.begin_kernel(kernel)}\
 ${common.parameters(kernel)}\
     const long rows,
     const long columns,

@@ -93,17 +93,28 @@ static inline realv load_lanes(const __global real *p, long stride, int count) {
 #define LOWEST_BIT(n) (63 - (int)clz((n) & -(n)))
 #endif
 
+// Eight bits of each lane.
+<% packed = {1: "ulong", 2: "ushort", 4: "uint", 8: "ulong", 16: "ulong2"}[lanes] %>\
+typedef ${packed} marks;
+static inline marks marks_of(inumv m) {
+% if lanes == 1:
+    return (ulong)m;
+% else:
+    return as_${packed}(convert_uchar${lanes}(as_u${inum}${lanes}(m)));
+% endif
+}
+
 // Adds terms to the lists of lanes: terms[c] with the index j + c, for c below 8, to that of each lane where bit c of m
 // is set. Few are, so they are taken one by one. Entry n of lane l is at n * lanes + l; counts: the lengths of the lists,
 // most: that of the longest.
-static inline void append_terms(real *values, inum *indices, inum *counts, int *most, inumv m, const realv *terms, inum j) {
+static inline void append_terms(real *values, inum *indices, inum *counts, int *most, marks m, const realv *terms, inum j) {
 % if lanes == 1:
-    ulong left = (ulong)m;
+    ulong left = m;
     while (left) {
         int bit = LOWEST_BIT(left), c = bit, l = 0;
         left &= left - 1;
 % elif lanes == 16:
-    ulong left = as_ulong(convert_uchar8(as_u${inum}8(m.lo))), other = as_ulong(convert_uchar8(as_u${inum}8(m.hi)));
+    ulong left = m.x, other = m.y;
     while (left | other) {  // one loop for both halves: where it ends can't be foreseen
         int upper = left == 0;
         ulong word = upper ? other : left;
@@ -111,7 +122,7 @@ static inline void append_terms(real *values, inum *indices, inum *counts, int *
         other = upper ? word & (word - 1) : other;
         left &= left - 1;
 % else:
-    ulong left = as_${ {2: "ushort", 4: "uint", 8: "ulong"}[lanes] }(convert_uchar${lanes}(as_u${inum}${lanes}(m)));
+    ulong left = m;
     while (left) {
         int bit = LOWEST_BIT(left), c = bit % 8, l = bit / 8;
         left &= left - 1;

@@ -194,6 +194,17 @@ def orders_of_terms(dtype: str) -> dict[str, np.ndarray[Any, Any]]:
     }
 
 
+LOOKS = (
+    # lanes, cols, preview, queue, split
+    (4, 1, 1, 0, 0),
+    (8, 1, 1, 9, 0),
+    (1, 2, 1, 3, 2),
+    (16, 8, 4, 8, 3),
+    (2, 3, 4, 7, 1),  # an odd number of chunks, more than are needed
+    (4, 16, 1, 32, 1),  # blocks of more columns than enter a queue together
+)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", ["KMin_ArgKMin", "KMax_ArgKMax"])
 def test_a_look_beforehand_changes_nothing(name: str, dtype: str, device: Device) -> None:
@@ -205,7 +216,7 @@ def test_a_look_beforehand_changes_nothing(name: str, dtype: str, device: Device
         arrays = [np.zeros((rows, 1), dtype), terms[:, None].astype(dtype)]
         expected = program.reference(arrays, rows=rows, columns=columns)
         # Tiles of 512 blocks: one with more than all columns, others that are looked at or not, as those before went.
-        for lanes, cols, preview, queue, split in ((4, 1, 1, 0, 0), (8, 1, 1, 9, 0), (1, 2, 1, 3, 2), (16, 8, 4, 8, 3)):
+        for lanes, cols, preview, queue, split in LOOKS:
             schedule = Schedule(lanes=lanes, cols=cols, queue=queue, preview=preview, split=split)
             found = run(program, arrays, rows, columns, dtype, schedule)
             for one, other in zip(found, expected, strict=True):

@@ -98,12 +98,21 @@ class Preview:
     """Terms that the list keeps."""
     many: int
     """Chunks that begin with a term of the list from which on the next tile is looked at, too."""
+    plenty: int
+    """Chunks that are enough for the search."""
     rising: bool
     """Whether small terms come first."""
     last: tuple[str, ...]
     """For each row of the register tile, the last term of its list."""
     body: tuple[Statement, ...]
     """One block of columns, whose terms are compared with the first one so far."""
+    visit: tuple[Statement, ...]
+    """One block that is wanted, the one with number n of those that are visited together: its terms, and which of them
+    may enter; or all that there is to do, if terms do not wait."""
+    enter: tuple[Statement, ...] = ()
+    """What the visit to block n has found enters the queue of each row of the register tile."""
+    words: int = 0
+    """Marks of a visited block and a row, each for up to eight columns; 0 if ``enter`` is empty."""
 
     @property
     def before(self) -> str:

@@ -14,6 +14,7 @@ are in falling order, the tile ends there, and the next one is looked at again.
 from __future__ import annotations
 
 from clreduce.codegen.kernel import Assign, If, Preview, Statement
+from clreduce.codegen.queue import BLOCK
 from clreduce.codegen.schedule import PREVIEWED
 from clreduce.domain import Domain
 from clreduce.ir.expr import REAL, Expr
@@ -23,6 +24,8 @@ _WORTHWHILE = 2
 """Chunks per term of a list from which on a look is worth it: no more than half of them is needed then by a lane."""
 _MANY = 2
 """Terms that enter in a tile, per term of a list, from which on a look would have been worth it."""
+_PLENTY = 8
+"""Chunks per term of a list which leave a limit few terms beyond those that are kept: about 7 in 100."""
 
 
 class Limits:
@@ -56,7 +59,15 @@ class Limits:
         """A term of the block that is looked at; nan is passed over."""
         return Assign(f"first_{r}", f"{term} {self._before} first_{r} ? {term} : first_{r}")
 
-    def preview(self, blocks: int, cols: int, last: tuple[str, ...], body: tuple[Statement, ...]) -> Preview:
+    def preview(
+        self,
+        blocks: int,
+        cols: int,
+        last: tuple[str, ...],
+        body: tuple[Statement, ...],
+        visit: tuple[Statement, ...],
+        enter: tuple[Statement, ...],
+    ) -> Preview:
         """What the template needs, for chunks of so many blocks of columns."""
         chunk = blocks * cols
         return Preview(
@@ -65,7 +76,11 @@ class Limits:
             least=chunk * self.count * _WORTHWHILE,
             count=self.count,
             many=_MANY * self.count,
+            plenty=_PLENTY * self.count,
             rising=self.rising,
             last=last,
             body=body,
+            visit=visit,
+            enter=enter,
+            words=-(-cols // BLOCK) if enter else 0,
         )

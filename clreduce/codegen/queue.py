@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from clreduce.codegen.kernel import Assign, Call, Declare, Let, Loop, Statement
+from clreduce.codegen.kernel import Assign, Call, Declare, Loop, Statement
 from clreduce.codegen.sorting import Sorting
 from clreduce.domain import Domain
 from clreduce.ir.expr import INDEX
@@ -46,21 +46,19 @@ class Queue:
             )
         )
 
-    def append(
-        self, r: int, masks: Sequence[str], terms: Sequence[str], index: str, block: str, lanes: int
-    ) -> tuple[Statement, ...]:
-        """Put a block of up to `BLOCK` terms into the queue of those lanes where their masks hold.
+    def marks(self, masks: Sequence[str], lanes: int) -> str:
+        """The masks of up to `BLOCK` terms, as one bit for each of them and each lane."""
+        sign = "-" if lanes == 1 else ""  # a scalar's truth is 1, a lane's -1
+        return f"marks_of({' | '.join(f'({sign}{mask} & (inumv)({1 << c}))' for c, mask in enumerate(masks))})"
 
-        ``index``: that of the first column; ``block``: a name for the terms side by side.
+    def append(self, r: int, marks: str, terms: str, index: str) -> Statement:
+        """Put up to `BLOCK` terms, which an array holds side by side, into the queue of those lanes that are marked.
+
+        ``index``: that of the first column.
         """
         values, indices, counts, most = (self.name(what, r) for what in ("values", "indices", "counts", "most"))
         lists = f"(real*){values}, (inum*){indices}, {counts}, &{most}"
-        sign = "-" if lanes == 1 else ""  # a scalar's truth is 1, a lane's -1
-        bits = " | ".join(f"({sign}{mask} & (inumv)({1 << c}))" for c, mask in enumerate(masks))
-        return (
-            Let("realv", f"{block}[{len(terms)}]", f"{{{', '.join(terms)}}}"),
-            Call(f"append_terms({lists}, {bits}, {block}, {index})"),
-        )
+        return Call(f"append_terms({lists}, {marks}, {terms}, {index})")
 
     def short_of(self, places: int, r: int) -> str:
         """The condition that some lane has fewer free places than ``places``."""

@@ -22,6 +22,8 @@ _MOST_STATE_BYTES = 1 << 21
 _DEFAULT_TILE = 256
 PREVIEWED = 512
 """Chunks of columns in a tile that is looked at beforehand, which bounds the memory for first terms."""
+VISITED = 16
+"""Blocks of columns that are visited together after such a look."""
 _AVX_512 = 16
 """Native lanes of float with AVX-512."""
 _LONGEST = 550
@@ -178,7 +180,9 @@ def state_bytes(program: MapReduce, schedule: Schedule, size: int) -> int:
     copies = 2 if program.reduction.blocked and schedule.flush and schedule.tile else 1
     kept = copies * sum(slot.dim for slot in program.state_slots)
     if program.reduction.keeps_terms:
-        kept += 2 * schedule.queue + (PREVIEWED * (schedule.preview + 1) if schedule.preview else 0)
+        kept += 2 * schedule.queue
+        if schedule.preview:
+            kept += PREVIEWED * (schedule.preview + 1) + VISITED * schedule.cols
         kept += (padding(program, schedule) or 0) * len(program.state_slots)
     return kept * schedule.rows * schedule.lanes * size
 

@@ -1,4 +1,4 @@
-__kernel __attribute__((reqd_work_group_size(1, 1, 1)))
+__kernel __attribute__((reqd_work_group_size(1, 1, 1), vec_type_hint(float8)))
 void map_reduce(
     __global real* restrict out0,
     const __global real* restrict v0,
@@ -120,5 +120,6 @@ void map_reduce(
     store_lanes(out0 + out_1 * 1 + 0, 1, s0_0_1, count_1);
   }
 }
+
 
 

@@ -1,0 +1,280 @@
+"""How columns enter the state of a row: all of them, those that a guard lets through, or by way of a queue."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from clreduce.codegen.cost import is_remap
+from clreduce.codegen.emit import PRODUCTS, Scope, literal
+from clreduce.codegen.kernel import Assign, If, Let, Preview, Statement
+from clreduce.codegen.preview import Limits
+from clreduce.codegen.queue import BLOCK, QUEUED_INDEX, QUEUED_VALUE, Queue
+from clreduce.codegen.schedule import Schedule, has_queue, padding
+from clreduce.codegen.sorting import Sorting
+from clreduce.codegen.writer import StateText, Writer
+from clreduce.domain import Domain
+from clreduce.ir.expr import INDEX, Expr, exact, topological
+from clreduce.ir.op import variable
+from clreduce.ir.signs import with_known_signs
+from clreduce.program import MapReduce
+from clreduce.reductions.reduction import Column
+
+_DEEP = 200
+"""Nodes of a formula beyond which it is written from the leaves upwards."""
+
+
+class Updates(Writer):
+    """The state that rows keep while a program runs, and the statements that update it with blocks of columns."""
+
+    def __init__(
+        self, program: MapReduce, values: tuple[Expr, ...], dtype: str, schedule: Schedule, wide: bool
+    ) -> None:
+        super().__init__(dtype, schedule.lanes, schedule.rows, schedule, wide)
+        self.program, self.values, self.schedule, self.wide = program, values, schedule, wide
+        slots, reduction = program.state_slots, program.reduction
+        self.queue = self._queue()
+        self.state = StateText(slots, program.outputs, "s", self.unroll, self._padding() or 0)
+        # In double precision, sums of single ones need no blocks.
+        self.blocked = reduction.blocked and schedule.flush and schedule.tile > 0 and not wide
+        self.partial = StateText(slots, program.outputs, "b", self.unroll) if self.blocked else self.state
+        self.states = {state.stem: state for state in (self.state, self.partial)}
+        self.limits: Limits | None = None
+        if schedule.preview and self.guarded and reduction.keeps_terms and values[0].dim == 1 and not wide:
+            self.limits = Limits(slots[0].neutral, reduction.count or 1)
+        self.waiting = ""
+        """The place of the queue whose term enters."""
+
+    @property
+    def guarded(self) -> bool:
+        """Whether columns are tested before they enter."""
+        return self.program.reduction.guard is not None and all(value.dim <= self.unroll for value in self.values)
+
+    def _padding(self) -> int | None:
+        return None if self.wide else padding(self.program, self.schedule)
+
+    def _queue(self) -> Queue | None:
+        """A queue for terms that may enter a list, if there is one; for a long list it is sorted."""
+        program, schedule = self.program, self.schedule
+        if not has_queue(program, schedule):
+            return None
+        neutral, count = program.state_slots[0].neutral, program.reduction.count or 1
+        empty = literal(exact(neutral), self.dtype)
+        sorting, before = None, self._padding()
+        if before is not None:
+            indexed = len(program.state_slots) > 1
+            sorting = Sorting(count, before, schedule.queue, neutral > 0, indexed, empty)
+        return Queue(schedule.queue, empty, sorting)
+
+    def block(self, cols: int) -> tuple[Statement, ...]:
+        """One block of columns: loads, values of every pair of the register tile, and the update of the state."""
+        scope = self.start_pair()
+        self.emitter.cols = self.keeper.cols = cols
+        columns = self._columns(cols)
+        reduction = self.program.reduction
+        if self.guarded:
+            self._guarded_update(columns, scope)
+            return tuple(scope.statements)
+        groups = [[column] for column in columns] if reduction.keeps_terms else [columns]
+        for n, group in enumerate(groups):
+            new = with_known_signs(reduction.update(self.partial.version(n), group))
+            self.emitter.count_uses(self.values if self.wide else [*new, *self.values])
+            if self.wide:
+                self.keeper.count_uses(new)
+            if n == 0:
+                self._compute_short_values(cols)
+            self.assign_state(self.partial, new, scope, range(self.rows), reduction.keeps_terms)
+        return tuple(scope.statements)
+
+    def _columns(self, cols: int) -> list[Column]:
+        """Stand-ins for the values of so many columns."""
+        return [
+            Column(
+                tuple(
+                    variable(("value", n, c), value.dim, value.domain | Domain.J, value.kind)
+                    for n, value in enumerate(self.values)
+                ),
+                variable(("column", c), 1, Domain.J, INDEX),
+            )
+            for c in range(cols)
+        ]
+
+    def preview(self, body: tuple[Statement, ...]) -> Preview:
+        """The look at a tile's columns, which sets limits to the lists; ``body``: an update with a block of columns."""
+        limits, cols, rows = self.limits, self.schedule.cols, range(self.rows)
+        assert limits is not None
+        scope = self.start_pair()
+        self.emitter.cols = cols
+        self.emitter.count_uses(self.values[:1])
+        terms = [[self.emitter.component(self.values[0], 0, r, c) for r in rows] for c in range(cols)]
+        scope.statements += [limits.first_of(term, r) for column in terms for r, term in enumerate(column)]
+        last = tuple(self._last_kept(r) for r in rows)
+        visit, enter = (body, ()) if self.queue is None else self._visit()
+        return limits.preview(self.schedule.preview, cols, last, tuple(scope.statements), visit, enter)
+
+    def _visit(self) -> tuple[tuple[Statement, ...], tuple[Statement, ...]]:
+        """A visit to a block of columns that a list may take terms from, and what it has found enters the queue.
+
+        Whether a lane has a term that enters can't be foreseen: a processor would guess wrong, and wait for the terms.
+        So those of several blocks are computed first.
+        """
+        queue, cols = self.queue, self.schedule.cols
+        assert queue is not None
+        visit = self.start_pair()
+        self.emitter.cols = cols
+        columns = self._columns(cols)
+        self.emitter.count_uses(self.values)
+        self._compute_short_values(cols)
+        blocks = range(0, cols, BLOCK)
+        for r in range(self.rows):
+            terms, masks = self._candidates(columns, r)
+            visit.statements += [Assign(f"terms_{r}[n * {cols} + {c}]", term) for c, term in enumerate(terms)]
+            visit.statements += [
+                Assign(f"marks_{r}[n * {len(blocks)} + {n}]", queue.marks(masks[start : start + BLOCK], self.lanes))
+                for n, start in enumerate(blocks)
+            ]
+        enter = self.start_pair()
+        for r in range(self.rows):
+            enter.statements += [
+                queue.append(
+                    r,
+                    f"marks_{r}[n * {len(blocks)} + {n}]",
+                    f"terms_{r} + n * {cols} + {start}",
+                    f"(inum)(j + {start})",
+                )
+                for n, start in enumerate(blocks)
+            ]
+            enter.statements.append(self._enter_if_full(r, enter))
+        return tuple(visit.statements), tuple(enter.statements)
+
+    def _last_kept(self, r: int) -> str:
+        """The last term of the list of row r."""
+        return self.state.name(0, self.state.slots[0].dim - 1, r)
+
+    def _guard(self, version: int, columns: Sequence[Column]) -> Expr:
+        """Whether some of these columns may enter the state, which has changed so many times since the block began."""
+        guard, state = self.program.reduction.guard, self.partial.version(version) if version else self.partial.leaves
+        assert guard is not None
+        return guard(state if self.limits is None else self.limits.stands_for(state, version), columns)
+
+    def _after_entering(self, r: int, scope: Scope, cols: int) -> None:
+        """Once terms of a block of so many columns are in the list of row r: its limit, and whether a look is due.
+
+        ``cols``: 0 where there has been a look.
+        """
+        if self.limits is not None:
+            scope.statements.append(self.limits.lowered(self._last_kept(r), r))
+            if cols:
+                scope.statements.append(self.limits.entered(1 if self.queue is None else self.queue.length, cols))
+
+    def _update_if_needed(self, columns: Sequence[Column], r: int, scope: Scope) -> None:
+        """Columns into the list of row r under its guard: first for all of them, then for each."""
+        condition = self._any(self._guard(0, columns), r)
+        outer = self.start_pair(scope)
+        for n, column in enumerate(columns, 1):
+            needed = self._any(self._guard(n, [column]), r)
+            inner = self.start_pair(outer)
+            new = self.program.reduction.update(self.partial.version(n), [column])
+            self.assign_state(self.partial, new, inner, [r], descending=True)
+            self._after_entering(r, inner, len(columns))
+            outer.statements.append(If(needed, tuple(inner.statements)))
+            self.pair = outer
+        scope.statements.append(If(condition, tuple(outer.statements)))
+        self.pair = scope
+
+    def _guarded_update(self, columns: Sequence[Column], scope: Scope) -> None:
+        """The update under the reduction's guard, row by row: first for the block of columns, then for each of them.
+
+        Columns enter one by one if the state keeps terms, for otherwise the text would grow with their number times K.
+        """
+        reduction = self.program.reduction
+        assert reduction.guard is not None
+        self.emitter.count_uses(self.values)
+        self._compute_short_values(len(columns))
+        for r in range(self.rows):
+            if self.queue is None and reduction.keeps_terms and len(columns) > 1:
+                self._update_if_needed(columns, r, scope)
+                continue
+            condition = self._any(self._guard(0, columns), r)
+            outer = self.start_pair(scope)
+            if self.queue is not None:
+                self._queued_update(columns, r, outer)
+            else:
+                new = reduction.update(self.partial.leaves, columns)
+                self.assign_state(self.partial, new, outer, [r], reduction.keeps_terms)
+                self._after_entering(r, outer, len(columns))
+            scope.statements.append(If(condition, tuple(outer.statements)))
+            self.pair = scope
+
+    def _queued_update(self, columns: Sequence[Column], r: int, outer: Scope) -> None:
+        """Columns into the queue of row r, in lanes where they may enter the state; a full queue enters."""
+        queue = self.queue
+        assert queue is not None
+        for start in range(0, len(columns), BLOCK):
+            terms, masks = self._candidates(columns[start : start + BLOCK], r)
+            block = self.emitter.fresh("terms")
+            outer.statements += [
+                Let("realv", f"{block}[{len(terms)}]", f"{{{', '.join(terms)}}}"),
+                queue.append(r, queue.marks(masks, self.lanes), block, f"(inum)(j + {start})"),
+            ]
+        # Also after a single column: where a tile ends with some, the next one begins with a whole block.
+        outer.statements.append(self._enter_if_full(r, outer, len(columns)))
+
+    def _candidates(self, columns: Sequence[Column], r: int) -> tuple[list[str], list[str]]:
+        """The terms of columns, and masks of the lanes where they may enter the state of row r."""
+        terms = [self.emitter.component(column.values[0], 0, r, None) for column in columns]
+        return terms, [self.emitter.component(self._guard(0, [column]), 0, r, None) for column in columns]
+
+    def _enter_if_full(self, r: int, outer: Scope, cols: int = 0) -> Statement:
+        """A queue of row r without places for another block enters; ``cols``: as for `_after_entering`."""
+        assert self.queue is not None
+        entering = Scope(outer)
+        entering.statements += self.enter_queued(r, outer)
+        self._after_entering(r, entering, cols)
+        return If(self.queue.short_of(self.schedule.cols, r), tuple(entering.statements))
+
+    def enter_queued(self, r: int, outer: Scope) -> tuple[Statement, ...]:
+        """Update the state of row r with all that waits, and empty the queue."""
+        reduction, queue = self.program.reduction, self.queue
+        assert reduction.guard is not None
+        assert queue is not None
+        self.waiting = self.emitter.fresh("k")
+        if queue.sorting is not None:
+            indices = self.state.array(1, r) if queue.sorting.indexed else ""
+            return queue.merged(self.waiting, r, self.state.array(0, r), indices, self.lanes)
+        turn = self.start_pair(outer)
+        state, column = self.partial.version(-1), Column((QUEUED_VALUE,), QUEUED_INDEX)
+        needed = self._any(reduction.guard(state, [column]), r)
+        inner = self.start_pair(turn)
+        self.assign_state(self.partial, reduction.update(state, [column]), inner, [r], descending=True)
+        turn.statements.append(If(needed, tuple(inner.statements)))
+        self.pair = outer
+        return queue.entered(self.waiting, r, tuple(turn.statements), self.lanes)
+
+    def _any(self, mask: Expr, r: int) -> str:
+        """Whether a mask holds in some lane and component."""
+        texts = [self.emitter.component(mask, k, r, None) for k in range(mask.dim)]
+        return f"ANY({' || '.join(texts)})"
+
+    def _compute_short_values(self, cols: int) -> None:
+        """Values column by column, then row by row: loads and values of a column stay together in registers."""
+        self._compute_deep_values(cols)
+        for value in self.values:
+            # A product is left to the statement that adds it to the state, where it contracts.
+            roots = value.args if value.op.name == "mul" else (value,)
+            if value.dim <= self.unroll:
+                for c in range(cols):
+                    for r in range(self.rows):
+                        for root in roots:
+                            for k in range(root.dim):
+                                self.emitter.component(root, k, r, c)
+
+    def _compute_deep_values(self, cols: int) -> None:
+        """Of a long formula, values of length 1 from the leaves upwards: the emitter descends by recursion."""
+        order = topological(self.values)
+        if len(order) <= _DEEP:
+            return
+        for node in order:
+            if node.dim == 1 and node.args and not is_remap(node) and node.op.name not in PRODUCTS:
+                for c in range(cols):
+                    for r in range(self.rows):
+                        self.emitter.component(node, 0, r, c)
