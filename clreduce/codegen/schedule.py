@@ -28,6 +28,8 @@ _AVX_512 = 16
 """Native lanes of float with AVX-512."""
 _LONGEST = 550
 """Operations in the body of the pair loop beyond which it is not unrolled further."""
+_LONGEST_SHARED = 700
+"""The same where columns share work: fewer of them would do more of it."""
 _SMALL_GROUP = 32
 """Work-items that a GPU runs in step: a smaller group would leave some of them idle."""
 _SHORT = 16
@@ -136,15 +138,16 @@ def choose_schedule(program: MapReduce, dtype: str, facts: DeviceFacts, few: int
     ):
         schedule = replace(schedule, lanes=max(1, native), rows=1, cols=8)
     shares = program.reduction.blocked and _shares_work(program)
+    longest = _LONGEST_SHARED if shares else _LONGEST
     if shares:
-        schedule = replace(schedule, cols=8)
+        schedule = replace(schedule, rows=min(schedule.rows, max(1, 2 * native // schedule.lanes)), cols=8)
     # Long formulas hide their own latencies: more pairs in the text would only make the driver compile for longer.
-    while schedule.cols > 1 and block_operations(program, schedule) * schedule.lanes // max(native, 1) > _LONGEST:
+    while schedule.cols > 1 and block_operations(program, schedule) * schedule.lanes // max(native, 1) > longest:
         if shares and schedule.rows > 1:
             schedule = replace(schedule, rows=schedule.rows // 2)
         else:
             schedule = replace(schedule, cols=schedule.cols // 2)
-    if block_operations(program, schedule) > _LONGEST:
+    if block_operations(program, schedule) > longest:
         schedule = replace(schedule, rows=1, lanes=max(1, min(schedule.lanes, native)))
     count = program.reduction.count or 0
     if program.reduction.keeps_terms and count >= _LIST:
