@@ -25,9 +25,9 @@ Error: |result - exact| / |exact| over some rows, exact by NumPy in float64; for
 ROOFLINE_LEGEND = """\
 An operation is one lane of one vector instruction; a fused multiply-add counts as one. Per pair: subtract and
 multiply-add for each component, 1 for the scale, 12 (float32) or 18 (float64) for exp (as a polynomial: where registers
-serve as tables it takes fewer), and one multiply-add per column of b; for neighbours one comparison. The peak is that of multiply-adds alone, measured on the same device. Its share is
-given by the clock, for the fastest call, and by processor time, as if no other program had run and all cores had been
-busy."""
+serve as tables it takes fewer), and one multiply-add per column of b; for neighbours one comparison. The peak is that
+of multiply-adds alone, measured on the same device. Its share is given by the clock, for the fastest call, and by
+processor time, as if no other program had run and all cores had been busy."""
 
 
 def entries(records: Sequence[Record]) -> Iterator[tuple[Record, dict[str, Record]]]:
