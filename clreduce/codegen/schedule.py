@@ -152,7 +152,9 @@ def choose_schedule(program: MapReduce, dtype: str, facts: DeviceFacts, few: int
     count = program.reduction.count or 0
     if program.reduction.keeps_terms and count >= _LIST:
         if _operations(program) <= _WORTH_PREVIEWING:
-            schedule = replace(schedule, queue=32, preview=4)
+            # Where about half of the blocks are visited, shorter ones are worth a longer list of them.
+            cols, preview = (4, 8) if count >= _LONG_LIST else (8, 4)
+            schedule = replace(schedule, cols=min(schedule.cols, cols), queue=32, preview=preview)
         elif count >= _LONG_LIST:
             schedule = replace(schedule, queue=16)
     while schedule.lanes * schedule.rows > 1 and state_bytes(program, schedule, size) > _STACK_BYTES:
