@@ -1,7 +1,7 @@
 ## Pieces that the loop templates share.
 <%def name="begin_kernel(kernel)">\
-## Intel's compiler would merge work-items into vectors, of which a group of one has none, and those with lanes are: it
-## takes up to fifteen seconds for that, and obeys the hint.
+## A kernel that computes in vectors says so, for Intel's compiler would make vectors of work-items: in vain, and for up
+## to 18 s. Nor can it where a group has one item: there a scalar kernel says the same.
 <%
     hint = kernel.lanes if kernel.lanes > 1 else 2 if kernel.group == 1 else 0
     attributes = [f"reqd_work_group_size({kernel.group}, 1, 1)"]

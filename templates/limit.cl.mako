@@ -24,7 +24,7 @@ static inline realv of_rank(${U} n) {
 }
 
 // A limit just beyond a number up to which ${count} of these terms go, and few more; last, if that comes before.
-// Adds to many whether more than ${preview.many} of them come before last, in a list that is full.
+// Adds to many whether more than ${preview.many} chunks begin before last, of a list that is full.
 static inline realv limit_of(realv *firsts, int chunks, realv last, int *many) {
     // The search goes through all chunks many times: two are made one while there are plenty.
     while (chunks >= ${2 * preview.plenty}) {
@@ -32,7 +32,7 @@ static inline realv limit_of(realv *firsts, int chunks, realv last, int *many) {
         for (int c = 0; c < chunks; ++c) firsts[c] = firsts[2 * c] ${before} firsts[2 * c + 1] ? firsts[2 * c] : firsts[2 * c + 1];
     }
     inumv found = (inumv)(0);
-    realv first = last, end = firsts[0];
+    realv first = last, end = (realv)(${"-" if preview.rising else ""}INFINITY);
     for (int c = 0; c < chunks; ++c) {
         found ${add} firsts[c] ${before} last;
         first = firsts[c] ${before} first ? firsts[c] : first;

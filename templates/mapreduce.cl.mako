@@ -90,13 +90,13 @@ ${common.store_rows(kernel, block, "(long)get_global_id(1)")}\
 % if preview.enter:
       for (int taken = 0; taken < found; taken += ${VISITED}) {
         const int visited = min(found - taken, ${VISITED});
-        for (int n = 0; n < visited; ++n) {
-          const long j = tile_begin + (long)wanted[taken + n] * ${kernel.cols};
+        for (int visit = 0; visit < visited; ++visit) {
+          const long j = tile_begin + (long)wanted[taken + visit] * ${kernel.cols};
 ${pointers()}\
 ${block(preview.visit, 10)}
         }
-        for (int n = 0; n < visited; ++n) {
-          const long j = tile_begin + (long)wanted[taken + n] * ${kernel.cols};
+        for (int visit = 0; visit < visited; ++visit) {
+          const long j = tile_begin + (long)wanted[taken + visit] * ${kernel.cols};
 ${block(preview.enter, 10)}
         }
       }

@@ -202,6 +202,7 @@ LOOKS = (
     (16, 8, 4, 8, 3),
     (2, 3, 4, 7, 1),  # an odd number of chunks, more than are needed
     (4, 16, 1, 32, 1),  # blocks of more columns than enter a queue together
+    (1, 12, 2, 12, 1),
 )
 
 
@@ -221,6 +222,15 @@ def test_a_look_beforehand_changes_nothing(name: str, dtype: str, device: Device
             found = run(program, arrays, rows, columns, dtype, schedule)
             for one, other in zip(found, expected, strict=True):
                 np.testing.assert_array_equal(one, other, err_msg=f"{order}, {schedule}")
+
+
+def test_a_look_rounds_as_the_visits_do(device: Device) -> None:
+    """Where a product that both formulas use cancels, with a multiply-add less or more the terms would be others."""
+    a, b = variable("x", 1, Domain.I), variable("y", 1, Domain.J)
+    program, _ = map_reduce([a * b - 1, exp(a * b)], "SumKMin", 6)
+    arrays = [np.full((20, 1), 1 + 2.0**-13, "float32"), np.full((1000, 1), 1 - 2.0**-13, "float32")]
+    (found,) = Plan(program, Signature("float32"), device)(arrays, 20, 1000)
+    np.testing.assert_allclose(found, 6 * np.e, rtol=1e-5)
 
 
 def test_tiles_that_are_looked_at_are_many(device: Device) -> None:

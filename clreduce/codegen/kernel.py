@@ -97,7 +97,8 @@ class Preview:
     count: int
     """Terms that the list keeps."""
     many: int
-    """Chunks that begin with a term of the list from which on the next tile is looked at, too."""
+    """Chunks that begin with a term of the list, of those that are searched, from which on the next tile is looked at,
+    too."""
     plenty: int
     """Chunks that are enough for the search."""
     rising: bool
@@ -107,12 +108,12 @@ class Preview:
     body: tuple[Statement, ...]
     """One block of columns, whose terms are compared with the first one so far."""
     visit: tuple[Statement, ...]
-    """One block that is wanted, the one with number n of those that are visited together: its terms, and which of them
-    may enter; or all that there is to do, if terms do not wait."""
+    """A visit to one block that is wanted: its terms are noted, and marked where they may enter. Of lists without a
+    queue: they enter."""
     enter: tuple[Statement, ...] = ()
-    """What the visit to block n has found enters the queue of each row of the register tile."""
+    """What a visit has marked enters the queue of each row of the register tile."""
     words: int = 0
-    """Marks of a visited block and a row, each for up to eight columns; 0 if ``enter`` is empty."""
+    """Marks of a visit and a row, each for up to eight columns; 0 without a queue."""
 
     @property
     def before(self) -> str:

@@ -13,8 +13,9 @@ are in falling order, the tile ends there, and the next one is looked at again.
 
 from __future__ import annotations
 
-from clreduce.codegen.kernel import Assign, If, Preview, Statement
-from clreduce.codegen.queue import BLOCK
+from typing import Any
+
+from clreduce.codegen.kernel import Assign, If, Statement
 from clreduce.codegen.schedule import PREVIEWED
 from clreduce.domain import Domain
 from clreduce.ir.expr import REAL, Expr
@@ -25,7 +26,8 @@ _WORTHWHILE = 2
 _MANY = 2
 """Terms that enter in a tile, per term of a list, from which on a look would have been worth it."""
 _PLENTY = 8
-"""Chunks per term of a list which leave a limit few terms beyond those that are kept: about 7 in 100."""
+"""Chunks per term of a list that leave a limit few terms beyond those that are kept: of columns in random order, 7 in
+100. Where the first terms stand side by side, as in ordered data, longer chunks have more that are not among them."""
 
 
 class Limits:
@@ -59,28 +61,15 @@ class Limits:
         """A term of the block that is looked at; nan is passed over."""
         return Assign(f"first_{r}", f"{term} {self._before} first_{r} ? {term} : first_{r}")
 
-    def preview(
-        self,
-        blocks: int,
-        cols: int,
-        last: tuple[str, ...],
-        body: tuple[Statement, ...],
-        visit: tuple[Statement, ...],
-        enter: tuple[Statement, ...],
-    ) -> Preview:
-        """What the template needs, for chunks of so many blocks of columns."""
+    def sizes(self, blocks: int, cols: int) -> dict[str, Any]:
+        """What the template needs to know of the look, for chunks of so many blocks of columns."""
         chunk = blocks * cols
-        return Preview(
-            chunk=chunk,
-            tile=chunk * PREVIEWED,
-            least=chunk * self.count * _WORTHWHILE,
-            count=self.count,
-            many=_MANY * self.count,
-            plenty=_PLENTY * self.count,
-            rising=self.rising,
-            last=last,
-            body=body,
-            visit=visit,
-            enter=enter,
-            words=-(-cols // BLOCK) if enter else 0,
-        )
+        return {
+            "chunk": chunk,
+            "tile": chunk * PREVIEWED,
+            "least": chunk * self.count * _WORTHWHILE,
+            "count": self.count,
+            "many": _MANY * self.count,
+            "plenty": _PLENTY * self.count,
+            "rising": self.rising,
+        }

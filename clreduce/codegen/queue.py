@@ -51,14 +51,18 @@ class Queue:
         sign = "-" if lanes == 1 else ""  # a scalar's truth is 1, a lane's -1
         return f"marks_of({' | '.join(f'({sign}{mask} & (inumv)({1 << c}))' for c, mask in enumerate(masks))})"
 
-    def append(self, r: int, marks: str, terms: str, index: str) -> Statement:
+    def words(self, cols: int) -> int:
+        """Marks that a block of so many columns needs: one for each `BLOCK` of them."""
+        return -(-cols // BLOCK)
+
+    def append(self, r: int, marks: str, terms: str, start: int) -> Statement:
         """Put up to `BLOCK` terms, which an array holds side by side, into the queue of those lanes that are marked.
 
-        ``index``: that of the first column.
+        ``start``: the place of the first one in its block of columns.
         """
         values, indices, counts, most = (self.name(what, r) for what in ("values", "indices", "counts", "most"))
         lists = f"(real*){values}, (inum*){indices}, {counts}, &{most}"
-        return Call(f"append_terms({lists}, {marks}, {terms}, {index})")
+        return Call(f"append_terms({lists}, {marks}, {terms}, (inum)(j + {start}))")
 
     def short_of(self, places: int, r: int) -> str:
         """The condition that some lane has fewer free places than ``places``."""

@@ -187,7 +187,7 @@ def state_bytes(program: MapReduce, schedule: Schedule, size: int) -> int:
     if program.reduction.keeps_terms:
         kept += 2 * schedule.queue
         if schedule.preview:
-            kept += PREVIEWED * (schedule.preview + 1) + VISITED * schedule.cols
+            kept += PREVIEWED * (schedule.preview + 1) + (VISITED * schedule.cols if schedule.queue else 0)
         kept += (padding(program, schedule) or 0) * len(program.state_slots)
     return kept * schedule.rows * schedule.lanes * size
 

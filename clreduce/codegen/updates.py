@@ -100,48 +100,49 @@ class Updates(Writer):
 
     def preview(self, body: tuple[Statement, ...]) -> Preview:
         """The look at a tile's columns, which sets limits to the lists; ``body``: an update with a block of columns."""
-        limits, cols, rows = self.limits, self.schedule.cols, range(self.rows)
+        limits, queue, cols, rows = self.limits, self.queue, self.schedule.cols, range(self.rows)
         assert limits is not None
         scope = self.start_pair()
         self.emitter.cols = cols
-        self.emitter.count_uses(self.values[:1])
+        # All values, as where they are visited: what is contracted depends on how often a product is used.
+        self.emitter.count_uses(self.values)
         terms = [[self.emitter.component(self.values[0], 0, r, c) for r in rows] for c in range(cols)]
         scope.statements += [limits.first_of(term, r) for column in terms for r, term in enumerate(column)]
         last = tuple(self._last_kept(r) for r in rows)
-        visit, enter = (body, ()) if self.queue is None else self._visit()
-        return limits.preview(self.schedule.preview, cols, last, tuple(scope.statements), visit, enter)
+        visit, enter = (body, ()) if queue is None else self._visit(queue)
+        return Preview(
+            **limits.sizes(self.schedule.preview, cols),
+            last=last,
+            body=tuple(scope.statements),
+            visit=visit,
+            enter=enter,
+            words=0 if queue is None else queue.words(cols),
+        )
 
-    def _visit(self) -> tuple[tuple[Statement, ...], tuple[Statement, ...]]:
+    def _visit(self, queue: Queue) -> tuple[tuple[Statement, ...], tuple[Statement, ...]]:
         """A visit to a block of columns that a list may take terms from, and what it has found enters the queue.
 
         Whether a lane has a term that enters can't be foreseen: a processor would guess wrong, and wait for the terms.
         So those of several blocks are computed first.
         """
-        queue, cols = self.queue, self.schedule.cols
-        assert queue is not None
+        cols, words = self.schedule.cols, queue.words(self.schedule.cols)
         visit = self.start_pair()
         self.emitter.cols = cols
         columns = self._columns(cols)
         self.emitter.count_uses(self.values)
         self._compute_short_values(cols)
-        blocks = range(0, cols, BLOCK)
         for r in range(self.rows):
             terms, masks = self._candidates(columns, r)
-            visit.statements += [Assign(f"terms_{r}[n * {cols} + {c}]", term) for c, term in enumerate(terms)]
+            visit.statements += [Assign(f"terms_{r}[visit * {cols} + {c}]", term) for c, term in enumerate(terms)]
             visit.statements += [
-                Assign(f"marks_{r}[n * {len(blocks)} + {n}]", queue.marks(masks[start : start + BLOCK], self.lanes))
-                for n, start in enumerate(blocks)
+                Assign(f"marks_{r}[visit * {words} + {word}]", queue.marks(masks[start : start + BLOCK], self.lanes))
+                for word, start in enumerate(range(0, cols, BLOCK))
             ]
         enter = self.start_pair()
         for r in range(self.rows):
             enter.statements += [
-                queue.append(
-                    r,
-                    f"marks_{r}[n * {len(blocks)} + {n}]",
-                    f"terms_{r} + n * {cols} + {start}",
-                    f"(inum)(j + {start})",
-                )
-                for n, start in enumerate(blocks)
+                queue.append(r, f"marks_{r}[visit * {words} + {word}]", f"terms_{r} + visit * {cols} + {start}", start)
+                for word, start in enumerate(range(0, cols, BLOCK))
             ]
             enter.statements.append(self._enter_if_full(r, enter))
         return tuple(visit.statements), tuple(enter.statements)
@@ -214,7 +215,7 @@ class Updates(Writer):
             block = self.emitter.fresh("terms")
             outer.statements += [
                 Let("realv", f"{block}[{len(terms)}]", f"{{{', '.join(terms)}}}"),
-                queue.append(r, queue.marks(masks, self.lanes), block, f"(inum)(j + {start})"),
+                queue.append(r, queue.marks(masks, self.lanes), block, start),
             ]
         # Also after a single column: where a tile ends with some, the next one begins with a whole block.
         outer.statements.append(self._enter_if_full(r, outer, len(columns)))

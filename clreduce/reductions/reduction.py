@@ -67,10 +67,11 @@ class Reduction:
     """``guard(state, columns)``: a mask, false only where these columns leave the state as it is. Kernels test it first
     and skip an update that no lane needs."""
     keeps_terms: bool = False
-    """Whether a state is a list of ``count`` terms: per slot their values, or their indices, one after the other. Parts
-    are then merged by updating with each term, and ``update`` takes indices as long as the values. Component k of a
-    slot's new value reads components up to k only, of the slots as they were: long slots are updated in place, those of
-    the longest first. ``guard`` looks at the last place of the first slot only."""
+    """Whether a state is a list of ``count`` terms, to which columns are added one by one: per slot their values, or
+    their indices, one after the other. Parts are then merged by updating with each term, and ``update`` takes indices
+    as long as the values. Component k of a slot's new value reads components up to k only, of the slots as they were:
+    long slots are updated in place, those of the longest first. ``guard`` looks at the last place of the first slot
+    only."""
     blocked: bool = False
     """Whether partial sums are flushed tile by tile, to keep rounding errors small."""
     tangent: Callable[[Column, Sequence[Expr], Sequence[Expr]], Expr] | None = None
