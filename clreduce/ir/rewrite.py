@@ -162,13 +162,16 @@ def _moderate(value: Fraction) -> bool:
 
 
 def _scaled(coefficient: Fraction, rest: Expr | None, dim: int) -> Expr:
-    """coefficient * rest, the number beside the shortest factor, where multiplying by it costs least."""
+    """coefficient * rest, the number beside the factor where multiplying by it costs least: the shortest one, or of two
+    that are as long the one that depends on fewer indices."""
     if rest is None:
         return _uniform(coefficient, dim)
-    if abs(coefficient) != 1 and rest.op.name == "mul" and rest.args[0].dim != rest.args[1].dim:
+    if abs(coefficient) != 1 and rest.op.name == "mul":
         a, b = rest.args
-        scaled = _scaled(coefficient, a, a.dim) * b if a.dim < b.dim else a * _scaled(coefficient, b, b.dim)
-        return _widened(scaled, dim)
+        costs = [(arg.dim, arg.domain.bit_count()) for arg in rest.args]
+        if costs[0] != costs[1]:
+            scaled = _scaled(coefficient, a, a.dim) * b if costs[0] < costs[1] else a * _scaled(coefficient, b, b.dim)
+            return _widened(scaled, dim)
     if coefficient == -1:
         return -_widened(rest, dim)
     return _widened(rest if coefficient == 1 else constant(coefficient) * rest, dim)
