@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import pickle
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from random import Random
 from typing import Any
@@ -287,3 +287,17 @@ def random_sample(random: Random, has_double: bool = True) -> Sample:
     dtype = random.choice(["float64", "float64", "float32"]) if has_double else "float32"
     schedule = affordable(random_schedule(random), program)
     return Sample(tuple(values), name, count, rows, columns, dtype, schedule, seed, used)
+
+
+def check_rewrite(
+    rewrite: Callable[[Sequence[Expr]], tuple[Expr, ...]], random: Random
+) -> tuple[tuple[Expr, ...], tuple[Expr, ...]]:
+    """The formulas of a random program before and after a rewrite, which moves results no further than rounding may."""
+    sample = replace(random_sample(random), dtype="float64")
+    program, arrays = sample.program, sample.arrays
+    after = replace(program, values=rewrite(program.values))
+    assert [f.dim for f in after.values] == [f.dim for f in program.values]
+    found = after.reference(arrays, sample.rows, sample.columns)
+    verdict = judge(found, program, arrays, sample.rows, sample.columns, "float64", sample.seed)
+    assert not verdict.wrong, f"{sample}\n{after.values}"
+    return program.values, after.values

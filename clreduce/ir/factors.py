@@ -8,7 +8,7 @@ the range of floats, so it is asked for where the order is nobody's choice: in d
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import reduce
 from operator import mul
 
@@ -36,11 +36,10 @@ def gather_factors(roots: Sequence[Expr]) -> tuple[Expr, ...]:
     }  # fmt: skip
     new: dict[Expr, Expr] = {}
     for node in order:
+        args = tuple(new[arg] for arg in node.args)
+        new[node] = node if args == node.args else Expr(node.op, args, node.params)
         if _is_product(node) and node not in inner:
             new[node] = _gathered(node, inner, new)
-        elif node not in inner:
-            args = tuple(new[arg] for arg in node.args)
-            new[node] = node if args == node.args else Expr(node.op, args, node.params)
     return tuple(new[root] for root in roots)
 
 
@@ -49,34 +48,18 @@ def _is_product(node: Expr) -> bool:
 
 
 def _gathered(node: Expr, inner: set[Expr], new: dict[Expr, Expr]) -> Expr:
-    factors = [new[factor] for factor in _factors(node, inner)]
+    """A product, and the products within it, as one; ``new[node]`` if that saves nothing."""
+    factors, per_pair, left = [], 0, [node]
+    while left:  # long products nest deeper than Python's calls may
+        one = left.pop()
+        if one is node or one in inner:
+            per_pair += one.domain == Domain.IJ
+            left += reversed(one.args)
+        else:
+            factors.append(new[one])
     of_pair, of_column, of_row, of_all = (
         [factor for factor in factors if factor.domain == domain]
         for domain in (Domain.IJ, Domain.J, Domain.I, Domain.P)
     )
-    parts = of_pair + [_product(group) for group in (of_column, of_all + of_row) if group]
-    gathered = _product(parts)
-    return gathered if _per_pair(node, inner) > len(parts) - 1 else _in_order(node, inner, new)
-
-
-def _factors(node: Expr, inner: set[Expr]) -> Iterator[Expr]:
-    """What a product and the products within it multiply, from left to right."""
-    for arg in node.args:
-        if arg in inner:
-            yield from _factors(arg, inner)
-        else:
-            yield arg
-
-
-def _product(factors: Sequence[Expr]) -> Expr:
-    return reduce(mul, factors)
-
-
-def _per_pair(node: Expr, inner: set[Expr]) -> int:
-    """Multiplications per pair of a product as it stands."""
-    return (node.domain == Domain.IJ) + sum(_per_pair(arg, inner) for arg in node.args if arg in inner)
-
-
-def _in_order(node: Expr, inner: set[Expr], new: dict[Expr, Expr]) -> Expr:
-    args = tuple(_in_order(arg, inner, new) if arg in inner else new[arg] for arg in node.args)
-    return node if args == node.args else Expr(node.op, args, node.params)
+    parts = of_pair + [reduce(mul, group) for group in (of_column, of_all + of_row) if group]
+    return reduce(mul, parts) if len(parts) - 1 < per_pair else new[node]
