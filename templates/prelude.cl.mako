@@ -52,8 +52,8 @@ typedef ${inumv} inumv;
 #define ANY(m) some_lane(m)
 
 // Whether a mask holds in some lane. Compilers know this as one test of a register's sign bits; PoCL's any() takes lanes
-// one by one, with branches in between.
-#ifdef __has_builtin
+// one by one, with branches in between. LLVM 14 has the builtin, and ends the process over it on some processors.
+#if defined(__has_builtin) && __clang_major__ >= 15
 #if __has_builtin(__builtin_reduce_or)
 #define REDUCE_OR(m) __builtin_reduce_or(m)
 #endif
