@@ -33,5 +33,7 @@ class DeviceFacts:
     has_double: bool = True
     shares_host_memory: bool = True
     """Whether the device reads host memory in place."""
+    maps_memory: bool = True
+    """Whether the driver was seen to map arrays of the host correctly; where not, arrays are copied."""
     shares_addresses: bool = False
     """Whether kernels take any address of the host (fine-grained system SVM), and buffers are not needed for it."""

@@ -36,8 +36,9 @@ class Memory:
         import pyopencl as cl
 
         self._cl, self.device = cl, device
-        self._by_address = device.facts.shares_addresses
-        self._in_place = cl.mem_flags.USE_HOST_PTR if device.facts.shares_host_memory else cl.mem_flags.COPY_HOST_PTR
+        facts = device.facts
+        self._by_address, self._maps = facts.shares_addresses, facts.shares_host_memory and facts.maps_memory
+        self._in_place = cl.mem_flags.USE_HOST_PTR if self._maps else cl.mem_flags.COPY_HOST_PTR
         self._results: dict[int, Array] = {}
         self._inputs: dict[int, tuple[Any, Array]] = {}
         # A buffer that Python drops takes its array along, while a kernel may still be reading there.
@@ -59,7 +60,7 @@ class Memory:
         """A buffer whose contents `read` brings into ``array``."""
         if self._by_address:
             return self._address(array)
-        if self.device.facts.shares_host_memory:
+        if self._maps:
             buffer = self._buffer(self._cl.mem_flags.WRITE_ONLY | self._in_place, array.nbytes, array)
         else:
             buffer = self._buffer(self._cl.mem_flags.WRITE_ONLY, array.nbytes, None)
@@ -80,7 +81,7 @@ class Memory:
             array[...] = values
             return
         queue = self.device.queue
-        if self.device.facts.shares_host_memory:
+        if self._maps:
             # The view is the array's own memory; by mapping it the driver is told that it changes.
             view, _ = self._cl.enqueue_map_buffer(
                 queue, buffer, self._cl.map_flags.WRITE_INVALIDATE_REGION, 0, array.shape, array.dtype
@@ -96,7 +97,7 @@ class Memory:
         queue = self.device.queue
         for buffer in outputs if not self._by_address else ():
             array = self._results[id(buffer)]
-            if self.device.facts.shares_host_memory:
+            if self._maps:
                 # Mapping is how the host may look at memory it shares; nothing is copied. We wait only once, at the
                 # end: each wait wakes threads and costs as much as a small kernel. For a shape that is no number,
                 # pyopencl throws and catches.

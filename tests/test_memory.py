@@ -1,0 +1,73 @@
+"""Arrays on their way to kernels and back: by their address, mapped, or copied; the numbers are the same."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from clreduce.numpy import Genred, KernelSolve
+
+pytestmark = pytest.mark.usefixtures("plain_kernels")
+ALIASES = ["x = Vi(2)", "y = Vj(2)", "b = Vj(1)"]
+GAUSSIAN = Genred("Exp(-SqDist(x, y)) * b", ALIASES, "Sum", axis=1)
+LONG = Genred("Sum(x * y) * b", ["x = Vi(40)", "y = Vj(40)", "b = Vj(1)"], "Sum", axis=1)
+SOLVE = KernelSolve("Exp(-SqDist(x, y)) * b", ALIASES, "b", axis=1)
+
+
+def arrays(dtype: str, batch: tuple[int, ...] = (), dim: int = 2) -> list[Any]:
+    random = np.random.default_rng(0)
+    shapes = (*batch, 19, dim), (*batch, 23, dim), (*batch, 23, 1)
+    return [random.uniform(-0.5, 0.5, shape).astype(dtype) for shape in shapes]
+
+
+def dense(x: Any, y: Any) -> Any:
+    return np.exp(-((x[..., :, None, :] - y[..., None, :, :]).astype(float) ** 2).sum(-1))
+
+
+@pytest.fixture(params=["in place", "copied"])
+def moved(request: pytest.FixtureRequest, device: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The device, whose arrays are used in place, or copied to and fro though that would not be needed."""
+    import pyopencl as cl
+
+    if request.param == "copied":
+        facts = replace(device.facts, maps_memory=False, shares_addresses=False)
+        monkeypatch.setattr(device, "facts", facts)
+        monkeypatch.delattr(cl, "enqueue_map_buffer")
+        monkeypatch.delattr(cl, "SVM")
+    return device
+
+
+def test_a_plain_call(moved: Any) -> None:
+    x, y, b = arrays("float32")
+    np.testing.assert_allclose(GAUSSIAN(x, y, b), dense(x, y) @ b, rtol=1e-5, atol=1e-5)
+    (gradient,) = GAUSSIAN.vjp(x, y, b, cotangent=np.ones((19, 1), np.float32), wrt="b")
+    np.testing.assert_allclose(gradient, dense(x, y).sum(0)[:, None], rtol=1e-5, atol=1e-5)
+
+
+def test_values_that_are_stored_beforehand(moved: Any) -> None:
+    x, y, b = arrays("float32", dim=40)
+    np.testing.assert_allclose(LONG(x, y, b), x.astype(float) @ y.T @ b, rtol=1e-4, atol=1e-4)
+
+
+def test_a_batch(moved: Any) -> None:
+    x, y, b = arrays("float32", (2, 3))
+    np.testing.assert_allclose(GAUSSIAN(x, y[0], b[:, :1]), dense(x, y[:1]) @ b[:, :1], rtol=1e-5, atol=1e-5)
+
+
+def test_ranges(moved: Any) -> None:
+    x, y, b = arrays("float32")
+    half = np.array([[0, 10], [10, 19]]), np.array([1, 2]), np.array([[0, 5], [4, 23]])
+    found = GAUSSIAN(x, y, b, ranges=(*half, *(np.zeros(shape, int) for shape in ((0, 2), 0, (0, 2)))))
+    kernel = dense(x, y)
+    kernel[:10, 5:] = kernel[10:, :4] = 0
+    np.testing.assert_allclose(found, kernel @ b, rtol=1e-5, atol=1e-5)
+
+
+def test_systems(moved: Any) -> None:
+    """Their products are calls that are repeated."""
+    _, y, b = arrays("float32", (2,))
+    found = SOLVE(y, y, b, alpha=0.5)
+    np.testing.assert_allclose(dense(y, y) @ found + 0.5 * found, b, atol=1e-4)
