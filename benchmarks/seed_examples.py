@@ -262,7 +262,7 @@ def child_first_call(engine: str, dtype: str) -> dict[str, float]:
         genred = import_peer()
     else:
         import clreduce.numpy  # noqa: F401 (the user's import belongs to what is loaded)
-        from clreduce.runtime.device import select
+        from clreduce.runtime.devices import select
 
         device = select(engine)
         _ = device.context, device.queue  # made by asking for them

@@ -22,7 +22,8 @@ from clreduce.errors import (
     SolveError,
     StandInError,
 )
-from clreduce.runtime.device import current_device, devices, explain_devices, set_default_device, use_device
+from clreduce.runtime.device_report import explain_devices
+from clreduce.runtime.devices import current_device, devices, set_default_device, use_device
 
 if TYPE_CHECKING:
     from clreduce.frontends.tuning import tune

@@ -69,7 +69,7 @@ def set_build_folder(path: str | os.PathLike[str] | None = None) -> None:
 
 def __getattr__(name: str) -> Any:
     if name == "gpu_available":
-        from clreduce.runtime.device import devices
+        from clreduce.runtime.devices import devices
 
         try:
             return any(device.facts.kind == "gpu" for device in devices())

@@ -14,7 +14,9 @@ import numpy as np
 from clreduce.cache import cache_folder, usable_folder
 from clreduce.errors import ClreduceError
 from clreduce.numpy import Genred
-from clreduce.runtime.device import Device, devices, explain_devices, use_device
+from clreduce.runtime.device import Device
+from clreduce.runtime.device_report import explain_devices
+from clreduce.runtime.devices import devices, use_device
 
 _ROUNDINGS = 100
 """The error of a healthy result, in units of its dtype's rounding error, at most."""

@@ -22,8 +22,15 @@ typedef ${inum} inum;  // the integer as wide as real
 typedef ${realv} realv;
 typedef ${inumv} inumv;
 
+// Builtins of the driver's compiler that OpenCL C does not name. PLAIN_OPENCL_C: where they were seen to fail.
+#if defined(__has_builtin) && !defined(PLAIN_OPENCL_C)
+#define HAS_BUILTIN(name) __has_builtin(name)
+#else
+#define HAS_BUILTIN(name) 0
+#endif
+
 // For a function that is too long to be inlined: else compilers cut its vectors in halves on AVX-512.
-#ifdef __has_attribute
+#if defined(__has_attribute) && !defined(PLAIN_OPENCL_C)
 #if __has_attribute(min_vector_width)
 #define WHOLE_VECTORS __attribute__((min_vector_width(${lanes * 8 * (4 if dtype == "float" else 8)})))
 #endif
@@ -34,13 +41,11 @@ typedef ${inumv} inumv;
 
 // Registers as tables: each lane takes the number that its lowest bits say. Only where kernels are compiled for the
 // processor at once: by way of a portable form, lanes would take theirs one after the other.
-#ifdef __has_builtin
-#if defined(__AVX512F__) && __has_builtin(__builtin_ia32_vpermi2vard512) && __has_builtin(__builtin_ia32_permvardi512)
+#if defined(__AVX512F__) && HAS_BUILTIN(__builtin_ia32_vpermi2vard512) && HAS_BUILTIN(__builtin_ia32_permvardi512)
 #define TABLES_OF_512_BITS
 #endif
-#if defined(__AVX2__) && __has_builtin(__builtin_ia32_permvarsi256)
+#if defined(__AVX2__) && HAS_BUILTIN(__builtin_ia32_permvarsi256)
 #define TABLES_OF_256_BITS
-#endif
 #endif
 
 // A comparison of scalars gives 0 or 1, one of vectors 0 or -1 in each lane.
@@ -53,10 +58,8 @@ typedef ${inumv} inumv;
 
 // Whether a mask holds in some lane. Compilers know this as one test of a register's sign bits; PoCL's any() takes lanes
 // one by one, with branches in between. LLVM 14 has the builtin, and ends the process over it on some processors.
-#if defined(__has_builtin) && __clang_major__ >= 15
-#if __has_builtin(__builtin_reduce_or)
+#if HAS_BUILTIN(__builtin_reduce_or) && __clang_major__ >= 15
 #define REDUCE_OR(m) __builtin_reduce_or(m)
-#endif
 #endif
 static inline int some_lane(inumv m) {
 #ifdef REDUCE_OR

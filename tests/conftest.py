@@ -9,6 +9,7 @@ kernels for the next run; ``CI`` makes Hypothesis repeatable.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import importlib.util
 import os
@@ -40,8 +41,10 @@ def _own_cache(variable: str) -> None:
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
         os.environ[variable] = folder
     if worker := os.environ.get("PYTEST_XDIST_WORKER"):
-        own = Path(os.environ[variable], worker)
+        shared, own = Path(os.environ[variable]), Path(os.environ[variable], worker)
         own.mkdir(parents=True, exist_ok=True)
+        if (shared / "devices").is_dir():  # what trials of devices have shown: they take seconds
+            shutil.copytree(shared / "devices", own / "devices", dirs_exist_ok=True)
         os.environ[variable] = str(own)
 
 
@@ -66,6 +69,9 @@ def pytest_configure(config: pytest.Config) -> None:
     files = [*(config.rootpath / "clreduce").rglob("*"), *(config.rootpath / "tests").glob("*.py")]
     paths = [str(path) for path in files if path.stem.split("_")[0] in missing]
     config.option.ignore = [*(config.option.ignore or ()), *paths]
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        _devices_under_test()  # devices are tried once, before there are workers
+        os.environ["CLREDUCE_SELFTEST"] = "off"  # and not again by each process that a test starts
     config.addinivalue_line("markers", "law(title, of): the test is of a law of each operation that it is named after")
 
 
@@ -75,7 +81,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture
 def device(request: pytest.FixtureRequest) -> Iterator[Any]:
     """The test runs on every OpenCL device present, or on one in turn, which is the current device meanwhile."""
-    from clreduce.runtime.device import use_device
+    from clreduce.runtime.devices import use_device
 
     if isinstance(request.param, Exception):
         raise request.param  # an error, never a skip: without a device nothing has been tested
@@ -109,14 +115,24 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("device", list(named.values()), indirect=True, ids=list(named))
 
 
+_left_out: list[str] = []
+
+
 @functools.cache
 def _devices_under_test() -> dict[str, Any]:
     """The devices by short names such as ``pocl3.1``; if there is none, the error that says so."""
     from clreduce.errors import DeviceError
-    from clreduce.runtime.device import devices
+    from clreduce.runtime.devices import devices, select
 
     try:
-        present = devices()
+        select(None)  # which a trial may change
+        present = []
+        for listed in devices():
+            with contextlib.suppress(DeviceError):  # one that fails its trial: tests of trials are about such
+                if select(listed).facts.most_lanes < 16:
+                    _left_out.append(f"{listed!r} handles only {listed.facts.most_lanes} lanes")
+                else:
+                    present.append(listed)
     except DeviceError as error:
         return {"none": error}
     named: dict[str, Any] = {}
@@ -245,6 +261,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.write_line(line)
     if not _outcomes:
         terminalreporter.write_line("OpenCL device: no test ran on any")
+    for line in _left_out:
+        terminalreporter.write_line(f"left out: {line}")
     if _only_the_first():
         terminalreporter.write_line("CLREDUCE_TEST_DEVICES=first: the other devices were left out")
     if _wanted_devices() == "turns":

@@ -35,7 +35,8 @@ from random_programs import Sample, random_sample, sample_of
 import clreduce
 from clreduce.ir.op import FUNCTIONS
 from clreduce.reductions import FAMILIES, REDUCTIONS
-from clreduce.runtime.device import Device, current_device, use_device
+from clreduce.runtime.device import Device
+from clreduce.runtime.devices import current_device, use_device
 
 _OFTEN = 100
 

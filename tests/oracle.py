@@ -17,7 +17,7 @@ from clreduce.ir.evaluate import evaluate
 from clreduce.ir.expr import INDEX, Expr
 from clreduce.ir.op import position
 from clreduce.program import MapReduce
-from clreduce.runtime.device import current_device
+from clreduce.runtime.devices import current_device
 from clreduce.runtime.plan import Plan, Signature
 
 Array = np.ndarray[Any, Any]

@@ -24,16 +24,11 @@ import pytest
 import clreduce
 from clreduce.codegen.facts import DeviceFacts
 from clreduce.errors import ClreduceError, DeviceError
-from clreduce.runtime import device as module
-from clreduce.runtime.device import (
-    Device,
-    current_device,
-    devices,
-    explain_devices,
-    select,
-    set_default_device,
-    use_device,
-)
+from clreduce.runtime import device_report
+from clreduce.runtime import devices as module
+from clreduce.runtime.device import Device, preference
+from clreduce.runtime.device_report import explain_devices
+from clreduce.runtime.devices import Survey, current_device, devices, select, set_default_device, use_device
 from clreduce.runtime.drivers import NEWER, driver_of, leading_numbers, llvm_of, refusal
 
 ROOT = str(Path(clreduce.__file__).resolve().parents[1])
@@ -82,7 +77,7 @@ def test_listing_is_kept_and_in_order_of_preference() -> None:
     found = devices()
     assert found
     assert devices() is found
-    keys = [module._preference(device.facts)[0] for device in found]
+    keys = [preference(device.facts)[0] for device in found]
     assert keys == sorted(keys)
 
 
@@ -151,7 +146,7 @@ def test_preference_follows_the_documented_rank() -> None:
         OCLGRIND,
         OCLGRIND_GPU,
     ]
-    assert sorted(reversed(ranked), key=lambda facts: module._preference(facts)[0]) == ranked
+    assert sorted(reversed(ranked), key=lambda facts: preference(facts)[0]) == ranked
 
 
 @pytest.mark.parametrize(
@@ -167,7 +162,7 @@ def test_preference_follows_the_documented_rank() -> None:
     ],
 )
 def test_preference_says_why(facts: DeviceFacts, word: str) -> None:
-    assert word in module._preference(facts)[1]
+    assert word in preference(facts)[1]
 
 
 @pytest.mark.parametrize(
@@ -379,7 +374,7 @@ def test_explain_names_every_device_and_the_reason(monkeypatch: pytest.MonkeyPat
         assert device.platform_version in text
         assert device.driver_version in text
     first = devices()[0]
-    assert text.endswith(f"first in order of preference: {module._preference(first.facts)[1]}")
+    assert text.endswith(f"first in order of preference: {preference(first.facts)[1]}")
     monkeypatch.setenv("CLREDUCE_DEVICE", "0")
     assert explain_devices().endswith("chosen because CLREDUCE_DEVICE=0")
     set_default_device(0)
@@ -396,7 +391,7 @@ def test_explain_names_every_device_and_the_reason(monkeypatch: pytest.MonkeyPat
     ("count", "text"), [(32768, "32 KiB"), (524288, "512 KiB"), (2**27, "0.1 GiB"), (2**32, "4.0 GiB")]
 )
 def test_bytes_for_a_person(count: int, text: str) -> None:
-    assert module._bytes(count) == text
+    assert device_report._bytes(count) == text
 
 
 # --------------------------------------------------------------------------------------- contexts and queues
@@ -452,7 +447,8 @@ def test_the_queue_works(device: Device) -> None:
 
 FORK = """
     import os, signal
-    from clreduce.runtime import device as module
+    from clreduce.runtime import device_report as module_report
+    from clreduce.runtime import devices as module
 
     def in_child(function):
         reading, writing = os.pipe()
@@ -485,7 +481,7 @@ def test_a_forked_child_gets_an_error_and_does_not_hang(tmp_path: Path) -> None:
             "select": module.select,
             "current_device": module.current_device,
             "use_device": enter,
-            "explain_devices": module.explain_devices,
+            "explain_devices": module_report.explain_devices,
             "context": lambda: device.context,
             "queue": lambda: device.queue,
         }
@@ -525,7 +521,7 @@ def test_multiprocessing(tmp_path: Path, method: str) -> None:
     source = f"""
         import multiprocessing
         from clreduce.errors import DeviceError
-        from clreduce.runtime.device import current_device
+        from clreduce.runtime.devices import current_device
 
         def use(_):
             try:
@@ -552,7 +548,7 @@ def test_multiprocessing(tmp_path: Path, method: str) -> None:
 def test_import_touches_nothing(tmp_path: Path) -> None:
     source = """
         import sys
-        import clreduce.runtime.device
+        import clreduce.runtime.devices, clreduce.runtime.device_report
         print([name for name in sys.modules if name.startswith("pyopencl")])
     """
     assert run_python(tmp_path, source).strip() == "[]"
@@ -560,14 +556,15 @@ def test_import_touches_nothing(tmp_path: Path) -> None:
 
 ASK = """
     from clreduce.errors import DeviceError
-    from clreduce.runtime import device as module
+    from clreduce.runtime import device_report as module_report
+    from clreduce.runtime import devices as module
 
     for ask in (module.devices, module.current_device, lambda: module.select("cpu"), lambda: module.select(0)):
         try:
             ask()
         except DeviceError as error:
             print(str(error).replace("\\n", " "))
-    print(module.explain_devices().replace("\\n", " "))
+    print(module_report.explain_devices().replace("\\n", " "))
 """
 
 
@@ -579,7 +576,7 @@ def test_no_driver(tmp_path: Path) -> None:
     for line in lines:
         assert "no OpenCL device found" in line
         assert "PLATFORM_NOT_FOUND_KHR" in line
-        assert 'pip install "clreduce[pocl]"' in line
+        assert 'pip install "clreduce[cpu]"' in line
         assert "OCL_ICD_VENDORS" in line
 
 
@@ -589,7 +586,7 @@ def test_no_pyopencl(tmp_path: Path) -> None:
     assert len(lines) == 5
     for line in lines:
         assert "pyopencl cannot be imported" in line
-        assert 'pip install "clreduce[pocl]"' in line
+        assert 'pip install "clreduce[cpu]"' in line
 
 
 @pytest.mark.parametrize(
@@ -630,10 +627,10 @@ def test_who_has_pocl_is_not_told_to_install_it(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(module, "_devices", ())
     monkeypatch.setattr(module, "_passed_over", ())
     for causes, told in (((f"PoCL: too old. {NEWER}",), False), ((), True)):
-        monkeypatch.setattr(module, "_survey", lambda cl, causes=causes: ([], causes))
+        monkeypatch.setattr(module, "survey", lambda cl, causes=causes: Survey((), causes))
         with pytest.raises(DeviceError, match="no OpenCL device found") as caught:
             devices()
-        assert ('pip install "clreduce[pocl]"' in str(caught.value)) == told
+        assert ("Install drivers for the CPU" in str(caught.value)) == told
         assert all(cause in str(caught.value) for cause in causes)
 
 
@@ -656,8 +653,9 @@ def test_a_platform_without_devices_is_passed_over_with_a_word(tmp_path: Path) -
     if not any(device.facts.driver == "pocl" for device in devices()):
         pytest.skip("no PoCL here")
     source = """
-        from clreduce.runtime import device as module
-        print(module.explain_devices())
+        from clreduce.runtime import device_report as module_report
+        from clreduce.runtime import devices as module
+        print(module_report.explain_devices())
     """
     text = run_python(tmp_path, source, POCL_DEVICES="nonsense")
     assert "passed over: Portable Computing Language: has no device" in text

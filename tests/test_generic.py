@@ -12,7 +12,7 @@ import pytest
 import clreduce
 from clreduce import FormulaError, config
 from clreduce.numpy import Genred, generic_argkmin, generic_argmin, generic_logsumexp, generic_sum
-from clreduce.runtime.device import devices
+from clreduce.runtime.devices import devices
 
 pytestmark = pytest.mark.usefixtures("plain_kernels")
 

@@ -16,7 +16,8 @@ from oracle import DTYPES, Array
 from clreduce.errors import DeviceError, DtypeError, FormulaError, NotDifferentiableError, ShapeError
 from clreduce.numpy import Genred
 from clreduce.runtime.compiler import PROGRAMS
-from clreduce.runtime.device import Device, devices, use_device
+from clreduce.runtime.device import Device
+from clreduce.runtime.devices import devices, use_device
 from clreduce.runtime.plan import PLANS
 
 ALIASES = ["x = Vi(3)", "y = Vj(3)", "b = Vj(2)", "p = Pm(1)"]

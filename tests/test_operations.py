@@ -42,7 +42,8 @@ from clreduce.ops.shape import permute, place
 from clreduce.ops.special import bessel_ratio, gaussian_derivative, polygamma
 from clreduce.program import map_reduce
 from clreduce.runtime.compiler import PROGRAMS
-from clreduce.runtime.device import Device, current_device
+from clreduce.runtime.device import Device
+from clreduce.runtime.devices import current_device
 from clreduce.runtime.plan import Plan, Signature
 
 I, J, P = Domain.I, Domain.J, Domain.P

@@ -22,7 +22,7 @@ from clreduce.numpy import Genred
 from clreduce.runtime import compiler
 from clreduce.runtime.blocks import Footprint, cut_columns
 from clreduce.runtime.compiler import PROGRAMS
-from clreduce.runtime.device import devices
+from clreduce.runtime.devices import devices
 from clreduce.runtime.launch import Call
 from clreduce.runtime.memory import Memory
 from clreduce.runtime.plan import Plan, PlanCache, signature_of
@@ -59,10 +59,13 @@ def test_a_kernel_that_the_driver_refuses(device: Any) -> None:
 def test_pocl_without_a_linker_is_an_error_and_no_abort(tmp_path: Path) -> None:
     if not any(device.facts.driver == "pocl" for device in devices()):
         pytest.skip("no PoCL here")
-    result = run(SCRIPT, PATH=str(tmp_path), CLREDUCE_DEVICE="pocl", CLREDUCE_CACHE_FOLDER="")
+    variables = {"PATH": str(tmp_path), "CLREDUCE_CACHE_FOLDER": "", "CLREDUCE_SELFTEST": "process"}
+    result = run(SCRIPT, CLREDUCE_DEVICE="pocl", **variables)
     assert result.returncode == 1
     assert "DeviceError" in result.stderr
     assert "binutils" in result.stderr
+    if any(device.facts.driver == "intel" for device in devices()):
+        assert run(SCRIPT, **variables).stdout.strip() == "1", "Intel's driver needs no linker"
 
 
 def test_a_later_process_builds_nothing_from_source(tmp_path: Path) -> None:

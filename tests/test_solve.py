@@ -13,7 +13,7 @@ from clreduce.domain import Domain
 from clreduce.frontends.formula import parse_all
 from clreduce.ir.coupling import coupled_components
 from clreduce.numpy import Genred, KernelSolve, LazyTensor, Vi, Vj, cluster, nystrom
-from clreduce.runtime.device import current_device
+from clreduce.runtime.devices import current_device
 from clreduce.runtime.repeat import Repeated
 
 pytestmark = pytest.mark.usefixtures("plain_kernels")

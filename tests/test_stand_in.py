@@ -24,7 +24,8 @@ from clreduce.cache import VARIABLE
 from clreduce.errors import DeviceError, StandInError
 from clreduce.frontends import stand_in
 from clreduce.numpy import install_as_pykeops
-from clreduce.runtime.device import Device, current_device, devices, set_default_device
+from clreduce.runtime.device import Device
+from clreduce.runtime.devices import current_device, devices, set_default_device
 
 HAS_TORCH = importlib.util.find_spec("torch") is not None
 REAL = importlib.util.find_spec("pykeops") is not None

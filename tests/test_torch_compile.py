@@ -23,7 +23,8 @@ from torch.utils.data import DataLoader  # noqa: E402
 from torch_workers import ALIASES, FORMULA, Distances, Interpolation, gradients  # noqa: E402
 
 from clreduce.errors import DeviceError  # noqa: E402
-from clreduce.runtime.device import Device, current_device, use_device  # noqa: E402
+from clreduce.runtime.device import Device  # noqa: E402
+from clreduce.runtime.devices import current_device, use_device  # noqa: E402
 from clreduce.torch import Genred, KernelSolve, LazyTensor, Vi, Vj  # noqa: E402
 from clreduce.torch.cluster import from_matrix  # noqa: E402
 

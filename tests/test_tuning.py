@@ -26,7 +26,7 @@ from clreduce.numpy import Genred
 from clreduce.runtime import choices, tuning
 from clreduce.runtime.choices import CHOICES, Case, few_rows, is_allowed
 from clreduce.runtime.compiler import PROGRAMS
-from clreduce.runtime.device import current_device
+from clreduce.runtime.devices import current_device
 from clreduce.runtime.plan import PLANS
 from clreduce.runtime.tuning import Tuned, candidates
 
@@ -443,7 +443,7 @@ import sys
 from clreduce.codegen.schedule import Schedule
 from clreduce.numpy import Genred
 from clreduce.runtime.choices import CHOICES, Case
-from clreduce.runtime.device import current_device
+from clreduce.runtime.devices import current_device
 routine = Genred("Exp(-SqDist(x, y)) * b", ["x = Vi(3)", "y = Vj(3)", "b = Vj(1)"], "Sum", axis=1)
 case = Case(routine.program, "float", current_device())
 for n in range(200):

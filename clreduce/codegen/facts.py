@@ -37,3 +37,14 @@ class DeviceFacts:
     """Whether the driver was seen to map arrays of the host correctly; where not, arrays are copied."""
     shares_addresses: bool = False
     """Whether kernels take any address of the host (fine-grained system SVM), and buffers are not needed for it."""
+    most_lanes: int = 16
+    """Lanes of the longest vectors that the driver was seen to handle correctly."""
+    local_tiles: bool = True
+    """Whether the driver was seen to handle local memory and barriers inside loops correctly."""
+    compiler_builtins: bool = True
+    """Whether kernels may use builtins of the driver's compiler that OpenCL C does not name."""
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether something is switched off that the driver offers, for it was seen to fail."""
+        return not (self.maps_memory and self.local_tiles and self.compiler_builtins) or self.most_lanes < 16

@@ -93,6 +93,8 @@ class Schedule:
         """Raise `ScheduleError` unless a kernel can be made so."""
         if self.lanes not in LANES:
             raise ScheduleError(f"lanes is one of {', '.join(map(str, LANES))}; got {self.lanes}")
+        if self.lanes > facts.most_lanes:
+            raise ScheduleError(f"this driver handles at most {facts.most_lanes} lanes correctly; got {self.lanes}")
         if self.shape not in (DIRECT, LOCAL):
             raise ScheduleError(f"shape is {DIRECT!r} or {LOCAL!r}; got {self.shape!r}")
         for name in ("rows", "cols", "group", "unroll"):
@@ -110,6 +112,8 @@ class Schedule:
             raise ScheduleError(f"the shape {DIRECT!r} has work-groups of one item; got group={self.group}")
         if self.shape == LOCAL and self.tile < 1:
             raise ScheduleError(f"the shape {LOCAL!r} needs tile >= 1; got {self.tile}")
+        if self.shape == LOCAL and not facts.local_tiles:
+            raise ScheduleError(f"this driver does not handle the shape {LOCAL!r} correctly")
         if self.group > facts.max_group:
             raise ScheduleError(f"group={self.group} is more than this device's {facts.max_group}")
 
@@ -120,6 +124,8 @@ def choose_schedule(program: MapReduce, dtype: str, facts: DeviceFacts, few: int
     ``few``: for at most so many rows, which is 0 for any number, or a power of two.
     """
     if facts.kind == "gpu":
+        if not facts.local_tiles:
+            return Schedule(lanes=1, rows=2, cols=2, unroll=16)
         return Schedule(lanes=1, rows=2, cols=2, group=min(128, facts.max_group), tile=128, unroll=16, shape=LOCAL)
     size = 4 if dtype == "float" else 8
     native = facts.native_float_lanes if dtype == "float" else facts.native_double_lanes
@@ -157,6 +163,8 @@ def choose_schedule(program: MapReduce, dtype: str, facts: DeviceFacts, few: int
             schedule = replace(schedule, cols=min(schedule.cols, cols), queue=32, preview=preview)
         elif count >= _LONG_LIST:
             schedule = replace(schedule, queue=16)
+    if schedule.lanes > facts.most_lanes:
+        schedule = replace(schedule, lanes=facts.most_lanes, rows=1)
     while schedule.lanes * schedule.rows > 1 and state_bytes(program, schedule, size) > _STACK_BYTES:
         rows = schedule.rows // 2
         schedule = replace(schedule, rows=rows) if rows else replace(schedule, lanes=schedule.lanes // 2)

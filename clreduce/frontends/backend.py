@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from clreduce.errors import DeviceError
-from clreduce.runtime.device import Device, current_device, devices, explain_devices
+from clreduce.runtime.device import Device
+from clreduce.runtime.device_report import explain_devices
+from clreduce.runtime.devices import current_device, devices
 
 _KIND = {
     "auto": None, "CPU": "cpu", "GPU": "gpu", "GPU_1D": "gpu", "GPU_1D_device": "gpu", "GPU_1D_host": "gpu",

@@ -36,7 +36,8 @@ from clreduce.ir.expr import INDEX, Expr, substitute
 from clreduce.ir.show import show
 from clreduce.program import MapReduce, map_reduce, swapped, with_compensated_sums, with_fast_distances
 from clreduce.reductions.reduction import Reduction
-from clreduce.runtime.device import Device, current_device
+from clreduce.runtime.device import Device
+from clreduce.runtime.devices import current_device
 from clreduce.runtime.plan import PLANS, Plan, signature_of
 from clreduce.runtime.ranges import Ranges
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from clreduce.errors import DeviceError, StandInError
 from clreduce.frontends.backend import device_for
-from clreduce.runtime.device import current_device, set_default_device
+from clreduce.runtime.devices import current_device, set_default_device
 
 _PACKAGES = ("pykeops", "keopscore")
 _VERSION = "2.3"

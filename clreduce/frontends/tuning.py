@@ -18,7 +18,8 @@ from clreduce.frontends.derivative import gradients_of
 from clreduce.frontends.genred import Genred
 from clreduce.ir.expr import REAL, Expr
 from clreduce.program import MapReduce
-from clreduce.runtime.device import Device, current_device
+from clreduce.runtime.device import Device
+from clreduce.runtime.devices import current_device
 from clreduce.runtime.tuning import Search, Tuned, Work
 
 Array = np.ndarray[Any, Any]

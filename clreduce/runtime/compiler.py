@@ -6,7 +6,6 @@ import atexit
 import contextlib
 import logging
 import os
-import shutil
 import threading
 import time
 import warnings
@@ -15,11 +14,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from clreduce.cache import cache_folder, clear_folder, entry_name, read_entry, write_entry
-from clreduce.errors import CompileError, DeviceError
+from clreduce.errors import CompileError
 from clreduce.runtime.device import Device
 
 # Contraction of a*b + c into one FMA; nothing that changes infinities, nans or the order of operations.
 OPTIONS = ("-cl-mad-enable", "-cl-std=CL1.2")
+_WITHOUT_BUILTINS = "-DPLAIN_OPENCL_C"
 _SECONDS_TO_SAVE = 1.0
 _LOGGER = logging.getLogger("clreduce")
 
@@ -96,7 +96,11 @@ PROGRAMS = ProgramCache()
 
 
 def _entry(source: str, device: Device) -> str:
-    return entry_name("program", source, *OPTIONS, device.identity)
+    return entry_name("program", source, *_options(device), device.identity)
+
+
+def _options(device: Device) -> list[str]:
+    return [*OPTIONS] if device.facts.compiler_builtins else [*OPTIONS, _WITHOUT_BUILTINS]
 
 
 def _to_disk(source: str, device: Device, program: Any) -> None:
@@ -133,16 +137,9 @@ def _from_disk(source: str, device: Device) -> Any | None:
 def _from_source(source: str, device: Device) -> Any:
     import pyopencl as cl
 
-    if device.facts.driver == "pocl" and device.facts.kind == "cpu" and not any(map(shutil.which, ("ld", "ld.lld"))):
-        # PoCL links each kernel when it first runs, and aborts the whole process if it can't.
-        raise DeviceError(
-            "the PoCL driver needs a system linker, and there is no 'ld' on PATH; "
-            "install binutils and a C library to link with (Debian: apt install gcc has both), "
-            "or use another driver (CLREDUCE_DEVICE)"
-        )
     with _silent_compiler():
         try:
-            return cl.Program(device.context, source).build(list(OPTIONS))
+            return cl.Program(device.context, source).build(_options(device))
         except cl.Error as error:
             raise CompileError(
                 f"the driver of {device} refused a kernel.\n{error}\n"

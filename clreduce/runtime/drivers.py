@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from clreduce.runtime.loader import is_writable, pocl_cache_folder
+
 if TYPE_CHECKING:
     import pyopencl as cl
 
@@ -17,13 +19,13 @@ DRIVER_TITLES = {
     "oclgrind": "Oclgrind",
 }
 REMEDY = (
-    'Install the CPU driver PoCL with: pip install "clreduce[pocl]", or install the OpenCL driver of your '
+    'Install drivers for the CPU with: pip install "clreduce[cpu]", or install the OpenCL driver of your '
     "hardware's vendor. A driver that is installed but not found can be named in the environment variable "
     "OCL_ICD_VENDORS (a folder of .icd files, or one .icd file)."
 )
 NEWER = (
-    "A newer PoCL may (Debian, Ubuntu: apt install pocl-opencl-icd; conda: conda install pocl), or Intel's CPU driver, "
-    'on AMD\'s processors too (pip install "clreduce[intel]"; the README says how it is found)'
+    "Intel's CPU driver does, on AMD's processors too (pip install \"clreduce[cpu]\"), or a newer PoCL may "
+    "(Debian, Ubuntu: apt install pocl-opencl-icd; conda: conda install pocl)"
 )
 
 
@@ -76,4 +78,12 @@ def refusal(cl_device: cl.Device) -> str:
             return f"PoCL {version} refuses an empty kernel: {error}"
         compiler = "its compiler" if llvm is None else f"its compiler, LLVM {llvm},"
         return f"PoCL {version} does not work on this processor, which {compiler} does not know. {NEWER}"
+    return ""
+
+
+def why_no_device(title: str) -> str:
+    """What may keep a platform from offering its device, to be added to a message; "" if we know of nothing."""
+    folder = pocl_cache_folder()
+    if driver_of(title) == "pocl" and not is_writable(folder):
+        return f"; PoCL keeps kernels in the folder {folder}, which cannot be written (POCL_CACHE_DIR names another)"
     return ""

@@ -1,0 +1,288 @@
+"""The OpenCL devices: which there are, which one is used, and why.
+
+Importing this module touches no device and does not import pyopencl; the first call of `devices`,
+`select` or `current_device` does both.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import operator
+import os
+import re
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from clreduce.errors import DeviceError
+from clreduce.runtime.device import Device, preference
+from clreduce.runtime.drivers import DRIVER_TITLES, NEWER, REMEDY, refusal, why_no_device
+from clreduce.runtime.loader import list_platforms
+from clreduce.runtime.process import check_process, note_first_use
+from clreduce.runtime.selftest import examine, kept_verdict
+
+VARIABLE = "CLREDUCE_DEVICE"
+"""Environment variable with the selector of the device to use when the program names none."""
+
+# --------------------------------------------------------------------------------------- listing the devices
+
+_lock = threading.Lock()
+_devices: tuple[Device, ...] = ()
+_passed_over: tuple[str, ...] = ()  # one line for each platform, driver or device that cannot be used
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What all OpenCL drivers offer."""
+
+    devices: tuple[Device, ...]
+    """In the drivers' order."""
+    passed_over: tuple[str, ...]
+    """A line on each platform, driver or device that is not usable."""
+
+
+def devices() -> tuple[Device, ...]:
+    """All devices, the preferred one first; listed once, never empty.
+
+    Those that failed their trial, now or in an earlier process, are left out. One that was never used may still fail it
+    when it is selected. `DeviceError` if pyopencl cannot be imported, if there is no device, or in a child forked after
+    OpenCL was used.
+    """
+    global _devices, _passed_over
+    check_process()
+    if _devices:
+        return _devices
+    try:
+        import pyopencl as cl
+    except ImportError as error:
+        raise DeviceError(f"pyopencl cannot be imported: {error}. {REMEDY}") from error
+    note_first_use()
+    with _lock:
+        if not _devices:
+            listed = survey(cl)
+            _passed_over = listed.passed_over
+            _devices = _judged(listed.devices)
+            if not _devices:
+                raise _no_device()
+    return _devices
+
+
+def passed_over() -> tuple[str, ...]:
+    """A line on each platform, driver or device that cannot be used, as far as that is known by now."""
+    return _passed_over
+
+
+def _no_device() -> DeviceError:
+    causes = "".join(f"\n  passed over: {line}" for line in _passed_over)
+    remedy = "" if any(NEWER in line for line in _passed_over) else f" {REMEDY}"
+    return DeviceError(f"no OpenCL device found.{remedy}{causes}")
+
+
+def survey(cl: Any) -> Survey:
+    """What the drivers offer; ``cl`` is pyopencl.
+
+    One broken driver must not hide the others: whatever it raises becomes a line.
+    """
+    listed: list[Device] = []
+    try:
+        platforms, notes = list_platforms(cl)
+    except cl.Error as error:  # PLATFORM_NOT_FOUND_KHR: no driver at all
+        return Survey((), (f"all platforms: {error}",))
+    lines = list(notes)
+    for platform in platforms:
+        title = "a platform without a name"
+        try:
+            title = platform.name.strip()
+            cl_devices = platform.get_devices()
+            if not cl_devices:
+                lines.append(f"{title}: has no device{why_no_device(title)}")
+        except cl.Error as error:
+            lines.append(f"{title}: {error}{why_no_device(title)}")
+            continue
+        for number, cl_device in enumerate(cl_devices):
+            try:
+                if not (cl_device.available and cl_device.compiler_available):
+                    lines.append(f"{title}, device {number}: is not available, or has no compiler")
+                elif why := refusal(cl_device):
+                    lines.append(f"{title}, device {number}: {why}")
+                else:
+                    listed.append(Device(cl_device))
+            except cl.Error as error:
+                lines.append(f"{title}, device {number}: {error}")
+    return Survey(tuple(listed), tuple(lines))
+
+
+def _judged(listed: Sequence[Device]) -> tuple[Device, ...]:
+    """The devices that no verdict speaks against, in order of preference, with what trials have shown of them."""
+    global _passed_over
+    usable = []
+    for device in listed:
+        verdict = kept_verdict(device)
+        if verdict is not None:
+            device.facts = verdict.applied(device.said)
+        if verdict is None or verdict.usable:
+            usable.append(device)
+        else:
+            _passed_over += (f"{device!r}: {verdict.reason}",)
+    return tuple(sorted(usable, key=lambda device: preference(device.facts)[0]))
+
+
+def _try(device: Device) -> str:
+    """Try a device if that was never done, and say why it is not usable; "" if it is."""
+    global _devices
+    if kept_verdict(device) is None:
+        examine(device)
+        with _lock:
+            _devices = _judged(_devices)
+    verdict = kept_verdict(device)
+    return verdict.reason if verdict is not None else ""
+
+
+# --------------------------------------------------------------------------------------- choosing the device
+
+_innermost: ContextVar[Device | None] = ContextVar("clreduce_device", default=None)
+_default: Device | None = None
+_last_selected: tuple[object, Device] | None = None  # the variable's last raw value, and what it selected
+
+# Looking up an unset variable in os.environ costs more than all the rest of current_device(), for it raises and
+# catches twice. CPython keeps the encoded pairs in a plain dict; elsewhere the public mapping serves.
+_pairs: Mapping[Any, Any] = getattr(os.environ, "_data", os.environ)
+_key: Any = VARIABLE if _pairs is os.environ else os.environ.encodekey(VARIABLE)
+
+
+def select(selector: str | int | Device | None = None) -> Device:
+    """The device that a selector names.
+
+    - an int, or digits: index into `devices`;
+    - ``"cpu"`` or ``"gpu"``: the first of that kind;
+    - any other text: the first device of which every word occurs, in any case, in its platform's name and
+      version, its own name, or its driver's name and version: ``"pocl 3.1"``, ``"nvidia"``. A word that is the
+      driver's short name (`DeviceFacts.driver`), or begins its version, counts more than one that occurs elsewhere, and
+      a version right after a driver's short name means that driver's;
+    - a `Device`: itself;
+    - None: what the environment variable ``CLREDUCE_DEVICE`` selects, or ``devices()[0]`` if unset or blank.
+
+    `DeviceError`, with a list of the devices present, if nothing fits; TypeError for any other type.
+    """
+    check_process()
+    if isinstance(selector, Device):
+        return _first_usable([selector], repr(selector))
+    if selector is None:
+        value = os.environ.get(VARIABLE, "")
+        if not value.strip():
+            return _preferred()
+        selector, asker = value, f"the environment variable {VARIABLE}={value}"
+    else:
+        asker = f"the device selector {selector!r}"
+    return _first_usable(_fitting(selector, asker), asker)
+
+
+def _preferred() -> Device:
+    """The first device in order of preference, which a trial may change."""
+    while True:
+        first = devices()[0]
+        if not _try(first) and devices()[0] is first:
+            return first
+
+
+def _first_usable(candidates: Sequence[Device], asker: str) -> Device:
+    reasons = []
+    for device in candidates:
+        reason = _try(device)
+        if not reason:
+            return device
+        reasons.append(f"\n  {device!r}: {reason}")
+    raise DeviceError(f"{asker} names no device that works:{''.join(reasons)}")
+
+
+def _fitting(selector: str | int, asker: str) -> list[Device]:
+    """The devices that a selector names, the one that it names best first; `DeviceError` if there is none."""
+    present = devices()
+    words = selector.lower().split() if isinstance(selector, str) else [str(operator.index(selector))]
+    if len(words) == 1 and re.fullmatch(r"-?[0-9]+", words[0]):
+        fitting = [device for index, device in enumerate(present) if index == int(words[0])]
+    elif words in (["cpu"], ["gpu"]):
+        fitting = [device for device in present if device.facts.kind == words[0]]
+    else:
+        fitting = [device for device in present if words and all(word in _words_of(device) for word in words)]
+        # "intel" means Intel's driver where there is one, not PoCL's on a processor with Intel in its name. "3.0" means
+        # the driver's version, not that of OpenCL which almost every platform names.
+        versions = [word for word in words if re.fullmatch(r"\d+(\.\d+)+([-+_]\S*)?", word)]
+        for name, version in pairwise(words):
+            if name in DRIVER_TITLES and version in versions:
+                fitting = [device for device in fitting if _is_driver(device, name, version)]
+        fitting.sort(
+            key=lambda device: (
+                device.facts.driver not in words,
+                sum(not _begins_with(device.driver_version.lower(), version) for version in versions),
+            )
+        )
+    if not fitting:
+        listing = "".join(f"\n  {index}: {device!r}" for index, device in enumerate(present))
+        listing += "".join(f"\n  passed over: {line}" for line in _passed_over)
+        raise DeviceError(
+            f"{asker} fits no device; give an index, 'cpu', 'gpu', or words of a device's name. Present:{listing}"
+        )
+    return fitting
+
+
+def _is_driver(device: Device, name: str, version: str) -> bool:
+    return device.facts.driver == name and _begins_with(device.driver_version.lower(), version)
+
+
+def _begins_with(version: str, start: str) -> bool:
+    """Whether a version is the given one or one of its patches: 3.1+debian begins with 3.1, 3.10 does not."""
+    return re.match(re.escape(start) + r"(?!\d)", version) is not None
+
+
+def _words_of(device: Device) -> str:
+    driver = f"{device.facts.driver} {device.driver_version}"
+    return f"{device.platform_name} {device.platform_version} {device.name} {driver}".lower()
+
+
+def chosen_device() -> tuple[Device, str]:
+    """The device to use now, and what chose it; on the path of every kernel call, so no work for the words here."""
+    global _last_selected
+    check_process()
+    scoped = _innermost.get()
+    if scoped is not None:
+        return scoped, "use_device"
+    if _default is not None:
+        return _default, "set_default_device"
+    value = _pairs.get(_key)
+    last = _last_selected  # read once: another thread may replace it
+    if last is None or last[0] != value:
+        last = _last_selected = (value, select(None))
+    return last[1], VARIABLE
+
+
+def current_device() -> Device:
+    """The device that kernels run on now.
+
+    That of the innermost `use_device`, else of `set_default_device`, else of the environment variable
+    ``CLREDUCE_DEVICE`` (its value at this moment), else the first in order of preference. `DeviceError` if
+    there is none, or in a child forked after OpenCL was used.
+    """
+    return chosen_device()[0]
+
+
+@contextlib.contextmanager
+def use_device(selector: str | int | Device | None) -> Iterator[Device]:
+    """``with use_device("gpu") as device:`` runs the block on that device; selectors are those of `select`.
+
+    Holds for this thread or asynchronous task only: a thread started inside the block begins without it.
+    """
+    token = _innermost.set(select(selector))
+    try:
+        yield current_device()
+    finally:
+        _innermost.reset(token)
+
+
+def set_default_device(selector: str | int | Device | None) -> None:
+    """Use a device in the whole process, wherever no `use_device` says otherwise; None takes the default back."""
+    global _default
+    _default = None if selector is None else select(selector)

@@ -1,0 +1,261 @@
+"""Listing the OpenCL platforms, so that drivers which pip or conda installed are found beside those of the system.
+
+An OpenCL loader looks for drivers once, when a process first lists the platforms. Which environment variables it reads
+then depends on the loader, so we look for their names inside its library:
+
+- the loader in pyopencl's wheels for Linux reads ``PYOPENCL_HOME``: a folder whose ``.libs`` holds more .icd files;
+- Khronos' loader (Windows, macOS, many Linux distributions) reads ``OCL_ICD_FILENAMES``: a list of libraries;
+- ocl-icd as distributions ship it reads ``OCL_ICD_VENDORS`` only: a folder in place of the system's.
+
+The variables are set for the first listing and restored afterwards. Where the user has set ``OCL_ICD_VENDORS`` or
+``OPENCL_VENDOR_PATH``, nothing is added.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+CHOSEN_BY_USER = ("OCL_ICD_VENDORS", "OPENCL_VENDOR_PATH")
+"""Variables by which users name their drivers."""
+_LIBRARIES_OF_PIP = {"intel-opencl-rt": ("libintelocl.so", "intelocl64.dll")}
+"""By distribution of PyPI: the file names that its driver has."""
+_SYSTEM_VENDORS = Path("/etc/OpenCL/vendors")
+_A_DRIVER = re.compile(r"lib(pocl|intelocl|MesaOpenCL|RusticlOpenCL|nvidia-opencl|amdocl|oclgrind)[^/]*\.so")
+
+
+@dataclass(frozen=True)
+class DriverFile:
+    """The library of an OpenCL driver that the system's list of drivers does not name."""
+
+    path: Path
+    origin: str
+    """Who installed it, in words: ``"pip's intel-opencl-rt"``."""
+
+
+def driver_files() -> tuple[DriverFile, ...]:
+    """The drivers that pip or conda installed into this Python environment, whether they load or not.
+
+    >>> all(driver.path.is_absolute() for driver in driver_files())
+    True
+    """
+    drivers = [*_of_pyopencl(), *_of_distributions(), *_of_environment()]
+    return tuple({driver.path: driver for driver in reversed(drivers)}.values())[::-1]
+
+
+def list_platforms(cl: Any) -> tuple[list[Any], tuple[str, ...]]:
+    """The OpenCL platforms, and a note in words on each driver of this environment that was not loaded.
+
+    ``cl`` is pyopencl. An error of pyopencl passes through: there is no driver at all then.
+    """
+    chosen = [f"{name}={os.environ[name]}" for name in CHOSEN_BY_USER if os.environ.get(name)]
+    drivers = driver_files()
+    early = _loaded_drivers()
+    with contextlib.ExitStack() as stack:
+        if not chosen:
+            stack.enter_context(_found_by_loader(drivers))
+        stack.enter_context(_usable_pocl_cache())
+        platforms = cl.get_platforms()
+    loaded = _loaded_libraries()
+    missing = [driver for driver in drivers if loaded and str(driver.path) not in loaded]
+    if chosen:
+        why = f"{' and '.join(chosen)} names the drivers to load"
+    elif early:
+        why = "this process had listed the OpenCL platforms before clreduce did; call clreduce.devices() before that"
+    else:
+        why = "the OpenCL loader could not load it"
+    return platforms, tuple(f"{driver.path} ({driver.origin}): not loaded, for {why}" for driver in missing)
+
+
+# ------------------------------------------------------------------------------------------ where drivers may lie
+
+
+def _of_pyopencl() -> Iterator[DriverFile]:
+    """The drivers that wheels such as PoCL's put into pyopencl's own folder."""
+    import pyopencl
+
+    folder = Path(pyopencl.__file__).resolve().parent / ".libs"
+    for library in _libraries_of(folder, folder):
+        yield DriverFile(library, "pip, beside pyopencl")
+
+
+def _of_distributions() -> Iterator[DriverFile]:
+    """The drivers of wheels that are recorded as installed, wherever their files are."""
+    for distribution, names in _LIBRARIES_OF_PIP.items():
+        try:
+            files = metadata.files(distribution) or ()
+        except metadata.PackageNotFoundError:
+            continue
+        for file in files:
+            if file.name in names:
+                # The wheel's .icd file holds a path of the machine that built it.
+                path = Path(str(file.locate())).resolve()
+                if path.is_file():
+                    yield DriverFile(path, f"pip's {distribution}")
+
+
+def _of_environment() -> Iterator[DriverFile]:
+    """The drivers of conda packages, which only conda's own loader would find."""
+    prefix = Path(sys.prefix)
+    for library in _libraries_of(prefix / "etc" / "OpenCL" / "vendors", prefix / "lib"):
+        yield DriverFile(library, "this environment's etc/OpenCL/vendors")
+
+
+def _libraries_of(vendors: Path, folder: Path) -> Iterator[Path]:
+    """The libraries that .icd files name, absolute or inside ``folder``, if they exist."""
+    for icd in sorted(vendors.glob("*.icd")):
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            library = folder / icd.read_text(encoding="utf-8").strip()
+            if library.is_file():
+                yield library.resolve()
+
+
+# --------------------------------------------------------------------------------------------- telling the loader
+
+
+@contextlib.contextmanager
+def _found_by_loader(drivers: tuple[DriverFile, ...]) -> Iterator[None]:
+    """Within it, the OpenCL loader finds ``drivers`` too; without a folder to write to, only the system's."""
+    with contextlib.ExitStack() as stack:
+        variables = _variables_of_loader() if drivers else frozenset()
+        if "PYOPENCL_HOME" in variables:
+            home = stack.enter_context(_temporary_folder())
+            if home is not None and _write_icds(home / ".libs", drivers, None):
+                stack.enter_context(_variable("PYOPENCL_HOME", str(home)))
+        elif "OCL_ICD_FILENAMES" in variables:
+            names = [os.environ.get("OCL_ICD_FILENAMES", ""), *(str(driver.path) for driver in drivers)]
+            if sys.platform == "win32":
+                for driver in drivers:  # for the libraries that a driver's needs
+                    stack.enter_context(os.add_dll_directory(str(driver.path.parent)))
+            stack.enter_context(_variable("OCL_ICD_FILENAMES", os.pathsep.join(filter(None, names))))
+        elif "OCL_ICD_VENDORS" in variables:
+            vendors = stack.enter_context(_temporary_folder())
+            if vendors is not None and _write_icds(vendors, drivers, _SYSTEM_VENDORS):
+                stack.enter_context(_variable("OCL_ICD_VENDORS", str(vendors)))
+        yield
+
+
+def _variables_of_loader() -> frozenset[str]:
+    """The environment variables, of those that name more drivers, whose names the loader's library holds."""
+    known = ("PYOPENCL_HOME", "OCL_ICD_FILENAMES", "OCL_ICD_VENDORS")
+    libraries = [Path(path) for path in _loaded_libraries() if "libOpenCL" in Path(path).name]
+    if not libraries:  # a system that does not list the libraries of a process: Khronos' loader, where there is one
+        return frozenset({"OCL_ICD_FILENAMES"})
+    text = b""
+    for library in libraries:
+        with contextlib.suppress(OSError):
+            text += library.read_bytes()
+    return frozenset(name for name in known if name.encode() in text)
+
+
+def _write_icds(folder: Path, drivers: tuple[DriverFile, ...], system: Path | None) -> bool:
+    """A folder of .icd files with absolute paths, and copies of the system's; False if it cannot be written."""
+    try:
+        folder.mkdir(exist_ok=True)
+        for number, driver in enumerate(drivers):
+            (folder / f"clreduce-{number}.icd").write_text(str(driver.path), encoding="utf-8")
+        for icd in sorted(system.glob("*.icd")) if system is not None else ():
+            (folder / icd.name).write_bytes(icd.read_bytes())
+    except OSError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def _temporary_folder() -> Iterator[Path | None]:
+    """An empty folder, removed afterwards; None where none can be made."""
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="clreduce-drivers-", ignore_cleanup_errors=True)
+    except OSError:
+        yield None
+        return
+    with folder as path:
+        yield Path(path)
+
+
+@contextlib.contextmanager
+def _variable(name: str, value: str) -> Iterator[None]:
+    """An environment variable with another value, for the time of the block."""
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = before
+
+
+# ------------------------------------------------------------------------------------------------ PoCL's cache
+
+
+def pocl_cache_folder() -> Path:
+    """The folder in which PoCL keeps compiled kernels, as its rules say."""
+    chosen = os.environ.get("POCL_CACHE_DIR")
+    if chosen:
+        return Path(chosen)
+    base = os.environ.get("XDG_CACHE_HOME")
+    if base:
+        return Path(base, "pocl", "kcache")
+    home = os.environ.get("HOME")
+    return Path(home, ".cache", "pocl", "kcache") if home else Path(tempfile.gettempdir(), "pocl", "kcache")
+
+
+def is_writable(folder: Path) -> bool:
+    """Whether ``folder`` can be written to, or made; nothing is made."""
+    try:
+        while not folder.exists():
+            if folder == folder.parent:
+                return False
+            folder = folder.parent
+        return folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
+    except OSError:  # a parent that may not be entered
+        return False
+
+
+@contextlib.contextmanager
+def _usable_pocl_cache() -> Iterator[None]:
+    """Within it, PoCL is told of a folder that it can write to: it offers no device where it cannot.
+
+    A folder that the user named stays, whatever it is.
+    """
+    if os.environ.get("POCL_CACHE_DIR") or is_writable(pocl_cache_folder()):
+        yield
+        return
+    import atexit
+    import shutil
+
+    try:
+        folder = tempfile.mkdtemp(prefix="clreduce-pocl-")
+    except OSError:
+        yield
+        return
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    with _variable("POCL_CACHE_DIR", folder):
+        yield
+
+
+# ------------------------------------------------------------------------------------- what this process has loaded
+
+
+def _loaded_libraries() -> frozenset[str]:
+    """Paths of the libraries in this process; empty where the system does not say."""
+    try:
+        lines = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return frozenset()
+    return frozenset(line[line.index("/") :] for line in lines if "/" in line)
+
+
+def _loaded_drivers() -> frozenset[str]:
+    """Those of them that are OpenCL drivers: then the loader has looked for drivers already."""
+    return frozenset(path for path in _loaded_libraries() if _A_DRIVER.match(Path(path).name))

@@ -1,0 +1,29 @@
+"""Which process has touched OpenCL: drivers do not survive a fork."""
+
+from __future__ import annotations
+
+import os
+
+from clreduce.errors import DeviceError
+
+_first_process: int | None = None
+
+
+def note_first_use() -> None:
+    """From now on, children forked from this process cannot use OpenCL."""
+    global _first_process
+    _first_process = os.getpid()
+
+
+def check_process() -> None:
+    """Raise `DeviceError` in a child forked after OpenCL was touched; to be called before any lock is taken.
+
+    Drivers keep threads, which a fork does not copy: a call in the child would wait for them forever. So might
+    a lock of ours that another thread held while forking.
+    """
+    if _first_process is not None and _first_process != os.getpid():
+        raise DeviceError(
+            f"this process ({os.getpid()}) was forked from process {_first_process} after that one had used OpenCL: "
+            "OpenCL drivers do not survive a fork and would hang. Start the workers with "
+            "multiprocessing.get_context('spawn') or 'forkserver', or make the first use of clreduce after the fork."
+        )

@@ -1,0 +1,280 @@
+"""Whether a driver computes what it should: a trial in a process of its own, before the first use of a device.
+
+The trial (`clreduce.trials`, which this module knows by name only, since it lies on a higher floor) runs tiny programs
+whose results are known. What fails is switched off, as a field of `DeviceFacts`, and the trial goes on without it; a
+device on which the simplest program fails is not used. The verdict is kept on disk for later processes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import logging
+import os
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
+from importlib import metadata
+from typing import Any
+
+from clreduce.cache import entry_name, read_entry, write_entry
+from clreduce.codegen.facts import DeviceFacts
+from clreduce.runtime.child import can_start_children, run_child
+from clreduce.runtime.device import Device
+from clreduce.runtime.drivers import NEWER
+
+VARIABLE = "CLREDUCE_SELFTEST"
+"""Environment variable: ``process`` (the default), ``inline`` (no process of its own), ``off`` (no trials)."""
+DEVICES = "devices"
+"""The kind of entry under which verdicts are kept."""
+TRIALS = "clreduce.trials"
+_REVISION = "1"
+"""To be raised when trials change so much that verdicts of before do not hold."""
+_SECONDS = 55.0
+"""The longest that all checks of a device may take together."""
+_SILENCE = 20.0
+"""The longest that one check may take: most take one or two seconds, and a Raspberry Pi ten times that."""
+_SECONDS_BETWEEN_REFUSALS = 86400.0
+"""After that time a device that was not usable gets another chance."""
+_LOGGER = logging.getLogger("clreduce.devices")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a trial has shown of a device."""
+
+    reason: str = ""
+    """Why the device is not used; "" if it is usable."""
+    facts: dict[str, Any] = field(default_factory=dict)
+    """The fields of `DeviceFacts` that differ from what the driver says."""
+    notes: tuple[str, ...] = ()
+    """What is switched off and why, in words."""
+    seconds: float = 0.0
+    time: float = 0.0
+    """When the trial ended, in seconds since 1970."""
+
+    @property
+    def usable(self) -> bool:
+        return not self.reason
+
+    def applied(self, facts: DeviceFacts) -> DeviceFacts:
+        """``facts`` with what the trial has shown."""
+        return replace(facts, **self.facts)
+
+
+_lock = threading.Lock()
+_verdicts: dict[str, Verdict] = {}
+
+
+def kept_verdict(device: Device) -> Verdict | None:
+    """The verdict of an earlier trial, in this process or another; None if there is none that still holds."""
+    entry = _entry(device)
+    verdict = _verdicts.get(entry) or _from_disk(device, entry)
+    if verdict is not None:
+        _verdicts[entry] = verdict
+    return verdict
+
+
+def examine(device: Device, *, fresh: bool = False) -> Verdict:
+    """The verdict on ``device``: the kept one, or that of a trial, which takes a few seconds, and a minute at most.
+
+    ``fresh``: a new trial whatever is kept. The verdict is kept for later processes.
+    """
+    with _lock:
+        verdict = None if fresh else kept_verdict(device)
+        if verdict is None:
+            verdict = _verdicts[_entry(device)] = _trial(device)
+            if _mode() != "off":
+                write_entry(_entry(device), json.dumps(asdict(verdict)).encode(), DEVICES)
+        return verdict
+
+
+def _mode() -> str:
+    return os.environ.get(VARIABLE, "process")
+
+
+# ------------------------------------------------------------------------------------------------------ the trial
+
+
+def _trial(device: Device) -> Verdict:
+    if _mode() == "off":
+        return Verdict(time=time.time())
+    _LOGGER.info("trying %r: this is done once, and the result is kept", device)
+    start = time.monotonic()
+    in_child = _mode() != "inline" and can_start_children()
+    facts = device.said
+    notes: list[str] = []
+    passed: list[str] = []
+    reason = ""
+    with _own_pocl_cache() as variables:
+        while not reason:
+            left = start + _SECONDS - time.monotonic()
+            if left <= 0:
+                reason = f"it failed checks for {_SECONDS:.0f} s; {'; '.join(notes)}"
+                break
+            failure = _run_checks(device, facts, passed, variables, left, in_child)
+            if failure is None:
+                break
+            advice = _advice(failure, device)
+            change = None if advice else _weaker(failure, facts)
+            if change is None:
+                reason = f"{failure.what}. {advice}".strip()
+            else:
+                facts = replace(facts, **change.facts)
+                notes.append(f"{change.words}: {failure.what}")
+    seconds = time.monotonic() - start
+    verdict = Verdict(reason, _differences(device.said, facts), tuple(notes), seconds, time.time())
+    for note in notes:
+        _LOGGER.info("%r: %s", device, note)
+    if reason:
+        _LOGGER.info("%r is not used: %s", device, reason)
+    return verdict
+
+
+@dataclass(frozen=True)
+class _Failure:
+    check: str
+    what: str
+    """What happened, in words."""
+    in_time: bool = True
+    """False for a check that did not end."""
+
+
+def _run_checks(
+    device: Device,
+    facts: DeviceFacts,
+    passed: list[str],
+    variables: dict[str, str],
+    seconds: float,
+    in_child: bool,
+) -> _Failure | None:
+    """Run the checks that are not among ``passed``, to which those that pass are added, up to the first that fails."""
+    argument = {"identity": device.identity, "facts": asdict(facts), "passed": list(passed)}
+    lines: list[dict[str, Any]] = []
+    ending, said = "", ""
+    if in_child:
+        try:
+            report = run_child(TRIALS, argument, _SILENCE, seconds, variables)
+        except OSError as error:
+            _LOGGER.info("no process for a trial can be started (%s): it runs in this one", error)
+            in_child = False
+        else:
+            lines, ending, said = list(report.lines), report.failure, report.stderr
+            if {"missing": True} in lines:  # what this process sees, a new one does not: such as a driver made by hand
+                lines, ending, in_child = [], "", False
+    if not in_child:
+        importlib.import_module(TRIALS).run(device, facts, passed, lines.append)
+    running = ""
+    for line in lines:
+        if "error" in line:
+            return _Failure(line["check"], f"the check '{line['check']}' failed: {line['error']}")
+        if line.get("passed"):
+            passed.append(line["check"])
+            running = ""
+        else:
+            running = line["check"]
+    if not ending:
+        return None
+    last = said.strip().splitlines()[-1:]
+    words = f" ({last[0]})" if last else ""
+    where = f"during the check '{running}' the process" if running else "the process of the trial"
+    return _Failure(running, f"{where} {ending}{words}", in_time="hung" not in ending)
+
+
+@dataclass(frozen=True)
+class _Change:
+    """What is switched off after a check has failed."""
+
+    words: str
+    facts: dict[str, Any]
+
+
+def _weaker(failure: _Failure, facts: DeviceFacts) -> _Change | None:
+    """What to switch off next after a failure; None if nothing is left that its check depends on."""
+    check = failure.check
+    if check == "mapped arrays":
+        return _Change("arrays are copied instead of mapped", {"maps_memory": False})
+    if check == "arrays by address":
+        return _Change("arrays are passed in buffers instead of by address", {"shares_addresses": False})
+    if check == "local memory":
+        return _Change("kernels use no local memory", {"local_tiles": False})
+    native = facts.native_double_lanes if check.startswith("float64") else facts.native_float_lanes
+    lanes = min(facts.most_lanes, 2 * native) if facts.kind == "cpu" else 1
+    # Where a compiler hangs there is no time to try one thing after the other.
+    if check and facts.compiler_builtins and (failure.in_time or lanes == 1):
+        return _Change("kernels use no builtins of the driver's compiler", {"compiler_builtins": False})
+    if check and lanes > 1:
+        changes = {"most_lanes": lanes // 2, "compiler_builtins": facts.compiler_builtins and failure.in_time}
+        return _Change(f"vectors have at most {lanes // 2} lane{'s' if lanes > 2 else ''}", changes)
+    if check.startswith("float64"):
+        return _Change("float64 is not used", {"has_double": False, "native_double_lanes": 0})
+    return None
+
+
+def _advice(failure: _Failure, device: Device) -> str:
+    """What a person can do about a failure whose cause is known; "" if it is not."""
+    if "unknown target CPU" in failure.what:
+        return NEWER
+    if device.said.driver == "pocl" and not any(map(shutil.which, ("ld", "ld.lld"))):
+        return (
+            "PoCL links each kernel with the system's linker, and there is no 'ld' on PATH: install binutils and a C "
+            "library (Debian: apt install gcc has both), or Intel's driver, which needs none "
+            '(pip install "clreduce[cpu]")'
+        )
+    return ""
+
+
+def _differences(said: DeviceFacts, facts: DeviceFacts) -> dict[str, Any]:
+    before, after = asdict(said), asdict(facts)
+    return {name: value for name, value in after.items() if value != before[name]}
+
+
+@contextlib.contextmanager
+def _own_pocl_cache() -> Iterator[dict[str, str]]:
+    """Environment variables for trials: PoCL caches what it compiles, and a crash may leave damaged entries behind."""
+    try:
+        folder = tempfile.mkdtemp(prefix="clreduce-trial-")
+    except OSError:
+        yield {}
+        return
+    try:
+        yield {"POCL_CACHE_DIR": folder}
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+# ------------------------------------------------------------------------------------------------ kept on disk
+
+
+def _entry(device: Device) -> str:
+    """All that a verdict depends on. PoCL's kernels also depend on the linker that is found."""
+    linker = ""
+    if device.said.driver == "pocl":
+        path = shutil.which("ld") or shutil.which("ld.lld") or ""
+        with contextlib.suppress(OSError):
+            linker = f"{path} {os.stat(path).st_mtime_ns}" if path else ""
+    versions = [_version(name) for name in ("clreduce", "pyopencl")]
+    return entry_name("verdict", _REVISION, device.identity, linker, *versions)
+
+
+def _version(distribution: str) -> str:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def _from_disk(device: Device, entry: str) -> Verdict | None:
+    data = read_entry(entry, DEVICES)
+    try:
+        record = json.loads(data or b"null")
+        verdict = Verdict(**{**record, "notes": tuple(record["notes"])})
+        verdict.applied(device.said)
+        outdated = not verdict.usable and time.time() - verdict.time > _SECONDS_BETWEEN_REFUSALS
+    except (ValueError, TypeError, KeyError):
+        return None
+    return None if outdated else verdict

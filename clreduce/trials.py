@@ -1,0 +1,138 @@
+"""Tiny programs with known results, by which a driver shows that it can be believed (see `clreduce.runtime.selftest`).
+
+Each check runs the kernels that the default schedule makes, so that what fails here is what calls would use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from clreduce.codegen.facts import DeviceFacts
+from clreduce.codegen.schedule import LOCAL, Schedule, choose_schedule
+from clreduce.domain import Domain
+from clreduce.ir.op import position, variable
+from clreduce.ops.compare import less, where
+from clreduce.ops.derived import squared_distance
+from clreduce.ops.functions import exp, log
+from clreduce.program import MapReduce, map_reduce
+from clreduce.runtime.device import Device
+from clreduce.runtime.devices import survey
+from clreduce.runtime.plan import Plan, Signature
+
+Report = Callable[[dict[str, Any]], None]
+_ROWS, _COLUMNS = 37, 301
+"""No multiples of anything that a schedule may cut them by, and more columns than a tile has."""
+_ROUNDINGS = 100
+"""The error of a right result, in units of its dtype's rounding error, at most."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One program on one path through the library, which must give NumPy's numbers."""
+
+    name: str
+    program: MapReduce
+    dtype: str
+    changes: dict[str, Any]
+    """Fields of the default schedule that are changed."""
+    facts: dict[str, Any]
+    """Facts that are switched off for this check, since later ones are about them."""
+
+
+def checks_for(facts: DeviceFacts) -> Iterator[Check]:
+    """The checks that concern a device, the simplest one first; a later one relies on the earlier ones.
+
+    >>> [check.name for check in checks_for(DeviceFacts(has_double=False))]
+    ['float32', 'float32 nearest', 'mapped arrays', 'local memory']
+    """
+    copies = {"maps_memory": False, "shares_addresses": False}
+    yield Check("float32", _sum(), "float32", {"split": 3}, copies)
+    yield Check("float32 nearest", _nearest(), "float32", {}, copies)
+    if facts.has_double:
+        yield Check("float64", _sum(), "float64", {"split": 3}, copies)
+        yield Check("float64 nearest", _nearest(), "float64", {}, copies)
+    if facts.shares_host_memory and facts.maps_memory:
+        yield Check("mapped arrays", _sum(), "float32", {"split": 3}, {"shares_addresses": False})
+    if facts.shares_addresses:
+        yield Check("arrays by address", _sum(), "float32", {"split": 3}, {})
+    if facts.local_tiles:
+        group = min(32, facts.max_group)
+        tiled = {"shape": LOCAL, "lanes": 1, "rows": 2, "cols": 2, "group": group, "tile": 64}
+        yield Check("local memory", _sum(), "float32", tiled, copies)
+
+
+def _sum() -> MapReduce:
+    """A sum with an exponential, a logarithm that is stored beforehand, and a mask of the indices themselves."""
+    x, y, b = variable("x", 3, Domain.I), variable("y", 3, Domain.J), variable("b", 1, Domain.J)
+    distance = squared_distance(x, y)
+    terms = where(less(position(Domain.I), position(Domain.J)), exp(-distance) * log(b), distance)
+    return map_reduce([terms], "Sum")[0]
+
+
+def _nearest() -> MapReduce:
+    """The nearest terms with their indices, which uses masks, integers and loops that end at a lane's own time."""
+    x, y = variable("x", 2, Domain.I), variable("y", 2, Domain.J)
+    return map_reduce([squared_distance(x, y)], "KMin_ArgKMin", 8)[0]
+
+
+def run(device: Device, facts: DeviceFacts, passed: list[str], report: Report) -> None:
+    """Run the checks that have not ``passed``, and stop at the first that fails.
+
+    Reports ``{"check": name}`` before each one, then the same with ``"passed"`` or with ``"error"``.
+    """
+    before = device.facts
+    try:
+        for check in checks_for(facts):
+            if check.name in passed:
+                continue
+            report({"check": check.name})
+            device.facts = replace(facts, **check.facts)
+            try:
+                error = _error_of(check, device)
+            except Exception as exception:  # a driver may raise anything
+                error = f"{type(exception).__name__}: {exception}"
+            if error:
+                report({"check": check.name, "error": error[:500]})
+                return
+            report({"check": check.name, "passed": True})
+    finally:
+        device.facts = before
+
+
+def _error_of(check: Check, device: Device) -> str:
+    """What is wrong with the results of a check; "" if nothing is."""
+    rng = np.random.default_rng(0)
+    shapes = {Domain.I: _ROWS, Domain.J: _COLUMNS}
+    arrays = [
+        rng.uniform(0.5, 1.5, (shapes[slot.domain], slot.dim)).astype(check.dtype) for slot in check.program.slots
+    ]
+    plan = Plan(check.program, Signature(check.dtype), device, _schedule_of(check, device.facts))
+    exact = check.program.reference([array.astype(float) for array in arrays], _ROWS, _COLUMNS)
+    for _ in range(2):  # the second call finds everything made
+        for result, right in zip(plan(arrays, _ROWS, _COLUMNS), exact, strict=True):
+            error = float(np.abs(result - right).max() / np.abs(right).max())
+            if not error <= _ROUNDINGS * np.finfo(check.dtype).eps:
+                return f"wrong numbers, with a relative error of {error:.0e}"
+    return ""
+
+
+def _schedule_of(check: Check, facts: DeviceFacts) -> Schedule:
+    real = Signature(check.dtype).real
+    return replace(choose_schedule(check.program, real, facts), **check.changes)
+
+
+def main(argument: dict[str, Any], report: Report) -> None:
+    """`run` for a device that is named by its identity, in a process of its own; ``{"missing": True}`` without it."""
+    import pyopencl as cl
+
+    facts = dict(argument["facts"])
+    facts["driver_version"] = tuple(facts["driver_version"])
+    for device in survey(cl).devices:
+        if device.identity == argument["identity"]:
+            run(device, DeviceFacts(**facts), argument["passed"], report)
+            return
+    report({"missing": True})
