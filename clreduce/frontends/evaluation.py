@@ -14,7 +14,7 @@ from clreduce.ir.op import variable
 from clreduce.memo import Memo
 from clreduce.program import MapReduce, map_reduce
 from clreduce.runtime.device import Device
-from clreduce.runtime.launch import Launched
+from clreduce.runtime.launch import Launched, completed
 from clreduce.runtime.memory import Memory
 from clreduce.runtime.plan import PLANS, Plan
 from clreduce.runtime.ranges import Ranges
@@ -75,15 +75,15 @@ class Evaluation:
         ``arrays``: for each slot of the program a NumPy array (.., rows, D), (.., columns, D) or (.., D), with as many
         batch dimensions as the evaluation, of size 1 where it serves all; reals in ``dtype``, indices in int64.
         """
-        return self.launch(arrays, results).wait()
+        pairs = self.pairs
+        arrays = [np.ascontiguousarray(array) for array in arrays]
+        return self._plan(pairs)(arrays, self.rows, self.columns, results, self.batch, pairs)
 
-    def launch(
-        self, arrays: Sequence[Array], results: tuple[Array, ...] | None = None, memory: Memory | None = None
-    ) -> Launched:
+    def launch(self, arrays: Sequence[Array], memory: Memory) -> Launched:
         """The same without waiting. ``memory``: that of evaluations which are waited for together with this one."""
         pairs = self.pairs
         arrays = [np.ascontiguousarray(array) for array in arrays]
-        return self._plan(pairs).launch(arrays, self.rows, self.columns, results, self.batch, pairs, memory)
+        return self._plan(pairs).launch(arrays, self.rows, self.columns, None, self.batch, pairs, memory)
 
     def _plan(self, pairs: Ranges | None) -> Plan:
         """Its plan. It is looked up again when plans have been forgotten, as for a schedule that is found faster."""
@@ -116,14 +116,13 @@ def together(works: Sequence[tuple[Evaluation, Sequence[Array]]]) -> list[tuple[
     """The results of evaluations on one device, which are waited for once: a wait takes as long as a small kernel."""
     if len(works) < 2:
         return [evaluation(arrays) for evaluation, arrays in works]
-    device = works[0][0].device
-    memory = Memory(device)
-    try:
-        launched = [evaluation.launch(arrays, None, memory) for evaluation, arrays in works]
-    except BaseException:
-        device.queue.finish()  # kernels on their way read and write memory that is about to be freed
-        raise
-    return [one.wait() for one in launched]
+    memory = Memory(works[0][0].device)
+    return completed(memory, _together, works, memory)
+
+
+def _together(works: Sequence[tuple[Evaluation, Sequence[Array]]], memory: Memory) -> list[tuple[Array, ...]]:
+    launched = [evaluation.launch(arrays, memory) for evaluation, arrays in works]
+    return [each.wait() for each in launched]
 
 
 @lru_cache(maxsize=64)

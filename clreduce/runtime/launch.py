@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from clreduce.codegen.kernel import Kernel
 from clreduce.domain import Domain
 from clreduce.ir.expr import INDEX
 from clreduce.runtime.blocks import Parts
-from clreduce.runtime.memory import Memory, release_idle
+from clreduce.runtime.memory import Memory
 from clreduce.runtime.ranges import Ranges, Tables
 
 if TYPE_CHECKING:
@@ -21,11 +21,12 @@ if TYPE_CHECKING:
     from clreduce.runtime.plan import Plan
 
 Array = np.ndarray[Any, Any]
+_Results = TypeVar("_Results")
 
 
 @dataclass(slots=True)
 class Launched:
-    """Results that kernels are computing. It keeps all that they read and write."""
+    """Results that kernels are computing."""
 
     call: Call | None
     """None: there is nothing to compute."""
@@ -36,13 +37,27 @@ class Launched:
     def wait(self) -> tuple[Array, ...]:
         """The results, once they are there."""
         if self.call is not None:
-            self.call.queue.finish()
-            for result, one in zip(self.results, self.kept, strict=True):
-                if one is not result:
-                    with np.errstate(over="ignore"):
-                        result[...] = one
-            release_idle(self.call.plan.device)
+            self.call.memory.finish()
+            if self.kept is not self.results:
+                for result, one in zip(self.results, self.kept, strict=True):
+                    if one is not result:
+                        with np.errstate(over="ignore"):
+                            result[...] = one
         return self.results
+
+
+def completed(memory: Memory, run: Callable[..., _Results], *arguments: Any) -> _Results:
+    """What ``run(*arguments)`` gives, which launches kernels on ``memory`` and waits for them.
+
+    Whatever it raises, no kernel runs any more when that reaches the caller, who may need the arrays for other things.
+    """
+    wait = memory.wait
+    try:
+        return run(*arguments)
+    except BaseException:
+        wait()  # first of all, before another signal can be handled
+        memory.abandon()
+        raise
 
 
 class Call:
@@ -63,7 +78,7 @@ class Call:
         self.plan, self.rows, self.columns, self.batch = plan, rows, columns, batch
         self.count = prod(batch)
         self.memory = memory or Memory(plan.device)
-        self.queue = plan.device.queue
+        self.queue = self.memory.queue
         self.tables: Tables | None = None
         self._tables: dict[str, Any] = {}
         self.parts: Parts
@@ -86,18 +101,14 @@ class Call:
         return own + sum(table.nbytes for table in tables)
 
     def launch(self, arrays: Sequence[Array], results: tuple[Array, ...]) -> None:
-        """Let kernels compute ``results``, which are there when the queue has been waited for."""
-        try:
-            buffers, starts = self._slots(arrays)
-            outputs = [self.memory.output(result) for result in results]
-            if self.tables is not None:
-                self._tables = {name: self.memory.input(table) for name, table in self.tables.named().items()}
-            self._store(buffers, starts)
-            self._reduce(buffers, starts, outputs)
-            self.memory.read(outputs)
-        except BaseException:
-            self.queue.finish()  # kernels on their way read and write memory that is about to be freed
-            raise
+        """Let kernels compute ``results``, which are there when the memory has been waited for."""
+        self.memory.hold()
+        buffers, starts = self._slots(arrays)
+        outputs = [self.memory.output(result) for result in results]
+        if self.tables is not None:
+            self._tables = {name: self.memory.input(table) for name, table in self.tables.named().items()}
+        self._store(buffers, starts)
+        self._reduce(buffers, starts, outputs)
 
     def _slots(self, arrays: Sequence[Array]) -> tuple[dict[Any, Any], dict[Any, Array]]:
         """By variable: its buffer, and where in it the data of each index of the batch begin."""

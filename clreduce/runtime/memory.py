@@ -8,17 +8,11 @@ import numpy as np
 
 from clreduce.errors import DeviceError
 from clreduce.runtime.device import Device
+from clreduce.runtime.flight import Things, in_flight
 
 Array = np.ndarray[Any, Any]
 _MOST_IDLE_BYTES = 1 << 28
 """Memory for temporaries that is kept between calls, at most."""
-
-
-def release_idle(device: Device) -> None:
-    """Give memory of temporaries back to the system if much of it is idle; to be called between calls."""
-    pool = device.pool
-    if pool.managed_bytes - pool.active_bytes > _MOST_IDLE_BYTES:
-        pool.free_held()
 
 
 class _Unlocked:
@@ -30,7 +24,10 @@ class _Unlocked:
 
 
 class Memory:
-    """Makes the buffers of one call, or of several that run together, and keeps them alive until they are over."""
+    """Makes the buffers of one call, or of several that run together.
+
+    They are the calling thread's: `hold` them before the first kernel is launched, and `finish` in the same thread.
+    """
 
     def __init__(self, device: Device) -> None:
         import pyopencl as cl
@@ -39,10 +36,32 @@ class Memory:
         facts = device.facts
         self._by_address, self._maps = facts.shares_addresses, facts.shares_host_memory and facts.maps_memory
         self._in_place = cl.mem_flags.USE_HOST_PTR if self._maps else cl.mem_flags.COPY_HOST_PTR
-        self._results: dict[int, Array] = {}
+        self._maps_early = facts.driver == "pocl"
+        self._flight = in_flight(device)
+        self.queue: Any = self._flight.queue
+        self.wait = self._flight.wait
+        self._uses_pool = False
+        self._outputs: list[tuple[Any, Array]] = []
         self._inputs: dict[int, tuple[Any, Array]] = {}
         # A buffer that Python drops takes its array along, while a kernel may still be reading there.
-        self._kept: list[Any] = []
+        self._things = Things(self)
+
+    def hold(self) -> None:
+        """Keep all of it alive until the queue is done, whatever happens to the caller; before anything is launched."""
+        self._flight.held.add(self._things)
+
+    def finish(self) -> None:
+        """Wait for the queue, after which the outputs are in their arrays."""
+        if self._things in self._flight.held:  # else another of the calls that run together has waited
+            if not self._by_address:
+                self._read()
+            self._flight.finish(self._things)
+            if self._uses_pool:
+                self._release_idle()
+
+    def abandon(self) -> None:
+        """Let go of all of it, where the queue is known to be done."""
+        self._flight.held.discard(self._things)
 
     def input(self, array: Array) -> Any:
         """A buffer that reads ``array``, which must be contiguous: one for each array."""
@@ -57,22 +76,23 @@ class Memory:
         return made[0]
 
     def output(self, array: Array) -> Any:
-        """A buffer whose contents `read` brings into ``array``."""
+        """A buffer whose contents `finish` brings into ``array``."""
         if self._by_address:
             return self._address(array)
         if self._maps:
             buffer = self._buffer(self._cl.mem_flags.WRITE_ONLY | self._in_place, array.nbytes, array)
         else:
             buffer = self._buffer(self._cl.mem_flags.WRITE_ONLY, array.nbytes, None)
-        self._results[id(buffer)] = array
+        self._outputs.append((buffer, array))
         return buffer
 
     def scratch(self, length: int, dtype: str) -> Any:
         """A buffer of ``length`` numbers that stays on the device; its memory may be that of an earlier call."""
         size = max(1, length) * np.dtype(dtype).itemsize
         self._check_size(size)
+        self._uses_pool = True
         buffer = self.device.pool.allocate(size)
-        self._kept.append(buffer)
+        self._things.kept.append(buffer)
         return buffer
 
     def write(self, buffer: Any, array: Array, values: Array) -> None:
@@ -80,7 +100,7 @@ class Memory:
         if self._by_address or array.size == 0:
             array[...] = values
             return
-        queue = self.device.queue
+        queue = self.queue
         if self._maps:
             # The view is the array's own memory; by mapping it the driver is told that it changes.
             view, _ = self._cl.enqueue_map_buffer(
@@ -92,35 +112,40 @@ class Memory:
             array[...] = values
             self._cl.enqueue_copy(queue, buffer, array, is_blocking=False)
 
-    def read(self, outputs: list[Any]) -> None:
-        """Make the outputs visible in their arrays, once the queue has been waited for."""
-        queue = self.device.queue
-        for buffer in outputs if not self._by_address else ():
-            array = self._results[id(buffer)]
+    def _read(self) -> None:
+        """Have the outputs made visible in their arrays."""
+        queue = self.queue
+        for buffer, array in self._outputs:
             if self._maps:
-                # Mapping is how the host may look at memory it shares; nothing is copied. We wait only once, at the
-                # end: each wait wakes threads and costs as much as a small kernel. For a shape that is no number,
-                # pyopencl throws and catches.
+                # Mapping is how the host may look at memory it shares; nothing is copied. A wait for each map takes as
+                # long as a small kernel, but only PoCL is known to let an array go that has not been mapped yet. For
+                # a shape that is no number, pyopencl throws and catches.
                 length: Any = array.size
                 view, _ = self._cl.enqueue_map_buffer(
-                    queue, buffer, self._cl.map_flags.READ, 0, length, array.dtype, is_blocking=False
+                    queue, buffer, self._cl.map_flags.READ, 0, length, array.dtype, is_blocking=not self._maps_early
                 )
                 view.base.release(queue)
             else:
                 self._cl.enqueue_copy(queue, array, buffer, is_blocking=False)
+
+    def _release_idle(self) -> None:
+        """Give memory of temporaries back to the system if much of it is idle."""
+        pool = self.device.pool
+        if pool.managed_bytes - pool.active_bytes > _MOST_IDLE_BYTES:
+            pool.free_held()
 
     def _address(self, array: Array) -> Any:
         # Intel's driver copies an array behind a buffer unless it begins at a page, as NumPy's never do.
         if not array.flags.writeable:
             array = np.asarray(_Unlocked(array))
         argument = self._cl.SVM(array)
-        self._kept.append(argument)
+        self._things.kept.append(argument)
         return argument
 
     def _buffer(self, flags: int, size: int, array: Array | None) -> Any:
         self._check_size(size)
         buffer = self._cl.Buffer(self.device.context, flags, size=0 if array is not None else size, hostbuf=array)
-        self._kept.append(buffer)
+        self._things.kept.append(buffer)
         return buffer
 
     def _check_size(self, size: int) -> None:

@@ -22,7 +22,7 @@ from clreduce.runtime.blocks import Footprint, Parts, cut_columns
 from clreduce.runtime.choices import CHOICES, Case, few_rows
 from clreduce.runtime.compiler import PROGRAMS
 from clreduce.runtime.device import Device
-from clreduce.runtime.launch import Call, Launched
+from clreduce.runtime.launch import Call, Launched, completed
 from clreduce.runtime.memory import Memory
 from clreduce.runtime.ranges import Ranges
 
@@ -63,6 +63,13 @@ _SIGNATURES = {
     for batched in (False, True)
     for wide in (False, True)
 }
+
+
+class _OfThread(threading.local):
+    """The kernel objects of each thread: setting arguments of a shared one would be a race."""
+
+    def __init__(self) -> None:
+        self.kernels: dict[Any, Any] = {}
 
 
 class Plan:
@@ -115,7 +122,7 @@ class Plan:
         )
         self.footprint = Footprint.of(program, self.lowered.inputs, np.dtype(signature.dtype).itemsize)
         self._outputs = tuple((out.dim, "int64" if out.kind == INDEX else signature.dtype) for out in program.outputs)
-        self._local = threading.local()
+        self._of_thread = _OfThread()
         self._cuts: Memo[tuple[int, int, int], tuple[int, Parts]] = Memo()
 
     @property
@@ -143,19 +150,26 @@ class Plan:
         plan for batches needs. ``ranges``: the pairs to visit, which a plan for ranges needs. The caller has checked
         shapes.
         """
-        return self.launch(arrays, rows, columns, results, batch, ranges).wait()
+        memory = Memory(self.device)
+        return completed(memory, self._run, arrays, rows, columns, results, batch, ranges, memory)
+
+    def _run(self, *arguments: Any) -> tuple[Array, ...]:
+        return self.launch(*arguments).wait()
 
     def launch(
         self,
         arrays: Sequence[Array],
         rows: int,
         columns: int,
-        results: tuple[Array, ...] | None = None,
-        batch: tuple[int, ...] = (),
-        ranges: Ranges | None = None,
-        memory: Memory | None = None,
+        results: tuple[Array, ...] | None,
+        batch: tuple[int, ...],
+        ranges: Ranges | None,
+        memory: Memory,
     ) -> Launched:
-        """The same without waiting. ``memory``: that of calls which are waited for together with this one."""
+        """The same without waiting, in a function that is being `completed`.
+
+        ``memory``: that of the calls which are waited for together with this one.
+        """
         if results is None:
             results = tuple(np.empty((*batch, rows, dim), dtype) for dim, dtype in self._outputs)
         if rows == 0 or 0 in batch:
@@ -188,8 +202,8 @@ class Plan:
             )
 
     def kernel(self, role: Any, kernel: Kernel) -> Any:
-        """The kernel object of this thread: setting arguments of a shared one would be a race."""
-        kernels = self._local.__dict__.setdefault("kernels", {})
+        """The kernel object of this thread, built if need be."""
+        kernels = self._of_thread.kernels
         if role not in kernels:
             import pyopencl as cl
 

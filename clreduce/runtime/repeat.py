@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from clreduce.runtime.launch import Call
+from clreduce.runtime.launch import Call, completed
 
 if TYPE_CHECKING:
     from clreduce.runtime.plan import Plan
@@ -36,30 +36,26 @@ class Repeated(Call):
         buffers, starts = self._slots(given)
         changing = plan.program.slots[slot]
         self._input = buffers[changing]
-        self._output = [self.memory.output(self._product)]
+        output_buffers = [self.memory.output(self._product)]
         # Launches are recorded here and run later: those of fixed stored values now, the others each time.
         self._store(buffers, starts)
-        self._reduce(buffers, starts, self._output)
+        self._reduce(buffers, starts, output_buffers)
         fixed = {("stored", n) for n, one in enumerate(plan.lowered.stored) if changing not in one.inputs}
-        self._run([launch for launch in self._launches if launch[0] in fixed])
+        completed(self.memory, self._run, [launch for launch in self._launches if launch[0] in fixed])
         self._launches = [launch for launch in self._launches if launch[0] not in fixed]
-        self.queue.finish()
 
     def __call__(self, vector: Array) -> Array:
         """The result for ``vector``, rounded to the plan's precision. The next call overwrites it."""
-        try:
-            self.memory.write(self._input, self._vector, vector)
-            self._run(self._launches)
-            self.memory.read(self._output)
-            self.queue.finish()
-            return self._product
-        except BaseException:
-            self.queue.finish()
-            raise
+        completed(self.memory, self._run, self._launches, vector)
+        return self._product
 
     def _launch(self, *launch: Any) -> None:
         self._launches.append(launch)
 
-    def _run(self, launches: Sequence[tuple[Any, ...]]) -> None:
+    def _run(self, launches: Sequence[tuple[Any, ...]], vector: Array | None = None) -> None:
+        self.memory.hold()
+        if vector is not None:
+            self.memory.write(self._input, self._vector, vector)
         for launch in launches:
             super()._launch(*launch)
+        self.memory.finish()
