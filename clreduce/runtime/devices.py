@@ -32,6 +32,7 @@ VARIABLE = "CLREDUCE_DEVICE"
 _lock = threading.Lock()
 _devices: tuple[Device, ...] = ()
 _passed_over: tuple[str, ...] = ()  # one line for each platform, driver or device that cannot be used
+_reasons: dict[Device, str] = {}  # of the devices that were selected: why they are not usable, or ""
 
 
 @dataclass(frozen=True)
@@ -133,12 +134,13 @@ def _judged(listed: Sequence[Device]) -> tuple[Device, ...]:
 def _try(device: Device) -> str:
     """Try a device if that was never done, and say why it is not usable; "" if it is."""
     global _devices
-    if kept_verdict(device) is None:
-        examine(device)
+    if device not in _reasons:
+        verdict = examine(device)
+        device.facts = verdict.applied(device.said)
         with _lock:
             _devices = _judged(_devices)
-    verdict = kept_verdict(device)
-    return verdict.reason if verdict is not None else ""
+            _reasons[device] = verdict.reason
+    return _reasons[device]
 
 
 # --------------------------------------------------------------------------------------- choosing the device

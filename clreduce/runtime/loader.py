@@ -20,7 +20,6 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +88,8 @@ def _of_pyopencl() -> Iterator[DriverFile]:
 
 def _of_distributions() -> Iterator[DriverFile]:
     """The drivers of wheels that are recorded as installed, wherever their files are."""
+    from importlib import metadata  # which takes as long to import as clreduce
+
     for distribution, names in _LIBRARIES_OF_PIP.items():
         try:
             files = metadata.files(distribution) or ()

@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
-from importlib import metadata
+from functools import cache
 from typing import Any
 
 from clreduce.cache import entry_name, read_entry, write_entry
@@ -261,7 +261,10 @@ def _entry(device: Device) -> str:
     return entry_name("verdict", _REVISION, device.identity, linker, *versions)
 
 
+@cache
 def _version(distribution: str) -> str:
+    from importlib import metadata
+
     try:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
