@@ -79,6 +79,8 @@ class Call:
         self.count = prod(batch)
         self.memory = memory or Memory(plan.device)
         self.queue = self.memory.queue
+        self.kernels: dict[Any, Any] = {}
+        """By role; `Plan.prepared` gives them to the call, before it is launched."""
         self.tables: Tables | None = None
         self._tables: dict[str, Any] = {}
         self.parts: Parts
@@ -171,7 +173,7 @@ class Call:
 
     def _launch(self, role: Any, kernel: Kernel, size: tuple[int, int], buffers: Sequence[Any], *sizes: int) -> None:
         group = (self.plan.schedule.group, 1)
-        built = self.plan.kernel(role, kernel)
+        built = self.kernels[role]
         tables = (
             [self._tables[one.name] for one in kernel.arguments if one.name in self._tables] if self._tables else ()
         )

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from clreduce.codegen.fallback import simpler
 from clreduce.codegen.kernel import Kernel
 from clreduce.codegen.lower import Lowered, lower
 from clreduce.codegen.render import render
 from clreduce.codegen.schedule import Schedule, narrowed
-from clreduce.errors import DeviceError, DtypeError, FormulaError
+from clreduce.errors import CompileError, DeviceError, DtypeError, FormulaError
 from clreduce.ir.expr import INDEX, topological
 from clreduce.memo import Memo
 from clreduce.program import MapReduce
@@ -27,6 +29,7 @@ from clreduce.runtime.memory import Memory
 from clreduce.runtime.ranges import Ranges
 
 Array = np.ndarray[Any, Any]
+_LOGGER = logging.getLogger("clreduce")
 _REAL = {"float32": "float", "float64": "double"}
 _LARGEST_INDEX = 2**31 - 2
 _WORTH_A_KERNEL = 4096
@@ -76,7 +79,9 @@ class Plan:
     """Built kernels of a program. ``plan(arrays, rows, columns)`` gives the results; sizes are free at each call.
 
     Without ``schedule`` it has the one that was chosen by measuring, if one was, else the default. ``direct_sum``: then
-    without sums in blocks; ``few``: for a number of rows of that class (`few_rows`).
+    without sums in blocks; ``few``: for a number of rows of that class (`few_rows`). If the driver refuses to build
+    such a kernel, a plan with a simpler schedule takes over, once and for all. A schedule that was asked for is not
+    replaced: calls raise `CompileError`.
     """
 
     def __init__(
@@ -103,6 +108,7 @@ class Plan:
         self.tuned = chosen is not None
         """Whether the schedule is one that was chosen by measuring."""
         self.schedule = schedule or narrowed(chosen or self.case.default(), signature.blocks)
+        self._succession = Succession(schedule is not None)
         try:
             self.lowered: Lowered = lower(
                 program,
@@ -178,7 +184,7 @@ class Plan:
         kept = results
         if self.signature.wide:
             kept = tuple(one if one.dtype == np.int64 else np.empty(one.shape, self.signature.kept) for one in results)
-        call = Call(self, rows, columns, batch, ranges, memory)
+        call = self.prepared(lambda plan: Call(plan, rows, columns, batch, ranges, memory))
         call.launch(arrays, kept)
         return Launched(call, results, kept)
 
@@ -201,19 +207,88 @@ class Plan:
                 "use float64 data"
             )
 
-    def kernel(self, role: Any, kernel: Kernel) -> Any:
-        """The kernel object of this thread, built if need be."""
-        kernels = self._of_thread.kernels
-        if role not in kernels:
-            import pyopencl as cl
+    def prepared(self, make: Callable[[Plan], Call]) -> Call:
+        """The call that ``make`` makes of this plan, with its kernels; of a simpler one if the driver refuses them."""
+        plan = self
+        while True:
+            while plan._succession.successor is not None:
+                plan = plan._succession.successor
+            call = make(plan)
+            try:
+                call.kernels = plan.kernels(call.parts.count > 1)
+                return call
+            except CompileError as error:
+                plan = plan._simpler(error)
 
-            made = cl.Kernel(PROGRAMS.build(render(kernel), self.device), kernel.name)
-            # With their types known, setting the arguments takes a tenth of the time.
-            made.set_scalar_arg_dtypes(
-                [None] * len(kernel.arguments) + [np.int64] * (made.num_args - len(kernel.arguments))
-            )
-            kernels[role] = made
-        return kernels[role]
+    def kernels(self, split: bool) -> dict[Any, Any]:
+        """The kernel objects of this thread, by role; ``split``: for calls that cut j in parts."""
+        made: dict[Any, Any] | None = self._of_thread.kernels.get(split)
+        if made is None:
+            if self._succession.last is not None:
+                raise self._succession.last
+            lowered = self.lowered
+            wanted: dict[Any, Kernel] = {("stored", n): one.kernel for n, one in enumerate(lowered.stored)}
+            wanted |= {"split": lowered.pair_split, "merge": lowered.merge} if split else {"pair": lowered.pair}
+            made = self._of_thread.kernels[split] = {role: self._built(kernel) for role, kernel in wanted.items()}
+        return made
+
+    def _built(self, kernel: Kernel) -> Any:
+        import pyopencl as cl
+
+        source = render(kernel)
+        made = cl.Kernel(PROGRAMS.build(source, self.device), kernel.name)
+        if kernel.group > 1:
+            most = made.get_work_group_info(cl.kernel_work_group_info.WORK_GROUP_SIZE, self.device.cl_device)
+            if most < kernel.group:
+                raise CompileError(
+                    f"{self.device} runs a kernel in groups of up to {most} items, for it needs many registers; "
+                    f"its schedule has group={kernel.group}: give a smaller group",
+                    source=source,
+                )
+        # With their types known, setting the arguments takes a tenth of the time.
+        made.set_scalar_arg_dtypes(
+            [None] * len(kernel.arguments) + [np.int64] * (made.num_args - len(kernel.arguments))
+        )
+        return made
+
+    def _simpler(self, refusal: CompileError) -> Plan:
+        """The plan that takes over from this one, whose kernels the driver has refused to build."""
+        own = self._succession
+        with own.lock:
+            if own.successor is None:
+                schedule = None if own.is_fixed else simpler(self.schedule)
+                if schedule is None:
+                    own.last = own.last or own.error(refusal, self.schedule)
+                    raise own.last
+                plan = Plan(self.program, self.signature, self.device, schedule)
+                plan._succession = Succession(False, own.first or refusal, (*own.tried, self.schedule))
+                _LOGGER.warning(
+                    "the driver of %r refused a kernel; it is built with a simpler schedule, which may be slower: "
+                    "%s instead of %s (%s)",
+                    self.device, schedule, self.schedule, " ".join(str(refusal).split())[:300],
+                )  # fmt: skip
+                own.successor = plan
+            return own.successor
+
+
+class Succession:
+    """Which plan takes over from another one whose kernels a driver has refused, and which ones were tried before."""
+
+    def __init__(self, is_fixed: bool, first: CompileError | None = None, tried: tuple[Schedule, ...] = ()) -> None:
+        self.is_fixed, self.first, self.tried = is_fixed, first, tried
+        self.successor: Plan | None = None
+        self.last: CompileError | None = None
+        """What calls raise, for there is no simpler schedule."""
+        self.lock = threading.Lock()
+
+    def error(self, refusal: CompileError, schedule: Schedule) -> CompileError:
+        """What the caller is told where nothing takes over: the first refusal, and what was tried."""
+        if self.first is None:
+            return refusal
+        tried = "".join(f"\n  {one}" for one in (*self.tried, schedule))
+        return CompileError(
+            f"{self.first}\nSimpler schedules were refused, too. Tried:{tried}", source=self.first.source
+        )
 
 
 class PlanCache:

@@ -26,7 +26,10 @@ class Repeated(Call):
         self, plan: Plan, arrays: Sequence[Array], slot: int, rows: int, columns: int, batch: tuple[int, ...] = ()
     ) -> None:
         """``arrays``: as `Plan` takes them; that of ``slot`` gives shape and dtype, its values do not matter."""
+        prepared = plan.prepared(lambda candidate: Call(candidate, rows, columns, batch))
+        plan = prepared.plan
         super().__init__(plan, rows, columns, batch)
+        self.kernels = prepared.kernels
         plan.check_indices(rows, columns)
         self._vector: Array = np.zeros(arrays[slot].shape, arrays[slot].dtype)
         (output,) = plan.program.outputs
