@@ -24,7 +24,7 @@ def explain_devices() -> str:
     except DeviceError as error:
         in_use = f"in use: none, because {error}"
     else:
-        in_use = f"in use: {_place(chosen)}, {_why(chosen, chooser)}"
+        in_use = f"in use: {_place(chosen)}, {explain_choice(chosen, chooser)}"
     try:
         present = devices()
     except DeviceError as error:
@@ -62,7 +62,8 @@ def _place(device: Device) -> str:
     return f"{present.index(device)}: {device.name!r}" if device in present else f"{device!r}, not in this list"
 
 
-def _why(device: Device, chooser: str) -> str:
+def explain_choice(device: Device, chooser: str) -> str:
+    """Why a device is in use: what chose it (see `chosen_device`), in words."""
     value = os.environ.get(VARIABLE, "").strip()
     if chooser != VARIABLE:
         return f"chosen by {chooser}"

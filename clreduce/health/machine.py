@@ -1,0 +1,108 @@
+"""The machine and the software on it, as plain values; nothing here touches OpenCL."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import re
+import sys
+from pathlib import Path
+
+PACKAGES = ("numpy", "pyopencl", "mako", "torch")
+"""Packages whose versions are told."""
+VARIABLES = re.compile(
+    r"(CLREDUCE|POCL|OCL|OPENCL|PYOPENCL|RUSTICL|OCLGRIND|OMP|CL_CONFIG)_.*|(CUDA|ROCR|HIP|GPU)_.*|"
+    r"HOME|LD_LIBRARY_PATH|XDG_CACHE_HOME|LOCALAPPDATA"
+)
+"""Environment variables that change what happens here."""
+
+
+def versions() -> dict[str, str | None]:
+    """The versions of clreduce and of the packages that it works with; None for those that are not installed."""
+    return {name: version_of(name) for name in ("clreduce", *PACKAGES)}
+
+
+def version_of(package: str) -> str | None:
+    """The installed version of a package, or None. The package is not imported.
+
+    >>> version_of("numpy") is not None, version_of("no-such-package")
+    (True, None)
+    """
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def describe() -> dict[str, object]:
+    """System, architecture, processor, usable cores and memory (in bytes, or None) of this machine."""
+    return {
+        "system": platform.platform(),
+        "architecture": platform.machine(),
+        "processor": processor(),
+        "cores": cores(),
+        "memory_bytes": memory(),
+        "python": platform.python_version(),
+        "python_executable": sys.executable,
+    }
+
+
+def processor() -> str:
+    """The processor's name, from the system where it tells, else as Python knows it."""
+    return _cpuinfo("model name") or platform.processor() or platform.machine()
+
+
+def processor_flags() -> frozenset[str]:
+    """The processor's extensions as Linux names them (``avx2``, ``avx512f``); empty where the system does not tell."""
+    return frozenset(_cpuinfo("flags").split())
+
+
+def processor_frequency() -> float | None:
+    """Cycles per second at the moment; None where the system does not tell."""
+    try:
+        return 1e6 * float(_cpuinfo("cpu MHz"))
+    except ValueError:
+        return None
+
+
+def _cpuinfo(name: str) -> str:
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    match = re.search(rf"^{name}\s*:\s*(.+)$", text, re.MULTILINE)
+    return match[1].strip() if match else ""
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def processor_quota(root: Path = Path("/sys/fs/cgroup")) -> float | None:
+    """Cores' worth of processor time that a container may use; None if there is no limit, or none is known."""
+    try:
+        quota, period = (root / "cpu.max").read_text(encoding="ascii").split()
+        return None if quota == "max" else int(quota) / int(period)
+    except (OSError, ValueError):
+        return None
+
+
+def memory() -> int | None:
+    """Bytes of memory, or None where the system does not tell."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def environment() -> dict[str, str]:
+    """The environment variables that matter here, by name.
+
+    >>> os.environ["CLREDUCE_EXAMPLE"] = "yes"
+    >>> environment().get("CLREDUCE_EXAMPLE")
+    'yes'
+    >>> del os.environ["CLREDUCE_EXAMPLE"]
+    """
+    return {name: value for name, value in sorted(os.environ.items()) if VARIABLES.fullmatch(name)}

@@ -1,0 +1,1 @@
+"""Modules that tests put in place of others, in processes that the library starts."""

@@ -1,0 +1,21 @@
+"""The checks of a device, with a double around one kernel result: sums in float32 have a wrong number."""
+
+from __future__ import annotations
+
+from clreduce.health.checks import CHECKS, bound_of, run_check
+from clreduce.runtime.launch import Launched
+
+__all__ = ["CHECKS", "bound_of", "run_check"]
+
+_wait = Launched.wait
+
+
+def _lying(self):
+    results = _wait(self)
+    for result in results:
+        if result.dtype == "float32" and result.shape == (70, 1):
+            result[13] += 0.01
+    return results
+
+
+Launched.wait = _lying
