@@ -89,8 +89,8 @@ static inline realv load_lanes(const __global real *p, long stride, int count) {
 % endif
 }
 
-// The position of the lowest bit that is set; to PoCL, clz() is a call.
-#ifdef __clang__
+// The position of the lowest bit that is set; to PoCL, clz() is a call. PLAIN_OPENCL_C: without what only compilers know.
+#if defined(__clang__) && !defined(PLAIN_OPENCL_C)
 #define LOWEST_BIT(n) ((int)__builtin_ctzl(n))
 #else
 #define LOWEST_BIT(n) (63 - (int)clz((n) & -(n)))
