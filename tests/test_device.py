@@ -265,7 +265,7 @@ def test_a_version_is_the_drivers_before_it_is_another(monkeypatch: pytest.Monke
         select("intel 3.10")
 
 
-@pytest.mark.parametrize("selector", ["no such device", "pocl nonsense", 99, "99", -1, "-1", "", "  "])
+@pytest.mark.parametrize("selector", ["no such device", "pocl nonsense", "none", 99, "99", -1, "-1", "", "  "])
 def test_a_bad_selector_lists_what_is_present(selector: str | int) -> None:
     with pytest.raises(DeviceError) as caught:
         select(selector)
@@ -395,6 +395,19 @@ def test_bytes_for_a_person(count: int, text: str) -> None:
 
 
 # --------------------------------------------------------------------------------------- contexts and queues
+
+
+def test_a_part_of_a_device_is_explained_too(device: Device) -> None:
+    import pyopencl as cl
+
+    partition = [cl.device_partition_property.BY_COUNTS, 1, cl.device_partition_property.BY_COUNTS_LIST_END]
+    try:
+        (part,) = device.cl_device.create_sub_devices(partition)
+    except cl.Error as error:
+        pytest.skip(f"the driver makes no sub-devices: {error}")
+    with use_device(Device(part)) as used:
+        assert used.facts.compute_units == 1
+        assert f"in use: {used!r}, not in this list, chosen by use_device" in explain_devices()
 
 
 def test_one_context_and_one_queue_per_thread(device: Device) -> None:

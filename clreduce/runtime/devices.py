@@ -209,7 +209,7 @@ def _fitting(selector: str | int, asker: str) -> list[Device]:
     elif words in (["cpu"], ["gpu"]):
         fitting = [device for device in present if device.facts.kind == words[0]]
     else:
-        fitting = [device for device in present if words and all(word in _words_of(device) for word in words)]
+        fitting = [device for device in present if words and all(_has_word(device, word) for word in words)]
         # "intel" means Intel's driver where there is one, not PoCL's on a processor with Intel in its name. "3.0" means
         # the driver's version, not that of OpenCL which almost every platform names.
         versions = [word for word in words if re.fullmatch(r"\d+(\.\d+)+([-+_]\S*)?", word)]
@@ -240,9 +240,17 @@ def _begins_with(version: str, start: str) -> bool:
     return re.match(re.escape(start) + r"(?!\d)", version) is not None
 
 
-def _words_of(device: Device) -> str:
+def _has_word(device: Device, word: str) -> bool:
+    """Whether a word occurs in what a device says of itself.
+
+    PoCL also says how it was built, as in "None+Asserts": such a word counts as a whole only, or "none" would be PoCL.
+    """
+    words = device.platform_version.lower().split()
+    built = [other.strip(",") for other in words if other.endswith(",") or other == words[-1]]
+    others = [other for other in words if other.strip(",") not in built or any(map(str.isdigit, other))]
     driver = f"{device.facts.driver} {device.driver_version}"
-    return f"{device.platform_name} {device.platform_version} {device.name} {driver}".lower()
+    text = " ".join((device.platform_name, *others, device.name, driver)).lower()
+    return word in text or word.strip(",") in built
 
 
 def chosen_device() -> tuple[Device, str]:
