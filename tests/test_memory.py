@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from clreduce.errors import DeviceError, ShapeError
 from clreduce.numpy import Genred, KernelSolve
+from clreduce.runtime.memory import Memory
 
 pytestmark = pytest.mark.usefixtures("plain_kernels")
 ALIASES = ["x = Vi(2)", "y = Vj(2)", "b = Vj(1)"]
@@ -71,3 +73,46 @@ def test_systems(moved: Any) -> None:
     _, y, b = arrays("float32", (2,))
     found = SOLVE(y, y, b, alpha=0.5)
     np.testing.assert_allclose(dense(y, y) @ found + 0.5 * found, b, atol=1e-4)
+
+
+def test_sizes_just_above_a_limit_are_told_apart(device: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "facts", replace(device.facts, max_allocation=2**23, shares_addresses=False))
+    with pytest.raises(DeviceError, match=r"8,388,612 bytes .* up to 8,388,608 bytes"):
+        Memory(device).scratch(2**21 + 1, "float32")
+
+
+@pytest.mark.parametrize("where", ["Buffer", "enqueue_map_buffer", "finish"])
+@pytest.mark.parametrize(("code", "words"), [(-4, "ran out of memory.*fewer rows"), (-36, "failed in a call")])
+def test_what_drivers_report(device: Any, monkeypatch: pytest.MonkeyPatch, where: str, code: int, words: str) -> None:
+    import pyopencl as cl
+
+    error = cl.MemoryError(cl._cl._ErrorRecord("enqueue", code, "none left"))
+
+    def fail(*given: Any, **named: Any) -> Any:
+        raise error
+
+    class Queue(cl.CommandQueue):  # type: ignore[misc]
+        def finish(self) -> None:
+            raise error
+
+    monkeypatch.setattr(device, "facts", replace(device.facts, shares_addresses=False))
+    x, y, b = arrays("float32")
+    GAUSSIAN(x, y, b)
+    kept = device.queue
+    try:
+        if where == "finish":
+            device._of_thread.queue = Queue(device.context)
+        else:
+            monkeypatch.setattr(cl, where, fail)
+        with pytest.raises(DeviceError, match=words) as caught:
+            GAUSSIAN(x, y, b)
+        assert device.name in str(caught.value)
+    finally:
+        monkeypatch.undo()
+        device._of_thread.queue = kept
+
+
+def test_more_batch_dimensions_than_broadcasting_takes() -> None:
+    x, y, b = arrays("float32")
+    with pytest.raises(ShapeError, match=r"up to 30 batch dimensions; x = Vi\(2\) has 31"):
+        GAUSSIAN(x.reshape((1,) * 31 + x.shape), y, b)

@@ -31,6 +31,8 @@ _INTEGER = re.compile(r"u?int(8|16|32|64)|bool")
 _READ = re.compile(r"u?int(8|16|32|64)|bool|b?float16|float(32|64)|complex(64|128)")
 REAL_OF = {"complex64": "float32", "complex128": "float64"}
 """The dtype of the parts of complex numbers."""
+_MOST_BATCH_DIMENSIONS = 30
+"""With those of the vectors these are 32, the most that broadcasting takes."""
 COMPUTED = {"float16": "float32", "bfloat16": "float32", "float32": "float32", "float64": "float64"}
 """The precision in which kernels compute, by the dtype of the arrays."""
 
@@ -265,6 +267,13 @@ def _common_dtype(variables: Sequence[Variable], forms: Sequence[_Form], library
 def _align_batches(variables: Sequence[Variable], forms: Sequence[_Form]) -> tuple[int, ...]:
     """The common batch shape; the forms get as many batch dimensions each, of size 1 where they had none."""
     own = [1 if variable.domain == Domain.P else 2 for variable in variables]
+    for v, form in zip(variables, forms, strict=True):
+        count = len(form.shape) - (1 if v.domain == Domain.P else 2)
+        if count > _MOST_BATCH_DIMENSIONS:
+            raise ShapeError(
+                f"an array has up to {_MOST_BATCH_DIMENSIONS} batch dimensions; {describe(v)} has {count} "
+                f"(shape {form.shape}): reshape it, so that several become one"
+            )
     for v, form in zip(variables, forms, strict=True):
         # A parameter of shape (1, D) is one vector, batch or not.
         if v.domain == Domain.P and form.shape[:-1] == (1,) * (len(form.shape) - 1):

@@ -50,13 +50,19 @@ def completed(memory: Memory, run: Callable[..., _Results], *arguments: Any) -> 
     """What ``run(*arguments)`` gives, which launches kernels on ``memory`` and waits for them.
 
     Whatever it raises, no kernel runs any more when that reaches the caller, who may need the arrays for other things.
+    What the driver reports becomes a `DeviceError`.
     """
     wait = memory.wait
     try:
         return run(*arguments)
-    except BaseException:
-        wait()  # first of all, before another signal can be handled
+    except BaseException as error:
+        try:
+            wait()  # first of all, before another signal can be handled
+        except memory.driver_error as lost:  # nobody knows whether kernels still run: the queue keeps the memory
+            raise memory.failure(lost) from error
         memory.abandon()
+        if isinstance(error, memory.driver_error):
+            raise memory.failure(error) from error
         raise
 
 

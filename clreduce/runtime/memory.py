@@ -13,6 +13,8 @@ from clreduce.runtime.flight import Things, in_flight
 Array = np.ndarray[Any, Any]
 _MOST_IDLE_BYTES = 1 << 28
 """Memory for temporaries that is kept between calls, at most."""
+_OUT_OF_MEMORY = (-4, -5, -6, -61)
+"""OpenCL's MEM_OBJECT_ALLOCATION_FAILURE, OUT_OF_RESOURCES, OUT_OF_HOST_MEMORY, INVALID_BUFFER_SIZE."""
 
 
 class _Unlocked:
@@ -32,7 +34,7 @@ class Memory:
     def __init__(self, device: Device) -> None:
         import pyopencl as cl
 
-        self._cl, self.device = cl, device
+        self._cl, self.device, self.driver_error = cl, device, cl.Error
         facts = device.facts
         self._by_address, self._maps = facts.shares_addresses, facts.shares_host_memory and facts.maps_memory
         self._in_place = cl.mem_flags.USE_HOST_PTR if self._maps else cl.mem_flags.COPY_HOST_PTR
@@ -41,6 +43,7 @@ class Memory:
         self.queue: Any = self._flight.queue
         self.wait = self._flight.wait
         self._uses_pool = False
+        self._asked = 0  # bytes of the last buffer
         self._outputs: list[tuple[Any, Array]] = []
         self._inputs: dict[int, tuple[Any, Array]] = {}
         # A buffer that Python drops takes its array along, while a kernel may still be reading there.
@@ -149,9 +152,28 @@ class Memory:
         return buffer
 
     def _check_size(self, size: int) -> None:
+        self._asked = size
         limit = self.device.facts.max_allocation
         if size > limit:
             raise DeviceError(
-                f"an array of {size / 2**20:.0f} MiB does not fit into one buffer of {self.device}, "
-                f"which takes up to {limit / 2**20:.0f} MiB; call with fewer rows at a time, or use another device"
+                f"an array of {_told(size)} does not fit into one buffer of {self.device}, which takes up to "
+                f"{_told(limit)}; call with fewer rows at a time, or use another device"
             )
+
+    def failure(self, error: Exception) -> DeviceError:
+        """What the caller is told of an error that the driver has reported."""
+        if getattr(error, "code", None) in _OUT_OF_MEMORY:
+            return DeviceError(
+                f"{self.device} ran out of memory ({error}); the last buffer that the call asked for has "
+                f"{_told(self._asked)}: call with fewer rows at a time, free other arrays there, or use another device "
+                "(memory_estimate tells what a call takes)"
+            )
+        return DeviceError(
+            f"the driver of {self.device} failed in a call: {error}. If it fails again, use another device "
+            "(clreduce.explain_devices() lists them)"
+        )
+
+
+def _told(size: int) -> str:
+    """A number of bytes, exact: what is just above a limit is told from it."""
+    return f"{size:,} bytes ({size / 2**20:,.0f} MiB)"

@@ -35,16 +35,20 @@ class Repeated(Call):
         (output,) = plan.program.outputs
         self._product: Array = np.zeros((*batch, rows, output.dim), plan.signature.dtype)
         self._launches: list[tuple[Any, ...]] = []
+        completed(self.memory, self._record, arrays, slot)
+
+    def _record(self, arrays: Sequence[Array], slot: int) -> None:
+        """Make the buffers and note the launches: those of fixed stored values run now, the others each time."""
+        plan = self.plan
         given = [self._vector if n == slot else array for n, array in enumerate(arrays)]
         buffers, starts = self._slots(given)
         changing = plan.program.slots[slot]
         self._input = buffers[changing]
         output_buffers = [self.memory.output(self._product)]
-        # Launches are recorded here and run later: those of fixed stored values now, the others each time.
         self._store(buffers, starts)
         self._reduce(buffers, starts, output_buffers)
         fixed = {("stored", n) for n, one in enumerate(plan.lowered.stored) if changing not in one.inputs}
-        completed(self.memory, self._run, [launch for launch in self._launches if launch[0] in fixed])
+        self._run([launch for launch in self._launches if launch[0] in fixed])
         self._launches = [launch for launch in self._launches if launch[0] not in fixed]
 
     def __call__(self, vector: Array) -> Array:
