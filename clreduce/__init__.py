@@ -26,13 +26,14 @@ from clreduce.runtime.device_report import explain_devices
 from clreduce.runtime.devices import current_device, devices, set_default_device, use_device
 
 if TYPE_CHECKING:
+    from clreduce.frontends.profile import profile
     from clreduce.frontends.tuning import tune
     from clreduce.health import check_health, test_numpy_bindings, test_torch_bindings
 
 __all__ = [
     "ClreduceError", "CompileError", "ConvergenceWarning", "DeviceError", "DtypeError", "FormulaError",
     "NotDifferentiableError", "ScheduleError", "ShapeError", "SolveError", "StandInError", "check_health",
-    "clear_caches", "current_device", "devices", "explain_devices", "get_build_folder", "set_build_folder",
+    "clear_caches", "current_device", "devices", "explain_devices", "get_build_folder", "profile", "set_build_folder",
     "set_default_device", "set_verbose", "test_numpy_bindings", "test_torch_bindings", "tune", "use_device",
 ]  # fmt: skip
 
@@ -64,6 +65,10 @@ def __getattr__(name: str) -> Any:
         from clreduce.frontends.tuning import tune
 
         return tune
+    if name == "profile":
+        from clreduce.frontends.profile import profile
+
+        return profile
     if name in ("check_health", "test_numpy_bindings", "test_torch_bindings"):
         from clreduce import health
 

@@ -18,28 +18,76 @@ from typing import Any
 from clreduce.cache import VARIABLE, cache_folder
 from clreduce.errors import DeviceError
 
+LEVEL_VARIABLE = "CLREDUCE_LOG"
+"""Environment variable with the level from which on messages are shown, read when clreduce is imported."""
 _LOGGER = logging.getLogger("clreduce")
-_handler: logging.Handler | None = None
+_shown_from: int | None = None
+
+
+class _OnStderr(logging.Handler):
+    """Writes messages to stderr, except those that a handler of the program's own takes."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        others = [handler for handler in _LOGGER.handlers if handler is not self]
+        others += logging.root.handlers if _LOGGER.propagate else []
+        if sys.stderr is not None and not any(record.levelno >= handler.level for handler in others):
+            try:
+                print(self.format(record), file=sys.stderr)
+            except Exception:  # as handlers of `logging` do: no message is worth an error in the program
+                self.handleError(record)
+
+
+_HANDLER = _OnStderr()
+_HANDLER.setFormatter(logging.Formatter("[%(name)s] %(message)s"))
+
+
+def _show_from(level: int | None) -> None:
+    """Show messages of ``level`` and above; None: leave the logger as a program that knows nothing of it does."""
+    global _shown_from
+    if level == _shown_from:
+        return
+    if level is None:
+        _LOGGER.removeHandler(_HANDLER)
+        _LOGGER.setLevel(logging.NOTSET)
+    else:
+        _LOGGER.addHandler(_HANDLER)
+        _LOGGER.setLevel(level)
+    _shown_from = level
+
+
+def _level_of_environment() -> int | None:
+    """The level that ``CLREDUCE_LOG`` names; None if it is unset, blank, or names none, of which a message warns."""
+    name = os.environ.get(LEVEL_VARIABLE, "").strip()
+    if not name:
+        return None
+    level = logging.getLevelName(name.upper())
+    if isinstance(level, int):
+        return level or None
+    _LOGGER.warning(
+        "%s=%s names no level of messages: give debug, info, warning, error or critical. Nothing more is shown.",
+        LEVEL_VARIABLE,
+        name,
+    )
+    return None
+
+
+_LEVEL_OF_ENVIRONMENT = _level_of_environment()
+_show_from(_LEVEL_OF_ENVIRONMENT)
 
 
 def set_verbose(verbose: bool) -> None:
     """Say on stderr, or no longer say, which kernels are being built and how long that takes.
 
-    They are messages of level INFO of the logger ``"clreduce"``, which a program may treat in its own way instead.
+    They are messages of level INFO of the logger ``"clreduce"``. Where the program has handlers for them (those of the
+    root logger count), these get the messages, and nothing is written to stderr. ``CLREDUCE_LOG=debug`` in the
+    environment shows more: devices, schedules, and each launch of a kernel.
 
     >>> set_verbose(True)
     >>> set_verbose(False)
     """
-    global _handler
-    if _handler is not None:
-        _LOGGER.removeHandler(_handler)
-        _handler = None
-        _LOGGER.setLevel(logging.NOTSET)
-    if verbose:
-        _handler = logging.StreamHandler(sys.stderr)
-        _handler.setFormatter(logging.Formatter("[%(name)s] %(message)s"))
-        _LOGGER.addHandler(_handler)
-        _LOGGER.setLevel(logging.INFO)
+    levels = [_LEVEL_OF_ENVIRONMENT] if _LEVEL_OF_ENVIRONMENT is not None else []
+    levels += [logging.INFO] if verbose else []
+    _show_from(min(levels, default=None))
 
 
 def get_build_folder() -> str | None:

@@ -74,7 +74,7 @@ class System:
     def _kernel_product(self, vector: Array) -> Array:
         if self._given is not None:
             return self._given(vector.astype(self.dtype))
-        if self._repeated is None:
+        if self._repeated is None or self._repeated.queue is not self.device.queue:  # of a thread, or of a profile
             routine, slot = self.routine, self.slot
             arrays = routine.feeds(self.arguments.arrays)
             arrays[slot] = np.empty(self.shape, self.dtype)

@@ -16,12 +16,13 @@ from typing import Any
 from clreduce.cache import cache_folder, clear_folder, entry_name, read_entry, write_entry
 from clreduce.errors import CompileError
 from clreduce.runtime.device import Device
+from clreduce.runtime.profile import building
 
 # Contraction of a*b + c into one FMA; nothing that changes infinities, nans or the order of operations.
 OPTIONS = ("-cl-mad-enable", "-cl-std=CL1.2")
 _WITHOUT_BUILTINS = "-DPLAIN_OPENCL_C"
 _SECONDS_TO_SAVE = 1.0
-_LOGGER = logging.getLogger("clreduce")
+_LOGGER = logging.getLogger("clreduce.builds")
 
 
 class ProgramCache:
@@ -121,6 +122,7 @@ def _silent_compiler() -> Iterator[None]:
         yield
 
 
+@building("looked for on disk")
 def _from_disk(source: str, device: Device) -> Any | None:
     import pyopencl as cl
 
@@ -129,11 +131,21 @@ def _from_disk(source: str, device: Device) -> Any | None:
         return None
     with _silent_compiler():
         try:
-            return cl.Program(device.context, [device.cl_device], [binary]).build()
+            program = _from_binary(binary, device)
         except cl.Error:
             return None  # a driver may refuse its own old binaries: the source is at hand
+    _LOGGER.debug("read a kernel of %d lines from disk for %r", source.count("\n"), device)
+    return program
 
 
+@building("taken from disk")
+def _from_binary(binary: bytes, device: Device) -> Any:
+    import pyopencl as cl
+
+    return cl.Program(device.context, [device.cl_device], [binary]).build()
+
+
+@building("compiled from source")
 def _from_source(source: str, device: Device) -> Any:
     import pyopencl as cl
 

@@ -9,6 +9,7 @@ from clreduce.codegen.facts import DeviceFacts
 from clreduce.errors import DeviceError
 from clreduce.runtime.drivers import DRIVER_TITLES, driver_of, leading_numbers, llvm_of
 from clreduce.runtime.process import check_process
+from clreduce.runtime.profile import RECORDER, current_recorder, recorded_queue
 
 if TYPE_CHECKING:
     import pyopencl as cl
@@ -62,6 +63,9 @@ class Device:
     def queue(self) -> cl.CommandQueue:
         """The calling thread's in-order queue; `DeviceError` if the driver refuses it, or after a fork."""
         check_process()
+        if RECORDER.get() is not None and current_recorder() is not None:
+            recorded: cl.CommandQueue = recorded_queue(self)
+            return recorded
         queue: cl.CommandQueue | None = getattr(self._of_thread, "queue", None)
         if queue is None:
             import pyopencl as cl

@@ -7,6 +7,7 @@ Importing this module touches no device and does not import pyopencl; the first 
 from __future__ import annotations
 
 import contextlib
+import logging
 import operator
 import os
 import re
@@ -24,6 +25,7 @@ from clreduce.runtime.loader import list_platforms
 from clreduce.runtime.process import check_process, note_first_use
 from clreduce.runtime.selftest import examine, kept_verdict
 
+_LOGGER = logging.getLogger("clreduce.devices")
 VARIABLE = "CLREDUCE_DEVICE"
 """Environment variable with the selector of the device to use when the program names none."""
 
@@ -66,6 +68,10 @@ def devices() -> tuple[Device, ...]:
             listed = survey(cl)
             _passed_over = listed.passed_over
             _devices = _judged(listed.devices)
+            for device in _devices:
+                _LOGGER.debug("%r: %s", device, preference(device.facts)[1])
+            for line in _passed_over:
+                _LOGGER.debug("passed over: %s", line)
             if not _devices:
                 raise _no_device()
     return _devices

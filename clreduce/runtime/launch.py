@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from logging import DEBUG
 from math import prod
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,6 +15,7 @@ from clreduce.domain import Domain
 from clreduce.ir.expr import INDEX
 from clreduce.runtime.blocks import Parts
 from clreduce.runtime.memory import Memory
+from clreduce.runtime.profile import LAUNCHES, RECORDER, watched
 from clreduce.runtime.ranges import Ranges, Tables
 
 if TYPE_CHECKING:
@@ -180,6 +182,8 @@ class Call:
     def _launch(self, role: Any, kernel: Kernel, size: tuple[int, int], buffers: Sequence[Any], *sizes: int) -> None:
         group = (self.plan.schedule.group, 1)
         built = self.kernels[role]
+        if RECORDER.get() is not None or LAUNCHES.isEnabledFor(DEBUG):
+            built = watched(built, self.plan, role)
         tables = (
             [self._tables[one.name] for one in kernel.arguments if one.name in self._tables] if self._tables else ()
         )

@@ -9,6 +9,7 @@ import numpy as np
 from clreduce.errors import DeviceError
 from clreduce.runtime.device import Device
 from clreduce.runtime.flight import Things, in_flight
+from clreduce.runtime.profile import RECORDER, RecordedCalls
 
 Array = np.ndarray[Any, Any]
 _MOST_IDLE_BYTES = 1 << 28
@@ -34,7 +35,8 @@ class Memory:
     def __init__(self, device: Device) -> None:
         import pyopencl as cl
 
-        self._cl, self.device, self.driver_error = cl, device, cl.Error
+        self._cl = cl if RECORDER.get() is None else RecordedCalls(cl)
+        self.device, self.driver_error = device, cl.Error
         facts = device.facts
         self._by_address, self._maps = facts.shares_addresses, facts.shares_host_memory and facts.maps_memory
         self._in_place = cl.mem_flags.USE_HOST_PTR if self._maps else cl.mem_flags.COPY_HOST_PTR

@@ -26,10 +26,12 @@ from clreduce.runtime.compiler import PROGRAMS
 from clreduce.runtime.device import Device
 from clreduce.runtime.launch import Call, Launched, completed
 from clreduce.runtime.memory import Memory
+from clreduce.runtime.profile import building, describe
 from clreduce.runtime.ranges import Ranges
 
 Array = np.ndarray[Any, Any]
-_LOGGER = logging.getLogger("clreduce")
+_LOGGER = logging.getLogger("clreduce.schedules")
+_written = building("written as OpenCL C")(render)
 _REAL = {"float32": "float", "float64": "double"}
 _LARGEST_INDEX = 2**31 - 2
 _WORTH_A_KERNEL = 4096
@@ -84,6 +86,7 @@ class Plan:
     replaced: calls raise `CompileError`.
     """
 
+    @building("laid out")
     def __init__(
         self,
         program: MapReduce,
@@ -123,6 +126,11 @@ class Plan:
             raise FormulaError(
                 "the formula is nested too deeply for a kernel: compute parts of it on their own"
             ) from None
+        if _LOGGER.isEnabledFor(logging.DEBUG):
+            why = "explicit" if schedule is not None else "tuned" if self.tuned else "default"
+            if schedule is None and self.schedule != (chosen or self.case.default()):
+                why += ", narrowed for blocks of few rows"
+            _LOGGER.debug("%s schedule for %s in %s: %s", why, describe(program), signature.dtype, self.schedule)
         self._has_indices = any(slot.kind == INDEX for slot in program.state_slots) or any(
             node.kind == INDEX for node in topological(program.values)
         )
@@ -235,7 +243,7 @@ class Plan:
     def _built(self, kernel: Kernel) -> Any:
         import pyopencl as cl
 
-        source = render(kernel)
+        source = _written(kernel)
         made = cl.Kernel(PROGRAMS.build(source, self.device), kernel.name)
         if kernel.group > 1:
             most = made.get_work_group_info(cl.kernel_work_group_info.WORK_GROUP_SIZE, self.device.cl_device)

@@ -1,0 +1,395 @@
+"""What runs while a profile is on: spans of the host's time, and commands of devices with the times of their events.
+
+A `Recorder` is on in one context (`contextvars`). The rest of the runtime asks `RECORDER`, whose default is None: then
+nothing is measured or kept. Importing this module does not import pyopencl.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import math
+import statistics
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from clreduce.domain import Domain
+
+if TYPE_CHECKING:
+    from clreduce.program import MapReduce
+    from clreduce.runtime.device import Device
+    from clreduce.runtime.plan import Plan
+
+LAUNCHES = logging.getLogger("clreduce.launches")
+BUILDING, TRANSFERS, LAUNCHING, WAITING = "building", "transfers", "launching", "waiting"
+_MOST_EVENTS = 10_000
+"""Events that wait to be read, at most: a driver keeps memory for each."""
+_LONGEST_FORMULA = 48
+_STEADY = 1e9
+"""Nanoseconds in which clocks do not drift apart by more than their difference is known."""
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class HostSpan:
+    """A span of a thread's time. All times are in seconds, since the beginning of the profile."""
+
+    category: str
+    """``"building"``, ``"transfers"``, ``"launching"`` or ``"waiting"``."""
+    what: str
+    start: float
+    seconds: float
+    own_seconds: float
+    """Without the spans inside this one. Own times of a thread are disjoint, and add up."""
+    thread: int
+    nbytes: int = 0
+    """Bytes that were copied; 0 for an array that is used in place."""
+
+
+@dataclass(frozen=True)
+class DeviceCommand:
+    """A kernel that ran on a device, or a copy. All times are in seconds, since the beginning of the profile."""
+
+    role: str
+    """``"pair"`` (a reduction over all j), ``"split"`` (over parts of j), ``"merge"`` (of those parts), ``"stored"``
+    (values that pair kernels read), or ``"copy"``."""
+    formula: str
+    """The reduction and its formula, in short; for a copy, its direction."""
+    device: str
+    launched: float
+    start: float
+    """nan where the driver keeps no times."""
+    seconds: float
+    """On the device; nan where the driver keeps no times."""
+    thread: int
+    size: tuple[int, ...] = ()
+    group: tuple[int, ...] = ()
+    nbytes: int = 0
+
+
+@dataclass(slots=True)
+class _Command:
+    """A `DeviceCommand` while it is recorded: in nanoseconds, of the host's clock and of the device's."""
+
+    role: str
+    what: MapReduce | str
+    device: str
+    before: int
+    after: int
+    event: Any
+    thread: int
+    size: tuple[int, ...] = ()
+    group: tuple[int, ...] = ()
+    nbytes: int = 0
+    queued: int = 0
+    start: int = 0
+    end: int = 0
+
+    @property
+    def has_times(self) -> bool:
+        """Whether the driver keeps times, and sound ones."""
+        return 0 < self.queued <= self.start <= self.end
+
+    def read_event(self) -> None:
+        """Take the times from the event, and let go of it."""
+        import pyopencl as cl
+
+        event, self.event = self.event, None
+        if event is not None:
+            try:
+                times = event.profile
+                self.queued, self.start, self.end = times.queued, times.start, times.end
+            except cl.Error:  # CL_PROFILING_INFO_NOT_AVAILABLE: of this driver, or of a queue that was made before
+                self.queued = self.start = self.end = 0
+
+
+class Recorder:
+    """What was recorded between `start` and `stop`. Other threads of the same context may record, too."""
+
+    def __init__(self) -> None:
+        self.thread = threading.get_ident()
+        self.is_on = False
+        self._first = self._last = 0
+        self._spans: list[tuple[str, str, int, int, int, int, int]] = []
+        self._commands: list[_Command] = []
+        self._unread: list[_Command] = []
+        self._inner = threading.local()
+        self._outer: Recorder | None = None
+        self._token: Any = None
+
+    @property
+    def wall(self) -> float:
+        """Seconds between `start` and `stop`."""
+        return (self._last - self._first) * 1e-9
+
+    def start(self) -> None:
+        """Record what this context does from now on."""
+        self._outer = current_recorder()
+        self._token = RECORDER.set(self)
+        self.is_on = True
+        self._first = time.perf_counter_ns()
+
+    def stop(self) -> None:
+        """Record no longer. A profile around this one gets all of it."""
+        self._last = time.perf_counter_ns()
+        self.is_on = False
+        RECORDER.reset(self._token)
+        self._read_events()
+        if self._outer is not None:
+            self._outer._spans += self._spans
+            self._outer._commands += self._commands
+
+    @contextmanager
+    def span(self, category: str, what: str, nbytes: int = 0) -> Iterator[None]:
+        """The time of a block, of which spans inside it are no part."""
+        stack = self._inner.__dict__.setdefault("stack", [])
+        stack.append(0)
+        start = time.perf_counter_ns()
+        try:
+            yield
+        finally:
+            end = time.perf_counter_ns()
+            inner = stack.pop()
+            if stack:
+                stack[-1] += end - start
+            self._spans.append((category, what, start, end, end - start - inner, threading.get_ident(), nbytes))
+
+    def command(
+        self,
+        category: str,
+        command: Callable[[], Any],
+        role: str,
+        what: MapReduce | str,
+        device: str,
+        size: tuple[int, ...] = (),
+        group: tuple[int, ...] = (),
+        nbytes: int = 0,
+    ) -> Any:
+        """What ``command()`` gives, the event of a command that it puts into a queue."""
+        with self.span(category, role if isinstance(what, str) else f"launch {role}", nbytes):
+            before = time.perf_counter_ns()
+            event = command()
+            after = time.perf_counter_ns()
+        known = _Command(role, what, device, before, after, event, threading.get_ident(), size, group, nbytes)
+        self._commands.append(known)
+        self._unread.append(known)
+        return event
+
+    def waited(self) -> None:
+        """A queue is done: its events may be read."""
+        if len(self._unread) > _MOST_EVENTS:
+            self._read_events()
+
+    def _read_events(self) -> None:
+        unread, self._unread = self._unread, []
+        for command in unread:
+            command.read_event()
+
+    def records(self) -> list[HostSpan | DeviceCommand]:
+        """All that was recorded, in the order of time."""
+        records: list[HostSpan | DeviceCommand] = [
+            HostSpan(category, what, self._since(start), (end - start) * 1e-9, own * 1e-9, thread, nbytes)
+            for category, what, start, end, own, thread, nbytes in list(self._spans)
+        ]
+        by_device: dict[str, list[_Command]] = {}
+        for command in list(self._commands):
+            by_device.setdefault(command.device, []).append(command)
+        for commands in by_device.values():
+            offset = _clock_offset([command for command in commands if command.has_times])
+            records += [self._aligned(command, offset) for command in commands]
+        return sorted(
+            records, key=lambda record: record.launched if isinstance(record, DeviceCommand) else record.start
+        )
+
+    def _since(self, nanoseconds: int) -> float:
+        return (nanoseconds - self._first) * 1e-9
+
+    def _aligned(self, command: _Command, offset: Callable[[int], int]) -> DeviceCommand:
+        what = command.what if isinstance(command.what, str) else describe(command.what)
+        start, seconds = math.nan, math.nan
+        if command.has_times:
+            start, seconds = self._since(command.start + offset(command.start)), (command.end - command.start) * 1e-9
+        return DeviceCommand(
+            command.role, what, command.device, self._since(command.before), start, seconds, command.thread,
+            command.size, command.group, command.nbytes,
+        )  # fmt: skip
+
+
+RECORDER: ContextVar[Recorder | None] = ContextVar("clreduce_recorder", default=None)
+
+
+def current_recorder() -> Recorder | None:
+    """The recorder that is on in this context. (A task that outlives the profile in which it began still names it.)"""
+    recorder = RECORDER.get()
+    return recorder if recorder is not None and recorder.is_on else None
+
+
+def span(category: str, what: str, nbytes: int = 0) -> AbstractContextManager[None]:
+    """The time of a block, if a recorder is on."""
+    recorder = current_recorder()
+    return nullcontext() if recorder is None else recorder.span(category, what, nbytes)
+
+
+def building(what: str) -> Callable[[_F], _F]:
+    """Decorates a function whose time counts as that of building kernels."""
+
+    def decorate(function: _F) -> _F:
+        @functools.wraps(function)
+        def timed(*args: Any, **options: Any) -> Any:
+            with span(BUILDING, what):
+                return function(*args, **options)
+
+        return timed  # type: ignore[return-value]
+
+    return decorate
+
+
+def _clock_offset(commands: Sequence[_Command]) -> Callable[[int], int]:
+    """What to add to a time of the device's clock to get the host's.
+
+    A command was queued, by the device's clock, between two readings of the host's: the median of the differences is
+    the offset. Clocks drift apart by some 10 us per second, so in a long profile it is a line through the medians of
+    the two halves.
+    """
+    pairs = [(command.queued, (command.before + command.after) // 2 - command.queued) for command in commands]
+    if not pairs:
+        return lambda time: 0
+    half = len(pairs) // 2
+    first, second = (
+        tuple(statistics.median(values) for values in zip(*part, strict=True))
+        for part in (pairs[: half + 1], pairs[half:])
+    )
+    if second[0] - first[0] < _STEADY:
+        usual = round(statistics.median(offset for _, offset in pairs))
+        return lambda time: usual
+    drift = (second[1] - first[1]) / (second[0] - first[0])
+    return lambda time: round(first[1] + drift * (time - first[0]))
+
+
+@functools.lru_cache(maxsize=256)
+def describe(program: MapReduce) -> str:
+    """A program in a few words: the variables of i are called x, those of j y, parameters p."""
+    from clreduce.ir.show import show  # on demand: devices are listed without any formula
+
+    letters = {Domain.I: "x", Domain.J: "y", Domain.P: "p"}
+    by_letter: dict[str, list[Any]] = {}
+    for slot in program.slots:
+        by_letter.setdefault(letters[slot.domain], []).append(slot.params[0])
+    names = {
+        key: letter if len(keys) == 1 else f"{letter}{n}"
+        for letter, keys in by_letter.items()
+        for n, key in enumerate(keys, 1)
+    }
+    reduction = program.reduction
+    count = "" if reduction.count is None else f" K={reduction.count}"
+    return f"{reduction.name}{count}: {show(program.values[0], names, _LONGEST_FORMULA)}"
+
+
+# ------------------------------------------------------------------------------- what takes the place of pyopencl's
+
+
+class _OfThread(threading.local):
+    def __init__(self) -> None:
+        self.queues: dict[Device, Any] = {}
+
+
+_OF_THREAD = _OfThread()
+
+
+@functools.cache
+def _recorded_queue() -> Any:
+    import pyopencl as cl
+
+    class RecordedQueue(cl.CommandQueue):
+        """A queue whose waits are recorded.
+
+        Its `finish` is a Python function, before which a second signal may be handled while the first one's exception
+        ends a call: only a plain queue is safe from that.
+        """
+
+        def finish(self) -> None:
+            recorder = current_recorder()
+            if recorder is None:
+                super().finish()
+                return
+            with recorder.span(WAITING, "wait"):
+                super().finish()
+            recorder.waited()
+
+    return RecordedQueue
+
+
+def recorded_queue(device: Device) -> Any:
+    """A queue of the calling thread whose events have times, where the driver has any; the same one each time."""
+    queue = _OF_THREAD.queues.get(device)
+    if queue is None:
+        import pyopencl as cl
+
+        context, kind = device.context, _recorded_queue()
+        try:
+            queue = kind(context, device.cl_device, cl.command_queue_properties.PROFILING_ENABLE)
+        except cl.Error:  # a driver may have no such queues: then the host's times are all there is
+            queue = kind(context, device.cl_device)
+        queue.title = device_title(device)
+        _OF_THREAD.queues[device] = queue
+    return queue
+
+
+def device_title(device: Device) -> str:
+    """A device in a few words."""
+    return f"{device.name} ({device.facts.driver} {'.'.join(map(str, device.facts.driver_version[:2]))})"
+
+
+def watched(kernel: Any, plan: Plan, role: Any) -> Any:
+    """``kernel``, of which the log and the recorder shall know when it is launched."""
+    name = role if isinstance(role, str) else role[0]
+
+    def launch(queue: Any, size: tuple[int, ...], group: tuple[int, ...], *arguments: Any) -> Any:
+        if LAUNCHES.isEnabledFor(logging.DEBUG):
+            LAUNCHES.debug("%s kernel of %s: size %s, group %s", name, describe(plan.program), size, group)
+        recorder = current_recorder()
+        if recorder is None:
+            return kernel(queue, size, group, *arguments)
+        title = device_title(plan.device)
+        return recorder.command(
+            LAUNCHING, lambda: kernel(queue, size, group, *arguments), name, plan.program, title, size, group
+        )
+
+    return launch
+
+
+class RecordedCalls:
+    """The module pyopencl, whose copies and maps are recorded."""
+
+    def __init__(self, cl: Any) -> None:
+        self._cl = cl
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cl, name)
+
+    def Buffer(self, context: Any, flags: int, **options: Any) -> Any:
+        array: Any = options.get("hostbuf")
+        copies = array is not None and bool(flags & self._cl.mem_flags.COPY_HOST_PTR)
+        what = "copy to the device" if copies else "buffer of an array in place" if array is not None else "buffer"
+        with span(TRANSFERS, what, array.nbytes if copies else 0):
+            return self._cl.Buffer(context, flags, **options)
+
+    def enqueue_copy(self, queue: Any, target: Any, source: Any, **options: Any) -> Any:
+        recorder = current_recorder()
+        if recorder is None:
+            return self._cl.enqueue_copy(queue, target, source, **options)
+        to_host = hasattr(target, "nbytes")
+        what, array = ("copy to the host", target) if to_host else ("copy to the device", source)
+        title = getattr(queue, "title", "a queue from before the profile")
+        command = functools.partial(self._cl.enqueue_copy, queue, target, source, **options)
+        return recorder.command(TRANSFERS, command, "copy", what, title, nbytes=array.nbytes)
+
+    def enqueue_map_buffer(self, *arguments: Any, is_blocking: bool = True, **options: Any) -> Any:
+        category = WAITING if is_blocking else TRANSFERS
+        with span(category, "wait for a map" if is_blocking else "map of an array in place"):
+            return self._cl.enqueue_map_buffer(*arguments, is_blocking=is_blocking, **options)
