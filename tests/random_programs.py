@@ -29,6 +29,7 @@ from clreduce.ir.expr import Expr, topological, variables
 from clreduce.ir.op import FUNCTIONS, Function, constant, variable
 from clreduce.ir.show import show_shared
 from clreduce.ops.arithmetic import inv, square
+from clreduce.ops.matrices import matrix_vector
 from clreduce.ops.shape import concat, extract, repeated
 from clreduce.program import MapReduce, map_reduce
 from clreduce.reductions import FAMILIES, REDUCTIONS, reduction_named
@@ -187,6 +188,8 @@ class Maker:
             return self.random.choice(self.pool)
         if choice == 1:
             return self.gradient(self.part(depth - 1)) if depth > 1 else self.leaf(self.random.choice(LENGTHS))
+        if choice == 2 and depth > 1:
+            return self.layers(self.part(depth - 1))
         function = FUNCTIONS[self.random.choice(list(FUNCTIONS))]
         dims, params = self.lengths(function)
         deep = self.random.randint(0, max(len(dims) - 1, 0))
@@ -197,6 +200,13 @@ class Maker:
             args.append(self.within(self.formula(below, dim, "positive" if low > 0 else None), low, high))
         f = function.build(*args, *params)
         return self.kept(f, function.name, args)
+
+    def layers(self, f: Expr) -> Expr:
+        """A few products of matrices with ``f``, each made of the one before: computed vectors that loops read."""
+        for _ in range(self.random.randint(2, 3)):
+            before, rows = self.within(f, -4.0, 4.0), self.random.choice(LENGTHS)
+            f = self.kept(matrix_vector(self.leaf(rows * f.dim), before), "MatVecMult", [before])
+        return f
 
     def kept(self, f: Expr, name: str, args: Sequence[Expr]) -> Expr:
         """``f``, or one of its arguments if it is too large or has no finite values."""

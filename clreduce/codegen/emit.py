@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from clreduce.codegen.arrays import vectors_to_keep
 from clreduce.codegen.kernel import Assign, Declare, Let, Loop, Statement
 from clreduce.codegen.masks import decided, only_term
 from clreduce.domain import Domain
@@ -89,6 +90,7 @@ class Emitter:
         self.leaf, self.place, self.alias, self.named = leaf, place, alias, named
         self.functions: set[str] = set()
         self._uses: Counter[Expr] = Counter()
+        self._kept_vectors: frozenset[Expr] = frozenset()
         self._loops: dict[str, Scope] = {}
         self._layouts: dict[Expr, tuple[frozenset[int], int]] = {}
         self._numbers = count(1)
@@ -103,10 +105,13 @@ class Emitter:
         return wide
 
     def count_uses(self, roots: Iterable[Expr]) -> None:
-        """Note how often each node is used, so that products with one user are written into it (and contracted)."""
+        """Note how often each node is used: products with one user are written into it (and contracted), and vectors
+        that loops would compute again and again are kept in arrays."""
+        roots = tuple(roots)
         self._uses = Counter()
         for node in topological(roots):
             self._uses.update(node.args)
+        self._kept_vectors = vectors_to_keep(roots, self.named)
 
     def fresh(self, stem: str) -> str:
         return f"{stem}{next(self._numbers)}"
@@ -145,6 +150,12 @@ class Emitter:
             return self._promoted(branch, node, self.component(branch, k, r, c))
         if (single := only_term(node, k)) is not None:
             return self.component(node.args[0], single, r, c)
+        if node in self._kept_vectors and (array := self._array(node, k, r, c)) is not None:
+            return f"{array}[{text_of(k)}]"
+        return self._computed(node, k, r, c)
+
+    def _computed(self, node: Expr, k: Position, r: int | None, c: int | None) -> str:
+        """The name of a component that a statement of its own computes."""
         scope = self._scope(node, k)
         key = (self.types, node, k, r, c)
         name = self._lookup(scope, key)
@@ -158,6 +169,46 @@ class Emitter:
             scope.statements.append(Let(self.type_of(node), name, text))
             scope.known[key] = name
         return name
+
+    def _array(self, node: Expr, k: Position, r: int | None, c: int | None) -> str | None:
+        """The array that keeps ``node``, filled where values of its domain live; None if one component is asked for.
+
+        The loop that fills it is shared by the register tile.
+        """
+        scope = self.place(node.domain)
+        key = ("array", self.types, node, r, c)
+        array = self._lookup(scope, key)
+        if array is not None or isinstance(k, int):
+            return array
+        names = {cell: self.fresh("h") for cell in self._cells(node, r, c)}
+        kind = self.type_of(node)
+        scope.statements += [Declare(kind, name, "", node.dim) for name in names.values()]
+
+        def write(at: Position, inner: Scope) -> None:
+            for (row, col), name in names.items():
+                text = self._computed(node, at, row, col)
+                inner.statements.append(Assign(f"{name}[{text_of(at)}]", text))
+
+        if node.dim <= self.unroll:
+            for at in range(node.dim):
+                write(at, scope)
+        else:
+            for start, stop in self.segments([node], node.dim):
+                self.loop(scope, start, stop, write, step=self.step([node]))
+        for (row, col), name in names.items():
+            scope.known[("array", self.types, node, row, col)] = name
+        return names[r, c]
+
+    def _cells(self, node: Expr, r: int | None, c: int | None) -> list[tuple[int | None, int | None]]:
+        """The places of the register tile for which ``node`` is computed together with (r, c).
+
+        What a row keeps, or is about to, has no column: there the rest of the register tile has no part.
+        """
+        if node.domain & Domain.J and c is None:
+            return [(r, c)]
+        rows = range(self.rows) if node.domain & Domain.I else [None]
+        cols = range(self.cols) if node.domain & Domain.J else [None]
+        return [(r, c) for r in rows for c in cols]
 
     def loop(
         self,
@@ -313,7 +364,7 @@ class Emitter:
             node, c = stands_for
         elif self._uses[node] != 1:
             return None
-        if node.op.name not in PRODUCTS:
+        if node.op.name not in PRODUCTS or node in self._kept_vectors:
             return None
         if self.place(node.domain) is not self.place(user.domain) or node.domain != user.domain:
             return None
@@ -346,12 +397,7 @@ class Emitter:
             scope.known[(self.types, node, k, r, c)] = name
             return
         fold, kind = node.op.fold or _SUM, self.type_of(node)
-        cells = [(r, c)]
-        # What a row keeps, or is about to, has no column: there the rest of the register tile has no part in the loop.
-        if terms > self.unroll and not (node.domain & Domain.J and c is None):
-            rows = range(self.rows) if node.domain & Domain.I else [None]
-            cols = range(self.cols) if node.domain & Domain.J else [None]
-            cells = [(r, c) for r in rows for c in cols]
+        cells = self._cells(node, r, c) if terms > self.unroll else [(r, c)]
         names = {cell: [self.fresh("a") for _ in fold.starts] for cell in cells}
         for accumulators in names.values():
             for name, start in zip(accumulators, fold.starts, strict=True):

@@ -18,7 +18,8 @@ class Let:
 
 @dataclass(frozen=True)
 class Declare:
-    """``type name = text;`` of something that changes later; with ``size``, an array with ``text`` in each entry."""
+    """``type name = text;`` of something that changes later; with ``size``, an array with ``text`` in each entry, or
+    without values if ``text`` is empty."""
 
     type: str
     name: str

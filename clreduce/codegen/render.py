@@ -54,6 +54,8 @@ def block(statements: tuple[Statement, ...], indent: int) -> str:
                 lines.append(f"{pad}const {kind} {name} = {text};")
             case Declare(kind, name, text, 0):
                 lines.append(f"{pad}{kind} {name} = {text};")
+            case Declare(kind, name, "", size):
+                lines.append(f"{pad}{kind} {name}[{size}];")
             case Declare(kind, name, text, size):
                 lines.append(f"{pad}{kind} {name}[{size}];")
                 lines.append(f"{pad}for (int k = 0; k < {size}; ++k) {name}[k] = {text};")

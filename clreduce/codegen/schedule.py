@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, replace
 
+from clreduce.codegen.arrays import kept_components
 from clreduce.codegen.cost import written_out
 from clreduce.codegen.facts import DeviceFacts
 from clreduce.codegen.sorting import padded
@@ -36,9 +37,12 @@ _SHORT = 16
 """Operations per pair up to which testing whether a term is among those that are kept is a large part of the time."""
 _WIDE_SUM = 256
 """Components of a sum from which on it is kept in memory: then more columns are worth it for each time it is read."""
+_TILE_OF_ARRAYS = 4
+"""Pairs of the register tile where vectors are kept in arrays: they share what loops load, and arrays fit a cache."""
 _SHARED = 0.75
 """What updating a state with a block of columns costs, as part of what single columns do, up to which it is shared."""
 _UNROLL = 4
+_UNROLL_GPU = 16
 _LIST = 6
 """Terms in a sorted list from which on it is worth it to know beforehand which ones may enter, if terms are short."""
 _LONG_LIST = 24
@@ -124,9 +128,11 @@ def choose_schedule(program: MapReduce, dtype: str, facts: DeviceFacts, few: int
     ``few``: for at most so many rows, which is 0 for any number, or a power of two.
     """
     if facts.kind == "gpu":
-        if not facts.local_tiles:
-            return Schedule(lanes=1, rows=2, cols=2, unroll=16)
-        return Schedule(lanes=1, rows=2, cols=2, group=min(128, facts.max_group), tile=128, unroll=16, shape=LOCAL)
+        tile = 1 if kept_components(program.values, _UNROLL_GPU) else 2
+        schedule = Schedule(lanes=1, rows=tile, cols=tile, unroll=_UNROLL_GPU)
+        return (
+            replace(schedule, group=min(128, facts.max_group), tile=128, shape=LOCAL) if facts.local_tiles else schedule
+        )
     size = 4 if dtype == "float" else 8
     native = facts.native_float_lanes if dtype == "float" else facts.native_double_lanes
     # Two hardware registers of rows and four columns, for most formulas: more spill, fewer wait for one another. With
@@ -155,6 +161,9 @@ def choose_schedule(program: MapReduce, dtype: str, facts: DeviceFacts, few: int
             schedule = replace(schedule, cols=schedule.cols // 2)
     if block_operations(program, schedule) > longest:
         schedule = replace(schedule, rows=1, lanes=max(1, min(schedule.lanes, native)))
+    arrays = kept_components(program.values, schedule.unroll)
+    if arrays:
+        schedule = _with_arrays(program, schedule)
     count = program.reduction.count or 0
     if program.reduction.keeps_terms and count >= _LIST:
         if _operations(program) <= _WORTH_PREVIEWING:
@@ -166,9 +175,19 @@ def choose_schedule(program: MapReduce, dtype: str, facts: DeviceFacts, few: int
     if schedule.lanes > facts.most_lanes:
         schedule = replace(schedule, lanes=facts.most_lanes, rows=1)
     while schedule.lanes * schedule.rows > 1 and state_bytes(program, schedule, size) > _STACK_BYTES:
-        rows = schedule.rows // 2
-        schedule = replace(schedule, rows=rows) if rows else replace(schedule, lanes=schedule.lanes // 2)
+        rows, cols = schedule.rows // 2, schedule.cols // 2
+        if arrays and cols:
+            schedule = replace(schedule, cols=cols)
+        else:
+            schedule = replace(schedule, rows=rows) if rows else replace(schedule, lanes=schedule.lanes // 2)
     return schedule
+
+
+def _with_arrays(program: MapReduce, schedule: Schedule) -> Schedule:
+    """Another register tile for formulas whose vectors are kept in arrays, one for each pair of the tile."""
+    if max(slot.dim for slot in program.state_slots) >= _WIDE_SUM:
+        return replace(schedule, rows=1, cols=2 * _TILE_OF_ARRAYS)
+    return replace(schedule, cols=max(1, _TILE_OF_ARRAYS // schedule.rows))
 
 
 def _operations(program: MapReduce) -> int:
@@ -189,7 +208,7 @@ def narrowed(schedule: Schedule, blocks: int) -> Schedule:
 
 
 def state_bytes(program: MapReduce, schedule: Schedule, size: int) -> int:
-    """Private memory of a work-item for what its rows keep, numbers having ``size`` bytes."""
+    """Private memory of a work-item for what its rows and pairs keep, numbers having ``size`` bytes."""
     copies = 2 if program.reduction.blocked and schedule.flush and schedule.tile else 1
     kept = copies * sum(slot.dim for slot in program.state_slots)
     if program.reduction.keeps_terms:
@@ -197,6 +216,7 @@ def state_bytes(program: MapReduce, schedule: Schedule, size: int) -> int:
         if schedule.preview:
             kept += PREVIEWED * (schedule.preview + 1) + (VISITED * schedule.cols if schedule.queue else 0)
         kept += (padding(program, schedule) or 0) * len(program.state_slots)
+    kept += schedule.cols * kept_components(program.values, schedule.unroll)
     return kept * schedule.rows * schedule.lanes * size
 
 
@@ -217,8 +237,10 @@ def check_state(program: MapReduce, schedule: Schedule, size: int) -> None:
     """Raise `ScheduleError` if the rows of a work-item keep more than drivers have private memory for."""
     if state_bytes(program, schedule, size) > _MOST_STATE_BYTES:
         longest = max(slot.dim for slot in program.state_slots)
+        arrays = kept_components(program.values, schedule.unroll)
         raise ScheduleError(
-            f"a row of the result has {longest} components: lanes={schedule.lanes} and rows={schedule.rows} make that "
+            f"a row of the result has {longest} components, and the vectors that each pair keeps have {arrays}: "
+            f"lanes={schedule.lanes}, rows={schedule.rows} and cols={schedule.cols} make that "
             f"{state_bytes(program, schedule, size) >> 20} MiB of private memory, and {_MOST_STATE_BYTES >> 20} MiB is "
             "the most; compute fewer components at a time"
         )
