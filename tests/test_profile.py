@@ -395,6 +395,22 @@ def test_messages_go_to_the_programs_handlers_and_are_written_once() -> None:
     assert not [line for line in lines if not line.startswith("mine: ")]
 
 
+def test_a_search_for_a_schedule_says_what_it_tried_and_chose(device: Any, caplog: pytest.LogCaptureFixture) -> None:
+    x, y, b = data(64, 64)
+    routine = Genred("Exp(-SqDist(x, y)) * b + 7", ALIASES, "Sum", axis=1)  # tuned by nobody else
+    with caplog.at_level("DEBUG", "clreduce.schedules"):
+        tuned = clreduce.tune(routine, x, y, b, seconds=2, progress=False)
+    messages = [record.getMessage() for record in caplog.records if record.name == "clreduce.schedules"]
+    assert sum("times as fast as the best so far" in message for message in messages) == tuned.tried
+    assert sum(message.startswith("tuning: failed") for message in messages) == len(tuned.errors)
+    (chosen,) = (record for record in caplog.records if record.levelname == "INFO")
+    assert chosen.getMessage() == f"tuned Sum: Exp(-SqDist(x, y1)) * y2 + 7: {tuned!r}"
+    with caplog.at_level("DEBUG", "clreduce.schedules"):
+        routine(x, y, b)
+    if tuned.tried:
+        assert any(record.getMessage().startswith("tuned schedule for Sum") for record in caplog.records)
+
+
 @pytest.mark.parametrize(("level", "shown"), [("", []), ("  ", []), ("error", []), ("WARNING", [])])
 def test_other_levels_show_less(level: str, shown: list[str]) -> None:
     assert messages(level) == shown

@@ -92,7 +92,7 @@ class _Command:
 
     @property
     def has_times(self) -> bool:
-        """Whether the driver keeps times, and sound ones."""
+        """Whether the driver keeps times, and sound ones. (Mesa's rusticl may give 0, 1, 2 and 3.)"""
         return 0 < self.queued <= self.start <= self.end
 
     def read_event(self) -> None:

@@ -7,6 +7,7 @@ large field of candidates, all of it would have to be built first.)
 
 from __future__ import annotations
 
+import logging
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -25,11 +26,13 @@ from clreduce.runtime.choices import CHOICES, Case, few_rows, is_allowed
 from clreduce.runtime.compiler import PROGRAMS
 from clreduce.runtime.device import Device
 from clreduce.runtime.plan import PLANS, Plan, Signature
+from clreduce.runtime.profile import describe
 
 Array = np.ndarray[Any, Any]
 Report = Callable[[int, float], None]
 """Told after each candidate how many there were so far, and how many times as fast as the default the best is."""
 
+_LOGGER = logging.getLogger("clreduce.schedules")
 MARGIN = 1.03
 """A schedule is better only if it is so many times as fast; timings are not more exact than that."""
 _HOPELESS = 1.2
@@ -281,6 +284,7 @@ class Search:
                 self._try(schedule, runner, wanted)
             except _failures() as error:
                 self.errors.append(f"{schedule}: {type(error).__name__.strip('_')}: {str(error).strip()}")
+                _LOGGER.debug("tuning: failed: %s", self.errors[-1])
             self._longest = max(self._longest, time.perf_counter() - started)
             self._report(self.tried, self._times[0] / self._times[1])
         if self._best is not self._default:
@@ -297,6 +301,7 @@ class Search:
             raise _WrongResult(different)
         gain, seconds = runner.race(self._best, plan, _SCREENING)
         self.tried += 1
+        _LOGGER.debug("tuning: %.2f times as fast as the best so far: %s", gain, schedule)
         if gain > MARGIN:
             self._times = (self._times[0] / self._times[1] * gain * seconds, seconds)
             self._best = plan
@@ -320,7 +325,9 @@ class Search:
                 if source not in kept:
                     PROGRAMS.forget(source, self.work.device)
         default_seconds, seconds = self._times
-        return Tuned(schedule, default, seconds, default_seconds, self.tried, tuple(self.errors))
+        tuned = Tuned(schedule, default, seconds, default_seconds, self.tried, tuple(self.errors))
+        _LOGGER.info("tuned %s: %r", describe(self.work.program), tuned)
+        return tuned
 
     def _plan(self, schedule: Schedule) -> Plan:
         plan = Plan(self.work.program, self.work.signature, self.work.device, schedule)
