@@ -18,6 +18,7 @@ from clreduce.ir.op import position, variable
 from clreduce.ops.compare import less, where
 from clreduce.ops.derived import squared_distance
 from clreduce.ops.functions import exp, log
+from clreduce.ops.trigonometry import sin
 from clreduce.program import MapReduce, map_reduce
 from clreduce.runtime.device import Device
 from clreduce.runtime.devices import survey
@@ -66,10 +67,13 @@ def checks_for(facts: DeviceFacts) -> Iterator[Check]:
 
 
 def _sum() -> MapReduce:
-    """A sum with an exponential, a logarithm that is stored beforehand, and a mask of the indices themselves."""
+    """A sum with an exponential, a logarithm that is stored beforehand, and a mask of the indices themselves.
+
+    The sine asks whether any lane needs another path, as sorted lists do, but with as many lanes as sums have.
+    """
     x, y, b = variable("x", 3, Domain.I), variable("y", 3, Domain.J), variable("b", 1, Domain.J)
     distance = squared_distance(x, y)
-    terms = where(less(position(Domain.I), position(Domain.J)), exp(-distance) * log(b), distance)
+    terms = where(less(position(Domain.I), position(Domain.J)), exp(-distance) * log(b), sin(distance))
     return map_reduce([terms], "Sum")[0]
 
 

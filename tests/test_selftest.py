@@ -14,6 +14,8 @@ import pytest
 
 from clreduce import trials
 from clreduce.codegen.facts import DeviceFacts
+from clreduce.codegen.lower import lower
+from clreduce.codegen.render import render
 from clreduce.codegen.schedule import LOCAL, Schedule, choose_schedule
 from clreduce.errors import ScheduleError
 from clreduce.runtime import selftest
@@ -225,6 +227,15 @@ def test_kernels_without_builtins_of_compilers(device: Device, monkeypatch: pyte
                reports.append)  # fmt: skip
     assert [line for line in reports if "error" in line] == []
     assert len(reports) == 4
+
+
+def test_the_first_check_asks_all_lanes_of_short_vectors_too() -> None:
+    """A driver may fail at that alone, and on vectors of two lanes no other check asks it."""
+    facts = DeviceFacts(driver="other", native_float_lanes=1)
+    check = next(trials.checks_for(facts))
+    schedule = choose_schedule(check.program, "float", facts)
+    assert schedule.lanes == 2
+    assert "if (ANY(" in render(lower(check.program, "float", schedule, facts).pair)
 
 
 def test_a_verdict_is_a_value() -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -133,7 +134,7 @@ def _title(device: dict[str, Any]) -> str:
 def _title_of_line(line: str) -> str:
     """What a line on something that is passed over is about, in a few words."""
     device = re.match(r"<Device '.*' \(([^,]+),", line)
-    return (device[1] if device else line.partition(": ")[0])[:24]
+    return (device[1] if device else re.split(r": | \(", line)[0].rpartition(os.sep)[2])[:24]
 
 
 def as_text(report: dict[str, Any], names: Sequence[str], reason: str = "") -> str:
