@@ -24,7 +24,8 @@ ${block(kernel.batch, 2)}
 </%def>
 <%def name="sizes(kernel)">\
 % if kernel.task:
-    const long rows)
+    const long rows,
+    const long task_count)
 % else:
     const long rows,
     const long columns,
@@ -33,8 +34,8 @@ ${block(kernel.batch, 2)}
 </%def>
 <%def name="task_of_group(kernel)">\
   // What this work-group does: rows first_row to end_row - 1, with these pieces of j.
-  const long task = (long)get_group_id(0);
-  const __global long* task_entry = tasks + ((long)get_global_id(1) * (long)get_num_groups(0) + task) * 4;
+  const long task = (long)(get_global_id(0) / ${kernel.group});  // get_group_id begins at 0 in each slice of a call
+  const __global long* task_entry = tasks + ((long)get_global_id(1) * task_count + task) * 4;
   const long first_row = task_entry[0], end_row = task_entry[1];
   const long first_piece = task_entry[2], end_piece = task_entry[3];
 </%def>

@@ -22,7 +22,7 @@ ${common.task_of_group(kernel)}\
 ${common.rows_of_item(kernel, f"first_row + item * {kernel.lanes}", kernel.group * kernel.lanes)}\
 % else:
 <% group_rows = kernel.group * kernel.rows * kernel.lanes %>\
-${common.rows_of_item(kernel, f"(long)get_group_id(0) * {group_rows} + item * {kernel.lanes}", kernel.group * kernel.lanes)}\
+${common.rows_of_item(kernel, f"(long)(get_global_id(0) / {kernel.group}) * {group_rows} + item * {kernel.lanes}", kernel.group * kernel.lanes)}\
   const long j_begin = (long)get_global_id(1) * part_length;
   const long j_end = min(j_begin + part_length, columns);
 % endif

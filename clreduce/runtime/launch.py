@@ -17,6 +17,7 @@ from clreduce.runtime.blocks import Parts
 from clreduce.runtime.memory import Memory
 from clreduce.runtime.profile import LAUNCHES, RECORDER, watched
 from clreduce.runtime.ranges import Ranges, Tables
+from clreduce.runtime.slices import in_slices
 
 if TYPE_CHECKING:
     from clreduce.codegen.lower_map import Stored
@@ -96,8 +97,14 @@ class Call:
             count, facts = max(self.count, 1), plan.device.facts
             self.tables = ranges.cut(rows, plan.schedule, facts, count, plan.footprint)
             self.items, self.parts = self.tables.count, self.tables.parts
+            columns, visited = self.tables.longest, self.tables.visited * count
         else:
             self.items, self.parts = plan.cut(rows, columns, self.count)
+            visited = self.items * columns * self.count
+        self._columns_of_group = columns
+        """Columns that a work-group visits, at most."""
+        self._is_long = visited * plan.schedule.group_rows > plan.pace.most
+        """Whether pair kernels are launched in slices."""
 
     @property
     def temporaries(self) -> int:
@@ -156,7 +163,7 @@ class Call:
         plan, parts = self.plan, self.parts
         given = self._given(plan.lowered.inputs, buffers, starts)
         size = (self.items * plan.schedule.group, parts.count)
-        sizes = (self.rows, self.columns, parts.length) if self.tables is None else (self.rows,)
+        sizes = (self.rows, self.columns, parts.length) if self.tables is None else (self.rows, self.items)
         if parts.count == 1:
             self._launch("pair", plan.lowered.pair, size, (*outputs, *given), *sizes)
             return
@@ -188,10 +195,29 @@ class Call:
             [self._tables[one.name] for one in kernel.arguments if one.name in self._tables] if self._tables else ()
         )
         arguments = (*buffers, *tables, *sizes)
-        if self.plan.signature.batched:
+        if self._is_long and role in ("pair", "split"):
+            self._launch_in_slices(built, size, arguments)
+        elif self.plan.signature.batched:
             built(self.queue, (*size, self.count), (*group, 1), *arguments)
         else:
             built(self.queue, size, group, *arguments)
+
+    def _launch_in_slices(self, built: Any, size: tuple[int, int], arguments: Sequence[Any]) -> None:
+        schedule, device = self.plan.schedule, self.plan.device
+        dimensions = 3 if self.plan.signature.batched else 2
+
+        def launch(first: int, groups: int, index: int, indices: int) -> None:
+            built(
+                self.queue,
+                (groups * schedule.group, size[1], indices)[:dimensions],
+                (schedule.group, 1, 1)[:dimensions],
+                *arguments,
+                global_offset=(first * schedule.group, 0, index)[:dimensions],
+            )
+
+        pairs = schedule.group_rows * max(1, self._columns_of_group)
+        count = self.count if dimensions == 3 else 1
+        in_slices(launch, self.memory.wait, self.items, count, pairs, self.plan.pace, device.facts.compute_units)
 
     def _padded(self, items: int) -> int:
         """A number of work-items that fills its work-groups; those in excess return at once."""

@@ -28,6 +28,7 @@ from clreduce.runtime.launch import Call, Launched, completed
 from clreduce.runtime.memory import Memory
 from clreduce.runtime.profile import building, describe
 from clreduce.runtime.ranges import Ranges
+from clreduce.runtime.slices import Pace
 
 Array = np.ndarray[Any, Any]
 _LOGGER = logging.getLogger("clreduce.schedules")
@@ -138,6 +139,7 @@ class Plan:
         self._outputs = tuple((out.dim, "int64" if out.kind == INDEX else signature.dtype) for out in program.outputs)
         self._of_thread = _OfThread()
         self._cuts: Memo[tuple[int, int, int], tuple[int, Parts]] = Memo()
+        self.pace = Pace(program, device.facts, signature.real, self.schedule.lanes)
 
     @property
     def source(self) -> str:

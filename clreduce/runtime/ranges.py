@@ -86,7 +86,7 @@ class Ranges:
         parts = cut_columns(groups, longest, schedule, facts, rows * batch, batch, footprint)
         if parts.count == 1:
             tasks = np.stack((starts, ends, firsts[of], firsts[of + 1]), axis=1)
-            return Tables(tasks, self.pieces, len(tasks), parts)
+            return Tables(tasks, self.pieces, len(tasks), parts, longest, total)
         if not schedule.split:
             parts = _fewer(parts, longest, total * schedule.group_rows // (_WORTH_A_STATE * rows), schedule)
         pieces, bounds = self._in_parts(lengths, before[:-1] - before[firsts[self.owners]], parts, len(blocks))
@@ -97,7 +97,7 @@ class Ranges:
         some = firsts[1:] > firsts[:-1]
         found[some] = self.pieces[firsts[:-1][some], 0]
         visited = np.repeat(found[order], (blocks[:, 1] - blocks[:, 0])[order])
-        return Tables(tasks, pieces, len(starts), parts, visited)
+        return Tables(tasks, pieces, len(starts), parts, longest, total, visited)
 
     def _in_parts(self, lengths: Array, offsets: Array, parts: Parts, blocks: int) -> tuple[Array, Array]:
         """The pieces cut where a part ends, and where the pieces of each (block, part) begin, and the last end.
@@ -127,6 +127,10 @@ class Tables:
     count: int
     """T, the number of tasks."""
     parts: Parts
+    longest: int
+    """Columns that a task visits, at most."""
+    visited: int
+    """Columns that all tasks visit, added up."""
     firsts: Array | None = None
     """(rows,), where there are several parts: the first column that each row visits, or -1."""
 

@@ -1,0 +1,86 @@
+"""Long calls in slices: some work-groups, or indices of a batch, at a time, so that no launch lasts for minutes.
+
+A launch cannot be stopped, and while Python waits for one it handles no signal. Rows do not depend on each other, so a
+call is cut into launches of about a second; between two of them Ctrl-C comes through. The numbers are those of the
+whole launch, bit by bit.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+
+from clreduce.codegen.cost import written_out
+from clreduce.codegen.facts import DeviceFacts
+from clreduce.program import MapReduce
+
+_FIRST, _USUAL, _WHOLE = 0.25, 0.8, 1.2
+"""Seconds of a first launch, by a cautious estimate; of later ones, as measured; and of calls that are not cut."""
+_GROWTH = 4.0
+_CAUTIOUS = 0.5e9
+"""Operations per second of each lane; a lane of a good kernel does four times as many."""
+_GPU_LANES = 64
+
+
+class Pace:
+    """How many pairs a plan visits per second: an estimate at first, then as measured."""
+
+    def __init__(self, program: MapReduce, facts: DeviceFacts, real: str, lanes: int) -> None:
+        native = facts.native_float_lanes if real == "float" else facts.native_double_lanes
+        side_by_side = _GPU_LANES if facts.kind == "gpu" else max(1, min(lanes, native))
+        operations = 1 + written_out(program.values, sys.maxsize) + sum(slot.dim for slot in program.state_slots)
+        self.first = _FIRST * facts.compute_units * side_by_side * _CAUTIOUS / operations
+        """Pairs of the first launch."""
+        self.most = 4 * self.first
+        """Pairs up to which a call is one launch."""
+
+    def note(self, pairs: float, seconds: float) -> None:
+        """A launch has visited so many pairs in this time."""
+        speed = pairs / max(seconds, 1e-6)
+        self.first, self.most = _USUAL * speed, _WHOLE * speed
+
+
+def in_slices(
+    launch: Callable[[int, int, int, int], None],
+    wait: Callable[[], None],
+    groups: int,
+    count: int,
+    pairs: float,
+    pace: Pace,
+    units: int,
+) -> None:
+    """Call ``launch(first_group, groups, first_index, indices)`` for each part of ``groups`` x ``count``.
+
+    Each but the last is waited for. ``pairs``: of a group; ``units``: work-groups that run at the same time.
+
+    >>> pace = Pace.__new__(Pace)
+    >>> pace.first = 100.0
+    >>> in_slices(lambda *part: print(part), lambda: None, 3, 2, 40.0, pace, 1)
+    (0, 2, 0, 1)
+    (2, 1, 0, 1)
+    (0, 3, 1, 1)
+    """
+    budget = pace.first
+    group = index = 0
+    while True:
+        if group == 0 and groups * pairs <= budget:
+            indices = min(count - index, int(budget // (groups * pairs)))
+            visited = indices * groups * pairs
+            part = (0, groups, index, indices)
+            index += indices
+        else:
+            size = max(1, int(budget // pairs))
+            size = min(size - size % units if size > units else size, groups - group)
+            visited = size * pairs
+            part = (group, size, index, 1)
+            group += size
+            if group == groups:
+                group, index = 0, index + 1
+        start = time.perf_counter()
+        launch(*part)
+        if index == count:
+            return
+        wait()
+        pace.note(visited, time.perf_counter() - start)
+        budget = min(pace.first, _GROWTH * budget)
