@@ -16,7 +16,7 @@ import clreduce
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = Path(clreduce.__file__).parent
-HEAVY = ("cupy", "jax", "matplotlib", "pandas", "pyopencl", "scipy", "torch")
+HEAVY = ("cupy", "jax", "matplotlib", "pandas", "pyopencl", "scipy", "statistics", "torch")
 
 
 def run_python(code: str) -> subprocess.CompletedProcess[str]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import logging
 import math
-import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -256,6 +255,8 @@ def _clock_offset(commands: Sequence[_Command]) -> Callable[[int], int]:
     the offset. Clocks drift apart by some 10 us per second, so in a long profile it is a line through the medians of
     the two halves.
     """
+    import statistics  # on demand: it imports more than all of clreduce's devices do
+
     pairs = [(command.queued, (command.before + command.after) // 2 - command.queued) for command in commands]
     if not pairs:
         return lambda time: 0
