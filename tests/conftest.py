@@ -89,6 +89,20 @@ def device(request: pytest.FixtureRequest) -> Iterator[Any]:
         yield chosen
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Iterator[Any]:
+    """On a device without float64, a test that needs it is skipped, and counted as that."""
+    from clreduce.errors import DeviceError
+
+    try:
+        return (yield)
+    except DeviceError as error:
+        device = pyfuncitem.funcargs.get("device")
+        if device is None or device.facts.has_double or "no float64" not in str(error):
+            raise
+        pytest.skip("this device has no float64")
+
+
 @pytest.fixture
 def plain_kernels(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Kernels without lanes or blocks of columns, by default: drivers compile them in half the time.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -27,8 +28,8 @@ OPTIONAL_PROPERTY = (
 
 def on_oclgrind(tmp_path: Path, *command: str) -> tuple[str, str]:
     """What a Python process prints with that driver alone, and what the driver reports."""
-    if not DRIVER.exists():
-        missing = f"Oclgrind is missing: no {DRIVER} (Debian, Ubuntu: apt install oclgrind)"
+    if not DRIVER.exists() or shutil.which("oclgrind") is None:
+        missing = f"Oclgrind is missing: no {DRIVER}, or no 'oclgrind' on PATH (Debian, Ubuntu: apt install oclgrind)"
         if os.environ.get("CLREDUCE_REQUIRE_OCLGRIND"):
             pytest.fail(missing)
         pytest.skip(missing)
