@@ -116,3 +116,10 @@ def test_more_batch_dimensions_than_broadcasting_takes() -> None:
     x, y, b = arrays("float32")
     with pytest.raises(ShapeError, match=r"up to 30 batch dimensions; x = Vi\(2\) has 31"):
         GAUSSIAN(x.reshape((1,) * 31 + x.shape), y, b)
+
+
+def test_an_estimate_copies_nothing(device: Any) -> None:
+    x = np.broadcast_to(np.zeros(2, np.int32), (2**37, 2))  # a terabyte, were it copied
+    _, y, b = arrays("float32")
+    found = GAUSSIAN.memory_estimate(x, y, b)
+    assert found.inputs == 8 * (2 * 2**37 + y.size + b.size)  # as float64, which int32 and float32 are together

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from clreduce.frontends.adapters.adapter import Adapter
 from clreduce.frontends.arguments import Arguments
 from clreduce.ir.expr import INDEX
 from clreduce.runtime.device import Device
@@ -39,6 +40,19 @@ class MemoryEstimate:
         parts = (("inputs", self.inputs), ("outputs", self.outputs), ("temporaries", self.temporaries))
         told = ", ".join(f"{name} {memory_text(size)}" for name, size in parts)
         return f"MemoryEstimate({memory_text(self.total)}: {told})"
+
+
+class ShapesOnly(Adapter):
+    """Another adapter whose arrays are told by shape and dtype only, so that none is copied."""
+
+    def __init__(self, library: Adapter) -> None:
+        self.name = library.name
+        self.accepts, self.shape, self.dtype_name = library.accepts, library.shape, library.dtype_name  # type: ignore[method-assign]
+        self.place, self.promoted = library.place, library.promoted  # type: ignore[method-assign]
+
+    def arranged(self, value: Any, dtype: str, shape: tuple[int, ...]) -> Any:
+        """Zeros in the shape that kernels would read, of which one is in memory."""
+        return np.broadcast_to(np.zeros((), dtype), shape)
 
 
 def estimate(routine: Routine, arguments: Arguments, device: Device) -> MemoryEstimate:

@@ -20,13 +20,14 @@ from clreduce.frontends.arguments import (
     COMPUTED,
     Arguments,
     Checks,
+    check_arguments,
     check_beside,
     check_result,
     describe,
 )
 from clreduce.frontends.backend import device_for
 from clreduce.frontends.derivative import Derivative
-from clreduce.frontends.estimate import MemoryEstimate, estimate
+from clreduce.frontends.estimate import MemoryEstimate, ShapesOnly, estimate
 from clreduce.frontends.evaluation import Evaluation
 from clreduce.frontends.formula import Variable
 from clreduce.frontends.options import Options
@@ -277,7 +278,11 @@ class Routine:
         self, *args: Any, backend: str = "auto", device_id: int = -1, ranges: Any = None
     ) -> MemoryEstimate:
         """Bytes that a call with these arrays takes on its device: data, results, and temporaries. None is made."""
-        return estimate(self, self._arguments(args, ranges), device_for(backend, device_id))
+        arguments = check_arguments(self.variables, args, ShapesOnly(self.library))
+        self.options.check_precision(arguments.given_dtype)
+        if ranges is not None:
+            arguments = replace(arguments, ranges=check_ranges(ranges, arguments.sizes, self.library))
+        return estimate(self, arguments, device_for(backend, device_id))
 
     def explain(self, dtype: str = "float32", file: TextIO | None = None) -> None:
         """Print formula, structure of the gradients, schedule and kernel source, for a person."""
