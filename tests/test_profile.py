@@ -23,6 +23,7 @@ from clreduce.errors import ClreduceError, ShapeError
 from clreduce.frontends.profile import CATEGORIES, Profile
 from clreduce.numpy import Genred, KernelSolve, LazyTensor
 from clreduce.runtime import profile as recording
+from clreduce.runtime import slices
 from clreduce.runtime.profile import DeviceCommand, HostSpan
 
 pytestmark = pytest.mark.usefixtures("plain_kernels")
@@ -118,6 +119,20 @@ def test_parts_of_j_and_values_that_are_stored(device: Any) -> None:
     assert [role for role, _, _ in ran if role != "copy"] == ["stored", "split", "merge"]
     assert all(end <= start for (_, _, end), (_, start, _) in pairwise(ran))
     assert p.host["building"] == 0
+
+
+def test_a_long_call_has_a_run_for_each_of_its_slices(device: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slices, "_FIRST", 1e-7)
+    monkeypatch.setattr(slices, "_USUAL", 1e-4)
+    monkeypatch.setattr(slices, "_WHOLE", 1e-4)
+    x, y, b = data(2000, 2000)
+    routine = Genred("Exp(-SqDist(x, y)) * b + 8", ALIASES, "Sum", axis=1)  # with a plan of its own
+    with clreduce.profile() as p:
+        sliced = routine(x, y, b)
+    check(p)
+    (kernel,) = p.kernels
+    assert kernel.count > 1
+    assert np.array_equal(sliced, routine(x, y, b))
 
 
 def test_copies_are_counted_in_bytes(device: Any, monkeypatch: pytest.MonkeyPatch) -> None:

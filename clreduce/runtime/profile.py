@@ -350,15 +350,15 @@ def watched(kernel: Any, plan: Plan, role: Any) -> Any:
     """``kernel``, of which the log and the recorder shall know when it is launched."""
     name = role if isinstance(role, str) else role[0]
 
-    def launch(queue: Any, size: tuple[int, ...], group: tuple[int, ...], *arguments: Any) -> Any:
+    def launch(queue: Any, size: tuple[int, ...], group: tuple[int, ...], *arguments: Any, **options: Any) -> Any:
         if LAUNCHES.isEnabledFor(logging.DEBUG):
             LAUNCHES.debug("%s kernel of %s: size %s, group %s", name, describe(plan.program), size, group)
         recorder = current_recorder()
         if recorder is None:
-            return kernel(queue, size, group, *arguments)
+            return kernel(queue, size, group, *arguments, **options)
         title = device_title(plan.device)
         return recorder.command(
-            LAUNCHING, lambda: kernel(queue, size, group, *arguments), name, plan.program, title, size, group
+            LAUNCHING, lambda: kernel(queue, size, group, *arguments, **options), name, plan.program, title, size, group
         )
 
     return launch
