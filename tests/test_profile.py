@@ -98,9 +98,9 @@ def test_kernels_of_calls_gradients_batches_ranges_and_solves(device: Any) -> No
         total[kernel.formula] += kernel.count if kernel.role in ("pair", "split") else 0
     assert total["Sum: Exp(-SqDist(x, y1)) * y2"] >= 6 + 2, "three calls, a batch, ranges, few rows, and some steps"
     assert sum(kernel.share for kernel in p.kernels) == pytest.approx(1)
-    assert {record.what for record in p.records if isinstance(record, HostSpan)} >= {"compiled from source"} | {
-        "launch pair"
-    }
+    seen = {record.what for record in p.records if isinstance(record, HostSpan)}
+    assert "launch pair" in seen
+    assert seen & {"compiled from source", "taken from disk"}
     assert p.host["building"] > 0
     text = str(p)
     for part in (*CATEGORIES, device.name, "Sum: Exp(-SqDist(x, y1)) * y2", "busy for"):
