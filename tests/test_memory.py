@@ -123,3 +123,10 @@ def test_an_estimate_copies_nothing(device: Any) -> None:
     _, y, b = arrays("float32")
     found = GAUSSIAN.memory_estimate(x, y, b)
     assert found.inputs == 8 * (2 * 2**37 + y.size + b.size)  # as float64, which int32 and float32 are together
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int32])
+def test_a_view_that_no_device_takes_is_refused_before_it_is_copied(device: Any, dtype: Any) -> None:
+    _, y, b = arrays("float32")
+    with pytest.raises(DeviceError, match=r"repeats its numbers.*fewer rows"):
+        GAUSSIAN(np.broadcast_to(np.zeros(2, dtype), (2**38, 2)), y, b)

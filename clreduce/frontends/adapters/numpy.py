@@ -7,9 +7,15 @@ from typing import Any
 
 import numpy as np
 
+from clreduce.errors import DeviceError
 from clreduce.frontends.adapters.adapter import Adapter
+from clreduce.runtime.devices import devices
 
 Array = np.ndarray[Any, Any]
+
+
+_LARGE = 1 << 28
+"""Bytes up to which an array may be copied without a look at the devices."""
 
 
 class NumPy(Adapter):
@@ -55,7 +61,10 @@ class NumPy(Adapter):
 
     def arranged(self, value: Any, dtype: str, shape: tuple[int, ...]) -> Any:
         if value.shape == shape and value.dtype == dtype:
+            if not value.flags.c_contiguous:
+                _check_copy(value, dtype)
             return np.ascontiguousarray(value)
+        _check_copy(value, dtype)
         return super().arranged(value, dtype, shape)
 
     def copy_into(self, out: Any, result: Array) -> Any:
@@ -79,6 +88,21 @@ class NumPy(Adapter):
     def swapped(self, array: Array) -> Array:
         found: Array = array.swapaxes(-1, -2)
         return found
+
+
+def _check_copy(value: Array, dtype: str) -> None:
+    """Refuse to copy a view that shows the same numbers again and again, and so more than any device takes."""
+    size = value.size * np.dtype(dtype).itemsize
+    if size < _LARGE or 0 not in value.strides:
+        return
+    facts = [device.facts for device in devices()]
+    most = max(one.global_memory if one.shares_addresses else one.max_allocation for one in facts)
+    if size > most:
+        raise DeviceError(
+            f"an array of shape {value.shape} that repeats its numbers (strides {value.strides}) takes {size:,} bytes "
+            f"as kernels read it, and no device takes more than {most:,}: leave out batch dimensions that it is "
+            "broadcast over, or call with fewer rows at a time"
+        )
 
 
 NUMPY = NumPy()
