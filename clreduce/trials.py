@@ -97,7 +97,9 @@ def run(device: Device, facts: DeviceFacts, passed: list[str], report: Report) -
             device.facts = replace(facts, **check.facts)
             try:
                 error = _error_of(check, device)
-            except Exception as exception:  # a driver may raise anything
+            except (AssertionError, AttributeError, ImportError, NameError, SyntaxError, TypeError):
+                raise  # a fault of clreduce's own
+            except Exception as exception:  # a driver may raise anything else
                 error = f"{type(exception).__name__}: {exception}"
             if error:
                 report({"check": check.name, "error": error[:500]})

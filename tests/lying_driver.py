@@ -1,7 +1,7 @@
 """Trials on a driver that is made to misbehave: the test double of `test_selftest`, run in the process of a trial.
 
 ``CLREDUCE_TEST_LIE`` says how: ``always`` and ``mapped`` spoil one number of a result, ``abort`` and ``hang`` stop the
-process where vectors have more than four lanes, ``absent`` hides the device.
+process where vectors have more than four lanes, ``bug`` raises an error there, ``absent`` hides the device.
 """
 
 from __future__ import annotations
@@ -14,30 +14,38 @@ from clreduce import trials
 from clreduce.runtime.launch import Launched
 from clreduce.runtime.plan import Plan
 
-LIE = os.environ.get("CLREDUCE_TEST_LIE", "")
 wait, launch = Launched.wait, Plan.launch
+
+
+def lie() -> str:
+    return os.environ.get("CLREDUCE_TEST_LIE", "")
 
 
 def spoilt(self: Launched) -> tuple[Any, ...]:
     results = wait(self)
     facts = self.call.plan.device.facts if self.call is not None else None
-    if LIE == "always" or (LIE == "mapped" and facts is not None and facts.maps_memory):
+    if lie() == "always" or (lie() == "mapped" and facts is not None and facts.maps_memory):
         results[0].reshape(-1)[-1] += 1
     return results
 
 
 def stopped(self: Plan, *arguments: Any, **options: Any) -> Launched:
     if self.schedule.lanes > 4:
-        if LIE == "abort":
+        if lie() == "abort":
             os.abort()
-        elif LIE == "hang":
+        elif lie() == "hang":
             time.sleep(60)
+        elif lie() == "bug":
+            raise TypeError("a fault of clreduce's own")
     return launch(self, *arguments, **options)
 
 
 def main(argument: dict[str, Any], report: trials.Report) -> None:
     Launched.wait, Plan.launch = spoilt, stopped  # type: ignore[method-assign]
-    trials.main({**argument, "identity": ""} if LIE == "absent" else argument, report)
+    trials.main({**argument, "identity": ""} if lie() == "absent" else argument, report)
 
 
-run = trials.run
+def run(*arguments: Any) -> None:
+    if lie() == "bug":
+        raise TypeError("a fault of clreduce's own")
+    trials.run(*arguments)

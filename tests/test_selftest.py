@@ -157,6 +157,14 @@ def test_a_device_that_only_this_process_has_is_tried_here(folder: Path, monkeyp
     assert examine(devices()[0]).usable
 
 
+def test_a_fault_of_our_own_is_not_kept_against_a_driver(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    device = devices()[0]
+    lying(monkeypatch, "bug")
+    with pytest.raises(TypeError, match="a fault of clreduce's own"):
+        examine(device)
+    assert kept_verdict(device) is None
+
+
 def test_damaged_verdicts_are_no_verdicts(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     device = devices()[0]
     for damage in (b"", b"[]", b"{}", b'{"notes": 3}', b'{"notes": [], "facts": {"no_such_fact": 1}}'):

@@ -17,6 +17,8 @@ from typing import Any
 
 _MARK = "clreduce reports: "
 """What begins a line of a report: drivers print to the same stream."""
+PYTHON_ERROR = "ended with status 1"
+"""How a child ended that raised an exception."""
 _START = """
 import json, sys
 task = json.loads(sys.stdin.readline())

@@ -23,7 +23,7 @@ from typing import Any
 
 from clreduce.cache import entry_name, read_entry, write_entry
 from clreduce.codegen.facts import DeviceFacts
-from clreduce.runtime.child import can_start_children, run_child
+from clreduce.runtime.child import PYTHON_ERROR, can_start_children, run_child
 from clreduce.runtime.device import Device
 from clreduce.runtime.drivers import NEWER
 
@@ -164,7 +164,8 @@ def _run_checks(
             in_child = False
         else:
             lines, ending, said = list(report.lines), report.failure, report.stderr
-            if {"missing": True} in lines:  # what this process sees, a new one does not: such as a driver made by hand
+            # A device that only this process has, or a Python error, which is no driver's fault and shows when raised.
+            if {"missing": True} in lines or ending == PYTHON_ERROR:
                 lines, ending, in_child = [], "", False
     if not in_child:
         importlib.import_module(TRIALS).run(device, facts, passed, lines.append)
