@@ -9,7 +9,7 @@ Each step of the algorithm makes it smaller, by two reductions:
     l_i = argmin_k |x_i - c_k|^2                        over the centres: the label of each point;
     c_k = sum_i [l_i = k] x_i / sum_i [l_i = k]         over the points: the mean of each cluster.
 
-It ends when no label changes. NumPy, in float64 as well, takes the same steps from the same start.
+It ends when no label changes. NumPy, in float64, takes the same steps from the same start.
 
     python examples/k_means.py --output FOLDER
 """
@@ -26,6 +26,11 @@ import clreduce
 from clreduce.numpy import Vi, Vj
 
 STEPS = 300  # at most
+LIMITS = {"float32": 1e-5, "float64": 1e-12}  # of relative errors
+# In float32, rounding decides between two centres that are almost equally near. A point with another label moves two
+# centres a little, and the algorithm may end some steps earlier or later.
+OTHER_LABELS = {"float32": 1e-4, "float64": 0}  # the part of the points
+OTHER_STEPS = {"float32": 5, "float64": 0}
 
 
 def blobs(rng: np.random.Generator, points: int, count: int) -> Array:
@@ -45,7 +50,7 @@ def nearest(x: Array, c: Array) -> tuple[Array, Array]:
 
 def means(x: Array, labels: Array, c: Array) -> Array:
     """The mean of each cluster; one without points keeps its centre."""
-    belongs = Vi(labels) == Vj(np.arange(len(c))[:, None])
+    belongs = Vi(labels.astype(c.dtype)) == Vj(np.arange(len(c), dtype=c.dtype)[:, None])
     sizes = belongs.sum(axis=0)
     return np.where(sizes > 0, (belongs * Vi(x)).sum(axis=0) / np.maximum(sizes, 1), c)
 
@@ -71,7 +76,7 @@ def lloyd(x: Array, c: Array, nearest: Any = nearest, means: Any = means) -> tup
     labels, inertia = np.full((len(x), 1), -1), []
     for _ in range(STEPS):
         previous, (distances, labels) = labels, nearest(x, c)
-        inertia.append(float(distances.sum()))
+        inertia.append(float(distances.sum(dtype="float64")))
         if (labels == previous).all():
             break
         c = means(x, labels, c)
@@ -81,24 +86,25 @@ def lloyd(x: Array, c: Array, nearest: Any = nearest, means: Any = means) -> tup
 def main() -> None:
     folder = support.output_folder(__doc__)
     print(f"device: {clreduce.current_device()}")
+    dtype = support.precisions()[-1]
     rng = np.random.default_rng(2)
     count = 25
-    x = blobs(rng, support.scaled(50_000), count)
+    x = blobs(rng, support.scaled(50_000), count).astype(dtype)
     start = x[rng.choice(len(x), count, replace=False)]
 
     (c, labels, inertia), seconds = support.timed(lloyd, x, start, calls=2)
     (c_numpy, labels_numpy, inertia_numpy), numpy_seconds = support.timed(
-        lloyd, x, start, numpy_nearest, numpy_means, calls=1
+        lloyd, x.astype("float64"), start.astype("float64"), numpy_nearest, numpy_means, calls=1
     )
     print(f"{len(x)} points, {count} clusters, {len(inertia)} steps, inertia {inertia[0]:.1f} -> {inertia[-1]:.1f}")
     print(f"clreduce {support.milliseconds(seconds)}, NumPy {support.milliseconds(numpy_seconds)}")
 
     limits = support.Limits()
-    limits.expect("difference of the number of steps", abs(len(inertia) - len(inertia_numpy)), 0)
-    limits.expect("labels that differ", np.count_nonzero(labels != labels_numpy), 0)
-    limits.expect("relative error of the centres", support.norm_ratio(c, c_numpy), 1e-12)
-    limits.expect("relative error of the inertia", abs(inertia[-1] / inertia_numpy[-1] - 1), 1e-12)
-    limits.expect("growth of the inertia", max(np.diff(inertia), default=0.0), 1e-9)
+    limits.expect("difference of the number of steps", abs(len(inertia) - len(inertia_numpy)), OTHER_STEPS[dtype])
+    limits.expect("part of the labels that differ", np.mean(labels != labels_numpy), OTHER_LABELS[dtype])
+    limits.expect("relative error of the centres", support.norm_ratio(c, c_numpy), LIMITS[dtype])
+    limits.expect("relative error of the inertia", abs(inertia[-1] / inertia_numpy[-1] - 1), LIMITS[dtype])
+    limits.expect("growth of the inertia", max(np.diff(inertia), default=0.0), 1e3 * LIMITS[dtype])
 
     title = f"k-means: {len(x)} points, {count} clusters"
     with support.figure(folder / "k_means.png", title, 1, 3, (14, 5)) as (axes,):

@@ -28,6 +28,9 @@ from support import Array
 import clreduce
 from clreduce.numpy import LazyTensor, Vi, Vj
 
+RESIDUAL = {"float32": 1e-6, "float64": 1e-8}  # of solutions, relative
+LIMITS = {"float32": 1e-4, "float64": 1e-6}  # of the error of f
+
 # -------------------------------------------------------------------------------------------------- with clreduce
 
 
@@ -41,7 +44,7 @@ def exponential(x: Array, y: Array, s: float) -> LazyTensor:
 
 def interpolated(kernel: Callable[..., LazyTensor], x: Array, b: Array, q: Array, s: float, alpha: float) -> Array:
     """f at the points q (M, D), from values b (N, 1) at the points x (N, D)."""
-    a = kernel(x, x, s).solve(b, alpha=alpha, eps=1e-8, preconditioner=("nystrom", 100))
+    a = kernel(x, x, s).solve(b, alpha=alpha, eps=RESIDUAL[str(x.dtype)], preconditioner=("nystrom", 100))
     return kernel(q, x, s) @ a
 
 
@@ -80,17 +83,22 @@ def landscape(x: Array) -> Array:
 
 def main() -> None:
     folder = support.output_folder(__doc__)
-    print(f"device: {clreduce.current_device()}\n")
+    print(f"device: {clreduce.current_device()}")
+    dtype = support.precisions()[-1]
+    print()
     rng = np.random.default_rng(0)
     table = support.Table(("", "points", "error of f", "clreduce", "NumPy", "ratio"))
     limits = support.Limits()
 
     def fitted(name: str, kernels: tuple[Callable[..., Any], Callable[..., Any]], *data: Any) -> Array:
         """f by clreduce, timed and compared with NumPy."""
-        f, seconds = support.timed(interpolated, kernels[0], *data, calls=2)
-        f_numpy, numpy_seconds = support.timed(numpy_interpolated, kernels[1], *data, calls=1)
+        x, b, q, *numbers = data
+        x, b, q = (array.astype(dtype) for array in (x, b, q))
+        f, seconds = support.timed(interpolated, kernels[0], x, b, q, *numbers, calls=2)
+        exact = [array.astype("float64") for array in (x, b, q)]  # rounded to dtype here as well
+        f_numpy, numpy_seconds = support.timed(numpy_interpolated, kernels[1], *exact, *numbers, calls=1)
         error = support.norm_ratio(f, f_numpy)
-        limits.expect(f"error of f, {name}", error, 1e-6)
+        limits.expect(f"error of f, {name}", error, LIMITS[dtype])
         times = support.milliseconds(seconds), support.milliseconds(numpy_seconds)
         table.add(name, str(len(data[0])), f"{error:.1e}", *times, f"{numpy_seconds / seconds:.1f}")
         return f

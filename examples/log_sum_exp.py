@@ -79,7 +79,9 @@ def main() -> None:
     device = clreduce.current_device()
     rows, columns = support.scaled(3000), support.scaled(5000)
     size = f"{rows} x {columns}"
-    print(f"device: {device}\npairs:  {size}\n")
+    print(f"device: {device}\npairs:  {size}")
+    precisions = support.precisions()
+    print()
     rng = np.random.default_rng(0)
     p, a = np.array([0.25]), rng.random(size=(columns, 1))
     x, y, e = rng.random(size=(rows, 1)), rng.random(size=(columns, 1)), rng.random(size=(rows, 1))
@@ -91,7 +93,8 @@ def main() -> None:
     )
     limits = support.Limits()
     panels = []
-    for dtype, limit in LIMITS.items():
+    for dtype in precisions:
+        limit = LIMITS[dtype]
         *inputs, cotangent = (array.astype(dtype) for array in (p, a, x, y, e))
         exact = [array.astype("float64") for array in (*inputs, cotangent)]  # rounded to dtype here as well
 

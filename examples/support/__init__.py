@@ -18,6 +18,8 @@ from typing import Any, SupportsFloat, TypeVar
 
 import numpy as np
 
+import clreduce
+
 Array = np.ndarray[Any, Any]
 T = TypeVar("T")
 
@@ -34,6 +36,14 @@ def output_folder(description: str | None) -> Path:
 def scaled(size: int) -> int:
     """``size`` times the environment variable ``CLREDUCE_EXAMPLE_SCALE``, which makes a quick run of an example."""
     return max(3, round(size * float(os.environ.get("CLREDUCE_EXAMPLE_SCALE") or 1)))
+
+
+def precisions() -> tuple[str, ...]:
+    """The dtypes that the current device computes in, the best one last; prints a line where that is float32."""
+    if clreduce.current_device().facts.has_double:
+        return "float32", "float64"
+    print("this device has no float64: clreduce computes in float32, with wider limits")
+    return ("float32",)
 
 
 def timed(function: Callable[..., T], *args: Any, calls: int = 10) -> tuple[T, float]:

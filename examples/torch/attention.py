@@ -32,6 +32,7 @@ import clreduce
 from clreduce.torch import LazyTensor
 
 HEADS, DIMENSION = 4, 8
+LIMITS = {torch.float32: 5e-6, torch.float64: 1e-13}  # of relative errors
 BATCH, TOGETHER = 8, 10  # functions in each training step; steps with both kinds of attention
 
 # -------------------------------------------------------------------------------------------------- with clreduce
@@ -100,6 +101,7 @@ def with_gradients(function: Callable[..., Tensor], tensors: list[Tensor], e: Te
 def main() -> None:
     folder = helpers.output_folder(__doc__)
     print(f"device: {clreduce.current_device()}")
+    precisions = helpers.precisions()
     torch.manual_seed(0)
     limits = helpers.Limits()
 
@@ -111,7 +113,8 @@ def main() -> None:
         name = "causal" if is_causal else "all pairs"
         *exact, e = drawn
         expected = with_gradients(scaled_dot_product_attention, helpers.leaves(*exact), e, is_causal=is_causal)
-        for dtype, tolerance in ((torch.float32, 5e-6), (torch.float64, 1e-13)):
+        for dtype in precisions:
+            tolerance = LIMITS[dtype]
             tensors, cotangent = helpers.leaves(*exact, dtype=dtype), e.to(dtype)
             data = str(dtype).removeprefix("torch.")
             times = []

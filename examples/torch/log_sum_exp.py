@@ -21,6 +21,7 @@ the same tensors, in the same lines of code.
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import helpers
@@ -85,7 +86,9 @@ def main() -> None:
     folder = helpers.output_folder(__doc__)
     rows, columns = helpers.scaled(3000), helpers.scaled(5000)
     size = f"{rows} x {columns}"
-    print(f"device: {clreduce.current_device()}\npairs:  {size}\n")
+    print(f"device: {clreduce.current_device()}\npairs:  {size}")
+    precisions = helpers.precisions()
+    print()
     torch.manual_seed(0)
     p, a, x, y, e = torch.tensor([0.25]), *(torch.rand(n, 1) for n in (columns, rows, columns, rows))
 
@@ -96,7 +99,8 @@ def main() -> None:
     shifted = helpers.Table((f"x + {SHIFT}", "data", "c_0", "c_1", "error of c", "error of g"))
     limits = helpers.Limits()
     panels = []
-    for place, (dtype, limit) in ((place, item) for place in helpers.devices() for item in LIMITS.items()):
+    for place, dtype in product(helpers.devices(), precisions):
+        limit = LIMITS[dtype]
         inputs = [one.to(place, dtype) for one in (p, a, x, y)]
         cotangent = e.to(place, dtype)
         inputs[-1].requires_grad_()

@@ -29,6 +29,8 @@ from clreduce.torch import Vi, Vj
 
 K, CLASSES, DIMENSION = 5, 3, 10
 STEPS = 60
+# The part of the neighbours that may differ: in float32, rounding decides between points that are almost equally near.
+SWAPPED = {torch.float32: 1e-3, torch.float64: 0}
 INFINITY = float("inf")
 
 # -------------------------------------------------------------------------------------------------- with clreduce
@@ -93,6 +95,7 @@ def trained(start: Tensor, x: Tensor, classes: Tensor) -> tuple[Tensor, list[flo
 def main() -> None:
     folder = helpers.output_folder(__doc__)
     print(f"device: {clreduce.current_device()}")
+    best = helpers.precisions()[-1]
     torch.manual_seed(0)
     rotation = torch.linalg.qr(torch.randn(DIMENSION, DIMENSION)).Q
     x, classes = spirals(500 + helpers.scaled(1000), rotation)
@@ -122,11 +125,12 @@ def main() -> None:
     table = helpers.Table((f"{K} nearest of {len(x)}, in", "right", "clreduce, 1000 queries", "dense float64", "ratio"))
     right = {}
     for name, (q, points) in spaces.items():
-        q, points = q.double(), points.double()
+        q, points = q.to(best), points.to(best)
         found, seconds = helpers.timed(neighbours, q, points, calls=3)
         some = q[:500]
-        expected, dense_seconds = helpers.timed(dense_neighbours, some, points, calls=2)
-        limits.expect(f"neighbours that differ in {name}", (found[: len(some)] != expected).sum(), 0)
+        expected, dense_seconds = helpers.timed(dense_neighbours, some.double(), points.double(), calls=2)
+        differing = (found[: len(some)] != expected).double().mean()
+        limits.expect(f"part of the neighbours that differ in {name}", differing, SWAPPED[best])
         vote = classes[found, 0].mode(1, keepdim=True).values
         right[name] = (vote == truth).float().mean().item()
         seconds, dense_seconds = 1000 * seconds / len(q), 1000 * dense_seconds / len(some)

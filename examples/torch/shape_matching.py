@@ -33,6 +33,8 @@ STEPS = 10  # of the integration, by Heun's method
 WIDTH, SEEN = 0.2, 0.15  # of the kernels k of the deformation and k' of the currents
 WEIGHT = 0.002  # of H beside |curve - target|^2
 
+LIMITS = {torch.float32: 1e-5, torch.float64: 1e-11}  # of relative errors
+
 Sum = Callable[[float, Tensor, Tensor, Tensor], Tensor]
 
 # -------------------------------------------------------------------------------------------------- with clreduce
@@ -117,33 +119,40 @@ def matched(q: Tensor, target: Tensor) -> tuple[Tensor, list[float]]:
 # ------------------------------------------------------------------------------------------------------- the data
 
 
-def curves(count: int) -> tuple[Tensor, Tensor]:
+def curves(count: int, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
     """A circle, and a flower with a different number of points, bent."""
     angle = 2 * torch.pi * torch.arange(count, dtype=torch.float64) / count
     circle = torch.stack((angle.cos(), angle.sin()), 1) * 0.55
     angle = 2 * torch.pi * torch.arange(count * 5 // 4, dtype=torch.float64) / (count * 5 // 4)
     radius = 0.6 + 0.17 * torch.cos(5 * angle)
     u, v = radius * angle.cos(), radius * angle.sin()
-    return circle.requires_grad_(), torch.stack((u + 0.15, v + 0.3 * u**2 - 0.1), 1)
+    return circle.to(dtype).requires_grad_(), torch.stack((u + 0.15, v + 0.3 * u**2 - 0.1), 1).to(dtype)
 
 
 def main() -> None:
     folder = helpers.output_folder(__doc__)
     print(f"device: {clreduce.current_device()}")
+    dtype = helpers.precisions()[-1]
     torch.manual_seed(0)
-    q, target = curves(helpers.scaled(300))
+    q, target = curves(helpers.scaled(300), dtype)
     limits = helpers.Limits()
 
-    few, few_target = curves(min(80, len(q)))
+    few, few_target = curves(min(80, len(q)), dtype)
     table = helpers.Table((f"{len(few)} points", "error of the loss", "of its gradient", "time of both"))
-    p = (0.1 * torch.randn_like(few)).requires_grad_()
-    exact, dense_seconds = helpers.timed(loss_and_gradient, p, few, few_target, dense_gaussian_sum, calls=2)
+    p = (0.1 * torch.randn_like(few, dtype=torch.float64)).to(dtype).requires_grad_()
+    exact, dense_seconds = helpers.timed(
+        loss_and_gradient,
+        *helpers.leaves(p, few, dtype=torch.float64),
+        few_target.double(),
+        dense_gaussian_sum,
+        calls=2,
+    )
     found, seconds = helpers.timed(loss_and_gradient, p, few, few_target, gaussian_sum, calls=4)
     errors = [helpers.norm_ratio(*pair) for pair in zip(found, exact, strict=True)]
     table.add("clreduce", *(f"{error:.1e}" for error in errors), helpers.milliseconds(seconds))
     table.add("dense", "", "", helpers.milliseconds(dense_seconds))
     for what, error in zip(("loss", "gradient"), errors, strict=True):
-        limits.expect(f"relative error of the {what}", error, 1e-11)
+        limits.expect(f"relative error of the {what}", error, LIMITS[dtype])
     print(f"\n{table}\n")
 
     p, losses = matched(q, target)
@@ -160,7 +169,7 @@ def main() -> None:
 
     # The plane moves with the curve: a grid has the velocities that the momenta give it.
     grid = helpers.mesh(-1.1, 1.1, 23)
-    lines = torch.tensor(grid)
+    lines = torch.tensor(grid, dtype=dtype)
     with torch.no_grad():
         for p_now, q_now in states[:-1]:
             lines = lines + gaussian_sum(WIDTH, lines, q_now, p_now) / STEPS

@@ -18,6 +18,8 @@ float64 on the same numbers, with the table, tells how exact all of them are.
 
 from __future__ import annotations
 
+from itertools import product
+
 import helpers
 import torch
 from torch import Tensor
@@ -55,7 +57,9 @@ def gradient(c: Tensor, y: Tensor, e: Tensor) -> Tensor:
 
 def main() -> None:
     folder = helpers.output_folder(__doc__)
-    print(f"device: {clreduce.current_device()}\n")
+    print(f"device: {clreduce.current_device()}")
+    precisions = helpers.precisions()
+    print()
     table = helpers.Table(("", "M x N", "data", "largest relative error", "clreduce", "dense float64", "ratio"))
     limits = helpers.Limits()
     panels = []
@@ -64,7 +68,8 @@ def main() -> None:
         size = f"{rows} x {columns}"
         p, a, x, y = torch.randn(1), torch.randn(columns, 1), torch.randn(rows, 3), torch.randn(columns, 3)
         e = torch.rand(rows, 3)
-        for place, (dtype, limit) in ((place, item) for place in helpers.devices() for item in LIMITS.items()):
+        for place, dtype in product(helpers.devices(), precisions):
+            limit = LIMITS[dtype]
             inputs = [one.to(place, dtype) for one in (p, a, x, y)]
             cotangent = e.to(place, dtype)
             inputs[-1].requires_grad_()

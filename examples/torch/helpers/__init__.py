@@ -49,6 +49,11 @@ def devices() -> list[torch.device]:
     return [torch.device(name) for name in ("cpu", "cuda") if name == "cpu" or torch.cuda.is_available()]
 
 
+def precisions() -> tuple[torch.dtype, ...]:
+    """`support.precisions` as dtypes of tensors."""
+    return tuple(getattr(torch, name) for name in support.precisions())
+
+
 def timed(function: Callable[..., T], *args: Any, calls: int = 10) -> tuple[T, float]:
     """`support.timed` for work that CUDA does behind the program's back."""
 
@@ -93,6 +98,6 @@ def pykeops_torch() -> ModuleType | None:
 
 __all__ = [
     "COLOURS", "FAINT", "INK", "LINE", "MARKS", "Limits", "Panel", "Table", "devices", "figure", "leaves", "mesh",
-    "milliseconds", "norm_ratio", "numbers", "output_folder", "plane", "plot", "pykeops_torch", "relative_error",
-    "scaled", "timed",
+    "milliseconds", "norm_ratio", "numbers", "output_folder", "plane", "plot", "precisions", "pykeops_torch",
+    "relative_error", "scaled", "timed",
 ]  # fmt: skip
