@@ -39,18 +39,14 @@ __all__ = [
 
 
 def clear_caches() -> None:
-    """Forget all plans, built programs and tuned schedules, in memory and on disk."""
-    from clreduce.codegen.render import render
-    from clreduce.frontends.derivative import gradients_of, tangent_of
-    from clreduce.runtime.choices import CHOICES
-    from clreduce.runtime.compiler import PROGRAMS
-    from clreduce.runtime.plan import PLANS
+    """Forget all plans, built programs and tuned schedules, in memory and on disk.
 
-    for memory in (gradients_of, tangent_of, render):
-        memory.cache_clear()
-    CHOICES.clear()
-    PLANS.clear()
-    PROGRAMS.clear()
+    Of the files in the cache folder, those that clreduce wrote are removed.
+    """
+    from clreduce import cache, memo
+
+    memo.forget_all()
+    cache.clear()
 
 
 def __getattr__(name: str) -> Any:

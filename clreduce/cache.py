@@ -1,104 +1,346 @@
-"""The folder where clreduce keeps built kernels and tuned schedules between processes.
+"""The folder where clreduce keeps what later processes can use: built kernels, their sources, tuned schedules.
 
-``CLREDUCE_CACHE_FOLDER`` names it; set to nothing (``CLREDUCE_CACHE_FOLDER=``) it switches keeping off. Entries are
-written to a temporary name and renamed, so that processes never see half of one; each carries a checksum, and one that
-does not match is passed over.
+``CLREDUCE_CACHE_FOLDER`` names it (``~`` is the home folder); set to nothing it switches keeping off. An entry is a
+file of its kind's own sub-folder, with a header and a checksum; it is written under a temporary name and renamed, so
+processes never see half of one. Nothing here raises because of what is on disk: a folder that cannot be used, a full
+disk or a damaged entry cost time only, and the logger ``clreduce`` says so once, at level DEBUG.
+
+Built kernels are code. So the folder is used only if no other user can change what is in it, and what is removed are
+files that clreduce wrote.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import os
-import shutil
+import re
+import stat
 import sys
 import tempfile
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 VARIABLE = "CLREDUCE_CACHE_FOLDER"
 """Environment variable with the folder; empty: nothing is kept."""
-PROGRAMS, SCHEDULES = "programs", "schedules"
-"""The kinds of entry; each has a folder of its own."""
-_MOST_ENTRIES = 4096
-_CHECKSUM = 32
+PROGRAMS, SOURCES, SCHEDULES = "programs", "sources", "schedules"
+"""Kinds of entry. Any other lower-case word is one too; each has a sub-folder of its own."""
+_MIB = 1 << 20
+_MOST_BYTES = {PROGRAMS: 192 * _MIB, SOURCES: 32 * _MIB}
+_MOST_BYTES_OF_OTHERS = 16 * _MIB
+_LEAST_BYTES = 1 << 14
+"""What an entry counts as at least: this bounds their number too, and so the time to look through them."""
+_MAGIC = b"clreduce entry 1\n"
+_HEADER = len(_MAGIC) + 32
+_NAME = re.compile(r"[0-9a-f]{64}")
+_TEMPORARY = re.compile(r"\.new-[0-9a-z_]{8}")
+_KIND = re.compile(r"[a-z]+")
+_SECONDS_TO_WRITE = 3600.0
+"""A temporary file that is older belongs to a process that was killed."""
+_SECONDS_BETWEEN_MARKS = 600.0
+_LOGGER = logging.getLogger("clreduce")
+_logged: set[str] = set()
+_written: dict[str, int] = {}
+"""Bytes of each kind that this process has written since it last made room."""
 
 
 def cache_folder() -> Path | None:
     """The folder, whether it exists yet or not; None if keeping is switched off or there is no home."""
     chosen = os.environ.get(VARIABLE)
-    if chosen is not None:
-        return Path(chosen) if chosen else None
     try:
+        if chosen is not None:
+            # A relative one is meant from where the process is now.
+            return Path(os.path.abspath(Path(chosen).expanduser())) if chosen else None
         if sys.platform == "win32":
             base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
         elif sys.platform == "darwin":
             base = Path.home() / "Library" / "Caches"
         else:
-            base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    except RuntimeError:  # no home folder
+            base = Path(os.environ.get("XDG_CACHE_HOME") or "")
+            base = base if base.is_absolute() else Path.home() / ".cache"
+        if not base.is_absolute():
+            raise RuntimeError("the name of the home folder is not absolute")
+    except (RuntimeError, OSError) as error:  # no home folder; no current folder
+        _log_once(f"nothing is kept on disk: {error}")
         return None
     return base / "clreduce"
 
 
 def usable_folder(name: str) -> Path | None:
-    """The sub-folder ``name``, made if need be; None if there can be none."""
+    """The sub-folder ``name``, made if need be; None if there can be none, or if another user could write to it."""
     root = cache_folder()
     if root is None:
         return None
+    folder = root / name
     try:
-        folder = root / name
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError:
-        return None
-    return folder if os.access(folder, os.W_OK) else None
+        why = _danger(folder)
+        if not why:
+            _make(folder)
+            if os.access(folder, os.W_OK | os.X_OK):
+                return folder
+            why = "it cannot be written to"
+    except OSError as error:
+        why = error.strerror or str(error)
+    _log_once(f"nothing is kept in {folder}: {why}")
+    return None
+
+
+def has_entries(kind: str) -> bool:
+    """Whether there may be an entry of that kind: whether its sub-folder exists."""
+    root = cache_folder()
+    return root is not None and os.path.isdir(root / kind)
 
 
 def entry_name(*parts: str) -> str:
     """A file name made from all that an entry depends on."""
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def read_entry(name: str, kind: str = PROGRAMS) -> bytes | None:
-    """The contents of an entry of that kind; None if there is none, or if it is damaged."""
-    root = cache_folder()
-    if root is None:
+    """The data of an entry, whose ``name`` is from `entry_name`; None if there is none, or if it is damaged."""
+    folder = _existing_folder(kind)
+    if folder is None:
         return None
+    path = folder / name
     try:
-        stored = (root / kind / name).read_bytes()
-    except OSError:
+        with open(path, "rb") as file:
+            status = os.fstat(file.fileno())
+            stored = file.read() if status.st_size <= _HEADER + _largest(kind) else b""
+    except FileNotFoundError:
         return None
-    checksum, data = stored[:_CHECKSUM], stored[_CHECKSUM:]
-    return data if hashlib.sha256(data).digest() == checksum else None
+    except OSError as error:
+        _log_once(f"the entry {path} is passed over: {error}")
+        return None
+    checksum, data = stored[len(_MAGIC) : _HEADER], stored[_HEADER:]
+    if not stored.startswith(_MAGIC) or hashlib.sha256(data).digest() != checksum:
+        _log_once(f"the entry {path} is passed over: it is damaged, or of another version")
+        return None
+    if time.time() - status.st_mtime > _SECONDS_BETWEEN_MARKS:
+        with contextlib.suppress(OSError):
+            os.utime(path)  # what was not used for the longest time makes room first
+    return data
 
 
 def write_entry(name: str, data: bytes, kind: str = PROGRAMS) -> None:
-    """Keep ``data``; a folder that cannot be written to is no error. The oldest entries make room beyond a bound."""
-    folder = usable_folder(kind)
+    """Keep ``data`` under a ``name`` from `entry_name`, if that is possible; other entries make room for it."""
+    if not (_NAME.fullmatch(name) and _KIND.fullmatch(kind)):
+        raise ValueError(f"entries are named by entry_name, and kinds by a lower-case word; got {name!r}, {kind!r}")
+    folder = usable_folder(kind) if len(data) <= _largest(kind) else None
     if folder is None:
         return
-    with contextlib.suppress(OSError):
+    try:
         handle, temporary = tempfile.mkstemp(dir=folder, prefix=".new-")
         try:
             with os.fdopen(handle, "wb") as file:
-                file.write(hashlib.sha256(data).digest() + data)
+                file.write(_MAGIC + hashlib.sha256(data).digest() + data)
             os.replace(temporary, folder / name)
-        except OSError:
-            os.unlink(temporary)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
             raise
-        _drop_oldest(folder)
+    except OSError as error:
+        _log_once(f"nothing could be written to {folder}: {error}")
+        return
+    size = max(len(data), _LEAST_BYTES)
+    if kind not in _written or _written[kind] + size > _limit(kind) // 16:
+        _make_room(folder, _limit(kind))
+        size = 0
+    _written[kind] = _written.get(kind, 0) + size
 
 
-def _drop_oldest(folder: Path) -> None:
-    entries = list(os.scandir(folder))
-    if len(entries) > _MOST_ENTRIES:
-        entries.sort(key=lambda entry: entry.stat().st_mtime)
-        for entry in entries[: len(entries) - _MOST_ENTRIES // 2]:
-            os.unlink(entry.path)
+# --------------------------------------------------------------------------------------- looking after the folder
 
 
-def clear_folder() -> None:
-    """Remove everything that clreduce keeps on disk. Other files in the folder stay."""
+def usage() -> list[tuple[str, int, int]]:
+    """What is kept: for each kind of which there are entries, its name, their number, and their bytes."""
+    table = []
+    for kind, folder in _folders():
+        sizes = [entry.size for entry in _entries(folder) if _is_ours(entry.path)]
+        if sizes:
+            table.append((kind, len(sizes), sum(sizes)))
+    return table
+
+
+def clear(kind: str | None = None) -> tuple[int, int]:
+    """Remove all entries, or those of one kind; how many there were, and their bytes. Other files stay."""
+    count = size = 0
+    for name, folder in _folders():
+        if kind in (None, name):
+            dropped = _drop(list(_entries(folder)))
+            count, size = count + dropped[0], size + dropped[1]
+            _drop(_abandoned(folder, 0.0))
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+    return count, size
+
+
+def prune(max_bytes: int) -> tuple[int, int]:
+    """Remove what was not used for the longest time until ``max_bytes`` are left; how many entries, and their bytes."""
+    return _drop(_beyond([entry for _, folder in _folders() for entry in _entries(folder)], max_bytes, 0))
+
+
+# ------------------------------------------------------------------------------------------------------- entries
+
+
+class _Entry(NamedTuple):
+    used: float
+    """When, in seconds since the epoch."""
+    path: str
+    size: int
+
+
+def _limit(kind: str) -> int:
+    return _MOST_BYTES.get(kind, _MOST_BYTES_OF_OTHERS)
+
+
+def _largest(kind: str) -> int:
+    """Bytes of data in one entry, at most: no single one is worth a large part of the others."""
+    return _limit(kind) // 8
+
+
+def _folders() -> list[tuple[str, Path]]:
+    """The kinds that have a usable sub-folder, and that folder."""
     root = cache_folder()
-    if root is not None:
-        for name in (PROGRAMS, SCHEDULES, "templates"):
-            shutil.rmtree(root / name, ignore_errors=True)
+    try:
+        names = sorted(name for name in os.listdir(root) if _KIND.fullmatch(name)) if root is not None else []
+    except OSError:
+        return []
+    return [(name, folder) for name in names if (folder := _existing_folder(name)) is not None]
+
+
+def _existing_folder(kind: str) -> Path | None:
+    """The sub-folder to read from; None if there is none, or if another user could write to it."""
+    root = cache_folder()
+    if root is None or not os.path.isdir(root / kind):
+        return None
+    try:
+        why = _danger(root / kind)
+    except OSError as error:
+        why = str(error)
+    if why:
+        _log_once(f"nothing is read from {root / kind}: {why}")
+        return None
+    return root / kind
+
+
+def _entries(folder: Path, names: re.Pattern[str] = _NAME) -> Iterator[_Entry]:
+    """The files that are named as entries are. Other processes may remove some at any time."""
+    with contextlib.suppress(OSError), os.scandir(folder) as files:
+        for file in files:
+            if names.fullmatch(file.name):
+                with contextlib.suppress(OSError):
+                    status = file.stat(follow_symlinks=False)
+                    if stat.S_ISREG(status.st_mode):
+                        yield _Entry(status.st_mtime, file.path, status.st_size)
+
+
+def _is_ours(path: str) -> bool:
+    """Whether a file begins as those that clreduce wrote, or as much of them as was written."""
+    try:
+        with open(path, "rb") as file:
+            return _MAGIC.startswith(file.read(len(_MAGIC)))
+    except OSError:
+        return False
+
+
+def _make_room(folder: Path, limit: int) -> None:
+    """Remove the least recently used entries if there are more than ``limit`` bytes: down to 3/4 of that."""
+    entries = list(_entries(folder))
+    if _beyond(entries, limit, _LEAST_BYTES):
+        _drop(_beyond(entries, limit * 3 // 4, _LEAST_BYTES))
+    _drop(_abandoned(folder))
+
+
+def _beyond(entries: list[_Entry], limit: int, least: int) -> list[_Entry]:
+    """The least recently used entries, without which ``limit`` bytes are left; each counts as ``least`` or more."""
+    excess = sum(max(entry.size, least) for entry in entries) - limit
+    beyond: list[_Entry] = []
+    for entry in sorted(entries) if excess > 0 else ():
+        if excess > 0:
+            beyond.append(entry)
+            excess -= max(entry.size, least)
+    return beyond
+
+
+def _abandoned(folder: Path, seconds: float = _SECONDS_TO_WRITE) -> list[_Entry]:
+    """The unfinished files of processes that were killed: those that are older than that."""
+    now = time.time()
+    return [entry for entry in _entries(folder, _TEMPORARY) if now - entry.used >= seconds]
+
+
+def _drop(entries: list[_Entry]) -> tuple[int, int]:
+    """Remove these entries, unless something else wrote them; how many were removed, and their bytes."""
+    count = size = 0
+    for entry in entries:
+        if _is_ours(entry.path):
+            with contextlib.suppress(OSError):
+                os.unlink(entry.path)
+                count, size = count + 1, size + entry.size
+    return count, size
+
+
+# ------------------------------------------------------------------------------------------------------- folders
+
+
+def _make(folder: Path) -> None:
+    """Make a folder and the missing ones above it, for this user alone."""
+    if not os.path.isdir(folder):
+        if folder.parent != folder:
+            _make(folder.parent)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(folder, 0o700)
+
+
+def _danger(folder: Path) -> str:
+    """Why another user could change what is in a folder, which need not exist yet; "" if none can.
+
+    It, and each folder above it, belongs to this user or to the system's and is writable for nobody else. Above it one
+    such as /tmp will do, where each removes but their own.
+    """
+    if not hasattr(os, "geteuid"):
+        return ""
+    trusted = (os.geteuid(), 0)
+    for path in (folder, *folder.parents):  # a link's owner says where it leads
+        status = _status(path, follow=False)
+        if status is not None and stat.S_ISLNK(status.st_mode) and status.st_uid not in trusted:
+            return f"the link {path} belongs to another user"
+    resolved = Path(os.path.realpath(folder))
+    for path in (resolved, *resolved.parents):
+        status = _status(path)
+        if status is None:
+            continue
+        if status.st_uid not in trusted:
+            return f"{path} belongs to another user"
+        others = status.st_mode & stat.S_IWOTH or (status.st_mode & stat.S_IWGRP and not _is_private(status))
+        if others and (path == resolved or not status.st_mode & stat.S_ISVTX):
+            return f"{path} can be written to by other users"
+    return ""
+
+
+def _status(path: Path, follow: bool = True) -> os.stat_result | None:
+    try:
+        return os.stat(path, follow_symlinks=follow)
+    except FileNotFoundError:
+        return None
+
+
+def _is_private(status: os.stat_result) -> bool:
+    """Whether the group of a file has its owner as its only member, as many systems set up each user."""
+    import grp
+    import pwd
+
+    try:
+        group, owner = grp.getgrgid(status.st_gid), pwd.getpwuid(status.st_uid)
+    except KeyError:
+        return False
+    return group.gr_gid == owner.pw_gid and group.gr_name == owner.pw_name and set(group.gr_mem) <= {owner.pw_name}
+
+
+def _log_once(message: str) -> None:
+    """Say at level DEBUG why nothing is kept; each reason once."""
+    if message not in _logged and len(_logged) < 1000:
+        _logged.add(message)
+        _LOGGER.debug("%s", message)

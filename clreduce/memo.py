@@ -1,20 +1,109 @@
-"""What was found once and is needed again."""
+"""What was worked out once and is needed again: bounded tables in memory, which `forget_all` empties."""
 
 from __future__ import annotations
 
-from typing import TypeVar
+import os
+import threading
+import weakref
+from collections.abc import Callable
+from functools import lru_cache
+from typing import ParamSpec, TypeVar
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
-_MOST = 64
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
+_lock = threading.RLock()
+"""Held while tables change, never while a value is made. A signal handler may need it in the thread that holds it."""
+_memos: dict[int, weakref.ref[Memo[object, object]]] = {}
+_functions: list[Callable[[], None]] = []
 
 
 class Memo(dict[Key, Value]):
-    """Values by key. They are all forgotten when there are too many: looking one up must cost next to nothing."""
+    """Values by key, no more than ``limit``; safe to use from several threads.
+
+    It is a dict, for looking a value up must cost next to nothing. What is written with `keep` and `fetch` makes room;
+    `fetch` counts as a use, and what was not used for the longest time goes first.
+
+    >>> squares = Memo(limit=2)
+    >>> [squares.fetch(n, lambda: n * n) for n in (1, 2, 1, 3)]
+    [1, 4, 1, 9]
+    >>> squares
+    {1: 1, 3: 9}
+    """
+
+    __slots__ = ("__weakref__", "_making", "limit")
+
+    def __init__(self, limit: int = 64) -> None:
+        super().__init__()
+        self.limit = limit
+        self._making: dict[Key, threading.Event] = {}
+        number = id(self)
+        _memos[number] = weakref.ref(self, lambda _, forget=_memos.pop: forget(number, None))  # type: ignore
 
     def keep(self, key: Key, value: Value) -> Value:
         """``value``, which is found under ``key`` from now on."""
-        if len(self) >= _MOST:
-            self.clear()
-        self[key] = value
+        with _lock:
+            if key not in self:
+                while len(self) >= self.limit:
+                    del self[next(iter(self))]
+            self[key] = value
         return value
+
+    def fetch(self, key: Key, make: Callable[[], Value]) -> Value:
+        """The value under ``key``; without one, what ``make`` gives, which is called by one thread at a time.
+
+        Other threads that ask for the key wait. If ``make`` raises, the next of them calls its own.
+        """
+        while True:
+            with _lock:
+                if key in self:
+                    value = self[key] = self.pop(key)
+                    return value
+                made = self._making.get(key)
+                if made is None:
+                    own = self._making[key] = threading.Event()
+                    break
+            made.wait()
+        try:
+            return self.keep(key, make())
+        finally:
+            with _lock:
+                self._making.pop(key, None)
+            own.set()
+
+
+def memoised(limit: int) -> Callable[[Callable[Parameters, Result]], Callable[Parameters, Result]]:
+    """A decorator that keeps the results of a function of hashable arguments, until `forget_all` is called."""
+
+    def decorated(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+        cached = lru_cache(maxsize=limit)(function)
+        _functions.append(cached.cache_clear)
+        return cached  # type: ignore[return-value]  # that of lru_cache takes any hashable arguments
+
+    return decorated
+
+
+def forget_all() -> None:
+    """Empty all tables: those of `Memo`, and the results of functions that are `memoised`."""
+    for forget in _functions:
+        forget()
+    for reference in list(_memos.values()):
+        memo = reference()
+        if memo is not None:
+            memo.clear()
+
+
+def _after_fork() -> None:
+    """In a child there are no other threads, so nobody holds the lock or makes anything."""
+    global _lock
+    _lock = threading.RLock()
+    for reference in list(_memos.values()):
+        memo = reference()
+        if memo is not None:
+            memo._making.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

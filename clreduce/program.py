@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from clreduce.ir.factors import gather_factors
 from clreduce.ir.fast import with_dot_products
 from clreduce.ir.op import position, variable
 from clreduce.ir.rewrite import simplify
+from clreduce.memo import memoised
 from clreduce.ops.shape import concat, zeros
 from clreduce.reductions.compensated import compensated
 from clreduce.reductions.reduction import Column, Reduction, Slot, differentiable_names, reduction_named
@@ -241,7 +242,7 @@ def with_compensated_sums(program: MapReduce) -> MapReduce:
     return program if found is None else replace(program, reduction=found)
 
 
-@lru_cache(maxsize=1024)
+@memoised(1024)
 def with_fast_distances(program: MapReduce) -> MapReduce:
     """``program`` with squared distances as dot products (``ir/fast.py``); an equal one if there are none."""
     simple = simplify(program.values)

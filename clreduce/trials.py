@@ -20,6 +20,7 @@ from clreduce.ops.derived import squared_distance
 from clreduce.ops.functions import exp, log
 from clreduce.ops.trigonometry import sin
 from clreduce.program import MapReduce, map_reduce
+from clreduce.runtime.bindings import without_caches
 from clreduce.runtime.device import Device
 from clreduce.runtime.devices import survey
 from clreduce.runtime.plan import Plan, Signature
@@ -133,7 +134,8 @@ def _schedule_of(check: Check, facts: DeviceFacts) -> Schedule:
 
 def main(argument: dict[str, Any], report: Report) -> None:
     """`run` for a device that is named by its identity, in a process of its own; ``{"missing": True}`` without it."""
-    import pyopencl as cl
+    with without_caches():
+        import pyopencl as cl
 
     facts = dict(argument["facts"])
     facts["driver_version"] = tuple(facts["driver_version"])

@@ -488,7 +488,7 @@ def test_small_blocks_get_small_groups() -> None:
 def test_chosen_schedules_apply(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
     routine = Genred("Exp(-SqDist(x, y)) * b + 3", ["x = Vi(3)", "y = Vj(3)", "b = Vj(1)"], axis=1)
     chosen = Schedule(lanes=4, rows=3, cols=1)
-    monkeypatch.setitem(CHOICES._found, Case(routine.program, "float", device), chosen)
+    monkeypatch.setitem(CHOICES._chosen, Case(routine.program, "float", device), chosen)
     ranges = made(random_six(0)[:3])
     plan = Plan(routine.program, signature_of("float32", ranges=ranges), device)
     assert plan.tuned

@@ -23,7 +23,7 @@ from oracle import assert_results, check, random_arrays, run
 
 from clreduce.codegen.facts import DeviceFacts
 from clreduce.codegen.lower import lower
-from clreduce.codegen.render import render
+from clreduce.codegen.render import rendered
 from clreduce.codegen.schedule import DIRECT, LANES, LOCAL, Schedule, choose_schedule
 from clreduce.domain import Domain
 from clreduce.errors import ScheduleError
@@ -288,10 +288,9 @@ def test_illegal_schedules_are_refused(change: dict[str, Any], message: str, dev
 
 def texts(name: str, dtype: str, schedule: Schedule) -> list[str]:
     """The sources of all kernels of a formula, made afresh."""
-    render.cache_clear()
     lowered = lower(PROGRAMS_BY_NAME[name], dtype, schedule, DeviceFacts())
     kernels = [stored.kernel for stored in lowered.stored] + [lowered.pair, lowered.pair_split, lowered.merge]
-    return [render(kernel) for kernel in kernels]
+    return [rendered(kernel) for kernel in kernels]
 
 
 def digest() -> str:

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 import clreduce
-from clreduce.cache import SCHEDULES, write_entry
+from clreduce.cache import _HEADER, SCHEDULES, write_entry
 from clreduce.codegen.facts import DeviceFacts
 from clreduce.codegen.schedule import DIRECT, LOCAL, Schedule, check_state, choose_schedule
 from clreduce.errors import DtypeError, NotDifferentiableError, ScheduleError, ShapeError
@@ -161,7 +161,7 @@ def test_a_choice_is_used_at_once_and_by_later_processes(monkeypatch: pytest.Mon
     np.testing.assert_allclose(GAUSSIAN(*data), before, rtol=1e-4, atol=1e-5)
     assert PROGRAMS.builds == builds, "the kernel of the best schedule is kept"
     assert run(SCRIPT) == f"True {OTHER}"
-    assert json.loads(entry(folder).read_bytes()[32:])["schedule"] == asdict(OTHER)
+    assert json.loads(entry(folder).read_bytes()[_HEADER:])["schedule"] == asdict(OTHER)
 
 
 def test_the_disk_is_asked_once(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
@@ -403,7 +403,7 @@ def test_entries_that_do_not_fit_are_passed_over(monkeypatch: pytest.MonkeyPatch
 
 def test_a_new_code_generator_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     case = keep_something(monkeypatch)
-    monkeypatch.setattr(choices, "_generator", lambda: "another")
+    monkeypatch.setattr(choices, "_GENERATOR", "another")
     assert CHOICES.get(case) is None
 
 

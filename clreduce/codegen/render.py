@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-import sys
-from functools import cache, lru_cache
+import contextlib
+import hashlib
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import mako
-from mako.lookup import TemplateLookup
-
-from clreduce.cache import entry_name, usable_folder
+from clreduce.cache import SOURCES, entry_name, read_entry, write_entry
 from clreduce.codegen.kernel import Assign, Call, Declare, If, Kernel, Let, Loop, Statement
+from clreduce.memo import memoised
+
+if TYPE_CHECKING:
+    from mako.lookup import TemplateLookup
+
+_GENERATOR = "1"
+"""To be raised when `block`, or what templates read of a `Kernel`, means something else: sources are kept by it."""
 
 
 def template_directory() -> Path:
@@ -23,18 +30,44 @@ def template_directory() -> Path:
 
 
 @cache
+def templates_digest() -> str:
+    """Text that changes with the templates of kernels."""
+    texts = [path.read_bytes() for path in sorted(template_directory().glob("*.mako"))]
+    return hashlib.sha256(b"\0".join(texts)).hexdigest()
+
+
+@cache
 def _lookup() -> TemplateLookup:
-    # Mako turns templates into Python modules: keeping those saves the better part of a first call. The folder's name
-    # holds all that they depend on, for Mako itself compares only dates.
-    folder = template_directory()
-    texts = [path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.mako"))]
-    kept = usable_folder(f"templates/{entry_name(mako.__version__, str(sys.implementation.cache_tag), *texts)}")
-    return TemplateLookup([str(folder)], module_directory=kept and str(kept), strict_undefined=True)
+    from mako.lookup import TemplateLookup  # on demand: most processes find the sources that they need on disk
+
+    return TemplateLookup([str(template_directory())], strict_undefined=True)
 
 
-@lru_cache(maxsize=512)
+@memoised(512)
 def render(kernel: Kernel) -> str:
-    """The OpenCL C source of ``kernel``; the same kernel always gives the same text."""
+    """The OpenCL C source of ``kernel``; the same kernel always gives the same text.
+
+    Compiling the templates takes the better part of a first call, so sources are kept on disk: as text, never as code
+    of Python.
+    """
+    name = _entry(kernel)
+    kept = read_entry(name, SOURCES)
+    if kept is not None:
+        with contextlib.suppress(UnicodeDecodeError):
+            return kept.decode()
+    source = rendered(kernel)
+    write_entry(name, source.encode(), SOURCES)
+    return source
+
+
+def _entry(kernel: Kernel) -> str:
+    sets = [sorted(names) for names in (kernel.functions, kernel.wide or ())]  # their order is another in each process
+    rest = replace(kernel, functions=frozenset(), wide=kernel.wide and frozenset(("wide",)))
+    return entry_name("source", _GENERATOR, templates_digest(), repr(sets), repr(rest))
+
+
+def rendered(kernel: Kernel) -> str:
+    """What the templates make of ``kernel``."""
     prelude = _lookup().get_template("prelude.cl.mako")
     template = _lookup().get_template(f"{kernel.template}.cl.mako")
     head = prelude.render(dtype=kernel.dtype, lanes=kernel.lanes, functions=kernel.functions)

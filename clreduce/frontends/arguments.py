@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,7 @@ from clreduce.frontends.adapters.adapter import Adapter
 from clreduce.frontends.formula import Variable
 from clreduce.frontends.ranges import CheckedRanges
 from clreduce.ir.expr import REAL
-from clreduce.memo import Memo
+from clreduce.memo import Memo, memoised
 
 Array = np.ndarray[Any, Any]
 _CATEGORY = {Domain.I: "Vi", Domain.J: "Vj", Domain.P: "Pm"}
@@ -238,7 +237,7 @@ def is_integer_dtype(name: str) -> bool:
     return _INTEGER.fullmatch(name) is not None
 
 
-@lru_cache(maxsize=64)
+@memoised(64)
 def _readable(name: str) -> bool:
     return _READ.fullmatch(name) is not None
 

@@ -7,12 +7,12 @@ Arrays are NumPy's or any library's that follows a computation, and all that com
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
 from itertools import accumulate
 from typing import Any, TypeAlias
 
 from clreduce.frontends.evaluation import Evaluation
 from clreduce.ir.expr import INDEX
+from clreduce.memo import memoised
 from clreduce.program import Gradient, MapReduce, Source
 
 Arrays: TypeAlias = Mapping[int, Any]
@@ -20,7 +20,7 @@ Works: TypeAlias = Sequence[tuple[Evaluation, Sequence[Any]]]
 Run: TypeAlias = Callable[[Works], Sequence[tuple[Any, ...]]]
 
 
-@lru_cache(maxsize=1024)
+@memoised(1024)
 def gradients_of(
     program: MapReduce, wrt: tuple[int, ...], outputs: tuple[int, ...] | None = None
 ) -> tuple[Gradient, ...]:
@@ -28,7 +28,7 @@ def gradients_of(
     return tuple(program.vjp(wrt, outputs))
 
 
-@lru_cache(maxsize=512)
+@memoised(512)
 def tangent_of(program: MapReduce, wrt: tuple[int, ...]) -> Gradient:
     """The forward-mode program for these slots, built once per program."""
     return program.jvp(wrt)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from clreduce.domain import Domain
 from clreduce.ir.op import variable
-from clreduce.memo import Memo
+from clreduce.memo import Memo, memoised
 from clreduce.program import MapReduce, map_reduce
 from clreduce.runtime.device import Device
 from clreduce.runtime.launch import Launched, completed
@@ -125,6 +125,6 @@ def _together(works: Sequence[tuple[Evaluation, Sequence[Array]]], memory: Memor
     return [each.wait() for each in launched]
 
 
-@lru_cache(maxsize=64)
+@memoised(64)
 def _row_sum(dim: int) -> MapReduce:
     return map_reduce([variable(0, dim, Domain.J)], "Sum")[0]

@@ -6,7 +6,6 @@ import operator
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
 from math import prod
 from typing import TYPE_CHECKING, Any, ClassVar, TextIO
 
@@ -35,6 +34,7 @@ from clreduce.frontends.ranges import CheckedRanges, check_ranges
 from clreduce.frontends.vocabulary import checked_reduction
 from clreduce.ir.expr import INDEX, Expr, substitute
 from clreduce.ir.show import show
+from clreduce.memo import memoised
 from clreduce.program import MapReduce, map_reduce, swapped, with_compensated_sums, with_fast_distances
 from clreduce.reductions.reduction import Reduction
 from clreduce.runtime.device import Device
@@ -66,7 +66,7 @@ def _evaluation(
     return Evaluation(routine, routine.program, rows, columns, batch, dtype, device, ranges, routine._rows)
 
 
-_kept_evaluation = lru_cache(maxsize=256)(_evaluation)
+_kept_evaluation = memoised(256)(_evaluation)
 """Evaluations over all pairs, which keep what they prepare."""
 
 
@@ -102,7 +102,7 @@ class Routine:
         self._rows, self._columns = (Domain.I, Domain.J) if axis == 1 else (Domain.J, Domain.I)
 
     @classmethod
-    @lru_cache(maxsize=1024)
+    @memoised(1024)
     def of(
         cls,
         values: tuple[Expr, ...],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from clreduce.frontends.arguments import Arguments
 from clreduce.ir.coupling import coupled_components
 from clreduce.ir.expr import INDEX, Expr, substitute, topological
 from clreduce.ir.op import constant, position, variable
+from clreduce.memo import memoised
 from clreduce.ops.shape import concat, element, placed_element, repeated
 from clreduce.program import MapReduce, map_reduce
 from clreduce.runtime.device import Device
@@ -132,12 +133,12 @@ class System:
         return exact
 
 
-@lru_cache(maxsize=256)
+@memoised(256)
 def _groups(formula: Expr, unknown: Expr) -> tuple[int, ...]:
     return coupled_components(formula, unknown)
 
 
-@lru_cache(maxsize=256)
+@memoised(256)
 def _entries(
     program: MapReduce, unknown: Expr, independent: bool, diagonal: bool
 ) -> tuple[MapReduce, tuple[Expr, ...]]:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import threading
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from functools import cache
 from typing import Any
 
-from clreduce.cache import SCHEDULES, cache_folder, entry_name, read_entry, write_entry
+from clreduce.cache import SCHEDULES, entry_name, has_entries, read_entry, write_entry
 from clreduce.codegen.facts import DeviceFacts
-from clreduce.codegen.render import template_directory
+from clreduce.codegen.render import templates_digest
 from clreduce.codegen.schedule import Schedule, block_operations, check_state, choose_schedule
 from clreduce.errors import ScheduleError
 from clreduce.ir.show import tree
+from clreduce.memo import Memo
 from clreduce.program import MapReduce
 from clreduce.runtime.device import Device
 
@@ -80,45 +77,24 @@ class Choices:
     """The chosen schedule of each `Case`. The disk is asked once per case, and only if any choice is kept there."""
 
     def __init__(self) -> None:
-        self._found: OrderedDict[Case, Schedule | None] = OrderedDict()
-        self._lock = threading.Lock()
+        self._chosen: Memo[Case, Schedule | None] = Memo(_MOST_REMEMBERED)
 
     def get(self, case: Case) -> Schedule | None:
         """The schedule that was chosen for ``case``; None if none was, or if it is no longer allowed."""
-        with self._lock:
-            try:
-                self._found.move_to_end(case)
-                return self._found[case]
-            except KeyError:
-                return self._remember(case, _from_disk(case))
+        return self._chosen.fetch(case, lambda: _from_disk(case))
 
     def keep(self, case: Case, schedule: Schedule, measured: Mapping[str, Any]) -> None:
         """Choose ``schedule`` for ``case`` from now on; ``measured`` is written down beside it, for the curious."""
-        with self._lock:
-            self._remember(case, schedule)
+        self._chosen.keep(case, schedule)
         record = {"schedule": asdict(schedule), **measured}
         write_entry(_entry(case), json.dumps(record, indent=1).encode(), SCHEDULES)
 
     def clear(self) -> None:
         """Forget the choices in memory; those on disk go with the cache folder."""
-        with self._lock:
-            self._found.clear()
-
-    def _remember(self, case: Case, schedule: Schedule | None) -> Schedule | None:
-        self._found[case] = schedule
-        if len(self._found) > _MOST_REMEMBERED:
-            self._found.popitem(last=False)
-        return schedule
+        self._chosen.clear()
 
 
 CHOICES = Choices()
-
-
-@cache
-def _generator() -> str:
-    """Text that changes with the templates of kernels."""
-    texts = [path.read_bytes() for path in sorted(template_directory().glob("*.mako"))]
-    return _GENERATOR + hashlib.sha256(b"\0".join(texts)).hexdigest()
 
 
 def _entry(case: Case) -> str:
@@ -127,12 +103,11 @@ def _entry(case: Case) -> str:
     structure += [f"{slot.params}" for slot in program.slots]
     structure += [program.reduction.name, str(program.reduction.count)]
     variant = [case.real, str(case.direct_sum), str(case.few), str(case.wide)]
-    return entry_name("schedule", _generator(), case.device.identity, *variant, *structure)
+    return entry_name("schedule", _GENERATOR + templates_digest(), case.device.identity, *variant, *structure)
 
 
 def _from_disk(case: Case) -> Schedule | None:
-    root = cache_folder()
-    if root is None or not (root / SCHEDULES).is_dir():
+    if not has_entries(SCHEDULES):
         return None  # most processes have never tuned anything
     data = read_entry(_entry(case), SCHEDULES)
     try:

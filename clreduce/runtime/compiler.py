@@ -9,19 +9,19 @@ import os
 import threading
 import time
 import warnings
-from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Any
 
-from clreduce.cache import cache_folder, clear_folder, entry_name, read_entry, write_entry
+from clreduce.cache import cache_folder, entry_name, read_entry, write_entry
 from clreduce.errors import CompileError
+from clreduce.memo import Memo
 from clreduce.runtime.device import Device
 from clreduce.runtime.profile import building
 
 # Contraction of a*b + c into one FMA; nothing that changes infinities, nans or the order of operations.
 OPTIONS = ("-cl-mad-enable", "-cl-std=CL1.2")
 _WITHOUT_BUILTINS = "-DPLAIN_OPENCL_C"
-_SECONDS_TO_SAVE = 1.0
+_SECONDS_TO_SAVE = 0.5
 _LOGGER = logging.getLogger("clreduce.builds")
 
 
@@ -29,68 +29,60 @@ class ProgramCache:
     """Built programs, the least recently used dropped beyond ``limit``. Safe to use from several threads."""
 
     def __init__(self, limit: int = 512) -> None:
-        self.limit = limit
         self.builds = 0
         """Programs made so far, from source or from disk: for tests and for the curious."""
-        self._programs: OrderedDict[tuple[str, Device], Any] = OrderedDict()
-        self._unsaved: dict[tuple[str, Device], None] = {}
+        self._programs: Memo[tuple[str, Device], Any] = Memo(limit)
+        self._unsaved: Memo[tuple[str, Device], None] = Memo(limit)
+        """What was built from source, and is not on disk yet."""
+        self._building = threading.Lock()
         self._process: int | None = None
-        self._lock = threading.Lock()
 
     def build(self, source: str, device: Device) -> Any:
         """The ``pyopencl.Program`` of ``source`` on ``device``; raises `CompileError` with the driver's log."""
-        key = (source, device)
-        with self._lock:
-            if key in self._programs:
-                self._programs.move_to_end(key)
-                return self._programs[key]
-            program = _from_disk(source, device)
+        return self._programs.fetch((source, device), lambda: self._made(source, device))
+
+    def _made(self, source: str, device: Device) -> Any:
+        # One at a time: not all drivers build several at once, and the filters of warnings belong to the process.
+        with self._building:
+            program = None if _keeps_programs(device) else _from_disk(source, device)
             if program is None:
                 start = time.perf_counter()
                 program = _from_source(source, device)
-                _LOGGER.info(
-                    "built a kernel of %d lines in %.2f s for %r",
-                    source.count("\n"),
-                    time.perf_counter() - start,
-                    device,
-                )
-                self._unsaved[key] = None
+                seconds = time.perf_counter() - start
+                _LOGGER.info("built a kernel of %d lines in %.2f s for %r", source.count("\n"), seconds, device)
+                if not _keeps_programs(device):
+                    self._unsaved.keep((source, device), None)
                 if self._process is None:
                     self._process = os.getpid()
                     atexit.register(self.save)
-            self._programs[key] = program
             self.builds += 1
-            if len(self._programs) > self.limit:
-                self._programs.popitem(last=False)
-            return program
+        return program
 
     def forget(self, source: str, device: Device) -> None:
         """Drop a program that nobody is going to ask for again: it is neither kept in memory nor written to disk."""
-        with self._lock:
-            self._programs.pop((source, device), None)
-            self._unsaved.pop((source, device), None)
+        self._programs.pop((source, device), None)
+        self._unsaved.pop((source, device), None)
 
     def save(self) -> None:
-        """Keep on disk what was built from source, for as long as a second allows; runs at the end of the process.
+        """Keep on disk what was built from source, as far as half a second allows; runs at the end of the process.
 
-        Not at the first call: PoCL compiles a program once more when asked for its binary.
+        Nothing is kept while another thread is building, for a driver may let us wait for that.
         """
         if self._process != os.getpid() or cache_folder() is None:
             return  # drivers do not survive a fork
         end = time.monotonic() + _SECONDS_TO_SAVE
-        with self._lock:
-            unsaved, self._unsaved = self._unsaved, {}
-        for source, device in reversed(unsaved):
+        for source, device in reversed(list(self._unsaved)):
             program = self._programs.get((source, device))
-            if program is not None and time.monotonic() < end:
+            if time.monotonic() > end or self._building.locked():
+                break
+            if program is not None:
                 _to_disk(source, device, program)
+        self._unsaved.clear()
 
     def clear(self) -> None:
-        """Forget all programs, on disk too."""
-        with self._lock:
-            self._programs.clear()
-            self._unsaved.clear()
-        clear_folder()
+        """Forget all programs in memory."""
+        self._programs.clear()
+        self._unsaved.clear()
 
 
 PROGRAMS = ProgramCache()
@@ -104,10 +96,23 @@ def _options(device: Device) -> list[str]:
     return [*OPTIONS] if device.facts.compiler_builtins else [*OPTIONS, _WITHOUT_BUILTINS]
 
 
+def _keeps_programs(device: Device) -> bool:
+    """Whether the driver's own cache serves later processes as well.
+
+    PoCL compiles a program once more, for a second or so, when asked for its binary, which saves nothing beside what
+    it keeps itself.
+    """
+    return device.facts.driver == "pocl"
+
+
 def _to_disk(source: str, device: Device, program: Any) -> None:
     import pyopencl as cl
 
-    binaries = program.get_info(cl.program_info.BINARIES)
+    try:
+        binaries = program.get_info(cl.program_info.BINARIES)
+    except cl.Error as error:  # some drivers have none to give
+        _LOGGER.debug("no binary of a kernel from %r: %s", device, error)
+        return
     if len(binaries) == 1:
         write_entry(_entry(source, device), bytes(binaries[0]))
 
@@ -119,6 +124,7 @@ def _silent_compiler() -> Iterator[None]:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", cl.CompilerWarning)
+        warnings.filterwarnings("ignore", "Pre-build attribute access")  # see `_from_source`
         yield
 
 
@@ -151,7 +157,11 @@ def _from_source(source: str, device: Device) -> Any:
 
     with _silent_compiler():
         try:
-            return cl.Program(device.context, source).build(_options(device))
+            program = cl.Program(device.context, source)
+            # A program that has been looked at is built by the driver alone, without pyopencl's cache on disk, even
+            # where a program imported pyopencl before us (see `clreduce.runtime.bindings`).
+            program.get_info(cl.program_info.NUM_DEVICES)
+            return program.build(_options(device))
         except cl.Error as error:
             raise CompileError(
                 f"the driver of {device} refused a kernel.\n{error}\n"

@@ -19,6 +19,7 @@ from itertools import pairwise
 from typing import Any
 
 from clreduce.errors import DeviceError
+from clreduce.runtime.bindings import without_caches
 from clreduce.runtime.device import Device, preference
 from clreduce.runtime.drivers import DRIVER_TITLES, NEWER, REMEDY, refusal, why_no_device
 from clreduce.runtime.loader import list_platforms
@@ -59,7 +60,8 @@ def devices() -> tuple[Device, ...]:
     if _devices:
         return _devices
     try:
-        import pyopencl as cl
+        with without_caches():
+            import pyopencl as cl
     except ImportError as error:
         raise DeviceError(f"pyopencl cannot be imported: {error}. {REMEDY}") from error
     note_first_use()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,6 +23,7 @@ from clreduce.runtime.blocks import Footprint, Parts, cut_columns
 from clreduce.runtime.choices import CHOICES, Case, few_rows
 from clreduce.runtime.compiler import PROGRAMS
 from clreduce.runtime.device import Device
+from clreduce.runtime.kernel_object import KernelObject
 from clreduce.runtime.launch import Call, Launched, completed
 from clreduce.runtime.memory import Memory
 from clreduce.runtime.profile import building, describe
@@ -243,22 +243,14 @@ class Plan:
         return made
 
     def _built(self, kernel: Kernel) -> Any:
-        import pyopencl as cl
-
         source = _written(kernel)
-        made = cl.Kernel(PROGRAMS.build(source, self.device), kernel.name)
-        if kernel.group > 1:
-            most = made.get_work_group_info(cl.kernel_work_group_info.WORK_GROUP_SIZE, self.device.cl_device)
-            if most < kernel.group:
-                raise CompileError(
-                    f"{self.device} runs a kernel in groups of up to {most} items, for it needs many registers; "
-                    f"its schedule has group={kernel.group}: give a smaller group",
-                    source=source,
-                )
-        # With their types known, setting the arguments takes a tenth of the time.
-        made.set_scalar_arg_dtypes(
-            [None] * len(kernel.arguments) + [np.int64] * (made.num_args - len(kernel.arguments))
-        )
+        made = KernelObject(PROGRAMS.build(source, self.device), kernel.name, len(kernel.arguments), self.device)
+        if kernel.group > 1 and made.most_items < kernel.group:
+            raise CompileError(
+                f"{self.device} runs a kernel in groups of up to {made.most_items} items, for it needs many registers; "
+                f"its schedule has group={kernel.group}: give a smaller group",
+                source=source,
+            )
         return made
 
     def _simpler(self, refusal: CompileError) -> Plan:
@@ -305,11 +297,9 @@ class PlanCache:
     """Plans by program, signature, device and schedule; the least recently used dropped beyond ``limit``."""
 
     def __init__(self, limit: int = 1024) -> None:
-        self.limit = limit
         self.forgotten = 0
         """How often plans were forgotten because others shall take their place."""
-        self._plans: OrderedDict[Any, Plan] = OrderedDict()
-        self._lock = threading.Lock()
+        self._plans: Memo[Any, Plan] = Memo(limit)
 
     def get(
         self,
@@ -332,31 +322,22 @@ class PlanCache:
         if schedule is not None and direct_sum:
             schedule = replace(schedule, flush=False)
         key = (program, signature, device, schedule, direct_sum, few)
-        with self._lock:
-            plan = self._plans.get(key)
-            if plan is None:
-                plan = self._plans[key] = Plan(program, signature, device, schedule, direct_sum, few)
-                if len(self._plans) > self.limit:
-                    self._plans.popitem(last=False)
-            else:
-                self._plans.move_to_end(key)
-            return plan
+        return self._plans.fetch(key, lambda: Plan(program, signature, device, schedule, direct_sum, few))
 
     def __len__(self) -> int:
         return len(self._plans)
 
     def forget(self, program: MapReduce) -> None:
         """Forget the plans of a program."""
-        with self._lock:
-            self.forgotten += 1
-            for key in [key for key in self._plans if key[0] == program]:
-                del self._plans[key]
+        self.forgotten += 1
+        for key in list(self._plans):
+            if key[0] == program:
+                self._plans.pop(key, None)
 
     def clear(self) -> None:
         """Forget all plans."""
-        with self._lock:
-            self.forgotten += 1
-            self._plans.clear()
+        self.forgotten += 1
+        self._plans.clear()
 
 
 PLANS = PlanCache()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any
@@ -17,6 +16,7 @@ from torch.autograd import forward_ad
 
 from clreduce.frontends.adapters.torch import TORCH
 from clreduce.frontends.genred import Genred
+from clreduce.memo import memoised
 
 
 class _Called(Genred):
@@ -35,7 +35,7 @@ def described(routine: Genred) -> str:
     )  # fmt: skip
 
 
-@lru_cache(maxsize=1024)
+@memoised(1024)
 def _routine(described: str) -> Genred:
     return _Called(**json.loads(described))
 

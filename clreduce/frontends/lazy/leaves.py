@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from heapq import heappop, heappush
 from itertools import count
 from typing import Any
@@ -17,6 +17,7 @@ from clreduce.errors import DtypeError, ShapeError
 from clreduce.frontends.adapters.adapter import Adapter
 from clreduce.ir.expr import REAL, Expr
 from clreduce.ir.op import constant, variable
+from clreduce.memo import memoised
 
 DOMAINS = (Domain.I, Domain.J, Domain.P)
 _LARGEST_CONSTANT = 2**53
@@ -114,7 +115,7 @@ def from_number(value: Any) -> Operand:
     return _parameter((float(value),))
 
 
-@lru_cache(maxsize=256)
+@memoised(256)
 def _from_integer(value: int) -> Operand:
     return Operand(constant(value), {})
 

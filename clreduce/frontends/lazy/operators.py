@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from fractions import Fraction
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from clreduce.errors import ClreduceError, ShapeError
 from clreduce.frontends.lazy.base import Recorded, shapes_of
 from clreduce.ir.expr import INDEX, REAL, Expr
 from clreduce.ir.op import FUNCTIONS, constant, constant_value, integer
+from clreduce.memo import memoised
 from clreduce.ops.arithmetic import add, div, mul, neg, raised, square, sub
 from clreduce.ops.compare import equal, less, less_equal, negated, where
 from clreduce.ops.derived import scalar_product, truth
@@ -212,7 +212,7 @@ def built(
         raise type(error)(f"{message}; the tensors have shapes {shapes_of(tensors)}") from None
 
 
-@lru_cache(maxsize=4096)
+@memoised(4096)
 def _made(build: Build, *given: Any) -> Expr:
     """``build(*given)``. What was recorded lately stays: programs record the same formula again and again."""
     return build(*given)

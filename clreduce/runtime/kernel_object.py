@@ -1,0 +1,54 @@
+"""`KernelObject`: a kernel of a built program, which sets its arguments and starts it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from clreduce.errors import CompileError
+from clreduce.runtime.bindings import kernel_of
+from clreduce.runtime.device import Device
+
+
+class KernelObject:
+    """A kernel whose first ``buffers`` arguments are buffers; the others are numbers of 64 bits. For one thread only.
+
+    Its arguments are set one by one, for the functions that pyopencl writes for whole lists of arguments go through a
+    cache on disk (see `clreduce.runtime.bindings`).
+    """
+
+    def __init__(self, program: Any, name: str, buffers: int, device: Device) -> None:
+        import pyopencl as cl
+
+        try:
+            self._kernel = kernel_of(program, name)
+        except cl.Error as error:
+            raise CompileError(
+                f"{device} gives no kernel {name!r} of a program that it has built: {error}. "
+                "Choose another device (CLREDUCE_DEVICE; clreduce.explain_devices() lists them)."
+            ) from error
+        self._enqueue, self._set, self._buffers = cl.enqueue_nd_range_kernel, self._kernel.set_arg, buffers
+        self._numbers: tuple[int, ...] = ()
+        self._device = device.cl_device
+
+    @property
+    def most_items(self) -> int:
+        """Work-items in a group, at most: fewer than the device's where the kernel needs many registers."""
+        import pyopencl as cl
+
+        return int(self._kernel.get_work_group_info(cl.kernel_work_group_info.WORK_GROUP_SIZE, self._device))
+
+    def __call__(self, queue: Any, size: tuple[int, ...], group: tuple[int, ...], *arguments: Any) -> Any:
+        """Let the ``size`` work-items run, in groups of ``group``; the event of that."""
+        set_argument, count = self._set, self._buffers
+        for position in range(count):
+            set_argument(position, arguments[position])
+        numbers = arguments[count:]
+        if numbers != self._numbers:
+            # pyopencl tries five other types before it sees a number: it is told only of new ones.
+            self._numbers = ()
+            for position, number in enumerate(numbers, count):
+                set_argument(position, np.int64(number))
+            self._numbers = numbers
+        return self._enqueue(queue, self._kernel, size, group)
