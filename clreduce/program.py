@@ -18,7 +18,7 @@ from clreduce.domain import Domain
 from clreduce.errors import NotDifferentiableError, ShapeError
 from clreduce.ir.evaluate import evaluate
 from clreduce.ir.expr import INDEX, REAL, Expr, substitute, topological
-from clreduce.ir.factors import gather_factors
+from clreduce.ir.factors import arrange_products
 from clreduce.ir.fast import with_dot_products
 from clreduce.ir.op import position, variable
 from clreduce.ir.rewrite import simplify
@@ -128,7 +128,7 @@ class MapReduce:
         extra = _Extra(self)
         tangents = {self.slots[n]: extra.like("tangent", n, self.slots[n]) for n in wrt}
         d_values = [d or zeros(f.dim) for d, f in zip(jvp(self.values, tangents), self.values, strict=True)]
-        (term,) = gather_factors(simplify([self._tangent(extra, d_values)]))
+        (term,) = arrange_products(simplify([self._tangent(extra, d_values)]))
         program, slots = map_reduce([term], "Sum")
         dims = tuple(self.outputs[n].dim for n in self.real_outputs)
         return Gradient(program, False, False, tuple(extra.source(slot) for slot in slots), (), dims)
@@ -153,7 +153,7 @@ class MapReduce:
             formula, leaves = swapped(formula)
         else:
             leaves = {}
-        program, slots = map_reduce(gather_factors([formula]), "Sum")
+        program, slots = map_reduce(arrange_products([formula]), "Sum")
         sources = tuple(extra.source(leaves.get(slot, slot)) for slot in slots)
         wrt = tuple(leaf.params[0] for leaf in group)
         return Gradient(program, flipped, domain == Domain.P, sources, wrt, tuple(leaf.dim for leaf in group))

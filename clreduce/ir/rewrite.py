@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any
 
+from clreduce.domain import Domain
 from clreduce.ir.expr import Expr, topological
 from clreduce.ir.op import OPS, constant, constant_value
 
@@ -104,7 +105,7 @@ def _multiple(a: Expr, b: Expr, compute: Callable[[Fraction, Fraction], Fraction
         _uniform(0, a.dim)
         if coefficient == 0
         else _scaled(coefficient, left, a.dim)
-        if _moderate(coefficient)
+        if is_moderate(coefficient)
         else None
     )
 
@@ -144,37 +145,48 @@ _FACTOR_DEPTH = 4
 
 def _factored(node: Expr, depth: int = _FACTOR_DEPTH) -> tuple[Fraction, Expr | None]:
     """``node`` as a rational number times something without one (None: the number alone)."""
-    if node.op.name == "constant" and isinstance(node.params[0], Fraction) and _moderate(node.params[0]):
+    if node.op.name == "constant" and isinstance(node.params[0], Fraction) and is_moderate(node.params[0]):
         return node.params[0], None
     if node.op.name == "neg":
         coefficient, rest = _factored(node.args[0], depth)
         return -coefficient, rest
     if node.op.name == "mul" and depth:
         (ca, a), (cb, b) = (_factored(arg, depth - 1) for arg in node.args)
-        if (a, b) != node.args and _moderate(ca * cb):
+        if (a, b) != node.args and is_moderate(ca * cb):
             return ca * cb, b if a is None else a if b is None else OPS["square"](a) if a is b else a * b
     return Fraction(1), node
 
 
-def _moderate(value: Fraction) -> bool:
+def is_moderate(value: Fraction) -> bool:
     """Whether a factor may move within a product: not if a far part of the range of floats might be left by it."""
     return value == 0 or Fraction(1, 1024) <= abs(value) <= 1024
 
 
 def _scaled(coefficient: Fraction, rest: Expr | None, dim: int) -> Expr:
-    """coefficient * rest, the number beside the factor where multiplying by it costs least: the shortest one, or of two
-    that are as long the one that depends on fewer indices."""
+    """coefficient * rest, the number beside the factor where multiplying by it costs least."""
     if rest is None:
         return _uniform(coefficient, dim)
     if abs(coefficient) != 1 and rest.op.name == "mul":
         a, b = rest.args
-        costs = [(arg.dim, arg.domain.bit_count()) for arg in rest.args]
+        costs = [_cost_of_scaling(arg) for arg in rest.args]
         if costs[0] != costs[1]:
             scaled = _scaled(coefficient, a, a.dim) * b if costs[0] < costs[1] else a * _scaled(coefficient, b, b.dim)
             return _widened(scaled, dim)
     if coefficient == -1:
         return -_widened(rest, dim)
     return _widened(rest if coefficient == 1 else constant(coefficient) * rest, dim)
+
+
+def _cost_of_scaling(node: Expr, depth: int = _FACTOR_DEPTH) -> tuple[int, Domain, int]:
+    """What multiplying ``node``, or the best factor within it, by a number costs, for comparisons.
+
+    The shortest factor comes first, then the one that is computed least often (rows before columns), then the one that
+    lies least deep: inner products are more often shared.
+    """
+    own = node.dim, node.domain, _FACTOR_DEPTH - depth
+    if node.op.name != "mul" or not depth:
+        return own
+    return min(own, *(_cost_of_scaling(arg, depth - 1) for arg in node.args))
 
 
 def _div(node: Expr) -> Expr | None:
@@ -186,7 +198,7 @@ def _div(node: Expr) -> Expr | None:
     if "neg" in (a.op.name, b.op.name):
         quotient = _simplest(_signless(a) / _signless(b))
         return quotient if a.op is b.op else -quotient
-    if isinstance(vb, Fraction) and _moderate(vb) and _is_power_of_two(abs(vb)):
+    if isinstance(vb, Fraction) and is_moderate(vb) and _is_power_of_two(abs(vb)):
         return _widened(constant(1 / vb) * a, node.dim)
     return _fold(node, lambda p, q: p / q) or _shrunk(node)
 
@@ -208,7 +220,7 @@ def _even(node: Expr) -> Expr | None:
 
 def _square(node: Expr) -> Expr | None:
     value = uniform_value(node.args[0])
-    if isinstance(value, Fraction) and _moderate(value):
+    if isinstance(value, Fraction) and is_moderate(value):
         return _uniform(value * value, node.dim)
     return _even(node) or _shrunk(node)
 
