@@ -1,6 +1,7 @@
 """Settings of the process: messages, the folder of kept kernels; and whether there is a GPU.
 
-``gpu_available`` says whether some OpenCL device is a GPU or an accelerator; asking lists the devices.
+``gpu_available`` says whether some OpenCL device is a GPU or an accelerator; asking lists the devices. In a process
+that was forked after OpenCL was used it raises `DeviceError`, as every use of a device does.
 
 >>> from clreduce import config
 >>> config.gpu_available in (True, False)
@@ -118,7 +119,9 @@ def set_build_folder(path: str | os.PathLike[str] | None = None) -> None:
 def __getattr__(name: str) -> Any:
     if name == "gpu_available":
         from clreduce.runtime.devices import devices
+        from clreduce.runtime.process import check_process
 
+        check_process()  # in a forked child the answer would be no, and wrong
         try:
             return any(device.facts.kind == "gpu" for device in devices())
         except DeviceError:

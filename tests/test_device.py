@@ -513,6 +513,28 @@ def test_a_forked_child_gets_an_error_and_does_not_hang(tmp_path: Path) -> None:
 
 
 @needs_fork
+def test_a_child_forked_while_another_thread_builds_a_formula_builds_its_own(tmp_path: Path) -> None:
+    source = textwrap.dedent(FORK) + textwrap.dedent("""
+        from clreduce.domain import Domain
+        from clreduce.ir import expr
+        from clreduce.ir.op import variable
+        with expr._lock:  # as if another thread were in the middle of it
+            print(in_child(lambda: variable("of_the_child", 3, Domain.I)))
+    """)
+    assert "of_the_child" in run_python(tmp_path, source)
+
+
+@needs_fork
+def test_whether_there_is_a_gpu_is_no_question_for_a_forked_child(tmp_path: Path) -> None:
+    source = textwrap.dedent(FORK) + textwrap.dedent("""
+        from clreduce import config
+        module.devices()
+        print(in_child(lambda: config.gpu_available))
+    """)
+    assert "DeviceError" in run_python(tmp_path, source)
+
+
+@needs_fork
 def test_a_child_of_an_untouched_parent_works(tmp_path: Path) -> None:
     source = textwrap.dedent(FORK) + textwrap.dedent("""
         def use():

@@ -393,6 +393,11 @@ FIELDS = asdict(OTHER)
     {"schedule": {**FIELDS, "group": 64}},
     {"schedule": {**FIELDS, "flush": False}},
     {"schedule": {**FIELDS, "rows": 10_000}},
+    {"schedule": {**FIELDS, "cols": 10**9}},
+    {"schedule": {**FIELDS, "unroll": 10**9}},
+    {"schedule": {**FIELDS, "queue": 10**9}},
+    {"schedule": {**FIELDS, "tile": 10**12}},
+    {"schedule": {**FIELDS, "split": 10**12}},
 ])  # fmt: skip
 def test_entries_that_do_not_fit_are_passed_over(monkeypatch: pytest.MonkeyPatch, folder: Path, record: Any) -> None:
     case = keep_something(monkeypatch)

@@ -7,6 +7,7 @@ Constructors check and never rewrite; simplification is a pass that somebody ask
 from __future__ import annotations
 
 import math
+import os
 import threading
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,6 +21,16 @@ if TYPE_CHECKING:
 
 _interned: weakref.WeakValueDictionary[tuple[Any, ...], Expr] = weakref.WeakValueDictionary()
 _lock = threading.Lock()
+
+
+def _renew_lock() -> None:
+    """In a forked child, another thread may have held the lock at that moment, and does not exist any more."""
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
 
 REAL, INDEX, MASK = "real", "index", "mask"
 """The kinds of value: a number of the data's precision, a true integer, a truth value."""

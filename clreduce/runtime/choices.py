@@ -17,6 +17,17 @@ from clreduce.memo import Memo
 from clreduce.program import MapReduce
 from clreduce.runtime.device import Device
 
+_MOST = {
+    "rows": 64,
+    "cols": 64,
+    "group": 4096,
+    "tile": 65536,
+    "unroll": 256,
+    "queue": 256,
+    "preview": 64,
+    "split": 4096,
+}
+"""Sizes in a schedule that is read from disk, at most; tuning stays far below."""
 FEW_ROWS = 32
 """Numbers of rows up to this one have choices of their own: they leave lanes idle, so that other schedules are best."""
 _GENERATOR = "2"
@@ -125,5 +136,8 @@ def _schedule_from(record: Any) -> Schedule | None:
     """The schedule with these fields; None unless they are those of today, with values of their types."""
     types = {field.name: type(field.default) for field in fields(Schedule)}
     if not isinstance(record, dict) or {name: type(value) for name, value in record.items()} != types:
+        return None
+    # Somebody may have edited the file: a kernel of such sizes would take minutes, and all memory, to write down.
+    if any(record[name] > most for name, most in _MOST.items()):
         return None
     return Schedule(**record)
