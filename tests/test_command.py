@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 import clreduce
-from clreduce.cache import write_entry
+from clreduce.cache import entry_name, write_entry
 from clreduce.cli import COMMANDS, build_parser
 from clreduce.codegen.facts import DeviceFacts
 from clreduce.health import listing, report, speed
@@ -79,7 +79,7 @@ def test_every_command_has_help_that_fits_a_terminal():
             assert action.help or action.metavar in ("COMMAND", "ACTION"), f"{parser.prog} {action.dest}"
             if isinstance(action, argparse._SubParsersAction):
                 parsers += action.choices.values()
-    assert len(parsers) == 1 + len(COMMANDS)
+    assert len(parsers) == 1 + len(COMMANDS) + 3
 
 
 @pytest.mark.parametrize(
@@ -92,6 +92,9 @@ def test_every_command_has_help_that_fits_a_terminal():
         ("bench", "--device", "no such device"),
         ("selftest", "--device", "no such device"),
         ("selftest", "--timeout", "soon"),
+        ("cache",),
+        ("cache", "prune", "--max-bytes", "much"),
+        ("cache", "clear", "--kind", "such"),
     ],
     ids=" ".join,
 )
@@ -299,3 +302,34 @@ def test_a_peak_below_what_the_processor_has_is_remarked(monkeypatch):
     assert [words in remark for words, remark in zip(("50%", "vectors of 8", "20 billion"), remarks, strict=True)]
     good = SimpleNamespace(facts=DeviceFacts(compute_units=2, native_float_lanes=16))
     assert list(speed._remarks(good, Peak("float32", 110e9, 1.0))) == []
+
+
+# ----------------------------------------------------------------------------------------------------------- cache
+
+
+def test_cache_is_shown_pruned_and_cleared(tmp_path):
+    environment = {"CLREDUCE_CACHE_FOLDER": str(tmp_path)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CLREDUCE_CACHE_FOLDER", str(tmp_path))
+        for number in range(3):
+            write_entry(entry_name("test", str(number)), bytes(20000))
+        write_entry(entry_name("test"), bytes(100), "schedules")
+    (tmp_path / "programs" / "notes.txt").write_text("mine")
+    shown = json_of("cache", "show", **environment)
+    assert not {key for key in keys_of(shown) if f"`{key}`" not in PAGE}
+    assert {kind["kind"]: kind["entries"] for kind in shown["kinds"]} == {"programs": 3, "schedules": 1}
+    assert re.search(r"\ntotal +4 +60 KB\n", run_command("cache", "show", **environment).stdout)
+    assert run_command("cache", "prune", **environment).stdout == "removed 0 entries, 0 bytes\n"
+    for arguments, words in (
+        (("prune", "--max-bytes", "45k"), "removed 1 entry, 20 KB\n"),
+        (("clear", "--kind", "schedules"), "removed 1 entry, 149 bytes\n"),
+        (("clear",), "removed 2 entries, 40 KB\n"),
+    ):
+        assert run_command("cache", *arguments, **environment).stdout == words
+    assert json_of("cache", "show", **environment)["kinds"] == []
+    assert (tmp_path / "programs" / "notes.txt").read_text() == "mine"
+
+
+def test_cache_that_is_switched_off():
+    assert "Nothing is kept" in run_command("cache", "show", CLREDUCE_CACHE_FOLDER="").stdout
+    assert json_of("cache", "show", CLREDUCE_CACHE_FOLDER="")["path"] is None

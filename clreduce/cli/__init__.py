@@ -14,7 +14,7 @@ from importlib import import_module
 from clreduce.errors import ClreduceError
 from clreduce.health.machine import version_of
 
-COMMANDS = ("info", "selftest", "bench")
+COMMANDS = ("info", "selftest", "bench", "cache")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

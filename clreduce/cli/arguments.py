@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 
 from clreduce.errors import DeviceError
 from clreduce.runtime.device import Device
 from clreduce.runtime.devices import current_device, devices, select
+
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
 
 
 def positive_seconds(text: str) -> float:
@@ -23,6 +26,18 @@ def positive_seconds(text: str) -> float:
     if not 0 < seconds < math.inf:
         raise argparse.ArgumentTypeError(f"a positive number of seconds is needed; got {text!r}")
     return seconds
+
+
+def byte_count(text: str) -> int:
+    """A number of bytes, with a unit or without.
+
+    >>> byte_count("500"), byte_count("100M"), byte_count("1.5 GiB"), byte_count("20 kB")
+    (500, 100000000, 1610612736, 20000)
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmg]i?|)b?\s*", text.lower())
+    if match is None:
+        raise argparse.ArgumentTypeError(f"a number of bytes is needed, such as 500000, 100M or 1.5GiB; got {text!r}")
+    return int(float(match[1]) * _UNITS[match[2]])
 
 
 def chosen_device(selector: str | None) -> Device:
