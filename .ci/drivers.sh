@@ -32,14 +32,18 @@ phase_debian_pocl() { # what depends on the driver, on the distribution's PoCL
     on_driver /etc/OpenCL/vendors/pocl.icd "${driver_tests[@]}"
 }
 
-phase_pip_pocl() { # the same on pip's PoCL, if its compiler knows this processor
+phase_pip_pocl() { # the same on pip's PoCL, if its compiler knows this processor and handles all lanes there
     local icd refusal
     ensure_environment
     mkdir "$work/no-vendors" # pyopencl's loader always reads the folder of its own
     icd=$work/no-vendors
     refusal=$(OCL_ICD_VENDORS=$icd .venv/bin/python - <<'PYTHON'
 import clreduce
-print(next((line for line in clreduce.explain_devices().splitlines() if "does not know" in line), ""))
+try:
+    if clreduce.current_device().facts.most_lanes < 16:
+        print(next(line for line in clreduce.explain_devices().splitlines() if "trial:" in line))
+except clreduce.DeviceError as error:
+    print(str(error).splitlines()[-1])
 PYTHON
     )
     if [ -n "$refusal" ]; then
