@@ -19,7 +19,7 @@ from test_ranges import assert_masked, made, random_six
 
 from clreduce.codegen.schedule import DIRECT, LOCAL, Schedule
 from clreduce.runtime import compiler
-from clreduce.runtime.device import current_device
+from clreduce.runtime.devices import current_device
 from clreduce.runtime.plan import Plan, Signature
 
 SCHEDULES = {

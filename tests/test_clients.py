@@ -19,7 +19,8 @@ torch = pytest.importorskip("torch", reason="the clients are written for PyTorch
 
 import clreduce  # noqa: E402
 from clreduce.errors import DeviceError  # noqa: E402
-from clreduce.runtime.device import Device, devices  # noqa: E402
+from clreduce.runtime.device import Device  # noqa: E402
+from clreduce.runtime.devices import devices  # noqa: E402
 from clreduce.torch import install_as_pykeops  # noqa: E402
 
 M, N, D = 30, 40, 3
