@@ -128,7 +128,8 @@ def test_info_is_one_documented_object():
     undocumented = {key for key in keys_of(info) if f"`{key}`" not in PAGE and key not in info["versions"]}
     assert not undocumented
     assert info["versions"]["clreduce"] == clreduce.__version__
-    assert {device["name"] for device in info["devices"]} == {device.name for device in clreduce.devices()}
+    # Without trials, devices are listed that this process knows to fail.
+    assert {device["name"] for device in info["devices"]} >= {device.name for device in clreduce.devices()}
     assert info["chosen"]["index"] == 0
     assert info["chosen"]["reason"].startswith("first in order of preference")
     assert [cache["owner"] for cache in info["caches"]] == ["clreduce", "PoCL"]

@@ -94,7 +94,7 @@ def test_health(capsys):
     lines = page.getvalue().splitlines()
     results = [line for line in lines if line.startswith("result:")]
     assert len(results) == sum(1 + device.facts.has_double for device in devices())
-    assert all("right" in line for line in results)
+    assert all("right" in line for line in results), results
     assert any(line.startswith("in use:") for line in lines)
     clreduce.test_numpy_bindings()
     assert "is working" in capsys.readouterr().out

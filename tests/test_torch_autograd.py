@@ -196,13 +196,17 @@ def gaussian():
 def test_only_what_is_asked_for_is_computed(device, monkeypatch):
     from clreduce.frontends.evaluation import Evaluation
 
-    ran, original = [], Evaluation.launch
+    ran = []
 
-    def counted(self, *args):
-        ran.append(self.program)
-        return original(self, *args)
+    def counted(original):
+        def run(self, *args):
+            ran.append(self.program)
+            return original(self, *args)
 
-    monkeypatch.setattr(Evaluation, "launch", counted)
+        return run
+
+    for way in ("launch", "__call__"):  # together with others, and alone
+        monkeypatch.setattr(Evaluation, way, counted(getattr(Evaluation, way)))
     call = gaussian()
     x, y, b = cloud(3, 2), cloud(4, 2, grad=False), cloud(4, 1)
     call(x, y, b.detach()).sum().backward()

@@ -39,8 +39,15 @@ class KernelObject:
 
         return int(self._kernel.get_work_group_info(cl.kernel_work_group_info.WORK_GROUP_SIZE, self._device))
 
-    def __call__(self, queue: Any, size: tuple[int, ...], group: tuple[int, ...], *arguments: Any) -> Any:
-        """Let the ``size`` work-items run, in groups of ``group``; the event of that."""
+    def __call__(
+        self,
+        queue: Any,
+        size: tuple[int, ...],
+        group: tuple[int, ...],
+        *arguments: Any,
+        global_offset: tuple[int, ...] | None = None,
+    ) -> Any:
+        """Let the ``size`` work-items run, in groups of ``group``, from ``global_offset`` on; the event of that."""
         set_argument, count = self._set, self._buffers
         for position in range(count):
             set_argument(position, arguments[position])
@@ -51,4 +58,4 @@ class KernelObject:
             for position, number in enumerate(numbers, count):
                 set_argument(position, np.int64(number))
             self._numbers = numbers
-        return self._enqueue(queue, self._kernel, size, group)
+        return self._enqueue(queue, self._kernel, size, group, global_offset)
