@@ -77,6 +77,14 @@ def test_pocl_without_a_linker_is_an_error_and_no_abort(tmp_path: Path) -> None:
         assert run(SCRIPT, **variables).stdout.strip() == "1", "Intel's driver needs no linker"
 
 
+def test_no_part_makes_more_turns_than_a_driver_allows() -> None:
+    facts = DeviceFacts(most_turns=1000)
+    parts = cut_columns(1000, 10**6, Schedule(cols=4), facts, 16000, 1, Footprint(turns=10))
+    assert parts.length == 400
+    assert parts.count == 2500
+    assert cut_columns(1000, 10**6, Schedule(cols=1, split=1), facts, 16000).length == 1000
+
+
 def test_a_later_process_builds_nothing_from_source(tmp_path: Path) -> None:
     runs = [run(SCRIPT, CLREDUCE_CACHE_FOLDER=str(tmp_path), CLREDUCE_DEVICE=keeping()) for _ in range(2)]
     assert [result.stdout.strip() for result in runs] == ["1", "0"], runs[1].stderr

@@ -33,5 +33,15 @@ def written_out(roots: tuple[Expr, ...], unroll: int) -> int:
     return total
 
 
+def turns_of_loops(roots: tuple[Expr, ...], unroll: int) -> int:
+    """Turns of loops over components for one pair, at most: loops that several vectors share count once for each."""
+    turns = 0
+    for node in topological(roots):
+        terms = node.op.terms(*node.args, *node.params) if node.op.terms is not None else 1
+        if not is_remap(node) and max(node.dim, terms) > unroll:
+            turns += node.dim * terms
+    return turns
+
+
 def _length(node: Expr) -> int:
     return node.args[0].dim if node.op.terms else node.dim

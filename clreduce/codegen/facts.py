@@ -37,6 +37,8 @@ class DeviceFacts:
     """Whether the driver was seen to map arrays of the host correctly; where not, arrays are copied."""
     shares_addresses: bool = False
     """Whether kernels take any address of the host (fine-grained system SVM), and buffers are not needed for it."""
+    most_turns: int = 0
+    """Turns of loops that a kernel may make in all, for the driver ends them there; 0: as many as it likes."""
     most_lanes: int = 16
     """Lanes of the longest vectors that the driver was seen to handle correctly."""
     local_tiles: bool = True

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from clreduce.codegen.cost import turns_of_loops
 from clreduce.codegen.facts import DeviceFacts
 from clreduce.codegen.schedule import Schedule
 from clreduce.domain import Domain
@@ -48,13 +49,21 @@ class Footprint:
     """Terms that a row keeps: the number K of a reduction such as ``KMin``."""
     rounds: bool = False
     """Whether rows keep sums in single precision, which are flushed tile by tile."""
+    turns: int = 1
+    """Turns that loops make for a block of columns, at most."""
 
     @classmethod
-    def of(cls, program: MapReduce, inputs: Sequence[Expr], size: int) -> Footprint:
+    def of(cls, program: MapReduce, inputs: Sequence[Expr], size: int, schedule: Schedule) -> Footprint:
         """That of pair kernels which read ``inputs``, numbers having ``size`` bytes."""
         column = size * sum(leaf.dim for leaf in inputs if leaf.domain == Domain.J)
-        state = 8 * sum(slot.dim for slot in program.state_slots)
-        return cls(column, state, program.reduction.count or 1, program.reduction.blocked and size < 8)
+        components = sum(slot.dim for slot in program.state_slots)
+        count = program.reduction.count or 1
+        turns = (
+            2 + turns_of_loops(program.values, schedule.unroll) + (components if components > schedule.unroll else 0)
+        )
+        if program.reduction.keeps_terms:  # a look, a visit, and insertions into the list
+            turns = 2 * turns + 2 * count * schedule.cols
+        return cls(column, 8 * components, count, program.reduction.blocked and size < 8, turns)
 
 
 _LIGHT = Footprint()
@@ -72,8 +81,8 @@ def cut_columns(
     """As many parts as keep the device busy when ``groups`` work-groups share the rows; one if the rows are enough.
 
     On a CPU also as many as keep j-data in its caches: all ``rows`` visit a part before they go on to the next. Of very
-    many columns, also as many as keep rounding errors small. The work-groups and the rows are those of all indices of a
-    ``batch`` together.
+    many columns, also as many as keep rounding errors small, and as many as a driver needs that ends long loops. The
+    work-groups and the rows are those of all indices of a ``batch`` together.
 
     >>> cut_columns(1, 10**6, Schedule(), DeviceFacts(compute_units=2))
     Parts(count=8, length=125184)
@@ -92,6 +101,8 @@ def cut_columns(
             count = max(count, min(columns // (_MOST_TILES * schedule.tile), affordable))
     step = max(schedule.tile, 1)
     length = max(1, -(-columns // (count * step)) * step)
+    if facts.most_turns:
+        length = min(length, max(1, facts.most_turns // footprint.turns) * schedule.cols)
     return Parts(max(1, -(-columns // length)), length)
 
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import pyopencl as cl
 
 _MOST_LANES = DeviceFacts().most_lanes
+_TURNS_OF_LLVMPIPE = 60_000
+"""Mesa's llvmpipe ends the loops of a kernel after 65,535 turns, without a word."""
 
 
 class Device:
@@ -130,6 +132,7 @@ def _read_facts(cl_device: cl.Device) -> DeviceFacts:
         global_memory=cl_device.global_mem_size,
         max_allocation=cl_device.max_mem_alloc_size,
         has_double=has_double,
+        most_turns=_TURNS_OF_LLVMPIPE if "llvmpipe" in cl_device.name.lower() else 0,
         shares_host_memory=bool(ask("host_unified_memory", int(is_cpu))),
         # A GPU may reach the host's memory by address too, but slowly.
         shares_addresses=is_cpu and bool(ask("svm_capabilities", 0) & cl.device_svm_capabilities.FINE_GRAIN_SYSTEM),

@@ -135,7 +135,13 @@ class Plan:
         self._has_indices = any(slot.kind == INDEX for slot in program.state_slots) or any(
             node.kind == INDEX for node in topological(program.values)
         )
-        self.footprint = Footprint.of(program, self.lowered.inputs, np.dtype(signature.dtype).itemsize)
+        size = np.dtype(signature.dtype).itemsize
+        self.footprint = Footprint.of(program, self.lowered.inputs, size, self.schedule)
+        if 0 < device.facts.most_turns < self.footprint.turns:
+            raise DeviceError(
+                f"{device} ends the loops of a kernel after {device.facts.most_turns} turns, and this formula may take "
+                f"{self.footprint.turns} for one pair: use shorter vectors or another device"
+            )
         self._outputs = tuple((out.dim, "int64" if out.kind == INDEX else signature.dtype) for out in program.outputs)
         self._of_thread = _OfThread()
         self._cuts: Memo[tuple[int, int, int], tuple[int, Parts]] = Memo()

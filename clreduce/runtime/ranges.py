@@ -87,7 +87,7 @@ class Ranges:
         if parts.count == 1:
             tasks = np.stack((starts, ends, firsts[of], firsts[of + 1]), axis=1)
             return Tables(tasks, self.pieces, len(tasks), parts, longest, total)
-        if not schedule.split:
+        if not schedule.split and not facts.most_turns:
             parts = _fewer(parts, longest, total * schedule.group_rows // (_WORTH_A_STATE * rows), schedule)
         pieces, bounds = self._in_parts(lengths, before[:-1] - before[firsts[self.owners]], parts, len(blocks))
         each = np.arange(parts.count)[:, None] + of * parts.count
