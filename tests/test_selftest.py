@@ -20,6 +20,7 @@ from clreduce.codegen.schedule import LOCAL, Schedule, choose_schedule
 from clreduce.errors import ScheduleError
 from clreduce.runtime import selftest
 from clreduce.runtime.child import run_child
+from clreduce.runtime.compiler import PROGRAMS
 from clreduce.runtime.device import Device
 from clreduce.runtime.devices import devices
 from clreduce.runtime.selftest import Verdict, examine, kept_verdict
@@ -231,10 +232,12 @@ def test_kernels_without_builtins_of_compilers(device: Device, monkeypatch: pyte
     plain = dataclasses.replace(device.facts, compiler_builtins=False)
     monkeypatch.setattr(device, "facts", plain)
     reports: list[dict[str, Any]] = []
+    builds = PROGRAMS.builds
     trials.run(device, plain, [check.name for check in trials.checks_for(plain) if "float32" not in check.name],
                reports.append)  # fmt: skip
     assert [line for line in reports if "error" in line] == []
     assert len(reports) == 4
+    assert PROGRAMS.builds > builds, "programs that were built with them are taken"
 
 
 def test_the_first_check_asks_all_lanes_of_short_vectors_too() -> None:

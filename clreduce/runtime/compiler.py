@@ -31,7 +31,7 @@ class ProgramCache:
     def __init__(self, limit: int = 512) -> None:
         self.builds = 0
         """Programs made so far, from source or from disk: for tests and for the curious."""
-        self._programs: Memo[tuple[str, Device], Any] = Memo(limit)
+        self._programs: Memo[tuple[str, Device, bool], Any] = Memo(limit)
         self._unsaved: Memo[tuple[str, Device], None] = Memo(limit)
         """What was built from source, and is not on disk yet."""
         self._building = threading.Lock()
@@ -39,7 +39,7 @@ class ProgramCache:
 
     def build(self, source: str, device: Device) -> Any:
         """The ``pyopencl.Program`` of ``source`` on ``device``; raises `CompileError` with the driver's log."""
-        return self._programs.fetch((source, device), lambda: self._made(source, device))
+        return self._programs.fetch(_key(source, device), lambda: self._made(source, device))
 
     def _made(self, source: str, device: Device) -> Any:
         # One at a time: not all drivers build several at once, and the filters of warnings belong to the process.
@@ -60,7 +60,7 @@ class ProgramCache:
 
     def forget(self, source: str, device: Device) -> None:
         """Drop a program that nobody is going to ask for again: it is neither kept in memory nor written to disk."""
-        self._programs.pop((source, device), None)
+        self._programs.pop(_key(source, device), None)
         self._unsaved.pop((source, device), None)
 
     def save(self) -> None:
@@ -72,7 +72,7 @@ class ProgramCache:
             return  # drivers do not survive a fork
         end = time.monotonic() + _SECONDS_TO_SAVE
         for source, device in reversed(list(self._unsaved)):
-            program = self._programs.get((source, device))
+            program = self._programs.get(_key(source, device))
             if time.monotonic() > end or self._building.locked():
                 break
             if program is not None:
@@ -90,6 +90,11 @@ PROGRAMS = ProgramCache()
 
 def _entry(source: str, device: Device) -> str:
     return entry_name("program", source, *_options(device), device.identity)
+
+
+def _key(source: str, device: Device) -> tuple[str, Device, bool]:
+    """What programs are kept by: once a trial has switched builtins off, nothing built with them is taken."""
+    return source, device, device.facts.compiler_builtins
 
 
 def _options(device: Device) -> list[str]:
