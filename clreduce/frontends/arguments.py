@@ -81,7 +81,9 @@ def describe(variable: Variable) -> str:
 def check_arguments(variables: Sequence[Variable], given: Sequence[Any], library: Adapter) -> Arguments:
     """The arrays of a call, or one error that says which argument is wrong and how.
 
-    Shapes: Vi (batch.., M, D), Vj (batch.., N, D), Pm (batch.., D); batch dimensions broadcast as in NumPy.
+    Shapes: Vi (batch.., M, D), Vj (batch.., N, D), Pm (batch.., D); batch dimensions broadcast as in NumPy. Variables
+    of length 1 may come without their last axis: as (M,) or (N,), as a number for Pm, and in a batch, which another
+    argument shows, as (batch.., M), (batch.., N), (batch..,).
     """
     if len(given) != len(variables):
         wanted = ", ".join(describe(variable) for variable in variables)
@@ -90,6 +92,7 @@ def check_arguments(variables: Sequence[Variable], given: Sequence[Any], library
     like = next((value for value, form in zip(given, forms, strict=True) if form.numbers is None), None)
     _check_places(variables, given, forms, library)
     given_dtype = _common_dtype(variables, forms, library)
+    _complete_numbers(variables, forms)
     if all(len(form.shape) == (1 if v.domain == Domain.P else 2) for v, form in zip(variables, forms, strict=True)):
         batch: tuple[int, ...] = ()
     else:
@@ -161,6 +164,11 @@ class Checks:
         ]
 
 
+def without_last_axis(given: tuple[int, ...], arranged: tuple[int, ...]) -> bool:
+    """Whether an argument of this shape, ``arranged`` as kernels read it, came without the axis of its length 1."""
+    return len(given) < 2 or arranged[-len(given) :] != given
+
+
 def check_result(shape: tuple[int, ...], dtype: str, given: Any, what: str, library: Adapter) -> None:
     """Raise an error unless ``given`` is an array of exactly this shape and dtype."""
     if not library.accepts(given):
@@ -186,11 +194,33 @@ def check_beside(shape: tuple[int, ...], dtype: str, given: Any, what: str, libr
     return library.arranged(given, dtype, shape)
 
 
+def _without_columns(variable: Variable, shape: tuple[int, ...]) -> str:
+    """What is wrong with an array of one axis or none for a vector of i or j, and what to write."""
+    size, category = _SIZE[variable.domain], _CATEGORY[variable.domain]
+    name = variable.name or "it"
+    if not shape:
+        advice = f"a number for all rows is a parameter, Pm({variable.dim})"
+    elif shape[0] == variable.dim:
+        advice = f"for one row, write {name}[None, :]; one vector for all rows is a parameter, Pm({variable.dim})"
+    else:
+        advice = f"one number for each row is {category}(1)"
+        if shape[0] % variable.dim == 0:
+            advice += f"; for rows one after the other, write {name}.reshape(-1, {variable.dim})"
+    return f"{describe(variable)} must have shape (.., {size}, {variable.dim}); got {shape}: {advice}"
+
+
 def _wrong_columns(variable: Variable, given: Sequence[Any], is_complex: bool) -> str:
     what = "a complex array" if is_complex else "an array"
     pairs = f" ({variable.dim // 2} complex numbers)" if is_complex and variable.dim % 2 == 0 else ""
     odd = ", an odd number, and takes no complex numbers" if is_complex and variable.dim % 2 else ""
-    return f"{describe(variable)} has {variable.dim} columns{pairs}{odd}; got {what} of shape {_shape(variable, given)}"
+    shape = _shape(variable, given)
+    numbers = variable.dim == 1 and not is_complex and len(shape) > 1
+    advice = ""
+    if numbers:
+        vector = f"{_CATEGORY[variable.domain]}({shape[-1]})"
+        advice = f": vectors are {vector}; for a batch of numbers write {variable.name or 'it'}[..., None]"
+    columns = "1 column" if variable.dim == 1 else f"{variable.dim} columns"
+    return f"{describe(variable)} has {columns}{pairs}{odd}; got {what} of shape {shape}{advice}"
 
 
 def _shape(variable: Variable, given: Sequence[Any]) -> tuple[int, ...]:
@@ -221,9 +251,9 @@ def _form(variable: Variable, value: Any, library: Adapter) -> _Form:
     if variable.kind != REAL and not is_integer_dtype(name):
         raise DtypeError(f"{describe(variable)} is of integers; got {name}")
     if variable.domain != Domain.P and len(shape) < 2:
-        raise ShapeError(
-            f"{describe(variable)} must have shape (.., {_SIZE[variable.domain]}, {variable.dim}); got {shape}"
-        )
+        if variable.dim > 1 or not shape:
+            raise ShapeError(_without_columns(variable, shape))
+        shape = (*shape, 1)
     shape = shape or (1,)
     if name not in REAL_OF:
         return _Form(shape, name, False, numbers)
@@ -261,6 +291,34 @@ def _common_dtype(variables: Sequence[Variable], forms: Sequence[_Form], library
         if name in COMPUTED:
             return name
     return library.promoted(names) if names else "float64"
+
+
+def _rank(variable: Variable) -> int:
+    """Dimensions of one index of a batch."""
+    return 1 if variable.domain == Domain.P else 2
+
+
+def _complete_numbers(variables: Sequence[Variable], forms: Sequence[_Form]) -> None:
+    """Give variables of length 1 in a batch their last axis where they came without.
+
+    Only in a batch that another argument shows: else data of length 3 for a variable of length 1 would be one. A last
+    axis of size 1 is that of the vector, unless the other variables of its index have one row.
+    """
+    pairs = list(zip(variables, forms, strict=True))
+    rows = {v.domain: form.shape[-2] for v, form in pairs if v.dim > 1 and v.domain != Domain.P}
+    batch, short = 0, []
+    for v, form in pairs:
+        surplus = len(form.shape) - _rank(v)
+        if v.domain == Domain.P and form.shape[:-1] == (1,) * surplus:
+            surplus = 0
+        single = v.domain != Domain.P and form.shape[-2] != 1 and rows.get(v.domain) == 1
+        if v.dim > 1 or (surplus > 0 and form.shape[-1] == 1 and not single):
+            batch = max(batch, surplus)
+        elif not form.is_complex and (single or form.shape[-1] != 1):
+            short.append((form, surplus))
+    for form, surplus in short:
+        if surplus < batch:
+            form.shape = (*form.shape, 1)
 
 
 def _align_batches(variables: Sequence[Variable], forms: Sequence[_Form]) -> tuple[int, ...]:

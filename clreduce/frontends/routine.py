@@ -141,7 +141,9 @@ class Routine:
         ``Min_ArgMin``, ``KMin_ArgKMin`` and those of ``Max`` give two results, values and indices, and take a tuple of
         two as ``out``.
 
-        ``args`` are the arrays in the order of the aliases: (.., M, D) for Vi, (.., N, D) for Vj, (.., D) for Pm. The
+        ``args`` are the arrays in the order of the aliases: (.., M, D) for Vi, (.., N, D) for Vj, (.., D) for Pm. Where
+        D is 1 the last axis may be left out: (M,), (N,), a number; and in a batch, if another argument has its
+        dimensions, (B, M), (B, N), (B,). Gradients have the shapes of what came in. The
         result has the dtype that NumPy's promotion gives for all of them together; integers and booleans without floats
         are computed in float64, float16 in float32 and rounded. A complex array has half as many columns, and counts as
         pairs (re, im) of reals; results are real. A parameter may be a number, or a tuple of them, which has no dtype.

@@ -12,7 +12,7 @@ import numpy as np
 
 from clreduce.domain import Domain
 from clreduce.errors import DtypeError, FormulaError, ShapeError
-from clreduce.frontends.arguments import Arguments, check_beside, describe
+from clreduce.frontends.arguments import Arguments, check_beside, describe, without_last_axis
 from clreduce.frontends.backend import device_for
 from clreduce.frontends.conjugate import SolveInfo
 from clreduce.frontends.derivative import Derivative, summed_to
@@ -70,7 +70,7 @@ class Solver(Routine):
         self, *args: Any, backend: str = "auto", device_id: int = -1, alpha: Any = 1e-10, eps: float = 1e-6,
         ranges: Any = None, x0: Any = None, info: bool = False, **options: Any,
     ) -> Any:  # fmt: skip
-        """The solution a, of the shape of b.
+        """The solution a, of the shape of b: (.., N, D), or (.., N) where b came without the last axis of length 1.
 
         Parameters
         ----------
@@ -112,7 +112,7 @@ class Solver(Routine):
         device = device_for(backend, device_id)
         arguments = self._arguments(args, ranges)
         found, how = self._solution(arguments, device, alpha, chosen, x0)
-        result = self.library.finished(found, arguments.given_dtype, arguments.like)
+        result = self._like_right(self.library.finished(found, arguments.given_dtype, arguments.like), arguments, args)
         return (result, how) if info else result
 
     def _solution(
@@ -156,7 +156,8 @@ class Solver(Routine):
         solution = self._known(problem, output, chosen)
         result = self._tangent(problem, solution, moves, ridge, chosen)
         beside = self.library.between(result, problem.arguments.like)
-        return self.library.finished(beside, problem.arguments.given_dtype, problem.arguments.like)
+        finished = self.library.finished(beside, problem.arguments.given_dtype, problem.arguments.like)
+        return self._like_right(finished, problem.arguments, args)
 
     def hvp(
         self, *args: Any, cotangent: Any, tangents: dict[str | int, Any],
@@ -223,8 +224,19 @@ class Solver(Routine):
         return ridge
 
     def _checked_vector(self, problem: System, given: Any, what: str) -> Array:
-        found = check_beside(problem.shape, problem.dtype.name, given, what, self.library)
+        found = self._beside(problem.shape, problem.dtype.name, given, what)
         return self.library.on_host(found).astype(np.float64)
+
+    def _beside(self, shape: tuple[int, ...], dtype: str, given: Any, what: str) -> Any:
+        """An array of the shape of the solution, which may come without its last axis, as b."""
+        if self.library.accepts(given) and tuple(self.library.shape(given)) == shape[:-1] and shape[-1] == 1:
+            given = given[..., None]
+        return check_beside(shape, dtype, given, what, self.library)
+
+    def _like_right(self, found: Any, arguments: Arguments, args: Sequence[Any]) -> Any:
+        """A solution without its last axis if b came without."""
+        short = without_last_axis(np.shape(args[self.unknown]), arguments.arrays[self.unknown].shape)
+        return found[..., 0] if short else found
 
     def right_hand_side(self, problem: System) -> Array:
         given = problem.arguments.arrays[self.unknown]

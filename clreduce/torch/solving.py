@@ -17,7 +17,7 @@ from clreduce.errors import DtypeError, ShapeError
 from clreduce.frontends.adapters import torch_standins as standins
 from clreduce.frontends.adapters.adapter import Adapter
 from clreduce.frontends.adapters.torch import TORCH
-from clreduce.frontends.arguments import Arguments, check_beside
+from clreduce.frontends.arguments import Arguments
 from clreduce.frontends.conjugate import SolveInfo
 from clreduce.frontends.derivative import Derivative, summed_to
 from clreduce.frontends.solve import Solver
@@ -178,7 +178,7 @@ class TrackedSolver(Solver):
             raise DtypeError(f"alpha is a number, or a tensor of one number; got one of shape {tuple(alpha.shape)}")
         ridge = alpha if ridges else torch.tensor(self._ridge(alpha), dtype=torch.float64)
         shape = (*arguments.batch, self.sizes(arguments)[0], self.variables[self.unknown].dim)
-        start = None if x0 is None else check_beside(shape, arguments.dtype, x0, "x0", TORCH).detach()
+        start = None if x0 is None else self._beside(shape, arguments.dtype, x0, "x0").detach()
         told: list[SolveInfo] = []
         sizes = replace(arguments, arrays=(), like=None)
         system = System(self, sizes, device, chosen, start, told, [])
