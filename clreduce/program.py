@@ -18,7 +18,7 @@ from clreduce.domain import Domain
 from clreduce.errors import NotDifferentiableError, ShapeError
 from clreduce.ir.evaluate import evaluate
 from clreduce.ir.expr import INDEX, REAL, Expr, substitute, topological
-from clreduce.ir.factors import arrange_products
+from clreduce.ir.factors import arrange_moderate_products, arrange_products
 from clreduce.ir.fast import with_dot_products
 from clreduce.ir.op import position, variable
 from clreduce.ir.rewrite import simplify
@@ -128,7 +128,7 @@ class MapReduce:
         extra = _Extra(self)
         tangents = {self.slots[n]: extra.like("tangent", n, self.slots[n]) for n in wrt}
         d_values = [d or zeros(f.dim) for d, f in zip(jvp(self.values, tangents), self.values, strict=True)]
-        (term,) = arrange_products(simplify([self._tangent(extra, d_values)]))
+        (term,) = simplify([self._tangent(extra, d_values)])
         program, slots = map_reduce([term], "Sum")
         dims = tuple(self.outputs[n].dim for n in self.real_outputs)
         return Gradient(program, False, False, tuple(extra.source(slot) for slot in slots), (), dims)
@@ -153,7 +153,7 @@ class MapReduce:
             formula, leaves = swapped(formula)
         else:
             leaves = {}
-        program, slots = map_reduce(arrange_products([formula]), "Sum")
+        program, slots = map_reduce([formula], "Sum")
         sources = tuple(extra.source(leaves.get(slot, slot)) for slot in slots)
         wrt = tuple(leaf.params[0] for leaf in group)
         return Gradient(program, flipped, domain == Domain.P, sources, wrt, tuple(leaf.dim for leaf in group))
@@ -246,5 +246,47 @@ def with_compensated_sums(program: MapReduce) -> MapReduce:
 def with_fast_distances(program: MapReduce) -> MapReduce:
     """``program`` with squared distances as dot products (``ir/fast.py``); an equal one if there are none."""
     simple = simplify(program.values)
-    values = with_dot_products(simple)
+    return _with_values(program, simple, with_dot_products(simple))
+
+
+@dataclass(frozen=True)
+class Arrangement:
+    """What runs for a program whose products are arranged for fewer multiplications per pair (``ir/factors.py``)."""
+
+    careful: MapReduce
+    """For any parameters."""
+    moderate: MapReduce
+    """The same or a faster one, for parameters of moderate size."""
+    slots: tuple[int, ...]
+    """The parameters that this one reads as such."""
+    limit: float
+    """Their absolute values are between ``1 / limit`` and ``limit``."""
+
+    def holds(self, arrays: Sequence[Array]) -> bool:
+        """Whether all values of the parameters are moderate; ``arrays``: one per slot."""
+        low, high = 1 / self.limit, self.limit
+        for slot in self.slots:
+            array = arrays[slot]
+            if array.size == 1:  # without NumPy's functions, which take as long as a step of a warm call
+                if not low <= abs(array.item()) <= high:
+                    return False
+            else:
+                sizes = np.abs(array)
+                if not ((low <= sizes) & (sizes <= high)).all():
+                    return False
+        return True
+
+
+@memoised(1024)
+def arranged(program: MapReduce) -> Arrangement:
+    """How the products of ``program`` are computed."""
+    simple = simplify(program.values)
+    careful = _with_values(program, simple, arrange_products(simple))
+    fast = arrange_moderate_products(simple)
+    slots = tuple(leaf.params[0] for leaf in fast.parameters)
+    return Arrangement(careful, _with_values(program, simple, fast.values) if slots else careful, slots, fast.limit)
+
+
+def _with_values(program: MapReduce, simple: tuple[Expr, ...], values: tuple[Expr, ...]) -> MapReduce:
+    """``program``, whose simplified formulas are rewritten; the same one if that has changed nothing."""
     return program if values == simple else replace(program, values=values)

@@ -18,7 +18,7 @@ from clreduce.errors import ScheduleError
 from clreduce.ir.op import variable
 from clreduce.ops.derived import squared_distance
 from clreduce.ops.functions import exp
-from clreduce.program import MapReduce, map_reduce
+from clreduce.program import MapReduce, arranged, map_reduce
 from clreduce.runtime.device import Device
 from clreduce.runtime.plan import Plan, Signature
 from suite.machine import cores
@@ -48,7 +48,7 @@ def gaussian(dim: int, width: int = 1, gradient: bool = False) -> MapReduce:
     program, given = map_reduce([exp(-g * squared_distance(x, y)) * b], "Sum")
     if gradient:
         (found,) = program.vjp([given.index(x)])
-        return found.program
+        return arranged(found.program).moderate
     return program
 
 

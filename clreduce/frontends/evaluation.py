@@ -12,7 +12,7 @@ import numpy as np
 from clreduce.domain import Domain
 from clreduce.ir.op import variable
 from clreduce.memo import Memo, memoised
-from clreduce.program import MapReduce, map_reduce
+from clreduce.program import Arrangement, MapReduce, map_reduce
 from clreduce.runtime.device import Device
 from clreduce.runtime.launch import Launched, completed
 from clreduce.runtime.memory import Memory
@@ -77,24 +77,33 @@ class Evaluation:
         """
         pairs = self.pairs
         arrays = [np.ascontiguousarray(array) for array in arrays]
-        return self._plan(pairs)(arrays, self.rows, self.columns, results, self.batch, pairs)
+        return self._plan(arrays, pairs)(arrays, self.rows, self.columns, results, self.batch, pairs)
 
     def launch(self, arrays: Sequence[Array], memory: Memory) -> Launched:
         """The same without waiting. ``memory``: that of evaluations which are waited for together with this one."""
         pairs = self.pairs
         arrays = [np.ascontiguousarray(array) for array in arrays]
-        return self._plan(pairs).launch(arrays, self.rows, self.columns, None, self.batch, pairs, memory)
+        return self._plan(arrays, pairs).launch(arrays, self.rows, self.columns, None, self.batch, pairs, memory)
 
-    def _plan(self, pairs: Ranges | None) -> Plan:
-        """Its plan. It is looked up again when plans have been forgotten, as for a schedule that is found faster."""
-        found: tuple[int, Plan] | None = self.prepared.get("plan")
+    def _plan(self, arrays: Sequence[Array], pairs: Ranges | None) -> Plan:
+        """Its plan for these arrays. It is looked up again when plans have been forgotten, as for a schedule that is
+        found faster."""
+        arrangement = self._arrangement
+        moderate = arrangement is not None and arrangement.holds(arrays)
+        found: tuple[int, Plan] | None = self.prepared.get(("plan", moderate))
         if found is None or found[0] != PLANS.forgotten:
             forgotten, batched = PLANS.forgotten, bool(self.batch)
             plan = self.routine.plan_of(
-                self.program, self.dtype, self.device, batched, self.rows, self.columns, pairs
+                self.program, self.dtype, self.device, batched, self.rows, self.columns, pairs, moderate
             )  # fmt: skip
-            found = self.prepared.keep("plan", (forgotten, plan))
+            found = self.prepared.keep(("plan", moderate), (forgotten, plan))
         return found[1]
+
+    @cached_property
+    def _arrangement(self) -> Arrangement | None:
+        """How products are computed, where that depends on the size of parameters."""
+        arrangement = self.routine.arrangement(self.program)
+        return arrangement if arrangement.slots else None
 
     def of(self, program: MapReduce, flipped: bool = False, once: bool = False) -> Evaluation:
         """Another program over the same pairs; ``flipped``: its rows are the columns of this one."""

@@ -35,7 +35,15 @@ from clreduce.frontends.vocabulary import checked_reduction
 from clreduce.ir.expr import INDEX, Expr, substitute
 from clreduce.ir.show import show
 from clreduce.memo import memoised
-from clreduce.program import MapReduce, map_reduce, swapped, with_compensated_sums, with_fast_distances
+from clreduce.program import (
+    Arrangement,
+    MapReduce,
+    arranged,
+    map_reduce,
+    swapped,
+    with_compensated_sums,
+    with_fast_distances,
+)
 from clreduce.reductions.reduction import Reduction
 from clreduce.runtime.device import Device
 from clreduce.runtime.devices import current_device
@@ -260,21 +268,29 @@ class Routine:
         rows: int | None = None,
         columns: int = 0,
         ranges: Ranges | None = None,
+        moderate: bool = False,
     ) -> Plan:
         """The plan of this routine's program or of one of its derivatives, under this routine's options.
 
         ``rows``: the number of rows of the result, where it is known; None means many. ``columns``: over how many it
-        reduces, at least. ``ranges``: for block-sparse calls such as one with these.
+        reduces, at least. ``ranges``: for block-sparse calls such as one with these. ``moderate``: for parameters of
+        moderate size (`Arrangement`).
         """
         direct_sum = self.options.sum_scheme == "direct_sum"
         wide = self.options.dtype_acc == "float64" and program.reduction.blocked
         signature = signature_of(dtype, batched, wide, ranges)
-        return PLANS.get(self.computed(program), signature, device, None, direct_sum, rows, columns)
+        return PLANS.get(self.computed(program, moderate), signature, device, None, direct_sum, rows, columns)
 
-    def computed(self, program: MapReduce) -> MapReduce:
-        """What runs for this routine's program, or for one of its derivatives: rewritten if its options ask for it."""
-        program = program if self.options.fast is None else with_fast_distances(program)
+    def computed(self, program: MapReduce, moderate: bool = True) -> MapReduce:
+        """What runs for this routine's program, or for one of its derivatives: its products arranged, and rewritten
+        if the options ask for it. ``moderate``: for parameters of moderate size (`Arrangement`)."""
+        arrangement = self.arrangement(program)
+        program = arrangement.moderate if moderate else arrangement.careful
         return with_compensated_sums(program) if self.options.sum_scheme == "kahan_scheme" else program
+
+    def arrangement(self, program: MapReduce) -> Arrangement:
+        """How products of this routine's program, or of one of its derivatives, are computed."""
+        return arranged(program if self.options.fast is None else with_fast_distances(program))
 
     def memory_estimate(
         self, *args: Any, backend: str = "auto", device_id: int = -1, ranges: Any = None

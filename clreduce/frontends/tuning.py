@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -71,7 +71,7 @@ def tune(
         raise TypeError(f"tune takes a routine such as a Genred, and its arrays; got {type(routine).__name__}")
     device = current_device()
     arguments = check_arguments(routine.variables, arrays, routine.library).on_host(routine.library)
-    works = [_work(routine, routine.program, arguments, device)]
+    works = [_work(routine, routine.program, routine.feeds(arguments.arrays), arguments, device)]
     if derivatives:
         works += _gradient_works(routine, arguments, device)
     bar = _Bar(float(seconds), len(works), sys.stderr.isatty() if progress is None else progress)
@@ -91,31 +91,31 @@ def tune(
     return replace(found[0], derivatives=tuple(found[1:]))
 
 
-def _work(routine: Genred, program: MapReduce, arguments: Arguments, device: Device) -> Work:
-    """The routine's own call."""
+def _work(routine: Genred, program: MapReduce, feeds: Sequence[Array], arguments: Arguments, device: Device) -> Work:
+    """A call of the routine's program, or of a derivative's with ``feeds`` in its slots."""
     rows, columns = routine.sizes(arguments)
-    plan = routine.plan_of(program, arguments.dtype, device, bool(arguments.batch))
+    moderate = routine.arrangement(program).holds(feeds)
+    plan = routine.plan_of(program, arguments.dtype, device, bool(arguments.batch), moderate=moderate)
     direct_sum = routine.options.sum_scheme == "direct_sum"
-    feeds = routine.feeds(arguments.arrays)
     return Work(plan.program, plan.signature, device, feeds, rows, columns, arguments.batch, direct_sum)
 
 
 def _gradient_works(routine: Genred, arguments: Arguments, device: Device) -> Iterator[Work]:
     """Calls of the gradient programs for all arguments. Ones stand for cotangents and for results of other programs."""
-    own = _work(routine, routine.program, arguments, device)
+    own_feeds, own_sizes = routine.feeds(arguments.arrays), routine.sizes(arguments)
     for gradient in gradients_of(routine.program, tuple(range(len(routine.program.slots)))):
-        work = _work(routine, gradient.program, arguments, device)
-        rows, columns = (own.columns, own.rows) if gradient.flipped else (own.rows, own.columns)
+        rows, columns = reversed(own_sizes) if gradient.flipped else own_sizes
 
         def ones(slot: Expr, rows: int = rows, columns: int = columns) -> Array:
             size = {Domain.I: (rows,), Domain.J: (columns,)}.get(slot.domain, ())
             return np.ones((*arguments.batch, *size, slot.dim), arguments.dtype if slot.kind == REAL else np.int64)
 
         feeds = [
-            own.arrays[source.number] if source.role == "input" else ones(slot)
+            own_feeds[source.number] if source.role == "input" else ones(slot)
             for slot, source in zip(gradient.program.slots, gradient.sources, strict=True)
         ]
-        yield replace(work, arrays=feeds, rows=rows, columns=columns)
+        work = _work(routine, gradient.program, feeds, arguments, device)
+        yield replace(work, rows=rows, columns=columns)
 
 
 class _Bar:

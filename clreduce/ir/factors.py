@@ -1,28 +1,46 @@
 """Products of numbers in an order that computes less per pair, without a value that could leave the range of floats.
 
-Autodiff multiplies cotangents in the order in which it meets operations. Two changes of that order are safe wherever
+Autodiff multiplies cotangents in the order in which it meets operations. These changes of that order are safe wherever
 all values of the order as it stands are finite and normal, up to the factors that `simplify` moves:
 
 - a constant of moderate size moves to the factor that is computed least often: ``-2 * (k(i, j) * (b_j * e_i))`` becomes
   ``k(i, j) * (b_j * (-2 * e_i))``;
 - a product that the formula computes anyway is read again: beside ``k * e``, ``k * (b * e)`` becomes ``(k * e) * b``.
 
-Nothing else moves. With a parameter g, ``k(i, j) * b_j * (g * e_i)`` would take one multiplication less than
-``g * (k(i, j) * (e_i * b_j))``. But ``g * e_i`` may overflow, or vanish, where the result is an ordinary number.
+With a parameter g, ``k(i, j) * (b_j * (g * e_i))`` takes one multiplication less than ``g * (k(i, j) * (b_j * e_i))``.
+But ``g * e_i`` may overflow, or vanish, where the result is an ordinary number. So parameters move only under an
+assumption that the caller checks: that they are of moderate size, as constants that move are
+(`arrange_moderate_products`). Nothing else moves.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
+from functools import reduce
+from operator import mul
 
 from clreduce.domain import Domain
-from clreduce.ir.expr import Expr, topological
+from clreduce.ir.expr import REAL, Expr, topological
 from clreduce.ir.op import constant, constant_value
-from clreduce.ir.rewrite import is_moderate
+from clreduce.ir.rewrite import MODERATE, is_moderate
 
 _Rule = Callable[[Expr, Expr, dict[Expr, Expr]], Expr]
+_NARROWEST = 8.0
+"""Parameters that would have to be closer to 1 than by this factor are not assumed to be."""
+
+
+@dataclass(frozen=True)
+class Arranged:
+    """Formulas that hold where the absolute values of some parameters are between 1 / ``limit`` and ``limit``."""
+
+    values: tuple[Expr, ...]
+    parameters: tuple[Expr, ...]
+    """The variables that are assumed to be of moderate size; without any, the formulas hold in any case."""
+    limit: float
 
 
 def arrange_products(roots: Sequence[Expr]) -> tuple[Expr, ...]:
@@ -37,7 +55,128 @@ def arrange_products(roots: Sequence[Expr]) -> tuple[Expr, ...]:
     >>> arrange_products([k * e, k * (b * e)])
     (Expr(Exp(b - x) * e), Expr(Exp(b - x) * e * b))
     """
-    return _place_constants(_reuse_products(_pull_constants(roots)))
+    return _arranged(roots, _Moves(False))
+
+
+def arrange_moderate_products(roots: Sequence[Expr]) -> Arranged:
+    """The same where parameters move as constants do, as far as that leaves fewer multiplications per pair.
+
+    >>> from clreduce.ir.op import variable
+    >>> g, e, b = variable("g", 1, Domain.P), variable("e", 1, Domain.I), variable("b", 1, Domain.J)
+    >>> arranged = arrange_moderate_products([2 * (g * (b * e))])
+    >>> arranged.values, arranged.parameters, arranged.limit
+    ((Expr(b * (2 * g * e)),), (Expr(g),), 512.0)
+    """
+    moves = _Moves(True)
+    safe, values = arrange_products(roots), _arranged(roots, moves)
+    if _products_per_pair(values) < _products_per_pair(safe):
+        return Arranged(values, tuple(moves.assumed), moves.limit)
+    return Arranged(safe, (), math.inf)
+
+
+def _arranged(roots: Sequence[Expr], moves: _Moves) -> tuple[Expr, ...]:
+    return _place_coefficients(_reuse_products(_pull_coefficients(roots, moves)), moves)
+
+
+def _products_per_pair(roots: Sequence[Expr]) -> int:
+    return sum(_is_product(node) and node.domain == Domain.IJ for node in topological(roots))
+
+
+@dataclass(frozen=True, slots=True)
+class _Size:
+    """How far from 1 a product of constants and parameters may be, in powers of two: ``bits``, and ``power`` times as
+    far as the farthest of the ``parameters``."""
+
+    bits: float
+    power: int
+    parameters: frozenset[Expr]
+
+    def __add__(self, other: _Size) -> _Size:
+        return _Size(self.bits + other.bits, self.power + other.power, self.parameters | other.parameters)
+
+    @property
+    def limit(self) -> float:
+        """How far from 1 each parameter may be, as a factor, if the product is to be moderate."""
+        return float(2 ** ((math.log2(MODERATE) - self.bits) / self.power)) if self.power else math.inf
+
+
+class _Moves:
+    """Which factors move within products, and what that assumes."""
+
+    def __init__(self, parameters: bool) -> None:
+        self.parameters = parameters
+        """Whether parameters do, besides constants."""
+        self.assumed: dict[Expr, None] = {}
+        self.limit = math.inf
+        self.in_front: set[Expr] = set()
+        """The coefficients with parameters that stand in front of products."""
+        self._sizes: dict[Expr, _Size] = {}
+
+    def note(self, node: Expr) -> Expr:
+        """``node``, whose arguments have been noted, with its size if that is known."""
+        if self.parameters and node.domain == Domain.P and node.dim == 1 and node.kind == REAL:
+            size = self._size(node)
+            if size is not None:
+                self._sizes[node] = size
+        return node
+
+    def _size(self, node: Expr) -> _Size | None:
+        if node.op.name == "variable":
+            return _Size(0.0, 1, frozenset([node]))
+        value = _moderate_value(node)
+        if value:
+            return _Size(abs(math.log2(abs(value))), 0, frozenset())
+        if node.op.name not in ("mul", "div", "neg", "inv", "square"):
+            return None
+        sizes = [self._sizes.get(arg) for arg in node.args]
+        known = [size for size in sizes if size is not None]
+        if len(known) < len(sizes):
+            return None
+        return known[0] + known[-1] if node.op.name in ("mul", "div", "square") else known[0]
+
+    def is_parameter(self, node: Expr) -> bool:
+        """Whether a factor is a product of parameters whose size can be assumed."""
+        size = self._sizes.get(node)
+        return size is not None and size.power > 0
+
+    def allows(self, coefficient: _Coefficient) -> bool:
+        """Whether a factor is moderate; if so where its parameters are, then they are assumed to be."""
+        if not is_moderate(coefficient.number):
+            return False
+        if coefficient.parameters:
+            if not coefficient.number:
+                return False
+            size = _Size(abs(math.log2(abs(coefficient.number))), 0, frozenset())
+            size = reduce(_Size.__add__, [self._sizes[node] for node in coefficient.parameters], size)
+            if size.limit < _NARROWEST:
+                return False
+            self.assumed |= dict.fromkeys(sorted(size.parameters, key=lambda leaf: str(leaf.params)))
+            self.limit = min(self.limit, size.limit)
+        return True
+
+
+@dataclass(frozen=True)
+class _Coefficient:
+    """What stands in front of a product: a number times products of parameters."""
+
+    number: Fraction = Fraction(1)
+    parameters: tuple[Expr, ...] = ()
+
+    def __mul__(self, other: _Coefficient) -> _Coefficient:
+        return _Coefficient(self.number * other.number, self.parameters + other.parameters)
+
+    def __bool__(self) -> bool:
+        return self != _Coefficient()
+
+    def times(self, rest: Expr, moves: _Moves) -> Expr:
+        """The product with ``rest``."""
+        if not self.parameters:
+            return constant(self.number) * rest if self else rest
+        factor = reduce(mul, self.parameters)
+        if self.number != 1:
+            factor = -factor if self.number == -1 else constant(self.number) * factor
+        moves.in_front.add(factor)
+        return factor * rest
 
 
 def _is_product(node: Expr) -> bool:
@@ -60,32 +199,34 @@ def _map_graph(roots: Sequence[Expr], order: Sequence[Expr], rule: _Rule) -> tup
     return tuple(mapped[root] for root in roots)
 
 
-def _pull_constants(roots: Sequence[Expr]) -> tuple[Expr, ...]:
-    """``roots`` with the constants of a product, and of the products within it, in front of it as one."""
+def _pull_coefficients(roots: Sequence[Expr], moves: _Moves) -> tuple[Expr, ...]:
+    """``roots`` with what may move of a product, and of the products within it, in front of it as one factor."""
     order = topological(roots)
     inner = _inner_products(order, roots)
-    pulled: dict[Expr, Fraction] = {}
-    """The constants of inner products; these are mapped to what is left of them."""
+    pulled: dict[Expr, _Coefficient] = {}
+    """What was in front of inner products; these are mapped to what is left of them."""
 
     def pull(node: Expr, same: Expr, mapped: dict[Expr, Expr]) -> Expr:
         if not _is_product(node):
-            return same
-        values = [pulled.get(arg) or _moderate_value(arg) for arg in node.args]
-        coefficient = Fraction(1)
-        for value in values:
-            coefficient *= 1 if value is None else value
-        rest = [mapped[arg] for arg in node.args if _moderate_value(arg) is None]
-        if not rest or not is_moderate(coefficient):
+            return moves.note(same)
+        coefficient, rest = _Coefficient(), []
+        for arg in node.args:
+            value = _moderate_value(arg)
+            coefficient *= pulled.get(arg, _Coefficient()) if value is None else _Coefficient(value)
+            if value is None:
+                if node.domain != Domain.P and moves.is_parameter(mapped[arg]):
+                    coefficient *= _Coefficient(Fraction(1), (mapped[arg],))
+                else:
+                    rest.append(mapped[arg])
+        if not rest or not moves.allows(coefficient):
             # As one they are too large to move: they stay where they were.
-            a, b = (constant(pulled[arg]) * mapped[arg] if arg in pulled else mapped[arg] for arg in node.args)
-            return a * b
-        product = rest[0] * rest[1] if len(rest) == 2 else rest[0]
-        if coefficient == 1:
-            return product
-        if node in inner:
+            a, b = (pulled[arg].times(mapped[arg], moves) if arg in pulled else mapped[arg] for arg in node.args)
+            return moves.note(a * b)
+        product = moves.note(rest[0] * rest[1] if len(rest) == 2 else rest[0])
+        if coefficient and node in inner:
             pulled[node] = coefficient
             return product
-        return constant(coefficient) * product
+        return moves.note(coefficient.times(product, moves))
 
     return _map_graph(roots, order, pull)
 
@@ -117,8 +258,8 @@ def _reuse_products(roots: Sequence[Expr]) -> tuple[Expr, ...]:
     return _map_graph(roots, order, reuse)
 
 
-def _place_constants(roots: Sequence[Expr]) -> tuple[Expr, ...]:
-    """``roots`` with the constant in front of a product beside the factor that is computed least often."""
+def _place_coefficients(roots: Sequence[Expr], moves: _Moves) -> tuple[Expr, ...]:
+    """``roots`` with what stands in front of a product beside the factor that is computed least often."""
     order = topological(roots)
     inner = _inner_products(order, roots)
     cheapest: dict[Expr, Domain] = {}
@@ -126,17 +267,20 @@ def _place_constants(roots: Sequence[Expr]) -> tuple[Expr, ...]:
 
     def place(node: Expr, same: Expr, mapped: dict[Expr, Expr]) -> Expr:
         cheapest[node] = min(cheapest[arg] for arg in node.args) if node in inner else node.domain
-        value = _moderate_value(node.args[0]) if _is_product(node) else None
-        if value is None or node.args[1] not in inner:
+        if not _is_product(node) or node.args[1] not in inner:
             return same
-        if _moderate_value(node.args[1].args[0]) is not None:
+        front, product = node.args
+        value = _moderate_value(front)
+        if value is None and front not in moves.in_front:
+            return same
+        if _moderate_value(product.args[0]) is not None:
             return same  # two constants that are too large together
-        path, factor = [], node.args[1]
+        path, factor = [], product
         while factor in inner:
             side = int(cheapest[factor.args[0]] > cheapest[factor.args[1]])
             path.append((factor, side))
             factor = factor.args[side]
-        scaled = -mapped[factor] if value == -1 else constant(value) * mapped[factor]
+        scaled = -mapped[factor] if value == -1 else mapped[front] * mapped[factor]
         for product, side in reversed(path):
             other = mapped[product.args[1 - side]]
             scaled = other * scaled if side else scaled * other

@@ -157,9 +157,13 @@ def _factored(node: Expr, depth: int = _FACTOR_DEPTH) -> tuple[Fraction, Expr | 
     return Fraction(1), node
 
 
+MODERATE = 1024
+"""How far from 1 a factor may be that moves within a product."""
+
+
 def is_moderate(value: Fraction) -> bool:
     """Whether a factor may move within a product: not if a far part of the range of floats might be left by it."""
-    return value == 0 or Fraction(1, 1024) <= abs(value) <= 1024
+    return value == 0 or Fraction(1, MODERATE) <= abs(value) <= MODERATE
 
 
 def _scaled(coefficient: Fraction, rest: Expr | None, dim: int) -> Expr:
