@@ -19,6 +19,7 @@ from clreduce.reductions.reduction import Column
 LANES = (1, 2, 4, 8, 16)
 DIRECT, LOCAL = "mapreduce", "mapreduce_local"
 _STACK_BYTES = 1 << 19
+"""Private memory for what the rows of a work-item keep; what pairs keep may take half as much besides."""
 _MOST_STATE_BYTES = 1 << 21
 _DEFAULT_TILE = 256
 PREVIEWED = 512
@@ -174,13 +175,22 @@ def choose_schedule(program: MapReduce, dtype: str, facts: DeviceFacts, few: int
             schedule = replace(schedule, queue=16)
     if schedule.lanes > facts.most_lanes:
         schedule = replace(schedule, lanes=facts.most_lanes, rows=1)
-    while schedule.lanes * schedule.rows > 1 and state_bytes(program, schedule, size) > _STACK_BYTES:
-        rows, cols = schedule.rows // 2, schedule.cols // 2
-        if arrays and cols:
-            schedule = replace(schedule, cols=cols)
+    return _fitting(program, schedule, size)
+
+
+def _fitting(program: MapReduce, schedule: Schedule, size: int) -> Schedule:
+    """A schedule of fewer rows, lanes or columns, if need be, for which a stack has room."""
+    while True:
+        pairs = _pair_bytes(program, schedule, size)
+        rows_fit = state_bytes(program, schedule, size) - pairs <= _STACK_BYTES
+        if rows_fit and pairs > _STACK_BYTES // 2 and schedule.cols > 1:
+            schedule = replace(schedule, cols=schedule.cols // 2)
+        elif (rows_fit and pairs <= _STACK_BYTES // 2) or schedule.lanes * schedule.rows == 1:
+            return schedule
+        elif schedule.rows > 1:
+            schedule = replace(schedule, rows=schedule.rows // 2)
         else:
-            schedule = replace(schedule, rows=rows) if rows else replace(schedule, lanes=schedule.lanes // 2)
-    return schedule
+            schedule = replace(schedule, lanes=schedule.lanes // 2)
 
 
 def _with_arrays(program: MapReduce, schedule: Schedule) -> Schedule:
@@ -216,8 +226,12 @@ def state_bytes(program: MapReduce, schedule: Schedule, size: int) -> int:
         if schedule.preview:
             kept += PREVIEWED * (schedule.preview + 1) + (VISITED * schedule.cols if schedule.queue else 0)
         kept += (padding(program, schedule) or 0) * len(program.state_slots)
-    kept += schedule.cols * kept_components(program.values, schedule.unroll)
-    return kept * schedule.rows * schedule.lanes * size
+    return kept * schedule.rows * schedule.lanes * size + _pair_bytes(program, schedule, size)
+
+
+def _pair_bytes(program: MapReduce, schedule: Schedule, size: int) -> int:
+    """The part of it for the vectors of pairs."""
+    return kept_components(program.values, schedule.unroll) * schedule.cols * schedule.rows * schedule.lanes * size
 
 
 def has_queue(program: MapReduce, schedule: Schedule) -> bool:
