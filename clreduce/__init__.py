@@ -16,7 +16,9 @@ from clreduce.errors import (
     DeviceError,
     DtypeError,
     FormulaError,
+    NotConverged,
     NotDifferentiableError,
+    OptionError,
     ScheduleError,
     ShapeError,
     SolveError,
@@ -32,9 +34,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ClreduceError", "CompileError", "ConvergenceWarning", "DeviceError", "DtypeError", "FormulaError",
-    "NotDifferentiableError", "ScheduleError", "ShapeError", "SolveError", "StandInError", "check_health",
-    "clear_caches", "current_device", "devices", "explain_devices", "get_build_folder", "profile", "set_build_folder",
-    "set_default_device", "set_verbose", "test_numpy_bindings", "test_torch_bindings", "tune", "use_device",
+    "NotConverged", "NotDifferentiableError", "OptionError", "ScheduleError", "ShapeError", "SolveError",
+    "StandInError", "check_health", "clear_caches", "current_device", "devices", "explain_devices", "get_build_folder",
+    "profile", "set_build_folder", "set_default_device", "set_verbose", "test_numpy_bindings", "test_torch_bindings",
+    "tune", "use_device",
 ]  # fmt: skip
 
 

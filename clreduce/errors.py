@@ -6,6 +6,8 @@ A message says what was given, what was needed, where, and what to do.
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class ClreduceError(Exception):
     """Base of all errors raised by clreduce."""
@@ -65,9 +67,32 @@ class StandInError(ClreduceError, ImportError):
     """A stand-in for a package that is imported already."""
 
 
+class OptionError(ClreduceError, TypeError):
+    """An option that a call does not have, or a value that it does not take."""
+
+
 class SolveError(ClreduceError, ArithmeticError):
-    """A linear system that conjugate gradients cannot solve: not symmetric, not positive definite, or with nan."""
+    """A linear system that cannot be solved as asked: not symmetric, not positive definite, or with nan."""
+
+
+class NotConverged(SolveError):
+    """A solve that ended because its residual no longer fell, far from what was asked for.
+
+    ``residual``: the largest |b - A a| / |b|; ``iterations``: products with the operator; ``solution``: the best that
+    was reached, a NumPy array.
+    """
+
+    def __init__(self, message: str, residual: float, iterations: int, solution: object) -> None:
+        self.residual, self.iterations, self.solution = residual, iterations, solution
+        super().__init__(message)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return NotConverged, (str(self), self.residual, self.iterations, self.solution)
 
 
 class ConvergenceWarning(UserWarning):
-    """A solution whose residual is larger than was asked for."""
+    """A solution whose residual is larger than was asked for; attributes: ``residual`` and ``iterations``."""
+
+    def __init__(self, message: str, residual: float = float("nan"), iterations: int = 0) -> None:
+        self.residual, self.iterations = residual, iterations
+        super().__init__(message)

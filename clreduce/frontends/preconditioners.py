@@ -112,7 +112,11 @@ def _low_rank(system: System, chosen: Nystrom) -> Precondition:
         found: Array = (residual - one @ inner) / shift[..., 0, :, None]
         return found
 
-    return together if basis.shape[-3] == 1 else each
+    apply = together if basis.shape[-3] == 1 else each
+    if system.metric is None:
+        return apply
+    root = np.sqrt(system.metric)
+    return lambda residual: apply(residual * root) / root
 
 
 def _partial_cholesky(system: System, rank: int, seed: int) -> Array:
@@ -120,14 +124,14 @@ def _partial_cholesky(system: System, rank: int, seed: int) -> Array:
     random = np.random.default_rng(seed)
     rest = system.diagonal()
     _check_diagonal(rest + np.maximum(system.alpha, 0.0))
-    first = system.column(_pivots(rest, random))
+    first = _symmetric_column(system, _pivots(rest, random))
     same = bool((first == first[..., :1]).all() and (rest == rest[..., :1]).all())
     rest = np.maximum(rest[..., :1] if same else rest, 0.0).swapaxes(-1, -2)  # (batch.., 1 or E, n)
     least = 4 * float(np.finfo(system.dtype).eps) * rest.max(axis=-1, keepdims=True)
     factor = np.zeros((*rest.shape, rank))
     for k in range(rank):
         pivot = _pivots(rest.swapaxes(-1, -2), random)
-        column = system.column(pivot).swapaxes(-1, -2)[..., : rest.shape[-2], :]
+        column = _symmetric_column(system, pivot).swapaxes(-1, -2)[..., : rest.shape[-2], :]
         at = pivot[..., None, None]
         known = factor[..., :k]
         row = np.take_along_axis(known, at[..., None], axis=-2)  # (batch.., 1 or E, 1, k)
@@ -142,6 +146,16 @@ def _partial_cholesky(system: System, rank: int, seed: int) -> Array:
         if (rest <= least).all():
             return factor[..., : k + 1]
     return factor
+
+
+def _symmetric_column(system: System, pivot: Array) -> Array:
+    """A column of diag(w)^1/2 K diag(w)^-1/2, which is symmetric where K is so in a metric w."""
+    column = system.column(pivot)
+    if system.metric is None:
+        return column
+    root = np.sqrt(system.metric)
+    found: Array = column * root / np.take_along_axis(root, pivot.reshape((*pivot.shape, 1, 1)), axis=-2)
+    return found
 
 
 def _pivots(rest: Array, random: np.random.Generator) -> Array:

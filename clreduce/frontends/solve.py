@@ -14,10 +14,11 @@ from clreduce.domain import Domain
 from clreduce.errors import DtypeError, FormulaError, ShapeError
 from clreduce.frontends.arguments import Arguments, check_beside, describe, without_last_axis
 from clreduce.frontends.backend import device_for
-from clreduce.frontends.conjugate import SolveInfo
 from clreduce.frontends.derivative import Derivative, summed_to
 from clreduce.frontends.evaluation import together
 from clreduce.frontends.formula import Variable, parse_all
+from clreduce.frontends.iteration import SolveInfo
+from clreduce.frontends.metric import weights_of
 from clreduce.frontends.options import Options
 from clreduce.frontends.routine import Routine, checked_axis
 from clreduce.frontends.solve_options import Solving
@@ -86,13 +87,22 @@ class Solver(Routine):
         x0:
             Where to start, of the shape of b; None: at zero.
         maxiter:
-            Products with K, at most. None: ten for each unknown.
+            Products with K, at most. None: ten for each unknown, and an end before that where residuals no longer fall
+            (after 1000 or 2000 products, 4000 ..., if they have not halved since half of that).
+        solver:
+            ``"auto"``: conjugate gradients, for K symmetric and alpha + K positive definite, or products of such a K
+            with positive factors of i or j that stand in the formula, as in ``w_i * Exp(-SqDist(x, y)) * b``.
+            ``"cg"``: the same, and the factors are not looked at. ``"minres"``: for symmetric K, also where alpha + K
+            is not definite. ``"gmres"``: for any K. Or a function that is called as those of ``scipy.sparse.linalg``:
+            ``solver(A, b)``, with those of ``x0, rtol, atol, maxiter, M`` that it takes, returns ``x`` or
+            ``(x, info)``; ``A`` has ``shape``, ``dtype``, ``matvec``, ``rmatvec`` and ``@``, and all systems together
+            are one, with a right-hand side of norm 1 each.
         preconditioner:
             None; ``"diagonal"``; ``("nystrom", rank)`` or `nystrom`; or a function that maps residuals of shape
             (batch.., n, D), in float64, to approximate solutions, symmetric and positive definite.
         callback:
-            Called as ``callback(iteration, residuals)`` after each product; ``residuals`` are relative, of shape
-            (batch.., D).
+            Called as ``callback(iteration, residuals)`` after each product; ``residuals`` are relative, an array of
+            its own, of shape (batch.., D). Not with a ``solver`` of your own.
         progress:
             Whether to show on stderr how far it is. None: where stderr is a terminal, after one second.
         info:
@@ -101,12 +111,18 @@ class Solver(Routine):
         Warns
         -----
         ConvergenceWarning
-            A residual is larger than was asked for, after ``maxiter`` products or because rounding allows no less.
+            A residual is larger than was asked for, after the ``maxiter`` products that were allowed or because
+            rounding allows no less; it has the attributes ``residual`` and ``iterations``.
 
         Raises
         ------
+        NotConverged
+            Residuals no longer fall, far from ``eps``, and ``maxiter`` is None. Attributes: ``residual``,
+            ``iterations`` and the ``solution`` so far.
         SolveError
-            K is not symmetric, alpha + K not positive definite, or there is nan.
+            K is not symmetric, alpha + K not positive definite (each only where the solver needs it), or there is nan.
+        OptionError
+            There is no option of that name; the error names the one that was meant.
         """
         chosen = Solving.checked(eps, **options)
         device = device_for(backend, device_id)
@@ -140,7 +156,7 @@ class Solver(Routine):
         names = self._with_ridge(wrt)
         positions = self._positions([name for name in names if name is not None])
         incoming = self._checked_vector(problem, cotangent, "cotangent")
-        adjoint, _ = chosen.run(problem, incoming)
+        adjoint, _ = chosen.run(problem, incoming, transposed=True)
         solution = self._known(problem, output, chosen) if positions != [self.unknown] or None in names else adjoint
         gradients = iter(self._gradients(problem, solution, adjoint, positions, args))
         return tuple(-float((adjoint * solution).sum()) if name is None else next(gradients) for name in names)
@@ -171,9 +187,10 @@ class Solver(Routine):
         positions = self._positions([name for name in names if name is not None])
         moves, ridge = self._moves(problem, args, tangents)
         solution = self._known(problem, output, chosen)
-        adjoint, _ = chosen.run(problem, self._checked_vector(problem, cotangent, "cotangent"))
+        incoming = self._checked_vector(problem, cotangent, "cotangent")
+        adjoint, _ = chosen.run(problem, incoming, transposed=True)
         moved = self._tangent(problem, solution, moves, ridge, chosen)
-        moved_adjoint = self._tangent(problem, adjoint, {**moves, self.unknown: None}, ridge, chosen)
+        moved_adjoint = self._tangent(problem, adjoint, {**moves, self.unknown: None}, ridge, chosen, True)
         first = self._gradients(problem, solution, moved_adjoint, positions, args)
         fed = self._fed(problem, solution)
         along = {at: move for at, move in moves.items() if at != self.unknown and move is not None}
@@ -299,24 +316,38 @@ class Solver(Routine):
         moves = self._checked_tangents(problem.arguments, args, others)
         return {at: self.library.on_host(move) for at, move in moves.items()}, ridge
 
+    def transposes(self, chosen: Solving) -> bool:
+        """Whether the transposed operator may be another one, as far as formula and options tell."""
+        if chosen.is_general:
+            return True
+        unknown = self.program.slots[self.slot_of(self.unknown)]  # type: ignore[index]
+        return chosen.solver != "cg" and weights_of(self.program.values[0], unknown) is not None
+
     def _tangent(
-        self, problem: System, solution: Array, moves: dict[int, Array | None], ridge: float, chosen: Solving
-    ) -> Array:
-        """The derivative of ``solution``: A da = db - (dK + dalpha) a."""
+        self, problem: System, solution: Array, moves: dict[int, Array | None], ridge: float, chosen: Solving,
+        transposed: bool = False,
+    ) -> Array:  # fmt: skip
+        """The derivative of ``solution``: A da = db - (dK + dalpha) a; ``transposed``: of the solution for A^T."""
         own = moves.get(self.unknown)
         right = np.zeros(problem.shape) if own is None else np.broadcast_to(own, problem.shape).astype(np.float64)
         others = {at: move for at, move in moves.items() if at != self.unknown and move is not None}
         if any(self.slot_of(at) is not None for at in others):
-            right -= self._product(problem, self._fed(problem, solution)).jvp(self._by_slot(others))[0]
+            product, along = self._product(problem, self._fed(problem, solution)), self._by_slot(others)
+            if transposed and self.transposes(chosen):  # K is linear: K^T a is its gradient, for the cotangent a
+                pulled = {0: solution.astype(problem.dtype)}
+                right -= product.hvp(pulled, along, [problem.slot])[problem.slot]
+            else:
+                right -= product.jvp(along)[0]
         right -= ridge * solution
-        found, _ = chosen.run(problem, right)
+        found, _ = chosen.run(problem, right, transposed=transposed)
         return found
 
 
 class KernelSolve(Solver):
     """Solves (alpha + K) a = b by conjugate gradients: ``a = KernelSolve(formula, aliases, "b", axis=1)(x, x, b)``.
 
-    K is symmetric and positive definite, and never stored. Each component of b, and each index of a batch, is a system
+    K is symmetric and positive definite, or such a K times factors of i or j, and never stored; other ``solver``s are
+    for others. Each component of b, and each index of a batch, is a system
     of its own with its own steps, unless the formula mixes components; all of them share the products. The vectors of
     the iteration are kept in float64 by the host; a device with its own memory gets one and returns one per product.
 
@@ -364,9 +395,11 @@ class KernelSolve(Solver):
         rec_multVar_highdim: bool | None = None,
         use_fast_math: bool = True,
         fast: str | None = None,
+        cuda_type: Any = None,
     ) -> None:
-        if dtype is not None:
-            warnings.warn("dtype is ignored: the data's dtype decides", DeprecationWarning, stacklevel=2)
+        for name, value in (("dtype", dtype), ("cuda_type", cuda_type)):
+            if value is not None:
+                warnings.warn(f"{name} is ignored: the data's dtype decides", DeprecationWarning, stacklevel=2)
         axis = checked_axis(axis)
         reduction = checked_reduction("Sum", opt_arg, None)
         options = Options.checked(reduction, sum_scheme, dtype_acc, use_double_acc, fast)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +12,13 @@ import numpy as np
 from clreduce.domain import Domain
 from clreduce.errors import ShapeError
 from clreduce.frontends.arguments import Arguments
+from clreduce.frontends.derivative import Derivative
+from clreduce.frontends.evaluation import together
+from clreduce.frontends.iteration import Operator, Task
+from clreduce.frontends.metric import in_i, weights_of
 from clreduce.ir.coupling import coupled_components
 from clreduce.ir.expr import INDEX, Expr, substitute, topological
-from clreduce.ir.op import constant, position, variable
+from clreduce.ir.op import constant, variable
 from clreduce.memo import memoised
 from clreduce.ops.shape import concat, element, placed_element, repeated
 from clreduce.program import MapReduce, map_reduce
@@ -29,7 +34,7 @@ _CHOSEN = "chosen"
 
 
 class System:
-    """Products of the symmetric operator alpha + K with vectors of shape (batch.., n, E), all in float64 on the host.
+    """Products of the operator alpha + K with vectors of shape (batch.., n, E), all in float64 on the host.
 
     The kernels compute in the data's precision. Arguments are checked and buffers are made once; on a device with
     memory of its own, each product moves one vector there and one back.
@@ -86,6 +91,47 @@ class System:
     def _plan(self, program: MapReduce, columns: int) -> Any:
         return self.routine.plan_of(program, self.dtype.name, self.device, bool(self.batch), self.size, columns)
 
+    def transposed_product(self, vector: Array) -> Array:
+        """(alpha + K)^T vector, for a vector that is rounded in place as in `product`."""
+        vector[...] = vector.astype(self.dtype)
+        arguments = self.arguments
+        arrays = self.routine.feeds(arguments.arrays)
+        arrays[self.slot] = np.zeros(self.shape, self.dtype)  # K is linear: its gradient is the same everywhere
+        evaluation = self.routine.evaluation(arguments, self.device)
+        gradients = Derivative(evaluation, arrays, together).vjp({0: vector.astype(self.dtype)}, [self.slot])
+        found: Array = gradients[self.slot].astype(np.float64) + self.alpha * vector
+        return found
+
+    @cached_property
+    def metric(self) -> Array | None:
+        """Weights in whose inner product the operator is symmetric, where its formula shows such; None for 1.
+
+        They are positive, finite, and of shape (batch.., n, 1 or E).
+        """
+        weights = weights_of(self.routine.program.values[0], self.unknown)
+        if weights is None:
+            return None
+        program, given = map_reduce([weights], "Sum")
+        found = self._evaluate(program, [self._array(leaf) for leaf in given])
+        usable = np.isfinite(found).all() and (found > 0).all()
+        if not usable or np.ptp(found) <= 8 * float(np.finfo(self.dtype).eps) * found.max():
+            return None
+        return found
+
+    def weighted(self, task: Task, metric: Array, transposed: bool) -> Task:
+        """A task in the inner product with these weights, for the operator or its transpose."""
+        if not transposed:
+            return replace(task, metric=metric)
+        inner = task.precondition
+        return replace(
+            task, operator=self.transposed(metric), metric=1 / metric,
+            precondition=None if inner is None else lambda residual: metric * inner(residual / metric),
+        )  # fmt: skip
+
+    def transposed(self, metric: Array | None) -> Operator:
+        """The transposed operator; ``metric``: weights in whose inner product this one is symmetric."""
+        return _Transposed(self, metric)
+
     @property
     def partial(self) -> bool:
         """Whether pairs are left out, so that entries of the matrix are not those of the formula."""
@@ -133,6 +179,23 @@ class System:
         return exact
 
 
+class _Transposed:
+    """The transpose of a system's operator A: in a metric w, it is diag(w) A diag(w)^-1."""
+
+    def __init__(self, system: System, metric: Array | None) -> None:
+        self._system, self._metric = system, metric
+        self.dtype, self.groups = system.dtype, system.groups
+
+    def product(self, vector: Array) -> Array:
+        """The operator times a vector, which is rounded in place."""
+        if self._metric is None:
+            return self._system.transposed_product(vector)
+        scaled = vector / self._metric
+        found = self._metric * self._system.product(scaled)
+        vector[...] = self._metric * scaled
+        return found
+
+
 @memoised(256)
 def _groups(formula: Expr, unknown: Expr) -> tuple[int, ...]:
     return coupled_components(formula, unknown)
@@ -154,12 +217,8 @@ def _entries(
     else:
         units = [substitute([formula], {unknown: placed_element(constant(1), dim, k)})[0] for k in range(dim)]
         entry = concat(*(element(unit, k) for k, unit in enumerate(units)))
-    moved: dict[Expr, Expr] = {}
-    for node in topological([entry]):
-        if diagonal and node.op.name == "variable" and node.domain == Domain.J:
-            name, length, _, kind = node.params
-            moved[node] = variable(name, length, Domain.I, kind)
-        elif node.op.name == "position" and node.domain == Domain.J:
-            moved[node] = position(Domain.I) if diagonal else variable(_CHOSEN, 1, Domain.J, INDEX)
-    (entry,) = substitute([entry], moved)
+    if diagonal:
+        return map_reduce([in_i(entry)], "Sum")
+    positions = [node for node in topological([entry]) if node.op.name == "position" and node.domain == Domain.J]
+    (entry,) = substitute([entry], {node: variable(_CHOSEN, 1, Domain.J, INDEX) for node in positions})
     return map_reduce([entry], "Sum")

@@ -12,9 +12,9 @@ from typing import Any, ClassVar
 
 from clreduce.frontends.adapters.adapter import Adapter
 from clreduce.frontends.adapters.numpy import NUMPY
-from clreduce.frontends.conjugate import SolveInfo
 from clreduce.frontends.generic import generic
 from clreduce.frontends.genred import Genred as _Genred
+from clreduce.frontends.iteration import SolveInfo
 from clreduce.frontends.lazy.complex import ComplexMethods
 from clreduce.frontends.lazy.tensor import LazyTensor as _LazyTensor
 from clreduce.frontends.lazy.tensor import variables_of

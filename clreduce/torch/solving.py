@@ -18,8 +18,8 @@ from clreduce.frontends.adapters import torch_standins as standins
 from clreduce.frontends.adapters.adapter import Adapter
 from clreduce.frontends.adapters.torch import TORCH
 from clreduce.frontends.arguments import Arguments
-from clreduce.frontends.conjugate import SolveInfo
 from clreduce.frontends.derivative import Derivative, summed_to
+from clreduce.frontends.iteration import SolveInfo
 from clreduce.frontends.solve import Solver
 from clreduce.frontends.solve_options import Solving
 from clreduce.runtime.device import Device
@@ -41,6 +41,8 @@ class System:
     """What is said of how a solve ended."""
     prepared: list[Any]
     """The preconditioner, once a solve has made it: that of all solves with this operator."""
+    transposed: bool = False
+    """Whether this is the system of the transposed operator."""
 
     def solved(self, alpha: torch.Tensor, arrays: Sequence[torch.Tensor]) -> torch.Tensor:
         """The solution, for the right-hand side that stands in the place of the unknown."""
@@ -60,7 +62,7 @@ class System:
         if self.start is not None:
             start = np.broadcast_to(TORCH.to_host(self.start).astype(np.float64), problem.shape)
         problem.precondition = self.prepared[0] if self.prepared else None
-        found, how = self.chosen.run(problem, self.solver.right_hand_side(problem), start)
+        found, how = self.chosen.run(problem, self.solver.right_hand_side(problem), start, self.transposed)
         self.told.append(how)
         self.prepared[:] = [problem.precondition]
         return (TORCH.from_host(found, arrays[0]),)
@@ -75,9 +77,13 @@ class System:
         """The same with these dimensions in front of the batch."""
         return replace(self, arguments=replace(self.arguments, batch=(*sizes, *self.arguments.batch)), prepared=[])
 
-    def adjoint(self) -> System:
+    def quiet(self) -> System:
         """The same for another right-hand side, of which the caller is not told."""
         return replace(self, chosen=replace(self.chosen, callback=None), start=None, told=[])
+
+    def adjoint(self) -> System:
+        """The system of the transposed operator; this one where the operator is symmetric."""
+        return replace(self, transposed=not self.transposed) if self.solver.transposes(self.chosen) else self
 
     def with_right(self, arrays: list[torch.Tensor], right: torch.Tensor) -> list[torch.Tensor]:
         """The arrays with another one in the place of the unknown."""
@@ -100,7 +106,7 @@ class Solution(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
         system, *tensors = inputs
-        ctx.system = system.adjoint()
+        ctx.system = system.quiet()
         ctx.save_for_backward(*tensors, output)
         ctx.save_for_forward(*tensors, output)
 
@@ -108,12 +114,13 @@ class Solution(torch.autograd.Function):
     def backward(ctx: Any, cotangent: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         system, (alpha, *arrays, solution) = ctx.system, ctx.saved_tensors
         solver, (_, by_alpha, *needed) = system.solver, ctx.needs_input_grad
-        adjoint = solution_of(system, alpha, system.with_right(arrays, cotangent))
+        adjoint = solution_of(system.adjoint(), alpha, system.with_right(arrays, cotangent))
         found: list[torch.Tensor | None] = [None] * len(arrays)
         wrt = {at: solver.slot_of(at) for at, one in enumerate(needed) if one and at != solver.unknown}
         slots = [slot for slot in wrt.values() if slot is not None]
         if slots:
-            pulled = system.product(system.with_right(arrays, solution)).vjp({0: -adjoint}, slots)
+            right, left = (adjoint, solution) if system.transposed else (solution, adjoint)
+            pulled = system.product(system.with_right(arrays, right)).vjp({0: -left}, slots)
             for at, slot in wrt.items():
                 found[at] = None if slot is None else pulled[slot]
         if needed[solver.unknown]:
@@ -129,7 +136,13 @@ class Solution(torch.autograd.Function):
         slots = {solver.slot_of(at): move for at, move in enumerate(moves) if move is not None and at != solver.unknown}
         along = {slot: move for slot, move in slots.items() if slot is not None}
         if along:
-            right = right - system.product(system.with_right(arrays, solution)).jvp(along)[0]
+            product = system.product(system.with_right(arrays, solution))
+            if system.transposed:  # K is linear: K^T a is its gradient, for the cotangent a
+                slot = solver.slot_of(solver.unknown)
+                assert slot is not None, "the formula depends on the unknown"
+                right = right - product.hvp({0: solution}, along, [slot])[slot]
+            else:
+                right = right - product.jvp(along)[0]
         if by_alpha is not None:
             right = right - (by_alpha * solution).to(right.dtype)
         return solution_of(system, alpha, system.with_right(arrays, right.expand(solution.shape)))

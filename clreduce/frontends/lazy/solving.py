@@ -24,19 +24,31 @@ class PendingSolve:
     """A system that waits for the data of its symbolic variables: ``s(*arrays)`` solves it."""
 
     def __init__(
-        self, tensor: Solving, expr: Expr, leaves: dict[Expr, Leaf], axis: int, options: dict[str, Any]
+        self, tensor: Solving, expr: Expr, leaves: dict[Expr, Leaf], axis: int, options: dict[str, Any], flat: bool
     ) -> None:
         self.tensor, self._expr, self._leaves, self.axis, self._options = tensor, expr, leaves, axis, options
+        self._flat = flat
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         """The solution; ``args`` are the arrays of the symbolic variables, in the order of their positions.
 
         Options are those of a call of `KernelSolve`, and go before those given to ``solve``.
         """
-        return self.tensor._solved(self._expr, self._leaves, self.axis, self._options | options, args)
+        found = self.tensor._solved(self._expr, self._leaves, self.axis, self._options | options, args)
+        return without_axis(found) if self._flat else found
+
+    @property
+    def callfun(self) -> Solver:
+        """The solver of the system, which takes all of its arrays: that of the right-hand side, then the others."""
+        return self.tensor._solver(self._expr, self._leaves, self.axis, self._options)
 
     def __repr__(self) -> str:
         return f"{self.tensor!r}\nsolve, axis={self.axis}; call it with the data"
+
+
+def without_axis(found: Any) -> Any:
+    """A solution without its last axis; with ``info``, in a pair with what is told of it."""
+    return (found[0][..., 0], *found[1:]) if isinstance(found, tuple) else found[..., 0]
 
 
 class Solving(Reductions):
@@ -52,20 +64,21 @@ class Solving(Reductions):
         Parameters
         ----------
         other:
-            An array of shape (.., M, E), or ``Vi(b)``, ``Vj(b)``: the sum goes over the other index.
+            An array of shape (.., M, E) or (M,), or ``Vi(b)``, ``Vj(b)``: the sum goes over the other index.
         var:
             The symbolic variable that stands for a in this tensor, which is linear in it: ``Vj(0, E)``. None: this
             tensor is the kernel, symmetric and positive definite, and K a is the sum of ``self * a``.
         call:
             With False, or if variables are symbolic, a `PendingSolve` waits for their data.
-        alpha, eps, x0, info, maxiter, preconditioner, callback, progress, backend, device_id, ranges:
+        alpha, eps, x0, info, maxiter, solver, preconditioner, callback, progress, backend, device_id, ranges:
             As in a call of `KernelSolve`; ``alpha`` is 1e-10 and ``eps`` 1e-6 unless they are given.
         sum_scheme, fast:
             As in `KernelSolve`.
         """
         if self.is_complex:
             raise ShapeError("systems of complex numbers are not available: solve for real and imaginary parts")
-        right, data = self._right_hand_side(other)
+        flat = self.library.accepts(other) and other.ndim == 1
+        right, data = self._right_hand_side(other[:, None] if flat else other)
         axis = 1 if right.domain == Domain.I else 0
         size = None if data.array is None else data.array.shape[-2]
         if {self.ni, self.nj, size} - {None} != {size or self.ni or self.nj} - {None}:
@@ -89,8 +102,9 @@ class Solving(Reductions):
             del leaves[symbol]
         leaves = {unknown: data, **leaves}
         if not call or any(leaf.array is None for leaf in leaves.values()):
-            return PendingSolve(self, expr, leaves, axis, options)
-        return self._solved(expr, leaves, axis, options, ())
+            return PendingSolve(self, expr, leaves, axis, options, flat)
+        found = self._solved(expr, leaves, axis, options, ())
+        return without_axis(found) if flat else found
 
     def _right_hand_side(self, other: Any) -> tuple[Expr, Leaf]:
         """The variable of i or j that ``other`` is, and its data."""
@@ -102,7 +116,8 @@ class Solving(Reductions):
         if not self.library.accepts(other) or other.ndim < 2:
             got = f"shape {tuple(other.shape)}" if self.library.accepts(other) else type(other).__name__
             raise ShapeError(
-                f"the right-hand side is a {self.library.name} array of shape (.., M, E), or Vi(b) or Vj(b); got {got}"
+                f"the right-hand side is a {self.library.name} array of shape (.., M, E) or (M,), or Vi(b) or Vj(b); "
+                f"got {got}"
             )
         return with_array(other, other, tuple(other.shape[:-2]), other.shape[-1], Domain.I)
 
@@ -119,16 +134,19 @@ class Solving(Reductions):
             )
         return symbol
 
+    def _solver(self, expr: Expr, leaves: dict[Expr, Leaf], axis: int, options: dict[str, Any]) -> Solver:
+        made = tuple((key, value) for key, value in options.items() if key in MAKE_OPTIONS)
+        return self.solver.of((expr,), tuple(leaves), "Sum", axis, None, made)
+
     def _solved(
         self, expr: Expr, leaves: dict[Expr, Leaf], axis: int, options: dict[str, Any], given: tuple[Any, ...]
     ) -> Any:
-        made = tuple((key, value) for key, value in options.items() if key in MAKE_OPTIONS)
         called = {key: value for key, value in options.items() if key not in MAKE_OPTIONS}
         if self.ranges is not None:
             called.setdefault("ranges", self.ranges)
         if self.backend is not None:
             called.setdefault("backend", self.backend)
-        solver = self.solver.of((expr,), tuple(leaves), "Sum", axis, None, made)
+        solver = self._solver(expr, leaves, axis, options)
         symbols = [leaf.params[0][1] for leaf, data in leaves.items() if data.array is None]
         if len(given) != len(symbols) or sorted(symbols) != list(range(len(symbols))):
             raise ShapeError(

@@ -1,0 +1,210 @@
+"""What iterative solvers share: many systems that share their products, one for each column of b and index of a batch.
+
+A solver moves the iterate until its recurrence says that all systems are solved. The true residuals then tell whether
+they are; if not, the solver starts anew from those, as long as that helps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+
+from clreduce.errors import SolveError
+
+Array = np.ndarray[Any, Any]
+_ROUNDING = 16
+"""Errors of a product, in units of the rounding error of the sum of the sizes of its terms: at most so many."""
+_FIRST_LOOKS = (500, 1000)
+"""Products before an iteration is judged for the first time, half as many as unknowns but within these bounds; it is
+judged again whenever their number has doubled. Residuals of hard systems may rise for hundreds of products first."""
+
+
+class Operator(Protocol):
+    """What an iteration asks of an operator."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The precision in which products are computed."""
+
+    @property
+    def groups(self) -> tuple[int, ...]:
+        """For each component of the unknown the number of its system."""
+
+    def product(self, vector: Array) -> Array:
+        """The operator times a vector of shape (batch.., n, E) in float64, which it rounds to ``dtype`` in place."""
+
+
+@dataclass(frozen=True)
+class SolveInfo:
+    """How a solve ended."""
+
+    iterations: int
+    """Products with the operator in the iteration, not counting those that check the result."""
+    residuals: Array
+    """``|b - A a| / |b|``, computed from the solution, for each component of b: of shape (batch.., E). Components whose
+    equations are coupled have one system, and its residual. 0 where b is 0."""
+    converged: bool
+    """Whether all of them are at most ``eps``."""
+    reason: str = "converged"
+    """Why it ended: "converged"; "maxiter"; "stagnation", where residuals no longer fell; "rounding", where the data's
+    precision allows no less; "solver", where a solver of the caller's has ended."""
+
+
+class NotSymmetricError(SolveError):
+    """The operator is not symmetric in the inner product in which it was to be."""
+
+
+@dataclass
+class Task:
+    """A system of equations, and how it is to be solved."""
+
+    operator: Operator
+    b: Array
+    """The right-hand sides, (batch.., n, E), in float64."""
+    eps: float
+    maxiter: int
+    precondition: Callable[[Array], Array] | None = None
+    report: Callable[[int, Array], None] = lambda iteration, residuals: None
+    metric: Array | None = None
+    """Positive weights w, (batch.., n, 1 or E): the operator is symmetric in the inner product sum_i w_i u_i v_i."""
+    patient: bool = True
+    """Whether to go on until ``maxiter``, however slowly residuals fall."""
+
+
+class Iteration:
+    """An iterative solver; a subclass says how it descends."""
+
+    least_gain: ClassVar[float] = 0.5
+    """A descent that leaves more than this part of a residual was its system's last."""
+
+    def __init__(self, task: Task) -> None:
+        self.task, self.operator, self.b, self.eps = task, task.operator, task.b, task.eps
+        self.report, self.precondition = task.report, task.precondition
+        groups = np.array(self.operator.groups)
+        self._joined = None if len(set(groups)) == len(groups) else (groups[:, None] == groups).astype(float)
+        self.unit = float(np.finfo(self.operator.dtype).eps)
+        with np.errstate(over="ignore", invalid="ignore"):
+            self.scale = np.sqrt(self._by_system(self.b * self.b))
+        if not np.isfinite(self.scale).all():
+            raise SolveError("the right-hand side holds nan or inf, or its norm is too large")
+        self.count = 0
+        self.stagnates = False
+        self._least = self._least_before = np.inf
+        self._next_look = min(max(self.b.shape[-2] // 2, _FIRST_LOOKS[0]), _FIRST_LOOKS[1])
+
+    def _by_system(self, terms: Array) -> Array:
+        """Sums over rows, of shape (batch.., 1, E): those of a coupled group stand in all of its places."""
+        sums: Array = terms.sum(axis=-2, keepdims=True)
+        return sums if self._joined is None else sums @ self._joined
+
+    def dot(self, a: Array, b: Array) -> Array:
+        """Inner products in the metric of the task, of shape (batch.., 1, E)."""
+        metric = self.task.metric
+        return self._by_system(a * b if metric is None else a * metric * b)
+
+    def relative(self, residual: Array) -> Array:
+        """Norms of residuals over those of b; 0 where b is 0, for there the solution is 0."""
+        found = np.zeros_like(self.scale)
+        np.divide(np.sqrt(self._by_system(residual * residual)), self.scale, out=found, where=self.scale > 0)
+        return found
+
+    def product(self, vector: Array) -> Array:
+        """The operator times a vector, which is rounded in place."""
+        found = self.operator.product(vector)
+        if not np.isfinite(found).all():
+            raise SolveError("a product with the operator holds nan or inf: look at the data, and at alpha")
+        return found
+
+    def run(self, start: Array | None) -> tuple[Array, SolveInfo]:
+        """The solution, and how it was found."""
+        zero = self.scale == 0
+        self.x = np.zeros_like(self.b) if start is None else np.where(zero, 0.0, start)
+        residual = self.b.copy() if start is None else self.b - self.product(self.x)
+        found = self.relative(residual)
+        best, least, stuck = self.x.copy(), found, np.zeros_like(zero)
+        while True:
+            active = (found > self.eps) & ~stuck
+            if not active.any() or self.count >= self.task.maxiter or self.stagnates:
+                break
+            self.descend(residual, active)
+            residual = self.b - self.product(self.x)
+            found = self.relative(residual)
+            better = found < least
+            # What a descent from the true residual has not made smaller is at the limit of rounding.
+            stuck |= active & ~(found <= self.least_gain * least)
+            best = np.where(better, self.x, best)
+            least = np.where(better, found, least)
+        least = least[..., 0, :]
+        converged = bool((least <= self.eps).all())
+        return best, SolveInfo(self.count, least, converged, self._reason(converged))
+
+    def _reason(self, converged: bool) -> str:
+        if converged:
+            return "converged"
+        if self.stagnates:
+            return "stagnation"
+        return "maxiter" if self.count >= self.task.maxiter else "rounding"
+
+    def descend(self, residual: Array, active: Array) -> None:
+        """Move ``x`` until the recurrence says that the active systems are solved. ``residual`` may be overwritten."""
+        raise NotImplementedError
+
+    def noted(self, residuals: Array, active: Array) -> bool:
+        """Tell the caller of residuals, (batch.., 1, E); whether to go on, for they still fall."""
+        self.report(self.count, residuals[..., 0, :].copy())
+        if self.task.patient:
+            return True
+        self._least = min(self._least, float(residuals[active].max(initial=0.0)))
+        if self.count >= self._next_look:
+            self.stagnates = self._least > 0.5 * self._least_before
+            self._least_before = self._least
+            self._next_look = 2 * self.count
+        return not self.stagnates
+
+    # -------------------------------------------------------------------------------------------------------- checks
+
+    def noise(self, a: Array, b: Array) -> Array:
+        """A bound for the rounding error of <a, A b>. It takes one more product."""
+        sizes = np.abs(self.dot(np.abs(a), self.product(np.abs(b))))
+        return _ROUNDING * self.unit * sizes
+
+    def check_symmetric(self, p: Array, q: Array, other: Array, product: Array, active: Array) -> None:
+        """Compare <p, A p'> and <A p, p'>, for two directions p and p' with their products."""
+        one, two = self.dot(p, product), self.dot(q, other)
+        size = np.sqrt(self.dot(p, p) * self.dot(product, product)) + np.sqrt(self.dot(q, q) * self.dot(other, other))
+        wrong = active & (np.abs(one - two) > np.sqrt(self.unit) * size)
+        if wrong.any():
+            wrong = wrong & (np.abs(one - two) > self.noise(p, other))
+        if wrong.any():
+            raise NotSymmetricError(
+                f"the operator is not symmetric: <u, K v> = {float(one[wrong][0]):.6g} and <K u, v> = "
+                f"{float(two[wrong][0]):.6g} for some u, v. Are the vectors of i and of j the same points? "
+                "solver='gmres' solves systems that are not symmetric"
+            )
+
+    def check_definite(self, p: Array, q: Array, pq: Array, failing: Array) -> None:
+        """Raise an error where <p, A p> is negative by more than rounding."""
+        sizes = _ROUNDING * self.unit * np.sqrt(self.dot(p, p) * self.dot(q, q))
+        failing = failing & (pq < -np.maximum(self.noise(p, p), sizes))
+        if failing.any():
+            value = float((pq / np.maximum(self.dot(p, p), np.finfo(float).tiny))[failing].min())
+            raise SolveError(
+                f"the operator is not positive definite: <p, (alpha + K) p> / <p, p> is {value:.3g} for some p. "
+                "Conjugate gradients need a positive definite K, or a larger alpha; solver='minres' solves symmetric "
+                "systems that are not definite"
+            )
+
+    def check_preconditioner(self, rz: Array, active: Array) -> None:
+        """Raise an error unless <r, M r> is positive."""
+        if not (rz[active] > 0).all():
+            raise SolveError("the preconditioner is not positive definite: <r, M r> <= 0, or nan, for some residual r")
+
+
+def ratio(a: Array, b: Array, where: Array | None = None) -> Array:
+    """a / b, and 0 where b is 0 or ``where`` is false."""
+    usable = b != 0 if where is None else where & (b != 0)
+    found: Array = np.divide(a, b, out=np.zeros(np.broadcast_shapes(np.shape(a), np.shape(b))), where=usable)
+    return found

@@ -1,0 +1,59 @@
+"""Kernels with factors of rows and columns, l_i k_ij r_j: symmetric in an inner product with weights r / l.
+
+If k is symmetric, A = diag(l) k diag(r) + alpha satisfies diag(r / l) A = A^T diag(r / l): so conjugate gradients in
+that inner product solve systems with A, as long as r / l is positive.
+"""
+
+from __future__ import annotations
+
+from functools import reduce
+
+from clreduce.domain import Domain
+from clreduce.ir.expr import Expr, substitute, topological
+from clreduce.ir.op import constant, position, variable
+from clreduce.memo import memoised
+from clreduce.ops.arithmetic import div, mul
+
+
+def in_i(expr: Expr) -> Expr:
+    """A value of j as one of i: its variables of j become variables of i, whose arrays are the same."""
+    moved: dict[Expr, Expr] = {}
+    for node in topological([expr]):
+        if node.op.name == "variable" and node.domain == Domain.J:
+            name, length, _, kind = node.params
+            moved[node] = variable(name, length, Domain.I, kind)
+        elif node.op.name == "position" and node.domain == Domain.J:
+            moved[node] = position(Domain.I)
+    (found,) = substitute([expr], moved)
+    return found
+
+
+@memoised(256)
+def weights_of(formula: Expr, unknown: Expr) -> Expr | None:
+    """r / l as a value of i, of length 1 or that of the formula; None where the formula shows no such factors.
+
+    >>> x, y, w = variable("x", 1, Domain.I), variable("y", 1, Domain.J), variable("w", 1, Domain.I)
+    >>> b = variable("b", 1, Domain.J)
+    >>> weights_of(w * (x * y * b), b)
+    Expr(1 * y / (1 * x * w))
+    >>> weights_of((x - y) * b, b) is None
+    True
+    """
+    above, below = [constant(1)], [constant(1)]
+    waiting: list[tuple[Expr, bool]] = [(formula, False)]
+    while waiting:
+        node, inverse = waiting.pop()
+        name = node.op.name
+        if name == "mul":
+            waiting += [(arg, inverse) for arg in node.args]
+        elif name == "div":
+            waiting += [(node.args[0], inverse), (node.args[1], not inverse)]
+        elif name == "inv":
+            waiting.append((node.args[0], not inverse))
+        elif name == "neg" or (name == "expand" and node.args[0].dim == 1):
+            waiting.append((node.args[0], inverse))
+        elif node.domain in (Domain.I, Domain.J) and unknown not in topological([node]):
+            (above if (node.domain == Domain.J) != inverse else below).append(in_i(node))
+    if len(above) == len(below) == 1:
+        return None
+    return div(reduce(mul, above), reduce(mul, below))
