@@ -1,17 +1,29 @@
 """Small networks on pairs, ``sum_j net(x_i - y_j)``: clreduce beside KeOps and dense PyTorch, and how layers add up.
 
     python benchmarks/networks.py
+    python benchmarks/networks.py --rounds 31 --out RESULT.txt
 
-Prints two tables: the time of a network 16-48-48-1 and of its gradients for each package, and the time of 1 to 6 layers
-of width 32 by clreduce. Times are the least of several runs, in milliseconds. KeOps is left out if it is not installed.
+Prints three tables: a network 16-48-48-1 and its gradients by each package; 1 to 6 layers of width 32 by clreduce; and
+chains of products of 12 x 12 matrices. All calls of a table take turns, so that a slow moment of the machine meets each
+of them. Times are medians in milliseconds: by the clock, and of processor time, all cores added up, which other
+programs disturb less. KeOps is left out if it is not installed.
 """
 
 from __future__ import annotations
 
+import argparse
+import datetime
+import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
+from statistics import median
 from typing import Any
+
+# Between their tasks, torch's threads wait by spinning, on cores that an OpenCL driver for the CPU needs.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
 import torch
@@ -19,7 +31,12 @@ import torch
 import clreduce
 from clreduce.torch import Genred
 
-POINTS, RUNS = 200, 15
+POINTS = 200
+LAYERS = range(1, 7)
+CHAINS = (1, 3, 5)
+ORDER = 12
+HEADS = ("value", "+ in x", "+ in w")
+Call = Callable[[], Any]
 
 
 def formula(widths: Sequence[int]) -> tuple[str, list[str]]:
@@ -31,11 +48,11 @@ def formula(widths: Sequence[int]) -> tuple[str, list[str]]:
     return text, aliases
 
 
-def data(widths: Sequence[int]) -> list[torch.Tensor]:
-    """[x, y, w0, w1, ...]."""
+def data(length: int, weights: Sequence[tuple[int, int]]) -> list[torch.Tensor]:
+    """[x, y, w0, w1, ...]: points with ``length`` components, and weights of these numbers of columns and rows."""
     rng = np.random.default_rng(0)
-    arrays = [rng.normal(size=(POINTS, widths[0])) for _ in range(2)]
-    arrays += [rng.normal(size=columns * rows) / np.sqrt(columns) for columns, rows in pairwise(widths)]
+    arrays = [rng.normal(size=(POINTS, length)) for _ in range(2)]
+    arrays += [rng.normal(size=columns * rows) / np.sqrt(columns) for columns, rows in weights]
     return [torch.tensor(array, dtype=torch.float32, requires_grad=True) for array in arrays]
 
 
@@ -51,57 +68,137 @@ def dense(widths: Sequence[int]) -> Callable[..., torch.Tensor]:
     return run
 
 
-def least(call: Callable[[], Any]) -> float:
-    """Milliseconds of the fastest run, after one that builds."""
-    call()
-    times = []
-    for _ in range(RUNS):
-        start = time.perf_counter()
+def chain(factors: int) -> tuple[str, list[str]]:
+    """A product of so many matrices, the first one a difference of points, and its variables."""
+    size = ORDER * ORDER
+    text, aliases = "(x - y)", [f"x = Vi({size})", f"y = Vj({size})"]
+    for n in range(factors):
+        aliases.append(f"w{n} = Pm({size})")
+        text = f"TensorDot({text}, w{n}, [{ORDER}, {ORDER}], [{ORDER}, {ORDER}], [1], [0])"
+    return text, aliases
+
+
+@dataclass(frozen=True)
+class Times:
+    """Medians in milliseconds."""
+
+    clock: float
+    processor: float
+
+
+def medians(calls: Mapping[str, Call], rounds: int) -> dict[str, Times]:
+    """The times of each call: one of each in turn, ``rounds`` times, after one that builds."""
+    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in calls}
+    for call in calls.values():
         call()
-        times.append(time.perf_counter() - start)
-    return 1e3 * min(times)
+    for _ in range(rounds):
+        for name, call in calls.items():
+            clock, processor = time.perf_counter(), time.process_time()
+            call()
+            taken[name].append((time.perf_counter() - clock, time.process_time() - processor))
+    return {name: Times(*(1e3 * median(part) for part in zip(*rows, strict=True))) for name, rows in taken.items()}
 
 
-def timed(run: Callable[..., torch.Tensor], tensors: list[torch.Tensor]) -> list[float]:
+def calls(run: Callable[..., torch.Tensor], tensors: list[torch.Tensor]) -> list[Call]:
     """Value; value and gradient in x; value and gradient in the weights."""
     constants = [tensor.detach() for tensor in tensors]
     in_x = [tensors[0], *constants[1:]]
     in_weights = [*constants[:2], *tensors[2:]]
     return [
-        least(lambda: run(*constants)),
-        least(lambda: torch.autograd.grad(run(*in_x).sum(), in_x[:1])),
-        least(lambda: torch.autograd.grad(run(*in_weights).sum(), in_weights[2:])),
+        lambda: run(*constants),
+        lambda: torch.autograd.grad(run(*in_x).sum(), in_x[:1]),
+        lambda: torch.autograd.grad(run(*in_weights).sum(), in_weights[2:]),
     ]
 
 
-def main() -> None:
-    """Both tables."""
+def table(rows: Mapping[str, list[Call]], rounds: int) -> dict[str, list[Times]]:
+    """The times of all calls, which take turns."""
+    named = {f"{name}/{n}": call for name, row in rows.items() for n, call in enumerate(row)}
+    times = medians(named, rounds)
+    return {name: [times[f"{name}/{n}"] for n in range(len(row))] for name, row in rows.items()}
+
+
+def line(name: str, *texts: str) -> str:
+    """A line of a table."""
+    return f"{name:16}" + "".join(f"{text:>18}" for text in texts)
+
+
+def cells(row: Sequence[Times]) -> list[str]:
+    """The clock's time, and processor time in brackets."""
+    return [f"{times.clock:.2f} ({times.processor:.2f})" for times in row]
+
+
+def packages(rounds: int) -> list[str]:
+    """The network 16-48-48-1 by each package."""
     widths = (16, 48, 48, 1)
     text, aliases = formula(widths)
     engines: dict[str, Callable[..., torch.Tensor]] = {"clreduce": Genred(text, aliases, "Sum", axis=1)}
+    lines = []
     try:
         from pykeops.torch import Genred as KeOps
     except ImportError:
-        print("pykeops is not installed")
+        lines.append("pykeops is not installed")
     else:
         keops = KeOps(text, aliases, reduction_op="Sum", axis=1)
         engines["KeOps (CPU)"] = lambda *args: keops(*args, backend="CPU")
     engines["dense PyTorch"] = dense(widths)
-    tensors = data(widths)
-    exact = dense(widths)(*(tensor.double() for tensor in tensors))
-    print(
-        f"{clreduce.current_device()}, {torch.get_num_threads()} threads of PyTorch, float32, {POINTS} x {POINTS} pairs"
-    )
-    print(f"\n{'-'.join(map(str, widths)):16}{'value':>10}{'+ in x':>10}{'+ in w':>10}{'error':>10}   ms")
+    tensors = data(widths[0], list(pairwise(widths)))
+    exact = dense(widths)(*(tensor.double() for tensor in tensors)).detach()
+    times = table({name: calls(run, tensors) for name, run in engines.items()}, rounds)
+    lines.append(line("-".join(map(str, widths)), *HEADS, "error"))
     for name, run in engines.items():
-        error = float((run(*tensors).detach() - exact.detach()).abs().max() / exact.detach().abs().max())
-        print(f"{name:16}" + "".join(f"{ms:10.2f}" for ms in timed(run, tensors)) + f"{error:10.0e}", flush=True)
-    print(f"\n{'layers of 32':16}{'value':>10}{'+ in x':>10}{'+ in w':>10}{'value per layer':>18}   ms")
-    for layers in range(1, 7):
-        widths = (32,) * (layers + 1)
+        error = float((run(*tensors).detach() - exact).abs().max() / exact.abs().max())
+        lines.append(line(name, *cells(times[name]), f"{error:.0e}"))
+    return lines
+
+
+def layers(rounds: int) -> list[str]:
+    """Networks of 1 to 6 layers by clreduce."""
+    rows = {}
+    for count in LAYERS:
+        widths = (32,) * (count + 1)
         text, aliases = formula(widths)
-        times = timed(Genred(text, aliases, "Sum", axis=1), data(widths))
-        print(f"{layers:<16}" + "".join(f"{ms:10.2f}" for ms in times) + f"{times[0] / layers:18.2f}", flush=True)
+        rows[str(count)] = calls(Genred(text, aliases, "Sum", axis=1), data(widths[0], list(pairwise(widths))))
+    times = table(rows, rounds)
+    lines = [line("layers of 32", *HEADS, "value per layer", "+ in w / value")]
+    for name, row in times.items():
+        value, _, in_w = (each.processor for each in row)
+        lines.append(line(name, *cells(row), f"{value / int(name):.2f}", f"{in_w / value:.2f}"))
+    return lines
+
+
+def chains(rounds: int) -> list[str]:
+    """Products of matrices by clreduce."""
+    rows = {}
+    for factors in CHAINS:
+        text, aliases = chain(factors)
+        rows[str(factors)] = calls(
+            Genred(text, aliases, "Sum", axis=1), data(ORDER * ORDER, [(ORDER, ORDER)] * factors)
+        )
+    lines = [line(f"{ORDER} x {ORDER} products", *HEADS, "value per product")]
+    for name, row in table(rows, rounds).items():
+        lines.append(line(name, *cells(row), f"{row[0].processor / int(name):.2f}"))
+    return lines
+
+
+def main() -> None:
+    """All tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=21)
+    parser.add_argument("--out", type=Path, help="the result file")
+    options = parser.parse_args()
+    report = [
+        f"python benchmarks/networks.py --rounds {options.rounds}, {datetime.date.today()}",
+        f"{clreduce.current_device()}, {torch.get_num_threads()} threads of PyTorch; float32, {POINTS} x {POINTS}",
+        "milliseconds by the clock (of processor time); ratios are of processor time",
+    ]
+    print("\n".join(report), flush=True)
+    for part in (packages, layers, chains):
+        lines = ["", *part(options.rounds)]
+        print("\n".join(lines), flush=True)
+        report += lines
+    if options.out:
+        options.out.write_text("\n".join(report) + "\n")
 
 
 if __name__ == "__main__":

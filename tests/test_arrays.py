@@ -157,6 +157,18 @@ def test_the_cost_of_layers_adds_up(layers: int, unroll: int) -> None:
         assert deepest(kernel.body) <= 2
 
 
+@pytest.mark.parametrize("factors", [1, 3, 5])
+def test_the_cost_of_a_chain_of_products_adds_up(factors: int) -> None:
+    """One product of matrices after the other, none inside another."""
+    f = variable("a", 144, Domain.I) - variable("b", 144, Domain.J)
+    for n in range(factors):
+        f = tensor_dot(f, variable(("factor", n), 144, Domain.P), (12, 12), (12, 12), (1,), (0,))
+    program, _ = map_reduce([f], "Sum")
+    for made in [program, *(gradient.program for gradient in program.vjp(range(len(program.slots))))]:
+        kernel = lower(made, "float", Schedule(lanes=4, cols=2), DeviceFacts()).pair
+        assert deepest(kernel.body) <= 2
+
+
 @settings(max_examples=20, deadline=None)
 @given(data=st.data())
 def test_random_networks(data: st.DataObject, device: Device) -> None:
