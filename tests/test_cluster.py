@@ -45,6 +45,21 @@ def test_points_of_one_cell_have_one_label(seed: int, dim: int, own: bool, dtype
     np.testing.assert_array_equal(labels, [numbers[cell] for cell in cells])
 
 
+@settings(max_examples=20)
+@given(seed=st.integers(0, 2**32), dim=st.integers(1, 3), dtype=st.sampled_from(["float32", "float64"]))
+def test_tensors_have_cells_from_their_least_coordinates_on(seed: int, dim: int, dtype: str) -> None:
+    torch = pytest.importorskip("torch")
+    from clreduce.torch.cluster import grid_cluster as of_tensors
+
+    random = np.random.default_rng(seed)
+    x = torch.from_numpy(random.normal(0, 2, (60, dim)).astype(dtype))
+    size = float(random.uniform(0.5, 3))
+    cells = [tuple(cell) for cell in ((x - x.min(0).values) / size).floor().int().tolist()]
+    numbers = {cell: n for n, cell in enumerate(sorted(set(cells)))}
+    assert of_tensors(x, size).tolist() == [numbers[cell] for cell in cells]
+    assert of_tensors(x[:0], size).shape == (0,)
+
+
 def test_any_number_of_cells() -> None:
     """None is taken for another, however many there are along an axis."""
     x = np.array([[0.5, 0.5], [0.5, 1024.5], [1.5, 0.5], [1e12, -1e12], [-1e30, 0.0]])

@@ -26,13 +26,15 @@ class Clustering:
     All of them work on the host; results are of the library of their first argument, and beside it.
     """
 
-    def __init__(self, library: Any) -> None:
-        self._library = library
+    def __init__(self, library: Any, grid_begins_at_points: bool = False) -> None:
+        """``grid_begins_at_points``: cells of `grid_cluster` are counted from the least coordinates of the points."""
+        self._library, self._grid_begins_at_points = library, grid_begins_at_points
 
     def grid_cluster(self, x: Any, size: Any) -> Any:
         """Labels (M,), int64, of the cells of a grid that the points ``x`` (M, D) lie in.
 
-        A point is in cell floor(x / size), component by component; ``size`` is one positive number or D of them. The
+        A point is in cell floor(x / size), component by component; ``size`` is one positive number or D of them. For
+        PyTorch's tensors, as in pykeops, it is floor((x - least) / size), with the least coordinates of all points. The
         cells that hold points are numbered from 0 in lexicographic order. Any D is fine, and any number of cells.
         """
         points = self._points(x)
@@ -43,6 +45,8 @@ class Clustering:
             raise ShapeError(f"size is positive and finite; got {size!r}")
         # Cells stay floating-point numbers: however many there are along an axis, none is mistaken for another.
         with np.errstate(all="ignore"):
+            if self._grid_begins_at_points and len(points):
+                points = points - points.min(axis=0)
             cells = np.floor(points / widths.astype(points.dtype))
         if not np.isfinite(cells).all():
             raise ShapeError("points of x are nan or infinite, or too far away for cells of this size")

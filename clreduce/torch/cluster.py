@@ -3,11 +3,11 @@
 >>> import torch
 >>> from clreduce.torch import Genred
 >>> from clreduce.torch.cluster import cluster_ranges, from_matrix, grid_cluster, sort_clusters
->>> x = torch.tensor([[0.2], [1.5], [0.4], [1.1], [7.0]])
+>>> x = torch.tensor([[0.0], [1.5], [0.4], [1.1], [7.0]])
 >>> labels = grid_cluster(x, 1.0)
 >>> x, labels = sort_clusters(x, labels)
 >>> x.ravel(), labels
-(tensor([0.2000, 0.4000, 1.5000, 1.1000, 7.0000]), tensor([0, 0, 1, 1, 2]))
+(tensor([0.0000, 0.4000, 1.5000, 1.1000, 7.0000]), tensor([0, 0, 1, 1, 2]))
 >>> blocks = cluster_ranges(labels)
 >>> near = torch.eye(3, dtype=torch.bool)
 >>> count = Genred("1 + 0 * x * y", ["x = Vi(1)", "y = Vj(1)"], axis=1)
@@ -51,7 +51,7 @@ class _Followed(_Clustering):
         return centroids.to(x.dtype), totals.to(weights.dtype if weights.is_floating_point() else _torch.float64)
 
 
-_clustering = _Followed(_TORCH)
+_clustering = _Followed(_TORCH, grid_begins_at_points=True)
 grid_cluster = _clustering.grid_cluster
 sort_clusters = _clustering.sort_clusters
 cluster_ranges = _clustering.cluster_ranges
