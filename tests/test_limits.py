@@ -9,10 +9,16 @@ import pytest
 
 from clreduce.codegen.facts import DeviceFacts
 from clreduce.codegen.hoist import hoist
+from clreduce.codegen.limits import MOST_STATEMENTS
 from clreduce.codegen.lower import lower
 from clreduce.codegen.schedule import Schedule
-from clreduce.errors import ScheduleError
+from clreduce.domain import Domain
+from clreduce.errors import FormulaError, ScheduleError
+from clreduce.ir.expr import topological
+from clreduce.ir.op import OPS, variable
+from clreduce.ir.rewrite import simplify
 from clreduce.numpy import Genred
+from clreduce.program import map_reduce
 
 pytestmark = pytest.mark.usefixtures("plain_kernels")
 
@@ -80,3 +86,67 @@ def test_derivatives_with_batches_of_any_rank(device: Any, ranks: tuple[int, int
     assert [gradient.shape for gradient in gradients] == shapes
     total = sum((gradient * tangent).sum() for gradient, tangent in zip(gradients, (dx, dy, db), strict=True))
     assert total == pytest.approx((cotangent * slope).sum(), abs=1e-7)
+
+
+def test_a_product_of_500_factors_and_its_gradient(device: Any) -> None:
+    x, y = np.random.default_rng(0).uniform(0.5, 1.0, (2, 5, 1))
+    text = "*".join(f"(x + y/{n})" for n in range(1, 501))
+    routine = Genred(text, ["x = Vi(1)", "y = Vj(1)"], "Sum", axis=1)
+    factors = x[:, None] + y[None] / np.arange(1, 501)
+    products = factors.prod(-1)
+    np.testing.assert_allclose(routine(x, y)[:, 0], products.sum(1), rtol=1e-11)
+    slopes = (products[..., None] / factors).sum((1, 2))
+    np.testing.assert_allclose(routine.grad("x")(x, y, np.ones((5, 1)))[:, 0], slopes, rtol=1e-11)
+
+
+@pytest.mark.parametrize(("dim", "unroll"), [(1, 4), (3, 4), (7, 4)])
+def test_chains_deeper_than_the_stack_of_python_become_kernels(dim: int, unroll: int) -> None:
+    """Of numbers, of vectors that are written out, and of vectors in loops; products, sums of products, functions."""
+    x, y, b = variable(0, dim, Domain.I), variable(1, dim, Domain.J), variable(2, 1, Domain.P)
+    for step in (
+        lambda f: f * (y + 2),
+        lambda f: f + f * y,
+        lambda f: OPS["sin"](f),
+        lambda f: OPS["concat"](f) * y,
+        lambda f: OPS["expand"](OPS["total"](f * y, 1, dim, 1), 1, dim, 1) if dim > 1 else f * y,
+    ):
+        f = x - y * b
+        for _ in range(350):
+            f = step(f)
+        program, _ = map_reduce(simplify([f]), "Sum")
+        lower(program, "double", Schedule(lanes=4, rows=2, cols=2, unroll=unroll), DeviceFacts())
+
+
+def test_moving_a_constant_through_a_long_product_takes_no_recursion() -> None:
+    f = variable(0, 1, Domain.I)
+    for n in range(3000):
+        f = f * variable(n + 1, 1, Domain.J)
+    (g,) = simplify([3 * f])
+    assert len(topological([g])) == 2 * 3001 + 1
+
+
+def test_a_formula_too_long_for_a_kernel_is_refused_by_its_longest_part() -> None:
+    x, y = variable(0, 1, Domain.I), variable(1, 1, Domain.J)
+    long = x
+    for n in range(MOST_STATEMENTS):
+        long = OPS["sin"](long + y * n)
+    program, _ = map_reduce([OPS["exp"](long) + OPS["exp"](x - y)], "Sum")
+    with pytest.raises(FormulaError, match=r"statements in a kernel.*of them are for the part Sin\(Sin"):
+        lower(program, "double", Schedule(), DeviceFacts())
+
+
+@pytest.mark.parametrize("direction", ["", ", b"])
+def test_derivatives_nested_too_deeply_are_refused_where_they_stand(direction: str) -> None:
+    text = "Exp(-SqDist(x, y))"
+    for _ in range(30):
+        text = f"Grad({text}, x{direction})"
+    with pytest.raises(FormulaError, match=r"Grad: this derivative takes .* operations") as refused:
+        Genred(text, ["x = Vi(1)", "y = Vj(1)", "b = Vj(1)"], "Sum", axis=1)
+    assert "^" in str(refused.value)
+
+
+def test_values_of_j_that_are_many_share_a_kernel_and_bounded_memory() -> None:
+    text = " + ".join(f"Exp(x*y)*Exp(y*{n})" for n in range(100))
+    program = Genred(text, ["x = Vi(1)", "y = Vj(1)"], "Sum", axis=1).program
+    (stored,) = hoist(program.values, unroll=4).stored
+    assert 4 < stored[0].dim <= 64

@@ -23,11 +23,12 @@ def work(node: Expr) -> int:
     return sum(cost_of_component(part) * _length(part) for part in topological([node]))
 
 
-def written_out(roots: tuple[Expr, ...], unroll: int) -> int:
-    """Operations per pair (i, j) that appear in a kernel's text: of a rolled loop, one turn."""
+def written_out(roots: tuple[Expr, ...], unroll: int, domain: Domain = Domain.IJ) -> int:
+    """Operations per pair (i, j), or on values of another domain, that appear in a kernel's text: of a rolled loop, one
+    turn."""
     total = 0
     for node in topological(roots):
-        if node.domain == Domain.IJ:
+        if node.domain == domain:
             length = _length(node)
             total += cost_of_component(node) * (length if length <= unroll else 1)
     return total

@@ -18,17 +18,18 @@ from typing import Any
 import numpy as np
 
 from clreduce.codegen.arrays import vectors_to_keep
+from clreduce.codegen.cost import is_remap
+from clreduce.codegen.deep import PRODUCTS, SUMS, components_below, deep_nodes, numbers_below
 from clreduce.codegen.kernel import Assign, Declare, Let, Loop, Statement
 from clreduce.codegen.masks import decided, only_term
 from clreduce.domain import Domain
 from clreduce.ir.expr import MASK, REAL, Expr, exact, topological
-from clreduce.ir.index import Position, make_index, text_of
+from clreduce.ir.index import Position, bounds, make_index, text_of
 from clreduce.ir.op import Fold
 
 Leaf = Callable[[Expr, Position, "int | None", "int | None"], str]
 Alias = Callable[[Expr], "tuple[Expr, int] | None"]
 _LOOP_VARIABLE = re.compile(r"\bk\d+\b")
-PRODUCTS = ("mul", "square")
 _SUM = Fold((0.0,), ("{0} + {x}",))
 _MOST_INTERLEAVED = 4
 """Vectors whose components one turn of a loop takes together, at most."""
@@ -89,7 +90,10 @@ class Emitter:
         self.cols = 1
         self.leaf, self.place, self.alias, self.named = leaf, place, alias, named
         self.functions: set[str] = set()
-        self._uses: Counter[Expr] = Counter()
+        self.uses: Counter[Expr] = Counter()
+        """How often the formulas read each node."""
+        self._deep: frozenset[Expr] = frozenset()
+        self._descending = False
         self._kept_vectors: frozenset[Expr] = frozenset()
         self._loops: dict[str, Scope] = {}
         self._layouts: dict[Expr, tuple[frozenset[int], int]] = {}
@@ -108,9 +112,11 @@ class Emitter:
         """Note how often each node is used: products with one user are written into it (and contracted), and vectors
         that loops would compute again and again are kept in arrays."""
         roots = tuple(roots)
-        self._uses = Counter()
-        for node in topological(roots):
-            self._uses.update(node.args)
+        self.uses = Counter()
+        order = topological(roots)
+        for node in order:
+            self.uses.update(node.args)
+        self._deep = deep_nodes(order)
         self._kept_vectors = vectors_to_keep(roots, self.named)
 
     def fresh(self, stem: str) -> str:
@@ -141,9 +147,8 @@ class Emitter:
                 return self.component(stands_for[0], k, r, stands_for[1])
             if self.named(node):
                 return self.leaf(node, k, r, c)
-        r = r if node.domain & Domain.I else None
-        c = c if node.domain & Domain.J else None
-        if node.op.remap is not None and node.op.terms is None:
+        r, c = self._own_cell(node, r, c)
+        if is_remap(node):
             return self._remapped(node, k, r, c)
         if node.op.name == "where" and (holds := decided(node.args[0], k)) is not None:
             branch = node.args[1 if holds else 2]
@@ -159,6 +164,8 @@ class Emitter:
         scope = self._scope(node, k)
         key = (self.types, node, k, r, c)
         name = self._lookup(scope, key)
+        if name is None and node in self._deep:
+            self._write_below(node, k, r, c)
         if name is None and node.op.terms is not None:
             self._contract(node, k, r, c, scope)
             name = self._lookup(scope, key)
@@ -169,6 +176,31 @@ class Emitter:
             scope.statements.append(Let(self.type_of(node), name, text))
             scope.known[key] = name
         return name
+
+    def _write_below(self, node: Expr, k: Position, r: int | None, c: int | None) -> None:
+        """Write what a deep ``node`` is made of, from the leaves upwards; numbers only once on the way up."""
+        outermost, self._descending = not self._descending, True
+        if outermost:
+            for below in numbers_below(node, self.uses, self.unroll):
+                if below.dim == 1:
+                    self.component(below, 0, r, c)
+                elif below in self._kept_vectors:
+                    at = make_index("k", 0, below.dim - 1)
+                    self._array(below, at, *self._own_cell(below, r, c))
+        if node.dim > 1:
+
+            def written(below: Expr, at: Position) -> bool:
+                key = (self.types, below, at, *self._own_cell(below, r, c))
+                return self._lookup(self._scope(below, at), key) is not None
+
+            for below, at in components_below(node, k, written):
+                self.component(below, at, r, c)
+        self._descending = not outermost
+
+    @staticmethod
+    def _own_cell(node: Expr, r: int | None, c: int | None) -> tuple[int | None, int | None]:
+        """Row and column of the register tile, as far as ``node`` depends on them."""
+        return r if node.domain & Domain.I else None, c if node.domain & Domain.J else None
 
     def _array(self, node: Expr, k: Position, r: int | None, c: int | None) -> str | None:
         """The array that keeps ``node``, filled where values of its domain live; None if one component is asked for.
@@ -220,6 +252,9 @@ class Emitter:
         step: int = 1,
     ) -> None:
         """Append to ``scope`` a rolled loop whose body ``write(index, body)`` makes; ``step`` indices in each turn."""
+        if stop - start == 1:
+            write(start, scope)
+            return
         variable = self.fresh("k")
         inner = self._loops[variable] = Scope(scope)
         if step == 1 or (stop - start) % step:
@@ -245,10 +280,9 @@ class Emitter:
 
     def _layout(self, root: Expr) -> tuple[frozenset[int], int]:
         """Positions at which some concatenation or padding below changes, and the number of vectors interleaved."""
-        for node in topological([root]):
-            if node not in self._layouts:
-                stands_for = self.alias(node) if node.op.name == "variable" else None
-                self._layouts[node] = self._own_layout(node) if stands_for is None else self._layout(stands_for[0])
+        for node in topological([root], self._layouts):
+            stands_for = self.alias(node) if node.op.name == "variable" else None
+            self._layouts[node] = self._own_layout(node) if stands_for is None else self._layout(stands_for[0])
         return self._layouts[root]
 
     def _own_layout(self, node: Expr) -> tuple[frozenset[int], int]:
@@ -293,15 +327,21 @@ class Emitter:
         return None
 
     def _remapped(self, node: Expr, k: Position, r: int | None, c: int | None) -> str:
-        assert node.op.remap is not None
-        edges = node.op.breaks(*node.args, *node.params) if node.op.breaks else []
-        low, high = (k, k) if isinstance(k, int) else (k.low, k.high)
-        inside = [edge for edge in edges if low < edge <= high]
-        if not inside:
+        inside: list[int] = []
+        while is_remap(node):
+            assert node.op.remap is not None
+            edges = node.op.breaks(*node.args, *node.params) if node.op.breaks else []
+            low, high = bounds(k)
+            inside = [edge for edge in edges if low < edge <= high]
+            if inside:
+                break
             term = node.op.remap(k, *node.args, *node.params)
             if term is None:
                 return f"({self.type_of(node)})(0)"
-            return self.component(node.args[term[0]], term[1], r, c)
+            node = node.args[term[0]]
+            k = 0 if node.dim == 1 else term[1]
+        if not inside:
+            return self.component(node, k, r, c)
         # A loop that could not be cut here: choose by position, each side read within its own part.
         edge = inside[0]
         text = text_of(k)
@@ -325,7 +365,7 @@ class Emitter:
         plain = re.fullmatch(r"[{}\d\s+*/()-]*", code) is not None
         texts = []
         for arg in node.args:
-            text = self._inlined(arg, node, k, r, c) if node.op.name in ("add", "sub") else None
+            text = self._inlined(arg, node, k, r, c) if node.op.name in SUMS else None
             text = text or self.component(arg, k, r, c)
             texts.append(text if plain else self._promoted(arg, node, text))
         self.functions.update(node.op.functions)
@@ -355,14 +395,9 @@ class Emitter:
         Not where the user is computed more often than the product: for more pairs, or for more components.
         """
         stands_for = self.alias(node) if node.op.name == "variable" else None
-        if (
-            stands_for is not None
-            and self._narrower is None
-            and self._uses[node] == 1
-            and self._uses[stands_for[0]] == 0
-        ):
+        if stands_for is not None and self._narrower is None and self.uses[node] == 1 and self.uses[stands_for[0]] == 0:
             node, c = stands_for
-        elif self._uses[node] != 1:
+        elif self.uses[node] != 1:
             return None
         if node.op.name not in PRODUCTS or node in self._kept_vectors:
             return None

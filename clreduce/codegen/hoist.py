@@ -13,10 +13,18 @@ from clreduce.codegen.cost import is_remap, work
 from clreduce.domain import Domain
 from clreduce.ir.expr import REAL, Expr, substitute, topological, variables
 from clreduce.ir.op import variable
+from clreduce.ops.shape import concat, extract
 from clreduce.ops.tables import lookup, searched
 
 _CHEAP = 12
 """Operations per j below which a value is recomputed for each block of rows rather than stored."""
+_MOST_STORED = 4
+"""Values of one domain that are stored each in a buffer of its own; more of them share one, and the kernel that fills
+it: a kernel takes a driver longer to build than a few more lines in it."""
+_MOST_NUMBERS = 64
+"""Numbers per index that many values, side by side, have at most, unless the variables they are made of have more."""
+_A_LOAD = 2
+"""Operations per component up to which reading a value back takes as long."""
 _CHEAP_COMPONENT = 4
 """Operations per component below which a value of parameters alone is recomputed."""
 
@@ -41,19 +49,44 @@ def hoist(values: Sequence[Expr], unroll: int) -> Hoisted:
     replacement: dict[Expr, Expr] = {}
     panels: set[Expr] = set()
     frontier_j = [node for node in _frontier(roots, Domain.J) if node.op.name != "variable"]
+    if len(frontier_j) > _MOST_STORED:
+        frontier_j = _costliest(frontier_j)
     if sum(work(node) for node in frontier_j) > _CHEAP:
-        for node in frontier_j:
-            name = ("stored", len(once) + len(replacement))
-            replacement[node] = variable(name, node.dim, Domain.J, node.kind)
+        _store(frontier_j, Domain.J, once, replacement)
     read = _components_read(roots)
-    for node in _frontier(roots, Domain.I):
-        if read[node] > unroll:
-            stored = variable(("stored", len(once) + len(replacement)), node.dim, Domain.I, node.kind)
-            replacement[node] = stored
-            panels.add(stored)
+    panels.update(_store([n for n in _frontier(roots, Domain.I) if read[n] > unroll], Domain.I, once, replacement))
     new = substitute(roots, replacement)
-    stored_values = {**once, **replacement}
+    stored_values = once
     return Hoisted(new, tuple((leaf, node) for node, leaf in stored_values.items()), frozenset(panels))
+
+
+def _store(
+    nodes: Sequence[Expr], domain: Domain, stored: dict[Expr, Expr], replacement: dict[Expr, Expr]
+) -> list[Expr]:
+    """Enter ``nodes`` in ``stored``, side by side if there are many, and what stands for each in ``replacement``; gives
+    the new variables."""
+    groups = [tuple(nodes)] if len(nodes) > _MOST_STORED else [(node,) for node in nodes]
+    made = []
+    for group in groups:
+        value = concat(*group) if len(group) > 1 else group[0]
+        made.append(variable(("stored", len(stored)), value.dim, domain, value.kind))
+        stored[value] = made[-1]
+        at = 0
+        for node in group:
+            replacement[node] = made[-1] if len(group) == 1 else extract(made[-1], at, node.dim)
+            at += node.dim
+    return made
+
+
+def _costliest(nodes: Sequence[Expr]) -> list[Expr]:
+    """Those of many ``nodes`` that are worth storing most, as many as there is memory for."""
+    room = max(_MOST_NUMBERS, 2 * sum(leaf.dim for leaf in variables(nodes)))
+    chosen: set[Expr] = set()
+    for node in sorted(nodes, key=lambda node: -work(node) / node.dim):
+        if work(node) > _A_LOAD * node.dim and node.dim <= room:
+            chosen.add(node)
+            room -= node.dim
+    return [node for node in nodes if node in chosen]
 
 
 def _searching(roots: Sequence[Expr]) -> tuple[Expr, ...]:

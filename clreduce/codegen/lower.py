@@ -9,6 +9,7 @@ from clreduce.codegen.emit import Scope
 from clreduce.codegen.facts import DeviceFacts
 from clreduce.codegen.hoist import hoist
 from clreduce.codegen.kernel import ColumnInput, Declare, Kernel, Statement
+from clreduce.codegen.limits import check_length
 from clreduce.codegen.lower_map import Stored, lower_map
 from clreduce.codegen.lower_merge import lower_merge
 from clreduce.codegen.preview import Limits
@@ -58,6 +59,7 @@ def lower(
     formulas are computed in ``dtype``, and all that a row keeps is double, results included.
     """
     schedule.check(facts)
+    check_length(program.values, schedule.unroll)
     kept = "double" if wide else dtype
     wide = wide and dtype == "float"
     check_state(program, replace(schedule, flush=False) if wide else schedule, 4 if kept == "float" else 8)

@@ -30,6 +30,8 @@ _AVX_512 = 16
 """Native lanes of float with AVX-512."""
 _LONGEST = 550
 """Operations in the body of the pair loop beyond which it is not unrolled further."""
+_LONGEST_OF_ROWS = 2000
+"""Operations on values of i alone, written before the loop, beyond which a work-item keeps one short vector of rows."""
 _LONGEST_SHARED = 700
 """The same where columns share work: fewer of them would do more of it."""
 _SMALL_GROUP = 32
@@ -160,7 +162,8 @@ def choose_schedule(program: MapReduce, dtype: str, facts: DeviceFacts, few: int
             schedule = replace(schedule, rows=schedule.rows // 2)
         else:
             schedule = replace(schedule, cols=schedule.cols // 2)
-    if block_operations(program, schedule) > longest:
+    of_rows = schedule.rows * schedule.lanes * written_out(program.values, schedule.unroll, Domain.I) // max(native, 1)
+    if block_operations(program, schedule) > longest or of_rows > _LONGEST_OF_ROWS:
         schedule = replace(schedule, rows=1, lanes=max(1, min(schedule.lanes, native)))
     arrays = kept_components(program.values, schedule.unroll)
     if arrays:

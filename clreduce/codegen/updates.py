@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from clreduce.codegen.cost import is_remap
-from clreduce.codegen.emit import PRODUCTS, Scope, literal
+from clreduce.codegen.emit import Scope, literal
 from clreduce.codegen.kernel import Assign, If, Let, Preview, Statement
 from clreduce.codegen.preview import Limits
 from clreduce.codegen.queue import BLOCK, QUEUED_INDEX, QUEUED_VALUE, Queue
@@ -13,14 +12,11 @@ from clreduce.codegen.schedule import Schedule, has_queue, padding
 from clreduce.codegen.sorting import Sorting
 from clreduce.codegen.writer import StateText, Writer
 from clreduce.domain import Domain
-from clreduce.ir.expr import INDEX, Expr, exact, topological
+from clreduce.ir.expr import INDEX, Expr, exact
 from clreduce.ir.op import variable
 from clreduce.ir.signs import with_known_signs
 from clreduce.program import MapReduce
 from clreduce.reductions.reduction import Column
-
-_DEEP = 200
-"""Nodes of a formula beyond which it is written from the leaves upwards."""
 
 
 class Updates(Writer):
@@ -258,7 +254,6 @@ class Updates(Writer):
 
     def _compute_short_values(self, cols: int) -> None:
         """Values column by column, then row by row: loads and values of a column stay together in registers."""
-        self._compute_deep_values(cols)
         for value in self.values:
             # A product is left to the statement that adds it to the state, where it contracts.
             roots = value.args if value.op.name == "mul" else (value,)
@@ -268,14 +263,3 @@ class Updates(Writer):
                         for root in roots:
                             for k in range(root.dim):
                                 self.emitter.component(root, k, r, c)
-
-    def _compute_deep_values(self, cols: int) -> None:
-        """Of a long formula, values of length 1 from the leaves upwards: the emitter descends by recursion."""
-        order = topological(self.values)
-        if len(order) <= _DEEP:
-            return
-        for node in order:
-            if node.dim == 1 and node.args and not is_remap(node) and node.op.name not in PRODUCTS:
-                for c in range(cols):
-                    for r in range(self.rows):
-                        self.emitter.component(node, 0, r, c)

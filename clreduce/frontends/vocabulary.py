@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,28 @@ from clreduce.ops.shape import repeated, zeros
 from clreduce.reductions.reduction import ALIASES, FAMILIES, REDUCTIONS, Reduction, reduction_named
 
 _QUOTED = 60
+MOST_OPERATIONS = 10_000
+"""Operations of a derivative inside a formula. Each derivative of a derivative has up to three times as many."""
 
 
+def _bounded(build: Callable[..., Expr]) -> Callable[..., Expr]:
+    """``build``, whose results must not be longer than what a kernel can be made of."""
+
+    @wraps(build)
+    def bounded(*args: Any) -> Expr:
+        derivative = build(*args)
+        operations = len(topological([derivative]))
+        if operations > MOST_OPERATIONS:
+            raise FormulaError(
+                f"this derivative takes {operations} operations, and {MOST_OPERATIONS} are the most; derivatives of "
+                "derivatives multiply them: nest fewer, or write the inner ones as formulas"
+            )
+        return derivative
+
+    return bounded
+
+
+@_bounded
 def _directional(f: Expr, v: Sequence[Expr], u: Sequence[Expr]) -> Expr:
     """The sum of the derivatives of f in each variable of v, in the direction of u."""
     tangents: dict[Expr, Expr] = {}
@@ -31,11 +52,13 @@ def _directional(f: Expr, v: Sequence[Expr], u: Sequence[Expr]) -> Expr:
     return jvp([f], tangents)[0] or zeros(f.dim)
 
 
+@_bounded
 def _adjoint(f: Expr, v: Expr, u: Expr) -> Expr:
     check_linear(f, v)
     return grad(f, v, u)
 
 
+@_bounded
 def _trace(f: Expr, v: Expr, w: Expr | None = None) -> Expr:
     if f.dim not in (1, v.dim):
         raise ShapeError(f"a trace needs a formula of length 1 or {v.dim}, as the variable; got length {f.dim}")
@@ -44,6 +67,7 @@ def _trace(f: Expr, v: Expr, w: Expr | None = None) -> Expr:
     return trace(f if f.dim == v.dim else repeated(f, v.dim), v, w)
 
 
+@_bounded
 def _sum_of_entries(f: Expr, v: Expr, left: Expr | None = None, right: Expr | None = None) -> Expr:
     _check_weights(left, f.dim)
     _check_weights(right, v.dim)
@@ -98,15 +122,17 @@ def _linear_node(node: Expr, fixed: set[Expr], linear: set[Expr]) -> bool:
 VAR = Function("Var", variable, "a variable by its position", (), ("position", "dim", "category"))
 DIFF = Function("Diff", _directional, "(df/dv) u, the derivative of f in direction u; v and u may be tuples, as in "
                 "Diff(f, (v, w), (a, b)), and their parts add up", tuple("fvu"))  # fmt: skip
-GRAD = Function("Grad", grad, "(df/dv)^T e; without e it is a new variable, the last one", tuple("fve"), optional=1)
+GRAD = Function(
+    "Grad", _bounded(grad), "(df/dv)^T e; without e it is a new variable, the last one", tuple("fve"), optional=1
+)
 DERIVATIVES = {
     function.name: function
     for function in (
         GRAD,
         DIFF,
-        Function("GradMatrix", jacobian, "all df_k/dv_l, at place k * D(v) + l", tuple("fv")),
-        Function("Divergence", divergence, "sum over k of df_k/dv_k", tuple("fv")),
-        Function("Laplacian", laplacian, "sum over k of d^2 f/dv_k^2 for f of length 1", tuple("fv")),
+        Function("GradMatrix", _bounded(jacobian), "all df_k/dv_l, at place k * D(v) + l", tuple("fv")),
+        Function("Divergence", _bounded(divergence), "sum over k of df_k/dv_k", tuple("fv")),
+        Function("Laplacian", _bounded(laplacian), "sum over k of d^2 f/dv_k^2 for f of length 1", tuple("fv")),
         Function("AdjointOperator", _adjoint, "M^T u where f = M v is linear in v", tuple("fvu")),
         Function(
             "TraceOperator", _trace, "sum over k of w_k M_kk where f = M v is linear in v; w is 1 if it is left out, "

@@ -10,7 +10,7 @@ import math
 import os
 import threading
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -130,13 +130,16 @@ def exact(value: int | float | Fraction) -> Fraction | str:
     return Fraction(value)
 
 
-def topological(roots: Iterable[Expr]) -> list[Expr]:
-    """All nodes below ``roots``, each once, arguments before users; no recursion, so depth is free."""
+def topological(roots: Iterable[Expr], known: Container[Expr] = ()) -> list[Expr]:
+    """All nodes below ``roots``, each once, arguments before users; no recursion, so depth is free.
+
+    Those in ``known``, and what is only below them, are left out.
+    """
     order: dict[Expr, None] = {}
     stack: list[tuple[Expr, bool]] = [(root, False) for root in reversed(list(roots))]
     while stack:
         node, ready = stack.pop()
-        if node in order:
+        if node in order or node in known:
             continue
         if ready:
             order[node] = None

@@ -170,15 +170,24 @@ def _scaled(coefficient: Fraction, rest: Expr | None, dim: int) -> Expr:
     """coefficient * rest, the number beside the factor where multiplying by it costs least."""
     if rest is None:
         return _uniform(coefficient, dim)
-    if abs(coefficient) != 1 and rest.op.name == "mul":
+    around: list[tuple[Expr, bool]] = []
+    """The other factors of the products on the way to that factor, and whether each is the first."""
+    while abs(coefficient) != 1 and rest.op.name == "mul":
         a, b = rest.args
         costs = [_cost_of_scaling(arg) for arg in rest.args]
-        if costs[0] != costs[1]:
-            scaled = _scaled(coefficient, a, a.dim) * b if costs[0] < costs[1] else a * _scaled(coefficient, b, b.dim)
-            return _widened(scaled, dim)
+        if costs[0] == costs[1]:
+            break
+        in_first = costs[0] < costs[1]
+        around.append((b, False) if in_first else (a, True))
+        rest = a if in_first else b
+    length = rest.dim if around else dim
     if coefficient == -1:
-        return -_widened(rest, dim)
-    return _widened(rest if coefficient == 1 else constant(coefficient) * rest, dim)
+        scaled = -_widened(rest, length)
+    else:
+        scaled = _widened(rest if coefficient == 1 else constant(coefficient) * rest, length)
+    for other, first in reversed(around):
+        scaled = other * scaled if first else scaled * other
+    return _widened(scaled, dim)
 
 
 def _cost_of_scaling(node: Expr, depth: int = _FACTOR_DEPTH) -> tuple[int, Domain, int]:

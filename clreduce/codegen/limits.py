@@ -1,0 +1,57 @@
+"""How long the text of a kernel may be: drivers compile long ones for minutes, or run out of memory over them."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+
+from clreduce.codegen.cost import is_remap
+from clreduce.errors import FormulaError
+from clreduce.ir.expr import Expr, topological
+from clreduce.ir.show import show
+
+MOST_STATEMENTS = 20_000
+"""Components that a kernel computes in statements of their own, for one pair; of a rolled loop, one turn."""
+_QUOTED = 60
+_PARTS = 32
+
+
+def check_length(values: Sequence[Expr], unroll: int) -> None:
+    """Raise `FormulaError` if the text of these formulas were longer than drivers can be expected to compile."""
+    order = topological(values)
+    if sum(node.dim for node in order) <= MOST_STATEMENTS:
+        return
+    statements = sum(_statements(node, unroll) for node in order)
+    if statements > MOST_STATEMENTS:
+        part, own = _longest_part(values, unroll, statements)
+        raise FormulaError(
+            f"the formula takes {statements} statements in a kernel, and {MOST_STATEMENTS} are the most that are "
+            f"compiled; {own} of them are for the part {show(part, limit=_QUOTED)}: compute parts of the formula on "
+            "their own, or write what repeats as operations on vectors"
+        )
+
+
+def _statements(node: Expr, unroll: int) -> int:
+    if not node.args or is_remap(node):
+        return 0 if node.op.name != "concat" else len(node.args)
+    return node.dim if node.dim <= unroll else 1
+
+
+def _longest_part(values: Sequence[Expr], unroll: int, statements: int) -> tuple[Expr, int]:
+    """A small part that takes more than half of the statements, if there is one, and how many it takes."""
+    written: dict[Expr, float] = {}
+    """Statements below a node if what is shared were written each time: it tells the way to the longest part."""
+    for node in topological(values):
+        written[node] = _statements(node, unroll) + sum(written[arg] for arg in node.args)
+    path = [max(values, key=lambda node: written[node])]
+    while path[-1].args:
+        path.append(max(path[-1].args, key=lambda node: written[node]))
+
+    def size(node: Expr) -> int:
+        return sum(_statements(below, unroll) for below in topological([node]))
+
+    # Each part of the path contains the next one. Of a long path, some are enough.
+    path = path[:: 1 + len(path) // _PARTS]
+    last = bisect_right(path, -statements / 2, key=lambda node: -size(node)) - 1
+    part = path[max(last, 0)]
+    return part, size(part)
