@@ -21,10 +21,11 @@ pytestmark = pytest.mark.usefixtures("plain_kernels")
 
 @dataclass
 class Pair:
-    """A tensor and what NumPy has in its place."""
+    """A tensor and what NumPy has in its place, with an axis of vectors always; whether the tensor has that axis."""
 
     tensor: Any
     array: Any
+    has_vectors: bool = True
 
 
 @dataclass
@@ -62,13 +63,13 @@ def leaves(draw, size, is_complex=False):
     dim = draw(st.sampled_from([1, size.dim]))
     if kind == "n":
         value = draw(st.integers(-3, 3))
-        return Pair(value, value)
+        return Pair(value, value, False)
     if kind == "f":
         value = draw(ROUNDED) + (1j if is_complex else 0)
-        return Pair(value, value)
+        return Pair(value, value, False)
     if kind == "l":
         value = draw(arrays((dim,), is_complex))
-        return Pair(value.tolist(), value)
+        return Pair(value.tolist(), value, dim > 1)
     rank = draw(st.integers(0, len(size.batch)))
     batch = tuple(draw(st.sampled_from([1, n])) for n in size.batch[len(size.batch) - rank :])
     shape = (*batch, size.rows if kind == "i" else 1, size.columns if kind == "j" else 1, dim)
@@ -77,7 +78,9 @@ def leaves(draw, size, is_complex=False):
 
 
 def lazy(pair: Pair) -> Pair:
-    return pair if isinstance(pair.tensor, LazyTensor) else Pair(LazyTensor(pair.tensor), pair.array)
+    if isinstance(pair.tensor, LazyTensor):
+        return pair
+    return Pair(LazyTensor(pair.tensor), pair.array, isinstance(pair.tensor, list))
 
 
 def vectors(pair: Pair) -> Any:
@@ -103,16 +106,19 @@ def expressions(draw, size, depth=3, is_complex=False):
         f = lazy(f)
         functions = [lambda t: -t, abs, lambda t: t**2, lambda t: t * 0.5]
         function = draw(st.sampled_from(functions))
-        return Pair(function(f.tensor), function(np.asarray(f.array)))
+        return Pair(function(f.tensor), function(np.asarray(f.array)), f.has_vectors)
     if step == "vector":
         f = lazy(f)
+        if not f.has_vectors:
+            return f
+        keepdims = draw(st.booleans())
         if draw(st.booleans()) or is_complex:
-            return Pair(f.tensor.sum(-1), vectors(f).sum(-1, keepdims=True))
-        return Pair(f.tensor.max(-1), vectors(f).max(-1, keepdims=True))
+            return Pair(f.tensor.sum(-1, keepdims=keepdims), vectors(f).sum(-1, keepdims=True), keepdims)
+        return Pair(f.tensor.max(keepdims=keepdims), vectors(f).max(-1, keepdims=True), keepdims)
     if step == "component":
         f = lazy(f)
         k = draw(st.integers(-f.tensor._count, f.tensor._count - 1))
-        return Pair(f.tensor[k], vectors(f)[..., [k]])
+        return Pair(f.tensor.elem(k), vectors(f)[..., [k]], False)
     g = draw(expressions(size, depth - 1, is_complex))
     if not isinstance(f.tensor, LazyTensor) and not isinstance(g.tensor, LazyTensor):
         f = lazy(f)
@@ -121,35 +127,42 @@ def expressions(draw, size, depth=3, is_complex=False):
         both = np.broadcast_shapes(vectors(f).shape[:-1], vectors(g).shape[:-1])
         wide = [np.broadcast_to(vectors(one), (*both, vectors(one).shape[-1])) for one in (f, g)]
         # Cut to the common length, so that the vector meets others further up.
-        return Pair(f.tensor.concat(g.tensor)[: size.dim], np.concatenate(wide, -1)[..., : size.dim])
+        length = min(size.dim, sum(array.shape[-1] for array in wide))
+        return Pair(f.tensor.concat(g.tensor)[:length], np.concatenate(wide, -1)[..., :length])
     lengths = {np.shape(vectors(one))[-1] for one in (f, g)} - {1}
     if len(lengths) > 1:
         f = lazy(f)
-        f = Pair(f.tensor.sum(-1), vectors(f).sum(-1, keepdims=True))
+        f = Pair(f.tensor.sum(-1), vectors(f).sum(-1, keepdims=True), False)
     if step == "divide":
         g = lazy(g)
-        return Pair(f.tensor / (abs(g.tensor) + 1), f.array / (abs(np.asarray(g.array)) + 1))
+        quotient = f.array / (abs(np.asarray(g.array)) + 1)
+        return Pair(f.tensor / (abs(g.tensor) + 1), quotient, f.has_vectors or g.has_vectors)
     if step == "where":
         f, g = lazy(f), lazy(g)
         mask = draw(st.sampled_from(["<", "=="]))
         compared = BINARY["==" if is_complex else mask]
         chosen = np.where(compared(vectors(f), vectors(g)), vectors(f), vectors(g) + 1)
-        return Pair(f.tensor.where(compared(f.tensor, g.tensor), g.tensor + 1), chosen)
+        return Pair(f.tensor.where(compared(f.tensor, g.tensor), g.tensor + 1), chosen, f.has_vectors or g.has_vectors)
     name = draw(st.sampled_from(COMPLEX_BINARY if is_complex else tuple(BINARY)))
     array = BINARY[name](vectors(f), vectors(g))
-    return Pair(BINARY[name](f.tensor, g.tensor), array * 1.0 if array.dtype == bool else array)
+    tensor = BINARY[name](f.tensor, g.tensor)
+    assert tensor.is_condition == (array.dtype == bool)
+    return Pair(tensor, array * 1.0 if array.dtype == bool else array, f.has_vectors or g.has_vectors)
 
 
 @st.composite
 def parts(draw, pair, size):
-    """The pair's transpose, a part of it, or the pair itself; and the dense array in full."""
-    tensor = lazy(pair).tensor
+    """The pair's transpose, a part of it, or the pair itself; and the dense array in full, as NumPy has it."""
+    pair = lazy(pair)
+    tensor = pair.tensor
     rank = len(tensor._batch) + 2
     array = vectors(pair)
     array = np.broadcast_to(array, (*tensor._shape[:-1], array.shape[-1]))
-    kind = draw(st.sampled_from(["all", "T", "part", "part"]))
+    if not pair.has_vectors:
+        array = array[..., 0]
+    kind = draw(st.sampled_from(["all", "T", "part", "part", "number"]))
     if kind == "T":
-        return Pair(tensor.T, array.swapaxes(-2, -3))
+        return Pair(tensor.T, array.swapaxes(rank - 2, rank - 1))
     if kind == "part":
         keys: list[Any] = []
         for length in array.shape[:rank]:
@@ -159,7 +172,11 @@ def parts(draw, pair, size):
             keys.append(slice(None) if whole else draw(st.sampled_from([*choices, [start, 0], np.arange(length) != 1])))
         for axis, key in enumerate(keys):
             array = array[(slice(None),) * axis + (key,)]
-        return Pair(tensor[tuple(keys)], array)
+            tensor = tensor[(*(slice(None),) * axis, key, *(slice(None),) * (rank - 1 - axis))]
+        return Pair(tensor, array)
+    if kind == "number" and rank > 2:  # one index of the batch
+        number = draw(st.integers(-array.shape[0], array.shape[0] - 1))
+        return Pair(tensor[number, ...], array[number])
     return Pair(tensor, array)
 
 
@@ -173,23 +190,40 @@ def closely(found: Any, expected: Any) -> None:
 @settings(max_examples=100)
 @given(st.data())
 def test_random_expressions(data):
+    """The rule of axes: NumPy's idiom on the dense array, and the same on the tensor, give the same numbers."""
     size = data.draw(sizes)
     pair = data.draw(parts(data.draw(expressions(size)), size))
     tensor, array = pair.tensor, pair.array
-    batch = len(tensor._batch)
-    assert tensor._shape == array.shape
-    name = data.draw(st.sampled_from(["sum", "sum", "mean", "min", "max", "argmin", "argmax", "logsumexp", "dense"]))
+    batch, rank = len(tensor._batch), array.ndim
+    assert tensor.shape == array.shape
+    name = data.draw(
+        st.sampled_from(["sum", "mean", "var", "min", "max", "argmin", "argmax", "logsumexp", "dense", "entries"])
+    )
     if name == "dense":
-        closely(tensor.dense(), array.reshape(tensor.shape))
+        closely(tensor.dense(), array)
         return
-    axis = data.draw(st.sampled_from([batch, batch + 1, -2, -3]))
+    i = data.draw(st.integers(0, array.shape[batch] - 1))
+    j = data.draw(st.integers(-array.shape[batch + 1], array.shape[batch + 1] - 1))
+    if name == "entries":
+        whole = (slice(None),) * batch
+        key = data.draw(st.sampled_from([(*whole, i), (*whole, slice(None), j), (*whole, i, j)]))
+        closely(tensor[(*key, Ellipsis)], array[key])
+        return
+    axis = data.draw(st.sampled_from([batch, batch + 1, batch - rank, batch + 1 - rank]))
     if name == "logsumexp":
-        closely(tensor.logsumexp(axis=axis), np.log(np.exp(array).sum(axis)))
+        closely(tensor.logsumexp(axis=axis, keepdims=False), np.log(np.exp(array).sum(axis)))
         return
-    if name in ("sum", "mean", "min", "max") and data.draw(st.booleans()):
-        others = data.draw(st.lists(st.integers(0, batch + 2), max_size=2, unique=True))
-        axis = (axis % (batch + 3), *(one for one in others if one != axis % (batch + 3)))
-    closely(getattr(tensor, name)(axis=axis), getattr(array, name)(axis))
+    if not name.startswith("arg") and data.draw(st.booleans()):
+        last = batch + 1 if name == "var" else rank - 1
+        others = data.draw(st.lists(st.integers(0, last), max_size=2, unique=True))
+        axis = (axis % rank, *(one for one in others if one != axis % rank))
+    elif not tensor._vectors and data.draw(st.booleans()):
+        axis = None
+    closely(getattr(tensor, name)(axis=axis, keepdims=False), getattr(array, name)(axis))
+    if axis is None:
+        closely(getattr(tensor, name)(), getattr(array, name)())
+    found = getattr(np, name)(tensor, axis=axis, keepdims=True)
+    closely(found, getattr(np, name)(array, axis=axis, keepdims=True))
 
 
 @pytest.mark.usefixtures("device")
@@ -200,9 +234,9 @@ def test_random_complex_expressions(data):
     pair = data.draw(parts(data.draw(expressions(size, 2, True)), size))
     axis = len(pair.tensor._batch) + data.draw(st.integers(0, 1))
     if data.draw(st.booleans()):
-        closely(pair.tensor.sum(axis=axis), pair.array.sum(axis))
+        closely(pair.tensor.sum(axis=axis, keepdims=False), pair.array.sum(axis))
     else:
-        closely(pair.tensor.dense(), pair.array.reshape(pair.tensor.shape))
+        closely(pair.tensor.dense(), pair.array)
 
 
 @st.composite

@@ -6,7 +6,6 @@ Every error shows the text with a caret under the part at fault.
 from __future__ import annotations
 
 import ast
-import difflib
 import operator
 import re
 import sys
@@ -19,6 +18,7 @@ from typing import Any, NoReturn
 from clreduce.domain import Domain
 from clreduce.errors import ClreduceError, FormulaError
 from clreduce.frontends.aliases import KINDS, Slots, Variable, error_at, located, parse_aliases
+from clreduce.frontends.names import did_you_mean
 from clreduce.frontends.vocabulary import DERIVATIVES, DIFF, GRAD, VAR, function_named
 from clreduce.ir.expr import Expr, variables
 from clreduce.ir.op import FUNCTIONS, Function, constant, constant_value
@@ -212,7 +212,7 @@ class _Reader:
             self.fail(f"{node.id!r} is an operation; its arguments are missing", node)
         known = list(self.slots.by_name)
         declared = f"the aliases are {', '.join(known)}" if known else "no alias has a name"
-        self.fail(f"unknown variable {self.source(node)!r}{_similar(node.id, known)}; {declared}", node)
+        self.fail(f"unknown variable {self.source(node)!r}{did_you_mean(node.id, known)}; {declared}", node)
 
     def negative(self, node: ast.UnaryOp, arg: Expr) -> Expr:
         value = constant_value(arg)
@@ -248,7 +248,7 @@ class _Reader:
             if name in KINDS:
                 self.fail(f"inside a formula, {name}(...) is written Var(position, dim, category)", node.func)
             known = [*FUNCTIONS, *DERIVATIVES, "Var"]
-            self.fail(f"unknown operation {self.source(node.func)!r}{_similar(name, known)}", node.func)
+            self.fail(f"unknown operation {self.source(node.func)!r}{did_you_mean(name, known)}", node.func)
         signature = function.signature
         names = len(function.arguments) + len(function.parameters)
         least, most = names - function.optional, inf if function.variadic else names
@@ -387,13 +387,6 @@ def _integer(node: ast.expr) -> int | None:
 
 def _bits(value: Fraction) -> int:
     return value.numerator.bit_length() + value.denominator.bit_length()
-
-
-def _similar(name: str, known: Sequence[str]) -> str:
-    """A question after what might have been meant."""
-    same = [word for word in known if word.lower() == name.lower()]
-    found = same or difflib.get_close_matches(name[:_QUOTED], known, n=1)
-    return f"; did you mean {found[0]!r}?" if found else ""
 
 
 __all__ = ["DERIVATIVES", "ParsedFormula", "Variable", "located", "parse", "parse_aliases", "parse_all"]

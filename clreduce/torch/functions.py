@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from clreduce.errors import ShapeError
 from clreduce.frontends.lazy.base import Recorded
 from clreduce.frontends.lazy.protocols import METHODS, OPERATORS, Protocols
 
@@ -19,6 +20,7 @@ _OPERATORS = OPERATORS | {
     "le": OPERATORS["less_equal"], "gt": OPERATORS["greater"], "ge": OPERATORS["greater_equal"],
     "mm": OPERATORS["matmul"], "mv": OPERATORS["matmul"], "bmm": OPERATORS["matmul"],
     "__or__": OPERATORS["bitwise_or"], "__and__": OPERATORS["bitwise_and"],
+    "__xor__": OPERATORS["bitwise_xor"],
     "__floordiv__": OPERATORS["floor_divide"],
 }  # fmt: skip
 _METHODS = METHODS | {
@@ -64,24 +66,37 @@ def _lazy(*args: Any) -> Any:
 
 
 def _reduction(name: str) -> Callable[..., Any]:
-    """The method of that name; without ``dim`` it is over all axes."""
+    """The method of that name, with PyTorch's shapes; without ``dim`` it is over all axes."""
 
-    def function(x: Any, dim: Any = None, **options: Any) -> Any:
-        return getattr(x, name)(axis=tuple(range(x.dim())) if dim is None else dim, **options)
+    def function(x: Any, dim: Any = None, keepdim: bool = False, **options: Any) -> Any:
+        result = getattr(x, name)(axis=dim, keepdims=False, **options)
+        if isinstance(result, Recorded):
+            return result._like(result.expr, result._leaves, vectors=True) if keepdim else result  # type: ignore[attr-defined]
+        return _with_dims(x, result, dim) if keepdim else result
 
     return function
+
+
+def _with_dims(x: Any, result: torch.Tensor, dim: Any) -> torch.Tensor:
+    """A result over ``dim`` with the axes of length 1 that ``keepdim=True`` keeps."""
+    rank = x.ndim
+    dims = range(rank) if dim is None else [dim] if isinstance(dim, int) else dim
+    for axis in sorted(each % rank for each in dims):
+        result = result.unsqueeze(axis)
+    return result
 
 
 def _extreme(name: str, arg: str, elementwise: str) -> Callable[..., Any]:
     """``torch.min`` or ``torch.max``: of two tensors, of all entries, or with their indices along one axis."""
 
-    def function(x: Any, other: Any = None, dim: Any = None, **options: Any) -> Any:
+    def function(x: Any, other: Any = None, dim: Any = None, keepdim: bool = False, **options: Any) -> Any:
         axis = other if dim is None else dim
         if axis is None:
             return _reduction(name)(x)
-        if isinstance(axis, int):
-            return getattr(x, arg)(axis=axis, **options)
-        return getattr(_lazy(x, other)._from(x), elementwise)(other)
+        if not isinstance(axis, int):
+            return getattr(_lazy(x, other)._from(x), elementwise)(other)
+        results = getattr(x, arg)(axis=axis, keepdims=False, **options)
+        return tuple(_with_dims(x, each, axis) for each in results) if keepdim else results
 
     return function
 
@@ -91,7 +106,19 @@ def _where(condition: Any, x: Any, y: Any) -> Any:
 
 
 def _concatenated(tensors: Any, dim: int = 0) -> Any:
+    if not all(isinstance(x, Recorded) and x._vectors for x in tensors):
+        raise ShapeError(
+            "torch.cat of LazyTensors joins their vectors, dim=-1; "
+            "write torch.stack([K, L], dim=-1) to make vectors of numbers"
+        )
     return type(_lazy(*tensors)).concatenate(tuple(tensors), dim)
+
+
+def _stacked(tensors: Any, dim: int = 0) -> Any:
+    first = _lazy(*tensors)
+    if dim not in (-1, first.dim() - 1) or any(isinstance(x, Recorded) and x._vectors for x in tensors):
+        raise ShapeError("torch.stack of LazyTensors makes vectors of tensors with a number for each pair, dim=-1")
+    return type(first).concatenate(tuple(tensors))
 
 
 def _clamped(x: Any, min: Any = None, max: Any = None) -> Any:
@@ -99,23 +126,24 @@ def _clamped(x: Any, min: Any = None, max: Any = None) -> Any:
     return x.clamp(lowest, float("inf") if max is None else max)
 
 
-def _largest(x: Any, k: int, dim: Any = None, largest: bool = True, sorted: bool = True) -> Any:
-    if dim is None:
-        raise TypeError("torch.topk of a LazyTensor needs dim, the axis of i or of j")
+def _largest(x: Any, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Any:
     return (x.Kmax_argKmax if largest else x.Kmin_argKmin)(k, axis=dim)
 
 
-def _norm(x: Any, ord: Any = None, dim: Any = None) -> Any:
-    if ord not in (None, 2) or dim not in (-1, x.dim() - 1):
-        raise TypeError("torch.linalg.norm of a LazyTensor is the Euclidean norm of its vectors: dim=-1")
-    return x.norm2()
+def _norm(x: Any, ord: Any = None, dim: Any = None, keepdim: bool = False) -> Any:
+    if ord not in (None, 2, "fro") or (ord == 2 and dim is None and not x._vectors):
+        raise TypeError("torch.linalg.norm of a LazyTensor is the Euclidean norm: ord=None")
+    if x._vectors and dim in (-1, x.dim() - 1):
+        return x.norm2()
+    return _reduction("sum")(x * x, dim, keepdim) ** 0.5
 
 
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     **{name: _reduction(name) for name in ("sum", "mean", "prod", "any", "all", "argmin", "argmax", "logsumexp")},
     "amin": _reduction("min"), "amax": _reduction("max"), "min": _extreme("min", "min_argmin", "minimum"),
     "max": _extreme("max", "max_argmax", "maximum"), "where": _where, "cat": _concatenated, "concat": _concatenated,
-    "concatenate": _concatenated, "clamp": _clamped, "clip": _clamped, "topk": _largest, "linalg_norm": _norm,
+    "concatenate": _concatenated, "stack": _stacked, "count_nonzero": _reduction("count"),
+    "clamp": _clamped, "clip": _clamped, "topk": _largest, "linalg_norm": _norm,
     "linalg_vector_norm": _norm, "t": lambda x: x.T,
 }  # fmt: skip
 """PyTorch's functions that are neither operators nor elementwise."""

@@ -48,6 +48,10 @@ class Adapter:
         """The name of an array's dtype, as NumPy spells it."""
         return str(self.to_host(value).dtype.name)
 
+    def dtype(self, name: str) -> Any:
+        """The dtype of this library that has this name."""
+        return np.dtype(name)
+
     def place(self, value: Any) -> Any:
         """Where an array's memory is, if arrays of different places do not mix."""
         return None
@@ -126,7 +130,7 @@ class Adapter:
         raise NotImplementedError
 
     def reduced(self, name: str, result: Any, axes: tuple[int, ...]) -> Any:
-        """The sum, minimum ... of a result over further axes."""
+        """The sum, minimum, argmin, logsumexp ... of a result over further axes."""
         raise NotImplementedError
 
     def rows(self, array: Any, chosen: Array) -> Any:

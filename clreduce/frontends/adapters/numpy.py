@@ -82,7 +82,15 @@ class NumPy(Adapter):
         return found
 
     def reduced(self, name: str, result: Array, axes: tuple[int, ...]) -> Array:
-        found: Array = getattr(np, name)(result, axis=axes)
+        if name == "logsumexp":
+            largest = result.max(axis=axes, keepdims=True, initial=-np.inf)
+            shift = np.where(np.isfinite(largest), largest, 0)
+            with np.errstate(divide="ignore"):
+                found: Array = np.log(np.exp(result - shift).sum(axis=axes)) + shift.reshape(
+                    [size for axis, size in enumerate(shift.shape) if axis not in axes]
+                )
+            return found
+        found = getattr(np, name)(result, axis=axes[0] if name.startswith("arg") else axes)
         return found
 
     def swapped(self, array: Array) -> Array:

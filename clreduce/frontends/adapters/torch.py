@@ -86,6 +86,10 @@ class Torch(Adapter):
         except RuntimeError:  # a nested one
             raise DtypeError(f"a {value.layout} tensor has no shape that fits: give its parts one by one") from None
 
+    def dtype(self, name: str) -> torch.dtype:
+        found: torch.dtype = getattr(torch, name)
+        return found
+
     def dtype_name(self, value: torch.Tensor) -> str:
         dtype = value.dtype
         found = self._names.get(dtype)
@@ -193,9 +197,11 @@ class Torch(Adapter):
         return torch.view_as_complex(result.reshape((*result.shape[:-1], -1, 2)).contiguous())
 
     def reduced(self, name: str, result: torch.Tensor, axes: tuple[int, ...]) -> torch.Tensor:
-        if name == "prod":
+        if name in ("prod", "any", "all", "argmin", "argmax"):  # those are over one axis at a time
             for axis in sorted(axes, reverse=True):
-                result = result.prod(axis)
+                result = getattr(result, name)(axis)
+            return result
+        if not axes:
             return result
         found: torch.Tensor = getattr(result, {"min": "amin", "max": "amax"}.get(name, name))(axes)
         return found

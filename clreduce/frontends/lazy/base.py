@@ -31,7 +31,7 @@ class Recorded:
     """Whether the components are complex numbers, kept as pairs of reals."""
     counterpart: ClassVar[type[Any]]
     """The class of complex tensors, for that of real ones; and the other way round."""
-    __slots__ = ("_batch", "_leaves", "backend", "expr", "ni", "nj", "ranges")
+    __slots__ = ("_batch", "_leaves", "_vectors", "backend", "expr", "is_condition", "ni", "nj", "ranges")
 
     expr: Expr
     """The formula."""
@@ -43,13 +43,17 @@ class Recorded:
     """Block-sparsity pattern used by all reductions of this tensor, or None; inherited by what is computed from it."""
     backend: str | None
     """Backend used by all reductions of this tensor, or None; inherited likewise."""
+    _vectors: bool
+    """Whether it has its vector axis, also of length 1. Reducing that axis leaves a number for each pair."""
+    is_condition: bool
+    """Whether its values are truth values: those of a comparison, or of conditions and ``& | ^ ~``."""
 
     def _set(
         self, expr: Expr, leaves: dict[Expr, Leaf], batch: tuple[int, ...], ni: int | None, nj: int | None,
-        ranges: Any = None, backend: str | None = None,
+        ranges: Any, backend: str | None, vectors: bool,
     ) -> None:  # fmt: skip
         self.expr, self._leaves, self._batch, self.ni, self.nj = expr, leaves, batch, ni, nj
-        self.ranges, self.backend = ranges, backend
+        self.ranges, self.backend, self._vectors, self.is_condition = ranges, backend, vectors, False
 
     # ------------------------------------------------------------------------------------------------------ recording
 
@@ -63,7 +67,8 @@ class Recorded:
         """A tensor of what the user gave."""
         kind = cls._kind(value.is_complex)
         made: Self = object.__new__(kind)
-        made._set(value.expr, value.leaves, value.batch, value.ni, value.nj)
+        made._set(value.expr, value.leaves, value.batch, value.ni, value.nj, None, None, value.vectors)
+        made.is_condition = value.is_condition
         return made
 
     @classmethod
@@ -77,15 +82,21 @@ class Recorded:
             )
         return value
 
-    def _record(self, expr: Expr, *others: Recorded, is_complex: bool = False) -> Self:
-        """What ``expr`` computes from this tensor and ``others``, all of whose leaves it may use."""
+    def _record(
+        self, expr: Expr, *others: Recorded, is_complex: bool = False, vectors: bool | None = None
+    ) -> Self:  # fmt: skip
+        """What ``expr`` computes from this tensor and ``others``, all of whose leaves it may use.
+
+        ``vectors``: whether the result has a vector axis; None if it has one where one of these tensors has.
+        """
         kind = type(self) if self.is_complex is is_complex else self.counterpart
         made: Self = object.__new__(kind)
         leaves, batch, ni, nj, ranges, backend = (
             self._leaves, self._batch, self.ni, self.nj, self.ranges, self.backend
         )  # fmt: skip
-        stretched = False
+        stretched, any_vectors = False, self._vectors
         for other in others:
+            any_vectors = any_vectors or other._vectors
             if other._leaves is not leaves and other._leaves:
                 leaves = {**leaves, **other._leaves} if leaves else other._leaves
             if other._batch != batch:
@@ -100,7 +111,9 @@ class Recorded:
                 ranges = _same("ranges", ranges, other.ranges)
             if other.backend is not None:
                 backend = _same("backend", backend, other.backend)
-        made._set(expr, leaves, batch, ni, nj, ranges, backend)
+        if vectors is None:
+            vectors = any_vectors or expr.dim > 1 + is_complex
+        made._set(expr, leaves, batch, ni, nj, ranges, backend, vectors)
         if stretched:
             made._stretch(self, *others)
         return made
@@ -127,7 +140,9 @@ class Recorded:
         """A tensor of the same kind with another formula and data, and with other ``facts``: batch, ni, nj, ranges."""
         made = object.__new__(type(self))
         batch, ni, nj = facts.get("batch", self._batch), facts.get("ni", self.ni), facts.get("nj", self.nj)
-        made._set(expr, leaves, batch, ni, nj, facts.get("ranges", self.ranges), self.backend)
+        vectors = facts.get("vectors", self._vectors)
+        made._set(expr, leaves, batch, ni, nj, facts.get("ranges", self.ranges), self.backend, vectors)
+        made.is_condition = self.is_condition
         return made
 
     @property
@@ -154,9 +169,18 @@ class Recorded:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(batch.., M, N, D), or (batch.., M, N) if D is 1; M or N is 1 where nothing depends on it."""
-        dim = self._count
-        return (*self._batch, *self._sizes) if dim == 1 else (*self._batch, *self._sizes, dim)
+        """(batch.., M, N, D) while the tensor has its vector axis, then (batch.., M, N); 1 where nothing depends on it.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from clreduce.numpy import Vi, Vj
+        >>> differences = Vi(np.zeros((3, 1))) - Vj(np.zeros((4, 1)))
+        >>> differences.shape, (differences**2).sum(-1).shape
+        ((3, 4, 1), (3, 4))
+        """
+        sizes = (*self._batch, *self._sizes)
+        return (*sizes, self._count) if self._vectors else sizes
 
     @property
     def ndim(self) -> int:
@@ -164,7 +188,7 @@ class Recorded:
         return len(self.shape)
 
     def dim(self) -> int:
-        """The number of axes with that of the vectors: batch dimensions and 3."""
+        """The number of axes with that of the vectors, also after it was reduced: batch dimensions and 3."""
         return len(self._batch) + 3
 
     @property
@@ -178,8 +202,14 @@ class Recorded:
         return len(self._batch)
 
     @property
-    def dtype(self) -> str | None:
-        """``"float32"``, ``"complex64"`` ...: that of the results; None as long as there are only numbers."""
+    def dtype(self) -> Any:
+        """That of the results, of NumPy or PyTorch as the data; bool for conditions; None if there are only numbers."""
+        name = "bool" if self.is_condition else self._dtype_name
+        return None if name is None else self.library.dtype(name)
+
+    @property
+    def _dtype_name(self) -> str | None:
+        """The name of the dtype in which it is computed."""
         # Integers that are indices, not numbers of the formula, have no part in its precision.
         arrays = [data.array for leaf, data in self._leaves.items() if leaf.kind == REAL]
         names = {self.library.dtype_name(one) for one in arrays if one is not None and type(one) is not tuple}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,7 +13,6 @@ from clreduce.ir.expr import Expr
 from clreduce.ir.op import FUNCTIONS
 from clreduce.ops.compare import both, equal, negated, where
 from clreduce.ops.complex import imaginary, real
-from clreduce.ops.derived import truth
 from clreduce.ops.shape import expand
 
 _ARITHMETIC = {"+": "ComplexAdd", "-": "ComplexSubtract", "*": "ComplexMult", "/": "ComplexDivide"}
@@ -25,16 +24,29 @@ class ComplexMethods(Recorded):
     __slots__ = ()
     is_complex = True
 
-    def _of(self, name: str, is_complex: bool, *params: Any) -> Any:
-        return self._record(FUNCTIONS[name].build(self.expr, *params), is_complex=is_complex)
+    if TYPE_CHECKING:  # what real tensors have, too
 
-    def _apply(self, name: str, build: Build, others: tuple[Any, ...], params: tuple[Any, ...] = ()) -> Any:
+        def _beside(self, value: Any) -> Any: ...
+        def _condition(self, mask: Expr, *others: Recorded) -> Any: ...
+        def _mask(self) -> Any: ...
+
+    def _of(self, name: str, is_complex: bool, *params: Any, vectors: bool | None = None) -> Any:
+        return self._record(FUNCTIONS[name].build(self.expr, *params), is_complex=is_complex, vectors=vectors)
+
+    def _apply(
+        self, name: str, build: Build, others: tuple[Any, ...], params: tuple[Any, ...] = (),
+        vectors: bool | None = None,
+    ) -> Any:  # fmt: skip
         raise not_complex(name)
+
+    @property
+    def _truth(self) -> Expr:
+        return mask_of(self._mask().expr)
 
     # ------------------------------------------------------------------------------------------------------ operators
 
     def _binary(self, name: str, build: Build, other: Any, reflected: bool = False) -> Any:
-        x = self._from(other)
+        x = self._beside(other)
         return self._complex_binary(name, x, self) if reflected else self._complex_binary(name, self, x)
 
     def _complex_binary(self, name: str, a: Any, b: Any) -> Any:
@@ -48,13 +60,13 @@ class ComplexMethods(Recorded):
         return a._record(expr, b, is_complex=True)
 
     def _compare(self, name: str, mask: Build, other: Any, reflected: bool = False) -> Any:
-        return self._complex_compare(name, self._from(other))
+        return self._complex_compare(name, self._beside(other))
 
     def _complex_compare(self, name: str, other: Any) -> Any:
         if name not in ("==", "!="):
             raise ShapeError(f"{name}: complex numbers are not ordered; compare .real, .imag or abs()")
         build = _equal if name == "==" else _unequal
-        return self._record(built(name, build, (self, other), (self.expr, as_complex(other))), other)
+        return self._condition(built(name, build, (self, other), (self.expr, as_complex(other))), other)
 
     def __neg__(self) -> Any:
         return self._record(-self.expr, is_complex=True)
@@ -121,7 +133,7 @@ class ComplexMethods(Recorded):
 
     def sqnorm2(self) -> Any:
         """The sum of the squared absolute values."""
-        return self._of("ComplexSquareAbs", False).sum()
+        return self._of("ComplexSquareAbs", False)._over_vectors("Sum")
 
     def norm2(self) -> Any:
         """The Euclidean norm of each vector."""
@@ -133,7 +145,7 @@ class ComplexMethods(Recorded):
 
     def where(self, condition: Any, other: Any = 0) -> Any:
         """This where ``condition`` is not 0, else ``other``."""
-        mask, x = self._from(condition)._mask(), self._from(other)
+        mask, x = self._beside(condition)._mask(), self._beside(other)
         return self._record(choice(self, mask, x), mask, x, is_complex=True)
 
     def real2complex(self) -> Any:
@@ -147,9 +159,9 @@ class ComplexMethods(Recorded):
 
     def _over_vectors(self, name: str) -> Any:
         if name == "Sum":
-            return self._of("ComplexSum", True)
+            return self._of("ComplexSum", True, vectors=False)
         if name == "Mean":
-            return self._of("ComplexSum", True) / self._count
+            return self._over_vectors("Sum") / self._count
         raise ShapeError(f"{name} is not defined for complex numbers; reduce .real, .imag or abs() of them")
 
 
@@ -169,11 +181,11 @@ def choice(a: Any, mask: Any, b: Any) -> Expr:
 
 
 def _equal(f: Expr, g: Expr) -> Expr:
-    return truth(both(equal(real(f), real(g)), equal(imaginary(f), imaginary(g))))
+    return both(equal(real(f), real(g)), equal(imaginary(f), imaginary(g)))
 
 
 def _unequal(f: Expr, g: Expr) -> Expr:
-    return truth(negated(both(equal(real(f), real(g)), equal(imaginary(f), imaginary(g)))))
+    return negated(_equal(f, g))
 
 
 def _pairs(z: Any, s: Any) -> tuple[Expr, Expr]:

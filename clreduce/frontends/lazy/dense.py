@@ -18,6 +18,9 @@ MOST_DENSE_BYTES = 1 << 30
 """Memory that `dense` takes at most unless told otherwise: 1 GiB."""
 
 
+_BYTES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8, "complex64": 8, "complex128": 16, None: 8}
+
+
 class Dense(Slices):
     """What computes the values of a `LazyTensor` themselves."""
 
@@ -26,7 +29,7 @@ class Dense(Slices):
     @property
     def nbytes(self) -> int:
         """Bytes that the dense array would take."""
-        return int(np.prod(self.shape, dtype=object)) * np.dtype(self.dtype or np.float64).itemsize
+        return int(np.prod(self.shape, dtype=object)) * (1 if self.is_condition else _BYTES[self._dtype_name])
 
     def dense(self, max_bytes: int | None = MOST_DENSE_BYTES) -> Any:
         """The array of this shape. Refused where it takes more than ``max_bytes``; None for no limit."""
@@ -50,7 +53,8 @@ class Dense(Slices):
 
         expr, leaves = self._with_positions(Domain.I)._parts(part)
         wide = self._like(expr, leaves, batch=(*self._batch, rows), ni=1)
-        return wide._reduce("Sum", 0, None, None, {}, ()).reshape(self.shape)
+        array = wide._reduce("Sum", 0, None, None, {}, ()).reshape(self.shape)
+        return array != 0 if self.is_condition else array
 
     def diagonal(self) -> Any:
         """The entries i = j of a square tensor, of shape (batch.., M) or (batch.., M, D)."""
@@ -64,7 +68,8 @@ class Dense(Slices):
         leaves = {renamed.get(leaf, leaf): data for leaf, data in self._leaves.items()}
         column = self._like(expr, leaves, ni=self._sizes[0], nj=None, ranges=None)
         result = column._reduce("Sum", 1, None, None, {}, ())
-        return result.reshape(result.shape[:-1]) if self._count == 1 else result
+        result = result if self._vectors else result.reshape(result.shape[:-1])
+        return result != 0 if self.is_condition else result
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
         """``np.asarray(K)``: the dense array, under the limit of `dense`."""

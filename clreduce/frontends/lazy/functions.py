@@ -9,7 +9,7 @@ import sys
 from inspect import Parameter, Signature
 from typing import Any
 
-from clreduce.frontends.lazy.methods import Methods, whole, wholes
+from clreduce.frontends.lazy.methods import TO_NUMBERS, Methods, whole, wholes
 from clreduce.frontends.vocabulary import DERIVATIVES
 from clreduce.ir.op import FUNCTIONS, Function
 
@@ -58,7 +58,7 @@ def _method(name: str, function: Function) -> Any:
     count = len(function.arguments)
     names = (*function.arguments[1:], *function.parameters)
     fewest, most = len(names) - function.optional, len(names) if not function.variadic else sys.maxsize
-    derivative = function.name in DERIVATIVES
+    derivative, vectors = function.name in DERIVATIVES, False if function.name in TO_NUMBERS else None
 
     def method(self: Methods, *given: Any, **named: Any) -> Any:
         if named:
@@ -69,7 +69,8 @@ def _method(name: str, function: Function) -> Any:
             return self._derived(name, function.name, *given)
         if function.variadic:
             return self._apply(name, function.build, given)
-        return self._apply(name, function.build, given[: count - 1], tuple(map(_parameter, given[count - 1 :])))
+        params = tuple(map(_parameter, given[count - 1 :]))
+        return self._apply(name, function.build, given[: count - 1], params, vectors)
 
     method.__name__, method.__qualname__, method.__module__ = name, f"LazyTensor.{name}", FunctionMethods.__module__
     method.__doc__ = described(function)

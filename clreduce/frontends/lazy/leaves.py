@@ -87,6 +87,10 @@ class Operand:
     ni: int | None = None
     nj: int | None = None
     is_complex: bool = False
+    vectors: bool = True
+    """Whether it has a vector axis: all but plain numbers have one."""
+    is_condition: bool = False
+    """Whether it holds truth values."""
 
 
 def with_array(
@@ -103,27 +107,29 @@ def with_numbers(numbers: tuple[float, ...]) -> tuple[Expr, Leaf]:
     return variable(("data", source.number), len(numbers), Domain.P), Leaf(numbers, (), source)
 
 
-def _parameter(numbers: tuple[float, ...], is_complex: bool = False) -> Operand:
+def _parameter(numbers: tuple[float, ...], is_complex: bool = False, vectors: bool = True) -> Operand:
     leaf, data = with_numbers(numbers)
-    return Operand(leaf, {leaf: data}, is_complex=is_complex)
+    return Operand(leaf, {leaf: data}, is_complex=is_complex, vectors=vectors)
 
 
 def from_number(value: Any) -> Operand:
     """An integer is compiled in; a float is a parameter, so that another value needs no other kernel."""
-    if isinstance(value, (int, np.integer, np.bool_)) and abs(int(value)) <= _LARGEST_CONSTANT:
+    if isinstance(value, (bool, np.bool_)):
+        return Operand(constant(int(value)), {}, vectors=False, is_condition=True)
+    if isinstance(value, (int, np.integer)) and abs(int(value)) <= _LARGEST_CONSTANT:
         return _from_integer(int(value))
-    return _parameter((float(value),))
+    return _parameter((float(value),), vectors=False)
 
 
 @memoised(256)
 def _from_integer(value: int) -> Operand:
-    return Operand(constant(value), {})
+    return Operand(constant(value), {}, vectors=False)
 
 
 def from_complex(value: Any) -> Operand:
     """A parameter of one complex number, kept as its two parts."""
     number = complex(value)
-    return _parameter((number.real, number.imag), is_complex=True)
+    return _parameter((number.real, number.imag), is_complex=True, vectors=False)
 
 
 def from_list(values: Sequence[Any]) -> Operand:
@@ -177,7 +183,7 @@ def from_array(value: Any, axis: int | None, library: Adapter) -> Operand:
     leaf, data = with_array(value, array, batch, dim, domain)
     ni = data.rows if domain == Domain.I else None
     nj = data.rows if domain == Domain.J else None
-    return Operand(leaf, {leaf: data}, batch, ni, nj, is_complex)
+    return Operand(leaf, {leaf: data}, batch, ni, nj, is_complex, bool(shape), dtype == "bool")
 
 
 def _by_shape(value: Any, shape: tuple[int, ...], axis: int | None) -> tuple[Domain, tuple[int, ...], Any]:

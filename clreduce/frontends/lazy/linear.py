@@ -69,9 +69,10 @@ class LinearOperator(Reductions):
 
     def _converted(self, v: Any) -> Any:
         """Solvers mix dtypes: eigenvalues of float32 operators start from float64 vectors."""
-        if not isinstance(v, np.ndarray) or self.dtype is None:
+        name = self._dtype_name
+        if not isinstance(v, np.ndarray) or name is None:
             return v
-        narrow = self.dtype in ("float32", "complex64")
+        narrow = name in ("float32", "complex64")
         kind = "complex" if v.dtype.kind == "c" or (self.is_complex and v.dtype.kind != "f") else "float"
         return v.astype(f"{kind}{(32 if narrow else 64) * (1 if kind == 'float' else 2)}", copy=False)
 

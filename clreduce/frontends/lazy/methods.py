@@ -19,14 +19,23 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
+TO_NUMBERS = frozenset({
+    "Sum", "Max", "Min", "ArgMax", "ArgMin", "SqNorm2", "Norm2", "SqDist", "Det", "SoftDTW_SqDist", "Divergence",
+    "Laplacian", "TraceOperator", "SumLinOperator",
+})  # fmt: skip
+"""Functions that reduce the vector axis: what they give is a number for each pair."""
+
+
 class Methods(Operators):
     """Methods that give another `LazyTensor`."""
 
     __slots__ = ()
 
-    def _call(self, method: str, name: str, *others: Any, params: tuple[Any, ...] = ()) -> Self:
+    def _call(
+        self, method: str, name: str, *others: Any, params: tuple[Any, ...] = (), vectors: bool | None = None
+    ) -> Self:  # fmt: skip
         """What the function ``name`` of the registry gives for this, ``others`` and whole numbers ``params``."""
-        return self._apply(method, FUNCTIONS[name].build, others, params)
+        return self._apply(method, FUNCTIONS[name].build, others, params, vectors)
 
     def abs(self) -> Self:
         """Absolute values."""
@@ -58,7 +67,7 @@ class Methods(Operators):
 
     def where(self, condition: Any, other: Any = 0) -> Self:
         """This where ``condition`` is not 0, else ``other``: ``K.where(K.i < K.j)`` is the upper triangle."""
-        mask, x = self._from(condition), self._from(other)
+        mask, x = self._beside(condition), self._beside(other)
         if x.is_complex:
             mask = mask._mask()
             return self._record(choice(self, mask, x), mask, x, is_complex=True)
@@ -68,11 +77,13 @@ class Methods(Operators):
     # ------------------------------------------------------------------------------------------ components of vectors
 
     def elem(self, k: int) -> Self:
-        """Component k of each vector; negative k count from the end."""
+        """Component k of each vector, a number for each pair; negative k count from the end."""
         k, dim = whole(k, "k"), self._count
         if not -dim <= k < dim:
             raise ShapeError(f"component {k} asked of vectors of length {dim}")
-        return self.extract(k % dim, 1)
+        unit = 2 if self.is_complex else 1
+        expr = extract(self._real_expr, unit * (k % dim), unit)
+        return self._record(expr, is_complex=self.is_complex, vectors=False)
 
     def extract(self, start: int, length: int) -> Self:
         """Components ``start`` to ``start + length - 1`` of each vector."""
@@ -80,14 +91,15 @@ class Methods(Operators):
         if start < 0 or length < 1 or start + length > dim:
             raise ShapeError(f"components {start} to {start + length - 1} asked of vectors of length {dim}")
         unit = 2 if self.is_complex else 1
-        return self._record(extract(self._real_expr, unit * start, unit * length), is_complex=self.is_complex)
+        expr = extract(self._real_expr, unit * start, unit * length)
+        return self._record(expr, is_complex=self.is_complex, vectors=True)
 
     def concat(self, *others: Any) -> Self:
         """The components of this, then those of the others."""
-        tensors = (self, *map(self._from, others))
+        tensors = (self, *map(self._beside, others))
         is_complex = any(x.is_complex for x in tensors)
         exprs = [as_complex(x) if is_complex else x._real_expr for x in tensors]
-        return self._record(concat(*exprs), *tensors[1:], is_complex=is_complex)
+        return self._record(concat(*exprs), *tensors[1:], is_complex=is_complex, vectors=True)
 
     @classmethod
     def concatenate(cls, tensors: Any, axis: int = -1) -> Self:
@@ -107,7 +119,7 @@ class Methods(Operators):
 
     def weightedsqnorm(self, s: Any) -> Self:
         """The weighted squared norm; s has length 1, D (weights) or D^2 (a matrix)."""
-        return self._apply("weightedsqnorm", _weighted, (s,))
+        return self._apply("weightedsqnorm", _weighted, (s,), vectors=False)
 
     def weightedsqdist(self, other: Any, s: Any) -> Self:
         """`weightedsqnorm` of the difference."""
@@ -151,7 +163,8 @@ class Methods(Operators):
         if leaf.expr.op.name != "variable":
             raise ShapeError(f"{method} differentiates in a variable: Vi(x), Vj(y) or Pm(p); got {leaf.formula}")
         build = DERIVATIVES[name].build
-        made = self._apply(method, _directional if name == "Diff" else build, (leaf, *others))
+        vectors = self._vectors if name == "Diff" else name not in TO_NUMBERS
+        made = self._apply(method, _directional if name == "Diff" else build, (leaf, *others), vectors=vectors)
         data = made._leaves.get(leaf.expr)
         if data is not None and data.array is None and leaf.expr not in topological([made.expr]):
             made._leaves = {node: one for node, one in made._leaves.items() if node is not leaf.expr}

@@ -10,11 +10,12 @@ import numpy as np
 
 from clreduce.errors import ClreduceError, ShapeError
 from clreduce.frontends.lazy.base import Recorded, shapes_of
+from clreduce.frontends.lazy.mistakes import check_operand, shape_of
 from clreduce.ir.expr import INDEX, REAL, Expr
 from clreduce.ir.op import FUNCTIONS, constant, constant_value, integer
 from clreduce.memo import memoised
 from clreduce.ops.arithmetic import add, div, mul, neg, raised, square, sub
-from clreduce.ops.compare import equal, less, less_equal, negated, where
+from clreduce.ops.compare import both, either, equal, less, less_equal, negated, where
 from clreduce.ops.derived import scalar_product, truth
 from clreduce.ops.indices import difference_of_indices, tally
 
@@ -36,20 +37,41 @@ class Operators(Recorded):
         def mod(self, n: Any) -> Self: ...
         def floor(self) -> Self: ...
         def norm2(self) -> Self: ...
+        def _over_vectors(self, name: str) -> Self: ...
         def sinxdivx(self) -> Self: ...
 
     __hash__ = None  # type: ignore[assignment]  # == makes a formula
 
-    def _apply(self, name: str, build: Build, others: tuple[Any, ...], params: tuple[Any, ...] = ()) -> Self:
-        """``build(self, *others, *params)`` of real vectors; what does not fit is told in terms of shapes."""
-        tensors = (self, *map(self._from, others))
+    def _apply(
+        self, name: str, build: Build, others: tuple[Any, ...], params: tuple[Any, ...] = (),
+        vectors: bool | None = None,
+    ) -> Self:  # fmt: skip
+        """``build(self, *others, *params)`` of real vectors; what does not fit is told in terms of shapes.
+
+        ``vectors``: whether the result has a vector axis; None if it has one where one of the operands has.
+        """
+        tensors = (self, *map(self._beside, others))
         if any(x.is_complex for x in tensors):
             raise not_complex(name)
-        return self._record(built(name, build, tensors, [x._real_expr for x in tensors], params), *tensors[1:])
+        expr = built(name, build, tensors, [x._real_expr for x in tensors], params)
+        return self._record(expr, *tensors[1:], vectors=vectors)
+
+    def _beside(self, value: Any) -> Any:
+        """``value`` as a tensor that meets this one. An array of one number has no vector axis then, as in NumPy."""
+        if isinstance(value, Recorded) or type(value) in (int, float):
+            return self._from(value)
+        shape = shape_of(value, self.library)
+        if shape in ((1,), (1, 1)):
+            tensor = self._from(value if len(shape) == 1 else value.reshape(1))
+            tensor._vectors = False
+            return tensor
+        if len(shape) in (1, 2):
+            check_operand(shape, self)
+        return self._from(value)
 
     def _binary(self, name: str, build: Build, other: Any, reflected: bool = False) -> Self:
         """An arithmetic operator, with the meaning that it has for complex numbers and for indices too."""
-        x = self._from(other)
+        x = self._beside(other)
         a, b = (x, self) if reflected else (self, x)
         if x.is_complex:
             result: Self = x._complex_binary(name, a, b)
@@ -64,7 +86,7 @@ class Operators(Recorded):
 
     def _compare(self, name: str, mask: Build, other: Any, reflected: bool = False) -> Self:
         """1 where ``mask`` holds, else 0; indices are compared as integers."""
-        x = self._from(other)
+        x = self._beside(other)
         if x.is_complex:
             result: Self = x._complex_compare(name, self)
             return result
@@ -72,7 +94,13 @@ class Operators(Recorded):
         f, g = a.expr, b.expr
         if not f.kind == g.kind == REAL:
             f, g = _as_indices(f, g) or (a._real_expr, b._real_expr)
-        return self._record(truth(built(name, mask, (a, b), (f, g))), x)
+        return self._condition(built(name, mask, (a, b), (f, g)), x)
+
+    def _condition(self, mask: Expr, *others: Recorded) -> Self:
+        """1 where the truth value ``mask`` holds, else 0: a tensor that knows that it is a condition."""
+        made = self._record(truth(mask), *others)
+        made.is_condition = True
+        return made
 
     # ----------------------------------------------------------------------------------------------------- arithmetic
 
@@ -89,12 +117,12 @@ class Operators(Recorded):
         return -self if is_number(other, 0) else self._binary("-", sub, other, reflected=True)
 
     def __mul__(self, other: Any) -> Self:
-        if is_number(other, 1):
+        if is_number(other, 1) and not self.is_condition:
             return self
         return -self if is_number(other, -1) else self._binary("*", mul, other)
 
     def __rmul__(self, other: Any) -> Self:
-        if is_number(other, 1):
+        if is_number(other, 1) and not self.is_condition:
             return self
         return -self if is_number(other, -1) else self._binary("*", mul, other, reflected=True)
 
@@ -150,18 +178,21 @@ class Operators(Recorded):
         """``self ** exponent``."""
         return self.__pow__(exponent)
 
-    def __or__(self, other: Any) -> Any:
-        return self._scalar_product(self, self._from(other))
+    def __or__(self, other: Any) -> Self:
+        """The scalar product of vectors; between conditions, whether one of them holds."""
+        x = self._beside(other)
+        return self.logical_or(x) if self.is_condition and x.is_condition else self._scalar_product(self, x)
 
-    def __ror__(self, other: Any) -> Any:
-        return self._scalar_product(self._from(other), self)
+    def __ror__(self, other: Any) -> Self:
+        x = self._beside(other)
+        return self.logical_or(x) if self.is_condition and x.is_condition else self._scalar_product(x, self)
 
     def _scalar_product(self, a: Any, b: Any) -> Any:
         if a._count != b._count:
             raise ShapeError(f"| needs vectors of equal length; got tensors of shapes {shapes_of((a, b))}")
         if a.is_complex or b.is_complex:
-            return (a * b).sum()
-        return a._apply("|", scalar_product, (b,))
+            return (a * b)._over_vectors("Sum")
+        return a._apply("|", scalar_product, (b,), vectors=False)
 
     # ---------------------------------------------------------------------------------------- comparisons, truth values
 
@@ -184,19 +215,54 @@ class Operators(Recorded):
         return self._compare("!=", _unequal, other)
 
     def __and__(self, other: Any) -> Self:
-        """1 where both are not 0, else 0. (``|`` is the scalar product; of two masks, ``a + b > 0`` is "or".)"""
-        return self._mask().__mul__(self._from(other)._mask())
+        return self._logical("&", both, other)
 
-    def __rand__(self, other: Any) -> Self:
-        return self.__and__(other)
+    def __xor__(self, other: Any) -> Self:
+        return self._logical("^", _one_of_two, other)
 
     def __invert__(self) -> Self:
-        """1 where this is 0, else 0."""
-        return self._compare("==", equal, 0)
+        return self._condition(negated(self._truth))
+
+    __rand__, __rxor__ = __and__, __xor__
+
+    def logical_and(self, other: Any) -> Self:
+        """The condition that both are not 0; between conditions also ``a & b``."""
+        return self._logical("&", both, other)
+
+    def logical_or(self, other: Any) -> Self:
+        """The condition that one of them is not 0; between conditions also ``a | b``.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from clreduce.numpy import Vi, Vj
+        >>> D = Vi(np.array([[0.0], [3.0]])).sqdist(Vj(np.array([[1.0], [2.0]])))
+        >>> ((D < 2) | (D > 3)).dense()
+        array([[ True,  True],
+               [ True,  True]])
+        """
+        return self._logical("|", either, other)
+
+    def logical_xor(self, other: Any) -> Self:
+        """The condition that exactly one of them is not 0; between conditions also ``a ^ b``."""
+        return self._logical("^", _one_of_two, other)
+
+    def logical_not(self) -> Self:
+        """The condition that this is 0; of a condition also ``~a``."""
+        return ~self
+
+    def _logical(self, name: str, build: Build, other: Any) -> Self:
+        x = self._beside(other)
+        return self._condition(built(name, build, (self, x), (self._truth, x._truth)), x)
+
+    @property
+    def _truth(self) -> Expr:
+        """The truth value "not 0"."""
+        return mask_of(self._real_expr)
 
     def _mask(self) -> Self:
-        """1 where this is not 0, else 0."""
-        return self._compare("!=", _unequal, 0)
+        """The condition "not 0"."""
+        return self if self.is_condition else self._compare("!=", _unequal, 0)
 
 
 def built(
@@ -231,6 +297,10 @@ def is_number(value: Any, number: int) -> bool:
 
 def not_complex(name: str) -> ShapeError:
     return ShapeError(f"{name} is not defined for complex numbers here; take .real, .imag, abs() or angle() of them")
+
+
+def _one_of_two(f: Expr, g: Expr) -> Expr:
+    return both(either(f, g), negated(both(f, g)))
 
 
 def _unequal(f: Expr, g: Expr) -> Expr:

@@ -5,14 +5,17 @@ Universal functions become methods, those of the registry included, so SciPy's s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from clreduce.errors import ShapeError
 from clreduce.frontends.lazy.base import Recorded
 from clreduce.frontends.lazy.functions import FunctionMethods, wanted
 from clreduce.frontends.lazy.linear import LinearOperator
+from clreduce.frontends.lazy.numpy_reductions import reduction
 
 OPERATORS = {
     # NumPy's name: the operator, and what it is with exchanged operands
@@ -22,7 +25,8 @@ OPERATORS = {
     "power": ("__pow__", "__rpow__"), "float_power": ("__pow__", "__rpow__"), "matmul": ("__matmul__", "__rmatmul__"),
     "equal": ("__eq__", "__eq__"), "not_equal": ("__ne__", "__ne__"), "less": ("__lt__", "__gt__"),
     "less_equal": ("__le__", "__ge__"), "greater": ("__gt__", "__lt__"), "greater_equal": ("__ge__", "__le__"),
-    "bitwise_or": ("__or__", "__ror__"), "bitwise_and": ("__and__", "__rand__"), "logical_and": ("__and__", "__rand__"),
+    "bitwise_or": ("__or__", "__ror__"), "bitwise_and": ("__and__", "__rand__"), "bitwise_xor": ("__xor__", "__rxor__"),
+    **{name: (name, name) for name in ("logical_and", "logical_or", "logical_xor")},
 }  # fmt: skip
 """By the name of a universal function."""
 METHODS = {
@@ -48,9 +52,10 @@ class Protocols(LinearOperator, FunctionMethods):
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
         name = ufunc.__name__
         if method == "reduce" and name in _REDUCED and isinstance(inputs[0], Recorded):
-            return _reduce(_REDUCED[name])(*inputs, **({"axis": 0} | options))
+            kind = _REDUCED[name]
+            return reduction(kind, name in ("minimum", "maximum"))(*inputs, **({"axis": 0} | options))
         if method != "__call__" or options:
-            return NotImplemented
+            return _refused(f"{name}{'' if method == '__call__' else '.' + method}", inputs, options)
         if name in OPERATORS:
             straight, reflected = OPERATORS[name]
             if isinstance(inputs[0], Recorded):
@@ -58,33 +63,24 @@ class Protocols(LinearOperator, FunctionMethods):
             return getattr(inputs[1], reflected)(inputs[0])
         first = self._from(inputs[0])
         found = getattr(first, METHODS.get(name, ""), None)
-        return NotImplemented if found is None else found(*inputs[1:])
+        return _refused(name, inputs, {}) if found is None else found(*inputs[1:])
 
     def __array_function__(self, function: Any, types: Any, args: Any, options: Any) -> Any:
         found = _FUNCTIONS.get(function)
         if found is None:
-            return NotImplemented
+            return _refused(function.__name__, (), {})
         return found(*args, **options)
 
 
-def _reduce(name: str) -> Callable[..., Any]:
-    """NumPy's reduction of that name; without axis it is over all axes."""
-
-    def function(x: Any, axis: Any = None, dtype: Any = None, out: Any = None, **options: Any) -> Any:
-        unknown = [key for key, value in (options | {"dtype": dtype}).items() if value not in (None, False)]
-        if unknown:
-            raise TypeError(f"numpy.{name} of a LazyTensor takes axis and out, and not {', '.join(unknown)}")
-        axis = tuple(range(x.dim())) if axis is None else axis
-        return getattr(x, name)(axis=axis) if out is None else getattr(x, name)(axis=axis, out=out)
-
-    return function
-
-
-def _indices(name: str) -> Callable[..., Any]:
-    def function(x: Any, axis: Any = None, out: Any = None) -> Any:
-        return getattr(x, name)(axis=axis) if out is None else getattr(x, name)(axis=axis, out=out)
-
-    return function
+def _refused(name: str, inputs: Any, options: dict[str, Any]) -> Any:
+    """One error for what has no form on symbolic tensors; other libraries among the inputs are asked first."""
+    known = (Recorded, np.ndarray, np.generic, int, float, complex, list, tuple)
+    if not all(isinstance(value, known) for value in inputs):
+        return NotImplemented
+    told = f" with {', '.join(options)}" if options else ""
+    raise TypeError(
+        f"numpy.{name} of a LazyTensor{told} is not available; np.asarray(K) makes an array, K[:100, :100] a part of it"
+    )
 
 
 def _where(condition: Any, x: Any = None, y: Any = None) -> Any:
@@ -95,8 +91,20 @@ def _where(condition: Any, x: Any = None, y: Any = None) -> Any:
 
 
 def _concatenate(tensors: Any, axis: Any = 0) -> Any:
-    cls = next(type(one) for one in tensors if isinstance(one, Recorded))
-    return cls.concatenate(tuple(tensors), axis)  # type: ignore[attr-defined]
+    first = next(each for each in tensors if isinstance(each, Recorded))
+    if axis not in (-1, first.dim() - 1) or not all(isinstance(x, Recorded) and x._vectors for x in tensors):
+        raise ShapeError(
+            "numpy.concatenate of LazyTensors joins their vectors, axis=-1; "
+            "write np.stack([K, L], axis=-1) to make vectors of numbers"
+        )
+    return type(first).concatenate(tuple(tensors))  # type: ignore[attr-defined]
+
+
+def _stack(tensors: Any, axis: Any = 0) -> Any:
+    first = next(each for each in tensors if isinstance(each, Recorded))
+    if axis not in (-1, first.dim() - 1) or any(isinstance(x, Recorded) and x._vectors for x in tensors):
+        raise ShapeError("numpy.stack of LazyTensors makes vectors of tensors with a number for each pair, axis=-1")
+    return type(first).concatenate(tuple(tensors))  # type: ignore[attr-defined]
 
 
 def _transpose(x: Any, axes: Any = None) -> Any:
@@ -106,18 +114,24 @@ def _transpose(x: Any, axes: Any = None) -> Any:
 
 
 def _norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
-    if ord not in (None, 2) or axis not in (-1, x.dim() - 1):
-        raise TypeError("numpy.linalg.norm of a LazyTensor is the Euclidean norm of its vectors: axis=-1")
-    return x.norm2()
+    if ord not in (None, 2, "fro") or (ord == 2 and axis is None and not x._vectors):
+        raise TypeError("numpy.linalg.norm of a LazyTensor is the Euclidean norm: ord=None")
+    if x._vectors and axis in (-1, x.dim() - 1):
+        return x.norm2()
+    return reduction("sum")(x * x, axis, keepdims=keepdims) ** 0.5
 
 
 _FUNCTIONS: dict[Any, Callable[..., Any]] = {
-    np.sum: _reduce("sum"), np.mean: _reduce("mean"), np.prod: _reduce("prod"), np.min: _reduce("min"),
-    np.max: _reduce("max"), np.amin: _reduce("min"), np.amax: _reduce("max"), np.any: _reduce("any"),
-    np.all: _reduce("all"), np.var: _reduce("var"), np.argmin: _indices("argmin"), np.argmax: _indices("argmax"),
-    np.concatenate: _concatenate, np.where: _where, np.clip: lambda x, a_min, a_max: x.clamp(a_min, a_max),
-    np.shape: lambda x: x.shape, np.ndim: lambda x: x.ndim, np.transpose: _transpose, np.dot: lambda a, b: a @ b,
+    np.sum: reduction("sum"), np.mean: reduction("mean"), np.prod: reduction("prod"), np.var: reduction("var"),
+    np.std: reduction("std"), np.any: reduction("any"), np.all: reduction("all"), np.count_nonzero: reduction("count"),
+    np.min: reduction("min", True), np.max: reduction("max", True), np.amin: reduction("min", True),
+    np.amax: reduction("max", True), np.argmin: reduction("argmin", True), np.argmax: reduction("argmax", True),
+    np.nanmin: reduction("min"), np.nanmax: reduction("max"), np.nanargmin: reduction("argmin"),
+    np.nanargmax: reduction("argmax"),
+    np.concatenate: _concatenate, np.stack: _stack, np.where: _where,
+    np.clip: lambda x, a_min, a_max: x.clamp(a_min, a_max), np.shape: lambda x: x.shape, np.ndim: lambda x: x.ndim,
+    np.size: lambda x: math.prod(x.shape), np.transpose: _transpose, np.dot: lambda a, b: a @ b,
     np.real: lambda x: x.real, np.imag: lambda x: x.imag, np.angle: lambda x: x.angle(), np.sinc: lambda x: x.sinc(),
-    np.diagonal: lambda x: x.diagonal(), np.linalg.norm: _norm,
+    np.diagonal: lambda x: x.diagonal(), np.trace: lambda x: x.diagonal().sum(-1), np.linalg.norm: _norm,
 }  # fmt: skip
 """NumPy's functions that are not universal."""

@@ -43,7 +43,7 @@ class Shown(Dense):
         facts = {
             "formula": show(expr, limit=_LONGEST),
             "shape": f"{self.shape}{self._axes_text()}",
-            "dtype": str(self.dtype),
+            "dtype": f"bool, computed in {self._dtype_name}" if self.is_condition else str(self._dtype_name),
             "data": ", ".join(f"{name} {self._described(leaf)}" for name, leaf in names.items()) or "none",
             "dense form": f"{memory_text(self.nbytes)}",
         }
@@ -54,7 +54,7 @@ class Shown(Dense):
         return facts
 
     def _axes_text(self) -> str:
-        axes = ["batch"] * len(self._batch) + ["i", "j"] + (["vector"] if self._count > 1 else [])
+        axes = ["batch"] * len(self._batch) + ["i", "j"] + (["vector"] if self._vectors else [])
         return f": {', '.join(axes)}"
 
     def _described(self, leaf: Expr) -> str:
@@ -87,7 +87,8 @@ class Shown(Dense):
             print(tree(self._named()[0]), file=file or sys.stdout)
             return
         name = checked_reduction(reduction_op, opt_arg, None).name
-        reduced, _ = self._axes(name, axis)
-        leaves = tuple(self._leaves)
-        dtype = {"complex64": "float32", "complex128": "float64"}.get(self.dtype or "float64", self.dtype)
-        self.routine.of((self._real_expr,), leaves, name, reduced, opt_arg).explain(dtype or "float64", file)
+        reduced = self._one_place("explain", name, axis)
+        dtype = self._dtype_name or "float64"
+        dtype = {"complex64": "float32", "complex128": "float64"}.get(dtype, dtype)
+        routine = self.routine.of((self._real_expr,), tuple(self._leaves), name, reduced, opt_arg)
+        routine.explain(dtype, file)

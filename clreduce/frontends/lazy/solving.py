@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from clreduce.domain import Domain
 from clreduce.errors import ShapeError
 from clreduce.frontends.lazy.base import Recorded
+from clreduce.frontends.lazy.evaluating import MAKE_OPTIONS
 from clreduce.frontends.lazy.leaves import DOMAINS, Leaf, with_array
-from clreduce.frontends.lazy.reductions import MAKE_OPTIONS, Reductions
+from clreduce.frontends.lazy.reductions import Reductions
 from clreduce.ir.expr import Expr, substitute
 from clreduce.ir.op import variable
 from clreduce.ops.indices import as_real

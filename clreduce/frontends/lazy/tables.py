@@ -93,7 +93,10 @@ class Tables(Recorded):
                 )
         index = table_index([one.expr for one in labels], sizes)
         dim = entries.expr.dim // prod(sizes)
-        return entries._record(lookup(entries.expr, index, dim), *labels, is_complex=entries.is_complex)
+        # A table of a batch has an axis of vectors in any case.
+        vectors = dim > 1 + entries.is_complex or len(table.shape) == len(labels) + 1
+        expr = lookup(entries.expr, index, dim)
+        return entries._record(expr, *labels, is_complex=entries.is_complex, vectors=vectors)
 
     @classmethod
     def _table(cls, table: Any, axes: int) -> tuple[Self, tuple[int, ...]]:
@@ -126,8 +129,8 @@ class Tables(Recorded):
             if not shape:
                 raise ShapeError(f"lookup: {name} has shape (.., {'MN'[domain == Domain.J]}), one label per {index}")
             leaf, data = with_array(given, given.reshape((*shape, 1)), shape[:-1], 1, domain, INDEX)
-            sizes = (data.rows, None) if domain == Domain.I else (None, data.rows)
-            return cls._adopted(Operand(leaf, {leaf: data}, shape[:-1], *sizes))
+            rows, columns = (data.rows, None) if domain == Domain.I else (None, data.rows)
+            return cls._adopted(Operand(leaf, {leaf: data}, shape[:-1], rows, columns, vectors=False))
         tensor: Self = cls._from(given)
         expr, given_data = tensor.expr, tensor._leaves.get(tensor.expr)
         known = constant_value(expr)
@@ -143,7 +146,7 @@ class Tables(Recorded):
         if tensor.expr.kind != INDEX:
             raise DtypeError(
                 f"lookup: {name} are integers: an array of them, Vi or Vj of one, K.i, K.j, or their sums and "
-                f"differences; got a tensor of {tensor.dtype or 'numbers'}"
+                f"differences; got a tensor of {tensor._dtype_name or 'numbers'}"
             )
         if tensor.expr.dim != 1:
             raise ShapeError(f"lookup: {name} is one label for each index; got a tensor of shape {tensor._shape}")

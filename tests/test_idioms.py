@@ -1,0 +1,160 @@
+"""What users of NumPy write: each idiom gives NumPy's numbers, or one error that says what to write instead.
+
+An idiom is a line of Python, evaluated twice: where the names stand for symbolic tensors, and for dense arrays.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+
+from clreduce.errors import ClreduceError
+from clreduce.numpy import LazyTensor, Pm, Vi, Vj
+
+pytestmark = pytest.mark.usefixtures("plain_kernels")
+
+rng = np.random.default_rng(0)
+M, N, D = 5, 7, 3
+x, y, b, w, u = (rng.normal(size=shape) for shape in ((M, D), (N, D), (N, 2), N, M))
+X, Y = x[:, None], y[None]
+ARRAYS = {"np": np, "M": M, "N": N, "x": x, "y": y, "b": b, "w": w, "u": u, "mask": u > 0, "eye": np.eye(M, N)}
+SYMBOLIC: dict[str, Any] = {
+    "K": Vi(x).sqdist(Vj(y)), "S": Vi(x).sqdist(Vj(x)), "V": Vi(x) - Vj(y), "I": Vi(x), "J": Vj(y),
+    "D1": Vi(x[:, :1]) - Vj(y[:, :1]), "B": LazyTensor(np.stack([x, 2 * x])[:, :, None]).sqdist(Vj(y)),
+    "H": Vi(x.astype(np.float32)).sqdist(Vj(y.astype(np.float32))),
+    "L": LazyTensor, "Vi": Vi, "Vj": Vj, "Pm": Pm,
+}  # fmt: skip
+DENSE: dict[str, Any] = {
+    "K": ((X - Y) ** 2).sum(-1), "S": ((X - x) ** 2).sum(-1), "V": X - Y, "I": X, "J": Y, "D1": X[..., :1] - Y[..., :1],
+    "B": ((np.stack([x, 2 * x])[:, :, None] - y) ** 2).sum(-1), "H": ((X - Y) ** 2).sum(-1),
+}  # fmt: skip
+
+SAME = """
+K.sum()                         K.mean()                        K.max()                         K.min()
+K.argmin()                      K.argmax()                      K.var()                         K.std()
+K.prod(axis=0)                  (K > 1).any()                   (K > 1).all()                   K.sum(axis=None)
+K.sum(axis=(0, 1))              K.sum(-1)                       K.sum(axis=-1)                  K.sum(axis=-2)
+K.sum(1)                        K.sum(axis=0)                   K.argmin(axis=1)                K.argmax(-2)
+K.std(axis=1)                   K.mean(-1)                      K.sum(axis=1, keepdims=True)    np.sum(K, axis=1)
+np.sum(K)                       np.sum(K, keepdims=True)        np.mean(K, axis=0)              np.std(K)
+np.var(K, axis=1)               np.min(K, axis=1)               np.max(K)                       np.argmin(K)
+np.argmax(K, axis=0)            np.amax(K, axis=(0, 1))         np.sum(K, 0, keepdims=True)     np.linalg.norm(K)
+np.add.reduce(K)                np.maximum.reduce(K, axis=1)    np.count_nonzero(K > 1)
+np.count_nonzero(K > 1, axis=0)
+np.any(K > 5, axis=1)           np.all(K > 0, axis=0)           np.trace(S)                     np.nanmin(K)
+np.linalg.norm(V, axis=-1)      V.sum(-1)                       V.sum(-1).sum(-1)               V.max(-1)
+V.sum(axis=1)                   V.sum(axis=(0, 1))              V.sum(axis=None)                V.mean(axis=(1, 2))
+V.sum(-1, keepdims=True)        np.sum(V, axis=2)               np.min(V)                       np.max(V, axis=(0, -1))
+D1.sum(-1)                      (D1 ** 2).sum(-1).sum()         D1.sum(axis=(0, 1, 2))          B.sum()
+B.sum(-1)                       B.sum(-2)                       B.mean(axis=(0, 2))             B.argmax()
+K[:3]                           K[::2]                          K[3]                            K[-1]
+K[..., 0]                       K[[0, 1]]                       K[mask]                         K[2:4, 1:]
+K[3, 5]                         K[:, 2]                         K[1, ::2]                       K[[0, 1], [2, 3]]
+K[np.ix_([0, 2], [1, 4, 4])]    K[...]                          K[:, ::-1]                      V[..., 0]
+V[2, :]                         V[:, :, 1:]                     V[[0, 1]]                       V[1, 2, 0]
+J[:, 0:4]                       B[0]                            B[1, 2]                         B[..., 3]
+K.T                             K.T[2]                          K.shape                         K.ndim
+V.shape                         D1.shape                        len(K)                          np.shape(B)
+np.size(K)                      np.ndim(K)                      np.asarray(K)                   np.exp(-K)
+(K > 2) | (K < 1)               (K > 1) & (K < 2)               (K > 1) ^ (K < 2)               ~(K > 1)
+np.logical_or(K > 2, K < 1)     np.logical_and(K > 1, K < 2)    np.logical_xor(K > 1, K < 2)    np.logical_not(K > 1)
+np.where(K > 1, K, 0)           np.where(K > 1, 1, K)           np.clip(K, 1, 2)                np.sqrt(K) / (1 + K)
+(K > 1).sum()                   (K > 1).mean()                  ((K > 1) | (K < 0.5)).dtype     K.dtype
+(K > 1) * 1.0                   K / K.sum()                     K - K.mean()                    2 ** K
+1 / (1 + K)                     K // 1                          K % 2                           abs(V)
+K @ w                           K @ b                           K.T @ u                         u @ K
+np.dot(K, w)                    np.matmul(K, b)                 K * np.array([2.0])             K * np.array([[2.0]])
+V * np.array([1.0, 2.0, 3.0])   sum([K, K])                     x[np.any(K > 5, axis=1)]
+np.stack([K, 2 * K], axis=-1)   np.concatenate([V, V], axis=-1)
+np.allclose(K @ w, w @ K.T)     K[:, :M].diagonal()             V[0, :, 1]
+"""
+"""The same line for both."""
+
+PAIRS = {
+    "(I | J)": "(I * J).sum(-1)",
+    "K.count()": "np.count_nonzero(K)",
+    "(K > 1).count(axis=1)": "(K > 1).sum(1)",
+    "K.logsumexp()": "np.log(np.exp(K).sum())",
+    "K.logsumexp(axis=1)": "np.log(np.exp(K).sum(1))",
+    "V.logsumexp(-1)": "np.log(np.exp(V).sum(-1))",
+    "K.sum(axis=1, keepdims=False)": "K.sum(1)",
+    "K.argKmin(3, axis=1)": "np.argsort(K, axis=1)[:, :3]",
+    "K.Kmin(3, axis=1)": "np.sort(K, axis=1)[:, :3]",
+    "I[0]": "I[..., 0]",
+    "V[1:]": "V[..., 1:]",
+    "K * Vj(w[:, None])": "(K * w)[..., None]",
+    "K + 0.5 * (K.i == K.j)": "K + 0.5 * eye",
+    "K.where(K.i < K.j)": "np.triu(K, 1)",
+}
+"""A line for symbolic tensors, and NumPy's."""
+
+MISTAKES = {
+    "K * w": "write Vj(w[:, None])",
+    "K * u": "write Vi(w[:, None])",
+    "K + eye": "K + alpha * (K.i == K.j)",
+    "K * w[None, :]": "write Vj(w.T)",
+    "K * w[:, None]": "write Vj(w)",
+    "K - list(w)": "write Vj(w[:, None])",
+    "V * u": "write Vi(w[:, None])",
+    "V + x": "write Vi(w)",
+    "K.sum(axis=2)": "0 is i, 1 is j; its vector axis is reduced already",
+    "B.sum(axis=0)": "K.dense()",
+    "K.sum(axs=1)": "did you mean 'axis'?",
+    "K.sum(axis=1, keepdim_=True)": "did you mean 'keepdims'?",
+    "K.sum(axis=1, dtype_ac='float64')": "did you mean 'dtype_acc'?",
+    "K.sum(axis='i')": "whole number",
+    "V.argmin(axis=None)": "K.min(-1)",
+    "K.Kmin(3)": "axis is missing: 0 is i, 1 is j",
+    "J[0:10]": "write x[:, 0:10]",
+    "I[4]": "write x[4, :]",
+    "K[9]": "out of bounds",
+    "K[K > 1]": "K.where(condition)",
+    "K[np.ones((M, N), bool)]": "K.dense()[mask]",
+    "K[[0, 1], [0, 1, 2]]": "np.ix_(rows, columns)",
+    "K[None]": "with None",
+    "K[1, 2, 3]": "indexed by i, j",
+    "np.einsum('ij,j->i', K, w)": "np.asarray(K)",
+    "np.sort(K, axis=1)": "np.asarray(K)",
+    "np.rint(K)": "np.asarray(K)",
+    "np.concatenate([K, K], axis=-1)": "np.stack",
+    "np.sum(K, where=K > 1)": "not where",
+    "bool(K > 1)": ".any(",
+    "list(K)": "K.dense()",
+}  # fmt: skip
+"""A line, and words of the one error that it raises."""
+
+
+def value(result: Any) -> Any:
+    """A result as NumPy has it: symbolic tensors by their dense array."""
+    return result.dense() if isinstance(result, LazyTensor) else result
+
+
+def idioms() -> list[str]:
+    """The entries of the table, which two blanks or a new line end."""
+    return re.split(r"\s{2,}|\n", SAME.strip())
+
+
+@pytest.mark.parametrize("idiom", [*idioms(), *PAIRS])
+def test_idiom(idiom: str) -> None:
+    found = value(eval(idiom, ARRAYS | SYMBOLIC))
+    expected = eval(PAIRS.get(idiom, idiom), ARRAYS | DENSE)
+    if np.shape(found) == (*np.shape(expected), 1):  # an axis that methods keep over i and j
+        found = found[..., 0]
+    assert np.shape(found) == np.shape(expected)
+    if isinstance(expected, (np.dtype, tuple)):
+        assert found == expected
+    else:
+        assert np.asarray(found).dtype.kind == np.asarray(expected).dtype.kind or "sum" in idiom
+        np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistake(mistake: str) -> None:
+    with pytest.raises((ClreduceError, TypeError)) as caught:
+        eval(mistake, ARRAYS | SYMBOLIC)
+    told = str(caught.value)
+    assert MISTAKES[mistake] in told
+    assert len(told) < 600
