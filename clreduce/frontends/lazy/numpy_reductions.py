@@ -9,7 +9,6 @@ import numpy as np
 
 from clreduce.frontends.lazy.base import Recorded
 
-
 _UNSET = (None, False, np._NoValue)
 """Values of options that ask for nothing."""
 
