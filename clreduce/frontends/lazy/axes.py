@@ -29,6 +29,7 @@ class Default(Enum):
         return f"<{self.value}>"
 
 
+_NOT_GIVEN = Default.AXIS
 _OVER_RESULTS = {
     "Sum": "sum", "Mean": "mean", "Min": "min", "Max": "max", "Prod": "prod", "Any": "any", "All": "all",
     "Count": "sum", "LogSumExp": "logsumexp",
@@ -48,11 +49,13 @@ class Axes(Evaluating):
         axis = axis if dim is None else dim
         if options and "keepdim" in options:
             keepdims = options.pop("keepdim")
-        if axis is Default.AXIS:
-            axis = len(self._batch) + 2 if self._vectors else None
-        if self._vectors and type(axis) is int and axis in (-1, len(self._batch) + 2):
-            self._checked_options(options)
-            return self._kept_over_vectors(name, keepdims)
+        if axis is _NOT_GIVEN:
+            axis = -1 if self._vectors else None
+        if self._vectors and type(axis) is int and (axis == -1 or axis == len(self._batch) + 2):
+            if options or keepdims:
+                self._checked_options(options)
+                return self._kept_over_vectors(name, keepdims)
+            return self._over_vectors(name)
         return self._over(name, axis, None, None, True, keepdims, options)
 
     def _kept_over_vectors(self, name: str, keepdims: bool | None) -> Any:

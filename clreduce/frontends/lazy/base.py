@@ -50,10 +50,10 @@ class Recorded:
 
     def _set(
         self, expr: Expr, leaves: dict[Expr, Leaf], batch: tuple[int, ...], ni: int | None, nj: int | None,
-        ranges: Any, backend: str | None, vectors: bool,
+        ranges: Any, backend: str | None, vectors: bool, is_condition: bool = False,
     ) -> None:  # fmt: skip
         self.expr, self._leaves, self._batch, self.ni, self.nj = expr, leaves, batch, ni, nj
-        self.ranges, self.backend, self._vectors, self.is_condition = ranges, backend, vectors, False
+        self.ranges, self.backend, self._vectors, self.is_condition = ranges, backend, vectors, is_condition
 
     # ------------------------------------------------------------------------------------------------------ recording
 
@@ -67,8 +67,9 @@ class Recorded:
         """A tensor of what the user gave."""
         kind = cls._kind(value.is_complex)
         made: Self = object.__new__(kind)
-        made._set(value.expr, value.leaves, value.batch, value.ni, value.nj, None, None, value.vectors)
-        made.is_condition = value.is_condition
+        made._set(
+            value.expr, value.leaves, value.batch, value.ni, value.nj, None, None, value.vectors, value.is_condition
+        )  # fmt: skip
         return made
 
     @classmethod
@@ -140,9 +141,8 @@ class Recorded:
         """A tensor of the same kind with another formula and data, and with other ``facts``: batch, ni, nj, ranges."""
         made = object.__new__(type(self))
         batch, ni, nj = facts.get("batch", self._batch), facts.get("ni", self.ni), facts.get("nj", self.nj)
-        vectors = facts.get("vectors", self._vectors)
-        made._set(expr, leaves, batch, ni, nj, facts.get("ranges", self.ranges), self.backend, vectors)
-        made.is_condition = self.is_condition
+        ranges, vectors = facts.get("ranges", self.ranges), facts.get("vectors", self._vectors)
+        made._set(expr, leaves, batch, ni, nj, ranges, self.backend, vectors, self.is_condition)
         return made
 
     @property

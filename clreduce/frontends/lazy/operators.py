@@ -10,6 +10,7 @@ import numpy as np
 
 from clreduce.errors import ClreduceError, ShapeError
 from clreduce.frontends.lazy.base import Recorded, shapes_of
+from clreduce.frontends.lazy.leaves import from_number
 from clreduce.frontends.lazy.mistakes import check_operand, shape_of
 from clreduce.ir.expr import INDEX, REAL, Expr
 from clreduce.ir.op import FUNCTIONS, constant, constant_value, integer
@@ -50,6 +51,8 @@ class Operators(Recorded):
 
         ``vectors``: whether the result has a vector axis; None if it has one where one of the operands has.
         """
+        if not others:
+            return self._record(built(name, build, (self,), (self._real_expr,), params), vectors=vectors)
         tensors = (self, *map(self._beside, others))
         if any(x.is_complex for x in tensors):
             raise not_complex(name)
@@ -58,7 +61,11 @@ class Operators(Recorded):
 
     def _beside(self, value: Any) -> Any:
         """``value`` as a tensor that meets this one. An array of one number has no vector axis then, as in NumPy."""
-        if isinstance(value, Recorded) or type(value) in (int, float):
+        if type(value) is type(self):
+            return value
+        if type(value) in (int, float):
+            return self._adopted(from_number(value))
+        if isinstance(value, Recorded):
             return self._from(value)
         shape = shape_of(value, self.library)
         if shape in ((1,), (1, 1)):

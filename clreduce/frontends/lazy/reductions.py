@@ -8,6 +8,9 @@ from clreduce.errors import ShapeError
 from clreduce.frontends.lazy.axes import Axes, Default
 from clreduce.frontends.vocabulary import checked_reduction
 
+_OF_VECTORS = ("Sum", "Min", "Max", "ArgMin", "ArgMax")
+"""Reductions that are a function of the formula language."""
+
 
 class Reductions(Axes):
     """What evaluates a `LazyTensor`."""
@@ -105,6 +108,8 @@ class Reductions(Axes):
 
     def _over_vectors(self, name: str) -> Any:
         """A reduction over the components of each vector: a tensor of numbers."""
+        if name in _OF_VECTORS:
+            return self._call(name.lower(), name, vectors=False)
         if name == "Mean":
             return self._over_vectors("Sum") / self.expr.dim
         if name == "Var":
@@ -122,9 +127,7 @@ class Reductions(Axes):
             largest = self._over_vectors("Max")
             shift = largest.where(largest.abs() < float("inf"), 0)
             return (self - shift).exp()._over_vectors("Sum").log() + shift
-        if name not in ("Sum", "Min", "Max", "ArgMin", "ArgMax"):
-            raise ShapeError(f"{name} is over i or j: {self._axes_told()}")
-        return self._call(name.lower(), name, vectors=False)
+        raise ShapeError(f"{name} is over i or j: {self._axes_told()}")
 
     # ---------------------------------------------------------------------------------------------------- over i or j
 

@@ -80,16 +80,14 @@ class LazyTensor(Shown, Protocols, Solving, Tables, FunctionMethods):
         places = {leaf: variable(("place", n), *leaf.params[1:]) for n, leaf in enumerate(self._leaves)}
         (expr,) = substitute([self.expr], places)
         data = [(leaf.params, one.array, one.batch) for leaf, one in self._leaves.items()]
-        facts = (self._batch, self.ni, self.nj, self.ranges, self.backend, self._vectors)
-        return _rebuilt, (type(self), expr, data, facts, self.is_condition)
+        facts = (self._batch, self.ni, self.nj, self.ranges, self.backend, self._vectors, self.is_condition)
+        return _rebuilt, (type(self), expr, data, facts)
 
     def __copy__(self) -> Any:
         return self._like(self.expr, self._leaves)
 
 
-def _rebuilt(
-    kind: type[LazyTensor], expr: Expr, data: list[tuple[Any, Any, Any]], facts: tuple[Any, ...], is_condition: bool
-) -> Any:
+def _rebuilt(kind: type[LazyTensor], expr: Expr, data: list[tuple[Any, Any, Any]], facts: tuple[Any, ...]) -> Any:
     """The tensor that was pickled, or copied with its data."""
     leaves: dict[Expr, Leaf] = {}
     renamed = {}
@@ -104,7 +102,6 @@ def _rebuilt(
         renamed[place], leaves[leaf] = leaf, one
     made: Any = object.__new__(kind)
     made._set(substitute([expr], renamed)[0], leaves, *facts)
-    made.is_condition = is_condition
     return made
 
 
