@@ -26,7 +26,10 @@ ROOT = Path(__file__).resolve().parents[1]
 
 OPERATORS = (
     # written, the same in other words, meaning; in the order of how strongly they bind
-    ("f ** 3", "Pow(f, 3)", "power; `f ** 0.5` is `Sqrt(f)`, and any number or formula may be the exponent"),
+    (
+        "f ** 3", "Pow(f, 3)",
+        "power; `f ** 0.5` is `Sqrt(f)`, `f ** -0.5` its reciprocal, and any number or formula may be the exponent",
+    ),
     ("-f", "Minus(f)", "the sign changed; `-f ** 2` is `-(f ** 2)`"),
     ("f * g", "Mult(f, g)", "product, component by component"),
     ("f / g", "Divide(f, g)", "quotient, component by component"),

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from clreduce.domain import Domain
+from clreduce.frontends.lists import fill_lists
+from clreduce.ir.expr import INDEX
 from clreduce.ir.op import variable
 from clreduce.memo import Memo, memoised
 from clreduce.program import Arrangement, MapReduce, map_reduce
@@ -77,7 +79,19 @@ class Evaluation:
         """
         pairs = self.pairs
         arrays = [np.ascontiguousarray(array) for array in arrays]
-        return self._plan(arrays, pairs)(arrays, self.rows, self.columns, results, self.batch, pairs)
+        found = self._plan(arrays, pairs)(arrays, self.rows, self.columns, results, self.batch, pairs)
+        return self.completed(found) if self.program.reduction.lists else found
+
+    def completed(self, results: tuple[Array, ...]) -> tuple[Array, ...]:
+        """Results of kernels with what those leave to the host, in place: indices of terms that are infinite."""
+        reduction = self.program.reduction
+        for result, output in zip(results, self.program.outputs, strict=True):
+            if reduction.lists and output.kind == INDEX and result.size:
+                places = result.reshape((*self.batch, self.rows, reduction.count, -1))
+                fill_lists(places, self.columns, self.pairs)
+                if not np.may_share_memory(places, result):
+                    result[...] = places.reshape(result.shape)
+        return results
 
     def launch(self, arrays: Sequence[Array], memory: Memory) -> Launched:
         """The same without waiting. ``memory``: that of evaluations which are waited for together with this one."""
@@ -131,7 +145,7 @@ def together(works: Sequence[tuple[Evaluation, Sequence[Array]]]) -> list[tuple[
 
 def _together(works: Sequence[tuple[Evaluation, Sequence[Array]]], memory: Memory) -> list[tuple[Array, ...]]:
     launched = [evaluation.launch(arrays, memory) for evaluation, arrays in works]
-    return [each.wait() for each in launched]
+    return [evaluation.completed(each.wait()) for (evaluation, _), each in zip(works, launched, strict=True)]
 
 
 @memoised(64)

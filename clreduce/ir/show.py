@@ -170,6 +170,8 @@ def _parts(
         return _call("Lookup", (table, index.args[0] if rounded else index), [dim for dim in params if dim > 1])
     if name == "concat" and len(args) == 2:
         return _call("Concat", args)
+    if name == "inverse_root":
+        return _POWER, [(args[0], _ATOM), "**-0.5"]
     if name == "integer_power":
         return _call("Pow", args, params)
     if name == "expand" and "SumT" in FUNCTIONS and args[0].dim == params[0] == params[2] == 1:

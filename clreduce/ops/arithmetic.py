@@ -9,7 +9,7 @@ import numpy as np
 
 from clreduce.ir.expr import Expr
 from clreduce.ir.op import COSTLY, INF, NAN, Array, Edge, Op, as_expr, constant, constant_value, elementwise, spell
-from clreduce.ops.compare import equal, where
+from clreduce.ops.compare import both, either, equal, where
 
 add: Op = elementwise(
     "add", cost=1, arity=2, numpy=np.add, code="{0} + {1}",
@@ -107,36 +107,77 @@ spell("Pow", power, "f^n for an integer n of any sign; f^0 = 1 (at 0 too), 0^-1 
       ))  # fmt: skip
 
 
+def flat_zero(f: Expr) -> Expr | None:
+    """What has to be 0 for f to be 0 with all its slopes: f itself, if it is a sum of squares; None if f is none.
+
+    Chain rules there are 0 times what may be infinite: `SqDist(x, y)**0.75` has the slope 0 where points coincide.
+    """
+    name = f.op.name
+    if name in ("square", "abs"):
+        return f
+    if name in ("sqrt", "total", "expand"):
+        return None if flat_zero(f.args[0]) is None else f
+    if name == "add":
+        return None if None in map(flat_zero, f.args) else f
+    if name in ("mul", "div"):
+        found = [zero for zero in map(flat_zero, f.args[: 2 if name == "mul" else 1]) if zero is not None]
+        return found[0] if len(found) == 1 and found[0].dim == f.dim else None
+    return None
+
+
+def unless_flat(base: Expr, slope: Expr) -> Expr:
+    """A slope in ``base``, but 0 where that is a sum of squares that is 0."""
+    zero = flat_zero(base)
+    return slope if zero is None else where(equal(zero, constant(0)), constant(0), slope)
+
+
 def _real_power_partials(out: Expr, base: Expr, exponent: Expr) -> tuple[Expr, Expr]:
-    # Where out is 0 the slope in the exponent is 0; Log(0) * 0 would make it nan.
     from clreduce.ops.functions import log
 
-    slope = where(equal(out, constant(0)), constant(0), log(base) * out)
-    return exponent * real_power(base, exponent - 1), slope
+    zero = constant(0)
+    in_base = exponent * real_power(base, exponent - 1)
+    in_base = unless_flat(base, where(equal(exponent, zero), zero, in_base))
+    # Where out is 0 the slope in the exponent is 0; Log(0) * 0 would make it nan.
+    flat = either(equal(out, zero), both(equal(base, zero), equal(exponent, zero)))
+    return in_base, where(flat, zero, log(base) * out)
 
 
 real_power: Op = elementwise(
     "real_power", arity=2, cost=4 * COSTLY, numpy=np.power, code="pow_{T}({0}, {1})", functions=("pow",),
     partials=_real_power_partials,
-    spelled="Powf", doc="f^g for a real exponent; nan for a negative base and a fractional exponent",
+    spelled="Powf", doc="f^g for a real exponent; nan for a negative base and a fractional exponent; f^0 = 1 also for "
+    "f = 0 and nan, with slope 0 in f. Slope 0 in f where f is a sum of squares that is 0, as in SqDist(x, y)**0.75",
     arguments="f g", interval=(0.5, 2.0),
     edges=(
-        Edge((0, 2.5), 0, (0, 0)), Edge((0, 0), 1), Edge((NAN, 0), 1), Edge((-1, 2.5), NAN, (NAN, NAN)),
-        Edge((4, 0.5), 2, (0.25, None)),
+        Edge((0, 2.5), 0, (0, 0)), Edge((0, 0), 1, (0, 0)), Edge((NAN, 0), 1, (0, NAN)),
+        Edge((-1, 2.5), NAN, (NAN, NAN)), Edge((4, 0.5), 2, (0.25, None)), Edge((0, 0.5), 0, (INF, 0)),
+        Edge((0, -1), INF, (-INF, -INF)), Edge((INF, 2), INF, (INF, INF)), Edge((INF, -2), 0, (0, 0)),
+        Edge((INF, 0), 1, (0, INF)), Edge((-INF, 3), -INF, (INF, NAN)), Edge((1, NAN), 1, (NAN, 0)),
     ),
 )  # fmt: skip
 
 
+def _inverse_root_numpy(value: Array) -> Array:
+    return np.asarray(1 / np.sqrt(value + value.dtype.type(0)))  # also of -0, whose root is -0
+
+
+inverse_root: Op = elementwise(
+    "inverse_root", numpy=_inverse_root_numpy, code="({R})(1) / sqrt({0} + ({R})(0))", never_negative=True,
+    partials=lambda out, x: (unless_flat(x, constant(Fraction(-1, 2)) * (out * out * out)),),
+)  # fmt: skip
+"""1 / Sqrt(f), inf with slope -inf at 0: what `f ** -0.5` is."""
+
+
 def raised(base: Any, exponent: Any) -> Expr:
     """base ** exponent as written in a formula: the cheapest form that gives the same number."""
-    from clreduce.ops.functions import rsqrt, sqrt
+    from clreduce.ops.functions import sqrt
 
     base, exponent = as_expr(base), as_expr(exponent)
     value = constant_value(exponent)
     if value is not None and value == 0.5:
         return sqrt(base)
     if value is not None and value == -0.5:
-        return rsqrt(base)
+        return inverse_root(base)
     if isinstance(value, Fraction) and value.denominator == 1:
         return power(base, int(value))
     return real_power(base, exponent)

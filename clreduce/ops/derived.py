@@ -6,10 +6,10 @@ from fractions import Fraction
 
 from clreduce.errors import FormulaError, ShapeError
 from clreduce.ir.expr import Expr
-from clreduce.ir.op import INF, NAN, Edge, constant, spell
+from clreduce.ir.op import INF, NAN, Edge, constant, constant_value, spell
 from clreduce.ops.arithmetic import square
 from clreduce.ops.compare import equal, less, less_equal, negated, where
-from clreduce.ops.functions import clamp, floor, sqrt
+from clreduce.ops.functions import absolute, clamp, floor, sign, sqrt
 from clreduce.ops.shape import summed
 
 
@@ -51,8 +51,14 @@ def inside_integers(f: Expr, a: int, b: int) -> Expr:
 
 
 def modulo(f: Expr, n: Expr, d: Expr) -> Expr:
-    """What is left of f after whole multiples of n, from d up."""
-    return f - n * floor((f - d) / n)
+    """What is left of f after whole multiples of n, from d up; an infinite n is one multiple, or none."""
+    left = f - n * floor((f - d) / n)
+    if constant_value(n) is not None:
+        return left
+    infinite = constant(INF)
+    beyond = where(less((f - d) * sign(n), constant(0)), f + n, f)
+    beyond = where(less(absolute(f), infinite), beyond, constant(NAN) * f)
+    return where(equal(absolute(n), infinite), beyond, left)
 
 
 def reciprocal(n: int) -> Expr:
@@ -80,11 +86,14 @@ spell("Norm2", norm, "Euclidean norm; its gradient at 0 is 0", "f", interval=(0.
       ))  # fmt: skip
 spell("SqDist", squared_distance, "sum of (f_k - g_k)^2", "f g",
       edges=(Edge(((1, 2), (1, 2)), 0, ((0, 0), (0, 0))), Edge(((1, 2, 3), 1), 5, ((0, 2, 4), -6))))  # fmt: skip
-spell("Mod", modulo, "f - n * Floor((f - d) / n), for n > 0 in [d, d + n); slopes 1, -Floor((f - d) / n) and 0",
+spell("Mod", modulo, "f - n * Floor((f - d) / n), for n > 0 in [d, d + n); slopes 1, -Floor((f - d) / n) and 0; for n "
+      "infinite f, or f + n where f - d has the other sign",
       "f n d", interval=(0.5, 2.0),
       edges=(
           Edge((-1, 2, 0.3), 1, (1, 1, 0)), Edge((0, 2, 0.3), 2, (1, 1, 0)), Edge((2.5, 2, 0.3), 0.5, (1, -1, 0)),
-          Edge((5, 2, 0), 1, (1, -2, 0)), Edge((5, 2, 2), 3, (1, -1, 0)),
+          Edge((5, 2, 0), 1, (1, -2, 0)), Edge((5, 2, 2), 3, (1, -1, 0)), Edge((3, INF, 0), 3, (1, 0, 0)),
+          Edge((-3, INF, 0), INF, (1, 1, 0)), Edge((3, -INF, 0), -INF, (1, 1, 0)), Edge((INF, INF, 0), NAN),
+          Edge((INF, 2, 0), NAN), Edge((3, 0, 0), NAN),
       ))  # fmt: skip
 spell("ClampInt", clamp_integers, "f limited to [a, b], for integers a and b; slope 1 at both ends", "f", "a b",
       example=(3, -1, 1),

@@ -9,7 +9,7 @@ import numpy as np
 
 from clreduce.ir.expr import Expr
 from clreduce.ir.op import COSTLY, INF, NAN, Array, Edge, Op, constant, elementwise
-from clreduce.ops.arithmetic import inv
+from clreduce.ops.arithmetic import inv, unless_flat
 from clreduce.ops.compare import both, either, equal, less, less_equal, negated
 
 _HALF = constant(Fraction(1, 2))
@@ -70,8 +70,9 @@ def _xlogx(x: Array) -> Array:
 
 xlogx: Op = elementwise(
     "xlogx", numpy=_xlogx, code="{0} == ({R})(0) ? ({R})(0) : {0} * log_{T}({0})", functions=("log",),
-    partials=lambda out, x: (log(x) + 1,),
-    spelled="XLogX", doc="f * Log(f); 0 with slope -inf at 0, nan below 0", interval=(0.5, 2.0),
+    partials=lambda out, x: (unless_flat(x, log(x) + 1),),
+    spelled="XLogX", doc="f * Log(f); 0 with slope -inf at 0 (0 for a sum of squares), nan below 0",
+    interval=(0.5, 2.0),
     edges=(
         Edge((0,), 0, (-INF,)), Edge((1,), 0, (1,)), Edge((INF,), INF, (INF,)), Edge((-1,), NAN, (NAN,)),
     ),
@@ -139,7 +140,8 @@ def _rsqrt(x: Array) -> Array:
 rsqrt: Op = elementwise(
     "rsqrt", numpy=_rsqrt, code="rsqrt0_{T}({0})", functions=("rsqrt0",),
     partials=lambda out, x: (-_HALF * (out * out * out),),
-    spelled="Rsqrt", doc="1 / Sqrt(f), but 0 with slope 0 at 0; nan below 0", interval=(0.5, 2.0),
+    spelled="Rsqrt", doc="1 / Sqrt(f), but 0 with slope 0 at 0 (f ** -0.5 is inf there); nan below 0",
+    interval=(0.5, 2.0),
     edges=(
         Edge((0,), 0, (0,)), Edge((-0.0,), 0, (0,)), Edge((INF,), 0, (0,)), Edge((-1,), NAN, (NAN,)),
         Edge((NAN,), NAN, (NAN,)),

@@ -9,8 +9,8 @@ from functools import reduce
 import numpy as np
 
 from clreduce.ir.expr import INDEX, Expr
-from clreduce.ir.op import constant, integer
-from clreduce.ops.arithmetic import add, difference, square
+from clreduce.ir.op import NAN, constant, integer
+from clreduce.ops.arithmetic import add, difference
 from clreduce.ops.compare import equal, where
 from clreduce.ops.indices import as_real, tally
 from clreduce.ops.shape import concat
@@ -58,9 +58,10 @@ _declare_mean("Mean", "Mean of the terms, component by component; nan over nothi
 _declare_mean("Mean_Count", "Mean, and the number of terms.", 2, True)
 
 # ------------------------------------------------------------------------------------------------------ variance
-# A state is a term p, the mean of the terms less p, the sum of squared deviations from their mean, and their number.
+# A state is a term p, the mean of the terms less p, the mean of squared deviations from their mean, and their number.
 # Two are merged by what their means differ, so that nothing cancels. Data are as near to p as to one another, however
-# far from 0: so a mean is as exact as their deviations are. A block of columns is a state of its own first.
+# far from 0: so a mean is as exact as their deviations are. A block of columns is a state of its own first. Nothing is
+# larger than the squared deviations are, as their sum would be: so huge terms have a variance where it is a number.
 
 
 def _variance_update(state: State, columns: Sequence[Column]) -> State:
@@ -69,26 +70,29 @@ def _variance_update(state: State, columns: Sequence[Column]) -> State:
     terms = [difference(column.values[0], pivot) for column in columns]
     here = reduce(add, terms) * constant(Fraction(1, len(terms))) if len(terms) > 1 else terms[0]
     total = tally(count, integer(len(terms)))
-    share = len(terms) / as_real(total)
+    each = 1 / as_real(total)
+    share = len(terms) * each
+    rest = 1 - share
     apart = difference(here, mean)
-    spread = spread + apart * (apart * (as_real(count) * share))
+    spread = rest * spread + apart * (apart * (rest * share))
     for term in terms:
-        spread = spread + square(difference(term, here))
+        deviation = difference(term, here)
+        spread = spread + deviation * (deviation * each)
     return pivot, mean + apart * share, spread, total
 
 
 def _variance_merge(a: State, b: State) -> State:
     pivot = where(equal(a[3], integer(0)), b[0], a[0])
     total = tally(a[3], b[3])
-    share = as_real(b[3]) / as_real(total)
+    share, rest = as_real(b[3]) / as_real(total), as_real(a[3]) / as_real(total)
     apart = difference(b[1] + difference(b[0], pivot), a[1])
-    mean, spread = a[1] + apart * share, a[2] + b[2] + apart * (apart * (as_real(a[3]) * share))
+    mean, spread = a[1] + apart * share, rest * a[2] + share * b[2] + apart * (apart * (rest * share))
     empty = equal(b[3], integer(0))
     return pivot, where(empty, a[1], mean), where(empty, a[2], spread), total
 
 
 def _variance_finish(state: State) -> tuple[Expr, ...]:
-    variance = state[2] / as_real(state[3])
+    variance = where(equal(state[3], integer(0)), constant(NAN), state[2])
     # With infinities neither exists.
     return variance, where(equal(variance, variance), state[0] + state[1], variance), state[3]
 

@@ -169,7 +169,9 @@ def _declare_lists(order: _Order, name: str, doc: str, chosen: tuple[int, ...]) 
 
         def tangent(column: Column, residuals: Sequence[Expr], d_values: Sequence[Expr]) -> Expr:
             wide = expand(d_values[0], 1, count, d_values[0].dim)
-            return where(equal(column.index, residuals[1]), wide, constant(0))
+            # Places that no number has taken have no slope, whatever stands there.
+            taken = where(equal(residuals[0], constant(order.neutral)), integer(-1), residuals[1])
+            return where(equal(column.index, taken), wide, constant(0))
 
         smooth = chosen[0] == 0
         built = _build(
@@ -225,7 +227,10 @@ def _declare_sum(order: _Order, name: str, doc: str, internal: bool) -> None:
 def _declare(order: _Order) -> None:
     k, terms, neutral = f"K{order.name}", order.words.split(",")[0], order.neutral
     _declare_lists(order, k, f"The K {order.words}, component by component; {neutral} where there are fewer.", (0,))
-    places = f"Indices j of the K {terms}, int64, the lowest of equals first; -1 where there are fewer."
+    places = (
+        f"Indices j of the K {terms}, int64, the lowest of equals first; terms of {neutral}, for which nan counts too, "
+        "come last; -1 where there are fewer."
+    )
     _declare_lists(order, f"Arg{k}", places, (1,))
     _declare_lists(order, f"{k}_Arg{k}", f"The K {terms} and their indices, as two results.", (0, 1))
     alias(f"{k}Arg{k}", f"{k}_Arg{k}")

@@ -1,0 +1,55 @@
+"""Indices of the K best terms: terms of inf (-inf for the largest), which kernels leave out, are entered here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from clreduce.runtime.ranges import Ranges
+
+Array = np.ndarray[Any, Any]
+
+
+def fill_lists(indices: Array, columns: int, pairs: Ranges | None) -> None:
+    """Let the lowest indices that are in no list yet take the places of -1, in place, as long as there are any.
+
+    ``indices``: of shape (batch.., rows, K, D), a list of K places for each component. One with a place of -1 holds all
+    terms that are better than the neutral value, so the others have that value, or are nan. ``pairs``: which of the
+    ``columns`` each row visits; None for all.
+    """
+    short = indices[..., -1, :] < 0
+    if not short.any():
+        return
+    lists, count = np.moveaxis(indices, -2, -1), indices.shape[-2]  # (batch.., rows, D, K)
+    if pairs is None:
+        lists[short] = _filled(lists[short], np.arange(min(columns, count)))
+        return
+    for block, (start, end) in enumerate(pairs.blocks):
+        rows, missing = lists[..., start:end, :, :], short[..., start:end, :]
+        if missing.any():
+            rows[missing] = _filled(rows[missing], _first_visited(pairs.pieces[pairs.owners == block], count))
+
+
+def _first_visited(pieces: Array, count: int) -> Array:
+    """The ``count`` lowest columns of some intervals."""
+    if len(pieces) == 0:
+        return np.zeros(0, np.int64)
+    parts = [np.arange(start, min(end, start + count)) for start, end in pieces]
+    return np.unique(np.concatenate(parts))[:count]
+
+
+def _filled(lists: Array, candidates: Array) -> Array:
+    """Lists (S, K) whose places of -1, which come last, are taken by the candidates, ascending, that they lack."""
+    if len(candidates) == 0:
+        return lists
+    at = np.minimum(np.searchsorted(candidates, lists), len(candidates) - 1)
+    row, place = np.nonzero(candidates[at] == lists)
+    present = np.zeros((len(lists), len(candidates)), bool)
+    present[row, at[row, place]] = True
+    absent_first = np.argsort(present, axis=1, kind="stable")
+    number = len(candidates) - present.sum(1, keepdims=True)
+    rank = np.cumsum(lists < 0, axis=1) - 1
+    chosen = candidates[np.take_along_axis(absent_first, np.clip(rank, 0, len(candidates) - 1), axis=1)]
+    filled: Array = np.where(lists >= 0, lists, np.where(rank < number, chosen, -1))
+    return filled
