@@ -104,13 +104,14 @@ class Evaluation:
         found faster."""
         arrangement = self._arrangement
         moderate = arrangement is not None and arrangement.holds(arrays)
-        found: tuple[int, Plan] | None = self.prepared.get(("plan", moderate))
+        name = "plan for moderate parameters" if moderate else "plan"
+        found: tuple[int, Plan] | None = self.prepared.get(name)
         if found is None or found[0] != PLANS.forgotten:
             forgotten, batched = PLANS.forgotten, bool(self.batch)
             plan = self.routine.plan_of(
                 self.program, self.dtype, self.device, batched, self.rows, self.columns, pairs, moderate
             )  # fmt: skip
-            found = self.prepared.keep(("plan", moderate), (forgotten, plan))
+            found = self.prepared.keep(name, (forgotten, plan))
         return found[1]
 
     @cached_property
