@@ -11,7 +11,8 @@ from clreduce.codegen.schedule import DIRECT
 from clreduce.domain import Domain
 from clreduce.ir.op import variable
 from clreduce.ops.derived import squared_distance
-from clreduce.ops.functions import exp
+from clreduce.ops.functions import exp, relu
+from clreduce.ops.matrices import matrix_vector
 from clreduce.program import MapReduce, map_reduce, with_compensated_sums, with_fast_distances
 from clreduce.reductions import FAMILIES, REDUCTIONS, RESIDUALS, Reduction
 
@@ -30,6 +31,15 @@ class Case:
 def gaussian(dim: int, width: int = 1) -> MapReduce:
     x, y, b = variable("x", dim, Domain.I), variable("y", dim, Domain.J), variable("b", width, Domain.J)
     return map_reduce([exp(-squared_distance(x, y)) * b], "Sum")[0]
+
+
+def network() -> MapReduce:
+    """A hidden vector of each pair, which is kept in an array; slots: both matrices, points of i, points of j."""
+    difference = variable("x", 6, Domain.I) - variable("y", 6, Domain.J)
+    first, last = (variable(name, length, Domain.P) for name, length in (("first", 6 * 17), ("last", 17 * 3)))
+    program, given = map_reduce([matrix_vector(last, relu(matrix_vector(first, difference)))], "Sum")
+    assert [leaf.params[0] for leaf in given] == ["last", "first", "x", "y"]
+    return program
 
 
 def of_reduction(name: str, count: int | None, dim: int = 3) -> MapReduce:
@@ -57,6 +67,9 @@ def cases() -> dict[str, Case]:
         "gradient in y": Case(gradient_y),
         "gradient of ArgMin's residual": Case(of_reduction("Min", None).vjp([0])[0].program),
         "forward mode": Case(gaussian(3).jvp([0, 1]).program),
+        "network": Case(network()),
+        "network, gradient in points": Case(network().vjp([2])[0].program),
+        "network, gradient in weights": Case(network().vjp([0, 1])[0].program),
         "dot products": Case(with_fast_distances(gaussian(10))),
         "compensated": Case(with_compensated_sums(gaussian(3))),
         "batched": Case(gaussian(3), batched=True),
