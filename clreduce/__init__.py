@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from clreduce.config import get_build_folder, set_build_folder, set_verbose
 from clreduce.errors import (
+    BackendError,
     ClreduceError,
     CompileError,
     ConvergenceWarning,
@@ -23,6 +24,7 @@ from clreduce.errors import (
     ShapeError,
     SolveError,
     StandInError,
+    TraceError,
 )
 from clreduce.runtime.device_report import explain_devices
 from clreduce.runtime.devices import current_device, devices, set_default_device, use_device
@@ -33,11 +35,11 @@ if TYPE_CHECKING:
     from clreduce.health import check_health, test_numpy_bindings, test_torch_bindings
 
 __all__ = [
-    "ClreduceError", "CompileError", "ConvergenceWarning", "DeviceError", "DtypeError", "FormulaError",
+    "BackendError", "ClreduceError", "CompileError", "ConvergenceWarning", "DeviceError", "DtypeError", "FormulaError",
     "NotConverged", "NotDifferentiableError", "OptionError", "ScheduleError", "ShapeError", "SolveError",
-    "StandInError", "check_health", "clear_caches", "current_device", "devices", "explain_devices", "get_build_folder",
-    "profile", "set_build_folder", "set_default_device", "set_verbose", "test_numpy_bindings", "test_torch_bindings",
-    "tune", "use_device",
+    "StandInError", "TraceError", "check_health", "clear_caches", "current_device", "devices", "explain_devices",
+    "get_build_folder", "profile", "set_build_folder", "set_default_device", "set_verbose", "test_numpy_bindings",
+    "test_torch_bindings", "tune", "use_device",
 ]  # fmt: skip
 
 

@@ -63,6 +63,14 @@ class DeviceError(ClreduceError, RuntimeError):
     """No usable device, or a device that cannot do what was asked."""
 
 
+class BackendError(DeviceError, ValueError):
+    """A backend that there is no such name of."""
+
+
+class TraceError(ClreduceError, RuntimeError):
+    """A call that a recorder of PyTorch's operators cannot record."""
+
+
 class StandInError(ClreduceError, ImportError):
     """A stand-in for a package that is imported already."""
 

@@ -275,3 +275,107 @@ def test_functions(
         assert capsys.readouterr().out == "clreduce with torch bindings is working!\n"
     pykeops.check_health()
     assert "clreduce" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("installed")
+def test_switches_are_accepted_and_kept() -> None:
+    import keopscore
+    import keopscore.config.chunks
+    import pykeops
+
+    for module, name, value in (
+        (keopscore, "auto_factorize", True), (keopscore, "debug_ops", True), (keopscore, "cuda_block_size", 64),
+        (keopscore.config.chunks, "enable_chunk", False), (keopscore.config.chunks, "dimchunk", 32),
+        (keopscore.config.config, "use_OpenMP", False), (pykeops.config, "disable_pragma_unrolls", False),
+    ):  # fmt: skip
+        assert getattr(module, name) != value
+        setattr(module, name, value)
+        assert getattr(module, name) == value
+    with pytest.raises(AttributeError, match="has no setting 'auto_factorise'"):
+        keopscore.auto_factorise = False
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_dense_kernels_of_utils(dtype: str) -> None:
+    from pykeops.numpy import utils
+
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(5, 3)).astype(dtype), rng.normal(size=(4, 3)).astype(dtype)
+    distances, s, h = ((x[:, None].astype(float) - y) ** 2).sum(-1), 1.7, 1e-6
+    np.testing.assert_allclose(utils.squared_distances(x, y), distances, rtol=1e-5)
+    np.testing.assert_array_equal(utils.differences(x, y), np.moveaxis(x[:, None] - y[None], -1, 0))
+    values = {
+        "gaussian": lambda d: np.exp(-d / s**2), "laplacian": lambda d: np.exp(-np.sqrt(d) / s),
+        "cauchy": lambda d: 1 / (1 + d / s**2), "inverse_multiquadric": lambda d: 1 / np.sqrt(1 + d / s**2),
+    }  # fmt: skip
+    for name, value in values.items():
+        np.testing.assert_allclose(utils.np_kernel(x, y, s, name), value(distances), rtol=1e-5)
+        np.testing.assert_allclose(utils.log_np_kernel(x, y, s, name), np.log(value(distances)), rtol=1e-4)
+        slope = (value(distances + h) - value(distances - h)) / (2 * h)
+        found = utils.grad_np_kernel(x, y, s, name)
+        np.testing.assert_allclose(found, slope, rtol=1e-4)
+        q, p = rng.normal(size=(5, 2)), rng.normal(size=(4, 2))
+        expected = np.einsum("id,ijk,ij,jd->ik", q, 2 * (x[:, None] - y), found, p)
+        np.testing.assert_allclose(utils.chain_rules(q, x, y, found, p), expected, rtol=1e-3, atol=1e-5)
+        if HAS_TORCH:
+            import pykeops.torch.utils
+            import torch
+
+            tensors = torch.from_numpy(x), torch.from_numpy(y)
+            found = pykeops.torch.utils.torch_kernel(*tensors, s=s, kernel=name)
+            np.testing.assert_allclose(found, value(distances), rtol=1e-5)
+            assert not pykeops.torch.utils.is_on_device(tensors[0])
+    unit = x / np.linalg.norm(x, axis=1, keepdims=True)
+    assert np.allclose(np.diag(utils.np_kernel_sphere(unit, unit, s, "gaussian_oriented")), 1)
+    assert np.allclose(utils.np_kernel_sphere(unit, unit, s, "binet"), (unit @ unit.T) ** 2)
+    table = np.array([[1000.0, 1000.0], [-1000.0, 0.0]])
+    assert np.allclose(utils.log_sum_exp(table, 1), [1000 + np.log(2), 0])
+    with pytest.raises(ValueError, match="unknown kernel 'gauss'; known are gaussian"):
+        utils.np_kernel(x, y, s, "gauss")
+    with pytest.raises(ValueError, match="unknown kernel"):
+        utils.np_kernel_sphere(x, y, s, "gauss")
+
+
+@pytest.mark.usefixtures("installed")
+def test_common_modules_say_what_is_true_here(device: Device, caplog: pytest.LogCaptureFixture) -> None:
+    from pykeops.common import get_options, gpu_utils, parse_type, utils
+
+    assert (utils.axis2cat(0), utils.cat2axis(1)) == (1, 0)
+    for call in (utils.axis2cat, utils.cat2axis, utils.get_tools):
+        with pytest.raises(ValueError, match="2"):
+            call(2)
+    assert utils.check_broadcasting((2, 1), (3,)) == (2, 3)
+    assert utils.check_broadcasting(None, (3,)) == (3,)
+    with pytest.raises(ValueError, match="do not broadcast"):
+        utils.check_broadcasting((2,), (3,))
+    assert parse_type.get_type("x = Vi(3)", 1) == ("x", 0, 3, 1)
+    assert parse_type.get_type("Pm(2, 5)") == (None, 2, 5, 2)
+    assert parse_type.get_type("Var(3,2,1)") == (None, 1, 2, 3)
+    assert parse_type.get_sizes(["Vi(3)", "Vj(2)", "Pm(1)"], np.ones((7, 3)), np.ones((9, 2)), np.ones(1)) == (7, 9)
+    assert parse_type.complete_aliases("Var(2,1,0) * x + Var(1, 3, 1)", ["x = Vi(3)"]) == [
+        "x = Vi(3)", "Var(1,3,1)", "Var(2,1,0)",
+    ]  # fmt: skip
+    gpus = [one for one in devices() if one.facts.kind == "gpu"]
+    assert gpu_utils.get_gpu_number() == len(gpus)
+    assert get_options.get_tag_backend("auto", []) == (int(current_device().facts.kind == "gpu"), 0, 0)
+    with pytest.raises(ValueError, match="unknown backend 'cuda'"):
+        get_options.get_tag_backend("cuda", [])
+    utils.WarmUpGpu("numpy")
+    tools = utils.get_tools("numpy")
+    assert tools.dtypename(tools.dtype(tools.zeros((2, 2), "float32"))) == "float32"
+    assert tools.view(tools.eye(2), (4,)).tolist() == [1, 0, 0, 1]
+
+
+@pytest.mark.usefixtures("installed")
+def test_clients_tell_lazy_tensors_by_their_mark() -> None:
+    from pykeops.numpy import Vi
+
+    assert hasattr(Vi(np.ones((2, 1))), "__GenericLazyTensor__")
+    assert not hasattr(np.ones(2), "__GenericLazyTensor__")
+
+
+def test_an_unknown_backend_is_a_value_error() -> None:
+    routine = clreduce.numpy.Genred("x * y", ["x = Vi(1)", "y = Vj(1)"], axis=1)
+    with pytest.raises(ValueError, match="unknown backend 'cuda'; known are auto"):
+        routine(np.ones((1, 1)), np.ones((1, 1)), backend="cuda")

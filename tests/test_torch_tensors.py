@@ -19,11 +19,11 @@ from torch import Tensor, nn  # noqa: E402
 
 import clreduce.numpy as of_numpy  # noqa: E402
 import clreduce.torch as of_torch  # noqa: E402
-from clreduce.errors import DeviceError, DtypeError, NotDifferentiableError, ShapeError  # noqa: E402
+from clreduce.errors import DeviceError, DtypeError, NotDifferentiableError, ShapeError, TraceError  # noqa: E402
 from clreduce.reductions.reduction import FAMILIES, REDUCTIONS, reduction_named  # noqa: E402
 from clreduce.runtime.device import Device  # noqa: E402
 from clreduce.runtime.memory import Memory  # noqa: E402
-from clreduce.torch import Genred, KernelSolve, LazyTensor, Vi, Vj  # noqa: E402
+from clreduce.torch import Genred, KernelSolve, LazyTensor, Pm, Vi, Vj  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("plain_kernels")
 
@@ -664,3 +664,22 @@ def test_lazy_tensors_of_parameters(device: Device) -> None:
     close((LAZY[0] * torch.tensor(2.0).double() + torch.tensor(1)).sum(axis=0)[0], (2 * X + 1).sum(0))
     half = (Vi(X.bfloat16()) * Vj(Y.bfloat16())).sum(axis=1)
     assert half.dtype == torch.bfloat16
+
+
+def test_a_trace_is_refused_with_what_to_use(device: Device) -> None:
+    x, y, b = torch.ones(3, 2), torch.ones(4, 2), torch.ones(4, 1)
+    routine = Genred("Exp(-SqDist(x, y)) * b", ["x = Vi(2)", "y = Vj(2)", "b = Vj(1)"], axis=1)
+    for function in (routine, lambda x, y, b: (Vi(x) - Vj(y)).sqnorm2() @ b):
+        with pytest.raises(TraceError, match=r"torch.jit.trace cannot .*torch.compile can; or script"):
+            torch.jit.trace(lambda *args, f=function: f(*args), (x, y, b))
+    assert routine(x, y, b).shape == (3, 1)
+
+
+def test_a_linear_layer_names_its_product(device: Device) -> None:
+    layer, x = torch.nn.Linear(2, 3), torch.randn(4, 2)
+    y = torch.randn(5, 2)
+    K = Vi(x) - Vj(y)
+    with pytest.raises(TypeError, match=r"Pm\(weight.flatten\(\)\).matvecmult\(K\) \+ Pm\(bias\)"):
+        layer(K)
+    found = (Pm(layer.weight.flatten()).matvecmult(K) + Pm(layer.bias)).sum(dim=1)
+    torch.testing.assert_close(found, layer(x[:, None] - y).sum(1), rtol=1e-4, atol=1e-5)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clreduce.errors import DeviceError
+from clreduce.errors import BackendError, DeviceError
 from clreduce.runtime.device import Device
 from clreduce.runtime.device_report import explain_devices
 from clreduce.runtime.devices import current_device, devices
@@ -21,7 +21,7 @@ def device_for(backend: str = "auto", device_id: int = -1) -> Device:
     if backend == "auto" and device_id == -1:
         return current_device()
     if not isinstance(backend, str) or backend not in _KIND:
-        raise DeviceError(f"unknown backend {backend!r}; known are {', '.join(_KIND)}")
+        raise BackendError(f"unknown backend {backend!r}; known are {', '.join(_KIND)}")
     if isinstance(device_id, bool) or not hasattr(device_id, "__index__"):
         raise DeviceError(f"device_id is a number, -1 for any device; got {device_id!r}")
     kind = _KIND[backend]

@@ -17,8 +17,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
-
 from clreduce.errors import DeviceError, StandInError
 from clreduce.frontends.backend import device_for
 from clreduce.runtime.devices import current_device, set_default_device
@@ -29,6 +27,15 @@ _VERSION = "2.3"
 _GENERIC = "generic_argkmin generic_argmin generic_logsumexp generic_sum"
 _LAZY = "ComplexLazyTensor LazyTensor Pm Vi Vj"
 _CLUSTER = "cluster_centroids cluster_ranges cluster_ranges_centroids from_matrix grid_cluster sort_clusters swap_axes"
+_UTILS = "clreduce.frontends.stand_in_utils"
+_NUMPY_UTILS = (
+    "IsGpuAvailable chain_rules differences grad_np_kernel log_np_kernel log_sum_exp np_kernel np_kernel_sphere "
+    "numpytools squared_distances"
+)
+_COMMON_UTILS = (
+    "axis2cat cat2axis check_broadcasting get_tools max_tuple pyKeOps_Message pyKeOps_Print pyKeOps_Warning "
+    "warm_up:WarmUpGpu"
+)
 _FOLDER = "get_build_folder set_build_folder"
 _HERE = __name__
 
@@ -62,7 +69,12 @@ _MODULES: dict[str, dict[str, str]] = {
         "clreduce.frontends.lazy.complex": "ComplexMethods:ComplexGenericLazyTensor",
     },
     **_bindings("numpy"),
-    "pykeops.numpy.utils": {_HERE: "WarmUpGpu"},
+    "pykeops.common.utils": {_UTILS: _COMMON_UTILS},
+    "pykeops.common.parse_type": {_UTILS: "complete_aliases get_sizes get_type"},
+    "pykeops.common.get_options": {_UTILS: "get_tag_backend"},
+    "pykeops.common.gpu_utils": {_UTILS: "get_gpu_number"},
+    "pykeops.numpy.utils": {_UTILS: f"{_NUMPY_UTILS} warm_up:WarmUpGpu"},
+    "pykeops.torch.utils": {_UTILS: "is_on_device np_kernel:torch_kernel squared_distances torchtools"},
     **_bindings("torch"),
     "keopscore": {
         "clreduce.config": "set_build_folder",
@@ -71,6 +83,7 @@ _MODULES: dict[str, dict[str, str]] = {
     },
     "keopscore.config": {},
     "keopscore.config.config": {"clreduce.config": _FOLDER},
+    "keopscore.config.chunks": {},
 }
 """Each module of the stand-in: which names it has from which module of clreduce, as ``name`` or ``ours:theirs``."""
 
@@ -93,12 +106,31 @@ class _Module(ModuleType):
         return sorted(names | {last for above, _, last in below if above == self.__name__})
 
 
+_SWITCHES = {
+    "keopscore": {
+        "auto_factorize": False, "debug_ops": False, "debug_ops_at_exec": False, "show_cuda_status": False,
+        "cuda_block_size": 192,
+    },
+    "keopscore.config.chunks": {
+        "enable_chunk": True, "dimchunk": 64, "dim_treshold_chunk": 146, "enable_final_chunk": True,
+        "dimfinalchunk": 64, "mult_var_highdim": False,
+    },
+    **{
+        module: {"disable_pragma_unrolls": True, "cuda_block_size": 192, "use_OpenMP": True}
+        for module in ("pykeops.config", "keopscore.config", "keopscore.config.config")
+    },
+}  # fmt: skip
+"""Switches of how pykeops generates code, with its defaults. They keep what is written to them, and change no result,
+here as there."""
+
+
 class _Settings(_Module):
-    """Modules with settings, which work when they are written to; what would have no effect is refused."""
+    """Modules with settings, which work when they are written to. What nobody knows is refused."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         own = self.__name__
-        if not (name.startswith("__") or name in dir(type(self)) or name in vars(self) or f"{own}.{name}" in _MODULES):
+        known = name.startswith("__") or name in dir(type(self)) or name in vars(self) or f"{own}.{name}" in _MODULES
+        if not (known or name in _SWITCHES.get(own, ())):
             raise AttributeError(
                 f"module {own!r} is clreduce's stand-in for that of pykeops, and has no setting {name!r}"
             )
@@ -166,7 +198,7 @@ class _Numbered(_Settings):
 
 _KINDS: dict[str, type[_Module]] = {
     "pykeops": _Numbered, "keopscore": _Settings, "pykeops.config": _Devices, "keopscore.config": _Devices,
-    "keopscore.config.config": _Devices,
+    "keopscore.config.config": _Devices, "keopscore.config.chunks": _Settings,
 }  # fmt: skip
 
 
@@ -186,12 +218,6 @@ def _present(name: str) -> bool:
 def clean_pykeops(recompile_jit_binaries: bool = True) -> None:
     """Forget all built kernels, in memory and on disk. There are no other binaries, whatever the argument."""
     _ours("clreduce").clear_caches()
-
-
-def WarmUpGpu() -> None:
-    """Run a small sum on the current device, so that its driver is loaded when time is taken."""
-    one = np.ones((1, 1))
-    _ours("clreduce.numpy").Genred("Exp(-SqDist(x, y))", ["x = Vi(1)", "y = Vj(1)"], axis=1)(one, one)
 
 
 class _Distribution(importlib.metadata.Distribution):
@@ -268,6 +294,7 @@ class StandIn:
         if module.__name__ in _PACKAGES:
             vars(module)["__version__"] = _VERSION
         vars(module)["__all__"] = [name for name in vars(module) if not name.startswith("_")]
+        vars(module).update(_SWITCHES.get(module.__name__, {}))
 
     def find_distributions(
         self, context: importlib.metadata.DistributionFinder.Context

@@ -19,6 +19,7 @@ from torch.compiler import is_compiling
 
 from clreduce.frontends.adapters.adapter import Adapter
 from clreduce.frontends.adapters.torch import TORCH
+from clreduce.frontends.adapters.torch_standins import refuse_tracing
 from clreduce.frontends.generic import generic
 from clreduce.frontends.genred import Genred as _Genred
 from clreduce.frontends.iteration import SolveInfo
@@ -72,6 +73,7 @@ class LazyTensor(TorchFunctions, _LazyTensor):
     def __new__(cls, x: Any = None, axis: int | None = None, is_complex: bool = False) -> Any:
         if is_compiling():
             compiled.leave_recording_out()
+        refuse_tracing()
         return super().__new__(cls, x, axis, is_complex)
 
 

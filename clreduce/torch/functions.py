@@ -56,8 +56,16 @@ class TorchFunctions(Protocols):
                 return found(*args[1:]) if callable(found) and not isinstance(found, Recorded) else found
         if all(issubclass(kind, (Recorded, torch.Tensor)) for kind in types):
             told = f", with {', '.join(options)}" if options else ""
-            raise TypeError(f"torch.{name} of a LazyTensor{told} is not available; K.dense() makes a tensor of it")
+            advice = _INSTEAD.get(name, "K.dense() makes a tensor of it")
+            raise TypeError(f"torch.{name} of a LazyTensor{told} is not available; {advice}")
         return NotImplemented
+
+
+_INSTEAD = {
+    "linear": "a layer of a network on the vectors of K is Pm(weight.flatten()).matvecmult(K) + Pm(bias); "
+    "K @ weight.T is a sum over j, for K of one number per pair",
+}
+"""What to write instead of functions of PyTorch that are not available."""
 
 
 def _lazy(*args: Any) -> Any:

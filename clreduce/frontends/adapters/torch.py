@@ -81,6 +81,7 @@ class Torch(Adapter):
         return found if like is None or like.is_cpu else [one.to(like.device) for one in found]
 
     def shape(self, value: torch.Tensor) -> tuple[int, ...]:
+        standins.refuse_tracing()
         try:
             return tuple(value.shape)
         except RuntimeError:  # a nested one

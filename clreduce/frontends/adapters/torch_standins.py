@@ -7,7 +7,7 @@ from typing import Protocol
 
 import torch
 
-from clreduce.errors import DeviceError
+from clreduce.errors import DeviceError, TraceError
 
 _is_batched = torch._C._functorch.is_legacy_batchedtensor
 _PROXY = torch._C._TorchDispatchModeKey.PROXY
@@ -56,6 +56,15 @@ def unwrapped(tensor: torch.Tensor) -> torch.Tensor:
             )
         tensor = torch._C._functorch.get_unwrapped(tensor)
     return tensor
+
+
+def refuse_tracing() -> None:
+    """Raise an error under ``torch.jit.trace``: it records PyTorch's operators only, and other results as constants."""
+    if torch._C._get_tracing_state() is not None:
+        raise TraceError(
+            "torch.jit.trace cannot record calls of clreduce. torch.compile can; or script or trace what comes before "
+            "and after them, with the calls outside"
+        )
 
 
 class Task(Protocol):

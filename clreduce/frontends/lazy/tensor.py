@@ -43,6 +43,8 @@ class LazyTensor(Shown, Protocols, Solving, Tables, FunctionMethods):
 
     __slots__ = ()
     __array_priority__ = 1000
+    __GenericLazyTensor__ = True
+    """By this name clients of KeOps tell a LazyTensor, whatever its array library."""
 
     def __new__(cls, x: Any = None, axis: int | None = None, is_complex: bool = False) -> Any:
         if x is None:
