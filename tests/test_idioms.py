@@ -123,6 +123,14 @@ MISTAKES = {
     "np.sum(K, where=K > 1)": "not where",
     "bool(K > 1)": ".any(",
     "list(K)": "K.dense()",
+    "K.argKmin(10**9, axis=1)": "K may be up to about",
+    "K.reduction('logsumexp', axis=1)": "did you mean 'LogSumExp'?",
+    "K.reduction('Summ', axis=1)": "did you mean 'Sum'?",
+    "K.reshape(-1)": "K.dense() makes an array",
+    "K.astype('float32')": "convert the data",
+    "K.dot(w)": "write K @ v",
+    "K.sort(axis=1)": "K.Kmin(k, axis=1)",
+    "K.toarray()": "K.dense()",
 }  # fmt: skip
 """A line, and words of the one error that it raises."""
 
@@ -153,8 +161,15 @@ def test_idiom(idiom: str) -> None:
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_mistake(mistake: str) -> None:
-    with pytest.raises((ClreduceError, TypeError)) as caught:
+    with pytest.raises((ClreduceError, TypeError, AttributeError)) as caught:
         eval(mistake, ARRAYS | SYMBOLIC)
     told = str(caught.value)
     assert MISTAKES[mistake] in told
     assert len(told) < 600
+    assert not re.search(r"\b(lanes|work-item|cols)\b", told)
+
+
+def test_more_terms_than_there_are() -> None:
+    with pytest.warns(UserWarning, match=r"K = 9 of N = 7 terms: the last 2 places are padding.*index -1"):
+        nearest = SYMBOLIC["K"].argKmin(9, axis=1)
+    assert (nearest[:, 7:] == -1).all()

@@ -252,14 +252,22 @@ def padding(program: MapReduce, schedule: Schedule) -> int | None:
 
 def check_state(program: MapReduce, schedule: Schedule, size: int) -> None:
     """Raise `ScheduleError` if the rows of a work-item keep more than drivers have private memory for."""
-    if state_bytes(program, schedule, size) > _MOST_STATE_BYTES:
-        longest = max(slot.dim for slot in program.state_slots)
-        arrays = kept_components(program.values, schedule.unroll)
+    needed, count = state_bytes(program, schedule, size), program.reduction.count
+    if needed > _MOST_STATE_BYTES:
+        told = f"{needed >> 20} MiB of private memory, and {_MOST_STATE_BYTES >> 20} MiB is the most"
+        if count is not None:
+            most = count * _MOST_STATE_BYTES // needed
+            raise ScheduleError(
+                f"{program.reduction.name} keeps a list of K = {count:,} terms for each row: {told}; K may be up to "
+                f"about {most:,}. For a larger part of each row, sort the dense array of some rows at a time"
+            )
+        longest, arrays = (
+            max(slot.dim for slot in program.state_slots),
+            kept_components(program.values, schedule.unroll),
+        )
+        beside = f", and vectors of {arrays} components for each pair" if arrays else ""
         raise ScheduleError(
-            f"a row of the result has {longest} components, and the vectors that each pair keeps have {arrays}: "
-            f"lanes={schedule.lanes}, rows={schedule.rows} and cols={schedule.cols} make that "
-            f"{state_bytes(program, schedule, size) >> 20} MiB of private memory, and {_MOST_STATE_BYTES >> 20} MiB is "
-            "the most; compute fewer components at a time"
+            f"a row of the result has {longest} components{beside}: {told}; compute fewer components at a time"
         )
 
 

@@ -32,6 +32,7 @@ from clreduce.frontends.formula import Variable
 from clreduce.frontends.options import Options
 from clreduce.frontends.ranges import CheckedRanges, check_ranges
 from clreduce.frontends.vocabulary import checked_reduction
+from clreduce.frontends.warning import warn
 from clreduce.ir.expr import INDEX, Expr, substitute
 from clreduce.ir.show import show
 from clreduce.memo import memoised
@@ -71,6 +72,15 @@ def _evaluation(
     routine: Routine, rows: int, columns: int, batch: tuple[int, ...], dtype: str, device: Device,
     ranges: CheckedRanges | None = None,
 ) -> Evaluation:  # fmt: skip
+    reduction = routine.program.reduction
+    count = reduction.count or 0
+    if type(columns) is int and columns < count and "Sum" not in reduction.name:
+        fill = "-inf" if "KMax" in reduction.name else "inf"
+        warn(
+            f"{reduction.name} keeps K = {count} of N = {columns} terms: the last {count - columns} places are padding, "
+            f"the value {fill} and the index -1",
+            UserWarning,
+        )
     return Evaluation(routine, routine.program, rows, columns, batch, dtype, device, ranges, routine._rows)
 
 

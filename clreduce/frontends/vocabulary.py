@@ -11,6 +11,7 @@ import numpy as np
 
 from clreduce.autodiff import divergence, grad, jacobian, jvp, laplacian, trace
 from clreduce.errors import FormulaError, ShapeError
+from clreduce.frontends.names import did_you_mean
 from clreduce.ir.expr import Expr, topological
 from clreduce.ir.op import FUNCTIONS, Function, constant, variable
 from clreduce.ir.rewrite import simplify, uniform_value
@@ -151,11 +152,20 @@ def function_named(name: str) -> Function | None:
     return VAR if name == "Var" else FUNCTIONS.get(name) or DERIVATIVES.get(name)
 
 
+_OF_OTHER_LIBRARIES = {
+    "average": "Mean", "std": "Var", "topk": "KMax", "argsort": "ArgKMin", "sort": "KMin",
+    "softmax": "SumSoftMaxWeight", "product": "Prod", "amin": "Min", "amax": "Max",
+}  # fmt: skip
+"""Reductions by names that other libraries have for them, or for what is computed from them."""
+
+
 def checked_reduction(name: Any, count: Any, formula2: Any) -> Reduction:
     """The reduction of that name, for the number K if it takes one, and with a second formula if one is given."""
     found = ALIASES.get(name, name) if isinstance(name, str) else name
     if not isinstance(found, str) or (found not in REDUCTIONS and found not in FAMILIES):
-        raise FormulaError(f"unknown reduction {name!r}; known are {', '.join([*REDUCTIONS, *FAMILIES])}")
+        known = [*REDUCTIONS, *FAMILIES]
+        meant = did_you_mean(name, known, _OF_OTHER_LIBRARIES) if isinstance(name, str) else ""
+        raise FormulaError(f"unknown reduction {name!r}{meant}; known are {', '.join(known)}")
     if found in REDUCTIONS:
         if count is not None:
             raise FormulaError(f"{name} takes no opt_arg; got {count!r}")

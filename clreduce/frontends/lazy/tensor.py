@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from clreduce.domain import Domain
 from clreduce.errors import ShapeError
@@ -15,6 +15,22 @@ from clreduce.frontends.lazy.solving import Solving
 from clreduce.frontends.lazy.tables import Tables
 from clreduce.ir.expr import Expr, substitute
 from clreduce.ir.op import variable
+
+_NOT_HERE = {
+    # names of NumPy and PyTorch that a tensor which is never stored does not have
+    **dict.fromkeys(
+        ("flatten", "ravel", "reshape", "view", "squeeze", "unsqueeze", "tolist", "cumsum", "nonzero", "take"),
+        "values are not stored; K.dense() makes an array of them, K[:100, :100] of a part",
+    ),
+    **dict.fromkeys(("numpy", "toarray", "todense", "to_numpy", "evaluate", "compute"), "K.dense() makes an array"),
+    **dict.fromkeys(("median", "quantile", "percentile"), "write K.Kmin(k, axis=1) for the k smallest of each row"),
+    **dict.fromkeys(("astype", "float", "double", "half", "to", "cpu", "cuda"), "convert the data that it is made of"),
+    **dict.fromkeys(("item", "__float__"), "K.sum() and the like give numbers; a tensor has one for each pair"),
+    "sort": "write K.Kmin(k, axis=1) for the k smallest of each row, in order",
+    "dot": "write K @ v", "mm": "write K @ v", "mv": "write K @ v", "softmax": "write K.sumsoftmaxweight(v, axis=1)",
+    "trace": "write K.diagonal().sum()", "H": "write K.T.conj()", "mT": "write K.T", "size": "write K.shape",
+    "transpose": "write K.T",
+}  # fmt: skip
 
 
 class LazyTensor(Shown, Protocols, Solving, Tables, FunctionMethods):
@@ -67,6 +83,13 @@ class LazyTensor(Shown, Protocols, Solving, Tables, FunctionMethods):
         if self.expr.op.name != "variable":
             return None
         return {Domain.I: 0, Domain.J: 1, Domain.P: 2}[self.expr.domain]
+
+    if not TYPE_CHECKING:  # or type checkers would believe that there is every attribute
+
+        def __getattr__(self, name: str) -> Any:
+            hint = _NOT_HERE.get(name)
+            told = f": {hint}" if hint else ""
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{told}", name=name, obj=self)
 
     def __len__(self) -> int:
         return self.shape[0]
