@@ -64,7 +64,7 @@ class DeviceError(ClreduceError, RuntimeError):
 
 
 class BackendError(DeviceError, ValueError):
-    """A backend that there is no such name of."""
+    """A backend of an unknown name."""
 
 
 class TraceError(ClreduceError, RuntimeError):

@@ -159,6 +159,7 @@ def test_idiom(idiom: str) -> None:
         np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.filterwarnings("ignore:ArgKMin keeps")
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_mistake(mistake: str) -> None:
     with pytest.raises((ClreduceError, TypeError, AttributeError)) as caught:

@@ -579,7 +579,7 @@ def test_ranges_are_inherited_and_swapped():
         (lambda k: LazyTensor.cat((k, k), 0), ShapeError, "axis -1"),
         (lambda k: LazyTensor.concatenate(k), ShapeError, "tuple of tensors"),
         (lambda k: k.sin(1), TypeError, "x.sin()"),
-        (lambda k: k.atan2(), TypeError, "x.atan2(g)"),
+        (lambda k: k.atan2(), TypeError, "x.atan2(other)"),
         (lambda k: k.round(0.5), ShapeError, "whole number"),
         (lambda k: k.memory_estimate(), TypeError, "axis is missing"),
         (lambda k: k(x), TypeError, "not callable"),

@@ -77,8 +77,8 @@ def _evaluation(
     if type(columns) is int and columns < count and "Sum" not in reduction.name:
         fill = "-inf" if "KMax" in reduction.name else "inf"
         warn(
-            f"{reduction.name} keeps K = {count} of N = {columns} terms: the last {count - columns} places are padding, "
-            f"the value {fill} and the index -1",
+            f"{reduction.name} keeps K = {count} of N = {columns} terms: the last {count - columns} places are padding,"
+            f" the value {fill} and the index -1",
             UserWarning,
         )
     return Evaluation(routine, routine.program, rows, columns, batch, dtype, device, ranges, routine._rows)

@@ -95,19 +95,19 @@ generic_argmin = generic(Genred, "generic_argmin")
 generic_argkmin = generic(Genred, "generic_argkmin")
 
 
-def Vi(x: Any, dim: Any = None) -> LazyTensor:
+def Vi(x_or_ind: Any, dim: Any = None) -> LazyTensor:
     """Vectors of i: a tensor of shape (M, D); or a symbolic variable, by its position and its length."""
-    return variables_of(LazyTensor, x, dim, 0)
+    return variables_of(LazyTensor, x_or_ind, dim, 0)
 
 
-def Vj(x: Any, dim: Any = None) -> LazyTensor:
+def Vj(x_or_ind: Any, dim: Any = None) -> LazyTensor:
     """Vectors of j: a tensor of shape (N, D); or a symbolic variable, by its position and its length."""
-    return variables_of(LazyTensor, x, dim, 1)
+    return variables_of(LazyTensor, x_or_ind, dim, 1)
 
 
-def Pm(x: Any, dim: Any = None) -> LazyTensor:
+def Pm(x_or_ind: Any, dim: Any = None) -> LazyTensor:
     """A parameter: a vector, a number or a list; or a symbolic variable, by its position and its length."""
-    return variables_of(LazyTensor, x, dim, 2)
+    return variables_of(LazyTensor, x_or_ind, dim, 2)
 
 
 __all__ = [

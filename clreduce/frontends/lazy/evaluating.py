@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from clreduce.domain import Domain
-from clreduce.errors import FormulaError, ShapeError
+from clreduce.errors import FormulaError, OptionError, ShapeError
 from clreduce.frontends.lazy.methods import Methods
 from clreduce.frontends.names import did_you_mean
 from clreduce.ir.expr import Expr
@@ -66,7 +66,7 @@ class Evaluating(Methods):
             if key not in CALL_OPTIONS and key not in MAKE_OPTIONS:
                 known = (*CALL_OPTIONS, *MAKE_OPTIONS)
                 words = (*known, "keepdims", "axis", "call")
-                raise TypeError(f"unknown option {key!r}{did_you_mean(key, words)}; known are {', '.join(known)}")
+                raise OptionError(f"unknown option {key!r}{did_you_mean(key, words)}; known are {', '.join(known)}")
             if key in MAKE_OPTIONS and not (value is None or isinstance(value, (str, bool, np.bool_))):
                 raise FormulaError(f"{key} is a name, True, False or None; got {value!r}")
         return options

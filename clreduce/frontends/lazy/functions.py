@@ -24,6 +24,15 @@ NOT_METHODS = frozenset({
 })  # fmt: skip
 _SPELLED = {"OneHot": "one_hot", "GradMatrix": "grad_matrix", "TraceOperator": "trace_operator"}
 """Methods that are not called like the function in small letters."""
+_PARAMETERS = {
+    "ifelse": ("other1", "other2"), "one_hot": ("D",), "softdtw_sqdist": ("other", "gamma"), "divergence": ("var",),
+    "laplacian": ("var",), "trace_operator": ("var", "w"), "adjointoperator": ("v", "u"),
+    "sumlinoperator": ("v", "a", "b"),
+    **dict.fromkeys(
+        ("atan2", "sqdist", "matvecmult", "vecmatmult", "tensorprod", "grad_matrix", "minimum", "maximum", "logaddexp",
+         "cross"), ("other",)),
+}  # fmt: skip
+"""What follows the tensor, by the method, where that is called otherwise than in the formula language."""
 
 
 class FunctionMethods(Methods):
@@ -56,7 +65,7 @@ def described(function: Function) -> str:
 def _method(name: str, function: Function) -> Any:
     """The method: further vectors, then whole numbers, in the order of the function."""
     count = len(function.arguments)
-    names = (*function.arguments[1:], *function.parameters)
+    names = parameters_of(function)
     fewest, most = len(names) - function.optional, len(names) if not function.variadic else sys.maxsize
     derivative, vectors = function.name in DERIVATIVES, False if function.name in TO_NUMBERS else None
 
@@ -78,9 +87,14 @@ def _method(name: str, function: Function) -> Any:
     return method
 
 
+def parameters_of(function: Function) -> tuple[str, ...]:
+    """The names of what a method takes beside the tensor."""
+    return _PARAMETERS.get(method_name(function), (*function.arguments[1:], *function.parameters))
+
+
 def signature(function: Function) -> Signature:
     """What a method takes."""
-    names = (*function.arguments[1:], *function.parameters)
+    names = parameters_of(function)
     required = len(names) - function.optional
     found = [Parameter("self", Parameter.POSITIONAL_OR_KEYWORD)]
     for at, name in enumerate(names):

@@ -13,6 +13,7 @@ NOT_METHODS: frozenset[str]
 def method_name(function: Function) -> str: ...
 def wanted() -> dict[str, Function]: ...
 def described(function: Function) -> str: ...
+def parameters_of(function: Function) -> tuple[str, ...]: ...
 def signature(function: Function) -> Signature: ...
 
 class FunctionMethods(Methods):
@@ -34,7 +35,7 @@ class FunctionMethods(Methods):
     def atan(self) -> Self:
         """arctangent in [-pi/2, pi/2]; f is this tensor."""
 
-    def atan2(self, g: Any) -> Self:
+    def atan2(self, other: Any) -> Self:
         """angle of the point (x, y) = (g, f) in [-pi, pi]; Atan2(0, 0) = 0 with slope nan; f is this tensor."""
 
     def atanh(self) -> Self:
@@ -46,7 +47,7 @@ class FunctionMethods(Methods):
     def cosh(self) -> Self:
         """hyperbolic cosine; f is this tensor."""
 
-    def cross(self, g: Any) -> Self:
+    def cross(self, other: Any) -> Self:
         """vector product in three dimensions; exactly 0 for g = f; f is this tensor."""
 
     def det(self) -> Self:
@@ -55,7 +56,7 @@ class FunctionMethods(Methods):
     def digamma(self) -> Self:
         """derivative of Lgamma; -inf at 0, inf at -0, nan at negative integers and at -inf; f is this tensor."""
 
-    def divergence(self, v: Any) -> Self:
+    def divergence(self, var: Any) -> Self:
         """sum over k of df_k/dv_k; f is this tensor."""
 
     def elemt(self, n: Any, m: Any) -> Self:
@@ -83,10 +84,10 @@ class FunctionMethods(Methods):
     def floor(self) -> Self:
         """the largest integer up to f; slope 0 everywhere; f is this tensor."""
 
-    def grad_matrix(self, v: Any) -> Self:
+    def grad_matrix(self, other: Any) -> Self:
         """all df_k/dv_l, at place k * D(v) + l; f is this tensor."""
 
-    def ifelse(self, a: Any, b: Any) -> Self:
+    def ifelse(self, other1: Any, other2: Any) -> Self:
         """a where f >= 0, else b; b where f is nan; f is this tensor."""
 
     def inv(self) -> Self:
@@ -95,7 +96,7 @@ class FunctionMethods(Methods):
     def inverse(self) -> Self:
         """inverse of a 2 x 2 or 3 x 3 matrix; inf or nan where it is singular; f is this tensor."""
 
-    def laplacian(self, v: Any) -> Self:
+    def laplacian(self, var: Any) -> Self:
         """sum over k of d^2 f/dv_k^2 for f of length 1; f is this tensor."""
 
     def lgamma(self) -> Self:
@@ -113,16 +114,16 @@ class FunctionMethods(Methods):
     def log2(self) -> Self:
         """logarithm to base 2; Log2(0) = -inf with slope +inf, nan below 0; f is this tensor."""
 
-    def logaddexp(self, g: Any) -> Self:
+    def logaddexp(self, other: Any) -> Self:
         """Log(Exp(f) + Exp(g)) without overflow; slopes 1/2 where f = g, at infinities too; f is this tensor."""
 
-    def matvecmult(self, b: Any) -> Self:
+    def matvecmult(self, other: Any) -> Self:
         """product of the matrix A (D(A) / D(b) rows, D(b) columns) and the vector b; A is this tensor."""
 
-    def maximum(self, g: Any) -> Self:
+    def maximum(self, other: Any) -> Self:
         """the larger of f and g; nan if either is, a tie counts as f; f is this tensor."""
 
-    def minimum(self, g: Any) -> Self:
+    def minimum(self, other: Any) -> Self:
         """the smaller of f and g; nan if either is, a tie counts as f; f is this tensor."""
 
     def norm2(self) -> Self:
@@ -131,7 +132,7 @@ class FunctionMethods(Methods):
     def normalize(self) -> Self:
         """f / Norm2(f); 0 with slope 0 where f is 0; f is this tensor."""
 
-    def one_hot(self, n: Any) -> Self:
+    def one_hot(self, D: Any) -> Self:
         """n zeros, but 1 at place Floor(f + 1/2), counted from 0, if there is such a place; slope 0 everywhere; f is
         this tensor."""
 
@@ -156,7 +157,7 @@ class FunctionMethods(Methods):
     def sinxdivx(self) -> Self:
         """Sin(f) / f; 1 with slope 0 at 0, nan at -inf and inf; f is this tensor."""
 
-    def softdtw_sqdist(self, y: Any, gamma: Any) -> Self:
+    def softdtw_sqdist(self, other: Any, gamma: Any) -> Self:
         """soft dynamic time warping of the sequences x and y with squared distances, for gamma > 0; R_kl = (x_k -
         y_l)^2 + softmin of R_(k-1)(l-1), R_(k-1)l and R_k(l-1), where the softmin of a is -gamma * Log(sum
         of Exp(-a_n / gamma)); the first row and column add up; x is this tensor."""
@@ -164,7 +165,7 @@ class FunctionMethods(Methods):
     def softplus(self) -> Self:
         """Log(1 + Exp(f)) without overflow; 0 at -inf, slope Sigmoid(f); f is this tensor."""
 
-    def sqdist(self, g: Any) -> Self:
+    def sqdist(self, other: Any) -> Self:
         """sum of (f_k - g_k)^2; f is this tensor."""
 
     def sqnorm2(self) -> Self:
@@ -192,14 +193,14 @@ class FunctionMethods(Methods):
     def tanh(self) -> Self:
         """hyperbolic tangent; -1 at -inf, 1 at inf; f is this tensor."""
 
-    def tensorprod(self, g: Any) -> Self:
+    def tensorprod(self, other: Any) -> Self:
         """all products f_k g_l, at place k * D(g) + l; f is this tensor."""
 
-    def trace_operator(self, v: Any, w: Any = None) -> Self:
+    def trace_operator(self, var: Any, w: Any = None) -> Self:
         """sum over k of w_k M_kk where f = M v is linear in v; w is 1 if it is left out, and f of length 1 counts as
         repeated; f is this tensor."""
 
-    def vecmatmult(self, A: Any) -> Self:
+    def vecmatmult(self, other: Any) -> Self:
         """product of the vector b and the matrix A (D(b) rows, D(A) / D(b) columns); b is this tensor."""
 
     def xlogx(self) -> Self:

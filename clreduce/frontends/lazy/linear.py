@@ -24,8 +24,14 @@ class LinearOperator(Reductions):
 
     __slots__ = ()
 
-    def __matmul__(self, v: Any) -> Any:
-        """``K @ v``: the product with vectors, of shape (N,), (.., N, E); gives (M,), (.., M, E)."""
+    def __matmul__(
+        self, v: Any, *, backend: str | None = None, device_id: int = -1, ranges: Any = None, out: Any = None,
+        dtype_acc: str = "auto", use_double_acc: bool = False, sum_scheme: str = "auto", **options: Any,
+    ) -> Any:  # fmt: skip
+        """``K @ v``: the product with vectors, of shape (N,), (.., N, E); gives (M,), (.., M, E).
+
+        Options, of ``K.__matmul__(v, ...)``, are those of `sum`.
+        """
         if isinstance(v, Recorded):
             raise ShapeError("the product of two symbolic matrices is not computed: write A @ (B @ v) for an array v")
         if self._count != 1:
@@ -41,7 +47,15 @@ class LinearOperator(Reductions):
                 f"K @ v: K has shape {self.shape} and takes v of {self.nj} rows; got shape {tuple(v.shape)}"
             )
         product = self * self._columns(v, wide)
-        result = product.sum(axis=len(product._batch) + 1)
+        if backend is not None or device_id != -1 or ranges is not None or options:
+            options |= {"backend": backend, "device_id": device_id, "ranges": ranges}
+        if dtype_acc != "auto" or use_double_acc or sum_scheme != "auto":
+            options |= {"dtype_acc": dtype_acc, "use_double_acc": use_double_acc, "sum_scheme": sum_scheme}
+        if out is not None:
+            options["out"] = out.reshape((*out.shape, 1)) if flat else out
+        result = product.sum(axis=len(product._batch) + 1, **options)
+        if out is not None:
+            return out
         return result.reshape(result.shape[:-1]) if flat else result
 
     def _columns(self, v: Any, wide: Any) -> Self:

@@ -41,19 +41,19 @@ class Methods(Operators):
         """Absolute values."""
         return self._call("abs", "Abs")
 
-    def clamp(self, a: Any, b: Any) -> Self:
-        """Limited to [a, b]."""
-        return self._call("clamp", "Clamp", a, b)
+    def clamp(self, other1: Any, other2: Any) -> Self:
+        """Limited to [other1, other2]."""
+        return self._call("clamp", "Clamp", other1, other2)
 
     clip = clamp
 
-    def mod(self, n: Any, offset: Any = 0) -> Self:
-        """What is left after whole multiples of n, from ``offset`` up."""
-        return self._call("mod", "Mod", n, offset)
+    def mod(self, modulus: Any, offset: Any = 0) -> Self:
+        """What is left after whole multiples of ``modulus``, from ``offset`` up."""
+        return self._call("mod", "Mod", modulus, offset)
 
-    def round(self, d: int = 0) -> Self:
-        """Rounded to d decimals; halves away from 0."""
-        return self._call("round", "Round", params=(whole(d, "d"),))
+    def round(self, other: int = 0) -> Self:
+        """Rounded to ``other`` decimals; halves away from 0."""
+        return self._call("round", "Round", params=(whole(other, "the number of decimals"),))
 
     def sinc(self) -> Self:
         """sin(pi x) / (pi x), as ``numpy.sinc``."""
@@ -76,71 +76,77 @@ class Methods(Operators):
 
     # ------------------------------------------------------------------------------------------ components of vectors
 
-    def elem(self, k: int) -> Self:
-        """Component k of each vector, a number for each pair; negative k count from the end."""
-        k, dim = whole(k, "k"), self._count
-        if not -dim <= k < dim:
-            raise ShapeError(f"component {k} asked of vectors of length {dim}")
+    def elem(self, i: int) -> Self:
+        """Component i of each vector, a number for each pair; negative i count from the end."""
+        i, dim = whole(i, "i"), self._count
+        if not -dim <= i < dim:
+            raise ShapeError(f"component {i} asked of vectors of length {dim}")
         unit = 2 if self.is_complex else 1
-        expr = extract(self._real_expr, unit * (k % dim), unit)
+        expr = extract(self._real_expr, unit * (i % dim), unit)
         return self._record(expr, is_complex=self.is_complex, vectors=False)
 
-    def extract(self, start: int, length: int) -> Self:
-        """Components ``start`` to ``start + length - 1`` of each vector."""
-        start, length, dim = whole(start, "start"), whole(length, "length"), self._count
+    def extract(self, i: int, d: int) -> Self:
+        """Components ``i`` to ``i + d - 1`` of each vector."""
+        start, length, dim = whole(i, "i"), whole(d, "d"), self._count
         if start < 0 or length < 1 or start + length > dim:
             raise ShapeError(f"components {start} to {start + length - 1} asked of vectors of length {dim}")
         unit = 2 if self.is_complex else 1
         expr = extract(self._real_expr, unit * start, unit * length)
         return self._record(expr, is_complex=self.is_complex, vectors=True)
 
-    def concat(self, *others: Any) -> Self:
+    def concat(self, other: Any, *others: Any) -> Self:
         """The components of this, then those of the others."""
+        return self._side_by_side((other, *others))
+
+    def _side_by_side(self, others: Any) -> Self:
         tensors = (self, *map(self._beside, others))
         is_complex = any(x.is_complex for x in tensors)
         exprs = [as_complex(x) if is_complex else x._real_expr for x in tensors]
         return self._record(concat(*exprs), *tensors[1:], is_complex=is_complex, vectors=True)
 
     @classmethod
-    def concatenate(cls, tensors: Any, axis: int = -1) -> Self:
+    def concatenate(cls, tuple_of_lt: Any, axis: int = -1) -> Self:
         """Several tensors side by side along the vectors."""
-        if not isinstance(tensors, (tuple, list)) or not tensors:
-            raise ShapeError(f"concatenate takes a tuple of tensors; got {type(tensors).__name__}")
-        first = cls._from(tensors[0])
+        if not isinstance(tuple_of_lt, (tuple, list)) or not tuple_of_lt:
+            raise ShapeError(f"concatenate takes a tuple of tensors; got {type(tuple_of_lt).__name__}")
+        first = cls._from(tuple_of_lt[0])
         if axis not in (-1, first.dim() - 1):
             raise ShapeError(f"tensors are joined along their vectors, axis -1 or {first.dim() - 1}; got {axis!r}")
-        made: Self = first.concat(*tensors[1:])
+        made: Self = first._side_by_side(tuple_of_lt[1:])
         return made
 
     @classmethod
-    def cat(cls, tensors: Any, dim: int = -1) -> Self:
+    def cat(cls, tuple_of_lt: Any, dim: int = -1) -> Self:
         """`concatenate`, as torch calls it."""
-        return cls.concatenate(tensors, dim)
+        return cls.concatenate(tuple_of_lt, dim)
 
-    def weightedsqnorm(self, s: Any) -> Self:
-        """The weighted squared norm; s has length 1, D (weights) or D^2 (a matrix)."""
-        return self._apply("weightedsqnorm", _weighted, (s,), vectors=False)
+    def weightedsqnorm(self, other: Any) -> Self:
+        """The weighted squared norm; ``other`` has length 1, D (weights) or D^2 (a matrix)."""
+        return self._apply("weightedsqnorm", _weighted, (other,), vectors=False)
 
-    def weightedsqdist(self, other: Any, s: Any) -> Self:
-        """`weightedsqnorm` of the difference."""
-        return self.__sub__(other).weightedsqnorm(s)
+    def weightedsqdist(self, g: Any, s: Any) -> Self:
+        """`weightedsqnorm` of the difference to g, with weights s."""
+        return self.__sub__(g).weightedsqnorm(s)
 
-    def keops_tensordot(self, other: Any, dimf: Any, dimg: Any, contf: Any, contg: Any, *perm: Any) -> Self:
-        """``numpy.tensordot`` of the vectors read as arrays of sizes ``dimf`` and ``dimg``."""
-        lists = tuple(wholes(one) for one in (dimf, dimg, contf, contg, *perm))
+    def keops_tensordot(self, other: Any, dimfa: Any, dimfb: Any, contfa: Any, contfb: Any, *args: Any) -> Self:
+        """``numpy.tensordot`` of the vectors read as arrays of sizes ``dimfa`` and ``dimfb``, over these axes.
+
+        A last argument permutes the axes of the result.
+        """
+        lists = tuple(wholes(each) for each in (dimfa, dimfb, contfa, contfb, *args))
         return self._call("keops_tensordot", "TensorDot", other, params=lists)
 
-    def keops_kron(self, other: Any, dimf: Any, dimg: Any) -> Self:
-        """``numpy.kron`` of the vectors read as arrays of sizes ``dimf`` and ``dimg``."""
-        return self._call("keops_kron", "Kron", other, params=(wholes(dimf), wholes(dimg)))
+    def keops_kron(self, other: Any, dimfself: Any, dimfother: Any) -> Self:
+        """``numpy.kron`` of the vectors read as arrays of sizes ``dimfself`` and ``dimfother``."""
+        return self._call("keops_kron", "Kron", other, params=(wholes(dimfself), wholes(dimfother)))
 
     def bspline(self, x: Any, k: int = 0) -> Self:
         """The B-splines of degree k on these knots, at x."""
         return self._call("bspline", "BSpline", x, params=(whole(k, "k"),))
 
-    def factorize(self, g: Any) -> Self:
+    def factorize(self, other: Any) -> Self:
         """This itself: parts that are used more than once are always computed once."""
-        self._from(g)
+        self._from(other)
         return self
 
     def auto_factorize(self) -> Self:
@@ -149,13 +155,13 @@ class Methods(Operators):
 
     # ----------------------------------------------------------------------------------------------------- derivatives
 
-    def grad(self, v: Any, e: Any) -> Self:
-        """(d self / d v)^T e, for a variable v; e is as long as these vectors."""
-        return self._derived("grad", "Grad", v, e)
+    def grad(self, other: Any, gradin: Any) -> Self:
+        """(d self / d other)^T gradin, for a variable ``other``; ``gradin`` is as long as these vectors."""
+        return self._derived("grad", "Grad", other, gradin)
 
-    def diff(self, v: Any, u: Any) -> Self:
-        """The derivative in the variable v, in direction u."""
-        return self._derived("diff", "Diff", v, u)
+    def diff(self, other: Any, diffin: Any) -> Self:
+        """The derivative in the variable ``other``, in direction ``diffin``."""
+        return self._derived("diff", "Diff", other, diffin)
 
     def _derived(self, method: str, name: str, v: Any, *others: Any) -> Self:
         """A derivative in the variable v, by its name in the formula language."""

@@ -181,9 +181,9 @@ class Operators(Recorded):
         result: Self = self._from(base) ** self
         return result
 
-    def power(self, exponent: Any) -> Self:
-        """``self ** exponent``."""
-        return self.__pow__(exponent)
+    def power(self, other: Any) -> Self:
+        """``self ** other``."""
+        return self.__pow__(other)
 
     def __or__(self, other: Any) -> Self:
         """The scalar product of vectors; between conditions, whether one of them holds."""

@@ -184,14 +184,15 @@ class Reductions(Axes):
         return self.reduction("KMax_ArgKMax", opt_arg=K, axis=axis, dim=dim, **options)
 
     def logsumexp(
-        self, axis: Any = Default.AXIS, dim: Any = None, weight: Any = None, keepdims: bool | None = None,
-        **options: Any,
+        self, axis: Any = Default.AXIS, dim: Any = None, weight: Any = None, other: Any = None,
+        keepdims: bool | None = None, **options: Any,
     ) -> Any:  # fmt: skip
         """log of the sum of exp over an axis, several, or all, as `sum` takes them, without overflow.
 
         ``weight``, a tensor or an array, multiplies the terms of a reduction over i or j: vectors of length D give
-        (M, D) or (N, D).
+        (M, D) or (N, D). ``other`` is another name for it.
         """
+        weight = other if weight is None else weight
         if weight is None:
             return self._along("LogSumExp", axis, dim, keepdims, options)
         axis = axis if dim is None else dim

@@ -8,7 +8,7 @@ from clreduce.domain import Domain
 from clreduce.errors import ShapeError
 from clreduce.frontends.lazy.base import Recorded
 from clreduce.frontends.lazy.functions import FunctionMethods
-from clreduce.frontends.lazy.leaves import Leaf, from_symbol, operand, with_array, with_numbers
+from clreduce.frontends.lazy.leaves import DOMAINS, Leaf, from_symbol, operand, with_array, with_numbers
 from clreduce.frontends.lazy.protocols import Protocols
 from clreduce.frontends.lazy.show import Shown
 from clreduce.frontends.lazy.solving import Solving
@@ -76,6 +76,22 @@ class LazyTensor(Shown, Protocols, Solving, Tables, FunctionMethods):
                 raise ShapeError(f"a complex vector is an even number of reals; got {made.expr.dim}")
             return made._record(made._real_expr, is_complex=True)
         return made.real2complex() if cls.is_complex else made
+
+    @property
+    def variables(self) -> tuple[Any, ...]:
+        """The data, in order: arrays as they were given, tuples for plain numbers. Symbolic variables have none."""
+        data = (each for each in self._leaves.values() if each.source is not None)
+        return tuple(each.source.value for each in data if each.source is not None)
+
+    @property
+    def symbolic_variables(self) -> tuple[tuple[int, int, int], ...]:
+        """Position, length and category (0 for i, 1 for j, 2 for a parameter) of each variable without data."""
+        symbols = (leaf for leaf, data in self._leaves.items() if data.array is None)
+        return tuple((leaf.params[0][1], leaf.dim, DOMAINS.index(leaf.domain)) for leaf in symbols)
+
+    def new_variable_index(self) -> int:
+        """The position of a further symbolic variable: ``Vi(K.new_variable_index(), 3)``."""
+        return max((position for position, _, _ in self.symbolic_variables), default=-1) + 1
 
     @property
     def axis(self) -> int | None:
