@@ -30,12 +30,14 @@ from clreduce.runtime.device_report import explain_devices
 from clreduce.runtime.devices import current_device, devices, set_default_device, use_device
 
 if TYPE_CHECKING:
+    from clreduce.dispatching import Genred, KernelSolve, LazyTensor, Pm, Vi, Vj
     from clreduce.frontends.profile import profile
     from clreduce.frontends.tuning import tune
     from clreduce.health import check_health, test_numpy_bindings, test_torch_bindings
 
 __all__ = [
     "BackendError", "ClreduceError", "CompileError", "ConvergenceWarning", "DeviceError", "DtypeError", "FormulaError",
+    "Genred", "KernelSolve", "LazyTensor", "Pm", "Vi", "Vj",
     "NotConverged", "NotDifferentiableError", "OptionError", "ScheduleError", "ShapeError", "SolveError",
     "StandInError", "TraceError", "check_health", "clear_caches", "current_device", "devices", "explain_devices",
     "get_build_folder", "profile", "set_build_folder", "set_default_device", "set_verbose", "test_numpy_bindings",
@@ -54,7 +56,19 @@ def clear_caches() -> None:
     cache.clear()
 
 
+_ON_DEMAND = {
+    "clreduce.frontends.tuning": ("tune",),
+    "clreduce.frontends.profile": ("profile",),
+    "clreduce.health": ("check_health", "test_numpy_bindings", "test_torch_bindings"),
+    "clreduce.dispatching": ("Genred", "KernelSolve", "LazyTensor", "Pm", "Vi", "Vj"),
+}
+"""Public names by the modules that have them: those import NumPy, Mako or an array library."""
+_SUBPACKAGES = ("config", "numpy", "torch")
+
+
 def __getattr__(name: str) -> Any:
+    import importlib
+
     if name == "__version__":
         from importlib.metadata import PackageNotFoundError, version
 
@@ -62,16 +76,13 @@ def __getattr__(name: str) -> Any:
             return version("clreduce")
         except PackageNotFoundError:  # a bare checkout on PYTHONPATH
             return "0+unknown"
-    if name == "tune":  # on demand: front ends import NumPy and Mako
-        from clreduce.frontends.tuning import tune
-
-        return tune
-    if name == "profile":
-        from clreduce.frontends.profile import profile
-
-        return profile
-    if name in ("check_health", "test_numpy_bindings", "test_torch_bindings"):
-        from clreduce import health
-
-        return getattr(health, name)
+    for module, names in _ON_DEMAND.items():
+        if name in names:
+            return getattr(importlib.import_module(module), name)
+    if name in _SUBPACKAGES:
+        return importlib.import_module(f"clreduce.{name}")
     raise AttributeError(f"module 'clreduce' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *_SUBPACKAGES, "__version__"])

@@ -88,6 +88,8 @@ def check_arguments(variables: Sequence[Variable], given: Sequence[Any], library
     if len(given) != len(variables):
         wanted = ", ".join(describe(variable) for variable in variables)
         raise ShapeError(f"{len(variables)} arrays are needed ({wanted}); got {len(given)}")
+    if any(not library.accepts(value) and not _is_number(value) for value in given):
+        given = [_converted(value, library) for value in given]
     forms = [_form(variable, value, library) for variable, value in zip(variables, given, strict=True)]
     like = next((value for value, form in zip(given, forms, strict=True) if form.numbers is None), None)
     _check_places(variables, given, forms, library)
@@ -232,6 +234,14 @@ def _is_number(value: Any) -> bool:
     return number or (isinstance(value, (tuple, list)) and len(value) > 0 and all(map(_is_number, value)))
 
 
+def _converted(value: Any, library: Adapter) -> Any:
+    """An argument of another library as an array of this one, where that is cheap."""
+    if library.accepts(value) or _is_number(value) or isinstance(value, (list, tuple)):
+        return value
+    array = library.foreign(value)
+    return value if array is None else array
+
+
 def _form(variable: Variable, value: Any, library: Adapter) -> _Form:
     """An argument, told from others by its shape and dtype."""
     numbers = None
@@ -242,7 +252,9 @@ def _form(variable: Variable, value: Any, library: Adapter) -> _Form:
         numbers = numbers.astype(np.complex128 if numbers.dtype.kind == "c" else np.float64)
         name, shape = numbers.dtype.name, numbers.shape
     else:
-        raise DtypeError(f"{describe(variable)} must be a {library.name} array; got {type(value).__name__}")
+        raise DtypeError(
+            f"{describe(variable)} must be a {library.name} array; got {type(value).__name__}{library.advice(value)}"
+        )
     if not _readable(name):
         raise DtypeError(
             "arrays are of real or complex numbers in up to double precision, integers or booleans; "

@@ -89,3 +89,7 @@ __all__ = [
     "ComplexLazyTensor", "Genred", "KernelSolve", "LazyTensor", "Pm", "SolveInfo", "Vi", "Vj", "cluster",
     "generic_argkmin", "generic_argmin", "generic_logsumexp", "generic_sum", "install_as_pykeops", "nystrom",
 ]  # fmt: skip
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

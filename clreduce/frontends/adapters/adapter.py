@@ -31,6 +31,14 @@ class Adapter:
         """Whether ``value`` is an array of this library."""
         raise NotImplementedError
 
+    def foreign(self, value: Any) -> Any:
+        """``value``, of another library, as an array of this one, if that is safe and cheap; else None."""
+        return None
+
+    def advice(self, value: Any) -> str:
+        """What to write so that ``value``, of another kind, becomes an array of this library: ``"; write ..."``."""
+        return ""
+
     def to_host(self, value: Any) -> Array:
         """``value`` as a C-contiguous NumPy array in native byte order; the same memory where that holds already."""
         raise NotImplementedError

@@ -14,6 +14,8 @@ from clreduce.runtime.devices import devices
 Array = np.ndarray[Any, Any]
 
 
+_HOST = 1
+"""The number of the host's memory among the devices of DLPack."""
 _LARGE = 1 << 28
 """Bytes up to which an array may be copied without a look at the devices."""
 
@@ -30,6 +32,32 @@ class NumPy(Adapter):
     def accepts(self, value: Any) -> bool:
         """Whether ``value`` is an array. A masked array is not: its mask would be lost."""
         return isinstance(value, np.ndarray) and not isinstance(value, np.ma.MaskedArray)
+
+    def foreign(self, value: Any) -> Any:
+        """Arrays of other libraries in the host's memory, without a copy where they lend it; lists of rows."""
+        if isinstance(value, (np.ndarray, np.generic, str, bytes)) or _follows_gradients(value):
+            return None
+        try:
+            if hasattr(value, "__dlpack_device__"):
+                return np.from_dlpack(value) if value.__dlpack_device__()[0] == _HOST else None
+            lends = hasattr(value, "__array__") or isinstance(value, memoryview)
+            array = np.asarray(value) if lends or _is_table(value) else None
+        except (TypeError, ValueError, RuntimeError, BufferError):
+            return None
+        return array if array is not None and array.dtype.kind in "biufc" else None
+
+    def advice(self, value: Any) -> str:
+        if isinstance(value, np.ma.MaskedArray):
+            return ": its mask would be lost; write x.filled(0), or x.data[~x.mask.any(axis=1)] for complete rows"
+        if _follows_gradients(value):
+            return ": for gradients write clreduce.torch, else x.detach().cpu().numpy()"
+        if hasattr(value, "toarray"):
+            return "; write x.toarray()"
+        if hasattr(value, "__dlpack_device__"):
+            return ", not in the host's memory; write x.cpu() or what moves it there"
+        if hasattr(value, "to_numpy"):
+            return ", with columns that are no numbers; write x[columns].to_numpy(float)"
+        return "; write np.asarray(x)" if isinstance(value, (list, tuple)) else ""
 
     def to_host(self, value: Any) -> Array:
         """``value``, contiguous and in native byte order."""
@@ -96,6 +124,16 @@ class NumPy(Adapter):
     def swapped(self, array: Array) -> Array:
         found: Array = array.swapaxes(-1, -2)
         return found
+
+
+def _follows_gradients(value: Any) -> bool:
+    """Whether ``value`` is a tensor whose gradients would be lost."""
+    return getattr(value, "requires_grad", False) is True
+
+
+def _is_table(value: Any) -> bool:
+    """Whether ``value`` is a list of rows."""
+    return isinstance(value, (list, tuple)) and len(value) > 0 and isinstance(value[0], (list, tuple, np.ndarray))
 
 
 def _check_copy(value: Array, dtype: str) -> None:

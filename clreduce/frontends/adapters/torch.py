@@ -47,6 +47,13 @@ class Torch(Adapter):
         """Whether ``value`` is a tensor, parameters of modules included."""
         return isinstance(value, torch.Tensor)
 
+    def advice(self, value: Any) -> str:
+        if isinstance(value, np.ndarray):
+            return "; write torch.from_numpy(x), or take clreduce.numpy"
+        if hasattr(value, "to_numpy"):
+            return "; write torch.as_tensor(x.to_numpy())"
+        return "; write torch.as_tensor(x)" if isinstance(value, (list, tuple)) else ""
+
     def to_host(self, value: torch.Tensor) -> Array:
         """The values: those of a contiguous tensor on the CPU in its own memory."""
         if _transforms_active():

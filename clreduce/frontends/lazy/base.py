@@ -78,6 +78,8 @@ class Recorded:
         if not isinstance(value, Recorded):
             return cls._adopted(operand(value, cls.library))
         if value.library is not cls.library:
+            if all(data.array is None or type(data.array) is tuple for data in value._leaves.values()):
+                return value._of_kind(cls._kind(value.is_complex))  # numbers and symbols are of no library
             raise ShapeError(
                 f"tensors of {cls.library.name} and of {value.library.name} do not mix: convert the data of one"
             )
@@ -143,6 +145,15 @@ class Recorded:
         batch, ni, nj = facts.get("batch", self._batch), facts.get("ni", self.ni), facts.get("nj", self.nj)
         ranges, vectors = facts.get("ranges", self.ranges), facts.get("vectors", self._vectors)
         made._set(expr, leaves, batch, ni, nj, ranges, self.backend, vectors, self.is_condition)
+        return made
+
+    def _of_kind(self, kind: type[Any]) -> Any:
+        """The same tensor, of another class."""
+        made = object.__new__(kind)
+        made._set(
+            self.expr, self._leaves, self._batch, self.ni, self.nj, self.ranges, self.backend, self._vectors,
+            self.is_condition,
+        )  # fmt: skip
         return made
 
     @property

@@ -171,6 +171,11 @@ def from_array(value: Any, axis: int | None, library: Adapter) -> Operand:
     if axis is None or axis == 2:
         domain, batch, array = _by_shape(value, shape, axis)
     else:
+        if len(shape) == 1:
+            raise ShapeError(
+                f"with axis={axis}, an array has shape ({'MN'[axis]}, D); got {shape}: write x[:, None] for one number "
+                f"for each {'ij'[axis]}, x[None, :] for a single vector"
+            )
         if len(shape) != 2:
             raise ShapeError(
                 f"with axis={axis}, an array has shape ({'MN'[axis]}, D); got {shape}. "
@@ -226,11 +231,15 @@ def operand(value: Any, library: Adapter, axis: int | None = None) -> Operand:
         raise ShapeError(f"axis is 0 (vectors of i), 1 (of j) or 2 (a parameter); got {axis!r}")
     if library.accepts(value) and not isinstance(value, np.generic):
         return from_array(value, axis, library)
+    array = None if isinstance(value, (int, float, complex, np.generic)) else library.foreign(value)
+    if array is not None:
+        return from_array(array, axis, library)
     if type(value) is tuple and len(value) == 3 and axis is None and all(map(_is_integer, value)):
         return from_symbol(*value)
     if axis in (0, 1):
         raise ShapeError(
             f"with axis={axis}, a {library.name} array of shape ({'MN'[axis]}, D) is needed; got {_brief(value)}"
+            f"{library.advice(value)}"
         )
     if isinstance(value, (list, tuple)):
         return from_list(value)
@@ -240,4 +249,5 @@ def operand(value: Any, library: Adapter, axis: int | None = None) -> Operand:
         return from_complex(value)
     raise DtypeError(
         f"a LazyTensor of {library.name} is made of its arrays, numbers and lists of numbers; got {_brief(value)}"
+        f"{library.advice(value)}"
     )

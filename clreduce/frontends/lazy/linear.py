@@ -37,7 +37,11 @@ class LinearOperator(Reductions):
         if self._count != 1:
             raise ShapeError(f"K @ v needs one number for each pair (i, j); here K has shape {self.shape}")
         if not self.library.accepts(v):
-            raise ShapeError(f"K @ v takes a {self.library.name} array; got {type(v).__name__}")
+            array = None if isinstance(v, np.generic) else self.library.foreign(v)
+            if array is None:
+                told = f"{type(v).__name__}{self.library.advice(v)}"
+                raise ShapeError(f"K @ v takes a {self.library.name} array; got {told}")
+            v = array
         if v.ndim == 0:
             raise ShapeError("K @ v takes an array of shape (N,) or (.., N, E); got a number")
         flat = v.ndim == 1
