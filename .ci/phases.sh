@@ -50,7 +50,23 @@ phase_smoke() { # install the wheel alone, compute from another folder
     new_venv "$work/installed" "${wheel}[cpu]"
     mkdir -p "$work/elsewhere"
     cd "$work/elsewhere"
-    "$work/installed/bin/python" - "$work/installed" <<'PYTHON'
+    compute_with "$work/installed"
+    smoke_with_the_oldest "$wheel"
+}
+
+smoke_with_the_oldest() { # the oldest pyopencl that setup.cfg allows, where it has a wheel, and a home that is not there
+    local oldest
+    oldest=$(sed -n 's/^ *pyopencl >= /pyopencl==/p' "$work/checkout/setup.cfg")
+    new_venv "$work/oldest" "${1}[cpu]"
+    if "$work/oldest/bin/python" -m pip install -q --only-binary :all: "$oldest"; then
+        HOME=/dev/null/home XDG_CACHE_HOME=/dev/null/cache compute_with "$work/oldest"
+    else
+        echo "cannot exist here: $oldest has no wheel for this Python" | tee "$work/logs/smoke"
+    fi
+}
+
+compute_with() { # compute_with ENVIRONMENT: a sum with the clreduce that is installed there
+    "$1/bin/python" - "$1" <<'PYTHON'
 import sys
 from pathlib import Path
 
@@ -58,6 +74,7 @@ import numpy as np
 import clreduce
 from clreduce.codegen.render import template_directory
 from clreduce.numpy import Genred
+from pyopencl import VERSION_TEXT
 
 environment = Path(sys.argv[1]).resolve()
 for path in (Path(clreduce.__file__), template_directory()):
@@ -68,7 +85,7 @@ x, y, b = random.normal(size=(300, 3)), random.normal(size=(500, 3)), random.nor
 gaussian_sum = Genred("Exp(-SqDist(x,y))*b", ["x = Vi(3)", "y = Vj(3)", "b = Vj(2)"], "Sum", axis=1)
 expected = np.exp(-((x[:, None, :] - y[None, :, :]) ** 2).sum(-1)) @ b
 np.testing.assert_allclose(gaussian_sum(x, y, b), expected, rtol=1e-10, atol=1e-12)
-print(f"clreduce {clreduce.__version__} from the wheel: a Gaussian kernel sum agrees with NumPy")
+print(f"clreduce {clreduce.__version__} from the wheel, with pyopencl {VERSION_TEXT}: a Gaussian kernel sum agrees with NumPy")
 PYTHON
 }
 

@@ -20,6 +20,10 @@ from importlib import metadata
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+TESTS = ROOT / "tests"
+sys.path.insert(0, str(TESTS))
+from processes import on_full_disks
+
 SECONDS = 180
 
 PRELUDE = """
@@ -42,8 +46,12 @@ def tried(act):
     try:
         return act()
     except ClreduceError as error:
-        return f"{type(error).__name__}: {str(error).splitlines()[0]}"
+        first, *others = str(error).splitlines()
+        causes = [line.strip() for line in others if "passed over" in line and "names the drivers to load" not in line]
+        return f"{type(error).__name__}: {'; '.join([first.split('. ')[0].rstrip('.'), *causes]) if causes else first}"
 """
+
+HOMES = ("HOME", "XDG_CACHE_HOME", "CLREDUCE_CACHE_FOLDER")
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,11 @@ class Fault:
     program: str = "print(tried(call))"
     variables: dict[str, str] = field(default_factory=dict)
     prepare: Callable[[Path], dict[str, str]] = lambda folder: {}
+    """What is done to an empty folder beforehand, and the variables that name it."""
+    damages: bool = False
+    """Whether the program runs twice, and all that is kept on disk is cut in half in between."""
+    fills: bool = False
+    """Whether the disk of all folders that a driver, clreduce or Python may write to is full."""
 
 
 def python_only(folder: Path) -> dict[str, str]:
@@ -79,11 +92,21 @@ FAULTS = (
     Fault("nothing is broken"),
     Fault("no linker on PATH", prepare=python_only),
     Fault("a linker that fails", prepare=failing_linker),
+    Fault("a home folder that does not exist and cannot be made", variables=dict.fromkeys(HOMES, "/dev/null/home")),
     Fault("the cache folder cannot be made", prepare=cache_is_a_file),
+    Fault("half of each entry in the cache folder is lost", damages=True),
+    Fault("the disk of the home folder, of all caches and of temporary files is full", fills=True),
     Fault(
-        "no file can be written (a full disk)",
-        "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"
-        "import signal\nsignal.signal(signal.SIGXFSZ, signal.SIG_IGN)\nprint(tried(call), flush=True)",
+        "no process may write a byte to any file",
+        "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\nprint(tried(call), flush=True)",
+        {"PYTHONDONTWRITEBYTECODE": "1"},  # Python itself would leave halves of modules
+    ),
+    Fault(
+        "an input of 12 TB, which is a view of one row",
+        """
+x, y, b = arrays(1, 5)
+print(tried(lambda: routine(np.broadcast_to(x, (10**12, 3)), y, b)))
+""",
     ),
     Fault(
         "an interrupt during a call, then another call",
@@ -111,14 +134,28 @@ os.close(write)
 print(f"parent: {first}; child: {os.read(read, 1000).decode()}")
 """,
     ),
+    Fault(
+        "the process ends while a daemon thread compiles",
+        """
+import threading
+from clreduce.runtime import compiler
+from clreduce.runtime.devices import current_device
+print(tried(call), flush=True)
+build, compiling = compiler._from_source, threading.Event()
+compiler._from_source = lambda *given: (compiling.set(), build(*given))[1]
+long = "__kernel void long_one(__global float* a) { %s }" % ("a[0] = sin(a[0]) + a[1]; " * 100_000)
+threading.Thread(target=compiler.PROGRAMS.build, args=(long, current_device()), daemon=True).start()
+compiling.wait()
+""",
+    ),
     Fault("the driver computes wrong numbers (a test double)", variables={"CLREDUCE_TEST_LIE": "always"}),
+    Fault("the driver maps memory wrongly (a test double)", variables={"CLREDUCE_TEST_LIE": "mapped"}),
     Fault("the driver aborts on long vectors (a test double)", variables={"CLREDUCE_TEST_LIE": "abort"}),
+    Fault("the driver hangs on long vectors (a test double)", variables={"CLREDUCE_TEST_LIE": "hang"}),
 )
 LYING = """
-import sys
-sys.path.insert(0, {tests!r})
 from clreduce.runtime import selftest
-selftest.{name} = "lying_driver"
+selftest.TRIALS = "lying_driver"
 """
 
 
@@ -144,44 +181,55 @@ def drivers(folder: Path) -> Iterator[tuple[str, Path, dict[str, str]]]:
 
 def happens(fault: Fault, icd: Path, variables: dict[str, str]) -> str:
     """What happens, in a line."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        own = {"HOME": "home", "CLREDUCE_CACHE_FOLDER": "cache", "TMPDIR": "temporary"}
+        for made in (*own.values(), "prepared"):
+            (folder / made).mkdir(mode=0o700)
         environment = {
             **os.environ,
-            "OCL_ICD_VENDORS": str(icd), "PYTHONPATH": str(ROOT), "CLREDUCE_CACHE_FOLDER": f"{folder}/cache",
-            "POCL_CACHE_DIR": f"{folder}/pocl", **variables, **fault.variables,
+            **{variable: str(folder / made) for variable, made in own.items()},
+            "OCL_ICD_VENDORS": str(icd), "PYTHONPATH": os.pathsep.join((str(ROOT), str(TESTS))), **variables,
+            **fault.variables,
         }  # fmt: skip
-        Path(folder, "pocl").mkdir()
-        prepared = Path(folder, "prepared")
-        prepared.mkdir()
-        environment |= fault.prepare(prepared)
-        program = PRELUDE + fault.program
-        if "CLREDUCE_TEST_LIE" in environment:
-            program = lying() + program
+        for chosen in {"XDG_CACHE_HOME", "POCL_CACHE_DIR", "CLREDUCE_DEVICE"} - fault.variables.keys():
+            environment.pop(chosen, None)
+        environment |= fault.prepare(folder / "prepared")
+        program = (LYING if "CLREDUCE_TEST_LIE" in environment else "") + PRELUDE + fault.program
         command = [sys.executable, "-c", program]
-        try:
-            done = subprocess.run(
-                command, env=environment, capture_output=True, text=True, check=False, timeout=SECONDS, cwd=folder
-            )
-        except subprocess.TimeoutExpired:
-            return f"HANGS for more than {SECONDS} s"
-        lines = done.stdout.strip().splitlines()
-        if done.returncode < 0:
-            return f"THE PROCESS DIES of signal {-done.returncode}"
-        if not lines:
-            return f"RAISES {(done.stderr.strip().splitlines() or ['nothing'])[-1]}"
-        return shortened(lines[-1].replace(folder, "FOLDER").replace(str(icd.parent), "FOLDER"))
+        if fault.fills:
+            command = [*on_full_disks([folder / made for made in own.values()]), *command]
+        if fault.damages:
+            ran(command, environment, folder)
+            for path in (folder / "cache").rglob("*"):
+                if path.is_file():
+                    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        line = ran(command, environment, folder)
+        return shortened(line.replace(name, "FOLDER").replace(str(icd.parent), "FOLDER"))
 
 
-def shortened(text: str, most: int = 200) -> str:
-    text = re.sub(r"\s+", " ", text).replace("|", "/")
+def ran(command: list[str], environment: dict[str, str], folder: Path) -> str:
+    """The last line that a program prints, or how else it ends."""
+    try:
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, check=False, timeout=SECONDS, cwd=folder
+        )
+    except subprocess.TimeoutExpired:
+        return f"HANGS for more than {SECONDS} s"
+    if done.returncode < 0:
+        return f"THE PROCESS DIES of signal {-done.returncode}"
+    if done.returncode > 0:
+        return f"RAISES {(done.stderr.strip().splitlines() or ['nothing'])[-1]}"
+    return done.stdout.strip().splitlines()[-1]
+
+
+def shortened(text: str, most: int = 300) -> str:
+    text = re.sub(r"\s+", " ", text).replace("|", "/").replace("<", "").replace(">", "")
     return text if len(text) <= most else f"{text[:most].rsplit(' ', 1)[0]} ..."
 
 
-def lying() -> str:
-    return LYING.format(tests=str(ROOT / "tests"), name="TRIALS")
-
-
 def page() -> str:
+    """The text of docs/reliability.md, after all faults were tried."""
     with tempfile.TemporaryDirectory() as folder:
         present = list(drivers(Path(folder)))
         titles = [title for title, _, _ in present]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import logging
 import os
+import sqlite3
 import subprocess
 import sys
+import textwrap
 import threading
 import weakref
 from functools import partial
@@ -18,12 +21,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from processes import can_fill_disks, output_of, run_on_full_disks, run_python
 
 import clreduce
 from clreduce import cache
 from clreduce.cache import PROGRAMS, SCHEDULES, SOURCES, cache_folder, entry_name, read_entry, usage, write_entry
 from clreduce.memo import Memo, memoised
 from clreduce.numpy import Genred, LazyTensor
+from clreduce.runtime.devices import devices
 from clreduce.runtime.plan import PLANS
 
 NAME = entry_name("a name")
@@ -46,15 +51,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(cache, "_written", {})
     monkeypatch.setattr(cache, "_logged", set())
     return tmp_path / "ours"
-
-
-def run(script: str, variables: dict[str, str | None], **options: Any) -> subprocess.CompletedProcess[str]:
-    """A process of its own; variables that are None are not set."""
-    environment = {name: value for name, value in (os.environ | variables).items() if value is not None}
-    return subprocess.run(
-        [sys.executable, "-c", script],
-        env=environment, capture_output=True, text=True, timeout=120, check=False, **options,
-    )  # fmt: skip
 
 
 def as_others() -> None:
@@ -80,7 +76,7 @@ def test_no_file_is_written_but_in_the_cache_folder_and_the_drivers(tmp_path: Pa
         "HOME": str(home), "XDG_CACHE_HOME": None, "CLREDUCE_CACHE_FOLDER": str(tmp_path / "ours"),
     }  # fmt: skip
     for _ in range(2):
-        result = run(SUM, variables)
+        result = run_python(SUM, **variables)
         assert result.stdout == "right\n", result.stderr
     assert files(home) == []
     assert files(tmp_path / "ours")
@@ -98,10 +94,33 @@ def test_a_home_that_cannot_be_used(tmp_path: Path, mode: int | None, first: str
         "CLREDUCE_LOG": None,
     }  # fmt: skip
     for _ in range(2):
-        result = run(first + SUM, variables, preexec_fn=as_others)
+        result = run_python(first + SUM, **variables, preexec_fn=as_others)
         assert result.stdout == "right\n", result.stderr
         assert result.stderr == "" or first
     assert mode is None or files(home) == []
+
+
+def test_locks_that_others_left_behind_are_not_waited_for(tmp_path: Path) -> None:
+    """Those of the caches of pyopencl, which a program has imported before us, and of pytools."""
+    caches = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path), "PYOPENCL_NO_CACHE": None, "POCL_CACHE_DIR": None}
+    theirs = """
+        import clreduce, pyopencl
+        device = clreduce.current_device()
+        program = pyopencl.Program(device.context, "__kernel void one(__global int* a, int b) { a[0] = b; }").build()
+        program.one.set_scalar_arg_dtypes([None, "int32"])
+    """
+    output_of("import pyopencl\n" + textwrap.dedent(theirs), **caches)
+    databases = list(tmp_path.rglob("*.sqlite*"))
+    folders = {path.parent for path in files(tmp_path) if "pyopencl" in str(path) and path not in databases}
+    assert databases or folders, "pyopencl keeps nothing that could be locked"
+    for folder in folders:
+        (folder / "lock").touch()
+    with contextlib.ExitStack() as stack:
+        for path in databases:
+            locked = stack.enter_context(contextlib.closing(sqlite3.connect(path)))
+            locked.execute("BEGIN EXCLUSIVE")
+        done = run_python("import pyopencl\n" + SUM, **caches)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "right\n", "")
 
 
 # -------------------------------------------------------------------------------------------------- the cache folder
@@ -128,18 +147,73 @@ def test_a_damaged_entry_is_none(data: st.DataObject) -> None:
     assert read_entry(NAME) == b"some data"
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="limits of POSIX")
-def test_a_full_disk_leaves_nothing_behind(folder: Path) -> None:
-    script = f"""
-import resource
-from clreduce.cache import read_entry, write_entry
-resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
-write_entry({NAME!r}, b"x" * 5000)
-print(read_entry({NAME!r}))
+EVERY_KIND = """
+import os, sys
+import numpy as np
+from clreduce.cache import cache_folder
+from clreduce.numpy import Genred
+from clreduce.runtime.choices import CHOICES
+from clreduce.runtime.compiler import PROGRAMS
+from clreduce.runtime.devices import devices
+devices()
+{limit}
+x = np.linspace(0, 1, 60).reshape(20, 3)
+routine = Genred("SqDist(x, y)", ["x = Vi(3)", "y = Vj(3)"], "Sum", axis=1)
+assert np.allclose(routine(x, x)[:, 0], ((x[:, None] - x[None]) ** 2).sum((1, 2)))
+plan = routine.plan("float64")
+CHOICES.keep(plan.case, plan.schedule, {{}})
+PROGRAMS.save()
+print(plan.device.facts.driver, *(name for _, _, names in os.walk(cache_folder()) for name in sorted(names)))
 """
-    result = run(script, {})
-    assert (result.stdout, result.stderr) == ("None\n", "")
+"""Whatever is kept: what a trial has shown of a device, sources, built programs, a schedule."""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of POSIX")
+@pytest.mark.parametrize("most", [0, 100])
+def test_where_no_file_may_grow_nothing_is_kept_and_all_is_computed(folder: Path, most: int) -> None:
+    """EFBIG: no whole entry can be written."""
+    limit = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({most}, {most}))"
+    variables = {"CLREDUCE_DEVICE": not_pocl(), "CLREDUCE_SELFTEST": "process"}
+    variables["PYTHONDONTWRITEBYTECODE"] = "1"  # Python itself would leave halves of modules
+    done = run_python(EVERY_KIND.format(limit=limit), **variables)
+    assert (done.returncode, len(done.stdout.split())) == (0, 1), done
+    assert "Traceback" not in done.stderr, "a driver may complain of the limit, in its own words"
     assert files(folder) == []
+
+
+@pytest.mark.skipif(not can_fill_disks(), reason="no file systems of our own here")
+def test_on_a_full_disk_nothing_is_kept_and_all_is_computed(folder: Path, tmp_path: Path) -> None:
+    """ENOSPC: in our folder, in that of PoCL, and where temporary files are."""
+    disks = [folder, tmp_path / "home", tmp_path / "temporary"]
+    for disk in disks:
+        disk.mkdir()
+    variables = {
+        "XDG_CACHE_HOME": str(disks[1]), "HOME": str(disks[1]), "TMPDIR": str(disks[2]), "POCL_CACHE_DIR": None,
+        "CLREDUCE_SELFTEST": "process",
+    }  # fmt: skip
+    done = run_on_full_disks(EVERY_KIND.format(limit=""), disks, **variables)
+    assert (done.returncode, done.stderr) == (0, ""), done
+    assert done.stdout.split() == [devices()[0].facts.driver, "filling"]
+
+
+@pytest.mark.skipif(not can_fill_disks(), reason="no file systems of our own here")
+def test_a_folder_for_pocl_that_is_full_is_named(tmp_path: Path) -> None:
+    if not any(device.facts.driver == "pocl" for device in devices()):
+        pytest.skip("no PoCL here")
+    disk = tmp_path / "full"
+    disk.mkdir()
+    script = SUM + "import clreduce; print(clreduce.explain_devices())"
+    done = run_on_full_disks(script, [disk], POCL_CACHE_DIR=str(disk), CLREDUCE_DEVICE="pocl")
+    assert done.returncode == 1
+    assert f"in the folder {disk}, which cannot be written, or whose disk is full" in done.stderr
+
+
+def not_pocl() -> str:
+    """A selector of a device whose driver writes no file for each kernel."""
+    for number, device in enumerate(devices()):
+        if device.facts.driver not in ("pocl", "oclgrind"):
+            return str(number)
+    pytest.skip("no driver here builds kernels without a disk")
 
 
 @LINUX
@@ -151,7 +225,7 @@ from clreduce import cache
 print(cache.has_entries({kind!r}), cache.read_entry({NAME!r}, {kind!r}), cache.write_entry({NAME!r}, b"", {kind!r}),
       cache.usage(), cache.clear(), cache.prune(0))
 """
-    result = run(script, {}, preexec_fn=as_others)
+    result = run_python(script, preexec_fn=as_others)
     assert (result.stdout, result.stderr) == ("False None None [] (0, 0) (0, 0)\n", "")
     folder.chmod(0o700)
 
@@ -286,7 +360,7 @@ print("mako" in before)
     script = script.replace('print("right")', "import sys\nbefore = set(sys.modules)")
     variables = {"CLREDUCE_CACHE_FOLDER": str(tmp_path / "ours")}
     for expected, seed in (("True\nTrue\n", "1"), ("True\nFalse\n", "2")):
-        result = run(script, variables | {"PYTHONHASHSEED": seed})
+        result = run_python(script, **variables, PYTHONHASHSEED=seed)
         assert result.stdout == expected, result.stderr
     assert not list(tmp_path.rglob("*.py*"))
 

@@ -16,6 +16,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from processes import PACKAGE, run_words
 
 import clreduce
 from clreduce.cache import entry_name, write_entry
@@ -27,23 +28,13 @@ from clreduce.health.speed import Peak
 from clreduce.runtime import selftest
 from clreduce.runtime.child import run_child
 
-PACKAGE = Path(clreduce.__file__).resolve().parent
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs" / "command.md").read_text(encoding="utf-8")
 
 
 def run_command(*arguments: str, **environment: str | None) -> subprocess.CompletedProcess[str]:
     """``python -m clreduce`` with these arguments; a variable whose value is None is unset."""
-    folders = os.pathsep.join([str(PACKAGE.parent), str(Path(__file__).parent)])
-    variables: dict[str, str | None] = {**os.environ, "PYTHONPATH": folders, "CLREDUCE_DEVICE": None, **environment}
-    return subprocess.run(
-        [sys.executable, "-m", "clreduce", *arguments],
-        env={name: value for name, value in variables.items() if value is not None},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
+    return run_words([sys.executable, "-m", "clreduce", *arguments], environment)
 
 
 def json_of(*arguments: str, status: int = 0, **environment: str | None) -> dict[str, Any]:

@@ -7,9 +7,6 @@ import contextvars
 import dataclasses
 import os
 import re
-import signal
-import subprocess
-import sys
 import textwrap
 import threading
 import timeit
@@ -20,8 +17,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from processes import output_of
 
-import clreduce
 from clreduce.codegen.facts import DeviceFacts
 from clreduce.errors import ClreduceError, DeviceError
 from clreduce.runtime import device_report
@@ -31,7 +28,6 @@ from clreduce.runtime.device_report import explain_devices
 from clreduce.runtime.devices import Survey, current_device, devices, select, set_default_device, use_device
 from clreduce.runtime.drivers import NEWER, driver_of, leading_numbers, llvm_of, refusal
 
-ROOT = str(Path(clreduce.__file__).resolve().parents[1])
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 
 
@@ -46,28 +42,6 @@ def nothing_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
 def other() -> Device:
     """A device that is not the preferred one: another that is present, or else a second object for the same one."""
     return devices()[1] if len(devices()) > 1 else Device(devices()[0].cl_device)
-
-
-def run_python(tmp_path: Path, source: str, **environment: str | None) -> str:
-    """Standard output of a fresh interpreter; a value of None unsets a variable. A hang is a failure."""
-    script = tmp_path / "script.py"
-    script.write_text(textwrap.dedent(source))
-    variables: dict[str, str | None] = {**os.environ, "PYTHONPATH": ROOT, "CLREDUCE_DEVICE": None, **environment}
-    process = subprocess.Popen(
-        [sys.executable, str(script)],
-        env={name: value for name, value in variables.items() if value is not None},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        output, errors = process.communicate(timeout=120)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)  # the children too: they hold the pipes open
-        raise
-    assert process.returncode == 0, errors
-    return output
 
 
 # ------------------------------------------------------------------------------------------------- listing
@@ -484,7 +458,7 @@ FORK = """
 
 
 @needs_fork
-def test_a_forked_child_gets_an_error_and_does_not_hang(tmp_path: Path) -> None:
+def test_a_forked_child_gets_an_error_and_does_not_hang() -> None:
     source = textwrap.dedent(FORK) + textwrap.dedent("""
         device = module.current_device()
         device.queue
@@ -507,7 +481,7 @@ def test_a_forked_child_gets_an_error_and_does_not_hang(tmp_path: Path) -> None:
             print("locked", in_child(module.devices))
         assert module.devices()[0].queue is not None
     """)
-    lines = run_python(tmp_path, source).splitlines()
+    lines = output_of(source).splitlines()
     assert len(lines) == 9
     for line in lines:
         for word in ("DeviceError", "spawn", "forkserver"):
@@ -515,7 +489,7 @@ def test_a_forked_child_gets_an_error_and_does_not_hang(tmp_path: Path) -> None:
 
 
 @needs_fork
-def test_a_child_forked_while_another_thread_builds_a_formula_builds_its_own(tmp_path: Path) -> None:
+def test_a_child_forked_while_another_thread_builds_a_formula_builds_its_own() -> None:
     source = textwrap.dedent(FORK) + textwrap.dedent("""
         from clreduce.domain import Domain
         from clreduce.ir import expr
@@ -523,21 +497,21 @@ def test_a_child_forked_while_another_thread_builds_a_formula_builds_its_own(tmp
         with expr._lock:  # as if another thread were in the middle of it
             print(in_child(lambda: variable("of_the_child", 3, Domain.I)))
     """)
-    assert "of_the_child" in run_python(tmp_path, source)
+    assert "of_the_child" in output_of(source)
 
 
 @needs_fork
-def test_whether_there_is_a_gpu_is_no_question_for_a_forked_child(tmp_path: Path) -> None:
+def test_whether_there_is_a_gpu_is_no_question_for_a_forked_child() -> None:
     source = textwrap.dedent(FORK) + textwrap.dedent("""
         from clreduce import config
         module.devices()
         print(in_child(lambda: config.gpu_available))
     """)
-    assert "DeviceError" in run_python(tmp_path, source)
+    assert "DeviceError" in output_of(source)
 
 
 @needs_fork
-def test_a_child_of_an_untouched_parent_works(tmp_path: Path) -> None:
+def test_a_child_of_an_untouched_parent_works() -> None:
     source = textwrap.dedent(FORK) + textwrap.dedent("""
         def use():
             device = module.current_device()
@@ -546,7 +520,7 @@ def test_a_child_of_an_untouched_parent_works(tmp_path: Path) -> None:
         print(in_child(use))
         print(in_child(use))
     """)
-    assert run_python(tmp_path, source).splitlines() == [repr(devices()[0])] * 2
+    assert output_of(source).splitlines() == [repr(devices()[0])] * 2
 
 
 @pytest.mark.parametrize("method", ["spawn", "forkserver", "fork"])
@@ -573,7 +547,7 @@ def test_multiprocessing(tmp_path: Path, method: str) -> None:
             with multiprocessing.get_context("{method}").Pool(1) as pool:
                 print(*pool.map_async(use, range(2)).get(timeout=60), sep="\\n")
     """
-    lines = run_python(tmp_path, source).splitlines()
+    lines = output_of(source, file=tmp_path / "script.py").splitlines()
     assert len(lines) == 2
     for line in lines:
         assert ("spawn" in line) if method == "fork" else (line == repr(devices()[0]))
@@ -582,13 +556,13 @@ def test_multiprocessing(tmp_path: Path, method: str) -> None:
 # ------------------------------------------------------------------------------------ what may be missing
 
 
-def test_import_touches_nothing(tmp_path: Path) -> None:
+def test_import_touches_nothing() -> None:
     source = """
         import sys
         import clreduce.runtime.devices, clreduce.runtime.device_report
         print([name for name in sys.modules if name.startswith("pyopencl")])
     """
-    assert run_python(tmp_path, source).strip() == "[]"
+    assert output_of(source).strip() == "[]"
 
 
 ASK = """
@@ -608,7 +582,7 @@ ASK = """
 def test_no_driver(tmp_path: Path) -> None:
     # One .icd file that doesn't exist: a folder would leave the drivers bundled with the pyopencl wheel in place.
     missing = str(tmp_path / "missing.icd")
-    lines = run_python(tmp_path, ASK, OCL_ICD_VENDORS=missing, OCL_ICD_FILENAMES=None).splitlines()
+    lines = output_of(ASK, OCL_ICD_VENDORS=missing, OCL_ICD_FILENAMES=None).splitlines()
     assert len(lines) == 5
     for line in lines:
         assert "no OpenCL device found" in line
@@ -617,9 +591,9 @@ def test_no_driver(tmp_path: Path) -> None:
         assert "OCL_ICD_VENDORS" in line
 
 
-def test_no_pyopencl(tmp_path: Path) -> None:
+def test_no_pyopencl() -> None:
     source = 'import sys\nsys.modules["pyopencl"] = None\n' + textwrap.dedent(ASK)
-    lines = run_python(tmp_path, source).splitlines()
+    lines = output_of(source).splitlines()
     assert len(lines) == 5
     for line in lines:
         assert "pyopencl cannot be imported" in line
@@ -694,6 +668,6 @@ def test_a_platform_without_devices_is_passed_over_with_a_word(tmp_path: Path) -
         from clreduce.runtime import devices as module
         print(module_report.explain_devices())
     """
-    text = run_python(tmp_path, source, POCL_DEVICES="nonsense")
+    text = output_of(source, POCL_DEVICES="nonsense")
     assert "passed over: Portable Computing Language: has no device" in text
     assert "(PoCL" not in text

@@ -3,30 +3,16 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-import textwrap
 from importlib import metadata
 from pathlib import Path
 
 import pytest
+from processes import output_of
 
 from clreduce.runtime import loader
 
-ROOT = str(Path(loader.__file__).resolve().parents[2])
-
-
-def run_python(source: str, **variables: str | None) -> str:
-    given: dict[str, str | None] = {**os.environ, "PYTHONPATH": ROOT, **variables}
-    environment = {name: value for name, value in given.items() if value is not None}
-    for name in ("CLREDUCE_DEVICE", *(name for name in loader.CHOSEN_BY_USER if name not in variables)):
-        environment.pop(name, None)
-    result = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(source)],
-        env=environment, capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
-    assert result.returncode == 0, result.stderr
-    return result.stdout
+UNCHOSEN: dict[str, str | None] = dict.fromkeys(loader.CHOSEN_BY_USER)
+"""Environment variables of a user who names no driver."""
 
 
 def has_intel() -> bool:
@@ -49,7 +35,7 @@ def test_intels_driver_is_found_beside_the_others() -> None:
         print([device.facts.driver for device in clreduce.devices()])
         assert dict(os.environ) == before
     """
-    text = run_python(source)
+    text = output_of(source, **UNCHOSEN)
     assert "'intel'" in text
 
 
@@ -59,10 +45,10 @@ def test_what_the_user_names_is_all_there_is(tmp_path: Path) -> None:
     icd = tmp_path / "intel.icd"
     icd.write_text(str(intel.path))
     source = "import clreduce; print({device.facts.driver for device in clreduce.devices()})"
-    assert run_python(source, OCL_ICD_VENDORS=str(icd)).strip() == "{'intel'}"
+    assert output_of(source, **UNCHOSEN | {"OCL_ICD_VENDORS": str(icd)}).strip() == "{'intel'}"
     (tmp_path / "none").mkdir()
     source = "import clreduce; print(clreduce.explain_devices())"
-    text = run_python(source, OCL_ICD_VENDORS=str(tmp_path / "none"))
+    text = output_of(source, **UNCHOSEN | {"OCL_ICD_VENDORS": str(tmp_path / "none")})
     assert f"OCL_ICD_VENDORS={tmp_path / 'none'}" in text
     assert "names the drivers to load" in text
 
@@ -78,7 +64,7 @@ def test_platforms_that_others_listed_before_us_are_explained() -> None:
         import clreduce
         print(clreduce.explain_devices())
     """
-    assert "had listed the OpenCL platforms before clreduce did" in run_python(source)
+    assert "had listed the OpenCL platforms before clreduce did" in output_of(source, **UNCHOSEN)
 
 
 def test_libraries_that_icd_files_name(tmp_path: Path) -> None:
@@ -125,17 +111,20 @@ def test_khronos_loader_gets_a_list(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert os.environ["OCL_ICD_FILENAMES"] == "of_the_user.so"
 
 
+@pytest.mark.parametrize("alone", [True, False])
 @pytest.mark.parametrize("named", [True, False])
-def test_a_folder_that_pocl_cannot_write(named: bool) -> None:
+def test_a_folder_that_pocl_cannot_write(named: bool, alone: bool) -> None:
     """One that PoCL would choose is replaced; one that the user names is named in the message."""
     source = """
         import clreduce
         print(clreduce.explain_devices())
     """
-    if "PoCL" not in run_python(source):
-        pytest.skip("no PoCL here")
-    variables = {"POCL_CACHE_DIR": "/dev/null/cache"} if named else {"POCL_CACHE_DIR": None}
-    text = run_python(source, XDG_CACHE_HOME="/dev/null", HOME="/dev/null", **variables)
+    icd = Path("/etc/OpenCL/vendors/pocl.icd")
+    if "PoCL" not in output_of(source, **UNCHOSEN) or (alone and not icd.exists()):
+        pytest.skip("no PoCL here, or none of the system's")
+    variables = {"POCL_CACHE_DIR": "/dev/null/cache" if named else None}
+    drivers = UNCHOSEN | ({"OCL_ICD_VENDORS": str(icd)} if alone else {})
+    text = output_of(source, XDG_CACHE_HOME="/dev/null", HOME="/dev/null", **drivers | variables)
     if named:
         assert "in the folder /dev/null/cache, which cannot be written" in text
     else:

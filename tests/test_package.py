@@ -6,25 +6,16 @@ import ast
 import configparser
 import importlib.metadata
 import importlib.util
-import os
 import re
-import subprocess
 import sys
 from pathlib import Path
+
+from processes import PACKAGE, run_python
 
 import clreduce
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGE = Path(clreduce.__file__).parent
 HEAVY = ("cupy", "jax", "matplotlib", "pandas", "pyopencl", "scipy", "statistics", "torch")
-
-
-def run_python(code: str) -> subprocess.CompletedProcess[str]:
-    """Run code in a fresh interpreter that imports the same clreduce as this one."""
-    environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
-    return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False, timeout=600
-    )
 
 
 def test_import_is_silent_and_light():

@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from processes import run_python
 
 import clreduce
 from clreduce import cache
@@ -22,7 +26,7 @@ from clreduce.errors import CompileError, DeviceError, DtypeError
 from clreduce.numpy import Genred
 from clreduce.runtime import compiler
 from clreduce.runtime.blocks import Footprint, cut_columns
-from clreduce.runtime.compiler import PROGRAMS
+from clreduce.runtime.compiler import PROGRAMS, ProgramCache
 from clreduce.runtime.devices import devices
 from clreduce.runtime.launch import Call
 from clreduce.runtime.memory import Memory
@@ -41,13 +45,6 @@ routine = Genred("SqDist(x, y)", ["x = Vi(3)", "y = Vj(3)"], "Sum", axis=1)
 assert np.allclose(routine(x, x)[:, 0], ((x[:, None] - x[None]) ** 2).sum((1, 2)))
 print(len(sources))
 """
-
-
-def run(script: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, **variables}
-    return subprocess.run(
-        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=300, check=False
-    )
 
 
 def keeping() -> str:
@@ -69,12 +66,12 @@ def test_pocl_without_a_linker_is_an_error_and_no_abort(tmp_path: Path) -> None:
     if not any(device.facts.driver == "pocl" for device in devices()):
         pytest.skip("no PoCL here")
     variables = {"PATH": str(tmp_path), "CLREDUCE_CACHE_FOLDER": "", "CLREDUCE_SELFTEST": "process"}
-    result = run(SCRIPT, CLREDUCE_DEVICE="pocl", **variables)
+    result = run_python(SCRIPT, CLREDUCE_DEVICE="pocl", **variables)
     assert result.returncode == 1
     assert "DeviceError" in result.stderr
     assert "binutils" in result.stderr
     if any(device.facts.driver == "intel" for device in devices()):
-        assert run(SCRIPT, **variables).stdout.strip() == "1", "Intel's driver needs no linker"
+        assert run_python(SCRIPT, **variables).stdout.strip() == "1", "Intel's driver needs no linker"
 
 
 def test_no_part_makes_more_turns_than_a_driver_allows() -> None:
@@ -86,7 +83,7 @@ def test_no_part_makes_more_turns_than_a_driver_allows() -> None:
 
 
 def test_a_later_process_builds_nothing_from_source(tmp_path: Path) -> None:
-    runs = [run(SCRIPT, CLREDUCE_CACHE_FOLDER=str(tmp_path), CLREDUCE_DEVICE=keeping()) for _ in range(2)]
+    runs = [run_python(SCRIPT, CLREDUCE_CACHE_FOLDER=str(tmp_path), CLREDUCE_DEVICE=keeping()) for _ in range(2)]
     assert [result.stdout.strip() for result in runs] == ["1", "0"], runs[1].stderr
 
 
@@ -116,13 +113,99 @@ def test_what_a_compiler_says_of_a_binary_is_kept_from_users(
         assert compiler._from_source("source", device) == "built"
 
 
+def cache_of(monkeypatch: pytest.MonkeyPatch, device: Any, count: int = 10) -> tuple[ProgramCache, list[str]]:
+    """A cache with programs that are not on disk yet, each of which takes 0.2 s to save; and those that were saved."""
+    now, saved = [0.0], []
+
+    def slow(source: str, device: Any, program: Any) -> None:
+        now[0] += 0.2
+        saved.append(source)
+
+    monkeypatch.setattr(compiler, "_to_disk", slow)
+    monkeypatch.setattr(compiler, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    programs = ProgramCache()
+    programs._process = os.getpid()
+    for source in map(str, range(count)):
+        programs._programs.keep(compiler._key(source, device), object())
+        programs._unsaved.keep((source, device), None)
+    return programs, saved
+
+
+def others_may_build(programs: ProgramCache) -> bool:
+    """Whether a thread that wants to build need not wait."""
+
+    def ask() -> bool:
+        return programs._building.acquire(blocking=False) and programs._building.release() is None
+
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(ask).result()
+
+
+def test_saving_begins_with_the_newest_and_nothing_more_after_half_a_second(
+    monkeypatch: pytest.MonkeyPatch, device: Any
+) -> None:
+    programs, saved = cache_of(monkeypatch, device)
+    programs.save()
+    assert saved == ["9", "8", "7"]
+    assert others_may_build(programs)
+
+
+def test_nothing_is_saved_while_another_thread_builds(monkeypatch: pytest.MonkeyPatch, device: Any) -> None:
+    programs, saved = cache_of(monkeypatch, device)
+    building, done = threading.Event(), threading.Event()
+
+    def build(source: str, device: Any) -> object:
+        building.set()
+        done.wait()
+        return object()
+
+    monkeypatch.setattr(compiler, "_from_disk", build)
+    monkeypatch.setattr(compiler, "_keeps_programs", lambda device: False)
+    thread = threading.Thread(target=programs.build, args=("another", device), daemon=True)
+    thread.start()
+    assert building.wait(60)
+    programs.save()
+    assert saved == []
+    done.set()
+    thread.join(60)
+    programs.save()
+    assert saved == ["9", "8", "7"]
+
+
+def test_no_thread_begins_to_build_while_programs_are_saved(monkeypatch: pytest.MonkeyPatch, device: Any) -> None:
+    programs, saved = cache_of(monkeypatch, device)
+    monkeypatch.setattr(compiler, "_to_disk", lambda *entry: saved.append(others_may_build(programs)))
+    programs.save()
+    assert saved == [False] * 10
+    programs._at_exit()
+    assert not others_may_build(programs)
+
+
+def test_a_process_ends_while_a_thread_of_it_compiles(device: Any, tmp_path: Path) -> None:
+    """For half a minute, if nobody ended it: some drivers abort a process that exits meanwhile."""
+    script = """
+        import threading
+        from clreduce.runtime import compiler
+        from clreduce.runtime.devices import current_device
+        build, compiling = compiler._from_source, threading.Event()
+        compiler._from_source = lambda *given: (compiling.set(), build(*given))[1]
+        long = "__kernel void long_one(__global float* a) { %s }" % ("a[0] = sin(a[0]) + a[1]; " * 100_000)
+        threading.Thread(target=compiler.PROGRAMS.build, args=(long, current_device()), daemon=True).start()
+        assert compiling.wait(100)
+        print("ends")
+    """
+    number = str(devices().index(device))
+    done = run_python(script, CLREDUCE_DEVICE=number, CLREDUCE_CACHE_FOLDER=str(tmp_path), POCL_CACHE_DIR=str(tmp_path))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "ends\n", "")
+
+
 @pytest.mark.parametrize("damage", [b"", b"garbage", None])
 def test_damaged_entries_are_passed_over(tmp_path: Path, damage: bytes | None) -> None:
-    run(SCRIPT, CLREDUCE_CACHE_FOLDER=str(tmp_path), CLREDUCE_DEVICE=keeping())
+    run_python(SCRIPT, CLREDUCE_CACHE_FOLDER=str(tmp_path), CLREDUCE_DEVICE=keeping())
     (entry,) = (tmp_path / "programs").iterdir()
     kept = entry.read_bytes()
     entry.write_bytes(kept[: len(kept) // 2] if damage is None else damage)
-    result = run(SCRIPT, CLREDUCE_CACHE_FOLDER=str(tmp_path), CLREDUCE_DEVICE=keeping())
+    result = run_python(SCRIPT, CLREDUCE_CACHE_FOLDER=str(tmp_path), CLREDUCE_DEVICE=keeping())
     assert (result.returncode, result.stdout.strip()) == (0, "1"), result.stderr
 
 
@@ -146,7 +229,7 @@ def test_cold_processes_side_by_side(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_to_is_no_error(tmp_path: Path) -> None:
     in_the_way = tmp_path / "file"
     in_the_way.write_text("")
-    result = run(SCRIPT, CLREDUCE_CACHE_FOLDER=str(in_the_way))
+    result = run_python(SCRIPT, CLREDUCE_CACHE_FOLDER=str(in_the_way))
     assert (result.returncode, result.stdout.strip()) == (0, "1"), result.stderr
 
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import subprocess
-import sys
-import textwrap
 from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import output_of
 
 from clreduce import trials
 from clreduce.codegen.facts import DeviceFacts
@@ -174,17 +171,6 @@ def test_damaged_verdicts_are_no_verdicts(folder: Path, monkeypatch: pytest.Monk
         assert kept_verdict(device) is None
 
 
-def run_python(source: str, **variables: str) -> str:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(HERE))), **variables}
-    environment.pop("CLREDUCE_DEVICE", None)
-    result = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(source)],
-        env=environment, capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
-    assert result.returncode == 0, result.stderr
-    return result.stdout
-
-
 def test_a_device_that_fails_is_passed_over_with_the_reason(folder: Path) -> None:
     """With all devices but the last one made to lie, or the only one: what explains, lists and refuses."""
     source = """
@@ -198,7 +184,7 @@ def test_a_device_that_fails_is_passed_over_with_the_reason(folder: Path) -> Non
             print(error)
         print(clreduce.explain_devices())
     """
-    text = run_python(source, CLREDUCE_TEST_LIE="always")
+    text = output_of(source, CLREDUCE_TEST_LIE="always")
     assert text.startswith("no OpenCL device found")
     assert text.count("wrong numbers") == 2 * len(devices())
 
@@ -210,7 +196,7 @@ def test_without_trials_drivers_are_believed(folder: Path) -> None:
         selftest.TRIALS = "lying_driver"
         print(clreduce.current_device().facts == clreduce.current_device().said)
     """
-    assert run_python(source, CLREDUCE_TEST_LIE="always", CLREDUCE_SELFTEST="off").strip() == "True"
+    assert output_of(source, CLREDUCE_TEST_LIE="always", CLREDUCE_SELFTEST="off").strip() == "True"
 
 
 # ---------------------------------------------------------------------------------------- what facts are used for

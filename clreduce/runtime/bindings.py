@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 _SWITCH = "PYOPENCL_NO_CACHE"
+_switching = threading.Lock()
 
 
 @contextlib.contextmanager
 def without_caches() -> Iterator[None]:
     """A first ``import pyopencl`` in this block leaves its caches switched off, unless the environment names them.
 
-    Where a program has imported pyopencl before, its caches stay as they are: see `kernel_of`.
+    Where a program has imported pyopencl before, its caches stay as they are, but for `kernel_of`.
     """
     chosen = os.environ.get(_SWITCH)
     if chosen is None:
@@ -32,14 +34,17 @@ def without_caches() -> Iterator[None]:
 
 
 def kernel_of(program: Any, name: str) -> Any:
-    """The ``pyopencl.Kernel`` of a built program; errors of pyopencl's caches do not come through, its own do."""
+    """The ``pyopencl.Kernel`` of a built program.
+
+    What pyopencl writes in Python for each kernel would go through a cache, which may be broken in any way; and where
+    another process holds its lock, for minutes. So that cache is off meanwhile.
+    """
     import pyopencl as cl
 
-    try:
-        return cl.Kernel(program, name)
-    except cl.Error:
-        raise
-    except Exception:
-        # What pyopencl writes in Python for each kernel goes through a cache that is broken here, in whatever way.
+    with _switching:
+        before: Any = getattr(cl, "_PYOPENCL_NO_CACHE", False)
         cl._PYOPENCL_NO_CACHE = True
-        return cl.Kernel(program, name)
+        try:
+            return cl.Kernel(program, name)
+        finally:
+            cl._PYOPENCL_NO_CACHE = before

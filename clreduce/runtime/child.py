@@ -59,8 +59,9 @@ def run_child(
     `OSError` if there can be no new process.
     """
     task = {"path": [path or os.getcwd() for path in sys.path], "module": module, "argument": argument}
+    flags = ["-I", "-B"] if sys.dont_write_bytecode else ["-I"]  # the first one hides what the environment says of that
     process = subprocess.Popen(
-        [sys.executable, "-I", "-c", _START],
+        [sys.executable, *flags, "-c", _START],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

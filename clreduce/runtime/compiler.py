@@ -13,9 +13,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from clreduce.cache import cache_folder, entry_name, read_entry, write_entry
-from clreduce.errors import CompileError
+from clreduce.errors import CompileError, DeviceError
 from clreduce.memo import Memo
 from clreduce.runtime.device import Device
+from clreduce.runtime.drivers import why_no_kernel
+from clreduce.runtime.process import end_without_drivers
 from clreduce.runtime.profile import building
 
 # Contraction of a*b + c into one FMA; nothing that changes infinities, nans or the order of operations.
@@ -34,7 +36,7 @@ class ProgramCache:
         self._programs: Memo[tuple[str, Device, bool], Any] = Memo(limit)
         self._unsaved: Memo[tuple[str, Device], None] = Memo(limit)
         """What was built from source, and is not on disk yet."""
-        self._building = threading.Lock()
+        self._building = threading.RLock()
         self._process: int | None = None
 
     def build(self, source: str, device: Device) -> Any:
@@ -54,7 +56,7 @@ class ProgramCache:
                     self._unsaved.keep((source, device), None)
                 if self._process is None:
                     self._process = os.getpid()
-                    atexit.register(self.save)
+                    atexit.register(self._at_exit)
             self.builds += 1
         return program
 
@@ -63,21 +65,36 @@ class ProgramCache:
         self._programs.pop(_key(source, device), None)
         self._unsaved.pop((source, device), None)
 
-    def save(self) -> None:
-        """Keep on disk what was built from source, as far as half a second allows; runs at the end of the process.
+    def save(self, seconds: float = _SECONDS_TO_SAVE) -> None:
+        """Keep on disk what was built from source, the newest first; nothing more is begun after so many ``seconds``.
 
-        Nothing is kept while another thread is building, for a driver may let us wait for that.
+        No thread begins to build meanwhile. While one is building, nothing is saved, for a driver may let us wait.
         """
         if self._process != os.getpid() or cache_folder() is None:
+            return
+        if not self._building.acquire(blocking=False):
+            return
+        end = time.monotonic() + seconds
+        try:
+            for source, device in reversed(list(self._unsaved)):
+                program = self._programs.get(_key(source, device))
+                if time.monotonic() > end:
+                    break
+                if program is not None:
+                    _to_disk(source, device, program)
+            self._unsaved.clear()
+        finally:
+            self._building.release()
+
+    def _at_exit(self) -> None:
+        """Save, and keep other threads from building, for drivers abort a process that ends meanwhile."""
+        start = time.monotonic()
+        if self._process != os.getpid():
             return  # drivers do not survive a fork
-        end = time.monotonic() + _SECONDS_TO_SAVE
-        for source, device in reversed(list(self._unsaved)):
-            program = self._programs.get(_key(source, device))
-            if time.monotonic() > end or self._building.locked():
-                break
-            if program is not None:
-                _to_disk(source, device, program)
-        self._unsaved.clear()
+        if self._building.acquire(timeout=_SECONDS_TO_SAVE):  # daemon threads wait for it as long as the process lasts
+            self.save(start + _SECONDS_TO_SAVE - time.monotonic())
+        else:
+            end_without_drivers()
 
     def clear(self) -> None:
         """Forget all programs in memory."""
@@ -168,6 +185,8 @@ def _from_source(source: str, device: Device) -> Any:
             program.get_info(cl.program_info.NUM_DEVICES)
             return program.build(_options(device))
         except cl.Error as error:
+            if device.facts.driver == "pocl" and (why := why_no_kernel()):
+                raise DeviceError(f"{device} built no kernel: {why}") from error
             raise CompileError(
                 f"the driver of {device} refused a kernel.\n{error}\n"
                 "This is a fault of clreduce or of the driver: please report it with the source "

@@ -21,7 +21,7 @@ from typing import Any
 from clreduce.errors import DeviceError
 from clreduce.runtime.bindings import without_caches
 from clreduce.runtime.device import Device, preference
-from clreduce.runtime.drivers import DRIVER_TITLES, NEWER, REMEDY, refusal, why_no_device
+from clreduce.runtime.drivers import DRIVER_TITLES, NEWER, REMEDY, ROOM, refusal, why_no_device
 from clreduce.runtime.loader import list_platforms
 from clreduce.runtime.process import check_process, note_first_use
 from clreduce.runtime.selftest import examine, kept_verdict
@@ -86,7 +86,8 @@ def passed_over() -> tuple[str, ...]:
 
 def _no_device() -> DeviceError:
     causes = "".join(f"\n  passed over: {line}" for line in _passed_over)
-    remedy = "" if any(NEWER in line for line in _passed_over) else f" {REMEDY}"
+    has_cure = any(cure in line for line in _passed_over for cure in (NEWER, ROOM))
+    remedy = "" if has_cure else f" {REMEDY}"
     return DeviceError(f"no OpenCL device found.{remedy}{causes}")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from clreduce.runtime.loader import is_writable, pocl_cache_folder
+from clreduce.runtime.loader import is_writable, pocl_folder_in_use
 
 if TYPE_CHECKING:
     import pyopencl as cl
@@ -27,6 +27,7 @@ NEWER = (
     "Intel's CPU driver does, on AMD's processors too (pip install \"clreduce[cpu]\"), or a newer PoCL may "
     "(Debian, Ubuntu: apt install pocl-opencl-icd; conda: conda install pocl)"
 )
+ROOM = "Make room there, or name another folder in the environment variable POCL_CACHE_DIR"
 
 
 def driver_of(platform_text: str) -> str:
@@ -68,7 +69,11 @@ def refusal(cl_device: cl.Device) -> str:
     import pyopencl as cl
 
     platform = cl_device.platform
-    if driver_of(f"{platform.name} {platform.vendor}") != "pocl" or not cl_device.version.strip().endswith("-generic"):
+    if driver_of(f"{platform.name} {platform.vendor}") != "pocl":
+        return ""
+    if why := why_no_kernel():
+        return why
+    if not cl_device.version.strip().endswith("-generic"):
         return ""
     try:
         cl.Program(cl.Context([cl_device]), "__kernel void nothing(void) {}").build()
@@ -83,7 +88,13 @@ def refusal(cl_device: cl.Device) -> str:
 
 def why_no_device(title: str) -> str:
     """What may keep a platform from offering its device, to be added to a message; "" if we know of nothing."""
-    folder = pocl_cache_folder()
-    if driver_of(title) == "pocl" and not is_writable(folder):
-        return f"; PoCL keeps kernels in the folder {folder}, which cannot be written (POCL_CACHE_DIR names another)"
-    return ""
+    why = why_no_kernel() if driver_of(title) == "pocl" else ""
+    return f"; {why}" if why else ""
+
+
+def why_no_kernel() -> str:
+    """Why PoCL can build no kernel now, in words: it writes each to a folder; "" if it can."""
+    folder = pocl_folder_in_use()
+    if is_writable(folder):
+        return ""
+    return f"PoCL keeps kernels in the folder {folder}, which cannot be written, or whose disk is full. {ROOM}"

@@ -13,9 +13,11 @@ The variables are set for the first listing and restored afterwards. Where the u
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import re
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -28,6 +30,10 @@ CHOSEN_BY_USER = ("OCL_ICD_VENDORS", "OPENCL_VENDOR_PATH")
 _LIBRARIES_OF_PIP = {"intel-opencl-rt": ("libintelocl.so", "intelocl64.dll")}
 """By distribution of PyPI: the file names that its driver has."""
 _SYSTEM_VENDORS = Path("/etc/OpenCL/vendors")
+_LEAST_ROOM = 1 << 20
+"""Bytes that a folder for built kernels has left, at least."""
+_replacement: Path | None = None
+"""The temporary folder that PoCL was told of in place of its own."""
 _A_DRIVER = re.compile(r"lib(pocl|intelocl|MesaOpenCL|RusticlOpenCL|nvidia-opencl|amdocl|oclgrind)[^/]*\.so")
 
 
@@ -63,6 +69,9 @@ def list_platforms(cl: Any) -> tuple[list[Any], tuple[str, ...]]:
             stack.enter_context(_found_by_loader(drivers))
         stack.enter_context(_usable_pocl_cache())
         platforms = cl.get_platforms()
+        for platform in platforms:  # PoCL reads its variable when it is first asked for devices
+            with contextlib.suppress(cl.Error):
+                platform.get_devices()
     loaded = _loaded_libraries()
     missing = [driver for driver in drivers if loaded and str(driver.path) not in loaded]
     if chosen:
@@ -174,12 +183,14 @@ def _write_icds(folder: Path, drivers: tuple[DriverFile, ...], system: Path | No
 def _temporary_folder() -> Iterator[Path | None]:
     """An empty folder, removed afterwards; None where none can be made."""
     try:
-        folder = tempfile.TemporaryDirectory(prefix="clreduce-drivers-", ignore_cleanup_errors=True)
+        folder = temporary_folder("clreduce-drivers-")
     except OSError:
         yield None
         return
-    with folder as path:
-        yield Path(path)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -211,37 +222,63 @@ def pocl_cache_folder() -> Path:
     return Path(home, ".cache", "pocl", "kcache") if home else Path(tempfile.gettempdir(), "pocl", "kcache")
 
 
+def pocl_folder_in_use() -> Path:
+    """The folder that PoCL uses in this process: `pocl_cache_folder`, or a temporary one in its place.
+
+    >>> is_writable(pocl_folder_in_use())
+    True
+    """
+    return _replacement or pocl_cache_folder()
+
+
 def is_writable(folder: Path) -> bool:
-    """Whether ``folder`` can be written to, or made; nothing is made."""
+    """Whether files can be written to ``folder``, or to the one where it would be made; nothing is left there.
+
+    False on a disk with less than a megabyte left, too: a driver that keeps kernels there would fail.
+    """
     try:
         while not folder.exists():
             if folder == folder.parent:
                 return False
             folder = folder.parent
-        return folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
-    except OSError:  # a parent that may not be entered
+        if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
+            return False
+        if shutil.disk_usage(folder).free < _LEAST_ROOM:
+            return False
+        with tempfile.TemporaryFile(dir=folder) as file:  # a quota or a limit of the process may forbid it still
+            file.write(bytes(1 << 16))
+        return True
+    except OSError:  # a parent that may not be entered, a full disk
         return False
+
+
+def temporary_folder(prefix: str) -> Path:
+    """A new empty folder of this user, where files can be written; `OSError` if there is no such place."""
+    for place in (None, "/var/tmp", "/dev/shm"):
+        with contextlib.suppress(OSError):  # gettempdir raises it where every place that it knows is full
+            folder = place or tempfile.gettempdir()
+            if is_writable(Path(folder)):
+                return Path(tempfile.mkdtemp(prefix=prefix, dir=folder))
+    raise OSError("no folder for temporary files can be written to")
 
 
 @contextlib.contextmanager
 def _usable_pocl_cache() -> Iterator[None]:
-    """Within it, PoCL is told of a folder that it can write to: it offers no device where it cannot.
+    """Within it, PoCL is told of a folder that it can write to: it builds no kernel where it cannot.
 
     A folder that the user named stays, whatever it is.
     """
+    global _replacement
     if os.environ.get("POCL_CACHE_DIR") or is_writable(pocl_cache_folder()):
         yield
         return
-    import atexit
-    import shutil
-
     try:
-        folder = tempfile.mkdtemp(prefix="clreduce-pocl-")
+        _replacement = temporary_folder("clreduce-pocl-")
     except OSError:
         yield
         return
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    with _variable("POCL_CACHE_DIR", folder):
+    atexit.register(shutil.rmtree, _replacement, ignore_errors=True)
+    with _variable("POCL_CACHE_DIR", str(_replacement)):
         yield
 
 

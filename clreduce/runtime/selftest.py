@@ -13,7 +13,6 @@ import json
 import logging
 import os
 import shutil
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -26,6 +25,7 @@ from clreduce.codegen.facts import DeviceFacts
 from clreduce.runtime.child import PYTHON_ERROR, can_start_children, run_child
 from clreduce.runtime.device import Device
 from clreduce.runtime.drivers import NEWER
+from clreduce.runtime.loader import temporary_folder
 
 VARIABLE = "CLREDUCE_SELFTEST"
 """Environment variable: ``process`` (the default), ``inline`` (no process of its own), ``off`` (no trials)."""
@@ -238,12 +238,12 @@ def _differences(said: DeviceFacts, facts: DeviceFacts) -> dict[str, Any]:
 def _own_pocl_cache() -> Iterator[dict[str, str]]:
     """Environment variables for trials: PoCL caches what it compiles, and a crash may leave damaged entries behind."""
     try:
-        folder = tempfile.mkdtemp(prefix="clreduce-trial-")
+        folder = temporary_folder("clreduce-trial-")
     except OSError:
         yield {}
         return
     try:
-        yield {"POCL_CACHE_DIR": folder}
+        yield {"POCL_CACHE_DIR": str(folder)}
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
