@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from clreduce.domain import Domain
-from clreduce.frontends.lists import fill_lists
+from clreduce.frontends.lists import fill_lists, has_gaps
 from clreduce.ir.expr import INDEX
 from clreduce.ir.op import variable
 from clreduce.memo import Memo, memoised
@@ -80,14 +80,21 @@ class Evaluation:
         pairs = self.pairs
         arrays = [np.ascontiguousarray(array) for array in arrays]
         found = self._plan(arrays, pairs)(arrays, self.rows, self.columns, results, self.batch, pairs)
-        return self.completed(found) if self.program.reduction.lists else found
+        return self.completed(found) if self.lists else found
+
+    @cached_property
+    def lists(self) -> tuple[int, ...]:
+        """Which results are indices of the K best terms."""
+        if not self.program.reduction.lists:
+            return ()
+        return tuple(n for n, output in enumerate(self.program.outputs) if output.kind == INDEX)
 
     def completed(self, results: tuple[Array, ...]) -> tuple[Array, ...]:
         """Results of kernels with what those leave to the host, in place: indices of terms that are infinite."""
-        reduction = self.program.reduction
-        for result, output in zip(results, self.program.outputs, strict=True):
-            if reduction.lists and output.kind == INDEX and result.size:
-                places = result.reshape((*self.batch, self.rows, reduction.count, -1))
+        for number in self.lists:
+            result = results[number]
+            if has_gaps(result):
+                places = result.reshape((*self.batch, self.rows, self.program.reduction.count, -1))
                 fill_lists(places, self.columns, self.pairs)
                 if not np.may_share_memory(places, result):
                     result[...] = places.reshape(result.shape)
@@ -146,7 +153,11 @@ def together(works: Sequence[tuple[Evaluation, Sequence[Array]]]) -> list[tuple[
 
 def _together(works: Sequence[tuple[Evaluation, Sequence[Array]]], memory: Memory) -> list[tuple[Array, ...]]:
     launched = [evaluation.launch(arrays, memory) for evaluation, arrays in works]
-    return [evaluation.completed(each.wait()) for (evaluation, _), each in zip(works, launched, strict=True)]
+    results = [each.wait() for each in launched]
+    for (evaluation, _), found in zip(works, results, strict=True):
+        if evaluation.lists:
+            evaluation.completed(found)
+    return results
 
 
 @memoised(64)

@@ -11,6 +11,17 @@ from clreduce.runtime.ranges import Ranges
 Array = np.ndarray[Any, Any]
 
 
+_SMALL = 1024
+_GAP = np.int64(-1).tobytes()
+
+
+def has_gaps(indices: Array) -> bool:
+    """Whether there is a -1 among indices, int64 and else not negative."""
+    if indices.size <= _SMALL:  # NumPy's reductions take several microseconds in the midst of a call
+        return _GAP in indices.tobytes()
+    return bool(indices.min() < 0)
+
+
 def fill_lists(indices: Array, columns: int, pairs: Ranges | None) -> None:
     """Let the lowest indices that are in no list yet take the places of -1, in place, as long as there are any.
 
