@@ -7,12 +7,15 @@ The results are formulas, so derivatives nest to any order.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 
 from clreduce.errors import NotDifferentiableError, ShapeError
-from clreduce.ir.expr import MASK, REAL, Expr, topological
+from clreduce.ir.expr import MASK, REAL, Expr, substitute, topological
 from clreduce.ir.op import constant, constant_value, iota, variable
+from clreduce.ir.rewrite import simplify
 from clreduce.ops.compare import equal, where
-from clreduce.ops.shape import concat, expand, extract, permute, repeated, summed, zeros
+from clreduce.ops.scan import Scan, carries_before, scan, scanned
+from clreduce.ops.shape import concat, expand, extract, permute, place, repeated, summed, zeros
 
 
 def vjp(outputs: Mapping[Expr, Expr], wrt: Sequence[Expr]) -> list[Expr | None]:
@@ -138,6 +141,8 @@ def _partials(node: Expr) -> Sequence[Expr | None]:
 
 
 def _pull_back(node: Expr, cotangent: Expr, active: set[Expr]) -> Sequence[Expr | None]:
+    if node.op is scan:
+        return _pull_back_scan(node, cotangent, active)
     if node.op.transpose is not None:
         return node.op.transpose(cotangent, *node.args, *node.params)
     if node.op.differential is not None:
@@ -152,6 +157,8 @@ def _pull_back(node: Expr, cotangent: Expr, active: set[Expr]) -> Sequence[Expr 
 def _push_forward(node: Expr, tangents: Sequence[Expr | None], directions: int) -> Expr | None:
     if node.kind != REAL or all(tangent is None for tangent in tangents):
         return None
+    if node.op is scan:
+        return _push_scan_forward(node, tangents, directions)
     if node.op.linear:
         assert node.op.interleaved is not None
         # An index among the arguments says what is read, and stays what it is.
@@ -178,6 +185,84 @@ def _push_forward(node: Expr, tangents: Sequence[Expr | None], directions: int) 
             part = _scaled(partial, tangent)
             result = part if result is None else result + part
     return None if result is None else _fitted(result, node.dim * directions)
+
+
+def _pull_back_scan(node: Expr, cotangent: Expr, active: set[Expr]) -> Sequence[Expr | None]:
+    """One scan in the opposite order: its carry holds the cotangent of the carry, then, of each series that is
+    ``active``, that of this step's part, then those of what steps share, as far as they are added up."""
+    parts = Scan.of(node)
+    recurrence, dim, steps = parts.recurrence, parts.start.dim, parts.recurrence.steps
+    carry, series, shared = parts.leaves
+    if recurrence.last:
+        cotangent = place(cotangent, 0 if recurrence.backwards else (steps - 1) * dim, steps * dim)
+    moving = [n for n, arg in enumerate(parts.series) if arg in active]
+    adding = [n for n, arg in enumerate(parts.shared) if arg in active]
+    wrt = [carry, *(series[n] for n in moving), *(shared[n] for n in adding)]
+    lengths = [leaf.dim for leaf in wrt]
+    at = [0, *accumulate(lengths)]
+    first_added = 1 + len(moving)
+
+    def body(after: Expr, given: Sequence[Expr], fixed: Sequence[Expr]) -> Expr:
+        incoming, before, *now = given
+        leaves = dict(zip([carry, *series, *shared], [before, *now, *fixed], strict=True))
+        total = incoming + extract(after, 0, dim)
+        (value,) = substitute([recurrence.body], leaves)
+        found = vjp({value: total}, [leaves[leaf] for leaf in wrt])
+        new = [zeros(length) if part is None else part for part, length in zip(found, lengths, strict=True)]
+        for n in range(first_added, len(wrt)):
+            so_far = extract(after, at[n], lengths[n])
+            new[n] = so_far if found[n] is None else so_far + new[n]
+        (simple,) = simplify([concat(*new) if len(new) > 1 else new[0]])
+        return simple
+
+    every = scanned(
+        body, zeros(at[-1]), steps, [cotangent, carries_before(node), *parts.series], parts.shared,
+        backwards=not recurrence.backwards,
+    )  # fmt: skip
+    row = 0 if not recurrence.backwards else (steps - 1) * at[-1]  # that of the step which is taken last here
+
+    def column(n: int) -> Expr:
+        if len(wrt) == 1:
+            return every
+        turned = permute(every, (steps, at[-1]), (1, 0))
+        return permute(extract(turned, at[n] * steps, lengths[n] * steps), (lengths[n], steps), (1, 0))
+
+    of_series: list[Expr | None] = [None] * len(series)
+    for place_of, n in enumerate(moving, 1):
+        of_series[n] = column(place_of)
+    of_shared: list[Expr | None] = [None] * len(shared)
+    for place_of, n in enumerate(adding, first_added):
+        of_shared[n] = extract(every, row + at[place_of], lengths[place_of])
+    return [extract(every, row, dim), *of_series, *of_shared]
+
+
+def _push_scan_forward(node: Expr, tangents: Sequence[Expr | None], directions: int) -> Expr:
+    """A scan in the same order, of the tangents of carries."""
+    parts = Scan.of(node)
+    recurrence = parts.recurrence
+    carry, series, shared = parts.leaves
+    start, *others = tangents
+    of_series, of_shared = others[: len(series)], others[len(series) :]
+    moving = [n for n, dot in enumerate(of_series) if dot is not None]
+    adding = [n for n, dot in enumerate(of_shared) if dot is not None]
+
+    def body(dot: Expr, given: Sequence[Expr], fixed: Sequence[Expr]) -> Expr:
+        before, now, dots = given[0], given[1 : 1 + len(series)], given[1 + len(series) :]
+        leaves = dict(zip([carry, *series, *shared], [before, *now, *fixed[: len(shared)]], strict=True))
+        known = {before: dot}
+        known |= {leaves[series[n]]: value for n, value in zip(moving, dots, strict=True)}
+        known |= {leaves[shared[n]]: value for n, value in zip(adding, fixed[len(shared) :], strict=True)}
+        (value,) = substitute([recurrence.body], leaves)
+        (found,) = jvp([value], known, directions)
+        (simple,) = simplify([zeros(value.dim * directions) if found is None else found])
+        return simple
+
+    return scanned(
+        body, zeros(parts.start.dim * directions) if start is None else start, recurrence.steps,
+        [carries_before(node), *parts.series, *(dot for dot in of_series if dot is not None)],
+        [*parts.shared, *(dot for dot in of_shared if dot is not None)],
+        recurrence.backwards, recurrence.last,
+    )  # fmt: skip
 
 
 def _stand_ins(node: Expr) -> list[Expr]:

@@ -35,9 +35,10 @@ from clreduce.ir.evaluate import evaluate
 from clreduce.ir.expr import REAL, Expr, topological, variables
 from clreduce.ir.op import FUNCTIONS, OPS, Function, constant, integer, position, variable
 from clreduce.ir.show import show
-from clreduce.ops.arithmetic import difference, power, square
+from clreduce.ops.arithmetic import difference, inverse_root, power, square
 from clreduce.ops.compare import both, either, equal, larger, less, smaller, where
 from clreduce.ops.indices import as_real, difference_of_indices, table_offset, tally
+from clreduce.ops.scan import scanned
 from clreduce.ops.shape import permute, place
 from clreduce.ops.special import bessel_ratio, gaussian_derivative, polygamma
 from clreduce.program import map_reduce
@@ -279,6 +280,10 @@ def internal() -> dict[str, list[Expr]]:
         "difference_of_indices": [as_real(difference_of_indices(position(J), position(I)))],
         "table_offset": [as_real(table_offset(position(f), 7, 3, -21)) for f in (I, J)],
         "integer": [where(less(integer(-2), integer(3)), x, y)],
+        "inverse_root": [inverse_root(square(x) + 1), inverse_root(square(y) + 1)],
+        "scan": [
+            scanned(lambda carry, parts, _: carry / 2 + parts[0], x, 6, [wide * y], last=last) for last in (False, True)
+        ],
         "permute": [permute(wide, (2, 3), (1, 0)), permute(wide * y, (1, 3, 2), (2, 0, 1))],
     }
 

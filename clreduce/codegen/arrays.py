@@ -12,9 +12,11 @@ from dataclasses import dataclass
 
 from clreduce.codegen.cost import cost_of_component, is_remap
 from clreduce.codegen.masks import only_term
+from clreduce.codegen.recurrences import is_scan, places
 from clreduce.domain import Domain
 from clreduce.ir.expr import Expr, topological
 from clreduce.ir.index import make_index
+from clreduce.ops.scan import Scan
 
 _CHEAP = 8
 """Operations for one component that an array must save to be worth its memory."""
@@ -29,7 +31,10 @@ def kept_components(roots: Sequence[Expr], unroll: int) -> int:
 
     Vectors up to ``unroll`` are usually written out, so they live in registers.
     """
-    return sum(node.dim for node in vectors_to_keep(roots) if node.domain & Domain.J and node.dim > unroll)
+    of_scans = sum(places(node) for node in topological(roots) if is_scan(node) and node.domain & Domain.J)
+    return of_scans + sum(
+        node.dim for node in vectors_to_keep(roots) if node.domain & Domain.J and node.dim > unroll
+    )  # fmt: skip
 
 
 def vectors_to_keep(roots: Sequence[Expr], changes: Callable[[Expr], bool] = lambda _: False) -> frozenset[Expr]:
@@ -60,7 +65,7 @@ def vectors_to_keep(roots: Sequence[Expr], changes: Callable[[Expr], bool] = lam
             1 < node.dim <= _LONGEST
             and fixed[node]
             and not is_remap(node)
-            and node.op.name != "lookup"
+            and node.op.name not in ("lookup", "scan")
             and saved > _CHEAP
             and price[node].operations > (_TRIFLE if price[node].sums else _CHEAP)
         ):
@@ -97,6 +102,8 @@ def _prices(order: Sequence[Expr], candidates: Set[Expr] = frozenset()) -> tuple
     for node in order:
         if node.op.terms is not None and only_term(node, make_index("k", 0, node.dim - 1)) is None:
             prices[node] = _Price(node.op.terms(*node.args, *node.params), True)
+        elif is_scan(node):
+            prices[node] = _Price(0, False)  # it stands in an array of its own
         else:
             below = [prices[arg] for arg in node.args if arg.dim > 1 and arg not in kept]
             own = cost_of_component(node)
@@ -112,4 +119,7 @@ def _repetition(node: Expr, arg: Expr) -> float:
         return 1.0
     if node.op.terms is not None:
         return max(1.0, node.dim * node.op.terms(*node.args, *node.params) / arg.dim)
+    if is_scan(node):
+        parts = Scan.of(node)
+        return float(parts.recurrence.steps) if arg in parts.shared else 1.0
     return max(1.0, node.dim / arg.dim) if node.op.name == "expand" else 1.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from clreduce.domain import Domain
 from clreduce.ir.expr import Expr, topological
+from clreduce.ops.scan import scan
 
 
 def is_remap(node: Expr) -> bool:
@@ -20,7 +21,14 @@ def cost_of_component(node: Expr) -> int:
 
 def work(node: Expr) -> int:
     """Operations that computing all of ``node`` takes."""
-    return sum(cost_of_component(part) * _length(part) for part in topological([node]))
+    return sum(_own_work(part) for part in topological([node]))
+
+
+def _own_work(node: Expr) -> int:
+    if node.op is scan:
+        (recurrence,) = node.params
+        return int(recurrence.steps * work(recurrence.body))
+    return cost_of_component(node) * _length(node)
 
 
 def written_out(roots: tuple[Expr, ...], unroll: int, domain: Domain = Domain.IJ) -> int:
@@ -28,7 +36,9 @@ def written_out(roots: tuple[Expr, ...], unroll: int, domain: Domain = Domain.IJ
     turn."""
     total = 0
     for node in topological(roots):
-        if node.domain == domain:
+        if node.domain == domain and node.op is scan:
+            total += written_out((node.params[0].body,), unroll)
+        elif node.domain == domain:
             length = _length(node)
             total += cost_of_component(node) * (length if length <= unroll else 1)
     return total
@@ -38,6 +48,10 @@ def turns_of_loops(roots: tuple[Expr, ...], unroll: int) -> int:
     """Turns of loops over components for one pair, at most: loops that several vectors share count once for each."""
     turns = 0
     for node in topological(roots):
+        if node.op is scan:
+            (recurrence,) = node.params
+            turns += recurrence.steps * (1 + turns_of_loops((recurrence.body,), unroll))
+            continue
         terms = node.op.terms(*node.args, *node.params) if node.op.terms is not None else 1
         if not is_remap(node) and max(node.dim, terms) > unroll:
             turns += node.dim * terms

@@ -22,6 +22,7 @@ from clreduce.codegen.cost import is_remap
 from clreduce.codegen.deep import PRODUCTS, SUMS, components_below, deep_nodes, numbers_below
 from clreduce.codegen.kernel import Assign, Declare, Let, Loop, Statement
 from clreduce.codegen.masks import decided, only_term
+from clreduce.codegen.recurrences import Rows, Step, is_scan
 from clreduce.domain import Domain
 from clreduce.ir.expr import MASK, REAL, Expr, exact, topological
 from clreduce.ir.index import Position, bounds, make_index, text_of
@@ -97,6 +98,10 @@ class Emitter:
         self._kept_vectors: frozenset[Expr] = frozenset()
         self._loops: dict[str, Scope] = {}
         self._layouts: dict[Expr, tuple[frozenset[int], int]] = {}
+        self._homes: dict[Expr, Scope] = {}
+        """Where values live that change with the steps of a scan."""
+        self._of_steps: dict[Expr, Callable[[Position, int | None, int | None], str]] = {}
+        """Texts of the variables of a scan's step."""
         self._numbers = count(1)
         self._narrower: Emitter | None = None
 
@@ -142,6 +147,8 @@ class Emitter:
         if node.dim == 1:
             k = 0
         if node.op.name == "variable":
+            if node in self._of_steps:
+                return self._of_steps[node](k, *self._own_cell(node, r, c))
             stands_for = self.alias(node)
             if stands_for is not None and self._narrower is None:
                 return self.component(stands_for[0], k, r, stands_for[1])
@@ -155,6 +162,9 @@ class Emitter:
             return self._promoted(branch, node, self.component(branch, k, r, c))
         if (single := only_term(node, k)) is not None:
             return self.component(node.args[0], single, r, c)
+        if is_scan(node):
+            rows = Rows.of(node)
+            return f"{self._scan(node, rows, r, c)}[{text_of(rows.value(k))}]"
         if node in self._kept_vectors and (array := self._array(node, k, r, c)) is not None:
             return f"{array}[{text_of(k)}]"
         return self._computed(node, k, r, c)
@@ -207,7 +217,7 @@ class Emitter:
 
         The loop that fills it is shared by the register tile.
         """
-        scope = self.place(node.domain)
+        scope = self._home(node)
         key = ("array", self.types, node, r, c)
         array = self._lookup(scope, key)
         if array is not None or isinstance(k, int):
@@ -230,6 +240,51 @@ class Emitter:
         for (row, col), name in names.items():
             scope.known[("array", self.types, node, row, col)] = name
         return names[r, c]
+
+    def _scan(self, node: Expr, rows: Rows, r: int | None, c: int | None) -> str:
+        """The array of a scan's carries, filled by a loop over its steps that is shared by the register tile."""
+        scope = self._home(node)
+        array = self._lookup(scope, ("array", self.types, node, r, c))
+        if array is not None:
+            return array
+        names = {cell: self.fresh("h") for cell in self._cells(node, r, c)}
+        start, step = node.args[0], Step.of(node)
+        scope.statements += [Declare(self.type_of(node), name, "", rows.size) for name in names.values()]
+
+        def fill(value: Expr, place: Callable[[Position], Position], outer: Scope) -> None:
+            def write(k: Position, inner: Scope) -> None:
+                for cell, name in names.items():
+                    text = self.component(value, k, *cell)
+                    inner.statements.append(Assign(f"{name}[{text_of(place(k))}]", text))
+
+            if value.dim <= self.unroll:
+                for k in range(value.dim):
+                    write(k, outer)
+            else:
+                for first, stop in self.segments([value], value.dim):
+                    self.loop(outer, first, stop, write, step=self.step([value]))
+
+        def one_step(t: Position, inner: Scope) -> None:
+            self._of_steps[step.carry] = lambda k, r, c: f"{names[r, c]}[{text_of(rows.before(t, k))}]"
+            for leaf, series in step.series:
+                self._of_steps[leaf] = self._part_of(series, t, leaf.dim)
+            self._homes |= dict.fromkeys(step.changing, inner)
+            fill(step.body, lambda k: rows.after(t, k), inner)
+
+        order = topological([step.body])
+        for inner in order:
+            self.uses.update(inner.args)
+        self._deep |= deep_nodes(order)
+        self._kept_vectors |= vectors_to_keep([step.body], self.named)
+        fill(start, lambda k: k + rows.start, scope)
+        self.loop(scope, 0, rows.steps, one_step, descending=rows.backwards)
+        for (row, col), name in names.items():
+            scope.known[("array", self.types, node, row, col)] = name
+        return names[r, c]
+
+    def _part_of(self, series: Expr, t: Position, dim: int) -> Callable[[Position, int | None, int | None], str]:
+        """The text of component k of step t's part of ``series``."""
+        return lambda k, r, c: self.component(series, t * dim + k, r, c)
 
     def _cells(self, node: Expr, r: int | None, c: int | None) -> list[tuple[int | None, int | None]]:
         """The places of the register tile for which ``node`` is computed together with (r, c).
@@ -288,6 +343,8 @@ class Emitter:
     def _own_layout(self, node: Expr) -> tuple[frozenset[int], int]:
         """The layout of ``node``, those of its arguments being known."""
         name, params = node.op.name, node.params
+        if is_scan(node):
+            return frozenset(), 1
         below = [self._layouts[arg] for arg in node.args]
         if name == "permute":
             # A transposition of (n, length) puts component k of n vectors side by side.
@@ -309,8 +366,12 @@ class Emitter:
             return frozenset(), 1
         return frozenset(cuts), max((step for _, step in below), default=1)
 
+    def _home(self, node: Expr) -> Scope:
+        """Where values of ``node`` live that no loop over components changes."""
+        return self._homes.get(node) or self.place(node.domain)
+
     def _scope(self, node: Expr, k: Position) -> Scope:
-        scope = self.place(node.domain)
+        scope = self._home(node)
         if not isinstance(k, int):
             for name in _LOOP_VARIABLE.findall(k.text):
                 loop = self._loops[name]
@@ -401,7 +462,7 @@ class Emitter:
             return None
         if node.op.name not in PRODUCTS or node in self._kept_vectors:
             return None
-        if self.place(node.domain) is not self.place(user.domain) or node.domain != user.domain:
+        if self._home(node) is not self._home(user) or node.domain != user.domain:
             return None
         if node.dim < user.dim:
             return None

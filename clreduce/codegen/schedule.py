@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from clreduce.codegen.arrays import kept_components
 from clreduce.codegen.cost import written_out
 from clreduce.codegen.facts import DeviceFacts
+from clreduce.codegen.recurrences import is_scan
 from clreduce.codegen.sorting import padded
 from clreduce.domain import Domain
 from clreduce.errors import ScheduleError
-from clreduce.ir.expr import INDEX
+from clreduce.ir.expr import INDEX, topological
 from clreduce.ir.op import variable
 from clreduce.program import MapReduce
 from clreduce.reductions.reduction import Column
@@ -200,6 +201,9 @@ def _with_arrays(program: MapReduce, schedule: Schedule) -> Schedule:
     """Another register tile for formulas whose vectors are kept in arrays, one for each pair of the tile."""
     if max(slot.dim for slot in program.state_slots) >= _WIDE_SUM:
         return replace(schedule, rows=1, cols=2 * _TILE_OF_ARRAYS)
+    if any(is_scan(node) for node in topological(program.values)):
+        # Steps of a recurrence wait for one another, and their text is long.
+        return replace(schedule, rows=1, cols=min(schedule.cols, 2))
     return replace(schedule, cols=max(1, _TILE_OF_ARRAYS // schedule.rows))
 
 

@@ -49,7 +49,7 @@ def _reads(node: Expr, args: list[Reads], everything: int) -> Reads:
     """Of a node one of whose arguments depends on the unknown."""
     op, given = node.op, (*node.args, *node.params)
     if op.remap is None:
-        if op.linear or op.terms is not None or op.differential is not None:
+        if op.linear or op.partials is None:
             return (everything,) * node.dim  # nothing is known of its components
         return tuple(_union(arg[k if len(arg) > 1 else 0] for arg in args) for k in range(node.dim))
     count = op.terms(*given) if op.terms is not None else None

@@ -10,6 +10,7 @@ from clreduce.ops import (
     indices,
     matrices,
     norms,
+    scan,
     shape,
     special,
     special_vectors,
@@ -18,6 +19,6 @@ from clreduce.ops import (
 )
 
 __all__ = [
-    "arithmetic", "compare", "complex", "derived", "extrema", "functions", "indices", "matrices", "norms", "shape",
-    "special", "special_vectors", "tables", "trigonometry",
+    "arithmetic", "compare", "complex", "derived", "extrema", "functions", "indices", "matrices", "norms", "scan",
+    "shape", "special", "special_vectors", "tables", "trigonometry",
 ]  # fmt: skip

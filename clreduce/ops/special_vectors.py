@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from clreduce.errors import ShapeError
@@ -11,7 +13,8 @@ from clreduce.ops.arithmetic import square
 from clreduce.ops.compare import both, equal, less, less_equal, where
 from clreduce.ops.derived import truth
 from clreduce.ops.functions import clamp, exp, floor
-from clreduce.ops.shape import element, extract
+from clreduce.ops.scan import scanned
+from clreduce.ops.shape import concat, element, extract
 
 _INF, _NAN = float("inf"), float("nan")
 
@@ -80,9 +83,15 @@ soft_min: Op = elementwise(
 """-gamma * Log(Exp(-a / gamma) + Exp(-b / gamma) + Exp(-c / gamma)) without overflow."""
 
 
+_WRITTEN_OUT = 16
+"""Pairs of places of two sequences up to which their recurrence is written out; beyond, it is a loop in a loop."""
+
+
 def soft_dtw(x: Expr, y: Expr, gamma: Expr) -> Expr:
     """Soft dynamic time warping of two sequences of numbers, for squared distances."""
     _scalar("SoftDTW_SqDist", "gamma", gamma)
+    if x.dim * y.dim > _WRITTEN_OUT:
+        return _soft_dtw_in_loops(x, y, gamma)
     row: list[Expr] = []
     for k in range(x.dim):
         before, row = row, []
@@ -94,6 +103,34 @@ def soft_dtw(x: Expr, y: Expr, gamma: Expr) -> Expr:
                 cost = cost + (before or row[-1:])[0]
             row.append(cost)
     return row[-1]
+
+
+def _soft_dtw_in_loops(x: Expr, y: Expr, gamma: Expr) -> Expr:
+    """The same as a scan over rows, whose carry is a row; and each row as a scan over its columns."""
+    columns = y.dim - 1
+
+    def in_first_row(left: Expr, series: Sequence[Expr], shared: Sequence[Expr]) -> Expr:
+        return square(shared[0] - series[0]) + left
+
+    def in_row(left: Expr, series: Sequence[Expr], shared: Sequence[Expr]) -> Expr:
+        (corner, above, y_l), (x_k, gamma) = series, shared
+        return square(x_k - y_l) + soft_min(corner, above, left, gamma)
+
+    def next_row(above: Expr, series: Sequence[Expr], shared: Sequence[Expr]) -> Expr:
+        (x_k,), (y, gamma) = series, shared
+        first = square(x_k - element(y, 0)) + element(above, 0)
+        if not columns:
+            return first
+        others = [extract(above, 0, columns), extract(above, 1, columns), extract(y, 1, columns)]
+        return concat(first, scanned(in_row, first, columns, others, [x_k, gamma]))
+
+    row = first = square(element(x, 0) - element(y, 0))
+    if columns:
+        others = scanned(in_first_row, first, columns, [extract(y, 1, columns)], [element(x, 0)])
+        row = concat(first, others)
+    if x.dim > 1:
+        row = scanned(next_row, row, x.dim - 1, [extract(x, 1, x.dim - 1)], [y, gamma], last=True)
+    return element(row, columns)
 
 
 spell(

@@ -7,9 +7,12 @@ from typing import Any
 from clreduce.errors import ShapeError
 from clreduce.frontends.lazy.axes import Axes, Default
 from clreduce.frontends.vocabulary import checked_reduction
+from clreduce.ops.scan import product
 
 _OF_VECTORS = ("Sum", "Min", "Max", "ArgMin", "ArgMax")
 """Reductions that are a function of the formula language."""
+_MULTIPLIED_OUT = 32
+"""Components up to which a product is written out, as a tree; longer ones are a loop."""
 
 
 class Reductions(Axes):
@@ -114,6 +117,8 @@ class Reductions(Axes):
             return self._over_vectors("Sum") / self.expr.dim
         if name == "Var":
             return ((self - self._over_vectors("Mean")) ** 2)._over_vectors("Mean")
+        if name == "Prod" and self.expr.dim > _MULTIPLIED_OUT:
+            return self._apply("prod", product, ())
         if name == "Prod":
             parts = [self.elem(k) for k in range(self.expr.dim)]
             while len(parts) > 1:
