@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracle import DTYPES
 
+from clreduce.autodiff import vjp
+from clreduce.domain import Domain
 from clreduce.frontends.formula import parse
+from clreduce.ir.expr import topological
+from clreduce.ir.op import constant, variable
 from clreduce.ir.show import show
 from clreduce.numpy import Genred, LazyTensor, Vi, Vj
 from clreduce.numpy.cluster import from_matrix
+from clreduce.ops.arithmetic import real_power
+from clreduce.ops.derived import squared_norm
 from clreduce.runtime.device import Device
 
 pytestmark = pytest.mark.usefixtures("plain_kernels")
@@ -114,6 +121,16 @@ def test_gradients_are_zero_where_points_coincide(formula: str, dtype: str, devi
     with np.errstate(all="ignore"):
         expected = np.where(s > 0, slope(s) * apart, 0).sum(1)
     np.testing.assert_allclose(routine.grad("x")(x, x, g, np.ones((7, 1), dtype)), expected, rtol=2e-5, atol=2e-5)
+
+
+def test_shared_sums_of_squares_are_looked_at_once() -> None:
+    """Forty doublings of a distance are forty sums, not 2^40."""
+    x, e = variable("x", 3, Domain.I), constant(1)
+    distance = squared_norm(x)
+    for _ in range(40):
+        distance = distance + distance
+    (slope,) = vjp({real_power(distance, constant(Fraction(3, 4))): e}, [x])
+    assert any(node.op.name == "where" for node in topological([slope]))
 
 
 def test_slopes_in_other_factors_of_a_power_are_not_cut_off(device: Device) -> None:

@@ -16,6 +16,10 @@ from hypothesis import strategies as st
 from oracle import DTYPES, Array
 
 from clreduce import ConvergenceWarning, NotConverged, OptionError, ShapeError, SolveError
+from clreduce.domain import Domain
+from clreduce.frontends.metric import weights_of
+from clreduce.ir.op import variable
+from clreduce.ir.show import show
 from clreduce.numpy import KernelSolve, LazyTensor, Vi, Vj, nystrom
 from clreduce.runtime.device import Device
 
@@ -109,6 +113,18 @@ def test_a_kernel_whose_factors_cancel_stays_symmetric(device: Device) -> None:
     assert residual(gaussian(x, x) + np.eye(40), solve(x, x, b, alpha=1.0, eps=1e-4), b) < 1.2e-4
     hidden = KernelSolve("w * (Exp(-SqDist(x, y)) / (w + 0 * Sum(y))) * b", ALIASES, "b", axis=1)
     assert residual(gaussian(x, x) + np.eye(40), hidden(x, x, w, b, alpha=1.0, eps=1e-4), b) < 1.2e-4
+
+
+def test_shared_products_are_taken_apart_once() -> None:
+    """w^(2^40), by forty squares of what is shared, has forty products, not 2^40."""
+    w, k, b = variable("w", 1, Domain.I), variable("k", 1, Domain.IJ), variable("b", 1, Domain.J)
+    product = w * k
+    for _ in range(40):
+        product = product * product
+    weights = weights_of(product * b, b)
+    assert weights is not None
+    assert show(weights) == f"1 / (1 * Powf(w, {2**40}))"
+    assert weights_of(k * k * b, b) is None
 
 
 def test_weights_that_are_no_inner_product_are_named(device: Device) -> None:

@@ -12,7 +12,7 @@ from clreduce.domain import Domain
 from clreduce.ir.expr import Expr, substitute, topological
 from clreduce.ir.op import constant, position, variable
 from clreduce.memo import memoised
-from clreduce.ops.arithmetic import div, mul
+from clreduce.ops.arithmetic import div, mul, power
 
 
 def in_i(expr: Expr) -> Expr:
@@ -39,21 +39,23 @@ def weights_of(formula: Expr, unknown: Expr) -> Expr | None:
     >>> weights_of((x - y) * b, b) is None
     True
     """
+    order = topological([formula])
+    dependent = {unknown}
+    for node in order:
+        if not dependent.isdisjoint(node.args):
+            dependent.add(node)
     above, below = [constant(1)], [constant(1)]
-    waiting: list[tuple[Expr, bool]] = [(formula, False)]
-    while waiting:
-        node, inverse = waiting.pop()
-        name = node.op.name
-        if name == "mul":
-            waiting += [(arg, inverse) for arg in node.args]
-        elif name == "div":
-            waiting += [(node.args[0], inverse), (node.args[1], not inverse)]
-        elif name == "inv":
-            waiting.append((node.args[0], not inverse))
-        elif name == "neg" or (name == "expand" and node.args[0].dim == 1):
-            waiting.append((node.args[0], inverse))
-        elif node.domain in (Domain.I, Domain.J) and unknown not in topological([node]):
-            (above if (node.domain == Domain.J) != inverse else below).append(in_i(node))
+    powers = dict.fromkeys(order, 0)
+    powers[formula] = 1
+    for node in reversed(order):  # users before their arguments
+        times, name = powers[node], node.op.name
+        if times == 0:
+            continue
+        if node.domain in (Domain.I, Domain.J) and node not in dependent:
+            (above if (node.domain == Domain.J) == (times > 0) else below).append(power(in_i(node), abs(times)))
+        elif name in ("mul", "neg", "inv", "div") or (name == "expand" and node.args[0].dim == 1):
+            for place, arg in enumerate(node.args):
+                powers[arg] += -times if name == "inv" or (name == "div" and place == 1) else times
     if len(above) == len(below) == 1:
         return None
     return div(reduce(mul, above), reduce(mul, below))

@@ -113,6 +113,7 @@ class System:
             return None
         program, given = map_reduce([weights], "Sum")
         found = self._evaluate(program, [self._array(leaf) for leaf in given])
+        found = -found if (found < 0).all() else found  # a sign of the factors is one of the kernel
         usable = np.isfinite(found).all() and (found > 0).all()
         if not usable or np.ptp(found) <= 8 * float(np.finfo(self.dtype).eps) * found.max():
             return None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
-from clreduce.ir.expr import Expr
+from clreduce.ir.expr import Expr, topological
 from clreduce.ir.op import COSTLY, INF, NAN, Array, Edge, Op, as_expr, constant, constant_value, elementwise, spell
 from clreduce.ops.compare import both, either, equal, where
 
@@ -107,21 +108,33 @@ spell("Pow", power, "f^n for an integer n of any sign; f^0 = 1 (at 0 too), 0^-1 
       ))  # fmt: skip
 
 
+_FLAT = ("square", "abs", "sqrt", "total", "expand", "add", "mul", "div")
+"""Operations of which `flat_zero` knows something."""
+
+
 def flat_zero(f: Expr) -> Expr | None:
     """What has to be 0 for f to be 0 with all its slopes: f itself, if it is a sum of squares; None if f is none.
 
     Chain rules there are 0 times what may be infinite: `SqDist(x, y)**0.75` has the slope 0 where points coincide.
     """
+    if f.op.name not in _FLAT:
+        return None
+    found: dict[Expr, Expr | None] = {}
+    for node in topological([f]):
+        found[node] = _flat_zero(node, [found[arg] for arg in node.args])
+    return found[f]
+
+
+def _flat_zero(f: Expr, of_args: Sequence[Expr | None]) -> Expr | None:
+    """The same, by those of the arguments."""
     name = f.op.name
     if name in ("square", "abs"):
         return f
-    if name in ("sqrt", "total", "expand"):
-        return None if flat_zero(f.args[0]) is None else f
-    if name == "add":
-        return None if None in map(flat_zero, f.args) else f
+    if name in ("sqrt", "total", "expand", "add"):
+        return None if None in of_args else f
     if name in ("mul", "div"):
-        found = [zero for zero in map(flat_zero, f.args[: 2 if name == "mul" else 1]) if zero is not None]
-        return found[0] if len(found) == 1 and found[0].dim == f.dim else None
+        zeros = [zero for zero in of_args[: 2 if name == "mul" else 1] if zero is not None]
+        return zeros[0] if len(zeros) == 1 and zeros[0].dim == f.dim else None
     return None
 
 
