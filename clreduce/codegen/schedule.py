@@ -21,6 +21,10 @@ LANES = (1, 2, 4, 8, 16)
 DIRECT, LOCAL = "mapreduce", "mapreduce_local"
 _STACK_BYTES = 1 << 19
 """Private memory for what the rows of a work-item keep; what pairs keep may take half as much besides."""
+_LONG_STACK_BYTES = 3 << 19
+"""The same for sums where each row keeps so much that `_STACK_BYTES` would leave less than `_SHORT_VECTOR` of lanes."""
+_SHORT_VECTOR = 32
+"""Bytes of lanes below which most of the processor's arithmetic would be idle."""
 _MOST_STATE_BYTES = 1 << 21
 _DEFAULT_TILE = 256
 PREVIEWED = 512
@@ -186,7 +190,9 @@ def _fitting(program: MapReduce, schedule: Schedule, size: int) -> Schedule:
     """A schedule of fewer rows, lanes or columns, if need be, for which a stack has room."""
     while True:
         pairs = _pair_bytes(program, schedule, size)
-        rows_fit = state_bytes(program, schedule, size) - pairs <= _STACK_BYTES
+        narrow = program.reduction.blocked and schedule.rows == 1 and schedule.lanes * size <= _SHORT_VECTOR
+        room = _LONG_STACK_BYTES if narrow else _STACK_BYTES
+        rows_fit = state_bytes(program, schedule, size) - pairs <= room
         if rows_fit and pairs > _STACK_BYTES // 2 and schedule.cols > 1:
             schedule = replace(schedule, cols=schedule.cols // 2)
         elif (rows_fit and pairs <= _STACK_BYTES // 2) or schedule.lanes * schedule.rows == 1:
