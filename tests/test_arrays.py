@@ -207,5 +207,5 @@ def test_the_register_tile_leaves_room_for_kept_vectors() -> None:
     schedule = choose_schedule(long, "float", DeviceFacts())
     assert schedule.shape == DIRECT
     lower(long, "float", schedule, DeviceFacts())
-    with pytest.raises(ScheduleError, match="the vectors that each pair keeps have 4000"):
+    with pytest.raises(ScheduleError, match="vectors of 4000 components for each pair"):
         lower(long, "float", Schedule(lanes=16, rows=4, cols=8), DeviceFacts())
