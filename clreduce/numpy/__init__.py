@@ -8,7 +8,9 @@ array([[12.],
        [12.]])
 """
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
 
 from clreduce.frontends.adapters.adapter import Adapter
 from clreduce.frontends.adapters.numpy import NUMPY
@@ -25,10 +27,18 @@ from clreduce.frontends.solve import Solver as _Solver
 from clreduce.frontends.stand_in import install_as_pykeops
 from clreduce.numpy import cluster
 
+_Array = np.ndarray[tuple[int, ...], np.dtype[Any]]
+
 
 class Genred(_Genred):
     __doc__ = _Genred.__doc__
     library: ClassVar[Adapter] = NUMPY
+
+    if TYPE_CHECKING:  # reductions with two results give a pair
+
+        def __call__(
+            self, *args: Any, backend: str = "auto", device_id: int = -1, ranges: Any = None, out: Any = None
+        ) -> _Array: ...
 
 
 class Routine(_Routine):
@@ -44,7 +54,7 @@ class KernelSolve(_KernelSolve):
     library: ClassVar[Adapter] = NUMPY
 
 
-class LazyTensor(_LazyTensor):
+class LazyTensor(_LazyTensor[_Array]):
     __doc__ = _LazyTensor.__doc__
     library: ClassVar[Adapter] = NUMPY
     routine: ClassVar[type[_Routine]] = Routine

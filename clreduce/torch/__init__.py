@@ -13,8 +13,9 @@ tensor([[-8., -8., -8.],
 """
 
 from functools import wraps
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from torch import Tensor
 from torch.compiler import is_compiling
 
 from clreduce.frontends.adapters.adapter import Adapter
@@ -34,6 +35,9 @@ from clreduce.torch import cluster, compiled
 from clreduce.torch.functions import TorchFunctions
 from clreduce.torch.solving import TrackedSolver
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 
 class Genred(_Genred):
     __doc__ = _Genred.__doc__
@@ -47,7 +51,7 @@ class Genred(_Genred):
 
     def __call__(
         self, *args: Any, backend: str = "auto", device_id: int = -1, ranges: Any = None, out: Any = None
-    ) -> Any:
+    ) -> Tensor:
         if is_compiling() and not compiled.left_to_python():
             return compiled.call(self._described, self._single, args, backend, device_id, ranges, out)
         return super().__call__(*args, backend=backend, device_id=device_id, ranges=ranges, out=out)
@@ -63,14 +67,14 @@ class KernelSolve(TrackedSolver, _KernelSolve):
     __doc__ = _KernelSolve.__doc__
 
 
-class LazyTensor(TorchFunctions, _LazyTensor):
+class LazyTensor(TorchFunctions, _LazyTensor[Tensor]):
     __doc__ = _LazyTensor.__doc__
     library: ClassVar[Adapter] = TORCH
     routine: ClassVar[type[_Routine]] = Routine
     solver: ClassVar[type[TrackedSolver]] = TrackedSolver
     __slots__ = ()
 
-    def __new__(cls, x: Any = None, axis: int | None = None, is_complex: bool = False) -> Any:
+    def __new__(cls, x: Any = None, axis: int | None = None, is_complex: bool = False) -> "Self":
         if is_compiling():
             compiled.leave_recording_out()
         refuse_tracing()

@@ -29,7 +29,7 @@ _METHODS = METHODS | {
 }  # fmt: skip
 
 
-class TorchFunctions(Protocols):
+class TorchFunctions(Protocols[torch.Tensor]):
     """What PyTorch asks a `LazyTensor` that is given to one of its functions."""
 
     __slots__ = ()

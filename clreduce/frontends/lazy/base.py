@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from clreduce.frontends.routine import Routine
+
+
+Array = TypeVar("Array")
+"""The arrays of a library, which reductions give."""
 
 
 class Recorded:

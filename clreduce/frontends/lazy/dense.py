@@ -9,6 +9,7 @@ import numpy as np
 from clreduce.domain import Domain
 from clreduce.errors import ShapeError
 from clreduce.frontends.estimate import memory_text
+from clreduce.frontends.lazy.base import Array
 from clreduce.frontends.lazy.leaves import Leaf
 from clreduce.frontends.lazy.slices import Slices
 from clreduce.ir.expr import Expr, substitute, topological
@@ -21,7 +22,7 @@ MOST_DENSE_BYTES = 1 << 30
 _BYTES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8, "complex64": 8, "complex128": 16, None: 8}
 
 
-class Dense(Slices):
+class Dense(Slices[Array]):
     """What computes the values of a `LazyTensor` themselves."""
 
     __slots__ = ()
@@ -31,7 +32,7 @@ class Dense(Slices):
         """Bytes that the dense array would take."""
         return int(np.prod(self.shape, dtype=object)) * (1 if self.is_condition else _BYTES[self._dtype_name])
 
-    def dense(self, max_bytes: int | None = MOST_DENSE_BYTES) -> Any:
+    def dense(self, max_bytes: int | None = MOST_DENSE_BYTES) -> Array:
         """The array of this shape. Refused where it takes more than ``max_bytes``; None for no limit."""
         if max_bytes is not None and self.nbytes > max_bytes:
             raise ShapeError(
@@ -56,7 +57,7 @@ class Dense(Slices):
         array = wide._reduce("Sum", 0, None, None, {}, ()).reshape(self.shape)
         return array != 0 if self.is_condition else array
 
-    def diagonal(self) -> Any:
+    def diagonal(self) -> Array:
         """The entries i = j of a square tensor, of shape (batch.., M) or (batch.., M, D)."""
         if self._sizes[0] != self._sizes[1]:
             raise ShapeError(f"only a square tensor has a diagonal; this has shape {self.shape}")

@@ -8,7 +8,7 @@ import numpy as np
 
 from clreduce.domain import Domain
 from clreduce.errors import ShapeError
-from clreduce.frontends.lazy.base import Recorded
+from clreduce.frontends.lazy.base import Array, Recorded
 from clreduce.frontends.lazy.leaves import Operand, with_array
 from clreduce.frontends.lazy.reductions import Reductions
 from clreduce.ir.expr import Expr
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-class LinearOperator(Reductions):
+class LinearOperator(Reductions[Array]):
     """``K @ v`` and what is made of it."""
 
     __slots__ = ()
@@ -27,7 +27,7 @@ class LinearOperator(Reductions):
     def __matmul__(
         self, v: Any, *, backend: str | None = None, device_id: int = -1, ranges: Any = None, out: Any = None,
         dtype_acc: str = "auto", use_double_acc: bool = False, sum_scheme: str = "auto", **options: Any,
-    ) -> Any:  # fmt: skip
+    ) -> Array:  # fmt: skip
         """``K @ v``: the product with vectors, of shape (N,), (.., N, E); gives (M,), (.., M, E).
 
         Options, of ``K.__matmul__(v, ...)``, are those of `sum`.
@@ -57,7 +57,7 @@ class LinearOperator(Reductions):
             options |= {"dtype_acc": dtype_acc, "use_double_acc": use_double_acc, "sum_scheme": sum_scheme}
         if out is not None:
             options["out"] = out.reshape((*out.shape, 1)) if flat else out
-        result = product.sum(axis=len(product._batch) + 1, **options)
+        result: Any = product.sum(axis=len(product._batch) + 1, **options)
         if out is not None:
             return out
         return result.reshape(result.shape[:-1]) if flat else result
@@ -69,7 +69,7 @@ class LinearOperator(Reductions):
         leaf, data = with_array(v, wide, batch, dim * (2 if is_complex else 1), Domain.J)
         return self._adopted(Operand(leaf, {leaf: data}, batch, None, size, is_complex))
 
-    def __rmatmul__(self, v: Any) -> Any:
+    def __rmatmul__(self, v: Any) -> Array:
         """``v @ K``, for an array v of shape (M,) or (.., E, M)."""
         if not self.library.accepts(v) or v.ndim == 0:
             raise ShapeError(f"v @ K takes a {self.library.name} array of shape (M,) or (.., E, M); got {v!r}")
@@ -77,11 +77,11 @@ class LinearOperator(Reductions):
             return self.T @ v
         return self.library.swapped(self.T @ self.library.swapped(v))
 
-    def matvec(self, v: Any) -> Any:
+    def matvec(self, v: Any) -> Array:
         """``K @ v``, as SciPy calls it: NumPy vectors of another dtype are converted to that of K."""
         return self @ self._converted(v)
 
-    def rmatvec(self, v: Any) -> Any:
+    def rmatvec(self, v: Any) -> Array:
         """``K.T @ v``, as SciPy calls it; for complex numbers with the conjugate transpose."""
         return self.T.conj() @ self._converted(v)
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from clreduce.errors import ShapeError
-from clreduce.frontends.lazy.base import Recorded
+from clreduce.frontends.lazy.base import Array, Recorded
 from clreduce.frontends.lazy.functions import FunctionMethods, wanted
 from clreduce.frontends.lazy.linear import LinearOperator
 from clreduce.frontends.lazy.numpy_reductions import reduction
@@ -44,7 +44,7 @@ _REDUCED = {
 """What the method ``reduce`` of a universal function is."""
 
 
-class Protocols(LinearOperator, FunctionMethods):
+class Protocols(LinearOperator[Array], FunctionMethods):
     """What NumPy asks a `LazyTensor` that is given to one of its functions."""
 
     __slots__ = ()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, Literal, overload
 
 from clreduce.errors import ShapeError
 from clreduce.frontends.lazy.axes import Axes, Default
+from clreduce.frontends.lazy.base import Array
 from clreduce.frontends.vocabulary import checked_reduction
 from clreduce.ops.scan import product
 
@@ -15,13 +16,25 @@ _MULTIPLIED_OUT = 32
 """Components up to which a product is written out, as a tree; longer ones are a loop."""
 
 
-class Reductions(Axes):
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    Axis = int | tuple[int, ...] | None
+
+
+class Reductions(Axes, Generic[Array]):
     """What evaluates a `LazyTensor`."""
 
     __slots__ = ()
 
     # ----------------------------------------------------------------------------------- over the vectors, i, j or all
 
+    @overload
+    def sum(self) -> Any: ...
+    @overload
+    def sum(self, axis: Literal[-1], dim: None = ..., keepdims: bool | None = ..., **options: Any) -> Self: ...
+    @overload
+    def sum(self, axis: Axis = ..., dim: Axis = ..., keepdims: bool | None = ..., **options: Any) -> Array: ...
     def sum(self, axis: Any = Default.AXIS, dim: Any = None, keepdims: bool | None = None, **options: Any) -> Any:
         """The sum over one axis, several, or all.
 
@@ -62,30 +75,72 @@ class Reductions(Axes):
         """
         return self._along("Sum", axis, dim, keepdims, options)
 
+    @overload
+    def mean(self) -> Any: ...
+    @overload
+    def mean(self, axis: Literal[-1], dim: None = ..., keepdims: bool | None = ..., **options: Any) -> Self: ...
+    @overload
+    def mean(self, axis: Axis = ..., dim: Axis = ..., keepdims: bool | None = ..., **options: Any) -> Array: ...
     def mean(self, axis: Any = Default.AXIS, dim: Any = None, keepdims: bool | None = None, **options: Any) -> Any:
         """The mean over an axis, several, or all, as `sum` takes them."""
         return self._along("Mean", axis, dim, keepdims, options)
 
+    @overload
+    def var(self) -> Any: ...
+    @overload
+    def var(self, axis: Literal[-1], dim: None = ..., keepdims: bool | None = ..., **options: Any) -> Self: ...
+    @overload
+    def var(self, axis: Axis = ..., dim: Axis = ..., keepdims: bool | None = ..., **options: Any) -> Array: ...
     def var(self, axis: Any = Default.AXIS, dim: Any = None, keepdims: bool | None = None, **options: Any) -> Any:
         """The population variance over an axis, several, or all, as `sum` takes them."""
         return self._along("Var", axis, dim, keepdims, options)
 
+    @overload
+    def std(self) -> Any: ...
+    @overload
+    def std(self, axis: Literal[-1], dim: None = ..., keepdims: bool | None = ..., **options: Any) -> Self: ...
+    @overload
+    def std(self, axis: Axis = ..., dim: Axis = ..., keepdims: bool | None = ..., **options: Any) -> Array: ...
     def std(self, axis: Any = Default.AXIS, dim: Any = None, keepdims: bool | None = None, **options: Any) -> Any:
         """The population standard deviation over an axis, several, or all, as `sum` takes them."""
         return self._along("Var", axis, dim, keepdims, options) ** 0.5
 
+    @overload
+    def prod(self) -> Any: ...
+    @overload
+    def prod(self, axis: Literal[-1], dim: None = ..., keepdims: bool | None = ..., **options: Any) -> Self: ...
+    @overload
+    def prod(self, axis: Axis = ..., dim: Axis = ..., keepdims: bool | None = ..., **options: Any) -> Array: ...
     def prod(self, axis: Any = Default.AXIS, dim: Any = None, keepdims: bool | None = None, **options: Any) -> Any:
         """The product over an axis, several, or all, as `sum` takes them."""
         return self._along("Prod", axis, dim, keepdims, options)
 
+    @overload
+    def min(self) -> Any: ...
+    @overload
+    def min(self, axis: Literal[-1], dim: None = ..., keepdims: bool | None = ..., **options: Any) -> Self: ...
+    @overload
+    def min(self, axis: Axis = ..., dim: Axis = ..., keepdims: bool | None = ..., **options: Any) -> Array: ...
     def min(self, axis: Any = Default.AXIS, dim: Any = None, keepdims: bool | None = None, **options: Any) -> Any:
         """The smallest over an axis, several, or all, as `sum` takes them; over i and j, nan is passed over."""
         return self._along("Min", axis, dim, keepdims, options)
 
+    @overload
+    def max(self) -> Any: ...
+    @overload
+    def max(self, axis: Literal[-1], dim: None = ..., keepdims: bool | None = ..., **options: Any) -> Self: ...
+    @overload
+    def max(self, axis: Axis = ..., dim: Axis = ..., keepdims: bool | None = ..., **options: Any) -> Array: ...
     def max(self, axis: Any = Default.AXIS, dim: Any = None, keepdims: bool | None = None, **options: Any) -> Any:
         """The largest over an axis, several, or all, as `sum` takes them; over i and j, nan is passed over."""
         return self._along("Max", axis, dim, keepdims, options)
 
+    @overload
+    def argmin(self) -> Any: ...
+    @overload
+    def argmin(self, axis: Literal[-1], dim: None = ..., keepdims: bool | None = ..., **options: Any) -> Self: ...
+    @overload
+    def argmin(self, axis: Axis = ..., dim: Axis = ..., keepdims: bool | None = ..., **options: Any) -> Array: ...
     def argmin(self, axis: Any = Default.AXIS, dim: Any = None, keepdims: bool | None = None, **options: Any) -> Any:
         """The index of the smallest over an axis or all, the lowest of equals; int64 over i, j or all.
 
@@ -93,18 +148,42 @@ class Reductions(Axes):
         """
         return self._along("ArgMin", axis, dim, keepdims, options)
 
+    @overload
+    def argmax(self) -> Any: ...
+    @overload
+    def argmax(self, axis: Literal[-1], dim: None = ..., keepdims: bool | None = ..., **options: Any) -> Self: ...
+    @overload
+    def argmax(self, axis: Axis = ..., dim: Axis = ..., keepdims: bool | None = ..., **options: Any) -> Array: ...
     def argmax(self, axis: Any = Default.AXIS, dim: Any = None, keepdims: bool | None = None, **options: Any) -> Any:
         """The index of the largest over an axis or all, as `argmin` gives that of the smallest."""
         return self._along("ArgMax", axis, dim, keepdims, options)
 
+    @overload
+    def any(self) -> Any: ...
+    @overload
+    def any(self, axis: Literal[-1], dim: None = ..., keepdims: bool | None = ..., **options: Any) -> Self: ...
+    @overload
+    def any(self, axis: Axis = ..., dim: Axis = ..., keepdims: bool | None = ..., **options: Any) -> Array: ...
     def any(self, axis: Any = Default.AXIS, dim: Any = None, keepdims: bool | None = None, **options: Any) -> Any:
         """Whether some entry over an axis, several, or all is not 0: truth values. `sum` says what axes mean."""
         return self._along("Any", axis, dim, keepdims, options)
 
+    @overload
+    def all(self) -> Any: ...
+    @overload
+    def all(self, axis: Literal[-1], dim: None = ..., keepdims: bool | None = ..., **options: Any) -> Self: ...
+    @overload
+    def all(self, axis: Axis = ..., dim: Axis = ..., keepdims: bool | None = ..., **options: Any) -> Array: ...
     def all(self, axis: Any = Default.AXIS, dim: Any = None, keepdims: bool | None = None, **options: Any) -> Any:
         """Whether no entry over an axis, several, or all is 0: truth values. `sum` says what axes mean."""
         return self._along("All", axis, dim, keepdims, options)
 
+    @overload
+    def count(self) -> Any: ...
+    @overload
+    def count(self, axis: Literal[-1], dim: None = ..., keepdims: bool | None = ..., **options: Any) -> Self: ...
+    @overload
+    def count(self, axis: Axis = ..., dim: Axis = ..., keepdims: bool | None = ..., **options: Any) -> Array: ...
     def count(self, axis: Any = Default.AXIS, dim: Any = None, keepdims: bool | None = None, **options: Any) -> Any:
         """How many entries over an axis, several, or all are not 0, as `sum` takes them; int64 over i, j or all."""
         return self._along("Count", axis, dim, keepdims, options)
@@ -136,58 +215,65 @@ class Reductions(Axes):
 
     # ---------------------------------------------------------------------------------------------------- over i or j
 
-    def sum_reduction(self, axis: Any = None, dim: Any = None, **options: Any) -> Any:
+    def sum_reduction(self, axis: Any = None, dim: Any = None, **options: Any) -> Array:
         """Sum over i or j."""
         return self.reduction("Sum", axis=axis, dim=dim, **options)
 
-    def min_reduction(self, axis: Any = None, dim: Any = None, **options: Any) -> Any:
+    def min_reduction(self, axis: Any = None, dim: Any = None, **options: Any) -> Array:
         """Smallest over i or j."""
         return self.reduction("Min", axis=axis, dim=dim, **options)
 
-    def max_reduction(self, axis: Any = None, dim: Any = None, **options: Any) -> Any:
+    def max_reduction(self, axis: Any = None, dim: Any = None, **options: Any) -> Array:
         """Largest over i or j."""
         return self.reduction("Max", axis=axis, dim=dim, **options)
 
-    def argmin_reduction(self, axis: Any = None, dim: Any = None, **options: Any) -> Any:
+    def argmin_reduction(self, axis: Any = None, dim: Any = None, **options: Any) -> Array:
         """Index of the smallest over i or j."""
         return self.reduction("ArgMin", axis=axis, dim=dim, **options)
 
-    def argmax_reduction(self, axis: Any = None, dim: Any = None, **options: Any) -> Any:
+    def argmax_reduction(self, axis: Any = None, dim: Any = None, **options: Any) -> Array:
         """Index of the largest over i or j."""
         return self.reduction("ArgMax", axis=axis, dim=dim, **options)
 
-    def min_argmin(self, axis: Any = None, dim: Any = None, **options: Any) -> Any:
+    def min_argmin(self, axis: Any = None, dim: Any = None, **options: Any) -> tuple[Array, Array]:
         """Smallest over i or j, and its index."""
         return self.reduction("Min_ArgMin", axis=axis, dim=dim, **options)
 
-    def max_argmax(self, axis: Any = None, dim: Any = None, **options: Any) -> Any:
+    def max_argmax(self, axis: Any = None, dim: Any = None, **options: Any) -> tuple[Array, Array]:
         """Largest over i or j, and its index."""
         return self.reduction("Max_ArgMax", axis=axis, dim=dim, **options)
 
-    def Kmin(self, K: int, axis: Any = None, dim: Any = None, **options: Any) -> Any:
+    def Kmin(self, K: int, axis: Any = None, dim: Any = None, **options: Any) -> Array:
         """The K smallest over i or j, ascending: (M, K, D), or (M, K) if D is 1."""
         return self.reduction("KMin", opt_arg=K, axis=axis, dim=dim, **options)
 
-    def argKmin(self, K: int, axis: Any = None, dim: Any = None, **options: Any) -> Any:
+    def argKmin(self, K: int, axis: Any = None, dim: Any = None, **options: Any) -> Array:
         """Indices of the K smallest over i or j."""
         return self.reduction("ArgKMin", opt_arg=K, axis=axis, dim=dim, **options)
 
-    def Kmin_argKmin(self, K: int, axis: Any = None, dim: Any = None, **options: Any) -> Any:
+    def Kmin_argKmin(self, K: int, axis: Any = None, dim: Any = None, **options: Any) -> tuple[Array, Array]:
         """The K smallest over i or j, and their indices."""
         return self.reduction("KMin_ArgKMin", opt_arg=K, axis=axis, dim=dim, **options)
 
-    def Kmax(self, K: int, axis: Any = None, dim: Any = None, **options: Any) -> Any:
+    def Kmax(self, K: int, axis: Any = None, dim: Any = None, **options: Any) -> Array:
         """The K largest over i or j, descending."""
         return self.reduction("KMax", opt_arg=K, axis=axis, dim=dim, **options)
 
-    def argKmax(self, K: int, axis: Any = None, dim: Any = None, **options: Any) -> Any:
+    def argKmax(self, K: int, axis: Any = None, dim: Any = None, **options: Any) -> Array:
         """Indices of the K largest over i or j."""
         return self.reduction("ArgKMax", opt_arg=K, axis=axis, dim=dim, **options)
 
-    def Kmax_argKmax(self, K: int, axis: Any = None, dim: Any = None, **options: Any) -> Any:
+    def Kmax_argKmax(self, K: int, axis: Any = None, dim: Any = None, **options: Any) -> tuple[Array, Array]:
         """The K largest over i or j, and their indices."""
         return self.reduction("KMax_ArgKMax", opt_arg=K, axis=axis, dim=dim, **options)
 
+    @overload
+    def logsumexp(self) -> Any: ...
+    @overload
+    def logsumexp(
+        self, axis: Axis = ..., dim: Axis = ..., weight: Any = ..., other: Any = ..., keepdims: bool | None = ...,
+        **options: Any,
+    ) -> Array: ...  # fmt: skip
     def logsumexp(
         self, axis: Any = Default.AXIS, dim: Any = None, weight: Any = None, other: Any = None,
         keepdims: bool | None = None, **options: Any,
@@ -204,7 +290,7 @@ class Reductions(Axes):
         axis = None if axis is Default.AXIS else axis
         return self.reduction("LogSumExp", other=weight, axis=axis, keepdims=keepdims, **options)
 
-    def sumsoftmaxweight(self, weight: Any, axis: Any = None, dim: Any = None, **options: Any) -> Any:
+    def sumsoftmaxweight(self, weight: Any, axis: Any = None, dim: Any = None, **options: Any) -> Array:
         """The mean of ``weight`` over i or j, weighted by exp of this."""
         return self.reduction("SumSoftMaxWeight", other=weight, axis=axis, dim=dim, **options)
 

@@ -8,6 +8,7 @@ from typing import Any, TextIO
 
 from clreduce.domain import Domain
 from clreduce.frontends.estimate import memory_text
+from clreduce.frontends.lazy.base import Array
 from clreduce.frontends.lazy.dense import Dense
 from clreduce.frontends.vocabulary import checked_reduction
 from clreduce.ir.expr import Expr, substitute
@@ -18,7 +19,7 @@ _LETTERS = {Domain.I: "x", Domain.J: "y", Domain.P: "p"}
 _LONGEST = 400
 
 
-class Shown(Dense):
+class Shown(Dense[Array]):
     """The text forms of a `LazyTensor`."""
 
     __slots__ = ()

@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
 from clreduce.domain import Domain
 from clreduce.errors import ShapeError
-from clreduce.frontends.lazy.base import Recorded
+from clreduce.frontends.lazy.base import Array, Recorded
 from clreduce.frontends.lazy.leaves import Leaf, with_array
 from clreduce.frontends.lazy.linear import LinearOperator
 from clreduce.ir.expr import INDEX, Expr, substitute, topological
 from clreduce.ir.op import integer, position
 
 if TYPE_CHECKING:
+    from types import EllipsisType
+
     from typing_extensions import Self
 
 _ALL = slice(None)
 
 
-class Slices(LinearOperator):
+class Slices(LinearOperator[Array]):
     """What looks at parts of a `LazyTensor`."""
 
     __slots__ = ()
 
     if TYPE_CHECKING:  # what a class below adds
 
-        def diagonal(self) -> Any: ...
+        def diagonal(self) -> Array: ...
 
     @property
     def i(self) -> Self:
@@ -47,6 +49,10 @@ class Slices(LinearOperator):
         # Where there is one i only, its index is 0 also beside tensors with more of them.
         return tensor._record(integer(0) if size == 1 else position(domain), vectors=False)
 
+    @overload
+    def __getitem__(self, key: slice | tuple[slice, ...] | list[Any] | EllipsisType) -> Self: ...
+    @overload
+    def __getitem__(self, key: Any) -> Any: ...
     def __getitem__(self, key: Any) -> Any:
         """Parts by position in ``K.shape``, as NumPy's; of a tensor with its vector axis, components too.
 

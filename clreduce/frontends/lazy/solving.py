@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from clreduce.domain import Domain
 from clreduce.errors import ShapeError
-from clreduce.frontends.lazy.base import Recorded
+from clreduce.frontends.lazy.base import Array, Recorded
 from clreduce.frontends.lazy.evaluating import MAKE_OPTIONS
 from clreduce.frontends.lazy.leaves import DOMAINS, Leaf, with_array
 from clreduce.frontends.lazy.reductions import Reductions
@@ -25,7 +25,7 @@ class PendingSolve:
     """A system that waits for the data of its symbolic variables: ``s(*arrays)`` solves it."""
 
     def __init__(
-        self, tensor: Solving, expr: Expr, leaves: dict[Expr, Leaf], axis: int, options: dict[str, Any], flat: bool
+        self, tensor: Solving[Any], expr: Expr, leaves: dict[Expr, Leaf], axis: int, options: dict[str, Any], flat: bool
     ) -> None:
         self.tensor, self._expr, self._leaves, self.axis, self._options = tensor, expr, leaves, axis, options
         self._flat = flat
@@ -52,14 +52,14 @@ def without_axis(found: Any) -> Any:
     return (found[0][..., 0], *found[1:]) if isinstance(found, tuple) else found[..., 0]
 
 
-class Solving(Reductions):
+class Solving(Reductions[Array]):
     """What solves systems with a `LazyTensor` as their matrix."""
 
     solver: ClassVar[type[Solver]]
     """What evaluates them; set by the subclass that users see."""
     __slots__ = ()
 
-    def solve(self, other: Any, var: Any = None, call: bool = True, **options: Any) -> Any:
+    def solve(self, other: Any, var: Any = None, call: bool = True, **options: Any) -> Array:
         """The solution a of ``(alpha + K) a = other``, of the shape of ``other``: conjugate gradients, K never stored.
 
         Parameters
@@ -103,7 +103,8 @@ class Solving(Reductions):
             del leaves[symbol]
         leaves = {unknown: data, **leaves}
         if not call or any(leaf.array is None for leaf in leaves.values()):
-            return PendingSolve(self, expr, leaves, axis, options, flat)
+            pending: Any = PendingSolve(self, expr, leaves, axis, options, flat)
+            return pending
         found = self._solved(expr, leaves, axis, options, ())
         return without_axis(found) if flat else found
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from clreduce.domain import Domain
 from clreduce.errors import ShapeError
-from clreduce.frontends.lazy.base import Recorded
+from clreduce.frontends.lazy.base import Array, Recorded
 from clreduce.frontends.lazy.functions import FunctionMethods
 from clreduce.frontends.lazy.leaves import DOMAINS, Leaf, from_symbol, operand, with_array, with_numbers
 from clreduce.frontends.lazy.protocols import Protocols
@@ -15,6 +15,9 @@ from clreduce.frontends.lazy.solving import Solving
 from clreduce.frontends.lazy.tables import Tables
 from clreduce.ir.expr import Expr, substitute
 from clreduce.ir.op import variable
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 _NOT_HERE = {
     # names of NumPy and PyTorch that a tensor which is never stored does not have
@@ -25,7 +28,7 @@ _NOT_HERE = {
     **dict.fromkeys(("numpy", "toarray", "todense", "to_numpy", "evaluate", "compute"), "K.dense() makes an array"),
     **dict.fromkeys(("median", "quantile", "percentile"), "write K.Kmin(k, axis=1) for the k smallest of each row"),
     **dict.fromkeys(("astype", "float", "double", "half", "to", "cpu", "cuda"), "convert the data that it is made of"),
-    **dict.fromkeys(("item", "__float__"), "K.sum() and the like give numbers; a tensor has one for each pair"),
+    **dict.fromkeys(("item",), "K.sum() and the like give numbers; a tensor has one for each pair"),
     "sort": "write K.Kmin(k, axis=1) for the k smallest of each row, in order",
     "dot": "write K @ v", "mm": "write K @ v", "mv": "write K @ v", "softmax": "write K.sumsoftmaxweight(v, axis=1)",
     "trace": "write K.diagonal().sum()", "H": "write K.T.conj()", "mT": "write K.T", "size": "write K.shape",
@@ -33,7 +36,7 @@ _NOT_HERE = {
 }  # fmt: skip
 
 
-class LazyTensor(Shown, Protocols, Solving, Tables, FunctionMethods):
+class LazyTensor(Shown[Array], Protocols[Array], Solving[Array], Tables, FunctionMethods):
     """A symbolic tensor of shape (batch.., M, N, D): for each pair (i, j) a vector, computed when it is needed.
 
     Operators and methods record a formula; a reduction over i or j evaluates it in a kernel, in memory linear in M + N.
@@ -62,7 +65,7 @@ class LazyTensor(Shown, Protocols, Solving, Tables, FunctionMethods):
     __GenericLazyTensor__ = True
     """By this name clients of KeOps tell a LazyTensor, whatever its array library."""
 
-    def __new__(cls, x: Any = None, axis: int | None = None, is_complex: bool = False) -> Any:
+    def __new__(cls, x: Any = None, axis: int | None = None, is_complex: bool = False) -> Self:
         if x is None:
             raise ShapeError("LazyTensor(x): x is an array, a number or a list of numbers")
         if isinstance(x, Recorded):
@@ -100,12 +103,8 @@ class LazyTensor(Shown, Protocols, Solving, Tables, FunctionMethods):
             return None
         return {Domain.I: 0, Domain.J: 1, Domain.P: 2}[self.expr.domain]
 
-    if not TYPE_CHECKING:  # or type checkers would believe that there is every attribute
-
-        def __getattr__(self, name: str) -> Any:
-            hint = _NOT_HERE.get(name)
-            told = f": {hint}" if hint else ""
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{told}", name=name, obj=self)
+    def __dir__(self) -> list[str]:
+        return [name for name in super().__dir__() if name not in _NOT_HERE]
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -128,7 +127,22 @@ class LazyTensor(Shown, Protocols, Solving, Tables, FunctionMethods):
         return self._like(self.expr, self._leaves)
 
 
-def _rebuilt(kind: type[LazyTensor], expr: Expr, data: list[tuple[Any, Any, Any]], facts: tuple[Any, ...]) -> Any:
+class _NotHere:
+    """An attribute that is not there, with advice. A ``__getattr__`` would slow down all that are there."""
+
+    def __init__(self, name: str, advice: str) -> None:
+        self._name, self._advice = name, advice
+
+    def __get__(self, instance: Any, owner: type) -> Any:
+        told = f"{owner.__name__!r} object has no attribute {self._name!r}: {self._advice}"
+        raise AttributeError(told, name=self._name, obj=instance)
+
+
+for _name, _advice in _NOT_HERE.items():
+    setattr(LazyTensor, _name, _NotHere(_name, _advice))
+
+
+def _rebuilt(kind: type[LazyTensor[Any]], expr: Expr, data: list[tuple[Any, Any, Any]], facts: tuple[Any, ...]) -> Any:
     """The tensor that was pickled, or copied with its data."""
     leaves: dict[Expr, Leaf] = {}
     renamed = {}
@@ -146,7 +160,7 @@ def _rebuilt(kind: type[LazyTensor], expr: Expr, data: list[tuple[Any, Any, Any]
     return made
 
 
-Tensor = TypeVar("Tensor", bound=LazyTensor)
+Tensor = TypeVar("Tensor", bound="LazyTensor[Any]")
 
 
 def variables_of(cls: type[Tensor], x: Any, dim: Any, axis: int) -> Tensor:

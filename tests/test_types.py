@@ -1,0 +1,76 @@
+"""What editors and type checkers are told: types of results, completions, signatures and help of `LazyTensor`."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import pydoc
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import clreduce.numpy
+import clreduce.torch
+
+ROOT = Path(clreduce.__file__).resolve().parents[1]
+TYPED = {
+    # calls of the README, and the type that `reveal_type` tells
+    "gaussian_sum(x, y, b)": "numpy.ndarray", "LazyTensor(x[:, None, :])": "LazyTensor", "Vi(x) - Vj(y)": "LazyTensor",
+    "((Vi(x) - Vj(y)) ** 2).sum(-1)": "LazyTensor", "(-Vi(x).sqdist(Vj(y))).exp()": "LazyTensor", "K": "LazyTensor",
+    "K @ b": "numpy.ndarray", "K.sum(axis=0)": "numpy.ndarray", "K.sum(axis=1)[:, 0]": "numpy.ndarray",
+    "K.mean(axis=(0, 1))": "numpy.ndarray", "K.argKmin(3, axis=1)": "numpy.ndarray", "K.T": "LazyTensor",
+    "K.min_argmin(axis=1)": "tuple[numpy.ndarray", "K.where(K.i < K.j)": "LazyTensor", "K[:5, :5]": "LazyTensor",
+    "K[:5, :5].dense()": "numpy.ndarray", "K.logsumexp(axis=1)": "numpy.ndarray", "K.solve(b)": "numpy.ndarray",
+    "(K > 0.5) | (K < 0.1)": "LazyTensor", "K.shape": "tuple[int", "T.sum(axis=1)": "Tensor", "T @ t": "Tensor",
+    "T.exp()": "clreduce.torch.LazyTensor",
+}  # fmt: skip
+PROGRAM = """
+import numpy as np
+import torch
+from clreduce.numpy import Genred, LazyTensor, Vi, Vj
+from clreduce.torch import Vi as ViOfTorch, Vj as VjOfTorch
+x, y, b = np.random.rand(10, 3), np.random.rand(20, 3), np.random.rand(20, 1)
+t = torch.rand(10, 3)
+gaussian_sum = Genred("Exp(-SqDist(x, y)) * b", ["x = Vi(3)", "y = Vj(3)", "b = Vj(1)"], "Sum", axis=1)
+K = (-Vi(x).sqdist(Vj(y))).exp()
+T = ViOfTorch(t).sqdist(VjOfTorch(t))
+"""
+
+
+def test_types_of_results(tmp_path: Path) -> None:
+    file = tmp_path / "user.py"
+    file.write_text(PROGRAM + "".join(f"reveal_type({call})\n" for call in TYPED))
+    command = [sys.executable, "-m", "mypy", "--config-file=", "--cache-dir", str(ROOT / ".mypy_cache"), str(file)]
+    environment = {**os.environ, "MYPYPATH": str(ROOT)}
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=environment, check=False, timeout=600, cwd=tmp_path
+    )
+    told = re.findall(r'Revealed type is "(.*)"', done.stdout)
+    assert len(told) == len(TYPED), done.stdout + done.stderr
+    assert [call for call, kind in zip(TYPED, told, strict=True) if TYPED[call] not in kind] == []
+    assert done.returncode == 0, done.stdout
+
+
+def test_completion() -> None:
+    """Of an editor that reads the code; consoles ask ``dir()``."""
+    jedi = pytest.importorskip("jedi")
+    script = jedi.Script(PROGRAM + "Vi(x).", project=jedi.Project(str(ROOT), added_sys_path=[str(ROOT)]))
+    read = {completion.name for completion in script.complete()}
+    for names in (read, set(dir(clreduce.numpy.Vi(0, 3)))):
+        assert {"sum", "exp", "sqdist", "argKmin", "solve", "dense", "shape"} <= names
+        assert "reshape" not in names
+
+
+@pytest.mark.parametrize("module", [clreduce.numpy, clreduce.torch])
+def test_help_names_options_and_shows_a_call(module: object) -> None:
+    cls = module.LazyTensor  # type: ignore[attr-defined]
+    text = pydoc.plain(pydoc.render_doc(cls.sum))
+    for words in ("axis", "dim", "keepdims", "(M, 1)", "out, backend", ">>> K.sum(axis=1)"):
+        assert words in text
+    names = [name for name in dir(cls) if not name.startswith("_")]
+    public = [getattr(cls, name) for name in names if callable(getattr(cls, name, None))]
+    assert [each for each in public if not inspect.getdoc(each)] == []
+    assert [each for each in public if [*inspect.signature(each).parameters][:1] == "args"] == []
