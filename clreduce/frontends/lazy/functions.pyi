@@ -140,7 +140,7 @@ class FunctionMethods(Methods):
         """0 for f < 0, else f; slope 1 at 0; f is this tensor."""
 
     def rsqrt(self) -> Self:
-        """1 / Sqrt(f), but 0 with slope 0 at 0; nan below 0; f is this tensor."""
+        """1 / Sqrt(f), but 0 with slope 0 at 0 (f ** -0.5 is inf there); nan below 0; f is this tensor."""
 
     def sigmoid(self) -> Self:
         """1 / (1 + e^-f); 0 at -inf, 1 at inf; f is this tensor."""
@@ -204,4 +204,4 @@ class FunctionMethods(Methods):
         """product of the vector b and the matrix A (D(b) rows, D(A) / D(b) columns); b is this tensor."""
 
     def xlogx(self) -> Self:
-        """f * Log(f); 0 with slope -inf at 0, nan below 0; f is this tensor."""
+        """f * Log(f); 0 with slope -inf at 0 (0 for a sum of squares), nan below 0; f is this tensor."""
