@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 from typing import Any
 
@@ -130,3 +131,81 @@ def test_a_view_that_no_device_takes_is_refused_before_it_is_copied(device: Any,
     _, y, b = arrays("float32")
     with pytest.raises(DeviceError, match=r"repeats its numbers.*fewer rows"):
         GAUSSIAN(np.broadcast_to(np.zeros(2, dtype), (2**38, 2)), y, b)
+
+
+BATCH = 5000
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The bytes of each array that kernels are given to read."""
+    sizes: list[int] = []
+    make = Memory.input
+
+    def watched(memory: Memory, array: Any) -> Any:
+        sizes.append(array.nbytes)
+        return make(memory, array)
+
+    monkeypatch.setattr(Memory, "input", watched)
+    return sizes
+
+
+def in_batch(dtype: str) -> list[Any]:
+    """Arrays that a batch of tiny ones, of which only ``b`` differs from index to index, broadcasts to."""
+    x, y, _ = arrays(dtype, dim=40)
+    b = np.random.default_rng(0).random((BATCH, len(y), 1)).astype(dtype)
+    return [np.broadcast_to(x, (BATCH, *x.shape)), np.broadcast_to(y, (BATCH, *y.shape)), b]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int16"])
+def test_a_batch_that_repeats_an_array_takes_its_memory_once(device: Any, read: list[int], dtype: str) -> None:
+    x, y, b = in_batch("float32")
+    few = (10 * x[0]).astype(dtype)
+    x = np.broadcast_to(few, (BATCH, *few.shape))  # of integers it is converted, too
+    expected = LONG(few, y[0], b[-1])
+    read.clear()
+    tracemalloc.start()
+    result = LONG(x, y, b)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    np.testing.assert_array_equal(result[-1], expected)
+    tables = 3 * 8 * BATCH
+    assert sum(read) < b.nbytes + 2 * tables < x.nbytes, "a table for each kernel: where the data of each index begin"
+    assert peak < result.nbytes + 8 * tables < x.nbytes
+
+
+def test_gradients_of_a_batch_that_repeats_an_array(device: Any, read: list[int]) -> None:
+    x, y, b = in_batch("float32")
+    e = np.ones((BATCH, len(x[0]), 1), np.float32)
+    in_x = LONG.vjp(x, y, b, cotangent=e)[0]
+    np.testing.assert_array_equal(in_x[-1], LONG.vjp(x[0], y[0], b[-1], cotangent=e[0])[0])
+    assert in_x.shape == x.shape
+    assert max(read) <= max(b.nbytes, e.nbytes, 4 * 8 * BATCH) < x.nbytes
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int16"])
+@pytest.mark.parametrize("grad", [False, True])
+def test_an_expanded_tensor_takes_its_memory_once(device: Any, read: list[int], dtype: str, grad: bool) -> None:
+    torch = pytest.importorskip("torch")
+    from clreduce.torch import Genred as TorchGenred
+
+    routine = TorchGenred("Sum(x * y) * b", ["x = Vi(40)", "y = Vj(40)", "b = Vj(1)"], "Sum", axis=1)
+    x, y, b = (torch.from_numpy(np.array(array)) for array in (in_batch("float32")[0][0], *in_batch("float32")[1:]))
+    x = (10 * x).to(getattr(torch, dtype))
+    b.requires_grad_(grad)
+    expected = routine(x, y[0], b[-1])
+    read.clear()
+    result = routine(x.expand(BATCH, *x.shape), y[0].expand(BATCH, *y[0].shape), b)
+    torch.testing.assert_close(result[-1], expected, rtol=0, atol=0)
+    assert max(read) <= max(b.nbytes, 3 * 8 * BATCH) < BATCH * x.nbytes
+
+
+def test_an_expanded_tensor_that_no_device_takes_is_refused_before_it_is_copied(device: Any) -> None:
+    torch = pytest.importorskip("torch")
+    from clreduce.torch import Genred as TorchGenred
+
+    routine = TorchGenred("Exp(-SqDist(x, y)) * b", ALIASES, "Sum", axis=1)
+    _, y, b = map(torch.from_numpy, arrays("float32"))
+    for dtype in (torch.float32, torch.int32):
+        with pytest.raises(DeviceError, match=r"repeats its numbers.*fewer rows"):
+            routine(torch.zeros((1, 2), dtype=dtype).expand(2**38, 2), y, b)

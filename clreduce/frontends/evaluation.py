@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from clreduce.domain import Domain
+from clreduce.errors import DeviceError
 from clreduce.frontends.lists import fill_lists, has_gaps
 from clreduce.ir.expr import INDEX
 from clreduce.ir.op import variable
@@ -17,7 +18,7 @@ from clreduce.memo import Memo, memoised
 from clreduce.program import Arrangement, MapReduce, map_reduce
 from clreduce.runtime.device import Device
 from clreduce.runtime.launch import Launched, completed
-from clreduce.runtime.memory import Memory
+from clreduce.runtime.memory import Memory, without_repeats
 from clreduce.runtime.plan import PLANS, Plan
 from clreduce.runtime.ranges import Ranges
 
@@ -78,7 +79,7 @@ class Evaluation:
         batch dimensions as the evaluation, of size 1 where it serves all; reals in ``dtype``, indices in int64.
         """
         pairs = self.pairs
-        arrays = [np.ascontiguousarray(array) for array in arrays]
+        arrays = [array if array.flags.c_contiguous else self._contiguous(array) for array in arrays]
         found = self._plan(arrays, pairs)(arrays, self.rows, self.columns, results, self.batch, pairs)
         return self.completed(found) if self.lists else found
 
@@ -88,6 +89,18 @@ class Evaluation:
         if not self.program.reduction.lists:
             return ()
         return tuple(n for n, output in enumerate(self.program.outputs) if output.kind == INDEX)
+
+    def _contiguous(self, array: Array) -> Array:
+        """``array`` as kernels read it; `DeviceError` for a view whose repeated numbers would fit no buffer."""
+        once, facts = without_repeats(array, len(self.batch)), self.device.facts
+        most = facts.global_memory if facts.shares_addresses else facts.max_allocation
+        if 0 in once.strides and once.nbytes > most:
+            raise DeviceError(
+                f"an array of shape {array.shape} that repeats its numbers (strides {array.strides}) takes "
+                f"{once.nbytes:,} bytes as kernels read it, and {self.device} takes up to {most:,}: call with fewer "
+                "rows at a time"
+            )
+        return np.ascontiguousarray(once)
 
     def completed(self, results: tuple[Array, ...]) -> tuple[Array, ...]:
         """Results of kernels with what those leave to the host, in place: indices of terms that are infinite."""
@@ -103,7 +116,7 @@ class Evaluation:
     def launch(self, arrays: Sequence[Array], memory: Memory) -> Launched:
         """The same without waiting. ``memory``: that of evaluations which are waited for together with this one."""
         pairs = self.pairs
-        arrays = [np.ascontiguousarray(array) for array in arrays]
+        arrays = [array if array.flags.c_contiguous else self._contiguous(array) for array in arrays]
         return self._plan(arrays, pairs).launch(arrays, self.rows, self.columns, None, self.batch, pairs, memory)
 
     def _plan(self, arrays: Sequence[Array], pairs: Ranges | None) -> Plan:

@@ -14,7 +14,7 @@ from clreduce.codegen.kernel import Kernel
 from clreduce.domain import Domain
 from clreduce.ir.expr import INDEX
 from clreduce.runtime.blocks import Parts
-from clreduce.runtime.memory import Memory
+from clreduce.runtime.memory import Memory, without_repeats
 from clreduce.runtime.profile import LAUNCHES, RECORDER, watched
 from clreduce.runtime.ranges import Ranges, Tables
 from clreduce.runtime.slices import in_slices
@@ -131,7 +131,10 @@ class Call:
         """By variable: its buffer, and where in it the data of each index of the batch begin."""
         buffers: dict[Any, Any] = {}
         starts: dict[Any, Array] = {}
-        for slot, array in zip(self.plan.program.slots, arrays, strict=True):
+        for slot, given in zip(self.plan.program.slots, arrays, strict=True):
+            array = given
+            if not array.flags.c_contiguous:
+                array = np.ascontiguousarray(without_repeats(array, len(self.batch)))
             buffers[slot] = self.memory.input(array)
             if self.plan.signature.batched:
                 own = array.shape[: len(self.batch)]

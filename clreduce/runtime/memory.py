@@ -18,6 +18,17 @@ _OUT_OF_MEMORY = (-4, -5, -6, -61)
 """OpenCL's MEM_OBJECT_ALLOCATION_FAILURE, OUT_OF_RESOURCES, OUT_OF_HOST_MEMORY, INVALID_BUFFER_SIZE."""
 
 
+def without_repeats(array: Array, dimensions: int) -> Array:
+    """A view of ``array``: of its first ``dimensions``, a batch's, those that repeat numbers have length 1.
+
+    That serves all indices of the batch.
+
+    >>> without_repeats(np.broadcast_to(np.zeros((1, 4, 2)), (1000, 4, 2)), 1).shape
+    (1, 4, 2)
+    """
+    return array[tuple(slice(0, 1) if stride == 0 else slice(None) for stride in array.strides[:dimensions])]
+
+
 class _Unlocked:
     """A read-only array for pyopencl, which takes no address of one. Kernels write to outputs only."""
 

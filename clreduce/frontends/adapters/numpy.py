@@ -7,17 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from clreduce.errors import DeviceError
 from clreduce.frontends.adapters.adapter import Adapter
-from clreduce.runtime.devices import devices
 
 Array = np.ndarray[Any, Any]
 
 
 _HOST = 1
 """The number of the host's memory among the devices of DLPack."""
-_LARGE = 1 << 28
-"""Bytes up to which an array may be copied without a look at the devices."""
 
 
 class NumPy(Adapter):
@@ -88,12 +84,19 @@ class NumPy(Adapter):
         return tuple(found)
 
     def arranged(self, value: Any, dtype: str, shape: tuple[int, ...]) -> Any:
+        if 0 in value.strides and not value.flags.c_contiguous:
+            return self._arranged_view(value, dtype, shape)
         if value.shape == shape and value.dtype == dtype:
-            if not value.flags.c_contiguous:
-                _check_copy(value, dtype)
             return np.ascontiguousarray(value)
-        _check_copy(value, dtype)
         return super().arranged(value, dtype, shape)
+
+    def _arranged_view(self, value: Any, dtype: str, shape: tuple[int, ...]) -> Any:
+        """Where ``value`` repeats its numbers, so does what this gives: only different ones are copied."""
+        axes = value.ndim - 1 if value.dtype.kind == "c" else value.ndim  # the last one becomes pairs
+        once = value[tuple(slice(0, 1) if stride == 0 else slice(None) for stride in value.strides[:axes])]
+        pairs = 2 if value.dtype.kind == "c" else 1
+        numbers = super().arranged(once, dtype, (*once.shape[:-1], pairs * once.shape[-1]))
+        return np.broadcast_to(numbers, (*value.shape[:-1], pairs * value.shape[-1])).reshape(shape)
 
     def copy_into(self, out: Any, result: Array) -> Any:
         if not np.shares_memory(out, result):
@@ -134,21 +137,6 @@ def _follows_gradients(value: Any) -> bool:
 def _is_table(value: Any) -> bool:
     """Whether ``value`` is a list of rows."""
     return isinstance(value, (list, tuple)) and len(value) > 0 and isinstance(value[0], (list, tuple, np.ndarray))
-
-
-def _check_copy(value: Array, dtype: str) -> None:
-    """Refuse to copy a view that shows the same numbers again and again, and so more than any device takes."""
-    size = value.size * np.dtype(dtype).itemsize
-    if size < _LARGE or 0 not in value.strides:
-        return
-    facts = [device.facts for device in devices()]
-    most = max(one.global_memory if one.shares_addresses else one.max_allocation for one in facts)
-    if size > most:
-        raise DeviceError(
-            f"an array of shape {value.shape} that repeats its numbers (strides {value.strides}) takes {size:,} bytes "
-            f"as kernels read it, and no device takes more than {most:,}: leave out batch dimensions that it is "
-            "broadcast over, or call with fewer rows at a time"
-        )
 
 
 NUMPY = NumPy()

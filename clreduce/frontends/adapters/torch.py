@@ -56,6 +56,11 @@ class Torch(Adapter):
 
     def to_host(self, value: torch.Tensor) -> Array:
         """The values: those of a contiguous tensor on the CPU in its own memory."""
+        found = self.on_host(value)
+        return found if found.flags.c_contiguous else np.ascontiguousarray(found)
+
+    def on_host(self, value: torch.Tensor) -> Array:
+        """The same in the order that the tensor has."""
         if _transforms_active():
             with torch._C._DisableFuncTorch():
                 return self._values(standins.unwrapped(value))
@@ -67,15 +72,12 @@ class Torch(Adapter):
         if value.dtype is torch.bfloat16:
             value = value.float()
         (found,) = _numbers((value,))
-        return found if found.flags.c_contiguous else np.ascontiguousarray(found)
-
-    def on_host(self, array: Any) -> Array:
-        return self.to_host(array)
+        return found
 
     def all_on_host(self, arrays: Sequence[torch.Tensor]) -> list[Array]:
         """The values of what stands between arguments and results, on one device. Kernels ask for contiguous ones."""
         if not arrays or _transforms_active() or not arrays[0].is_cpu:
-            return list(map(self.to_host, arrays))
+            return list(map(self.on_host, arrays))
         return _numbers(arrays)
 
     def from_host(self, array: Array, like: torch.Tensor | None) -> torch.Tensor:
@@ -144,7 +146,12 @@ class Torch(Adapter):
             value = torch.view_as_real(value.resolve_conj())
         elif value.dtype is _DTYPES[dtype] and value.shape == shape:
             return value
-        return value.to(_DTYPES[dtype]).reshape(shape)
+        if type(value) not in _PLAIN or 0 not in value.stride():
+            return value.to(_DTYPES[dtype]).reshape(shape)
+        once = value  # of numbers that are repeated, one is converted
+        for axis, stride in enumerate(value.stride()):
+            once = once.narrow(axis, 0, 1) if stride == 0 and value.shape[axis] > 1 else once
+        return once.to(_DTYPES[dtype]).expand(value.shape).reshape(shape)
 
     def between(self, array: Array, like: torch.Tensor | None) -> torch.Tensor:
         return self.from_host(array, like)
