@@ -6,6 +6,7 @@ Each compares what a package computes with kernels of pairs with what it compute
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from typing import Any
 
 import torch
@@ -149,3 +150,31 @@ def geomloss_losses() -> None:
         assert counts[1] == 0
         for found, right in zip(*results, strict=True):
             close(found, right, rtol=0, atol=rtol * float(right.abs().max()))
+
+
+def geomloss_solve_sample() -> None:
+    """Its newer interface, of NumPy's arrays too: values, potentials, marginals, products with the plan, gradients."""
+    import geomloss._backends as backends
+    from geomloss import ot
+
+    torch.manual_seed(0)
+    x, y, a, b = torch.rand(60, 3), torch.rand(70, 3) * 0.8, torch.rand(60), torch.rand(70)
+    arrays = [array.requires_grad_() for array in (x, y, a / a.sum(), b / b.sum())]
+    for options in ({"reg": 0.1}, {"blur": 0.2, "reach": 0.7, "debias": True}):
+        for library in ("torch", "numpy"):
+            inputs = arrays if library == "torch" else [array.detach().numpy() for array in arrays]
+            results, counts = [], []
+            for lazy in (True, False):
+                backends.keops_available = lazy  # False: its own dense tables
+                count, solved = calls_of(partial(ot.solve_sample, max_iter=20, **options), *inputs)
+                counts.append(count)
+                results.append([
+                    solved.value, solved.potential_a, solved.potential_b, solved.marginal_a, solved.marginal_b,
+                    solved.plan_operator @ inputs[3],
+                ])  # fmt: skip
+                if library == "torch":
+                    results[-1] += torch.autograd.grad(solved.value, arrays, retain_graph=True)
+            assert counts[0] >= 40
+            assert counts[1] == 0
+            for found, right in zip(*results, strict=True):
+                close(torch.as_tensor(found), torch.as_tensor(right), rtol=1e-9, atol=1e-12)

@@ -273,6 +273,23 @@ def test_dmasif() -> None:
     close(((Vi(X) - Vj(X)) ** 2).sum(-1).argmin(dim=1).view(-1), torch.arange(M))
 
 
+def test_geomstats() -> None:
+    """Kernels of variables without data, numbered one after the other, multiplied, and called with the data."""
+    from pykeops.torch import Vi, Vj
+
+    u, v = Vi(0, D), Vj(1, D)
+    place = (-u.sqdist(v) * (1 / 0.49)).exp()
+    n, m = Vi(place.new_variable_index(), D), Vj(place.new_variable_index() + 1, D)
+    both = 1.0 * place * (n * m).sum() ** 2
+    kernel = (both * Vj(both.new_variable_index(), 1)).sum_reduction(axis=1)
+    normals = random(M, D, seed=5), random(N, D, seed=6)
+    x, weights = X.clone().requires_grad_(), random(N, 1, seed=7)
+    found = kernel(x, Y, *normals, weights)
+    dense = ((-((x[:, None] - Y) ** 2).sum(-1) / 0.49).exp() * (normals[0] @ normals[1].T) ** 2) @ weights
+    close(found, dense)
+    close(*(torch.autograd.grad(one.square().sum(), x) for one in (found, dense)))
+
+
 def test_attention() -> None:
     x, y = pair()
     from pykeops.torch import LazyTensor
@@ -285,11 +302,15 @@ def test_attention() -> None:
 
 @pytest.mark.parametrize(
     ("package", "check"),
-    [("gpytorch", "gpytorch_trains"), ("gpytorch", "gpytorch_kernels"), ("geomloss", "geomloss_losses")],
-)
+    [
+        ("gpytorch", "gpytorch_trains"), ("gpytorch", "gpytorch_kernels"), ("geomloss", "geomloss_losses"),
+        ("geomloss.ot", "geomloss_solve_sample"),
+    ],
+)  # fmt: skip
 def test_package(package: str, check: str, device: Device) -> None:
     """Runs in a fresh interpreter, where nothing has imported another pykeops before."""
-    if importlib.util.find_spec(package) is None:
+    top = package.partition(".")[0]
+    if not (importlib.util.find_spec(top) and importlib.util.find_spec(package)):
         pytest.skip(f"{package} is not installed")
     paths = [str(Path(clreduce.__file__).parents[1]), str(Path(__file__).parent)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "CLREDUCE_DEVICE": str(devices().index(device))}

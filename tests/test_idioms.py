@@ -85,7 +85,12 @@ PAIRS = {
     "K.Kmin(3, axis=1)": "np.sort(K, axis=1)[:, :3]",
     "I[0]": "I[..., 0]",
     "V[1:]": "V[..., 1:]",
-    "K * Vj(w[:, None])": "(K * w)[..., None]",
+    "K * Vj(w[:, None])": "K * w",
+    "(K * Vj(w[:, None])).sum()": "(K * w).sum()",
+    "(Vj(w[:, None]) - K).max()": "(w - K).max()",
+    "(V * Vj(w[:, None])).sum(-1)": "(V * w[:, None]).sum(-1)",
+    "D1 * Vj(w[:, None])": "D1 * w[:, None]",
+    "K * L(w[None, None, :1])": "K[..., None] * w[:1]",
     "K + 0.5 * (K.i == K.j)": "K + 0.5 * eye",
     "K.where(K.i < K.j)": "np.triu(K, 1)",
 }

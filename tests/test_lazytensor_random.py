@@ -88,6 +88,21 @@ def vectors(pair: Pair) -> Any:
     return np.asarray(pair.array).reshape(np.shape(pair.array) or (1,))
 
 
+def have_vectors(f: Pair, g: Pair) -> bool:
+    """Whether what is computed from both has a vector axis; one of length 1 is gone where they meet a matrix."""
+    if max(vectors(pair).shape[-1] for pair in (f, g)) > 1:
+        return True
+    with_axis, matrices = [], []
+    for pair in (f, g):
+        tensor = lazy(pair).tensor
+        depends = tensor.ni is not None or tensor.nj is not None
+        if pair.has_vectors:
+            with_axis.append(depends)
+        elif depends:
+            matrices.append(pair)
+    return not all(with_axis) if matrices else bool(with_axis)
+
+
 BINARY = {
     "+": lambda a, b: a + b, "-": lambda a, b: a - b, "*": lambda a, b: a * b, "<": lambda a, b: a < b,
     "<=": lambda a, b: a <= b, ">": lambda a, b: a > b, ">=": lambda a, b: a >= b, "==": lambda a, b: a == b,
@@ -136,18 +151,18 @@ def expressions(draw, size, depth=3, is_complex=False):
     if step == "divide":
         g = lazy(g)
         quotient = f.array / (abs(np.asarray(g.array)) + 1)
-        return Pair(f.tensor / (abs(g.tensor) + 1), quotient, f.has_vectors or g.has_vectors)
+        return Pair(f.tensor / (abs(g.tensor) + 1), quotient, have_vectors(f, g))
     if step == "where":
         f, g = lazy(f), lazy(g)
         mask = draw(st.sampled_from(["<", "=="]))
         compared = BINARY["==" if is_complex else mask]
         chosen = np.where(compared(vectors(f), vectors(g)), vectors(f), vectors(g) + 1)
-        return Pair(f.tensor.where(compared(f.tensor, g.tensor), g.tensor + 1), chosen, f.has_vectors or g.has_vectors)
+        return Pair(f.tensor.where(compared(f.tensor, g.tensor), g.tensor + 1), chosen, have_vectors(f, g))
     name = draw(st.sampled_from(COMPLEX_BINARY if is_complex else tuple(BINARY)))
     array = BINARY[name](vectors(f), vectors(g))
     tensor = BINARY[name](f.tensor, g.tensor)
     assert tensor.is_condition == (array.dtype == bool)
-    return Pair(tensor, array * 1.0 if array.dtype == bool else array, f.has_vectors or g.has_vectors)
+    return Pair(tensor, array * 1.0 if array.dtype == bool else array, have_vectors(f, g))
 
 
 @st.composite
