@@ -30,7 +30,7 @@ from clreduce.runtime.device_report import explain_devices
 from clreduce.runtime.devices import current_device, devices, set_default_device, use_device
 
 if TYPE_CHECKING:
-    from clreduce.dispatching import Genred, KernelSolve, LazyTensor, Pm, Vi, Vj
+    from clreduce.dispatching import Genred, KernelSolve, LazyTensor, Pm, Vi, Vj, block
     from clreduce.frontends.profile import profile
     from clreduce.frontends.tuning import tune
     from clreduce.health import check_health, test_numpy_bindings, test_torch_bindings
@@ -39,7 +39,8 @@ __all__ = [
     "BackendError", "ClreduceError", "CompileError", "ConvergenceWarning", "DeviceError", "DtypeError", "FormulaError",
     "Genred", "KernelSolve", "LazyTensor", "Pm", "Vi", "Vj",
     "NotConverged", "NotDifferentiableError", "OptionError", "ScheduleError", "ShapeError", "SolveError",
-    "StandInError", "TraceError", "check_health", "clear_caches", "current_device", "devices", "explain_devices",
+    "StandInError", "TraceError", "block", "check_health", "clear_caches", "current_device", "devices",
+    "explain_devices",
     "get_build_folder", "profile", "set_build_folder", "set_default_device", "set_verbose", "test_numpy_bindings",
     "test_torch_bindings", "tune", "use_device",
 ]  # fmt: skip
@@ -60,7 +61,7 @@ _ON_DEMAND = {
     "clreduce.frontends.tuning": ("tune",),
     "clreduce.frontends.profile": ("profile",),
     "clreduce.health": ("check_health", "test_numpy_bindings", "test_torch_bindings"),
-    "clreduce.dispatching": ("Genred", "KernelSolve", "LazyTensor", "Pm", "Vi", "Vj"),
+    "clreduce.dispatching": ("Genred", "KernelSolve", "LazyTensor", "Pm", "Vi", "Vj", "block"),
 }
 """Public names by the modules that have them: those import NumPy, Mako or an array library."""
 _SUBPACKAGES = ("config", "numpy", "torch")

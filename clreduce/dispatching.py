@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
+from clreduce.frontends.lazy.products import Block
+
 
 def front_end(*values: Any) -> ModuleType:
     """`clreduce.torch` if one of the values is a tensor of PyTorch or of its front end, else `clreduce.numpy`."""
@@ -49,6 +51,14 @@ def Vj(x_or_ind: Any, dim: Any = None) -> Any:
 def Pm(x_or_ind: Any, dim: Any = None) -> Any:
     """A parameter: a vector, a number or a list; or a symbolic variable, by its position and its length."""
     return front_end(x_or_ind).Pm(x_or_ind, dim)
+
+
+def block(rows: Any) -> Block:
+    """A linear operator of others, by rows: ``block([[A, B], [C, D]]) @ v``; None is a block of zeros.
+
+    Its blocks are symbolic matrices, products of them, or blocks. It has a transpose, and is an operator of SciPy.
+    """
+    return Block(rows)
 
 
 class Genred:

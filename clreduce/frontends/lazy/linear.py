@@ -10,7 +10,8 @@ from clreduce.domain import Domain
 from clreduce.errors import ShapeError
 from clreduce.frontends.lazy.base import Array, Recorded
 from clreduce.frontends.lazy.leaves import Operand, with_array
-from clreduce.frontends.lazy.reductions import Reductions
+from clreduce.frontends.lazy.neighbours import Neighbours
+from clreduce.frontends.lazy.products import Operator, Product
 from clreduce.ir.expr import Expr
 from clreduce.ir.op import variable
 from clreduce.program import swapped
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-class LinearOperator(Reductions[Array]):
+class LinearOperator(Neighbours[Array]):
     """``K @ v`` and what is made of it."""
 
     __slots__ = ()
@@ -32,8 +33,9 @@ class LinearOperator(Reductions[Array]):
 
         Options, of ``K.__matmul__(v, ...)``, are those of `sum`.
         """
-        if isinstance(v, Recorded):
-            raise ShapeError("the product of two symbolic matrices is not computed: write A @ (B @ v) for an array v")
+        if isinstance(v, (Recorded, Operator)):
+            product: Any = Product(self, v)
+            return product
         if self._count != 1:
             raise ShapeError(f"K @ v needs one number for each pair (i, j); here K has shape {self.shape}")
         if not self.library.accepts(v):
