@@ -135,6 +135,22 @@ def test_a_formula_too_long_for_a_kernel_is_refused_by_its_longest_part() -> Non
         lower(program, "double", Schedule(), DeviceFacts())
 
 
+def test_vectors_of_too_many_parts_are_refused_and_those_of_many_are_not(device: Any) -> None:
+    aliases = ["x = Vi(1)", "y = Vj(1)"]
+    x, y = np.random.default_rng(0).random((2, 5, 1))
+    some = Genred(f"Concat({', '.join(['x', 'y'] * 150)})", aliases, "Sum", axis=1)
+    wanted = np.stack([5 * x[:, 0], np.full(5, y.sum())] * 150, 1)
+    np.testing.assert_allclose(some(x, y), wanted, rtol=1e-12)
+    with pytest.raises(FormulaError, match=r"50000 statements.*part concat\(Var"):
+        Genred(f"Concat({', '.join(['x', 'y'] * 2500)})", aliases, "Sum", axis=1)(x, y)
+    long = variable(0, 1, Domain.I) - variable(1, 1, Domain.J)
+    for _ in range(2000):
+        long = OPS["sin"](long)
+    program, _ = map_reduce([long], "Sum")
+    with pytest.raises(ScheduleError, match="give fewer rows or cols"):
+        lower(program, "double", Schedule(lanes=1, rows=4, cols=4), DeviceFacts())
+
+
 @pytest.mark.parametrize("direction", ["", ", b"])
 def test_derivatives_nested_too_deeply_are_refused_where_they_stand(direction: str) -> None:
     text = "Exp(-SqDist(x, y))"

@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import count, pairwise
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from clreduce.codegen.arrays import vectors_to_keep
 from clreduce.codegen.cost import is_remap
 from clreduce.codegen.deep import PRODUCTS, SUMS, components_below, deep_nodes, numbers_below
 from clreduce.codegen.kernel import Assign, Declare, Let, Loop, Statement
+from clreduce.codegen.layouts import Alias, Layouts
 from clreduce.codegen.masks import decided, only_term
 from clreduce.codegen.recurrences import Rows, Step, is_scan
 from clreduce.domain import Domain
@@ -29,11 +30,8 @@ from clreduce.ir.index import Position, bounds, make_index, text_of
 from clreduce.ir.op import Fold
 
 Leaf = Callable[[Expr, Position, "int | None", "int | None"], str]
-Alias = Callable[[Expr], "tuple[Expr, int] | None"]
 _LOOP_VARIABLE = re.compile(r"\bk\d+\b")
 _SUM = Fold((0.0,), ("{0} + {x}",))
-_MOST_INTERLEAVED = 4
-"""Vectors whose components one turn of a loop takes together, at most."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +95,8 @@ class Emitter:
         self._descending = False
         self._kept_vectors: frozenset[Expr] = frozenset()
         self._loops: dict[str, Scope] = {}
-        self._layouts: dict[Expr, tuple[frozenset[int], int]] = {}
+        layouts = Layouts(alias)
+        self.segments, self.step = layouts.segments, layouts.step
         self._homes: dict[Expr, Scope] = {}
         """Where values live that change with the steps of a scan."""
         self._of_steps: dict[Expr, Callable[[Position, int | None, int | None], str]] = {}
@@ -321,51 +320,6 @@ class Emitter:
             write(make_index(variable, 0, turns - 1) * step + (start + n), inner)
         scope.statements.append(Loop(variable, 0, turns, tuple(inner.statements), descending))
 
-    def segments(self, roots: Sequence[Expr], length: int) -> list[tuple[int, int]]:
-        """[0, length) cut where a concatenation or a padding among ``roots`` changes from one part to the next."""
-        cuts: set[int] = {0, length}
-        for root in roots:
-            cuts |= {cut for cut in self._layout(root)[0] if 0 < cut < length}
-        edges = sorted(cuts)
-        return list(pairwise(edges))
-
-    def step(self, roots: Sequence[Expr]) -> int:
-        """How many components of ``roots`` belong together: 2 where two vectors are interleaved, as complex numbers."""
-        return max(self._layout(root)[1] for root in roots)
-
-    def _layout(self, root: Expr) -> tuple[frozenset[int], int]:
-        """Positions at which some concatenation or padding below changes, and the number of vectors interleaved."""
-        for node in topological([root], self._layouts):
-            stands_for = self.alias(node) if node.op.name == "variable" else None
-            self._layouts[node] = self._own_layout(node) if stands_for is None else self._layout(stands_for[0])
-        return self._layouts[root]
-
-    def _own_layout(self, node: Expr) -> tuple[frozenset[int], int]:
-        """The layout of ``node``, those of its arguments being known."""
-        name, params = node.op.name, node.params
-        if is_scan(node):
-            return frozenset(), 1
-        below = [self._layouts[arg] for arg in node.args]
-        if name == "permute":
-            # A transposition of (n, length) puts component k of n vectors side by side.
-            return frozenset(), params[0][0] if params[1] == (1, 0) and params[0][0] <= _MOST_INTERLEAVED else 1
-        if name == "expand":
-            return frozenset(), params[2] if params[2] <= _MOST_INTERLEAVED else 1
-        if name == "extract":
-            return frozenset(cut - params[0] for cut in below[0][0]), below[0][1]
-        cuts: set[int] = set()
-        if node.op.breaks is not None:
-            edges = node.op.breaks(*node.args, *params)
-            cuts.update(edges)
-            for (inside, _), offset in zip(below, edges, strict=False):
-                cuts |= {offset + cut for cut in inside}
-        elif node.op.remap is None:
-            below = [known for arg, known in zip(node.args, below, strict=True) if arg.dim == node.dim]
-            cuts.update(*(inside for inside, _ in below))
-        else:
-            return frozenset(), 1
-        return frozenset(cuts), max((step for _, step in below), default=1)
-
     def _home(self, node: Expr) -> Scope:
         """Where values of ``node`` live that no loop over components changes."""
         return self._homes.get(node) or self.place(node.domain)
@@ -391,8 +345,8 @@ class Emitter:
         inside: list[int] = []
         while is_remap(node):
             assert node.op.remap is not None
-            edges = node.op.breaks(*node.args, *node.params) if node.op.breaks else []
             low, high = bounds(k)
+            edges = node.op.breaks(*node.args, *node.params) if node.op.breaks and low < high else []
             inside = [edge for edge in edges if low < edge <= high]
             if inside:
                 break

@@ -6,23 +6,36 @@ from bisect import bisect_right
 from collections.abc import Sequence
 
 from clreduce.codegen.cost import is_remap
-from clreduce.errors import FormulaError
+from clreduce.domain import Domain
+from clreduce.errors import FormulaError, ScheduleError
 from clreduce.ir.expr import Expr, topological
 from clreduce.ir.show import show
 
 MOST_STATEMENTS = 20_000
 """Components that a kernel computes in statements of their own, for one pair; of a rolled loop, one turn."""
+_OF_A_PART = 10
+"""Statements for each part of a vector put together from many: no loop runs over them, whatever is computed of it."""
 _QUOTED = 60
 _PARTS = 32
 
 
-def check_length(values: Sequence[Expr], unroll: int) -> None:
-    """Raise `FormulaError` if the text of these formulas were longer than drivers can be expected to compile."""
+def check_length(values: Sequence[Expr], unroll: int, rows: int, cols: int) -> None:
+    """Raise an error if the text of these formulas were longer than drivers can be expected to compile.
+
+    `FormulaError` if the formula is too long, `ScheduleError` if it is so for ``rows`` times ``cols`` pairs only.
+    """
     order = topological(values)
-    if sum(node.dim for node in order) <= MOST_STATEMENTS:
+    if sum(max(node.dim, _OF_A_PART * len(node.args)) for node in order) * rows * cols <= MOST_STATEMENTS:
         return
     statements = sum(_statements(node, unroll) for node in order)
-    if statements > MOST_STATEMENTS:
+    cells = {Domain.P: 1, Domain.I: rows, Domain.J: cols, Domain.IJ: rows * cols}
+    in_all = sum(_statements(node, unroll) * cells[node.domain] for node in order)
+    if in_all > MOST_STATEMENTS >= 2 * statements:
+        raise ScheduleError(
+            f"{rows} x {cols} pairs at a time take {in_all} statements in a kernel, and {MOST_STATEMENTS} are the "
+            "most that are compiled: give fewer rows or cols"
+        )
+    if in_all > MOST_STATEMENTS:
         part, own = _longest_part(values, unroll, statements)
         raise FormulaError(
             f"the formula takes {statements} statements in a kernel, and {MOST_STATEMENTS} are the most that are "
@@ -33,7 +46,7 @@ def check_length(values: Sequence[Expr], unroll: int) -> None:
 
 def _statements(node: Expr, unroll: int) -> int:
     if not node.args or is_remap(node):
-        return 0 if node.op.name != "concat" else len(node.args)
+        return _OF_A_PART * len(node.args) if node.op.name == "concat" else 0
     return node.dim if node.dim <= unroll else 1
 
 

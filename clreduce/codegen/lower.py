@@ -59,7 +59,7 @@ def lower(
     formulas are computed in ``dtype``, and all that a row keeps is double, results included.
     """
     schedule.check(facts)
-    check_length(program.values, schedule.unroll)
+    check_length(program.values, schedule.unroll, schedule.rows, schedule.cols)
     kept = "double" if wide else dtype
     wide = wide and dtype == "float"
     check_state(program, replace(schedule, flush=False) if wide else schedule, 4 if kept == "float" else 8)

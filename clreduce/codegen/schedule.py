@@ -37,6 +37,8 @@ _LONGEST = 550
 """Operations in the body of the pair loop beyond which it is not unrolled further."""
 _LONGEST_OF_ROWS = 2000
 """Operations on values of i alone, written before the loop, beyond which a work-item keeps one short vector of rows."""
+_MOST_PARTS = 250
+"""Parts of vectors put together from many, each of which takes statements of its own for each pair of a tile."""
 _LONGEST_SHARED = 700
 """The same where columns share work: fewer of them would do more of it."""
 _SMALL_GROUP = 32
@@ -168,6 +170,9 @@ def choose_schedule(program: MapReduce, dtype: str, facts: DeviceFacts, few: int
         else:
             schedule = replace(schedule, cols=schedule.cols // 2)
     of_rows = schedule.rows * schedule.lanes * written_out(program.values, schedule.unroll, Domain.I) // max(native, 1)
+    parts = sum(len(node.args) for node in topological(program.values) if node.op.name == "concat")
+    if parts > _MOST_PARTS:
+        schedule = replace(schedule, rows=1, cols=1)
     if block_operations(program, schedule) > longest or of_rows > _LONGEST_OF_ROWS:
         schedule = replace(schedule, rows=1, lanes=max(1, min(schedule.lanes, native)))
     arrays = kept_components(program.values, schedule.unroll)

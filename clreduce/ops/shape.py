@@ -6,7 +6,7 @@ A vector of length ``outer * n * inner`` is read as an array of that shape, in r
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_right
 from itertools import accumulate
 from math import prod
 
@@ -16,6 +16,7 @@ from clreduce.errors import ShapeError
 from clreduce.ir.expr import Expr
 from clreduce.ir.index import Position, bounds
 from clreduce.ir.op import INF, NAN, Array, Edge, Op, Term, constant, linear, spell
+from clreduce.memo import memoised
 
 
 def _extract_dim(f: Expr, start: int, length: int) -> int:
@@ -54,7 +55,8 @@ place: Op = linear(
 )  # fmt: skip
 
 
-def _offsets(args: Sequence[Expr]) -> list[int]:
+@memoised(64)
+def _offsets(args: tuple[Expr, ...]) -> list[int]:
     return [0, *accumulate(arg.dim for arg in args)]
 
 
@@ -66,7 +68,7 @@ def _concat_numpy(*values: Array) -> Array:
 def _concat_remap(k: Position, *args: Expr) -> Term | None:
     _, high = bounds(k)
     offsets = _offsets(args)
-    which = max(n for n in range(len(args)) if offsets[n] <= high)
+    which = bisect_right(offsets, high, 0, len(args)) - 1
     return which, k - offsets[which]
 
 
