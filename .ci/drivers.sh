@@ -2,8 +2,8 @@
 # shellcheck shell=bash disable=SC2154
 
 packages=(pocl-opencl-icd mesa-opencl-icd oclgrind clang-15 libclc-15 gcc libc6-dev)
-# What depends on the driver: its devices, its memory, its compiler, sorted lists.
-driver_tests=(tests/test_{device,memory,fallback,selftest,sorting,runtime}.py)
+# What depends on the driver: its devices, its memory, its compiler, sorted lists, launches in slices.
+driver_tests=(tests/test_{device,memory,fallback,selftest,sorting,runtime,slices}.py)
 # The part that runs on rusticl, whose compiler takes seconds for each kernel.
 single_precision_tests=(tests/test_{memory,reductions}.py -k "rusticl and (memory or long_sums or ArgMin) and not float64")
 
@@ -26,6 +26,13 @@ phase_packages() { # the other OpenCL implementations, from the distribution
     apt-get -qq update
     DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "${missing[@]}" >/dev/null
     echo "installed: ${missing[*]}"
+}
+
+phase_selftest() { # a row for each driver that is here, pip's and the distribution's in one process; none of them may hang
+    ensure_environment
+    export RUSTICL_ENABLE=llvmpipe
+    unset CLREDUCE_DEVICE
+    timeout 600 .venv/bin/clreduce selftest 2>&1 | tee "$work/logs/selftest"
 }
 
 phase_debian_pocl() { # what depends on the driver, on the distribution's PoCL
