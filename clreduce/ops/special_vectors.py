@@ -83,7 +83,7 @@ soft_min: Op = elementwise(
 """-gamma * Log(Exp(-a / gamma) + Exp(-b / gamma) + Exp(-c / gamma)) without overflow."""
 
 
-_WRITTEN_OUT = 16
+_WRITTEN_OUT = 36
 """Pairs of places of two sequences up to which their recurrence is written out; beyond, it is a loop in a loop."""
 
 
