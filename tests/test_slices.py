@@ -33,6 +33,8 @@ SCHEDULES = {
 class Tiny(Pace):
     """A pace at which every call is long, and each launch has a few groups."""
 
+    longest = 10**9
+
     def __init__(self, *given: Any) -> None:
         self.first, self.most = 1.0, 0.0
 
@@ -135,18 +137,42 @@ def test_an_interruption_between_two_slices(device: Any, cut: list[int], monkeyp
     assert (cut, len(noted)) == ([1], 1)
 
 
-@given(groups=st.integers(1, 50), count=st.integers(1, 7), units=st.integers(1, 9), first=st.floats(0.1, 1e5))
-def test_slices_cover_everything_once(groups: int, count: int, units: int, first: float) -> None:
+@given(
+    groups=st.integers(1, 50),
+    parts=st.integers(1, 9),
+    count=st.integers(1, 7),
+    units=st.integers(1, 9),
+    first=st.floats(0.1, 1e5),
+)
+def test_slices_cover_everything_once(groups: int, parts: int, count: int, units: int, first: float) -> None:
     pace = Tiny()
     pace.first = first
-    visited = np.zeros((count, groups), int)
+    visited = np.zeros((count, groups, parts), int)
 
-    def run(group: int, size: int, index: int, indices: int) -> None:
-        assert size > 0 < indices
-        visited[index : index + indices, group : group + size] += 1
+    def run(group: int, size: int, part: int, own: int, index: int, indices: int) -> None:
+        assert min(size, own, indices) > 0
+        visited[index : index + indices, group : group + size, part : part + own] += 1
 
-    in_slices(run, lambda: None, groups, count, 100.0, pace, units)
+    in_slices(run, lambda: None, groups, parts, count, 100.0, pace, units)
     assert (visited == 1).all()
+
+
+@pytest.mark.parametrize("routine", [GAUSSIAN, NEAREST], ids=["sums", "indices"])
+def test_few_rows_are_cut_along_j(device: Any, cut: list[int], monkeypatch: pytest.MonkeyPatch, routine: Any) -> None:
+    """One work-group has more pairs than a launch shall have: the parts of j are launched one after the other."""
+    monkeypatch.setattr(Tiny, "longest", 16)
+    x, y, b = arrays()
+    plan = Plan(routine.program, Signature("float32"), device, Schedule(lanes=1, rows=1, cols=1, tile=8))
+    feeds = routine.feeds([x[:1], y, b])
+    items, parts = plan.cut(1, 70, 1)
+    assert (items, parts.count) == (1, 5)
+    (found,) = plan(feeds, 1, 70)
+    assert cut == [5]
+    (expected,) = uncut(plan)(feeds, 1, 70)
+    np.testing.assert_array_equal(found, expected)
+    terms = ((x[:1, None].astype(float) - y) ** 2).sum(-1)
+    exact = np.exp(-terms) @ np.exp(b) if routine is GAUSSIAN else (terms + np.exp(b).T).argsort()[:, :3]
+    np.testing.assert_allclose(found, exact, rtol=1e-5)
 
 
 def test_a_pace_follows_the_clock(device: Any) -> None:

@@ -77,11 +77,13 @@ def cut_columns(
     rows: int = 0,
     batch: int = 1,
     footprint: Footprint = _LIGHT,
+    longest: int = 0,
 ) -> Parts:
     """As many parts as keep the device busy when ``groups`` work-groups share the rows; one if the rows are enough.
 
     On a CPU also as many as keep j-data in its caches: all ``rows`` visit a part before they go on to the next. Of very
-    many columns, also as many as keep rounding errors small, and as many as a driver needs that ends long loops. The
+    many columns, also as many as keep rounding errors small, as many as a driver needs that ends long loops, and so
+    many that a part has ``longest`` columns at most, unless that is 0: a launch of some parts shall not last long. The
     work-groups and the rows are those of all indices of a ``batch`` together.
 
     >>> cut_columns(1, 10**6, Schedule(), DeviceFacts(compute_units=2))
@@ -96,9 +98,11 @@ def cut_columns(
     count = max(1, min(wanted, columns // shortest))
     if not schedule.split:
         count = max(count, _cached_parts(groups // batch, columns, facts, rows, footprint))
+        affordable = _MOST_STATES // max(1, rows * footprint.state)
         if footprint.rounds and schedule.flush and schedule.tile:
-            affordable = _MOST_STATES // max(1, rows * footprint.state)
             count = max(count, min(columns // (_MOST_TILES * schedule.tile), affordable))
+        if longest:
+            count = max(count, min(-(-columns // longest), affordable))
     step = max(schedule.tile, 1)
     length = max(1, -(-columns // (count * step)) * step)
     if facts.most_turns:

@@ -208,19 +208,21 @@ class Call:
     def _launch_in_slices(self, built: Any, size: tuple[int, int], arguments: Sequence[Any]) -> None:
         schedule, device = self.plan.schedule, self.plan.device
         dimensions = 3 if self.plan.signature.batched else 2
+        # In a batch, what the parts of an index store follows upon what those of the one before do: all run together.
+        parts = 1 if dimensions == 3 else self.parts.count
 
-        def launch(first: int, groups: int, index: int, indices: int) -> None:
+        def launch(group: int, groups: int, part: int, own_parts: int, index: int, indices: int) -> None:
             built(
                 self.queue,
-                (groups * schedule.group, size[1], indices)[:dimensions],
+                (groups * schedule.group, own_parts if parts > 1 else size[1], indices)[:dimensions],
                 (schedule.group, 1, 1)[:dimensions],
                 *arguments,
-                global_offset=(first * schedule.group, 0, index)[:dimensions],
+                global_offset=(group * schedule.group, part, index)[:dimensions],
             )
 
-        pairs = schedule.group_rows * max(1, self._columns_of_group)
+        pairs = schedule.group_rows * max(1, self._columns_of_group / parts)
         count = self.count if dimensions == 3 else 1
-        in_slices(launch, self.memory.wait, self.items, count, pairs, self.plan.pace, device.facts.compute_units)
+        in_slices(launch, self.memory.wait, self.items, parts, count, pairs, self.plan.pace, device.facts.compute_units)
 
     def _padded(self, items: int) -> int:
         """A number of work-items that fills its work-groups; those in excess return at once."""

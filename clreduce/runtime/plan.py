@@ -210,7 +210,14 @@ class Plan:
         if found is None:
             items = -(-rows // self.schedule.group_rows)
             parts = cut_columns(
-                items * count, columns, self.schedule, self.device.facts, rows * count, max(count, 1), self.footprint
+                items * count,
+                columns,
+                self.schedule,
+                self.device.facts,
+                rows * count,
+                max(count, 1),
+                self.footprint,
+                max(1, self.pace.longest // self.schedule.group_rows),
             )
             found = self._cuts.keep((rows, columns, count), (items, parts))
         return found

@@ -1,8 +1,8 @@
-"""Long calls in slices: some work-groups, or indices of a batch, at a time, so that no launch lasts for minutes.
+"""Long calls in slices: some work-groups, parts of j or indices of a batch at a time, so that each launch is short.
 
-A launch cannot be stopped, and while Python waits for one it handles no signal. Rows do not depend on each other, so a
-call is cut into launches of about a second; between two of them Ctrl-C comes through. The numbers are those of the
-whole launch, bit by bit.
+A launch cannot be stopped, and while Python waits for one it handles no signal. Rows do not depend on each other, nor
+do the parts that j is cut into, so a call is cut into launches of about a second; between two of them Ctrl-C comes
+through. The numbers are those of the whole launch, bit by bit.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ class Pace:
         """Pairs of the first launch."""
         self.most = 4 * self.first
         """Pairs up to which a call is one launch."""
+        self.longest = max(1, int(self.most / facts.compute_units))
+        """Pairs of one work-group from which on j is cut into parts. It is never measured: sums depend on it."""
 
     def note(self, pairs: float, seconds: float) -> None:
         """A launch has visited so many pairs in this time."""
@@ -42,45 +44,56 @@ class Pace:
 
 
 def in_slices(
-    launch: Callable[[int, int, int, int], None],
+    launch: Callable[[int, int, int, int, int, int], None],
     wait: Callable[[], None],
     groups: int,
+    parts: int,
     count: int,
     pairs: float,
     pace: Pace,
     units: int,
 ) -> None:
-    """Call ``launch(first_group, groups, first_index, indices)`` for each part of ``groups`` x ``count``.
+    """Call ``launch(group, groups, part, parts, index, indices)``, three intervals, for all ``groups``, parts, indices.
 
-    Each but the last is waited for. ``pairs``: of a group; ``units``: work-groups that run at the same time.
+    Each interval is given by its first number and its length. Each launch but the last is waited for. ``pairs``: of a
+    group and one part; ``units``: work-groups that run at the same time.
 
     >>> pace = Pace.__new__(Pace)
     >>> pace.first = 100.0
-    >>> in_slices(lambda *part: print(part), lambda: None, 3, 2, 40.0, pace, 1)
-    (0, 2, 0, 1)
-    (2, 1, 0, 1)
-    (0, 3, 1, 1)
+    >>> in_slices(lambda *part: print(part), lambda: None, 3, 1, 2, 40.0, pace, 1)
+    (0, 2, 0, 1, 0, 1)
+    (2, 1, 0, 1, 0, 1)
+    (0, 3, 0, 1, 1, 1)
+    >>> pace.first = 100.0
+    >>> in_slices(lambda *part: print(part), lambda: None, 1, 4, 1, 40.0, pace, 2)
+    (0, 1, 0, 2, 0, 1)
+    (0, 1, 2, 2, 0, 1)
     """
     budget = pace.first
-    group = index = 0
+    group = part = index = 0
     while True:
-        if group == 0 and groups * pairs <= budget:
-            indices = min(count - index, int(budget // (groups * pairs)))
-            visited = indices * groups * pairs
-            part = (0, groups, index, indices)
+        if group == part == 0 and groups * parts * pairs <= budget:
+            indices = min(count - index, int(budget // (groups * parts * pairs)))
+            interval = (0, groups, 0, parts, index, indices)
             index += indices
-        else:
-            size = max(1, int(budget // pairs))
+        elif part == 0 and parts * pairs * min(units, groups - group) <= budget:
+            size = int(budget // (parts * pairs))
             size = min(size - size % units if size > units else size, groups - group)
-            visited = size * pairs
-            part = (group, size, index, 1)
+            interval = (group, size, 0, parts, index, 1)
             group += size
-            if group == groups:
-                group, index = 0, index + 1
+        else:  # not all parts even of as many groups as run at the same time
+            size = min(units if parts > 1 else max(1, int(budget // pairs)), groups - group)
+            own = min(max(1, int(budget // (size * pairs))), parts - part)
+            interval = (group, size, part, own, index, 1)
+            part += own
+            if part == parts:
+                group, part = group + size, 0
+        if group == groups:
+            group, index = 0, index + 1
         start = time.perf_counter()
-        launch(*part)
+        launch(*interval)
         if index == count:
             return
         wait()
-        pace.note(visited, time.perf_counter() - start)
+        pace.note(interval[1] * interval[3] * interval[5] * pairs, time.perf_counter() - start)
         budget = min(pace.first, _GROWTH * budget)
