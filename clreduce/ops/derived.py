@@ -57,7 +57,7 @@ def modulo(f: Expr, n: Expr, d: Expr) -> Expr:
         return left
     infinite = constant(INF)
     beyond = where(less((f - d) * sign(n), constant(0)), f + n, f)
-    beyond = where(less(absolute(f), infinite), beyond, constant(NAN) * f)
+    beyond = where(less(absolute(f), infinite), beyond, constant(NAN))
     return where(equal(absolute(n), infinite), beyond, left)
 
 
