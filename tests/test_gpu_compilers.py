@@ -36,7 +36,8 @@ FACTS = {
 }  # fmt: skip
 EVERY_VENDOR = pytest.mark.parametrize("vendor", list(FACTS))
 EVERY_DTYPE = pytest.mark.parametrize("dtype", ["float", "double"])
-EXCESS = 1.5
+EXCESS = {"nvidia": 2.5, "amd": 1.5}
+"""Private memory, in units of the arrays that a program declares, which a kernel with such arrays may take."""
 ALIGNMENT = 16
 """Bytes of private memory that a compiler may leave unused before an array."""
 
@@ -90,8 +91,8 @@ def private_arrays(source: str, dtype: str) -> int:
 def test_kernels_compile_and_stay_in_registers(name: str, dtype: str, vendor: str) -> None:
     """Private memory is for arrays that a program declares on purpose, and nothing is spilled where there are none.
 
-    AMD's compiler takes registers for arrays of a few dozen numbers, and spills some of those: up to `EXCESS` times as
-    much as the array has.
+    AMD's compiler takes registers for arrays of a few dozen numbers, and spills some of those; NVIDIA's reads more
+    parameters ahead of a loop than there are registers. `EXCESS` is how much that may be.
     """
     case, facts = CASES[name], FACTS[vendor]
     if case.wide and dtype == "double":
@@ -103,7 +104,7 @@ def test_kernels_compile_and_stay_in_registers(name: str, dtype: str, vendor: st
             used = f"{role} for {target.name}: {kernel}, and arrays of {arrays} bytes"
             assert kernel.local <= facts.local_memory, used
             if arrays:
-                assert kernel.stack <= EXCESS * arrays + ALIGNMENT, used
+                assert kernel.stack <= EXCESS[vendor] * arrays + ALIGNMENT, used
             else:
                 assert (kernel.spilled, kernel.stack) == (0, 0), used
 
