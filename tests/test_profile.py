@@ -130,8 +130,7 @@ def test_a_long_call_has_a_run_for_each_of_its_slices(device: Any, monkeypatch: 
     with clreduce.profile() as p:
         sliced = routine(x, y, b)
     check(p)
-    (kernel,) = p.kernels
-    assert kernel.count > 1
+    assert max(kernel.count for kernel in p.kernels) > 1
     assert np.array_equal(sliced, routine(x, y, b))
 
 
