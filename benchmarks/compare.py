@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from seed_examples import DTYPES, ROOT
+from seed_examples import DTYPES, ROOT, title
 from suite import machine
 from suite.measure import timed_in_a_row, times_in_a_row
 from suite.workloads import Workload, chosen
@@ -33,10 +33,12 @@ READY = "ready"
 
 
 def work(options: argparse.Namespace) -> None:
-    """Answer the parent: a line with a workload's number and a dtype prepares it, an empty line times one call."""
+    """Tell the driver, then answer: a line with a workload's number and a dtype prepares it, an empty one times a call."""
+    import clreduce
     from suite.engines import load
 
     (engine,), _ = load([], machine.cores())
+    print(title(clreduce.current_device()), flush=True)
     workloads = chosen(options.only, options.dtype, options.sizes, quick=False)
     call: Any = None
     times = 1
@@ -64,6 +66,10 @@ class State:
         self._process = subprocess.Popen(
             command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
+        assert self._process.stdout
+        self.driver = self._process.stdout.readline().strip()
+        git = ["git", "-C", str(checkout), "describe", "--always", "--dirty"]
+        self.revision = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
 
     def prepare(self, number: int, dtype: str) -> None:
         if (answer := self._ask(f"{number} {dtype}")) != [READY]:
@@ -139,7 +145,13 @@ def main() -> None:
     if not workloads:
         sys.exit(f"no workload is called {' or '.join(options.only)}; python benchmarks/run.py --list shows them")
     states = State(ROOT), State(options.other.resolve())
-    lines = [f"{machine.processor()}, {machine.cores()} cores; {options.rounds} rounds", "", HEADING]
+    after, before = states
+    lines = [
+        f"{machine.processor()}, {machine.cores()} cores, {after.driver}; {options.rounds} rounds",
+        f"before: {before.revision}, after: {after.revision}",
+        "",
+        HEADING,
+    ]
     print("\n".join(lines), flush=True)
     ratios = []
     for number, workload in enumerate(workloads):
