@@ -33,9 +33,10 @@ READY = "ready"
 
 
 def work(options: argparse.Namespace) -> None:
-    """Tell the driver, then answer: a line with a workload's number and a dtype prepares it, an empty one times a call."""
-    import clreduce
+    """Tell the driver, then answer: a workload's number and a dtype prepare it, an empty line times a call."""
     from suite.engines import load
+
+    import clreduce
 
     (engine,), _ = load([], machine.cores())
     print(title(clreduce.current_device()), flush=True)
