@@ -30,9 +30,9 @@ from clreduce.runtime.device_report import explain_devices
 from clreduce.runtime.devices import current_device, devices, set_default_device, use_device
 
 if TYPE_CHECKING:
+    from clreduce.call.profile import profile
+    from clreduce.call.tuning import tune
     from clreduce.dispatching import Genred, KernelSolve, LazyTensor, Pm, Vi, Vj, block
-    from clreduce.frontends.profile import profile
-    from clreduce.frontends.tuning import tune
     from clreduce.health import check_health, test_numpy_bindings, test_torch_bindings
 
 __all__ = [
@@ -58,8 +58,8 @@ def clear_caches() -> None:
 
 
 _ON_DEMAND = {
-    "clreduce.frontends.tuning": ("tune",),
-    "clreduce.frontends.profile": ("profile",),
+    "clreduce.call.tuning": ("tune",),
+    "clreduce.call.profile": ("profile",),
     "clreduce.health": ("check_health", "test_numpy_bindings", "test_torch_bindings"),
     "clreduce.dispatching": ("Genred", "KernelSolve", "LazyTensor", "Pm", "Vi", "Vj", "block"),
 }

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
-from clreduce.frontends.lazy.products import Block
+from clreduce.lazy.products import Block
 
 
 def front_end(*values: Any) -> ModuleType:

@@ -1,4 +1,4 @@
-"""Writes the stub of the methods that a `LazyTensor` has from the registry: clreduce/frontends/lazy/functions.pyi.
+"""Writes the stub of the methods that a `LazyTensor` has from the registry: clreduce/lazy/functions.pyi.
 
 Editors and type checkers see these methods only there:
 
@@ -11,9 +11,9 @@ import textwrap
 from inspect import Parameter
 from pathlib import Path
 
-from clreduce.frontends.lazy.functions import described, signature, wanted
+from clreduce.lazy.functions import described, signature, wanted
 
-PATH = Path(__file__).resolve().parents[1] / "clreduce" / "frontends" / "lazy" / "functions.pyi"
+PATH = Path(__file__).resolve().parents[1] / "clreduce" / "lazy" / "functions.pyi"
 
 _HEAD = '''\
 """Written by `python docs/make_stubs.py` from the registry. Do not edit: change the doc of the function."""
@@ -23,7 +23,7 @@ from typing import Any
 
 from typing_extensions import Self
 
-from clreduce.frontends.lazy.methods import Methods
+from clreduce.lazy.methods import Methods
 from clreduce.ir.op import Function
 
 NOT_METHODS: frozenset[str]

@@ -15,10 +15,10 @@ from pathlib import Path
 from clreduce.autodiff import vjp
 from clreduce.domain import Domain
 from clreduce.errors import NotDifferentiableError
-from clreduce.frontends.vocabulary import DERIVATIVES
 from clreduce.ir.op import FUNCTIONS, Function, Op, variable
 from clreduce.ir.rewrite import simplify
 from clreduce.ir.show import show
+from clreduce.language.vocabulary import DERIVATIVES
 from clreduce.reductions import ALIASES, FAMILIES, REDUCTIONS
 from clreduce.reductions.reduction import Reduction
 

@@ -17,11 +17,11 @@ from clreduce.codegen.render import render
 from clreduce.codegen.schedule import Schedule
 from clreduce.domain import Domain
 from clreduce.errors import ShapeError
-from clreduce.frontends.formula import parse
 from clreduce.ir.evaluate import evaluate
 from clreduce.ir.index import make_index
 from clreduce.ir.op import FUNCTIONS, variable
 from clreduce.ir.rewrite import simplify
+from clreduce.language.formula import parse
 from clreduce.numpy import Genred
 from clreduce.ops.shape import concat, permute, place
 from clreduce.program import map_reduce

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from clreduce.frontends.formula import parse
 from clreduce.ir.op import FUNCTIONS, OPS
+from clreduce.language.formula import parse
 from clreduce.reductions import FAMILIES, REDUCTIONS
 from clreduce.runtime.device import Device
 

@@ -14,10 +14,10 @@ from oracle import DTYPES
 
 from clreduce.autodiff import vjp
 from clreduce.domain import Domain
-from clreduce.frontends.formula import parse
 from clreduce.ir.expr import topological
 from clreduce.ir.op import constant, variable
 from clreduce.ir.show import show
+from clreduce.language.formula import parse
 from clreduce.numpy import Genred, LazyTensor, Vi, Vj
 from clreduce.numpy.cluster import from_matrix
 from clreduce.ops.arithmetic import real_power

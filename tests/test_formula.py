@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from clreduce.autodiff import divergence, grad, jvp, laplacian
 from clreduce.domain import Domain
 from clreduce.errors import ClreduceError, FormulaError, NotDifferentiableError, ShapeError
-from clreduce.frontends.formula import DERIVATIVES, Variable, located, parse, parse_aliases, parse_all
 from clreduce.ir.evaluate import evaluate
 from clreduce.ir.expr import Expr
 from clreduce.ir.op import FUNCTIONS, Function, constant, variable
 from clreduce.ir.show import CATEGORIES, show
+from clreduce.language.formula import DERIVATIVES, Variable, located, parse, parse_aliases, parse_all
 from clreduce.ops.arithmetic import inverse_root, neg, power, real_power, square
 from clreduce.ops.compare import equal, less, less_equal, negated, where
 from clreduce.ops.derived import norm, scalar_product, squared_distance

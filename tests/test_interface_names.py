@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 import clreduce.numpy
-from clreduce.frontends.formula import parse
 from clreduce.ir.expr import INDEX
 from clreduce.ir.op import FUNCTIONS
+from clreduce.language.formula import parse
 from clreduce.reductions import FAMILIES, REDUCTIONS
 
 TEXT = (Path(__file__).parent / "interface_names.txt").read_text("utf-8")

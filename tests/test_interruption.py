@@ -33,7 +33,7 @@ GAUSSIAN = Genred("Exp(-SqDist(x, y)) * Exp(b)", ALIASES, "Sum", axis=1)
 WIDE = Genred("Exp(-SqDist(x, y)) * Exp(b)", ALIASES, "Sum", axis=1, dtype_acc="float64")
 FOLDER = Path(clreduce.__file__).parent
 MODULES = "runtime/flight runtime/launch runtime/memory runtime/plan runtime/ranges runtime/repeat " \
-    "frontends/derivative frontends/evaluation"  # fmt: skip
+    "call/derivative call/evaluation"  # fmt: skip
 SOURCES = {str(FOLDER / f"{name}.py") for name in MODULES.split()}
 
 

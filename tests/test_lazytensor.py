@@ -18,8 +18,8 @@ from scipy.sparse.linalg import aslinearoperator, eigsh
 
 from clreduce.domain import Domain
 from clreduce.errors import ClreduceError, DtypeError, FormulaError, ShapeError
-from clreduce.frontends.lazy.leaves import with_array
 from clreduce.ir.op import FUNCTIONS
+from clreduce.lazy.leaves import with_array
 from clreduce.numpy import ComplexLazyTensor, Genred, LazyTensor, Pm, Vi, Vj
 
 pytestmark = pytest.mark.usefixtures("plain_kernels")

@@ -15,11 +15,11 @@ from oracle import Array, assert_results, run
 from clreduce.codegen.schedule import LOCAL, Schedule
 from clreduce.domain import Domain
 from clreduce.errors import ClreduceError, DtypeError, ScheduleError, ShapeError
-from clreduce.frontends.formula import parse
 from clreduce.ir.expr import INDEX, substitute
 from clreduce.ir.op import constant, integer, position, variable
 from clreduce.ir.rewrite import simplify
 from clreduce.ir.show import show
+from clreduce.language.formula import parse
 from clreduce.numpy import ComplexLazyTensor, Genred, LazyTensor, Pm, Vi, Vj
 from clreduce.ops.arithmetic import square
 from clreduce.ops.derived import squared_distance

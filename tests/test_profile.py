@@ -19,8 +19,8 @@ import numpy as np
 import pytest
 
 import clreduce
+from clreduce.call.profile import CATEGORIES, Profile
 from clreduce.errors import ClreduceError, ShapeError
-from clreduce.frontends.profile import CATEGORIES, Profile
 from clreduce.numpy import Genred, KernelSolve, LazyTensor
 from clreduce.runtime import profile as recording
 from clreduce.runtime import slices

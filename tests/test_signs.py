@@ -14,11 +14,11 @@ from clreduce.codegen.facts import DeviceFacts
 from clreduce.codegen.lower import lower
 from clreduce.codegen.schedule import Schedule
 from clreduce.domain import Domain
-from clreduce.frontends.formula import parse
 from clreduce.ir.evaluate import evaluate
 from clreduce.ir.expr import Expr, topological
 from clreduce.ir.op import constant, variable
 from clreduce.ir.signs import signs_of, with_known_signs
+from clreduce.language.formula import parse
 from clreduce.ops.arithmetic import difference, square
 from clreduce.ops.compare import larger, less, smaller, where
 from clreduce.ops.derived import squared_distance

@@ -10,8 +10,8 @@ import pytest
 
 from clreduce import ConvergenceWarning, FormulaError, ShapeError, SolveError
 from clreduce.domain import Domain
-from clreduce.frontends.formula import parse_all
 from clreduce.ir.coupling import coupled_components
+from clreduce.language.formula import parse_all
 from clreduce.numpy import Genred, KernelSolve, LazyTensor, Vi, Vj, cluster, nystrom
 from clreduce.runtime.devices import current_device
 from clreduce.runtime.repeat import Repeated

@@ -17,11 +17,11 @@ from oracle import DTYPES, Array
 
 from clreduce import ConvergenceWarning, NotConverged, OptionError, ShapeError, SolveError
 from clreduce.domain import Domain
-from clreduce.frontends.metric import weights_of
 from clreduce.ir.op import variable
 from clreduce.ir.show import show
 from clreduce.numpy import KernelSolve, LazyTensor, Vi, Vj, nystrom
 from clreduce.runtime.device import Device
+from clreduce.solve.metric import weights_of
 
 pytestmark = pytest.mark.usefixtures("plain_kernels")
 needs_torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="needs PyTorch")

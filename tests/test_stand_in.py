@@ -21,8 +21,8 @@ import pytest
 import clreduce
 import clreduce.numpy
 from clreduce.cache import VARIABLE
+from clreduce.compat import stand_in
 from clreduce.errors import DeviceError, StandInError
-from clreduce.frontends import stand_in
 from clreduce.numpy import install_as_pykeops
 from clreduce.runtime.device import Device
 from clreduce.runtime.devices import current_device, devices, set_default_device

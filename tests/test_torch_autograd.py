@@ -194,7 +194,7 @@ def gaussian():
 
 
 def test_only_what_is_asked_for_is_computed(device, monkeypatch):
-    from clreduce.frontends.evaluation import Evaluation
+    from clreduce.call.evaluation import Evaluation
 
     ran = []
 

@@ -19,10 +19,10 @@ from clreduce.codegen.render import render
 from clreduce.codegen.schedule import Schedule, choose_schedule
 from clreduce.domain import Domain
 from clreduce.errors import FormulaError, ShapeError
-from clreduce.frontends.formula import parse
 from clreduce.ir.evaluate import evaluate
 from clreduce.ir.expr import INDEX
 from clreduce.ir.op import FUNCTIONS, OPS, variable
+from clreduce.language.formula import parse
 from clreduce.numpy import Genred
 from clreduce.program import MapReduce, map_reduce
 from clreduce.runtime.device import Device

@@ -12,20 +12,20 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from clreduce.frontends.adapters.adapter import Adapter
-from clreduce.frontends.adapters.numpy import NUMPY
-from clreduce.frontends.generic import generic
-from clreduce.frontends.genred import Genred as _Genred
-from clreduce.frontends.iteration import SolveInfo
-from clreduce.frontends.lazy.complex import ComplexMethods
-from clreduce.frontends.lazy.tensor import LazyTensor as _LazyTensor
-from clreduce.frontends.lazy.tensor import variables_of
-from clreduce.frontends.preconditioners import nystrom
-from clreduce.frontends.routine import Routine as _Routine
-from clreduce.frontends.solve import KernelSolve as _KernelSolve
-from clreduce.frontends.solve import Solver as _Solver
-from clreduce.frontends.stand_in import install_as_pykeops
+from clreduce.adapters.adapter import Adapter
+from clreduce.adapters.numpy import NUMPY
+from clreduce.call.generic import generic
+from clreduce.call.genred import Genred as _Genred
+from clreduce.call.routine import Routine as _Routine
+from clreduce.compat.stand_in import install_as_pykeops
+from clreduce.lazy.complex import ComplexMethods
+from clreduce.lazy.tensor import LazyTensor as _LazyTensor
+from clreduce.lazy.tensor import variables_of
 from clreduce.numpy import cluster
+from clreduce.solve.iteration import SolveInfo
+from clreduce.solve.kernel_solve import KernelSolve as _KernelSolve
+from clreduce.solve.kernel_solve import Solver as _Solver
+from clreduce.solve.preconditioners import nystrom
 
 _Array = np.ndarray[tuple[int, ...], np.dtype[Any]]
 

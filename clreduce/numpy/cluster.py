@@ -15,8 +15,8 @@
 array([2., 2., 2., 2., 1.])
 """
 
-from clreduce.frontends.adapters.numpy import NUMPY
-from clreduce.frontends.cluster import Clustering as _Clustering
+from clreduce.adapters.numpy import NUMPY
+from clreduce.cluster.clustering import Clustering as _Clustering
 
 _clustering = _Clustering(NUMPY)
 grid_cluster = _clustering.grid_cluster

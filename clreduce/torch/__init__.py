@@ -18,20 +18,22 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from torch import Tensor
 from torch.compiler import is_compiling
 
-from clreduce.frontends.adapters.adapter import Adapter
-from clreduce.frontends.adapters.torch import TORCH
-from clreduce.frontends.adapters.torch_standins import refuse_tracing
-from clreduce.frontends.generic import generic
-from clreduce.frontends.genred import Genred as _Genred
-from clreduce.frontends.iteration import SolveInfo
-from clreduce.frontends.lazy.complex import ComplexMethods
-from clreduce.frontends.lazy.tensor import LazyTensor as _LazyTensor
-from clreduce.frontends.lazy.tensor import variables_of
-from clreduce.frontends.preconditioners import nystrom
-from clreduce.frontends.routine import Routine as _Routine
-from clreduce.frontends.solve import KernelSolve as _KernelSolve
-from clreduce.frontends.stand_in import install_as_pykeops
+from clreduce.adapters.adapter import Adapter
+from clreduce.adapters.torch import TORCH
+from clreduce.adapters.torch_standins import refuse_tracing
+from clreduce.call.generic import generic
+from clreduce.call.genred import Genred as _Genred
+from clreduce.call.routine import Routine as _Routine
+from clreduce.call.runner import Runner
+from clreduce.compat.stand_in import install_as_pykeops
+from clreduce.lazy.complex import ComplexMethods
+from clreduce.lazy.tensor import LazyTensor as _LazyTensor
+from clreduce.lazy.tensor import variables_of
+from clreduce.solve.iteration import SolveInfo
+from clreduce.solve.kernel_solve import KernelSolve as _KernelSolve
+from clreduce.solve.preconditioners import nystrom
 from clreduce.torch import cluster, compiled
+from clreduce.torch.autograd import AUTOGRAD
 from clreduce.torch.functions import TorchFunctions
 from clreduce.torch.solving import TrackedSolver
 
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
 class Genred(_Genred):
     __doc__ = _Genred.__doc__
     library: ClassVar[Adapter] = TORCH
+    runner: ClassVar[Runner] = AUTOGRAD
 
     @wraps(_Genred.__init__)  # type: ignore[misc]
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -61,6 +64,7 @@ class Genred(_Genred):
 
 class Routine(_Routine):
     library: ClassVar[Adapter] = TORCH
+    runner: ClassVar[Runner] = AUTOGRAD
 
 
 class KernelSolve(TrackedSolver, _KernelSolve):

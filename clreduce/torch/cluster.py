@@ -20,9 +20,10 @@ from typing import Any
 import numpy as _np
 import torch as _torch
 
-from clreduce.frontends.adapters.torch import TORCH as _TORCH
-from clreduce.frontends.cluster import Cloud as _Cloud
-from clreduce.frontends.cluster import Clustering as _Clustering
+from clreduce.adapters.torch import TORCH as _TORCH
+from clreduce.cluster.clustering import Cloud as _Cloud
+from clreduce.cluster.clustering import Clustering as _Clustering
+from clreduce.torch.autograd import AUTOGRAD as _AUTOGRAD
 
 
 class _Followed(_Clustering):
@@ -32,7 +33,7 @@ class _Followed(_Clustering):
         self, cloud: _Cloud, labels: _np.ndarray[Any, Any], x: Any, weights: Any, weights_c: Any, least: float = 0.0
     ) -> tuple[Any, Any]:
         known = [one for one in (weights, weights_c) if one is not None]
-        if not _TORCH.tracks([x, *known]):
+        if not _AUTOGRAD.tracks([x, *known]):
             return super()._given_back(cloud, labels, x, weights, weights_c, least)
         groups, count = _TORCH.from_host(labels, x), len(cloud.counts)
 

@@ -14,13 +14,14 @@ from typing import Any
 import torch
 from torch.autograd import forward_ad
 
-from clreduce.frontends.adapters.torch import TORCH
-from clreduce.frontends.genred import Genred
+from clreduce.adapters.torch import TORCH
+from clreduce.call.genred import Genred
 from clreduce.memo import memoised
+from clreduce.torch.autograd import AUTOGRAD
 
 
 class _Called(Genred):
-    library = TORCH
+    library, runner = TORCH, AUTOGRAD
 
 
 def described(routine: Genred) -> str:

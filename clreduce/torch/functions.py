@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 from clreduce.errors import ShapeError
-from clreduce.frontends.lazy.base import Recorded
-from clreduce.frontends.lazy.protocols import METHODS, OPERATORS, Protocols
+from clreduce.lazy.base import Recorded
+from clreduce.lazy.protocols import METHODS, OPERATORS, Protocols
 
 _OPERATORS = OPERATORS | {
     "sub": OPERATORS["subtract"], "mul": OPERATORS["multiply"], "div": OPERATORS["divide"],

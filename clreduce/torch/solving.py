@@ -13,16 +13,18 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
+from clreduce.adapters import torch_standins as standins
+from clreduce.adapters.adapter import Adapter
+from clreduce.adapters.torch import TORCH
+from clreduce.call.arguments import Arguments
+from clreduce.call.derivative import Derivative, summed_to
+from clreduce.call.runner import Runner
 from clreduce.errors import DtypeError, ShapeError
-from clreduce.frontends.adapters import torch_standins as standins
-from clreduce.frontends.adapters.adapter import Adapter
-from clreduce.frontends.adapters.torch import TORCH
-from clreduce.frontends.arguments import Arguments
-from clreduce.frontends.derivative import Derivative, summed_to
-from clreduce.frontends.iteration import SolveInfo
-from clreduce.frontends.solve import Solver
-from clreduce.frontends.solve_options import Solving
 from clreduce.runtime.device import Device
+from clreduce.solve.iteration import SolveInfo
+from clreduce.solve.kernel_solve import Solver
+from clreduce.solve.options import Solving
+from clreduce.torch.autograd import AUTOGRAD
 from clreduce.torch.compiled import leave_recording_out
 
 
@@ -93,7 +95,7 @@ class System:
     def product(self, arrays: list[torch.Tensor]) -> Derivative:
         """The derivatives of the product with what stands in the place of the unknown."""
         evaluation = self.solver.evaluation(self.arguments, self.device)
-        return Derivative(evaluation, self.solver.feeds(arrays), TORCH.run_all)
+        return Derivative(evaluation, self.solver.feeds(arrays), AUTOGRAD.run_all)
 
 
 class Solution(torch.autograd.Function):
@@ -163,7 +165,7 @@ def solution_of(system: System, alpha: torch.Tensor, arrays: list[torch.Tensor])
     if standins.are_batched([alpha, *arrays]):
         (alpha, *arrays), sizes, closed = standins.opened([alpha, *arrays])
         return closed([solution_of(system.wider(sizes), alpha, arrays)])[0]
-    if not TORCH.tracks([alpha, *arrays]):
+    if not AUTOGRAD.tracks([alpha, *arrays]):
         return system.solved(alpha, arrays)
     found: torch.Tensor = Solution.apply(system, alpha, *arrays)
     return found
@@ -173,6 +175,7 @@ class TrackedSolver(Solver):
     """A solver whose solutions autograd follows."""
 
     library: ClassVar[Adapter] = TORCH
+    runner: ClassVar[Runner] = AUTOGRAD
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         if torch.compiler.is_compiling():
@@ -185,7 +188,7 @@ class TrackedSolver(Solver):
         self, arguments: Arguments, device: Device, alpha: Any, chosen: Solving, x0: Any
     ) -> tuple[Any, SolveInfo]:
         ridges = [alpha] if TORCH.accepts(alpha) else []
-        if not TORCH.tracks([*arguments.arrays, *ridges]):
+        if not AUTOGRAD.tracks([*arguments.arrays, *ridges]):
             return super()._solution(arguments, device, alpha, chosen, x0)
         if ridges and (alpha.numel() != 1 or alpha.is_complex()):
             raise DtypeError(f"alpha is a number, or a tensor of one number; got one of shape {tuple(alpha.shape)}")

@@ -1,0 +1,142 @@
+"""NumPy arrays are what kernels read: nothing to convert but strides."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from clreduce.adapters.adapter import Adapter
+
+Array = np.ndarray[Any, Any]
+
+
+_HOST = 1
+"""The number of the host's memory among the devices of DLPack."""
+
+
+class NumPy(Adapter):
+    """The adapter of NumPy."""
+
+    name = "numpy"
+
+    def __init__(self) -> None:
+        # NumPy makes a dtype's name anew each time, in several microseconds.
+        self._names: dict[Any, str] = {}
+
+    def accepts(self, value: Any) -> bool:
+        """Whether ``value`` is an array. A masked array is not: its mask would be lost."""
+        return isinstance(value, np.ndarray) and not isinstance(value, np.ma.MaskedArray)
+
+    def foreign(self, value: Any) -> Any:
+        """Arrays of other libraries in the host's memory, without a copy where they lend it; lists of rows."""
+        if isinstance(value, (np.ndarray, np.generic, str, bytes)) or _follows_gradients(value):
+            return None
+        try:
+            if hasattr(value, "__dlpack_device__"):
+                return np.from_dlpack(value) if value.__dlpack_device__()[0] == _HOST else None
+            lends = hasattr(value, "__array__") or isinstance(value, memoryview)
+            array = np.asarray(value) if lends or _is_table(value) else None
+        except (TypeError, ValueError, RuntimeError, BufferError):
+            return None
+        return array if array is not None and array.dtype.kind in "biufc" else None
+
+    def advice(self, value: Any) -> str:
+        if isinstance(value, np.ma.MaskedArray):
+            return ": its mask would be lost; write x.filled(0), or x.data[~x.mask.any(axis=1)] for complete rows"
+        if _follows_gradients(value):
+            return ": for gradients write clreduce.torch, else x.detach().cpu().numpy()"
+        if hasattr(value, "toarray"):
+            return "; write x.toarray()"
+        if hasattr(value, "__dlpack_device__"):
+            return ", not in the host's memory; write x.cpu() or what moves it there"
+        if hasattr(value, "to_numpy"):
+            return ", with columns that are no numbers; write x[columns].to_numpy(float)"
+        return "; write np.asarray(x)" if isinstance(value, (list, tuple)) else ""
+
+    def to_host(self, value: Any) -> Array:
+        """``value``, contiguous and in native byte order."""
+        array: Array = np.ascontiguousarray(value).reshape(np.shape(value))
+        return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+    def from_host(self, array: Array, like: Any) -> Any:
+        """``array`` itself."""
+        return array
+
+    def shape(self, value: Any) -> tuple[int, ...]:
+        found: tuple[int, ...] = value.shape
+        return found
+
+    def dtype_name(self, value: Any) -> str:
+        dtype = value.dtype
+        found = self._names.get(dtype)
+        if found is None:
+            found = self._names[dtype] = str(dtype.name)
+        return found
+
+    def forms(self, given: Sequence[Any]) -> tuple[Any, ...] | None:
+        found = []
+        for value in given:
+            if type(value) is not np.ndarray:
+                return None
+            found.append((value.shape, value.dtype, value.flags.c_contiguous))
+        return tuple(found)
+
+    def arranged(self, value: Any, dtype: str, shape: tuple[int, ...]) -> Any:
+        if 0 in value.strides and not value.flags.c_contiguous:
+            return self._arranged_view(value, dtype, shape)
+        if value.shape == shape and value.dtype == dtype:
+            return np.ascontiguousarray(value)
+        return super().arranged(value, dtype, shape)
+
+    def _arranged_view(self, value: Any, dtype: str, shape: tuple[int, ...]) -> Any:
+        """Where ``value`` repeats its numbers, so does what this gives: only different ones are copied."""
+        axes = value.ndim - 1 if value.dtype.kind == "c" else value.ndim  # the last one becomes pairs
+        once = value[tuple(slice(0, 1) if stride == 0 else slice(None) for stride in value.strides[:axes])]
+        pairs = 2 if value.dtype.kind == "c" else 1
+        numbers = super().arranged(once, dtype, (*once.shape[:-1], pairs * once.shape[-1]))
+        return np.broadcast_to(numbers, (*value.shape[:-1], pairs * value.shape[-1])).reshape(shape)
+
+    def copy_into(self, out: Any, result: Array) -> Any:
+        if not np.shares_memory(out, result):
+            out[...] = result
+        return out
+
+    def writable(self, out: Any) -> bool:
+        spread = all(stride or size < 2 for stride, size in zip(out.strides, out.shape, strict=True))
+        return bool(out.flags.writeable) and (spread or out.size == 0)
+
+    def as_complex(self, result: Array) -> Array:
+        result = result.astype(np.float32) if result.dtype == np.float16 else result
+        found: Array = result.view({"float32": np.complex64, "float64": np.complex128}[result.dtype.name])
+        return found
+
+    def reduced(self, name: str, result: Array, axes: tuple[int, ...]) -> Array:
+        if name == "logsumexp":
+            largest = result.max(axis=axes, keepdims=True, initial=-np.inf)
+            shift = np.where(np.isfinite(largest), largest, 0)
+            with np.errstate(divide="ignore"):
+                found: Array = np.log(np.exp(result - shift).sum(axis=axes)) + shift.reshape(
+                    [size for axis, size in enumerate(shift.shape) if axis not in axes]
+                )
+            return found
+        found = getattr(np, name)(result, axis=axes[0] if name.startswith("arg") else axes)
+        return found
+
+    def swapped(self, array: Array) -> Array:
+        found: Array = array.swapaxes(-1, -2)
+        return found
+
+
+def _follows_gradients(value: Any) -> bool:
+    """Whether ``value`` is a tensor whose gradients would be lost."""
+    return getattr(value, "requires_grad", False) is True
+
+
+def _is_table(value: Any) -> bool:
+    """Whether ``value`` is a list of rows."""
+    return isinstance(value, (list, tuple)) and len(value) > 0 and isinstance(value[0], (list, tuple, np.ndarray))
+
+
+NUMPY = NumPy()

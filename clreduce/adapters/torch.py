@@ -1,0 +1,201 @@
+"""PyTorch's tensors: on the CPU in their own memory, on other devices through the host.
+
+Between arguments and results stand tensors; `clreduce.torch.autograd` runs what is computed from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import reduce
+from typing import Any
+
+import numpy as np
+import torch
+from torch.autograd.graph import increment_version
+
+from clreduce.adapters import torch_standins as standins
+from clreduce.adapters.adapter import Adapter
+from clreduce.errors import DeviceError, DtypeError
+from clreduce.warning import warn
+
+Array = np.ndarray[Any, Any]
+DTYPES = {
+    name: getattr(torch, name)
+    for name in ("float16", "bfloat16", "float32", "float64", "int64")
+}  # fmt: skip
+_PLAIN = (torch.Tensor, torch.nn.Parameter)
+transforms_active = torch._C._are_functorch_transforms_active
+
+
+class Torch(Adapter):
+    """The adapter of PyTorch."""
+
+    name = "torch"
+
+    def __init__(self) -> None:
+        self._names: dict[torch.dtype, str] = {}
+        self._staged: set[str] = set()
+
+    def accepts(self, value: Any) -> bool:
+        """Whether ``value`` is a tensor, parameters of modules included."""
+        return isinstance(value, torch.Tensor)
+
+    def advice(self, value: Any) -> str:
+        if isinstance(value, np.ndarray):
+            return "; write torch.from_numpy(x), or take clreduce.numpy"
+        if hasattr(value, "to_numpy"):
+            return "; write torch.as_tensor(x.to_numpy())"
+        return "; write torch.as_tensor(x)" if isinstance(value, (list, tuple)) else ""
+
+    def to_host(self, value: torch.Tensor) -> Array:
+        """The values: those of a contiguous tensor on the CPU in its own memory."""
+        found = self.on_host(value)
+        return found if found.flags.c_contiguous else np.ascontiguousarray(found)
+
+    def on_host(self, value: torch.Tensor) -> Array:
+        """The same in the order that the tensor has."""
+        if transforms_active():
+            with torch._C._DisableFuncTorch():
+                return self._values(standins.unwrapped(value))
+        return self._values(value)
+
+    def _values(self, value: torch.Tensor) -> Array:
+        if not value.is_cpu:
+            self._look_at(value)
+        if value.dtype is torch.bfloat16:
+            value = value.float()
+        (found,) = _numbers((value,))
+        return found
+
+    def all_on_host(self, arrays: Sequence[torch.Tensor]) -> list[Array]:
+        """The values of what stands between arguments and results, on one device. Kernels ask for contiguous ones."""
+        if not arrays or transforms_active() or not arrays[0].is_cpu:
+            return list(map(self.on_host, arrays))
+        return _numbers(arrays)
+
+    def from_host(self, array: Array, like: torch.Tensor | None) -> torch.Tensor:
+        (found,) = self.all_from_host((array,), like)
+        return found
+
+    def all_from_host(self, arrays: Iterable[Array], like: torch.Tensor | None) -> list[torch.Tensor]:
+        """Tensors of several arrays."""
+        found = list(map(torch.from_numpy, arrays))
+        return found if like is None or like.is_cpu else [one.to(like.device) for one in found]
+
+    def shape(self, value: torch.Tensor) -> tuple[int, ...]:
+        standins.refuse_tracing()
+        try:
+            return tuple(value.shape)
+        except RuntimeError:  # a nested one
+            raise DtypeError(f"a {value.layout} tensor has no shape that fits: give its parts one by one") from None
+
+    def dtype(self, name: str) -> torch.dtype:
+        found: torch.dtype = getattr(torch, name)
+        return found
+
+    def dtype_name(self, value: torch.Tensor) -> str:
+        dtype = value.dtype
+        found = self._names.get(dtype)
+        if found is None:
+            found = self._names[dtype] = str(dtype).removeprefix("torch.")
+        return found if value.layout is torch.strided else f"{value.layout} of {found}"
+
+    def place(self, value: torch.Tensor | None) -> torch.device | None:
+        return None if value is None else value.device
+
+    def promoted(self, names: Iterable[str]) -> str:
+        """As PyTorch promotes tensors; integers alone give the default dtype."""
+        names = sorted(names)
+        try:
+            dtype = reduce(torch.promote_types, (getattr(torch, name) for name in names))
+        except RuntimeError:
+            raise DtypeError(
+                f"tensors of {', '.join(names)} have no dtype in common: convert them to the same"
+            ) from None
+        return str(dtype if dtype.is_floating_point else torch.get_default_dtype()).removeprefix("torch.")
+
+    def copy_into(self, out: torch.Tensor, result: Any) -> torch.Tensor:
+        if isinstance(result, torch.Tensor):
+            return out.copy_(result)
+        if np.may_share_memory(self.to_host(out), result):
+            increment_version(out)
+            return out
+        return out.copy_(torch.from_numpy(result))
+
+    def writable(self, out: torch.Tensor) -> bool:
+        spread = all(stride or size < 2 for stride, size in zip(out.stride(), out.shape, strict=True))
+        return spread or out.numel() == 0
+
+    def forms(self, given: Sequence[Any]) -> tuple[Any, ...] | None:
+        found: list[Any] = [torch.get_default_dtype()]
+        for value in given:
+            if type(value) not in _PLAIN or not value.is_cpu or value.layout is not torch.strided or value.is_nested:
+                return None
+            found += value.shape, value.dtype
+        return tuple(found)
+
+    def arranged(self, value: torch.Tensor, dtype: str, shape: tuple[int, ...]) -> torch.Tensor:
+        if value.is_complex():
+            value = torch.view_as_real(value.resolve_conj())
+        elif value.dtype is DTYPES[dtype] and value.shape == shape:
+            return value
+        if type(value) not in _PLAIN or 0 not in value.stride():
+            return value.to(DTYPES[dtype]).reshape(shape)
+        once = value  # of numbers that are repeated, one is converted
+        for axis, stride in enumerate(value.stride()):
+            once = once.narrow(axis, 0, 1) if stride == 0 and value.shape[axis] > 1 else once
+        return once.to(DTYPES[dtype]).expand(value.shape).reshape(shape)
+
+    def between(self, array: Array, like: torch.Tensor | None) -> torch.Tensor:
+        return self.from_host(array, like)
+
+    def zeros_like(self, array: torch.Tensor) -> torch.Tensor:
+        return torch.zeros_like(array)
+
+    def finished(self, array: torch.Tensor, dtype: str, like: Any) -> torch.Tensor:
+        return array if array.dtype is DTYPES[dtype] else array.to(DTYPES[dtype])
+
+    def finished_complex(self, array: torch.Tensor, like: Any) -> torch.Tensor:
+        return self.as_complex(array)
+
+    def as_complex(self, result: torch.Tensor) -> torch.Tensor:
+        if result.dtype not in (torch.float32, torch.float64):
+            result = result.float()
+        return torch.view_as_complex(result.reshape((*result.shape[:-1], -1, 2)).contiguous())
+
+    def reduced(self, name: str, result: torch.Tensor, axes: tuple[int, ...]) -> torch.Tensor:
+        if name in ("prod", "any", "all", "argmin", "argmax"):  # those are over one axis at a time
+            for axis in sorted(axes, reverse=True):
+                result = getattr(result, name)(axis)
+            return result
+        if not axes:
+            return result
+        found: torch.Tensor = getattr(result, {"min": "amin", "max": "amax"}.get(name, name))(axes)
+        return found
+
+    def rows(self, array: torch.Tensor, chosen: Array) -> torch.Tensor:
+        return array[self.from_host(chosen, array)]
+
+    def swapped(self, array: torch.Tensor) -> torch.Tensor:
+        return array.transpose(-1, -2)
+
+    def _look_at(self, value: torch.Tensor) -> None:
+        """Refuse a tensor that has no values; say once for each other device that the host computes."""
+        device = str(value.device)
+        if value.device.type == "meta":
+            raise DeviceError("tensors on the device meta have no numbers to compute with")
+        if device not in self._staged:
+            self._staged.add(device)
+            warn(f"tensors on {device} are copied to the host for clreduce, and results back to {device}", UserWarning)
+
+
+TORCH = Torch()
+
+
+def _numbers(tensors: Sequence[torch.Tensor]) -> list[Array]:
+    """The values of tensors: detached, and copied where their memory holds others, or is not the host's."""
+    try:
+        return [tensor.numpy(force=True) for tensor in tensors]
+    except RuntimeError as error:  # one that stands for another, such as in torch.export
+        kinds = {type(tensor).__name__ for tensor in tensors}
+        raise DeviceError(f"a {' or '.join(sorted(kinds))} has no numbers that the host can read: {error}") from None

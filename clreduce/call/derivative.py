@@ -1,0 +1,166 @@
+"""Derivatives of an evaluation: its program's gradient programs, run on the arrays of a call.
+
+Arrays are NumPy's or any library's that follows a computation, and all that computes goes through ``run``: so where
+``run`` can be differentiated, so can what is computed here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
+from typing import Any, TypeAlias
+
+from clreduce.call.evaluation import Evaluation
+from clreduce.ir.expr import INDEX
+from clreduce.memo import memoised
+from clreduce.program import Gradient, MapReduce, Source
+
+Arrays: TypeAlias = Mapping[int, Any]
+Works: TypeAlias = Sequence[tuple[Evaluation, Sequence[Any]]]
+Run: TypeAlias = Callable[[Works], Sequence[tuple[Any, ...]]]
+
+
+@memoised(1024)
+def gradients_of(
+    program: MapReduce, wrt: tuple[int, ...], outputs: tuple[int, ...] | None = None
+) -> tuple[Gradient, ...]:
+    """The gradient programs for these slots and cotangents of these outputs, built once per program."""
+    return tuple(program.vjp(wrt, outputs))
+
+
+@memoised(512)
+def tangent_of(program: MapReduce, wrt: tuple[int, ...]) -> Gradient:
+    """The forward-mode program for these slots, built once per program."""
+    return program.jvp(wrt)
+
+
+class Step:
+    """How a gradient program gives derivatives of an evaluation."""
+
+    def __init__(self, evaluation: Evaluation, gradient: Gradient) -> None:
+        # An index among the residuals selects a term, however often the ranges offered it.
+        once = any(
+            source.role == "residual" and slot.kind == INDEX
+            for source, slot in zip(gradient.sources, gradient.program.slots, strict=True)
+        )
+        self.gradient = gradient
+        self.evaluation = evaluation.of(gradient.program, gradient.flipped, once)
+        self.row_sum = self.evaluation.row_sum(sum(gradient.dims)) if gradient.summed_rows else None
+        ends = accumulate(gradient.dims)
+        self._parts = [(..., slice(end - dim, end)) for end, dim in zip(ends, gradient.dims, strict=True)]
+        self.inputs = [source.number if source.role == "input" else None for source in gradient.sources]
+        """For each slot of the gradient program the slot of the evaluation's that it takes as it is."""
+
+    def cut(self, result: Any) -> list[Any]:
+        """The parts of the result, one per slot (one per result in forward mode)."""
+        return [result] if len(self._parts) == 1 else [result[part] for part in self._parts]
+
+
+def _steps(evaluation: Evaluation, wrt: tuple[int, ...], given: tuple[int, ...]) -> tuple[Step, ...]:
+    """How the gradients in these slots are computed from cotangents of the ``given`` results."""
+    steps: tuple[Step, ...] | None = evaluation.prepared.get((wrt, given))
+    if steps is None:
+        program = evaluation.program
+        outputs = None if given == program.real_outputs else given
+        made = tuple(Step(evaluation, gradient) for gradient in gradients_of(program, wrt, outputs))
+        steps = evaluation.prepared.keep((wrt, given), made)
+    return steps
+
+
+class Derivative:
+    """Derivatives of ``evaluation`` at ``inputs``, an array per slot of its program.
+
+    ``outputs``: its results there, if they are known: they spare a kernel where it is its own residual. ``run`` takes
+    evaluations with their arrays, all of which it may let run before it waits for one.
+    """
+
+    def __init__(
+        self, evaluation: Evaluation, inputs: Sequence[Any], run: Run, outputs: tuple[Any, ...] | None = None
+    ) -> None:
+        self.evaluation, self.inputs, self._run = evaluation, inputs, run
+        self._cotangents: Arrays = {}
+        self._tangents: Arrays = {}
+        self._residuals = outputs if evaluation.is_residual else None
+        self._residual_tangents: Arrays | None = None
+
+    def vjp(self, cotangents: Arrays, wrt: Sequence[int]) -> dict[int, Any]:
+        """The gradient in each slot of ``wrt``, of its array's shape.
+
+        ``cotangents``: of results, by number and of shape (batch.., rows, D); those that are left out are zero.
+        """
+        self._cotangents = cotangents
+        return self._pulled(wrt, self._work)
+
+    def jvp(self, tangents: Arrays) -> dict[int, Any]:
+        """The directional derivatives of the real results, by number, for tangents of slots."""
+        self._tangents = tangents
+        program = self.evaluation.program
+        step = Step(self.evaluation, tangent_of(program, tuple(sorted(tangents))))
+        ((result,),) = self._run([self._work(step)])
+        return dict(zip(program.real_outputs, step.cut(result), strict=True))
+
+    def hvp(self, cotangents: Arrays, tangents: Arrays, wrt: Sequence[int]) -> dict[int, Any]:
+        """The derivative of `vjp` along ``tangents``, that of residuals included, for fixed cotangents."""
+        self._cotangents, self._tangents = cotangents, tangents
+        return self._pulled(wrt, self._work_along)
+
+    def _pulled(self, wrt: Sequence[int], work: Callable[[Step], tuple[Evaluation, Sequence[Any]]]) -> dict[int, Any]:
+        steps = _steps(self.evaluation, tuple(sorted(wrt)), tuple(sorted(self._cotangents)))
+        batch, found = len(self.evaluation.batch), {}
+        for step, (result,) in zip(steps, self._run([work(step) for step in steps]), strict=True):
+            if step.row_sum is not None:
+                ((result,),) = self._run([(step.row_sum, [result])])
+            for slot, part in zip(step.gradient.wrt, step.cut(result), strict=True):
+                shape = self.inputs[slot].shape
+                found[slot] = part if part.shape == shape else summed_to(shape, part, batch)
+        return found
+
+    def _work(self, step: Step) -> tuple[Evaluation, Sequence[Any]]:
+        """What a step evaluates."""
+        inputs = self.inputs
+        return step.evaluation, [
+            self._array(source) if number is None else inputs[number]
+            for number, source in zip(step.inputs, step.gradient.sources, strict=True)
+        ]
+
+    def _work_along(self, step: Step) -> tuple[Evaluation, Sequence[Any]]:
+        """What gives the derivative of a step's result along the tangents."""
+        gradient = step.gradient
+        tangents = {n: self._tangent(source) for n, source in enumerate(gradient.sources)}
+        moving = tuple(n for n, tangent in tangents.items() if tangent is not None)
+        second = tangent_of(gradient.program, moving)
+        arrays = [
+            tangents[source.number] if source.role == "tangent" else self._array(gradient.sources[source.number])
+            for source in second.sources
+        ]
+        return step.evaluation.of(second.program), arrays
+
+    def _array(self, source: Source) -> Any:
+        if source.role == "input":
+            return self.inputs[source.number]
+        if source.role == "tangent":
+            return self._tangents[source.number]
+        if source.role == "cotangent":
+            return self._cotangents[source.number]
+        if self._residuals is None:
+            (self._residuals,) = self._run([(self.evaluation.with_residuals, self.inputs)])
+        return self._residuals[source.number]
+
+    def _tangent(self, source: Source) -> Any:
+        """How what a source feeds changes along the tangents; None if it doesn't."""
+        if source.role == "input":
+            return self._tangents.get(source.number)
+        if source.role == "cotangent":
+            return None
+        if self._residual_tangents is None:
+            own = Derivative(self.evaluation.with_residuals, self.inputs, self._run, self._residuals)
+            self._residual_tangents = own.jvp(self._tangents)
+        return self._residual_tangents.get(source.number)
+
+
+def summed_to(shape: tuple[int, ...], gradient: Any, batch: int) -> Any:
+    """A gradient per index of a batch of that rank, added up over the dimensions in which its argument has size 1."""
+    if gradient.shape == shape:
+        return gradient
+    shared = tuple(axis for axis in range(batch) if shape[axis] == 1 != gradient.shape[axis])
+    return (gradient.sum(shared) if shared else gradient).reshape(shape)

@@ -1,0 +1,80 @@
+"""The memory that one call of a routine takes on its device, told before it runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from clreduce.adapters.adapter import Adapter
+from clreduce.call.arguments import Arguments
+from clreduce.ir.expr import INDEX
+from clreduce.runtime.device import Device
+from clreduce.runtime.launch import Call
+
+if TYPE_CHECKING:
+    from clreduce.call.routine import Routine
+
+
+@dataclass(frozen=True)
+class MemoryEstimate:
+    """Bytes on the device during a call. A device that shares the host's memory reads inputs and writes results there.
+
+    >>> MemoryEstimate(inputs=2**20, outputs=2**10, temporaries=0)
+    MemoryEstimate(1.0 MiB: inputs 1.0 MiB, outputs 1.0 KiB, temporaries 0 B)
+    """
+
+    inputs: int
+    outputs: int
+    temporaries: int
+    """Values of j or of i that are computed beforehand, and the states of parts of j that are merged at the end."""
+
+    @property
+    def total(self) -> int:
+        """All of them together."""
+        return self.inputs + self.outputs + self.temporaries
+
+    def __repr__(self) -> str:
+        parts = (("inputs", self.inputs), ("outputs", self.outputs), ("temporaries", self.temporaries))
+        told = ", ".join(f"{name} {memory_text(size)}" for name, size in parts)
+        return f"MemoryEstimate({memory_text(self.total)}: {told})"
+
+
+class ShapesOnly(Adapter):
+    """Another adapter whose arrays are told by shape and dtype only, so that none is copied."""
+
+    def __init__(self, library: Adapter) -> None:
+        self.name = library.name
+        self.accepts, self.shape, self.dtype_name = library.accepts, library.shape, library.dtype_name  # type: ignore[method-assign]
+        self.place, self.promoted = library.place, library.promoted  # type: ignore[method-assign]
+
+    def arranged(self, value: Any, dtype: str, shape: tuple[int, ...]) -> Any:
+        """Zeros in the shape that kernels would read, of which one is in memory."""
+        return np.broadcast_to(np.zeros((), dtype), shape)
+
+
+def estimate(routine: Routine, arguments: Arguments, device: Device) -> MemoryEstimate:
+    """What a call of ``routine`` with these arguments takes. Kernels are laid out, but neither built nor run."""
+    rows, columns = routine.sizes(arguments)
+    ranges, batched = routine.ranges_of(arguments), bool(arguments.batch)
+    plan = routine.plan_of(routine.program, arguments.dtype, device, batched, rows, columns, ranges)
+    kept = np.dtype(plan.signature.kept).itemsize
+    numbers = sum(output.dim * (8 if output.kind == INDEX else kept) for output in plan.program.outputs)
+    inputs = sum(array.nbytes for array in routine.feeds(arguments.arrays))
+    call = Call(plan, rows, columns, arguments.batch, ranges)
+    return MemoryEstimate(inputs, numbers * rows * prod(arguments.batch), call.temporaries if rows else 0)
+
+
+def memory_text(size: int | float) -> str:
+    """Bytes for a person.
+
+    >>> memory_text(1536), memory_text(80 * 2**30)
+    ('1.5 KiB', '80.0 GiB')
+    """
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1024:
+            return f"{size:.1f} {unit}" if unit != "B" else f"{size:.0f} B"
+        size /= 1024
+    return f"{size:.1f} TiB"

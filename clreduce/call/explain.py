@@ -1,0 +1,93 @@
+"""What a routine computes and how, as text for a person."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from clreduce.call.derivative import gradients_of
+from clreduce.errors import NotDifferentiableError
+from clreduce.ir.rewrite import simplify
+from clreduce.ir.show import show_shared, tree
+from clreduce.runtime.device import Device
+
+if TYPE_CHECKING:
+    from clreduce.call.routine import Routine
+    from clreduce.program import Gradient, Source
+
+
+def explain(routine: Routine, dtype: str, device: Device) -> str:
+    """Formula, gradients, schedule and source of ``routine`` for ``dtype`` on ``device``."""
+    plan = routine.plan(dtype, device)
+    reduced, kept = ("j", "i") if routine.axis == 1 else ("i", "j")
+    return "\n".join(
+        [
+            _title("Formula"),
+            routine.texts[0],
+            *(f"formula2: {text}" for text in routine.texts[1:]),
+            f"arguments: {', '.join(str(variable) for variable in routine.variables)}",
+            f"{routine.program.reduction.name} over {reduced}, one row of {routine.program.outputs[0].dim} per {kept}",
+            *([] if routine.axis == 1 else ["below, i stands for the index that is kept and j for the reduced one"]),
+            "",
+            *(tree(value, _names(routine)) for value in routine.program.values),
+            "",
+            _title("Simplified formula"),
+            show_shared(simplify(routine.program.values), _names(routine)),
+            *_rewritten(routine),
+            "",
+            _title("Gradients"),
+            *_gradients(routine),
+            "",
+            _title("Schedule"),
+            f"device: {device}",
+            f"dtype:  {dtype}",
+            f"from:   {'measurements, by clreduce.tune' if plan.tuned else 'the default policy'}",
+            *(f"{name}: {value}" for name, value in asdict(plan.schedule).items()),
+            "",
+            _title("Kernels"),
+            plan.source,
+        ]
+    )
+
+
+def _title(text: str) -> str:
+    return f"{text}\n{'-' * len(text)}"
+
+
+def _rewritten(routine: Routine) -> list[str]:
+    if routine.options.fast is None:
+        return []
+    computed = routine.computed(routine.program)
+    found = "nothing to rewrite" if computed == routine.program else show_shared(computed.values, _names(routine))
+    return ["", f"computed, with fast={routine.options.fast!r}, as", found]
+
+
+def _gradients(routine: Routine) -> list[str]:
+    try:
+        gradients = gradients_of(routine.program, tuple(range(len(routine.program.slots))))
+    except NotDifferentiableError as error:
+        return [str(error)]
+    lines = []
+    for gradient in gradients:
+        names = {n: _source_name(routine, source) for n, source in enumerate(gradient.sources)}
+        lines += [_what(routine, gradient), show_shared(routine.computed(gradient.program).values, names), ""]
+    return lines[:-1]
+
+
+def _names(routine: Routine) -> dict[object, str]:
+    """What the caller calls the variable in each slot."""
+    by_slot = {routine.slot_of(variable.position): variable for variable in routine.variables}
+    return {slot: found.name or f"argument_{found.position}" for slot, found in by_slot.items() if slot is not None}
+
+
+def _source_name(routine: Routine, source: Source) -> str:
+    if source.role == "input":
+        return _names(routine)[source.number]
+    return source.role if source.number == 0 else f"{source.role}_{source.number}"
+
+
+def _what(routine: Routine, gradient: Gradient) -> str:
+    names = ", ".join(_names(routine)[slot] for slot in gradient.wrt)
+    kept, reduced = ("i", "j") if routine.axis == 1 else ("j", "i")
+    over = f"{reduced}, then over {kept}" if gradient.summed_rows else kept if gradient.flipped else reduced
+    return f"in {names}: one kernel, a Sum over {over} of"

@@ -1,0 +1,53 @@
+"""`generic_sum` and its kin: routines from a formula and a description of the result like that of an argument."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from clreduce.call.genred import Genred
+from clreduce.domain import Domain
+from clreduce.errors import FormulaError
+from clreduce.language.aliases import parse_aliases
+
+Made = TypeVar("Made", bound=Genred)
+
+_REDUCTIONS = {
+    "generic_sum": ("Sum", "adds up"),
+    "generic_logsumexp": ("LogSumExp", "gives the logarithm of a sum of exponentials"),
+    "generic_argmin": ("ArgMin", "gives the index of the smallest, as int64"),
+    "generic_argkmin": ("ArgKMin", "gives the indices of the K smallest, as int64"),
+}
+_DOC = """A `Genred` that {what}: ``{name}(formula, output, *aliases, **options)``.
+
+``output`` describes the result, as an alias does an argument: ``"a = Vi({dim})"`` has a row per i, and the reduction is
+over j; ``"a = Vj({dim})"`` has a row per j. {length} Options are those of `Genred`.
+"""
+_IGNORED = "Its length is that of the formula, whatever is written."
+_COUNTED = "Its length is K."
+
+
+def generic(cls: type[Made], name: str) -> Callable[..., Made]:
+    """The function of that name, which makes routines of ``cls``."""
+    reduction_op, what = _REDUCTIONS[name]
+    counted = reduction_op == "ArgKMin"
+
+    def make(formula: str, output: str, *aliases: str, **options: Any) -> Made:
+        (result,) = parse_aliases([output])
+        if result.domain == Domain.P:
+            raise FormulaError(
+                f"{name}: the result is a vector of i or of j, such as 'a = Vi({result.dim})'; got {output!r}"
+            )
+        for key in ("axis", "reduction_op", *(("opt_arg",) if counted else ())):
+            if key in options:
+                raise TypeError(f"{name}: {key} is not an option, for it follows from {name!r} and {output!r}")
+        if counted:
+            options["opt_arg"] = result.dim
+        return cls(formula, list(aliases), reduction_op, axis=1 if result.domain == Domain.I else 0, **options)
+
+    make.__name__ = make.__qualname__ = name
+    make.__module__ = cls.__module__
+    make.__doc__ = _DOC.format(
+        what=what, name=name, dim="K" if counted else "D", length=_COUNTED if counted else _IGNORED
+    )
+    return make

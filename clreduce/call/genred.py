@@ -1,0 +1,104 @@
+"""`Genred`: a routine made from a formula in text."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+from clreduce.call.options import Options
+from clreduce.call.routine import Routine, checked_axis
+from clreduce.language.formula import parse_all
+from clreduce.language.vocabulary import checked_reduction
+
+
+class Genred(Routine):
+    """A reduction of a formula over i or j, given as text: ``out = Genred(formula, aliases, reduction_op, axis)(...)``.
+
+    Parameters
+    ----------
+    formula:
+        The formula, for instance ``"Exp(-SqDist(x, y)) * b"``: a Python-like expression of operations and aliases.
+    aliases:
+        The arguments in order: ``"x = Vi(3)"`` (one vector of length 3 per i), ``"y = Vj(3)"`` (per j),
+        ``"p = Pm(1)"`` (one vector for all pairs).
+    reduction_op:
+        ``Sum``, ``Mean``, ``Var``, ``Prod``; ``Min``, ``ArgMin``, ``Min_ArgMin`` and the same of ``Max``; ``KMin``,
+        ``ArgKMin``, ``KMin_ArgKMin``, ``SumKMin`` and the same of ``KMax``, which take ``opt_arg``; ``Count``, ``Any``,
+        ``All``; ``LogSumExp``, ``Max_SumShiftExp``; and, with ``formula2``, ``LogSumExpWeight``, ``SumSoftMaxWeight``
+        (or ``SoftMax``), ``Max_SumShiftExpWeight``.
+    axis:
+        The index that is reduced: 1 for j (the result has a row per i), 0 for i (the result has a row per j).
+    opt_arg:
+        The number K, 1 or more, of reductions with ``KMin`` or ``KMax`` in their name.
+    formula2:
+        A second formula, of any length, for reductions whose first one then has length 1: the weights of the terms of
+        ``LogSumExp`` (there it may be left out), ``LogSumExpWeight`` and ``Max_SumShiftExpWeight``, the values that
+        ``SumSoftMaxWeight`` averages, or those that ``SumKMin`` and ``SumKMax`` add up.
+    dtype_acc:
+        The precision in which sums are kept, for reductions that add up: ``"auto"`` is that of the computation. For
+        float32 arrays ``"float64"`` computes the terms in float32 and all that comes after them in float64; only the
+        result is rounded to float32. Other arrays take their own dtype, or float32 if they are float16.
+    use_double_acc:
+        Short for ``dtype_acc="float64"``.
+    sum_scheme:
+        ``"block_sum"`` (the default, ``"auto"``) adds up in blocks, which keeps rounding errors small;
+        ``"direct_sum"`` uses one running sum; ``"kahan_scheme"`` also keeps what rounding takes from it, so that
+        errors don't grow with the number of terms. A sum that is kept in float64 for float32 arrays has no blocks.
+    fast:
+        ``"dot"`` computes squared distances between vectors x_i and y_j, from 8 components on, as
+        ``|x_i|^2 + |y_j|^2 - 2 <x_i, y_j>``, in the derivatives too. That takes fewer operations, and costs digits: the
+        error of a squared distance is about eps * (|x_i|^2 + |y_j|^2) however small it is, so centre data that are far
+        from the origin; near-ties in ``ArgMin`` or ``ArgKMin`` may be resolved differently. None (the default)
+        subtracts component by component.
+    dtype, cuda_type, enable_chunks, rec_multVar_highdim, use_fast_math:
+        Accepted for compatibility. The first two are deprecated (the data's dtype decides); the others are speed
+        switches of another engine and have no effect on results.
+
+    Raises
+    ------
+    FormulaError
+        The formula or an alias cannot be read; the message points at the place.
+    ShapeError
+        Lengths inside the formula do not fit.
+    """
+
+    def __init__(
+        self,
+        formula: str,
+        aliases: Sequence[str],
+        reduction_op: str = "Sum",
+        axis: int = 0,
+        dtype: Any = None,
+        opt_arg: Any = None,
+        formula2: str | None = None,
+        cuda_type: Any = None,
+        dtype_acc: str = "auto",
+        use_double_acc: bool = False,
+        sum_scheme: str = "auto",
+        enable_chunks: bool = True,
+        rec_multVar_highdim: bool | None = False,
+        use_fast_math: bool = True,
+        fast: str | None = None,
+    ) -> None:
+        if dtype is not None or cuda_type is not None:
+            warnings.warn("dtype and cuda_type are ignored: the data's dtype decides", DeprecationWarning, stacklevel=2)
+        axis = checked_axis(axis)
+        reduction = checked_reduction(reduction_op, opt_arg, formula2)
+        options = Options.checked(reduction, sum_scheme, dtype_acc, use_double_acc, fast)
+        exprs, found = parse_all([formula] if formula2 is None else [formula, formula2], aliases)
+        self.formula, self.formula2, self.reduction_op = formula, formula2, reduction_op
+        self.aliases = tuple(aliases)
+        super().__init__(exprs, found, reduction, axis, options)
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        return (self.formula,) if self.formula2 is None else (self.formula, self.formula2)
+
+    def __repr__(self) -> str:
+        count = self.program.reduction.count
+        number = "" if count is None else f", opt_arg={count}"
+        formula2 = "" if self.formula2 is None else f", formula2={self.formula2!r}"
+        fast = "" if self.options.fast is None else f", fast={self.options.fast!r}"
+        options = f"axis={self.axis}{number}{formula2}{fast}"
+        return f"Genred({self.formula!r}, {list(self.aliases)!r}, {self.reduction_op!r}, {options})"

@@ -1,0 +1,108 @@
+"""The argument ``ranges`` of a call: checked in the caller's words before any kernel runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from clreduce.adapters.adapter import Adapter
+from clreduce.domain import Domain
+from clreduce.errors import DtypeError, ShapeError
+from clreduce.runtime.ranges import Ranges
+
+Array = np.ndarray[Any, Any]
+_NAMES = ("ranges_i", "slices_i", "redranges_j", "ranges_j", "slices_j", "redranges_i")
+_INTEGERS = (np.dtype(np.int32), np.dtype(np.int64))
+
+
+class CheckedRanges:
+    """The pairs that a call visits, by the index whose rows are kept; each half is put in order when it is needed."""
+
+    def __init__(self, halves: Mapping[Domain, Sequence[Array]]) -> None:
+        self._halves = halves
+        self._made: dict[Domain, Ranges] = {}
+
+    def __getitem__(self, rows: Domain) -> Ranges:
+        if rows not in self._made:
+            blocks, slices, intervals = self._halves[rows]
+            self._made[rows] = Ranges.of(blocks, slices, intervals)
+        return self._made[rows]
+
+
+def check_ranges(given: Any, sizes: Mapping[Domain, int], library: Adapter) -> CheckedRanges:
+    """The argument ``ranges`` of a call, or one error that says what is wrong with it.
+
+    ``given`` is the tuple ``(ranges_i, slices_i, redranges_j, ranges_j, slices_j, redranges_i)`` of int32 or int64
+    arrays of shapes (Mc, 2), (Mc,), (S, 2), (Nc, 2), (Nc,), (S', 2). Block k of the rows i, ``ranges_i[k]``, visits the
+    intervals ``redranges_j[slices_i[k - 1]:slices_i[k]]`` of j; the second half says the same of the blocks of j.
+    """
+    if not isinstance(given, (tuple, list)):
+        raise DtypeError(f"ranges is a tuple of six arrays ({', '.join(_NAMES)}); got {type(given).__name__}")
+    if len(given) != len(_NAMES):
+        raise ShapeError(f"ranges is a tuple of six arrays ({', '.join(_NAMES)}); got {len(given)}")
+    arrays = [_as_integers(n, value, library) for n, value in enumerate(given)]
+    m, n = sizes[Domain.I], sizes[Domain.J]
+    _check_half(arrays[:3], 0, ("M", m), ("N", n))
+    _check_half(arrays[3:], 3, ("N", n), ("M", m))
+    return CheckedRanges({Domain.I: arrays[:3], Domain.J: arrays[3:]})
+
+
+def _name(n: int) -> str:
+    return f"ranges[{n}] ({_NAMES[n]})"
+
+
+def _as_integers(n: int, value: Any, library: Adapter) -> Array:
+    if not library.accepts(value):
+        raise DtypeError(f"{_name(n)} must be a {library.name} array; got {type(value).__name__}")
+    array: Array = library.to_host(value)
+    if array.dtype not in _INTEGERS:
+        raise DtypeError(f"{_name(n)} must be int32 or int64; got {array.dtype.name}")
+    if array.ndim != (1 if n % 3 == 1 else 2) or (array.ndim == 2 and array.shape[1] != 2):
+        wanted = "(blocks,)" if n % 3 == 1 else "(intervals, 2)"
+        raise ShapeError(f"{_name(n)} must have shape {wanted}; got {array.shape}")
+    return array.astype(np.int64, copy=False)
+
+
+def _check_half(arrays: Sequence[Array], n: int, rows: tuple[str, int], columns: tuple[str, int]) -> None:
+    """One triple: blocks of rows, where the intervals of each end, and the intervals of columns."""
+    blocks, slices, intervals = arrays
+    _check_intervals(blocks, n, *rows)
+    if len(slices) != len(blocks):
+        raise ShapeError(f"{_name(n + 1)} needs an entry for each of the {len(blocks)} blocks; got {len(slices)}")
+    falling = np.flatnonzero(np.diff(slices, prepend=0) < 0)
+    if falling.size:
+        k = int(falling[0])
+        before = slices[k - 1] if k else 0
+        raise ShapeError(f"{_name(n + 1)} must not decrease from 0 on; entry {k} is {slices[k]}, after {before}")
+    last = int(slices[-1]) if len(slices) else 0
+    if last != len(intervals):
+        raise ShapeError(f"{_name(n + 1)} must end with {len(intervals)}, the length of {_name(n + 2)}; got {last}")
+    _check_intervals(intervals, n + 2, *columns)
+    _check_disjoint(blocks, n)
+
+
+def _check_intervals(intervals: Array, n: int, letter: str, size: int) -> None:
+    starts, ends = intervals[:, 0], intervals[:, 1]
+    wrong = (starts < 0) | (ends > size) | (starts > ends)
+    if wrong.any():
+        k = int(np.argmax(wrong))
+        raise ShapeError(
+            f"{_name(n)} holds intervals [start, end) with 0 <= start <= end <= {letter} = {size}; "
+            f"entry {k} is [{starts[k]}, {ends[k]})"
+        )
+
+
+def _check_disjoint(blocks: Array, n: int) -> None:
+    """Blocks may come in any order; empty ones may be anywhere."""
+    order = np.argsort(blocks[:, 0], kind="stable")
+    order = order[(blocks[:, 0] < blocks[:, 1])[order]]
+    ordered = blocks[order]
+    wrong = np.flatnonzero(ordered[1:, 0] < ordered[:-1, 1])
+    if wrong.size:
+        one, other = (int(k) for k in order[wrong[0] : wrong[0] + 2])
+        raise ShapeError(
+            f"{_name(n)} holds blocks that do not overlap; entry {one} is [{blocks[one, 0]}, {blocks[one, 1]}) "
+            f"and entry {other} is [{blocks[other, 0]}, {blocks[other, 1]})"
+        )

@@ -1,0 +1,28 @@
+"""`Runner`: how a front end has evaluations run. Array libraries that follow their arrays have one of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from clreduce.call.derivative import Works
+from clreduce.call.evaluation import Evaluation, together
+
+
+class Runner:
+    """Runs evaluations on NumPy arrays, at once."""
+
+    def tracks(self, arrays: Sequence[Any]) -> bool:
+        """Whether what is computed from ``arrays`` is followed, so that it has to come from `run`."""
+        return False
+
+    def run(self, evaluation: Evaluation, arrays: Sequence[Any], like: Any = None) -> tuple[Any, ...]:
+        """The results of ``evaluation``; beside ``like`` where there are no ``arrays``."""
+        return evaluation(arrays)
+
+    def run_all(self, works: Works) -> Sequence[tuple[Any, ...]]:
+        """The results of evaluations with their arrays, none of which needs those of another."""
+        return together(works)
+
+
+HOST = Runner()

@@ -1,0 +1,1 @@
+"""Clusters of points, and the block-sparse ranges made of them."""

@@ -1,0 +1,1 @@
+"""What makes programs run that were written for pykeops."""

@@ -1,0 +1,1 @@
+"""The formula language: text, its aliases and its vocabulary, read into expressions."""

@@ -1,0 +1,205 @@
+"""Which axes of a `LazyTensor` a reduction is over, and reductions over several of them.
+
+One rule: a tensor has its vector axis, also of length 1, until something reduces it. While it has one, axis -1 and a
+reduction without axis mean the vectors, and the result is another tensor. Then it is a matrix with a number for each
+pair: axes count as in its shape (batch.., M, N), and a reduction without axis is over all of them.
+"""
+
+from __future__ import annotations
+
+import operator
+from enum import Enum
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from clreduce.call.estimate import MemoryEstimate
+from clreduce.errors import ShapeError
+from clreduce.language.vocabulary import checked_reduction
+from clreduce.lazy.evaluating import Evaluating, PendingReduction
+
+
+class Default(Enum):
+    """An axis that is not given: that of the vectors while a tensor has one, then all axes."""
+
+    AXIS = "the vector axis, or all axes if it is reduced"
+
+    def __repr__(self) -> str:
+        return f"<{self.value}>"
+
+
+_NOT_GIVEN = Default.AXIS
+_OVER_RESULTS = {
+    "Sum": "sum", "Mean": "mean", "Min": "min", "Max": "max", "Prod": "prod", "Any": "any", "All": "all",
+    "Count": "sum", "LogSumExp": "logsumexp",
+}  # fmt: skip
+"""Reductions that may go on over further axes of the result, and how arrays call them."""
+_PLACES = {"ArgMin": "Min_ArgMin", "ArgMax": "Max_ArgMax"}
+"""Indices of extrema, and the reduction that gives the extrema with them."""
+
+
+class Axes(Evaluating):
+    """Reductions over any axes."""
+
+    __slots__ = ()
+
+    def _along(self, name: str, axis: Any, dim: Any, keepdims: bool | None, options: dict[str, Any]) -> Any:
+        """A reduction over the vectors, over i or j, or over several axes."""
+        axis = axis if dim is None else dim
+        if options and "keepdim" in options:
+            keepdims = options.pop("keepdim")
+        if axis is _NOT_GIVEN:
+            axis = -1 if self._vectors else None
+        if self._vectors and type(axis) is int and (axis == -1 or axis == len(self._batch) + 2):
+            if options or keepdims:
+                self._checked_options(options)
+                return self._kept_over_vectors(name, keepdims)
+            return self._over_vectors(name)
+        return self._over(name, axis, None, None, True, keepdims, options)
+
+    def _kept_over_vectors(self, name: str, keepdims: bool | None) -> Any:
+        tensor = self._over_vectors(name)
+        return tensor._like(tensor.expr, tensor._leaves, vectors=True) if keepdims else tensor
+
+    def _over(
+        self, name: str, axis: Any, other: Any, count: Any, call: bool, keepdims: bool | None, options: dict[str, Any]
+    ) -> Any:
+        """A reduction by its name over ``axis``: one axis, several, or all of them (None)."""
+        call = options.pop("call", call)
+        options = self._checked_options(options)
+        places = self._places(name, axis)
+        batch = len(self._batch)
+        waits = not call or self._symbols(other)
+        if len(places) == 1 and places[0] >= batch:
+            if places[0] == batch + 2:
+                return self._kept_over_vectors(name, keepdims)
+            if waits:
+                return PendingReduction(self, name, places[0] - batch, count, other, keepdims, options)
+            return self._over_one(name, places[0] - batch, other, count, keepdims, options)
+        if options.get("out") is not None:
+            raise ShapeError("out= goes with one axis; a reduction over several gives a new array")
+        if waits:
+            raise ShapeError(
+                f"a reduction that waits for data is over one axis, i ({batch}) or j ({batch + 1}); got axis={axis!r}"
+            )
+        result = self._over_several(name, places, other, count, options)
+        if not keepdims:
+            return result
+        shape = (*self._batch, *self._sizes, *((result.shape[-1],) if self._vectors and result.shape else ()))
+        return result.reshape(tuple(1 if place in places else size for place, size in enumerate(shape)))
+
+    def _over_one(
+        self, name: str, axis: int, other: Any, count: Any, keepdims: bool | None, options: dict[str, Any]
+    ) -> Any:
+        """A reduction over i (0) or j (1), which keeps a last axis of length 1 unless ``keepdims`` is False."""
+        result = self._reduce(name, axis, count, other, options, ())
+        return result if keepdims is None or keepdims else self._without_vectors(result, other, count)
+
+    def _without_vectors(self, result: Any, other: Any, count: Any) -> Any:
+        """Results without the axis of vectors, if no tensor has one."""
+        if count is not None:
+            raise TypeError("keepdims is an option of reductions to one value; lists of K terms have shape (M, K)")
+        if self._vectors or (other is not None and self._from(other)._vectors):
+            return result
+        if isinstance(result, tuple):
+            return tuple(each.reshape(each.shape[:-1]) for each in result)
+        return result.reshape(result.shape[:-1])
+
+    def _places(self, name: str, axis: Any) -> tuple[int, ...]:
+        """The axes of a reduction, counted from 0 in (batch.., i, j), or (batch.., i, j, vector)."""
+        batch = len(self._batch)
+        if type(axis) is int and batch <= axis <= batch + 1:
+            return (axis,)
+        rank = batch + 3 if self._vectors else batch + 2
+        if axis is None:
+            return tuple(range(rank))
+        axes = [_index(each) for each in (axis if isinstance(axis, (tuple, list)) else (axis,))]
+        places = tuple(each + rank if each < 0 else each for each in axes)
+        for each, place in zip(axes, places, strict=True):
+            if not 0 <= place < rank or places.count(place) > 1:
+                reduced = "; its vector axis is reduced already" if each == batch + 2 else ""
+                raise ShapeError(f"{name}: axis {each} of a tensor of shape {self.shape}: {self._axes_told()}{reduced}")
+        if batch not in places and batch + 1 not in places and places != (batch + 2,):
+            raise ShapeError(
+                f"{name} over axis {axis!r} of a tensor of shape {self.shape} is no reduction over i or j: "
+                f"{self._axes_told()}. For others, reduce the array K.dense()"
+            )
+        return places
+
+    def _one_place(self, what: str, name: str, axis: Any) -> int:
+        """0 or 1 for the axis of i or of j, where ``what`` takes one of them only."""
+        if axis is None:
+            raise TypeError(f"{name}: axis is missing: {self._axes_told()}")
+        places, batch = self._places(name, axis), len(self._batch)
+        if len(places) > 1 or not batch <= places[0] <= batch + 1:
+            raise ShapeError(f"{what} is for one axis, i or j: {self._axes_told()}; got {axis!r}")
+        return places[0] - batch
+
+    def _axes_told(self) -> str:
+        batch = len(self._batch)
+        vectors = f", {batch + 2} (or -1) the vectors" if self._vectors else ""
+        return f"{batch} is i, {batch + 1} is j{vectors}"
+
+    def _over_several(
+        self, name: str, places: tuple[int, ...], other: Any, count: Any, options: dict[str, Any]
+    ) -> Any:  # fmt: skip
+        """A reduction over i or j, then over other axes of what comes out; that over the vectors goes first."""
+        batch = len(self._batch)
+        if name in _PLACES and len(places) == batch + 2 + self._vectors:
+            return self._place_of_extreme(name, options)
+        if (name not in _OVER_RESULTS and name != "Var") or other is not None:
+            raise ShapeError(f"{name} is over one axis, i ({batch}) or j ({batch + 1}); got {places}")
+        if name == "Var":
+            return self._variance(places, options)
+        tensor = self._over_vectors(name) if batch + 2 in places else self
+        axis = 1 if batch + 1 in places else 0
+        result = tensor._over_one(name, axis, None, None, False, options)
+        rest = [place for place in places if place not in (batch + axis, batch + 2)]
+        return self.library.reduced(_OVER_RESULTS[name], result, tuple(p - (p > batch + axis) for p in rest))
+
+    def _variance(self, places: tuple[int, ...], options: dict[str, Any]) -> Any:
+        """The variance over several axes: the mean of those over one of them, and the variance of its means."""
+        batch, library = len(self._batch), self.library
+        if batch + 2 in places:
+            raise ShapeError(f"Var over the vectors and other axes of a tensor of shape {self.shape}: take one first")
+        axis = 1 if batch + 1 in places else 0
+        within, means = (self._over_one(name, axis, None, None, False, options) for name in ("Var", "Mean"))
+        rest = tuple(place - (place > batch + axis) for place in places if place != batch + axis)
+        centres = library.reduced("mean", means, rest)
+        shape = tuple(1 if place in rest else size for place, size in enumerate(means.shape))
+        return library.reduced("mean", within + (means - centres.reshape(shape)) ** 2, rest)
+
+    def _place_of_extreme(self, name: str, options: dict[str, Any]) -> Any:
+        """The index of the extreme of all entries, in the order of the dense array."""
+        if self._count > 1:
+            raise ShapeError(f"{name} over all axes of vectors is not available: reduce them first, as in K.min(-1)")
+        if not prod(self.shape):
+            raise ShapeError(f"{name} over a tensor of shape {self.shape}, which has no entry")
+        values, places = self._over_one(_PLACES[name], 1, None, None, None, options)
+        row = self.library.reduced(name.lower(), values.reshape(-1), (0,))
+        return row * self._sizes[1] + places.reshape(-1)[row]
+
+    def memory_estimate(
+        self, axis: Any = None, reduction_op: str = "Sum", other: Any = None, opt_arg: Any = None, dim: Any = None,
+        call: bool = True, is_complex: bool | None = None, **options: Any,
+    ) -> MemoryEstimate:  # fmt: skip
+        """Bytes that a reduction takes on its device: its data, its results, and temporaries while it runs.
+
+        Nothing is computed. The arguments are those of `reduction`, by keyword.
+        """
+        name = checked_reduction(reduction_op, opt_arg, other).name
+        reduced = self._one_place("memory_estimate", name, axis if axis is not None else dim)
+        _, routine, arrays, called = self._prepared(name, reduced, opt_arg, other, self._checked_options(options))
+        called.pop("out", None)
+        estimate: MemoryEstimate = routine.memory_estimate(*arrays, **called)
+        return estimate
+
+
+def _index(axis: Any) -> int:
+    try:
+        if isinstance(axis, (bool, np.bool_)):
+            raise TypeError
+        return operator.index(axis)
+    except TypeError:
+        raise ShapeError(f"an axis is a whole number; got {axis!r}") from None

@@ -1,0 +1,87 @@
+"""All values of a `LazyTensor`, or those on its diagonal, as arrays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from clreduce.call.estimate import memory_text
+from clreduce.domain import Domain
+from clreduce.errors import ShapeError
+from clreduce.ir.expr import Expr, substitute, topological
+from clreduce.ir.op import position, variable
+from clreduce.lazy.base import Array
+from clreduce.lazy.leaves import Leaf
+from clreduce.lazy.slices import Slices
+
+MOST_DENSE_BYTES = 1 << 30
+"""Memory that `dense` takes at most unless told otherwise: 1 GiB."""
+
+
+_BYTES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8, "complex64": 8, "complex128": 16, None: 8}
+
+
+class Dense(Slices[Array]):
+    """What computes the values of a `LazyTensor` themselves."""
+
+    __slots__ = ()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the dense array would take."""
+        return int(np.prod(self.shape, dtype=object)) * (1 if self.is_condition else _BYTES[self._dtype_name])
+
+    def dense(self, max_bytes: int | None = MOST_DENSE_BYTES) -> Array:
+        """The array of this shape. Refused where it takes more than ``max_bytes``; None for no limit."""
+        if max_bytes is not None and self.nbytes > max_bytes:
+            raise ShapeError(
+                f"the dense array of shape {self.shape} takes {memory_text(self.nbytes)}, more than "
+                f"max_bytes={memory_text(max_bytes)}; reduce the tensor, or take a part of it (K[:1000, :1000])"
+            )
+        if self.ranges is not None:
+            raise ShapeError("a tensor with ranges has no dense form: remove them first (K.ranges = None)")
+        rank, rows = len(self._batch), self._sizes[0]
+
+        # Each i becomes an index of the batch with one i of its own: reducing over i then leaves all pairs.
+        def part(leaf: Expr, data: Leaf) -> tuple[Any, tuple[int, ...]] | None:
+            if isinstance(data.array, tuple):
+                return None
+            own, tail = data.batch, tuple(data.array.shape[len(data.batch) :])
+            own = (*(1,) * (rank - len(own)), *own, rows if leaf.domain == Domain.I else 1)
+            tail = (1, *tail[1:]) if leaf.domain == Domain.I else tail
+            return data.array.reshape((*own, *tail)), own
+
+        expr, leaves = self._with_positions(Domain.I)._parts(part)
+        wide = self._like(expr, leaves, batch=(*self._batch, rows), ni=1)
+        array = wide._reduce("Sum", 0, None, None, {}, ()).reshape(self.shape)
+        return array != 0 if self.is_condition else array
+
+    def diagonal(self) -> Array:
+        """The entries i = j of a square tensor, of shape (batch.., M) or (batch.., M, D)."""
+        if self._sizes[0] != self._sizes[1]:
+            raise ShapeError(f"only a square tensor has a diagonal; this has shape {self.shape}")
+        if self._symbols():
+            raise ShapeError("a tensor with symbolic variables has no diagonal: give the data first")
+        nodes = [*topological([self.expr]), *self._leaves]
+        renamed = {node: _of_i(node) for node in nodes if node.domain == Domain.J and not node.args}
+        (expr,) = substitute([self.expr], renamed)
+        leaves = {renamed.get(leaf, leaf): data for leaf, data in self._leaves.items()}
+        column = self._like(expr, leaves, ni=self._sizes[0], nj=None, ranges=None)
+        result = column._reduce("Sum", 1, None, None, {}, ())
+        result = result if self._vectors else result.reshape(result.shape[:-1])
+        return result != 0 if self.is_condition else result
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        """``np.asarray(K)``: the dense array, under the limit of `dense`."""
+        if copy is False:
+            raise ValueError("the dense array of a LazyTensor is always a new one")
+        return np.asarray(self.library.to_host(self.dense()), dtype)
+
+
+def _of_i(leaf: Expr) -> Expr:
+    """A variable or a position of j as one of i."""
+    if leaf.op.name == "position":
+        return position(Domain.I)
+    name, dim, _, kind = leaf.params
+    return variable(name, dim, Domain.I, kind)

@@ -1,0 +1,153 @@
+"""What evaluates a reduction of a `LazyTensor` over i or j: its routine, the arrays of a call, and its result."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from clreduce.domain import Domain
+from clreduce.errors import FormulaError, OptionError, ShapeError
+from clreduce.ir.expr import Expr
+from clreduce.language.names import did_you_mean
+from clreduce.lazy.methods import Methods
+from clreduce.ops.shape import concat
+
+CALL_OPTIONS = ("backend", "device_id", "ranges", "out")
+MAKE_OPTIONS = (
+    "dtype_acc", "use_double_acc", "sum_scheme", "enable_chunks", "rec_multVar_highdim", "use_fast_math", "fast",
+)  # fmt: skip
+_LINEAR = ("Sum", "Mean")
+"""Reductions that complex numbers, as pairs of reals, have too."""
+_TRUTHS = ("Any", "All")
+"""Reductions whose results are truth values."""
+
+
+class PendingReduction:
+    """A reduction that waits for the data of its symbolic variables: ``r(*arrays)`` computes it.
+
+    The arrays come in the order of the variables' positions: (.., M, D) for Vi, (.., N, D) for Vj, (.., D) for Pm.
+    Options are those of `LazyTensor.reduction`. It cannot be part of further formulas.
+    """
+
+    def __init__(
+        self, tensor: Any, reduction_op: str, axis: int, opt_arg: Any, weight: Any, keepdims: bool | None,
+        options: dict[str, Any],
+    ) -> None:  # fmt: skip
+        self.tensor, self.reduction_op, self.axis, self.opt_arg = tensor, reduction_op, axis, opt_arg
+        self._weight, self._keepdims, self._options = weight, keepdims, options
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        """The result for these data."""
+        checked = self.tensor._checked_options(self._options | options)
+        result = self.tensor._reduce(self.reduction_op, self.axis, self.opt_arg, self._weight, checked, args)
+        if self._keepdims is None or self._keepdims:
+            return result
+        return self.tensor._without_vectors(result, self._weight, self.opt_arg)
+
+    def __array_ufunc__(self, *_: Any, **__: Any) -> Any:
+        raise TypeError("a reduction that waits for its data is not part of further formulas: call it first")
+
+    def __repr__(self) -> str:
+        number = "" if self.opt_arg is None else f", opt_arg={self.opt_arg}"
+        return f"{self.tensor!r}\n  reduction: {self.reduction_op}, axis={self.axis}{number}; waits to be called"
+
+
+class Evaluating(Methods):
+    """What runs the kernels of a reduction."""
+
+    __slots__ = ()
+
+    @staticmethod
+    def _checked_options(options: dict[str, Any]) -> dict[str, Any]:
+        for key, value in options.items():
+            if key not in CALL_OPTIONS and key not in MAKE_OPTIONS:
+                known = (*CALL_OPTIONS, *MAKE_OPTIONS)
+                words = (*known, "keepdims", "axis", "call")
+                raise OptionError(f"unknown option {key!r}{did_you_mean(key, words)}; known are {', '.join(known)}")
+            if key in MAKE_OPTIONS and not (value is None or isinstance(value, (str, bool, np.bool_))):
+                raise FormulaError(f"{key} is a name, True, False or None; got {value!r}")
+        return options
+
+    def _symbols(self, other: Any = None) -> bool:
+        """Whether some variables, of this or of the second formula, have no data yet."""
+        for tensor in (self, other):
+            if isinstance(tensor, Methods):
+                for leaf in tensor._leaves.values():
+                    if leaf.array is None:
+                        return True
+        return False
+
+    def _reduce(
+        self, name: str, axis: int, count: Any, other: Any, options: dict[str, Any], given: tuple[Any, ...]
+    ) -> Any:
+        """The result over i (axis 0) or j (axis 1); ``given`` feeds the symbolic variables."""
+        joined, routine, arrays, called = self._prepared(name, axis, count, other, options, given)
+        result = routine(*arrays, **called)
+        lost = _lost_axes(joined) if joined._batch else 0
+        if lost:
+            parts = result if isinstance(result, tuple) else (result,)
+            parts = tuple(one.reshape((1,) * lost + tuple(one.shape)) for one in parts)
+            result = parts if isinstance(result, tuple) else parts[0]
+        if self.is_complex:
+            return self.library.as_complex(result)
+        return result != 0 if name in _TRUTHS and options.get("out") is None else result
+
+    def _prepared(
+        self, name: str, axis: int, count: Any, other: Any, options: dict[str, Any], given: tuple[Any, ...] = ()
+    ) -> tuple[Any, Any, list[Any], dict[str, Any]]:
+        """Both formulas as a tensor, the routine that reduces them, the arrays that it takes, options of its call."""
+        exprs: tuple[Expr, ...] = (self._real_expr,)
+        joined, is_complex = self, self.is_complex
+        if other is not None:
+            weight = self._from(other)
+            is_complex |= weight.is_complex
+            joined = self._record(concat(*exprs, weight._real_expr), weight)
+            exprs = joined.expr.args
+        if is_complex and (other is not None or name not in _LINEAR or options.get("out") is not None):
+            raise ShapeError(
+                f"{name} of complex numbers, or into out=, is not available: reduce .real, .imag or abs() of them"
+            )
+        leaves, arrays = self._fed(joined._leaves, given)
+        made, called = [], {}
+        for key, value in options.items():
+            if key in MAKE_OPTIONS:
+                made.append((key, value))
+            elif value is not None:
+                called[key] = value
+        if joined.ranges is not None:
+            called.setdefault("ranges", joined.ranges)
+        if joined.backend is not None:
+            called.setdefault("backend", joined.backend)
+        return joined, self.routine.of(exprs, leaves, name, axis, count, tuple(made)), arrays, called
+
+    def _fed(self, leaves: dict[Expr, Any], given: tuple[Any, ...]) -> tuple[tuple[Expr, ...], list[Any]]:
+        """The variables of a call and their data: first the symbolic ones, by position, which ``given`` feeds."""
+        symbols = [leaf for leaf, data in leaves.items() if data.array is None]
+        if not symbols and not given:
+            return tuple(leaves), [data.array for data in leaves.values()]
+        symbols.sort(key=lambda leaf: leaf.params[0][1])
+        places = [leaf.params[0][1] for leaf in symbols]
+        for one, next_one in pairwise(symbols):
+            if one.params[0] == next_one.params[0]:
+                raise ShapeError(
+                    f"position {one.params[0][1]} is that of two symbolic variables, of lengths {one.dim} and "
+                    f"{next_one.dim} over {one.domain.name} and {next_one.domain.name}"
+                )
+        if places != list(range(len(symbols))):
+            raise ShapeError(f"symbolic variables have positions 0, 1, 2 ... without a gap; these have {places}")
+        if len(given) != len(symbols):
+            raise ShapeError(f"the tensor has {len(symbols)} symbolic variables; got {len(given)} arrays")
+        known = {leaf: data.array for leaf, data in leaves.items() if data.array is not None}
+        return (*symbols, *known), [*given, *known.values()]
+
+
+def _lost_axes(tensor: Any) -> int:
+    """How many leading batch dimensions, of size 1, no data but parameters have: those count as one vector each."""
+    told = [
+        0 if leaf.domain == Domain.P and prod(data.batch) == 1 else len(data.batch)
+        for leaf, data in tensor._leaves.items()
+    ]
+    return len(tensor._batch) - max(told, default=0)

@@ -1,0 +1,117 @@
+"""One method of `LazyTensor` for each function of the registry that has none yet: a new function needs no line here.
+
+``functions.pyi`` lists them for editors and type checkers; ``python docs/make_stubs.py`` writes it.
+"""
+
+from __future__ import annotations
+
+import sys
+from inspect import Parameter, Signature
+from typing import Any
+
+from clreduce.ir.op import FUNCTIONS, Function
+from clreduce.language.vocabulary import DERIVATIVES
+from clreduce.lazy.methods import TO_NUMBERS, Methods, whole, wholes
+
+NOT_METHODS = frozenset({
+    # operators and numbers; what has a method of another form; what tensors of complex numbers do by operators
+    "Add", "Subtract", "Minus", "Mult", "Divide", "Scalprod", "IntCst", "IntInv", "RatCst", "Zero", "Var",
+    "Equal", "NotEqual", "LessThan", "LessOrEqual", "Sum", "Max", "Min", "ArgMax", "ArgMin", "Pow", "Powf",
+    "ClampInt", "DiffClampInt", "Where", "TensorDot", "Kron", "SqNormIso", "SqNormDiag", "SymSqNorm",
+    "ComplexAdd", "ComplexSubtract", "ComplexMult", "ComplexDivide", "ComplexRealScal", "ComplexReal", "ComplexImag",
+    "ComplexAbs", "ComplexAngle", "ComplexExp", "ComplexSum", "ComplexSumT", "ComplexExp1j", "ComplexSquareAbs",
+    "ComplexInv", "ComplexLog", "ComplexSqrt", "ComplexPow", "Factorize", "AutoFactorize", "Lookup",
+})  # fmt: skip
+_SPELLED = {"OneHot": "one_hot", "GradMatrix": "grad_matrix", "TraceOperator": "trace_operator"}
+"""Methods that are not called like the function in small letters."""
+_PARAMETERS = {
+    "ifelse": ("other1", "other2"), "one_hot": ("D",), "softdtw_sqdist": ("other", "gamma"), "divergence": ("var",),
+    "laplacian": ("var",), "trace_operator": ("var", "w"), "adjointoperator": ("v", "u"),
+    "sumlinoperator": ("v", "a", "b"),
+    **dict.fromkeys(
+        ("atan2", "sqdist", "matvecmult", "vecmatmult", "tensorprod", "grad_matrix", "minimum", "maximum", "logaddexp",
+         "cross"), ("other",)),
+}  # fmt: skip
+"""What follows the tensor, by the method, where that is called otherwise than in the formula language."""
+
+
+class FunctionMethods(Methods):
+    """The functions of the formula language, the tensor being their first argument."""
+
+    __slots__ = ()
+
+
+def method_name(function: Function) -> str:
+    """How the method for a function of the formula language is called."""
+    return _SPELLED.get(function.name, function.name.lower())
+
+
+def wanted() -> dict[str, Function]:
+    """The functions that become methods here, by the names of these."""
+    every = (*FUNCTIONS.values(), *DERIVATIVES.values())
+    named = {method_name(function): function for function in every if function.arguments}
+    return {
+        name: function
+        for name, function in named.items()
+        if function.name not in NOT_METHODS and not hasattr(Methods, name)
+    }
+
+
+def described(function: Function) -> str:
+    """The docstring of a method."""
+    return f"{function.doc}; {function.arguments[0]} is this tensor."
+
+
+def _method(name: str, function: Function) -> Any:
+    """The method: further vectors, then whole numbers, in the order of the function."""
+    count = len(function.arguments)
+    names = parameters_of(function)
+    fewest, most = len(names) - function.optional, len(names) if not function.variadic else sys.maxsize
+    derivative, vectors = function.name in DERIVATIVES, False if function.name in TO_NUMBERS else None
+
+    def method(self: Methods, *given: Any, **named: Any) -> Any:
+        if named:
+            given += tuple(named.pop(one) for one in names[len(given) :] if one in named)
+        if named or not fewest <= len(given) <= most:
+            raise TypeError(f"the call is x.{name}({', '.join(names)}); got {len(given)} arguments{_beside(named)}")
+        if derivative:
+            return self._derived(name, function.name, *given)
+        if function.variadic:
+            return self._apply(name, function.build, given)
+        params = tuple(map(_parameter, given[count - 1 :]))
+        return self._apply(name, function.build, given[: count - 1], params, vectors)
+
+    method.__name__, method.__qualname__, method.__module__ = name, f"LazyTensor.{name}", FunctionMethods.__module__
+    method.__doc__ = described(function)
+    method.__signature__ = signature(function)  # type: ignore[attr-defined]
+    return method
+
+
+def parameters_of(function: Function) -> tuple[str, ...]:
+    """The names of what a method takes beside the tensor."""
+    return _PARAMETERS.get(method_name(function), (*function.arguments[1:], *function.parameters))
+
+
+def signature(function: Function) -> Signature:
+    """What a method takes."""
+    names = parameters_of(function)
+    required = len(names) - function.optional
+    found = [Parameter("self", Parameter.POSITIONAL_OR_KEYWORD)]
+    for at, name in enumerate(names):
+        default = Parameter.empty if at < required else None
+        found.append(Parameter(name, Parameter.POSITIONAL_OR_KEYWORD, default=default))
+    if function.variadic:
+        found.append(Parameter("more", Parameter.VAR_POSITIONAL))
+    return Signature(found)
+
+
+def _beside(named: dict[str, Any]) -> str:
+    return f" and {', '.join(named)}" if named else ""
+
+
+def _parameter(value: Any) -> Any:
+    return wholes(value) if isinstance(value, (tuple, list)) else whole(value, "a parameter")
+
+
+for _name, _function in wanted().items():
+    setattr(FunctionMethods, _name, _method(_name, _function))

@@ -1,0 +1,119 @@
+"""Linear operators: products of a `LazyTensor` with vectors, under NumPy's and SciPy's names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from clreduce.domain import Domain
+from clreduce.errors import ShapeError
+from clreduce.ir.expr import Expr
+from clreduce.ir.op import variable
+from clreduce.lazy.base import Array, Recorded
+from clreduce.lazy.leaves import Operand, with_array
+from clreduce.lazy.neighbours import Neighbours
+from clreduce.lazy.products import Operator, Product
+from clreduce.program import swapped
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class LinearOperator(Neighbours[Array]):
+    """``K @ v`` and what is made of it."""
+
+    __slots__ = ()
+
+    def __matmul__(
+        self, v: Any, *, backend: str | None = None, device_id: int = -1, ranges: Any = None, out: Any = None,
+        dtype_acc: str = "auto", use_double_acc: bool = False, sum_scheme: str = "auto", **options: Any,
+    ) -> Array:  # fmt: skip
+        """``K @ v``: the product with vectors, of shape (N,), (.., N, E); gives (M,), (.., M, E).
+
+        Options, of ``K.__matmul__(v, ...)``, are those of `sum`.
+        """
+        if isinstance(v, (Recorded, Operator)):
+            product: Any = Product(self, v)
+            return product
+        if self._count != 1:
+            raise ShapeError(f"K @ v needs one number for each pair (i, j); here K has shape {self.shape}")
+        if not self.library.accepts(v):
+            array = None if isinstance(v, np.generic) else self.library.foreign(v)
+            if array is None:
+                told = f"{type(v).__name__}{self.library.advice(v)}"
+                raise ShapeError(f"K @ v takes a {self.library.name} array; got {told}")
+            v = array
+        if v.ndim == 0:
+            raise ShapeError("K @ v takes an array of shape (N,) or (.., N, E); got a number")
+        flat = v.ndim == 1
+        wide = v.reshape((v.shape[0], 1)) if flat else v
+        if self.nj is not None and wide.shape[-2] != self.nj:
+            raise ShapeError(
+                f"K @ v: K has shape {self.shape} and takes v of {self.nj} rows; got shape {tuple(v.shape)}"
+            )
+        product = self * self._columns(v, wide)
+        if backend is not None or device_id != -1 or ranges is not None or options:
+            options |= {"backend": backend, "device_id": device_id, "ranges": ranges}
+        if dtype_acc != "auto" or use_double_acc or sum_scheme != "auto":
+            options |= {"dtype_acc": dtype_acc, "use_double_acc": use_double_acc, "sum_scheme": sum_scheme}
+        if out is not None:
+            options["out"] = out.reshape((*out.shape, 1)) if flat else out
+        result: Any = product.sum(axis=len(product._batch) + 1, **options)
+        if out is not None:
+            return out
+        return result.reshape(result.shape[:-1]) if flat else result
+
+    def _columns(self, v: Any, wide: Any) -> Self:
+        """The rows of ``wide``, of shape (.., N, E), as vectors of j; ``v`` is the array that the user gave."""
+        is_complex = self.library.dtype_name(v).startswith("complex")
+        batch, (size, dim) = tuple(wide.shape[:-2]), wide.shape[-2:]
+        leaf, data = with_array(v, wide, batch, dim * (2 if is_complex else 1), Domain.J)
+        return self._adopted(Operand(leaf, {leaf: data}, batch, None, size, is_complex))
+
+    def __rmatmul__(self, v: Any) -> Array:
+        """``v @ K``, for an array v of shape (M,) or (.., E, M)."""
+        if not self.library.accepts(v) or v.ndim == 0:
+            raise ShapeError(f"v @ K takes a {self.library.name} array of shape (M,) or (.., E, M); got {v!r}")
+        if v.ndim == 1:
+            return self.T @ v
+        return self.library.swapped(self.T @ self.library.swapped(v))
+
+    def matvec(self, v: Any) -> Array:
+        """``K @ v``, as SciPy calls it: NumPy vectors of another dtype are converted to that of K."""
+        return self @ self._converted(v)
+
+    def rmatvec(self, v: Any) -> Array:
+        """``K.T @ v``, as SciPy calls it; for complex numbers with the conjugate transpose."""
+        return self.T.conj() @ self._converted(v)
+
+    def _converted(self, v: Any) -> Any:
+        """Solvers mix dtypes: eigenvalues of float32 operators start from float64 vectors."""
+        name = self._dtype_name
+        if not isinstance(v, np.ndarray) or name is None:
+            return v
+        narrow = name in ("float32", "complex64")
+        kind = "complex" if v.dtype.kind == "c" or (self.is_complex and v.dtype.kind != "f") else "float"
+        return v.astype(f"{kind}{(32 if narrow else 64) * (1 if kind == 'float' else 2)}", copy=False)
+
+    matmat = matvec
+    rmatmat = rmatvec
+
+    # ------------------------------------------------------------------------------------------------------- transpose
+
+    @property
+    def T(self) -> Self:
+        """The transpose: i and j exchanged. Batch dimensions stay."""
+        expr, _ = swapped(self.expr)
+        leaves = {_swapped(leaf): data for leaf, data in self._leaves.items()}
+        ranges = None if self.ranges is None else (*self.ranges[3:], *self.ranges[:3])
+        return self._like(expr, leaves, ni=self.nj, nj=self.ni, ranges=ranges)
+
+    def t(self) -> Self:
+        """The transpose: i and j exchanged. Batch dimensions stay."""
+        return self.T
+
+
+def _swapped(leaf: Expr) -> Expr:
+    name, dim, domain, kind = leaf.params
+    return variable(name, dim, domain.swapped(), kind)

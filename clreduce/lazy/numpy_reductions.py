@@ -1,0 +1,90 @@
+"""NumPy's reductions of a `LazyTensor`, such as ``np.sum(K, axis=1)``: with NumPy's defaults, shapes and nan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from clreduce.lazy.base import Recorded
+
+_UNSET = (None, False, np._NoValue)
+"""Values of options that ask for nothing."""
+
+
+def reduction(name: str, follows_nan: bool = False) -> Callable[..., Any]:
+    """NumPy's reduction that the method ``name`` computes; without axis it is over all axes.
+
+    ``follows_nan``: nan is the extreme of what it is among, as in NumPy; the method passes it over.
+    """
+    compute = _extreme if follows_nan else _plain
+
+    def function(
+        x: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False, **options: Any
+    ) -> Any:
+        asked = options | {"dtype": dtype}
+        unknown = [key for key, value in asked.items() if not any(value is unset for unset in _UNSET)]
+        if unknown:
+            raise TypeError(f"numpy.{name} of a LazyTensor takes axis, out and keepdims, and not {', '.join(unknown)}")
+        keepdims = keepdims is not np._NoValue and bool(keepdims)
+        result = compute(x, name, axis)
+        if isinstance(result, Recorded):
+            return result._like(result.expr, result._leaves, vectors=True) if keepdims else result
+        if keepdims:
+            rank = x.ndim
+            axes = range(rank) if axis is None else [each % rank for each in np.atleast_1d(axis)]
+            result = np.expand_dims(result, tuple(axes))
+        if out is None:
+            return result
+        out[...] = np.reshape(result, np.shape(out))
+        return out
+
+    return function
+
+
+def _plain(x: Any, name: str, axis: Any) -> Any:
+    return getattr(x, name)(axis=axis, keepdims=False)
+
+
+def _extreme(x: Any, name: str, axis: Any) -> Any:
+    """``min``, ``max``, ``argmin`` or ``argmax``, of which a nan is the first result."""
+    if x.is_complex or x.is_condition or (x._vectors and axis in (-1, x.ndim - 1)):
+        return _plain(x, name, axis)
+    smallest = name.endswith("min")
+    # One kernel for both: beside the values, numbers that are extreme where a value is nan.
+    is_nan = x != x
+    both = x.concat(-is_nan if smallest else is_nan)
+    count, kind = x._count, "min" if smallest else "max"
+    if not name.startswith("arg"):
+        values = getattr(both, kind)(axis=_axes(x, axis), keepdims=False)
+        values, marks = values[..., :count], values[..., count:]
+        if x._vectors and (axis is None or _over_vectors(x, axis)):
+            values, marks = getattr(values, kind)(axis=-1), getattr(marks, kind)(axis=-1)
+        elif not x._vectors:
+            values, marks = values[..., 0], marks[..., 0]
+        return np.where(marks != 0, np.nan, values)[()]
+    if axis is None:
+        if count > 1:
+            return _plain(x, name, None)
+        values, places = getattr(both, f"{kind}_arg{kind}")(axis=x.dim() - 2)
+        values, places = values.reshape(-1, 2), places.reshape(-1, 2)
+        which = int((values[:, 1] != 0).any())
+        row = getattr(values[:, which], name)()
+        return row * x._sizes[1] + places[row, which]
+    values, places = getattr(both, f"{kind}_arg{kind}")(axis=axis if axis >= 0 else axis + x.ndim)
+    found = np.where(values[..., count:] != 0, places[..., count:], places[..., :count])
+    return found if x._vectors else found[..., 0]
+
+
+def _over_vectors(x: Any, axis: Any) -> bool:
+    return isinstance(axis, tuple) and any(each in (-1, x.ndim - 1) for each in axis)
+
+
+def _axes(x: Any, axis: Any) -> Any:
+    """The axes of i, j and batches among ``axis``."""
+    rank = x.dim() - 1
+    if axis is None:
+        return tuple(range(rank))
+    places = [each + x.ndim if each < 0 else each for each in (axis if isinstance(axis, tuple) else (axis,))]
+    return tuple(place for place in places if place < rank)

@@ -1,0 +1,159 @@
+"""Linear systems of a `LazyTensor`: ``K.solve(b)``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from clreduce.domain import Domain
+from clreduce.errors import ShapeError
+from clreduce.ir.expr import Expr, substitute
+from clreduce.ir.op import variable
+from clreduce.lazy.base import Array, Recorded
+from clreduce.lazy.evaluating import MAKE_OPTIONS
+from clreduce.lazy.leaves import DOMAINS, Leaf, with_array
+from clreduce.lazy.reductions import Reductions
+from clreduce.ops.indices import as_real
+
+if TYPE_CHECKING:
+    from clreduce.solve.kernel_solve import Solver
+
+_UNKNOWN = ("unknown",)
+"""The name of the variable that is solved for."""
+
+
+class PendingSolve:
+    """A system that waits for the data of its symbolic variables: ``s(*arrays)`` solves it."""
+
+    def __init__(
+        self, tensor: Solving[Any], expr: Expr, leaves: dict[Expr, Leaf], axis: int, options: dict[str, Any], flat: bool
+    ) -> None:
+        self.tensor, self._expr, self._leaves, self.axis, self._options = tensor, expr, leaves, axis, options
+        self._flat = flat
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        """The solution; ``args`` are the arrays of the symbolic variables, in the order of their positions.
+
+        Options are those of a call of `KernelSolve`, and go before those given to ``solve``.
+        """
+        found = self.tensor._solved(self._expr, self._leaves, self.axis, self._options | options, args)
+        return without_axis(found) if self._flat else found
+
+    @property
+    def callfun(self) -> Solver:
+        """The solver of the system, which takes all of its arrays: that of the right-hand side, then the others."""
+        return self.tensor._solver(self._expr, self._leaves, self.axis, self._options)
+
+    def __repr__(self) -> str:
+        return f"{self.tensor!r}\nsolve, axis={self.axis}; call it with the data"
+
+
+def without_axis(found: Any) -> Any:
+    """A solution without its last axis; with ``info``, in a pair with what is told of it."""
+    return (found[0][..., 0], *found[1:]) if isinstance(found, tuple) else found[..., 0]
+
+
+class Solving(Reductions[Array]):
+    """What solves systems with a `LazyTensor` as their matrix."""
+
+    solver: ClassVar[type[Solver]]
+    """What evaluates them; set by the subclass that users see."""
+    __slots__ = ()
+
+    def solve(self, other: Any, var: Any = None, call: bool = True, **options: Any) -> Array:
+        """The solution a of ``(alpha + K) a = other``, of the shape of ``other``: conjugate gradients, K never stored.
+
+        Parameters
+        ----------
+        other:
+            An array of shape (.., M, E) or (M,), or ``Vi(b)``, ``Vj(b)``: the sum goes over the other index.
+        var:
+            The symbolic variable that stands for a in this tensor, which is linear in it: ``Vj(0, E)``. None: this
+            tensor is the kernel, symmetric and positive definite, and K a is the sum of ``self * a``.
+        call:
+            With False, or if variables are symbolic, a `PendingSolve` waits for their data.
+        alpha, eps, x0, info, maxiter, solver, preconditioner, callback, progress, backend, device_id, ranges:
+            As in a call of `KernelSolve`; ``alpha`` is 1e-10 and ``eps`` 1e-6 unless they are given.
+        sum_scheme, fast:
+            As in `KernelSolve`.
+        """
+        if self.is_complex:
+            raise ShapeError("systems of complex numbers are not available: solve for real and imaginary parts")
+        flat = self.library.accepts(other) and other.ndim == 1
+        right, data = self._right_hand_side(other[:, None] if flat else other)
+        axis = 1 if right.domain == Domain.I else 0
+        size = None if data.array is None else data.array.shape[-2]
+        if {self.ni, self.nj, size} - {None} != {size or self.ni or self.nj} - {None}:
+            raise ShapeError(
+                f"a system is square: this tensor has shape {self.shape}, and the right-hand side {size} rows"
+            )
+        name = right.params[0] if data.array is None else _UNKNOWN
+        unknown = variable(name, right.dim, DOMAINS[axis])
+        expr = self.expr if self.expr.kind == "real" else as_real(self.expr)
+        leaves = dict(self._leaves)
+        if var is None:
+            if expr.dim not in (1, right.dim):
+                raise ShapeError(
+                    f"K.solve(b): K has one number for each pair, or as many as b has columns; here K has shape "
+                    f"{self._shape} and b {right.dim} columns"
+                )
+            expr = expr * unknown
+        else:
+            symbol = self._symbol(var, right, axis)
+            (expr,) = substitute([expr], {symbol: unknown})
+            del leaves[symbol]
+        leaves = {unknown: data, **leaves}
+        if not call or any(leaf.array is None for leaf in leaves.values()):
+            pending: Any = PendingSolve(self, expr, leaves, axis, options, flat)
+            return pending
+        found = self._solved(expr, leaves, axis, options, ())
+        return without_axis(found) if flat else found
+
+    def _right_hand_side(self, other: Any) -> tuple[Expr, Leaf]:
+        """The variable of i or j that ``other`` is, and its data."""
+        if isinstance(other, Recorded):
+            given = self._from(other)
+            if given.expr.op.name != "variable" or given.expr.domain == Domain.P or given.is_complex:
+                raise ShapeError("the right-hand side is an array, or Vi(b) or Vj(b) of an array of real numbers")
+            return given.expr, given._leaves[given.expr]
+        if not self.library.accepts(other) or other.ndim < 2:
+            got = f"shape {tuple(other.shape)}" if self.library.accepts(other) else type(other).__name__
+            raise ShapeError(
+                f"the right-hand side is a {self.library.name} array of shape (.., M, E) or (M,), or Vi(b) or Vj(b); "
+                f"got {got}"
+            )
+        return with_array(other, other, tuple(other.shape[:-2]), other.shape[-1], Domain.I)
+
+    def _symbol(self, var: Any, right: Expr, axis: int) -> Expr:
+        """The leaf of this tensor that ``var`` stands for."""
+        symbol = var.expr if isinstance(var, Recorded) else None
+        leaf = self._leaves.get(symbol) if symbol is not None else None
+        if symbol is None or leaf is None or leaf.array is not None:
+            raise ShapeError("var is a symbolic variable of this tensor, such as Vj(0, 1): a position and a length")
+        if symbol.domain != DOMAINS[axis] or symbol.dim != right.dim:
+            raise ShapeError(
+                f"for this right-hand side var is V{'ij'[axis]} of length {right.dim}; it is "
+                f"V{'ijp'[DOMAINS.index(symbol.domain)]} of length {symbol.dim}"
+            )
+        return symbol
+
+    def _solver(self, expr: Expr, leaves: dict[Expr, Leaf], axis: int, options: dict[str, Any]) -> Solver:
+        made = tuple((key, value) for key, value in options.items() if key in MAKE_OPTIONS)
+        return self.solver.of((expr,), tuple(leaves), "Sum", axis, None, made)
+
+    def _solved(
+        self, expr: Expr, leaves: dict[Expr, Leaf], axis: int, options: dict[str, Any], given: tuple[Any, ...]
+    ) -> Any:
+        called = {key: value for key, value in options.items() if key not in MAKE_OPTIONS}
+        if self.ranges is not None:
+            called.setdefault("ranges", self.ranges)
+        if self.backend is not None:
+            called.setdefault("backend", self.backend)
+        solver = self._solver(expr, leaves, axis, options)
+        symbols = [leaf.params[0][1] for leaf, data in leaves.items() if data.array is None]
+        if len(given) != len(symbols) or sorted(symbols) != list(range(len(symbols))):
+            raise ShapeError(
+                f"symbolic variables have positions 0, 1, 2 ... and an array each; got positions {sorted(symbols)} and "
+                f"{len(given)} arrays"
+            )
+        arrays = [given[leaf.params[0][1]] if data.array is None else data.array for leaf, data in leaves.items()]
+        return solver(*arrays, **called)

@@ -1,0 +1,204 @@
+"""`LazyTensor.lookup`: entries of a dense table by integer labels of i and j, without the matrix that they make."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from clreduce.call.arguments import is_integer_dtype
+from clreduce.domain import Domain
+from clreduce.errors import DtypeError, ShapeError
+from clreduce.ir.evaluate import evaluate
+from clreduce.ir.expr import INDEX, REAL, Expr, topological
+from clreduce.ir.op import constant_value, integer
+from clreduce.lazy.base import Recorded
+from clreduce.lazy.leaves import Leaf, Operand, with_array
+from clreduce.ops.tables import MOST_ROWS, lookup, table_index
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+Array = np.ndarray[Any, Any]
+
+
+class Tables(Recorded):
+    """What reads tables."""
+
+    __slots__ = ()
+
+    @classmethod
+    def lookup(cls, table: Any, rows: Any, columns: Any = None) -> Self:
+        """The tensor of entries ``table[rows_i, columns_j]``, read from the table when they are needed.
+
+        Parameters
+        ----------
+        table:
+            An array of shape (R, C), or (R, C, D) for vectors; of a batch (.., R, C, D). Without ``columns`` of shape
+            (R,), (R, D), (.., R, D). It stays in memory as it is, so it may be large.
+        rows, columns:
+            Integer labels, 0 <= rows < R, 0 <= columns < C: an array of shape (M,) or (.., M) for labels of i in
+            ``rows``, (N,) or (.., N) for labels of j in ``columns``. Or integers of any index, as a tensor: ``Vj(b)``
+            of an integer array, ``K.i`` and ``K.j``, and their sums and differences with integers.
+
+        Labels are checked here. Where an array of them is changed afterwards, what is outside of the table reads as
+        nan. Derivatives in other variables cost what they cost without a table. Those in the table itself, of shape
+        (R,) as ``Pm(table)`` or in a formula string, take R operations for each pair and R numbers for each row.
+
+        Raises
+        ------
+        ShapeError
+            A label outside of the table, or a shape that does not fit.
+        DtypeError
+            Labels that are not integers.
+
+        Examples
+        --------
+        A matrix whose entries depend on classes of i and j, here the rows of a product with it:
+
+        >>> import numpy as np
+        >>> from clreduce.numpy import LazyTensor
+        >>> cost = np.array([[0.0, 1.0, 5.0], [1.0, 0.0, 2.0]])
+        >>> K = LazyTensor.lookup(cost, np.array([0, 1, 1, 0]), np.array([2, 0]))
+        >>> K.shape
+        (4, 2)
+        >>> K.dense()
+        array([[5., 0.],
+               [2., 1.],
+               [2., 1.],
+               [5., 0.]])
+        >>> K.sum(axis=1).ravel()
+        array([5., 3., 3., 5.])
+
+        A matrix that depends on i - j alone, from its values at -1, 0, 1, 2 and 3:
+
+        >>> LazyTensor.lookup(np.array([10, 20, 30, 40, 50]), K.i - K.j + 1).dense()
+        array([[20., 10.],
+               [30., 20.],
+               [40., 30.],
+               [50., 40.]])
+        """
+        labels = [cls._labels(rows, "rows", Domain.I)]
+        if columns is not None:
+            labels.append(cls._labels(columns, "columns", Domain.J))
+        entries, sizes = cls._table(table, len(labels))
+        for name, one, size in zip(("rows", "columns"), labels, sizes, strict=False):
+            low, high = _extremes(one)
+            if low < 0 or high >= size:
+                raise ShapeError(
+                    f"lookup: {name} has labels from {low} to {high}, and the table of shape {tuple(table.shape)} "
+                    f"takes 0 to {size - 1}; negative ones do not count from the end"
+                )
+        index = table_index([one.expr for one in labels], sizes)
+        dim = entries.expr.dim // prod(sizes)
+        # A table of a batch has an axis of vectors in any case.
+        vectors = dim > 1 + entries.is_complex or len(table.shape) == len(labels) + 1
+        expr = lookup(entries.expr, index, dim)
+        return entries._record(expr, *labels, is_complex=entries.is_complex, vectors=vectors)
+
+    @classmethod
+    def _table(cls, table: Any, axes: int) -> tuple[Self, tuple[int, ...]]:
+        """The table as a parameter of all its numbers, and its sizes along the axes that labels select from."""
+        library = cls.library
+        if not library.accepts(table):
+            raise DtypeError(f"lookup: a table is a {library.name} array; got {type(table).__name__}")
+        shape, name = tuple(library.shape(table)), library.dtype_name(table)
+        wanted = "(R,), (R, D) or (.., R, D)" if axes == 1 else "(R, C), (R, C, D) or (.., R, C, D)"
+        if len(shape) < axes:
+            raise ShapeError(f"lookup: a table for {axes} label(s) has shape {wanted}; got {shape}")
+        batch = shape[: max(len(shape) - axes - 1, 0)]
+        sizes = shape[len(batch) : len(batch) + axes]
+        length = prod(shape[len(batch) :])
+        if not 0 < prod(sizes) <= MOST_ROWS or not length:
+            raise ShapeError(f"lookup: a table has 1 to {MOST_ROWS} entries; got shape {shape}")
+        is_complex = name.startswith("complex")
+        flat = table.reshape((*batch, length))
+        leaf, data = with_array(table, flat, batch, length * (2 if is_complex else 1), Domain.P)
+        return cls._adopted(Operand(leaf, {leaf: data}, batch, is_complex=is_complex)), sizes
+
+    @classmethod
+    def _labels(cls, given: Any, name: str, domain: Domain) -> Self:
+        """Labels as a tensor of true integers, with data."""
+        index = "i" if domain == Domain.I else "j"
+        if cls.library.accepts(given):
+            shape, dtype = tuple(cls.library.shape(given)), cls.library.dtype_name(given)
+            if not is_integer_dtype(dtype):
+                raise DtypeError(f"lookup: {name} are integer labels; got an array of dtype {dtype}")
+            if not shape:
+                raise ShapeError(f"lookup: {name} has shape (.., {'MN'[domain == Domain.J]}), one label per {index}")
+            leaf, data = with_array(given, given.reshape((*shape, 1)), shape[:-1], 1, domain, INDEX)
+            rows, columns = (data.rows, None) if domain == Domain.I else (None, data.rows)
+            return cls._adopted(Operand(leaf, {leaf: data}, shape[:-1], rows, columns, vectors=False))
+        tensor: Self = cls._from(given)
+        expr, given_data = tensor.expr, tensor._leaves.get(tensor.expr)
+        known = constant_value(expr)
+        if isinstance(known, Fraction) and known.denominator == 1:
+            return tensor._like(integer(int(known)), {})
+        if any(one.array is None for one in tensor._leaves.values()):
+            raise ShapeError(f"lookup: {name} are labels with data; symbolic variables have none yet")
+        if given_data is not None and expr.kind == REAL and cls._of_integers(given_data):
+            source, array, batch = given_data.source, given_data.array, given_data.batch
+            assert source is not None, "data have a source"
+            leaf, data = with_array(source.value, array, batch, expr.dim, expr.domain, INDEX)
+            tensor = tensor._like(leaf, {leaf: data})
+        if tensor.expr.kind != INDEX:
+            raise DtypeError(
+                f"lookup: {name} are integers: an array of them, Vi or Vj of one, K.i, K.j, or their sums and "
+                f"differences; got a tensor of {tensor._dtype_name or 'numbers'}"
+            )
+        if tensor.expr.dim != 1:
+            raise ShapeError(f"lookup: {name} is one label for each index; got a tensor of shape {tensor._shape}")
+        return tensor
+
+    @classmethod
+    def _of_integers(cls, data: Leaf) -> bool:
+        """Whether data are an array of integers."""
+        return not isinstance(data.array, tuple) and is_integer_dtype(cls.library.dtype_name(data.array))
+
+
+def _extremes(labels: Any) -> tuple[int, int]:
+    """The smallest and the largest label; 0 and 0 if there is none.
+
+    Formulas of integers are sums f(i) + g(j): those of one i and of one j tell all.
+    """
+    if 0 in labels._shape:
+        return 0, 0
+    along_i, along_j, corner = (_values(labels, whole) for whole in (Domain.I, Domain.J, Domain.P))
+    low, high = (reduce(along_i) + reduce(along_j) - corner for reduce in (_lowest, _highest))
+    return int(low.min()), int(high.max())
+
+
+def _lowest(values: Array) -> Array:
+    found: Array = values.min(axis=(-3, -2), keepdims=True)
+    return found
+
+
+def _highest(values: Array) -> Array:
+    found: Array = values.max(axis=(-3, -2), keepdims=True)
+    return found
+
+
+def _values(labels: Any, whole: Domain) -> Array:
+    """The labels of all indices of the domain ``whole``, and the first one of any other."""
+    leaves: dict[Expr, Array] = {}
+    for node in topological([labels.expr]):
+        if node.op.name == "position":
+            numbers = np.arange(labels._sizes[node.domain == Domain.J])[:, None]
+        elif node.op.name == "variable":
+            numbers = labels.library.to_host(labels._leaves[node].array)
+            numbers = numbers if node.domain != Domain.P else numbers[..., None, :]
+        else:
+            continue
+        numbers = numbers if node.domain == whole else numbers[..., :1, :]
+        axis = -3 if node.domain == Domain.J else -2
+        leaves[node] = np.expand_dims(_as_int64(numbers), axis)
+    (found,) = evaluate([labels.expr], leaves)
+    return np.asarray(found).reshape((1,) * (3 - np.ndim(found)) + np.shape(found))
+
+
+def _as_int64(numbers: Array) -> Array:
+    """Integers of any dtype, those beyond its range at its end: outside of any table still."""
+    most = np.iinfo(np.int64).max
+    return np.minimum(numbers, most).astype(np.int64) if numbers.dtype == np.uint64 else numbers.astype(np.int64)

@@ -1,0 +1,169 @@
+"""`LazyTensor`: a formula over all pairs (i, j), recorded as NumPy would compute it, and never stored."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from clreduce.domain import Domain
+from clreduce.errors import ShapeError
+from clreduce.ir.expr import Expr, substitute
+from clreduce.ir.op import variable
+from clreduce.lazy.base import Array, Recorded
+from clreduce.lazy.functions import FunctionMethods
+from clreduce.lazy.leaves import DOMAINS, Leaf, from_symbol, operand, with_array, with_numbers
+from clreduce.lazy.protocols import Protocols
+from clreduce.lazy.show import Shown
+from clreduce.lazy.solving import Solving
+from clreduce.lazy.tables import Tables
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+_NOT_HERE = {
+    # names of NumPy and PyTorch that a tensor which is never stored does not have
+    **dict.fromkeys(
+        ("flatten", "ravel", "reshape", "view", "squeeze", "unsqueeze", "tolist", "cumsum", "nonzero", "take"),
+        "values are not stored; K.dense() makes an array of them, K[:100, :100] of a part",
+    ),
+    **dict.fromkeys(("numpy", "toarray", "todense", "to_numpy", "evaluate", "compute"), "K.dense() makes an array"),
+    **dict.fromkeys(("median", "quantile", "percentile"), "write K.Kmin(k, axis=1) for the k smallest of each row"),
+    **dict.fromkeys(("astype", "float", "double", "half", "to", "cpu", "cuda"), "convert the data that it is made of"),
+    **dict.fromkeys(("item",), "K.sum() and the like give numbers; a tensor has one for each pair"),
+    "sort": "write K.Kmin(k, axis=1) for the k smallest of each row, in order",
+    "dot": "write K @ v", "mm": "write K @ v", "mv": "write K @ v", "softmax": "write K.sumsoftmaxweight(v, axis=1)",
+    "trace": "write K.diagonal().sum()", "H": "write K.T.conj()", "mT": "write K.T", "size": "write K.shape",
+    "transpose": "write K.T",
+}  # fmt: skip
+
+
+class LazyTensor(Shown[Array], Protocols[Array], Solving[Array], Tables, FunctionMethods):
+    """A symbolic tensor of shape (batch.., M, N, D): for each pair (i, j) a vector, computed when it is needed.
+
+    Operators and methods record a formula; a reduction over i or j evaluates it in a kernel, in memory linear in M + N.
+
+    Parameters
+    ----------
+    x:
+        An array of shape (.., M, 1, D) for vectors of i, (.., 1, N, D) for vectors of j, (.., 1, 1, D) or (D,) for a
+        parameter; with ``axis``, of shape (M, D). Or a number, a list of numbers, or (position, length, category) for
+        a symbolic variable whose data come when the reduction is called. What is complex gives a `ComplexLazyTensor`.
+    axis:
+        0 if an array of shape (M, D) holds the vectors of i, 1 if of j; 2 or None for a parameter.
+    is_complex:
+        Whether real data are pairs (re, im) of complex numbers, side by side in each vector.
+
+    Raises
+    ------
+    ShapeError
+        The shape does not tell what the array is, or shapes that meet do not fit.
+    DtypeError
+        A value of another kind.
+    """
+
+    __slots__ = ()
+    __array_priority__ = 1000
+    __GenericLazyTensor__ = True
+    """By this name clients of KeOps tell a LazyTensor, whatever its array library."""
+
+    def __new__(cls, x: Any = None, axis: int | None = None, is_complex: bool = False) -> Self:
+        if x is None:
+            raise ShapeError("LazyTensor(x): x is an array, a number or a list of numbers")
+        if isinstance(x, Recorded):
+            made = cls._from(x)._like(x.expr, x._leaves)
+        else:
+            made = cls._adopted(operand(x, cls.library, axis))
+        if made.is_complex:
+            return made
+        if is_complex:
+            if made.expr.dim % 2:
+                raise ShapeError(f"a complex vector is an even number of reals; got {made.expr.dim}")
+            return made._record(made._real_expr, is_complex=True)
+        return made.real2complex() if cls.is_complex else made
+
+    @property
+    def variables(self) -> tuple[Any, ...]:
+        """The data, in order: arrays as they were given, tuples for plain numbers. Symbolic variables have none."""
+        data = (each for each in self._leaves.values() if each.source is not None)
+        return tuple(each.source.value for each in data if each.source is not None)
+
+    @property
+    def symbolic_variables(self) -> tuple[tuple[int, int, int], ...]:
+        """Position, length and category (0 for i, 1 for j, 2 for a parameter) of each variable without data."""
+        symbols = (leaf for leaf, data in self._leaves.items() if data.array is None)
+        return tuple((leaf.params[0][1], leaf.dim, DOMAINS.index(leaf.domain)) for leaf in symbols)
+
+    def new_variable_index(self) -> int:
+        """The position of a further symbolic variable: ``Vi(K.new_variable_index(), 3)``."""
+        return max((position for position, _, _ in self.symbolic_variables), default=-1) + 1
+
+    @property
+    def axis(self) -> int | None:
+        """0, 1 or 2 if this is just the data of i, of j, or a parameter; else None."""
+        if self.expr.op.name != "variable":
+            return None
+        return {Domain.I: 0, Domain.J: 1, Domain.P: 2}[self.expr.domain]
+
+    def __dir__(self) -> list[str]:
+        return [name for name in super().__dir__() if name not in _NOT_HERE]
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __bool__(self) -> bool:
+        raise ShapeError("a LazyTensor has no truth value; use a reduction such as .any(axis=1) or .all(axis=1)")
+
+    def __iter__(self) -> Any:
+        raise TypeError("a LazyTensor cannot be iterated over; K.dense() makes an array of it")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Variables are named after data of this process: elsewhere they get names anew.
+        places = {leaf: variable(("place", n), *leaf.params[1:]) for n, leaf in enumerate(self._leaves)}
+        (expr,) = substitute([self.expr], places)
+        data = [(leaf.params, one.array, one.batch) for leaf, one in self._leaves.items()]
+        facts = (self._batch, self.ni, self.nj, self.ranges, self.backend, self._vectors, self.is_condition)
+        return _rebuilt, (type(self), expr, data, facts)
+
+    def __copy__(self) -> Any:
+        return self._like(self.expr, self._leaves)
+
+
+class _NotHere:
+    """An attribute that is not there, with advice. A ``__getattr__`` would slow down all that are there."""
+
+    def __init__(self, name: str, advice: str) -> None:
+        self._name, self._advice = name, advice
+
+    def __get__(self, instance: Any, owner: type) -> Any:
+        told = f"{owner.__name__!r} object has no attribute {self._name!r}: {self._advice}"
+        raise AttributeError(told, name=self._name, obj=instance)
+
+
+for _name, _advice in _NOT_HERE.items():
+    setattr(LazyTensor, _name, _NotHere(_name, _advice))
+
+
+def _rebuilt(kind: type[LazyTensor[Any]], expr: Expr, data: list[tuple[Any, Any, Any]], facts: tuple[Any, ...]) -> Any:
+    """The tensor that was pickled, or copied with its data."""
+    leaves: dict[Expr, Leaf] = {}
+    renamed = {}
+    for n, (params, array, batch) in enumerate(data):
+        place = variable(("place", n), *params[1:])
+        if array is None:
+            leaf, one = variable(*params), Leaf(None, batch, None)
+        elif isinstance(array, tuple):
+            leaf, one = with_numbers(array)
+        else:
+            leaf, one = with_array(array, array, batch, *params[1:])
+        renamed[place], leaves[leaf] = leaf, one
+    made: Any = object.__new__(kind)
+    made._set(substitute([expr], renamed)[0], leaves, *facts)
+    return made
+
+
+Tensor = TypeVar("Tensor", bound="LazyTensor[Any]")
+
+
+def variables_of(cls: type[Tensor], x: Any, dim: Any, axis: int) -> Tensor:
+    """``Vi(x)``, ``Vj(x)``, ``Pm(x)``; or ``Vi(position, length)`` and so on, for a symbolic variable."""
+    made: Tensor = cls(x, axis=axis) if dim is None else cls._adopted(from_symbol(x, dim, axis))
+    return made

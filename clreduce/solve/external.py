@@ -1,0 +1,97 @@
+"""Solvers of others: any function that is called as those of ``scipy.sparse.linalg``."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from clreduce.errors import ShapeError, SolveError
+from clreduce.solve.iteration import Array, Iteration, SolveInfo, Task, ratio
+
+
+@dataclass
+class FlatOperator:
+    """alpha + K for all systems together, on vectors of all their unknowns; what SciPy takes as a linear operator."""
+
+    multiply: Callable[[Array], Array]
+    multiply_transposed: Callable[[Array], Array]
+    form: tuple[int, ...]
+    """(batch.., n, E)."""
+    count: int = 0
+    """Products so far."""
+
+    def __post_init__(self) -> None:
+        self.shape = (prod(self.form),) * 2
+        self.dtype = np.dtype(np.float64)
+
+    def matvec(self, vector: Array) -> Array:
+        """The product with a vector."""
+        self.count += 1
+        return self._applied(self.multiply, vector)
+
+    def rmatvec(self, vector: Array) -> Array:
+        """The product of the transpose with a vector."""
+        self.count += 1
+        return self._applied(self.multiply_transposed, vector)
+
+    def __matmul__(self, vector: Array) -> Array:
+        return self.matvec(vector)
+
+    def _applied(self, multiply: Callable[[Array], Array], vector: Array) -> Array:
+        found: Array = multiply(np.array(vector, np.float64).reshape(self.form)).reshape(np.shape(vector)).copy()
+        return found
+
+
+@dataclass
+class _FlatPreconditioner(FlatOperator):
+    """A preconditioner in the same form."""
+
+
+class External(Iteration):
+    """One call of a function of the caller's, for all systems together, each with a right-hand side of norm 1."""
+
+    def __init__(self, task: Task, function: Callable[..., Any], transposed: Callable[[Array], Array]) -> None:
+        super().__init__(task)
+        self.function, self._transposed = function, transposed
+
+    def run(self, start: Array | None) -> tuple[Array, SolveInfo]:
+        form = self.b.shape
+        operator = FlatOperator(self.operator.product, self._transposed, form)
+        unit = self.b * ratio(np.ones_like(self.scale), self.scale)
+        options = self._options(form, start)
+        given = self.function(operator, unit.ravel(), **options)
+        found = np.asarray(given[0] if isinstance(given, tuple) else given, np.float64)
+        if found.size != self.b.size:
+            raise ShapeError(
+                f"solver(A, b) returns x, or (x, info), with {self.b.size} numbers in x; got {found.shape}"
+            )
+        solution = found.reshape(form) * self.scale
+        if not np.isfinite(solution).all():
+            raise SolveError("the solver that was given returned nan or inf")
+        residual = self.relative(self.b - self.product(solution))[..., 0, :]
+        converged = bool((residual <= self.eps).all())
+        return solution, SolveInfo(operator.count, residual, converged, "converged" if converged else "solver")
+
+    def _options(self, form: tuple[int, ...], start: Array | None) -> dict[str, Any]:
+        """The options of SciPy's solvers that this one takes."""
+        try:
+            parameters = inspect.signature(self.function).parameters
+        except (TypeError, ValueError):
+            parameters = inspect.signature(lambda A, b: None).parameters
+        takes_all = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
+        systems = max(1, int((self.scale > 0).sum()))
+        known: dict[str, Any] = {"rtol": self.eps / np.sqrt(systems), "atol": 0.0}
+        if "rtol" not in parameters and "tol" in parameters:
+            known["tol"] = known.pop("rtol")
+        if start is not None:
+            known["x0"] = (start * ratio(np.ones_like(self.scale), self.scale)).ravel()
+        if self.task.patient:
+            known["maxiter"] = self.task.maxiter
+        if self.precondition is not None:
+            known["M"] = _FlatPreconditioner(self.precondition, self.precondition, form)
+        return {name: value for name, value in known.items() if takes_all or name in parameters}

@@ -1,0 +1,175 @@
+"""How a linear system is solved: the options of a call, and the iteration with them."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from clreduce.errors import ConvergenceWarning, NotConverged, OptionError, ShapeError, SolveError
+from clreduce.solve.conjugate import ConjugateGradients
+from clreduce.solve.external import External
+from clreduce.solve.iteration import Iteration, SolveInfo, Task
+from clreduce.solve.minimal_residual import Gmres, Minres
+from clreduce.solve.preconditioners import preconditioner_of
+from clreduce.solve.progress import SolveBar
+from clreduce.solve.system import System
+from clreduce.warning import warn
+
+Array = np.ndarray[Any, Any]
+_SOLVERS: dict[str, type[Iteration]] = {
+    "auto": ConjugateGradients, "cg": ConjugateGradients, "minres": Minres, "gmres": Gmres,
+}  # fmt: skip
+_KNOWN = (
+    "alpha", "eps", "x0", "info", "maxiter", "solver", "preconditioner", "callback", "progress", "backend", "device_id",
+    "ranges",
+)  # fmt: skip
+_MEANT = {
+    **dict.fromkeys(("tol", "rtol", "atol", "tolerance", "epsilon", "precision"), "eps"),
+    **dict.fromkeys(("max_iter", "max_iters", "max_iterations", "maxit", "n_iter", "niter", "iterations"), "maxiter"),
+    **dict.fromkeys(("M", "precond", "P"), "preconditioner"),
+    **dict.fromkeys(("ridge", "reg", "regularization", "lambda_", "lam", "nugget", "jitter", "damp", "shift"), "alpha"),
+    **dict.fromkeys(("method", "algorithm"), "solver"),
+    **dict.fromkeys(("verbose", "disp", "show"), "progress"),
+    **dict.fromkeys(("guess", "initial_guess", "start", "init"), "x0"),
+    **dict.fromkeys(("full_output", "return_info"), "info"),
+}
+"""What other libraries call the options."""
+
+
+@dataclass(frozen=True)
+class Solving:
+    """How a system is solved: the options of a call."""
+
+    eps: float
+    maxiter: int | None
+    preconditioner: Any
+    callback: Callable[[int, Array], Any] | None
+    progress: bool | None
+    solver: Any = "auto"
+    """"auto", "cg", "minres", "gmres", or a function as those of SciPy."""
+
+    def limit(self, problem: System) -> int:
+        """Products, at most."""
+        largest = max(problem.groups.count(group) for group in set(problem.groups))
+        return 10 * problem.size * largest if self.maxiter is None else self.maxiter
+
+    @property
+    def is_general(self) -> bool:
+        """Whether the operator need not be symmetric."""
+        return self.solver == "gmres" or callable(self.solver)
+
+    @classmethod
+    def checked(
+        cls,
+        eps: Any = 1e-6,
+        maxiter: Any = None,
+        preconditioner: Any = None,
+        callback: Callable[[int, Array], Any] | None = None,
+        progress: bool | None = None,
+        solver: Any = "auto",
+        **unknown: Any,
+    ) -> Solving:
+        """The options, or one error."""
+        for name in unknown:
+            nearest = [_MEANT[name]] if name in _MEANT else difflib.get_close_matches(name, _KNOWN, n=1)
+            hint = f": did you mean {nearest[0]!r}?" if nearest else ""
+            raise OptionError(f"a solve has no option {name!r}{hint}; known are {', '.join(_KNOWN)}")
+        if isinstance(eps, bool) or not isinstance(eps, (int, float, np.number)) or not 0 <= eps < np.inf:
+            raise ShapeError(f"eps is a number, 0 or more; got {eps!r}")
+        if maxiter is not None and (
+            isinstance(maxiter, bool) or not isinstance(maxiter, (int, np.integer)) or maxiter < 0
+        ):
+            raise ShapeError(f"maxiter is a whole number, 0 or more; got {maxiter!r}")
+        if callback is not None and not callable(callback):
+            raise TypeError(f"callback is a function of the iteration and the residuals; got {callback!r}")
+        if not callable(solver) and not (isinstance(solver, str) and solver in _SOLVERS):
+            raise OptionError(
+                f"solver is {', '.join(map(repr, _SOLVERS))}, or a function as scipy.sparse.linalg.cg; got {solver!r}"
+            )
+        if callback is not None and callable(solver):
+            raise OptionError(
+                "callback is told by the library's own solvers: give it to your solver by functools.partial"
+            )
+        limit = None if maxiter is None else int(maxiter)
+        return cls(float(eps), limit, preconditioner, callback, progress, solver)
+
+    def run(
+        self, problem: System, right: Array, start: Array | None = None, transposed: bool = False
+    ) -> tuple[Array, SolveInfo]:
+        """The solution, rounded to the data's precision, in which its residual has been computed.
+
+        ``transposed``: that of the system with the transposed operator. It warns if the residual is larger than
+        ``eps``, or raises `NotConverged` where it no longer falls.
+        """
+        if right.size == 0:
+            empty = right.shape[:-2] + right.shape[-1:]
+            return right.astype(problem.dtype), SolveInfo(0, np.zeros(empty), True)
+        if self.preconditioner is not None and problem.partial:
+            raise ShapeError("preconditioners are for all pairs (i, j): leave ranges or preconditioner out")
+        if problem.precondition is None:
+            problem.precondition = preconditioner_of(self.preconditioner, problem)
+        with SolveBar(self.eps, self.progress) as bar:
+
+            def report(iteration: int, residuals: Array) -> None:
+                bar.show(iteration, float(residuals.max()))
+                if self.callback is not None:
+                    self.callback(iteration, residuals)
+
+            task = Task(
+                problem, right, self.eps, self.limit(problem), problem.precondition, report,
+                patient=self.maxiter is not None,
+            )  # fmt: skip
+            found, how = self._solved(problem, task, start, transposed)
+        solution = found.astype(problem.dtype)
+        if not how.converged:
+            self._tell(how, problem, solution)
+        return solution, how
+
+    def _solved(self, problem: System, task: Task, start: Array | None, transposed: bool) -> tuple[Array, SolveInfo]:
+        if self.is_general:
+            straight, other = problem.product, problem.transposed_product
+            if transposed:
+                task.operator = problem.transposed(None)
+                task.precondition = task.precondition if self.preconditioner == "diagonal" else None
+                straight, other = other, straight
+            if callable(self.solver):
+                return External(task, self.solver, other).run(start)
+            return Gmres(task).run(start)
+        solver = _SOLVERS[self.solver]
+        metric = None if self.solver == "cg" else problem.metric
+        if metric is None:
+            return solver(task).run(start)
+        weighted = problem.weighted(task, metric, transposed)
+        try:
+            return solver(weighted).run(start)
+        except SolveError as error:  # the factors were parts of a kernel that is symmetric with them
+            try:
+                return solver(task).run(start)
+            except SolveError:
+                raise error from None
+
+    def _tell(self, how: SolveInfo, problem: System, solution: Array) -> None:
+        """Warn of a residual that is too large, or raise `NotConverged` where going on would not help."""
+        useless = how.reason == "stagnation" or (how.reason == "maxiter" and self.maxiter is None)
+        residual = float(how.residuals.max())
+        help_ = ["raise maxiter"] if how.reason == "maxiter" and not useless else []
+        help_ += ["raise alpha"] if not help_ or useless else []
+        help_ += ["use a preconditioner, such as ('nystrom', 100)"] if self.preconditioner is None else []
+        help_ += ["use float64 data"] if problem.dtype == np.float32 else []
+        help_ += ["raise eps"] if how.reason != "maxiter" else []
+        help_ += ["give maxiter to go on all the same"] if useless else []
+        why = {
+            "stagnation": ", and no longer falls", "rounding": ", and rounding allows no less",
+            "solver": ", where the solver that was given has ended",
+        }.get(how.reason, "")  # fmt: skip
+        message = (
+            f"after {how.iterations} products the residual is {residual:.2g} |b|, more than eps={self.eps:.2g}{why}: "
+            f"{', or '.join(help_)}"
+        )
+        if useless:
+            raise NotConverged(message, residual, how.iterations, solution)
+        warn(ConvergenceWarning(message, residual, how.iterations))

@@ -1,0 +1,166 @@
+"""Preconditioners: cheap approximations of the inverse of alpha + K."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from clreduce.errors import ShapeError, SolveError
+from clreduce.solve.system import System
+
+Array = np.ndarray[Any, Any]
+Precondition = Callable[[Array], Array]
+
+
+@dataclass(frozen=True)
+class Nystrom:
+    """A preconditioner from ``rank`` columns of K; made by `nystrom`."""
+
+    rank: int
+    seed: int = 0
+
+
+def nystrom(rank: int, seed: int = 0) -> Nystrom:
+    """A preconditioner for `KernelSolve`: K is replaced by a matrix of that rank, made of some of its columns.
+
+    The columns are chosen at random, each in proportion to the diagonal of what the earlier ones leave of K (a partial
+    Cholesky factorization with random pivots). It takes ``rank`` evaluations of one column and ``n * rank`` float64
+    numbers of memory, and pays where few eigenvalues of K are much larger than alpha, as those of smooth kernels. The
+    formula must act on each component of the unknown on its own.
+    """
+    try:
+        rank = 0 if isinstance(rank, (bool, np.bool_)) else operator.index(rank)
+    except TypeError:
+        rank = 0
+    if rank < 1:
+        raise ShapeError("nystrom(rank): the rank is a whole number, 1 or more")
+    return Nystrom(rank, seed)
+
+
+def preconditioner_of(given: Any, system: System) -> Precondition | None:
+    """What maps a residual of shape (batch.., n, E) to an approximate solution, for what a user asks for."""
+    if given is None:
+        return None
+    if isinstance(given, tuple) and len(given) == 2 and given[0] == "nystrom":
+        given = nystrom(given[1])
+    if isinstance(given, str) and given == "diagonal":
+        return _diagonal(system)
+    if isinstance(given, Nystrom):
+        return _low_rank(system, given)
+    if callable(given):
+        return _checked(given)
+    raise ShapeError(
+        "preconditioner is None, 'diagonal', ('nystrom', rank), nystrom(rank, seed), or a function of the residuals, "
+        f"of shape (batch.., n, E); got {given!r}"
+    )
+
+
+def _checked(function: Callable[[Array], Any]) -> Precondition:
+    def apply(residual: Array) -> Array:
+        found: Array = np.asarray(function(residual), np.float64)
+        if found.shape != residual.shape:
+            raise ShapeError(f"the preconditioner maps arrays of shape {residual.shape} to {found.shape}")
+        return found
+
+    return apply
+
+
+def _diagonal(system: System) -> Precondition:
+    entries = system.diagonal() + system.alpha
+    _check_diagonal(entries)
+    inverse = 1 / entries
+    return lambda residual: inverse * residual
+
+
+def _check_diagonal(entries: Array) -> None:
+    if not (entries > 0).all():
+        raise SolveError(
+            f"the operator is not positive definite: the least entry on its diagonal is {entries.min():.3g}"
+        )
+
+
+def _low_rank(system: System, chosen: Nystrom) -> Precondition:
+    """The inverse of F F^T + mu, K being about F F^T; mu is alpha and the least eigenvalue of F F^T."""
+    if not system.independent:
+        raise SolveError(
+            "a Nystrom preconditioner needs a formula that acts on each component of the unknown on its own; "
+            "preconditioner='diagonal' serves any"
+        )
+    factor = _partial_cholesky(system, min(chosen.rank, system.size), chosen.seed)
+    values, vectors = np.linalg.eigh(factor.swapaxes(-1, -2) @ factor)  # (batch.., 1 or E, r)
+    values = np.maximum(values, 0.0)
+    basis = factor @ vectors
+    positive = np.where(values > 1e-14 * values[..., -1:], values, np.inf)
+    shift = system.alpha + positive.min(axis=-1, keepdims=True)  # (batch.., 1 or E, 1)
+    if not np.isfinite(shift).all() or not (shift > 0).all():
+        raise SolveError("a Nystrom preconditioner needs a kernel with a positive diagonal, and alpha >= 0")
+    damping = values + shift
+
+    def each(residual: Array) -> Array:
+        column = residual.swapaxes(-1, -2)[..., None]  # (batch.., E, n, 1)
+        inner = (basis.swapaxes(-1, -2) @ column) / damping[..., None]
+        found: Array = ((column - basis @ inner) / shift[..., None])[..., 0].swapaxes(-1, -2)
+        return found
+
+    def together(residual: Array) -> Array:
+        one = basis[..., 0, :, :]  # (batch.., n, r)
+        inner = (one.swapaxes(-1, -2) @ residual) / damping[..., 0, :, None]
+        found: Array = (residual - one @ inner) / shift[..., 0, :, None]
+        return found
+
+    apply = together if basis.shape[-3] == 1 else each
+    if system.metric is None:
+        return apply
+    root = np.sqrt(system.metric)
+    return lambda residual: apply(residual * root) / root
+
+
+def _partial_cholesky(system: System, rank: int, seed: int) -> Array:
+    """F of shape (batch.., 1 or E, n, r) so that F F^T is about K; 1 if K is the same for all components."""
+    random = np.random.default_rng(seed)
+    rest = system.diagonal()
+    _check_diagonal(rest + np.maximum(system.alpha, 0.0))
+    first = _symmetric_column(system, _pivots(rest, random))
+    same = bool((first == first[..., :1]).all() and (rest == rest[..., :1]).all())
+    rest = np.maximum(rest[..., :1] if same else rest, 0.0).swapaxes(-1, -2)  # (batch.., 1 or E, n)
+    least = 4 * float(np.finfo(system.dtype).eps) * rest.max(axis=-1, keepdims=True)
+    factor = np.zeros((*rest.shape, rank))
+    for k in range(rank):
+        pivot = _pivots(rest.swapaxes(-1, -2), random)
+        column = _symmetric_column(system, pivot).swapaxes(-1, -2)[..., : rest.shape[-2], :]
+        at = pivot[..., None, None]
+        known = factor[..., :k]
+        row = np.take_along_axis(known, at[..., None], axis=-2)  # (batch.., 1 or E, 1, k)
+        column = column - (known @ row.swapaxes(-1, -2))[..., 0]
+        head = np.take_along_axis(column, at, axis=-1)
+        usable = head > least
+        if not usable.any():
+            return factor[..., : max(k, 1)]
+        root = np.sqrt(np.where(usable, head, 1.0))
+        factor[..., k] = np.where(usable, column / root, 0.0)
+        rest = np.maximum(rest - factor[..., k] ** 2, 0.0)
+        if (rest <= least).all():
+            return factor[..., : k + 1]
+    return factor
+
+
+def _symmetric_column(system: System, pivot: Array) -> Array:
+    """A column of diag(w)^1/2 K diag(w)^-1/2, which is symmetric where K is so in a metric w."""
+    column = system.column(pivot)
+    if system.metric is None:
+        return column
+    root = np.sqrt(system.metric)
+    found: Array = column * root / np.take_along_axis(root, pivot.reshape((*pivot.shape, 1, 1)), axis=-2)
+    return found
+
+
+def _pivots(rest: Array, random: np.random.Generator) -> Array:
+    """For each index of the batch a row, by chance in proportion to its part of ``rest``, (batch.., n, 1 or E)."""
+    weights = np.cumsum(np.maximum(rest, 0.0).sum(-1), axis=-1)
+    threshold = random.random((*weights.shape[:-1], 1)) * weights[..., -1:]
+    found: Array = np.minimum((weights <= threshold).sum(-1), weights.shape[-1] - 1)
+    return found

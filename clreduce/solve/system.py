@@ -1,0 +1,225 @@
+"""A linear system (alpha + K) a = b, made ready: its product with vectors, its diagonal and its columns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from clreduce.call.arguments import Arguments
+from clreduce.call.derivative import Derivative
+from clreduce.call.evaluation import together
+from clreduce.domain import Domain
+from clreduce.errors import ShapeError
+from clreduce.ir.coupling import coupled_components
+from clreduce.ir.expr import INDEX, Expr, substitute, topological
+from clreduce.ir.op import constant, variable
+from clreduce.memo import memoised
+from clreduce.ops.shape import concat, element, placed_element, repeated
+from clreduce.program import MapReduce, map_reduce
+from clreduce.runtime.device import Device
+from clreduce.runtime.repeat import Repeated
+from clreduce.solve.iteration import Operator, Task
+from clreduce.solve.metric import in_i, weights_of
+
+if TYPE_CHECKING:
+    from clreduce.call.routine import Routine
+
+Array = np.ndarray[Any, Any]
+_CHOSEN = "chosen"
+"""The name of the variable that holds the index of the column that is asked for."""
+
+
+class System:
+    """Products of the operator alpha + K with vectors of shape (batch.., n, E), all in float64 on the host.
+
+    The kernels compute in the data's precision. Arguments are checked and buffers are made once; on a device with
+    memory of its own, each product moves one vector there and one back.
+    """
+
+    def __init__(
+        self,
+        routine: Routine,
+        unknown: int,
+        arguments: Arguments,
+        device: Device,
+        alpha: float | Array,
+        product: Callable[[Array], Array] | None = None,
+    ) -> None:
+        """``alpha``: a number, or one for each index of the batch, of shape (batch.., 1, 1).
+
+        ``product``: computes K times a vector in another way than by a prepared call.
+        """
+        self.routine, self.arguments, self.device, self.alpha = routine, arguments, device, alpha
+        slot = routine.slot_of(unknown)
+        assert slot is not None, "the formula depends on the unknown"
+        self.slot, self.unknown = slot, routine.program.slots[slot]
+        rows, columns = routine.sizes(arguments)
+        if rows != columns:
+            raise ShapeError(f"a system has as many equations as unknowns; here M and N are {rows} and {columns}")
+        self.size = rows
+        self.dtype, self.batch = np.dtype(arguments.dtype), arguments.batch
+        self.shape = (*self.batch, rows, self.unknown.dim)
+        self._given = product
+        self._repeated: Repeated | None = None
+        self.precondition: Callable[[Array], Array] | None = None
+        """The preconditioner, once a solve has made it."""
+
+    def product(self, vector: Array) -> Array:
+        """(alpha + K) vector. The vector is rounded, in place, to the precision of the data."""
+        if self.dtype != vector.dtype:
+            vector[...] = vector.astype(self.dtype)
+        found = self._kernel_product(vector).astype(np.float64)
+        if np.any(self.alpha):
+            found += self.alpha * vector
+        return found
+
+    def _kernel_product(self, vector: Array) -> Array:
+        if self._given is not None:
+            return self._given(vector.astype(self.dtype))
+        if self._repeated is None or self._repeated.queue is not self.device.queue:  # of a thread, or of a profile
+            routine, slot = self.routine, self.slot
+            arrays = routine.feeds(self.arguments.arrays)
+            arrays[slot] = np.empty(self.shape, self.dtype)
+            plan = self._plan(routine.program, self.size)
+            self._repeated = Repeated(plan, arrays, slot, self.size, self.size, self.batch)
+        return self._repeated(vector)
+
+    def _plan(self, program: MapReduce, columns: int) -> Any:
+        return self.routine.plan_of(program, self.dtype.name, self.device, bool(self.batch), self.size, columns)
+
+    def transposed_product(self, vector: Array) -> Array:
+        """(alpha + K)^T vector, for a vector that is rounded in place as in `product`."""
+        vector[...] = vector.astype(self.dtype)
+        arguments = self.arguments
+        arrays = self.routine.feeds(arguments.arrays)
+        arrays[self.slot] = np.zeros(self.shape, self.dtype)  # K is linear: its gradient is the same everywhere
+        evaluation = self.routine.evaluation(arguments, self.device)
+        gradients = Derivative(evaluation, arrays, together).vjp({0: vector.astype(self.dtype)}, [self.slot])
+        found: Array = gradients[self.slot].astype(np.float64) + self.alpha * vector
+        return found
+
+    @cached_property
+    def metric(self) -> Array | None:
+        """Weights in whose inner product the operator is symmetric, where its formula shows such; None for 1.
+
+        They are positive, finite, and of shape (batch.., n, 1 or E).
+        """
+        weights = weights_of(self.routine.program.values[0], self.unknown)
+        if weights is None:
+            return None
+        program, given = map_reduce([weights], "Sum")
+        found = self._evaluate(program, [self._array(leaf) for leaf in given])
+        found = -found if (found < 0).all() else found  # a sign of the factors is one of the kernel
+        usable = np.isfinite(found).all() and (found > 0).all()
+        if not usable or np.ptp(found) <= 8 * float(np.finfo(self.dtype).eps) * found.max():
+            return None
+        return found
+
+    def weighted(self, task: Task, metric: Array, transposed: bool) -> Task:
+        """A task in the inner product with these weights, for the operator or its transpose."""
+        if not transposed:
+            return replace(task, metric=metric)
+        inner = task.precondition
+        return replace(
+            task, operator=self.transposed(metric), metric=1 / metric,
+            precondition=None if inner is None else lambda residual: metric * inner(residual / metric),
+        )  # fmt: skip
+
+    def transposed(self, metric: Array | None) -> Operator:
+        """The transposed operator; ``metric``: weights in whose inner product this one is symmetric."""
+        return _Transposed(self, metric)
+
+    @property
+    def partial(self) -> bool:
+        """Whether pairs are left out, so that entries of the matrix are not those of the formula."""
+        return self._given is not None
+
+    @cached_property
+    def groups(self) -> tuple[int, ...]:
+        """For each component of the unknown the number of its system; systems have no unknown in common."""
+        return _groups(self.routine.program.values[0], self.unknown)
+
+    @property
+    def independent(self) -> bool:
+        """Whether each component of the unknown has a system of its own."""
+        return len(set(self.groups)) == len(self.groups)
+
+    def diagonal(self) -> Array:
+        """The diagonal of K, of shape (batch.., n, E)."""
+        program, given = _entries(self.routine.program, self.unknown, self.independent, True)
+        return self._evaluate(program, [self._array(leaf) for leaf in given])
+
+    def column(self, index: Array) -> Array:
+        """Column ``index``, of shape batch, of the matrix of each component: an array of shape (batch.., n, E)."""
+        program, given = _entries(self.routine.program, self.unknown, True, False)
+        place = np.asarray(index).reshape((*self.batch, 1, 1))
+        arrays = []
+        for leaf in given:
+            if leaf.params[0] == _CHOSEN:
+                arrays.append(np.ascontiguousarray(place, np.int64))
+                continue
+            array = self._array(leaf)
+            if leaf.domain == Domain.J:
+                wide = np.broadcast_to(array, (*self.batch, *array.shape[-2:]))
+                array = np.ascontiguousarray(np.take_along_axis(wide, place, axis=-2))
+            arrays.append(array)
+        return self._evaluate(program, arrays)
+
+    def _array(self, leaf: Expr) -> Array:
+        slot: int = leaf.params[0]
+        found: Array = self.routine.feeds(self.arguments.arrays)[slot]
+        return found
+
+    def _evaluate(self, program: MapReduce, arrays: Sequence[Array]) -> Array:
+        (found,) = self._plan(program, 1)(arrays, self.size, 1, batch=self.batch)
+        exact: Array = np.asarray(found, np.float64)
+        return exact
+
+
+class _Transposed:
+    """The transpose of a system's operator A: in a metric w, it is diag(w) A diag(w)^-1."""
+
+    def __init__(self, system: System, metric: Array | None) -> None:
+        self._system, self._metric = system, metric
+        self.dtype, self.groups = system.dtype, system.groups
+
+    def product(self, vector: Array) -> Array:
+        """The operator times a vector, which is rounded in place."""
+        if self._metric is None:
+            return self._system.transposed_product(vector)
+        scaled = vector / self._metric
+        found = self._metric * self._system.product(scaled)
+        vector[...] = self._metric * scaled
+        return found
+
+
+@memoised(256)
+def _groups(formula: Expr, unknown: Expr) -> tuple[int, ...]:
+    return coupled_components(formula, unknown)
+
+
+@memoised(256)
+def _entries(
+    program: MapReduce, unknown: Expr, independent: bool, diagonal: bool
+) -> tuple[MapReduce, tuple[Expr, ...]]:
+    """A program with one column that gives entries of the matrix: its diagonal, or a column of it; and its variables.
+
+    The entry of component k is the formula's component k for the k-th unit vector; if components do not depend on each
+    other, it is that for a vector of ones.
+    """
+    (formula,) = program.values
+    dim = unknown.dim
+    if independent:
+        (entry,) = substitute([formula], {unknown: repeated(constant(1), dim)})
+    else:
+        units = [substitute([formula], {unknown: placed_element(constant(1), dim, k)})[0] for k in range(dim)]
+        entry = concat(*(element(unit, k) for k, unit in enumerate(units)))
+    if diagonal:
+        return map_reduce([in_i(entry)], "Sum")
+    positions = [node for node in topological([entry]) if node.op.name == "position" and node.domain == Domain.J]
+    (entry,) = substitute([entry], {node: variable(_CHOSEN, 1, Domain.J, INDEX) for node in positions})
+    return map_reduce([entry], "Sum")

@@ -1,0 +1,157 @@
+"""Evaluations on tensors as nodes of autograd's graph.
+
+Each is one node, `Reduction`. Its derivatives are evaluations, too, so they have derivatives in turn, in both modes and
+under ``torch.func``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch.autograd import forward_ad
+
+from clreduce.adapters import torch_standins as standins
+from clreduce.adapters.torch import DTYPES, TORCH, transforms_active
+from clreduce.call.derivative import Derivative, Run, Works
+from clreduce.call.evaluation import Evaluation, together
+from clreduce.call.runner import Runner
+from clreduce.ir.expr import INDEX
+
+_unwrap_if_dead = torch._C._functorch.unwrap_if_dead
+
+
+class Autograd(Runner):
+    """Runs evaluations on tensors, which autograd and the transforms of ``torch.func`` follow."""
+
+    def tracks(self, arrays: Sequence[torch.Tensor]) -> bool:
+        """Whether autograd or a transform of ``torch.func`` looks on."""
+        if transforms_active() or forward_ad._current_level >= 0:
+            return True
+        if torch.is_grad_enabled():
+            for array in arrays:
+                if array.requires_grad:
+                    return True
+        return False
+
+    def looks_on(self, arrays: Sequence[torch.Tensor]) -> bool:
+        """Whether anything of PyTorch's may see what is computed from ``arrays``, a recorder of graphs included."""
+        followed = torch.is_grad_enabled() or transforms_active() or forward_ad._current_level >= 0
+        return followed or standins.are_recorded() or standins.are_batched(arrays)
+
+    def run(
+        self, evaluation: Evaluation, arrays: Sequence[torch.Tensor], like: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, ...]:
+        if standins.are_batched(arrays):
+            arrays, sizes, closed = standins.opened(arrays)
+            return closed(self.run(replace(evaluation, batch=(*sizes, *evaluation.batch)), arrays))
+        if not self.tracks(arrays):
+            return self.computed(evaluation, arrays, like)
+        # What derivatives will read is computed along with the results, of which it has the first.
+        apply = Reduction.apply if transforms_active() else _apply
+        found: tuple[torch.Tensor, ...] = apply(evaluation.with_residuals, *map(_unwrap_if_dead, arrays))
+        return found[: len(evaluation.program.outputs)]
+
+    def run_all(self, works: Works) -> list[tuple[torch.Tensor, ...]]:
+        return [self.run(evaluation, arrays) for evaluation, arrays in works]
+
+    def computed(
+        self, evaluation: Evaluation, arrays: Sequence[torch.Tensor], like: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, ...]:
+        """The results, which autograd does not follow."""
+        if standins.are_recorded():
+            rows, columns = int(evaluation.rows), int(evaluation.columns)  # a recorded graph may have symbols there
+            batch = tuple(map(int, evaluation.batch))
+            return standins.recorded(Kernels(replace(evaluation, rows=rows, columns=columns, batch=batch)), arrays)
+        return tuple(TORCH.all_from_host(evaluation(TORCH.all_on_host(arrays)), arrays[0] if arrays else like))
+
+
+AUTOGRAD = Autograd()
+
+
+@dataclass(frozen=True, slots=True)
+class Kernels:
+    """The results of an `Evaluation`, as a task."""
+
+    evaluation: Evaluation
+
+    def __call__(self, tensors: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        return AUTOGRAD.computed(self.evaluation, tensors)
+
+    def forms(self) -> list[tuple[tuple[int, ...], torch.dtype]]:
+        """Shapes and dtypes of the results."""
+        rows, dtype = (*self.evaluation.batch, self.evaluation.rows), DTYPES[self.evaluation.dtype]
+        return [
+            ((*rows, form.dim), torch.int64 if form.kind == INDEX else dtype)
+            for form in self.evaluation.program.outputs
+        ]
+
+
+class Reduction(torch.autograd.Function):
+    """The results of an `Evaluation`, by its arrays. What is its own residual keeps them for its derivatives."""
+
+    @staticmethod
+    def forward(evaluation: Evaluation, *arrays: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return AUTOGRAD.computed(evaluation, arrays)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[torch.Tensor, ...]) -> None:
+        evaluation, arrays = inputs[0], inputs[1:]
+        program = evaluation.program
+        ctx.evaluation = evaluation
+        ctx.set_materialize_grads(False)
+        if len(program.real_outputs) < len(output):
+            ctx.mark_non_differentiable(*(one for n, one in enumerate(output) if n not in program.real_outputs))
+        kept = arrays + output if evaluation.is_residual else arrays
+        ctx.save_for_backward(*kept)
+        if forward_ad._current_level >= 0:
+            ctx.save_for_forward(*kept)
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
+        count = len(ctx.evaluation.program.slots)
+        given = {n: one for n, one in enumerate(cotangents) if one is not None}
+        if not given:
+            return (None,) * (count + 1)
+        wrt = [n for n, needed in enumerate(ctx.needs_input_grad[1:]) if needed]
+        saved = ctx.saved_tensors
+        arrays = (*saved, *given.values())
+        if AUTOGRAD.looks_on(arrays):
+            found = _derivative(ctx, saved, AUTOGRAD.run_all).vjp(given, wrt)
+        else:  # the same on NumPy arrays, whose parts and shapes cost less
+            hosts = TORCH.all_on_host(arrays)
+            pulled = dict(zip(given, hosts[len(saved) :], strict=True))
+            gradients = _derivative(ctx, tuple(hosts[: len(saved)]), together).vjp(pulled, wrt)
+            found = dict(zip(gradients, TORCH.all_from_host(gradients.values(), saved[0]), strict=True))
+        return (None, *map(found.get, range(count)))
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
+        derivative, program = _derivative(ctx, ctx.saved_tensors, AUTOGRAD.run_all), ctx.evaluation.program
+        given = {n: one for n, one in enumerate(tangents[1:]) if one is not None}
+        found = derivative.jvp(given) if given and program.real_outputs else {}
+        return tuple(found.get(n) for n in range(len(program.outputs)))
+
+    @staticmethod
+    def vmap(
+        info: Any, in_dims: tuple[int | None, ...], evaluation: Evaluation, *arrays: torch.Tensor
+    ) -> tuple[tuple[torch.Tensor, ...], tuple[int, ...]]:
+        wide = replace(evaluation, batch=(info.batch_size, *evaluation.batch))
+        moved = [
+            array.unsqueeze(0) if dim is None else array.movedim(dim, 0)
+            for array, dim in zip(arrays, in_dims[1:], strict=True)
+        ]
+        found: tuple[torch.Tensor, ...] = Reduction.apply(wide, *moved)  # type: ignore[no-untyped-call]
+        return found, (0,) * len(found)
+
+
+_apply = super(torch.autograd.Function, Reduction).apply  # type: ignore[misc]
+"""`Reduction.apply` where nothing transforms it: then the signature of its `forward` need not be looked at."""
+
+
+def _derivative(ctx: Any, saved: tuple[Any, ...], run: Run) -> Derivative:
+    """The derivatives at the arrays that a node has kept, in the form in which ``run`` takes them."""
+    count = len(ctx.evaluation.program.slots)
+    return Derivative(ctx.evaluation, saved[:count], run, saved[count:] or None)
