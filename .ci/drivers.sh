@@ -70,11 +70,12 @@ phase_oclgrind() { # programs of every template on a simulator that watches each
     run_tests tests/test_oclgrind.py
 }
 
-phase_gpu_compilers() { # every kernel compiled for GPUs of NVIDIA and AMD
+phase_gpu_compilers() { # every kernel compiled for GPUs of NVIDIA and AMD, and the instructions of some counted
     export CLREDUCE_REQUIRE_GPU_COMPILERS=1
     ensure_environment
     .venv/bin/python -m pip install -q "clreduce[isa]"
-    run_tests tests/test_gpu_compilers.py
+    run_tests tests/test_gpu_compilers.py tests/test_isa.py
+    .venv/bin/python benchmarks/isa.py --check
 }
 
 # -------------------------------------------------------------------------------------------------------- their tools

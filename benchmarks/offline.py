@@ -3,8 +3,8 @@
 clang makes PTX or AMD's assembly of a source, with libclc in place of the driver's own functions; for NVIDIA, ptxas
 makes machine code of the PTX. Nothing runs.
 
-The tools: clang and libclc of LLVM 15 (Debian, Ubuntu: ``apt install clang-15 libclc-15``), and a ptxas that still
-knows the oldest target (``pip install "clreduce[isa]"``).
+The tools: clang and libclc of LLVM 15 (Debian, Ubuntu: ``apt install clang-15 libclc-15``), a ptxas that still knows
+the oldest target, and nvdisasm (``pip install "clreduce[isa]"``).
 
     python benchmarks/offline.py sm_90 gfx90a < kernel.cl
 """
@@ -21,9 +21,11 @@ from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from pathlib import Path
 
+from clreduce.codegen.facts import DeviceFacts
+
 CLANG = ("clang-15",)
 LIBRARIES = {"nvidia": Path("/usr/lib/clc/nvptx64--nvidiacl.bc"), "amd": Path("/usr/lib/clc/amdgcn--amdhsa.bc")}
-_PTXAS_WHEEL = "nvidia-cuda-nvcc-cu12"
+_WHEELS = {"ptxas": "nvidia-cuda-nvcc-cu12", "nvdisasm": "nvidia-cuda-nvdisasm"}
 _VIRTUAL = "sm_70"
 """The processor that PTX is made for: clang 15 knows none newer than sm_86, and ptxas takes it for all that follow."""
 _COMMON = (
@@ -31,6 +33,21 @@ _COMMON = (
     "-Xclang", "-finclude-default-header", "-Xclang", "-fdeclare-opencl-builtins", "-Xclang", "-mlink-builtin-bitcode",
     "-Xclang",
 )  # fmt: skip
+_NATIVE_OF_NVIDIA = "\n".join(
+    f"""static inline float hardware_{name}(float x) {{
+    float y;
+    __asm__("{instruction}.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}}
+#define native_{name} hardware_{name}"""
+    for name, instruction in (
+        ("exp2", "ex2"), ("log2", "lg2"), ("sqrt", "sqrt"), ("rsqrt", "rsqrt"), ("recip", "rcp"), ("sin", "sin"),
+        ("cos", "cos"),
+    )
+) + "\n#line 1\n"  # fmt: skip
+"""libclc has no native functions for NVIDIA's processors: each is the instruction of that name."""
+_AS_OPENCL_ALLOWS = ("-mllvm", "-nvptx-prec-divf32=1")
+"""OpenCL lets a quotient have an error of 2.5 ulp: NVIDIA's driver makes use of it, and clang has to be told."""
 
 
 class OfflineError(Exception):
@@ -45,14 +62,33 @@ class Target:
     vendor: str
     """``"nvidia"`` or ``"amd"``."""
 
+    @property
+    def facts(self) -> DeviceFacts:
+        """What a driver would say of such a device."""
+        return FACTS[self.vendor]
+
+
+FACTS = {
+    "nvidia": DeviceFacts(
+        kind="gpu", driver="nvidia", driver_version=(550,), max_group=1024, local_memory=49152,
+        native_float_lanes=1, native_double_lanes=1, shares_host_memory=False,
+    ),
+    "amd": DeviceFacts(
+        kind="gpu", driver="amd", driver_version=(3614,), max_group=256, local_memory=65536,
+        native_float_lanes=1, native_double_lanes=1, shares_host_memory=False,
+    ),
+}  # fmt: skip
+
 
 TARGETS = {
     target.name: target
     for target in (
         Target("sm_70", "nvidia"),
+        Target("sm_80", "nvidia"),
         Target("sm_90", "nvidia"),
         Target("gfx90a", "amd"),
         Target("gfx1030", "amd"),
+        Target("gfx1100", "amd"),
     )
 }
 
@@ -88,18 +124,29 @@ def clang() -> str:
 @cache
 def ptxas(target: str) -> str:
     """The path of a ptxas that knows ``target``, pip's first; `OfflineError` if there is none."""
+    return _tool_for(target, "ptxas", rf"'{target}'")
+
+
+@cache
+def nvdisasm(target: str) -> str:
+    """The path of an nvdisasm that knows ``target``, pip's first; `OfflineError` if there is none."""
+    return _tool_for(target, "nvdisasm", rf"'{target.upper().replace('_', '')}'")
+
+
+def _tool_for(target: str, tool: str, pattern: str) -> str:
+    """The path of a program whose help names ``target``."""
     paths = []
     try:
-        files = importlib.metadata.files(_PTXAS_WHEEL) or []
-        paths = [str(file.locate()) for file in files if file.stem == "ptxas"]
+        files = importlib.metadata.files(_WHEELS[tool]) or []
+        paths = [str(file.locate()) for file in files if file.stem == tool]
     except importlib.metadata.PackageNotFoundError:
         pass
-    paths += filter(None, [shutil.which("ptxas")])
+    paths += filter(None, [shutil.which(tool)])
     for path in paths:
-        if re.search(rf"'{target}'", _run([path, "--help"])):
+        if re.search(pattern, _run([path, "--help"])):
             return path
     older = f"; not one that has dropped {target}: {', '.join(paths)}" if paths else ""
-    raise OfflineError(f'a ptxas for {target} is missing (pip install "clreduce[isa]"){older}')
+    raise OfflineError(f'{tool} for {target} is missing (pip install "clreduce[isa]"){older}')
 
 
 def missing(target: Target) -> str:
@@ -124,7 +171,9 @@ def compile_for(target: Target, source: str) -> dict[str, Compiled]:
         raise OfflineError(problem)
     if target.vendor == "amd":
         return _kernels_of_amd(_assembly(source, "amdgcn--amdhsa", f"-mcpu={target.name}", LIBRARIES["amd"]))
-    ptx = _assembly(source, "nvptx64-nvidia-nvcl", f"-march={_VIRTUAL}", LIBRARIES["nvidia"])
+    ptx = _assembly(
+        _NATIVE_OF_NVIDIA + source, "nvptx64-nvidia-nvcl", f"-march={_VIRTUAL}", LIBRARIES["nvidia"], _AS_OPENCL_ALLOWS
+    )
     with tempfile.TemporaryDirectory() as folder:
         text, code = Path(folder, "source.ptx"), Path(folder, "code")
         text.write_text(ptx, encoding="utf-8")
@@ -133,14 +182,24 @@ def compile_for(target: Target, source: str) -> dict[str, Compiled]:
 
 
 @lru_cache(maxsize=16)
-def _assembly(source: str, triple: str, processor: str, library: Path) -> str:
+def _assembly(source: str, triple: str, processor: str, library: Path, options: tuple[str, ...] = ()) -> str:
     """What clang makes of a source; kept, for PTX of one source is wanted for several processors."""
     with tempfile.TemporaryDirectory() as folder:
         text, assembly = Path(folder, "source.cl"), Path(folder, "assembly")
         text.write_text(source, encoding="utf-8")
         target = ["-target", triple, processor, "-nogpulib"]
-        _run([clang(), *_COMMON, str(library), *target, "-S", str(text), "-o", str(assembly)])
+        _run([clang(), *_COMMON, str(library), *target, *options, "-S", str(text), "-o", str(assembly)])
         return assembly.read_text(encoding="utf-8")
+
+
+def disassembled(target: Target, kernel: Compiled) -> str:
+    """The machine code of a kernel as text; `OfflineError` if the tool for it is missing."""
+    if kernel.machine_code is None:
+        return kernel.assembly
+    with tempfile.TemporaryDirectory() as folder:
+        code = Path(folder, "code")
+        code.write_bytes(kernel.machine_code)
+        return _run([nvdisasm(target.name), "-c", str(code)])
 
 
 def _run(command: list[str]) -> str:
