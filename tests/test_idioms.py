@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from clreduce.errors import ClreduceError
-from clreduce.numpy import LazyTensor, Pm, Vi, Vj
+from clreduce.numpy import Genred, KernelSolve, LazyTensor, Pm, Vi, Vj
 
 pytestmark = pytest.mark.usefixtures("plain_kernels")
 
@@ -24,12 +24,14 @@ ARRAYS = {"np": np, "M": M, "N": N, "x": x, "y": y, "b": b, "w": w, "u": u, "mas
 SYMBOLIC: dict[str, Any] = {
     "K": Vi(x).sqdist(Vj(y)), "S": Vi(x).sqdist(Vj(x)), "V": Vi(x) - Vj(y), "I": Vi(x), "J": Vj(y),
     "D1": Vi(x[:, :1]) - Vj(y[:, :1]), "B": LazyTensor(np.stack([x, 2 * x])[:, :, None]).sqdist(Vj(y)),
+    "BV": LazyTensor(np.stack([x, 2 * x])[:, :, None]) - Vj(y),
     "H": Vi(x.astype(np.float32)).sqdist(Vj(y.astype(np.float32))),
-    "L": LazyTensor, "Vi": Vi, "Vj": Vj, "Pm": Pm,
+    "L": LazyTensor, "Genred": Genred, "KernelSolve": KernelSolve, "Vi": Vi, "Vj": Vj, "Pm": Pm,
 }  # fmt: skip
 DENSE: dict[str, Any] = {
     "K": ((X - Y) ** 2).sum(-1), "S": ((X - x) ** 2).sum(-1), "V": X - Y, "I": X, "J": Y, "D1": X[..., :1] - Y[..., :1],
     "B": ((np.stack([x, 2 * x])[:, :, None] - y) ** 2).sum(-1), "H": ((X - Y) ** 2).sum(-1),
+    "BV": np.stack([x, 2 * x])[:, :, None] - y,
 }  # fmt: skip
 
 SAME = """
@@ -50,6 +52,12 @@ V.sum(axis=1)                   V.sum(axis=(0, 1))              V.sum(axis=None)
 V.sum(-1, keepdims=True)        np.sum(V, axis=2)               np.min(V)                       np.max(V, axis=(0, -1))
 D1.sum(-1)                      (D1 ** 2).sum(-1).sum()         D1.sum(axis=(0, 1, 2))          B.sum()
 B.sum(-1)                       B.sum(-2)                       B.mean(axis=(0, 2))             B.argmax()
+B.sum(axis=0)                   B.max(axis=0)                   B.argmin(axis=0)                B.std(axis=0)
+np.var(B, axis=0, ddof=1)       np.min(B, axis=0)               np.sum(B, axis=0, keepdims=True)
+B.prod(axis=-3)                 (B > 2).any(axis=0)
+BV.sum(axis=0)                  BV.sum(axis=(0, 3))             BV.max(axis=0)                  BV.argmax(axis=None)
+V.argmin(axis=None)             V.argmax(axis=None)             np.argmin(V)                    np.argmax(V)
+K.std(ddof=1)                   K.var(axis=1, ddof=2)           np.std(K, ddof=1)               V.var(-1, ddof=1)
 K[:3]                           K[::2]                          K[3]                            K[-1]
 K[..., 0]                       K[[0, 1]]                       K[mask]                         K[2:4, 1:]
 K[3, 5]                         K[:, 2]                         K[1, ::2]                       K[[0, 1], [2, 3]]
@@ -93,6 +101,8 @@ PAIRS = {
     "K * L(w[None, None, :1])": "K[..., None] * w[:1]",
     "K + 0.5 * (K.i == K.j)": "K + 0.5 * eye",
     "K.where(K.i < K.j)": "np.triu(K, 1)",
+    "(B + B.i - 2 * B.j).mean(axis=0)": "(B + np.arange(M)[:, None] - 2 * np.arange(N)).mean(0)",
+    "I.difference_matrix(J)": "(I[..., :, None] - J[..., None, :]).reshape(M, N, -1)",
 }
 """A line for symbolic tensors, and NumPy's."""
 
@@ -106,12 +116,12 @@ MISTAKES = {
     "V * u": "write Vi(w[:, None])",
     "V + x": "write Vi(w)",
     "K.sum(axis=2)": "0 is i, 1 is j; its vector axis is reduced already",
-    "B.sum(axis=0)": "K.dense()",
+    "BV.var(axis=(0, 3))": "take one first",
+    "Vi(0, 3).sum(-1).var(axis=1, ddof=1)": "waits for data",
     "K.sum(axs=1)": "did you mean 'axis'?",
     "K.sum(axis=1, keepdim_=True)": "did you mean 'keepdims'?",
     "K.sum(axis=1, dtype_ac='float64')": "did you mean 'dtype_acc'?",
     "K.sum(axis='i')": "whole number",
-    "V.argmin(axis=None)": "K.min(-1)",
     "K.Kmin(3)": "axis is missing: 0 is i, 1 is j",
     "J[0:10]": "write x[:, 0:10]",
     "I[4]": "write x[4, :]",
@@ -129,6 +139,9 @@ MISTAKES = {
     "bool(K > 1)": ".any(",
     "list(K)": "K.dense()",
     "K.argKmin(10**9, axis=1)": "K may be up to about",
+    "Genred('x', ['x = Vi(3)'], axs=1)": "did you mean 'axis'?",
+    "Genred('x', ['x = Vi(3)'], 'KMin', k=3)": "did you mean 'opt_arg'?",
+    "KernelSolve('b', ['b = Vj(1)'], 'b', sum_schema='auto')": "did you mean 'sum_scheme'?",
     "K.reduction('logsumexp', axis=1)": "did you mean 'LogSumExp'?",
     "K.reduction('Summ', axis=1)": "did you mean 'Sum'?",
     "K.reshape(-1)": "K.dense() makes an array",

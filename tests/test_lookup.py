@@ -342,7 +342,7 @@ GRID = Vi(x) - Vj(y)
         ((A, np.array(2), C), ShapeError, "one label per i"),
         ((A[0], R, C), ShapeError, r"a table for 2 label\(s\) has shape"),
         ((A[:, :0], R, none := np.zeros(0, int)), ShapeError, "1 to 1073741824 entries; got shape"),
-        (([[1, 2]], R, C), DtypeError, "a table is a numpy array; got list"),
+        (([1, 2], R, C), DtypeError, "a table is a numpy array; got list"),
         ((A, "rows", C), DtypeError, "LazyTensor"),
     ],
 )  # fmt: skip

@@ -25,6 +25,10 @@ class Adapter:
         """Whether ``value`` is an array of this library."""
         raise NotImplementedError
 
+    def as_array(self, value: Any) -> Any:
+        """``value`` as an array of this library: itself, or converted where that is safe and cheap; else None."""
+        return value if self.accepts(value) else self.foreign(value)
+
     def foreign(self, value: Any) -> Any:
         """``value``, of another library, as an array of this one, if that is safe and cheap; else None."""
         return None
@@ -129,4 +133,12 @@ class Adapter:
 
     def swapped(self, array: Any) -> Any:
         """The last two axes exchanged."""
+        raise NotImplementedError
+
+    def permuted(self, array: Any, axes: tuple[int, ...]) -> Any:
+        """The axes in this order, as ``numpy.transpose``."""
+        raise NotImplementedError
+
+    def broadcast(self, array: Any, shape: tuple[int, ...]) -> Any:
+        """A view of this shape, as ``numpy.broadcast_to``."""
         raise NotImplementedError

@@ -31,7 +31,7 @@ class NumPy(Adapter):
 
     def foreign(self, value: Any) -> Any:
         """Arrays of other libraries in the host's memory, without a copy where they lend it; lists of rows."""
-        if isinstance(value, (np.ndarray, np.generic, str, bytes)) or _follows_gradients(value):
+        if isinstance(value, (np.ndarray, np.generic, str, bytes)) or _follows_gradients(value) or is_symbolic(value):
             return None
         try:
             if hasattr(value, "__dlpack_device__"):
@@ -45,6 +45,8 @@ class NumPy(Adapter):
     def advice(self, value: Any) -> str:
         if isinstance(value, np.ma.MaskedArray):
             return ": its mask would be lost; write x.filled(0), or x.data[~x.mask.any(axis=1)] for complete rows"
+        if is_symbolic(value):
+            return "; write K.dense()"
         if _follows_gradients(value):
             return ": for gradients write clreduce.torch, else x.detach().cpu().numpy()"
         if hasattr(value, "toarray"):
@@ -125,13 +127,25 @@ class NumPy(Adapter):
         return found
 
     def swapped(self, array: Array) -> Array:
-        found: Array = array.swapaxes(-1, -2)
-        return found
+        swapped: Array = array.swapaxes(-1, -2)
+        return swapped
+
+    def permuted(self, array: Array, axes: tuple[int, ...]) -> Array:
+        permuted: Array = array.transpose(axes)
+        return permuted
+
+    def broadcast(self, array: Array, shape: tuple[int, ...]) -> Array:
+        return np.broadcast_to(array, shape)
 
 
 def _follows_gradients(value: Any) -> bool:
     """Whether ``value`` is a tensor whose gradients would be lost."""
     return getattr(value, "requires_grad", False) is True
+
+
+def is_symbolic(value: Any) -> bool:
+    """Whether ``value`` is a symbolic tensor: its dense array is made for nobody who has not asked for it."""
+    return getattr(value, "__GenericLazyTensor__", False) is True
 
 
 def _is_table(value: Any) -> bool:

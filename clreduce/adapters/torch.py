@@ -15,6 +15,7 @@ from torch.autograd.graph import increment_version
 
 from clreduce.adapters import torch_standins as standins
 from clreduce.adapters.adapter import Adapter
+from clreduce.adapters.numpy import NUMPY, is_symbolic
 from clreduce.errors import DeviceError, DtypeError
 from clreduce.warning import warn
 
@@ -40,9 +41,19 @@ class Torch(Adapter):
         """Whether ``value`` is a tensor, parameters of modules included."""
         return isinstance(value, torch.Tensor)
 
+    def foreign(self, value: Any) -> Any:
+        """Arrays of NumPy and what NumPy's front end reads, in their own memory where PyTorch takes that."""
+        if not isinstance(value, np.ndarray) and hasattr(value, "__dlpack_device__"):
+            try:
+                return torch.utils.dlpack.from_dlpack(value)
+            except (TypeError, ValueError, RuntimeError, BufferError):
+                return None
+        array = value if NUMPY.accepts(value) else NUMPY.foreign(value)
+        return None if array is None else _tensor_of(array)
+
     def advice(self, value: Any) -> str:
-        if isinstance(value, np.ndarray):
-            return "; write torch.from_numpy(x), or take clreduce.numpy"
+        if is_symbolic(value) or isinstance(value, np.ma.MaskedArray):
+            return NUMPY.advice(value)
         if hasattr(value, "to_numpy"):
             return "; write torch.as_tensor(x.to_numpy())"
         return "; write torch.as_tensor(x)" if isinstance(value, (list, tuple)) else ""
@@ -179,6 +190,12 @@ class Torch(Adapter):
     def swapped(self, array: torch.Tensor) -> torch.Tensor:
         return array.transpose(-1, -2)
 
+    def permuted(self, array: torch.Tensor, axes: tuple[int, ...]) -> torch.Tensor:
+        return array.permute(axes)
+
+    def broadcast(self, array: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+        return array.expand(shape)
+
     def _look_at(self, value: torch.Tensor) -> None:
         """Refuse a tensor that has no values; say once for each other device that the host computes."""
         device = str(value.device)
@@ -190,6 +207,21 @@ class Torch(Adapter):
 
 
 TORCH = Torch()
+
+
+def _tensor_of(array: Array) -> torch.Tensor | None:
+    """A tensor of an array of NumPy: of its memory, or of a copy where PyTorch takes no such memory."""
+    if array.dtype.kind not in "biufc":
+        return None
+    if not array.flags.writeable:  # numbers that are repeated are copied once
+        once = array[tuple(slice(0, 1) if stride == 0 else slice(None) for stride in array.strides)].copy()
+        tensor = _tensor_of(once)
+        return None if tensor is None else tensor.expand(array.shape)
+    array = array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+    try:
+        return torch.from_numpy(np.ascontiguousarray(array) if min(array.strides, default=0) < 0 else array)
+    except TypeError:  # a dtype that PyTorch does not have
+        return None
 
 
 def _numbers(tensors: Sequence[torch.Tensor]) -> list[Array]:

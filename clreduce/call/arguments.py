@@ -88,8 +88,8 @@ def check_arguments(variables: Sequence[Variable], given: Sequence[Any], library
     if len(given) != len(variables):
         wanted = ", ".join(describe(variable) for variable in variables)
         raise ShapeError(f"{len(variables)} arrays are needed ({wanted}); got {len(given)}")
-    if any(not library.accepts(value) and not _is_number(value) for value in given):
-        given = [_converted(value, library) for value in given]
+    if not all(map(library.accepts, given)):
+        given = [_converted(variable, value, library) for variable, value in zip(variables, given, strict=True)]
     forms = [_form(variable, value, library) for variable, value in zip(variables, given, strict=True)]
     like = next((value for value, form in zip(given, forms, strict=True) if form.numbers is None), None)
     _check_places(variables, given, forms, library)
@@ -174,7 +174,7 @@ def without_last_axis(given: tuple[int, ...], arranged: tuple[int, ...]) -> bool
 def check_result(shape: tuple[int, ...], dtype: str, given: Any, what: str, library: Adapter) -> None:
     """Raise an error unless ``given`` is an array of exactly this shape and dtype."""
     if not library.accepts(given):
-        raise DtypeError(f"{what} must be a {library.name} array; got {type(given).__name__}")
+        raise DtypeError(f"{what} must be a {library.name} array; got {type(given).__name__}{library.advice(given)}")
     found = tuple(library.shape(given))
     if found != shape:
         raise ShapeError(f"{what} must have shape {shape}; got {found}")
@@ -184,8 +184,10 @@ def check_result(shape: tuple[int, ...], dtype: str, given: Any, what: str, libr
 
 def check_beside(shape: tuple[int, ...], dtype: str, given: Any, what: str, library: Adapter) -> Any:
     """``given`` as an array of this shape and dtype: complex numbers as pairs, converted if that is exact."""
-    if not library.accepts(given):
-        raise DtypeError(f"{what} must be a {library.name} array; got {type(given).__name__}")
+    array = library.as_array(given)
+    if array is None:
+        raise DtypeError(f"{what} must be a {library.name} array; got {type(given).__name__}{library.advice(given)}")
+    given = array
     own, name = tuple(library.shape(given)), library.dtype_name(given)
     in_reals = own if name not in REAL_OF else (*own[:-1], 2 * own[-1]) if own else (2,)
     if in_reals != shape:
@@ -234,11 +236,9 @@ def _is_number(value: Any) -> bool:
     return number or (isinstance(value, (tuple, list)) and len(value) > 0 and all(map(_is_number, value)))
 
 
-def _converted(value: Any, library: Adapter) -> Any:
-    """An argument of another library as an array of this one, where that is cheap."""
-    if library.accepts(value) or _is_number(value) or isinstance(value, (list, tuple)):
-        return value
-    array = library.foreign(value)
+def _converted(variable: Variable, value: Any, library: Adapter) -> Any:
+    """An argument of another library as an array of this one, where that is cheap; numbers for Pm stay numbers."""
+    array = None if variable.domain == Domain.P and _is_number(value) else library.as_array(value)
     return value if array is None else array
 
 

@@ -6,10 +6,15 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from clreduce.call.options import Options
+from clreduce.call.options import Options, refuse_unknown
 from clreduce.call.routine import Routine, checked_axis
 from clreduce.language.formula import parse_all
 from clreduce.language.vocabulary import checked_reduction
+
+_OPTIONS = (
+    "reduction_op", "axis", "opt_arg", "formula2", "dtype_acc", "use_double_acc", "sum_scheme", "fast", "enable_chunks",
+    "rec_multVar_highdim", "use_fast_math",
+)  # fmt: skip
 
 
 class Genred(Routine):
@@ -61,6 +66,8 @@ class Genred(Routine):
         The formula or an alias cannot be read; the message points at the place.
     ShapeError
         Lengths inside the formula do not fit.
+    OptionError
+        There is no option of that name; the error names the nearest one.
     """
 
     def __init__(
@@ -80,16 +87,19 @@ class Genred(Routine):
         rec_multVar_highdim: bool | None = False,
         use_fast_math: bool = True,
         fast: str | None = None,
+        **unknown: Any,
     ) -> None:
+        if unknown:
+            refuse_unknown("Genred", unknown, _OPTIONS)
         if dtype is not None or cuda_type is not None:
             warnings.warn("dtype and cuda_type are ignored: the data's dtype decides", DeprecationWarning, stacklevel=2)
         axis = checked_axis(axis)
         reduction = checked_reduction(reduction_op, opt_arg, formula2)
         options = Options.checked(reduction, sum_scheme, dtype_acc, use_double_acc, fast)
-        exprs, found = parse_all([formula] if formula2 is None else [formula, formula2], aliases)
+        exprs, variables = parse_all([formula] if formula2 is None else [formula, formula2], aliases)
         self.formula, self.formula2, self.reduction_op = formula, formula2, reduction_op
         self.aliases = tuple(aliases)
-        super().__init__(exprs, found, reduction, axis, options)
+        super().__init__(exprs, variables, reduction, axis, options)
 
     @property
     def texts(self) -> tuple[str, ...]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from clreduce.errors import DtypeError, FormulaError
+from clreduce.errors import DtypeError, FormulaError, OptionError
+from clreduce.language.names import did_you_mean
 from clreduce.reductions.compensated import compensated
 from clreduce.reductions.reduction import Reduction
 
@@ -19,6 +21,21 @@ _ACCUMULATORS = {
     "float64": ("float64",),
 }
 """By the dtype of the arrays: what ``dtype_acc`` may be. Shorter floats are computed in float32 in any case."""
+
+
+def refuse_unknown(what: str, unknown: Mapping[str, Any], known: Iterable[str]) -> None:
+    """Raise `OptionError` for options that ``what`` does not have, naming the nearest that it has."""
+    known = list(known)
+    for name in unknown:
+        meant = did_you_mean(name, known, _OF_OTHERS)
+        raise OptionError(f"{what} has no option {name!r}{meant}; known are {', '.join(known)}")
+
+
+_OF_OTHERS = {
+    **dict.fromkeys(("dim", "axes"), "axis"), **dict.fromkeys(("k", "K", "n_neighbors"), "opt_arg"),
+    **dict.fromkeys(("op", "reduction", "reduce"), "reduction_op"), "weights": "formula2", "accumulate": "dtype_acc",
+}  # fmt: skip
+"""What users of other libraries call the options of a reduction."""
 
 
 @dataclass(frozen=True)

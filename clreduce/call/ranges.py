@@ -54,9 +54,12 @@ def _name(n: int) -> str:
 
 
 def _as_integers(n: int, value: Any, library: Adapter) -> Array:
-    if not library.accepts(value):
-        raise DtypeError(f"{_name(n)} must be a {library.name} array; got {type(value).__name__}")
-    array: Array = library.to_host(value)
+    given = library.as_array(value)
+    if given is None:
+        raise DtypeError(
+            f"{_name(n)} must be a {library.name} array; got {type(value).__name__}{library.advice(value)}"
+        )
+    array: Array = library.to_host(given)
     if array.dtype not in _INTEGERS:
         raise DtypeError(f"{_name(n)} must be int32 or int64; got {array.dtype.name}")
     if array.ndim != (1 if n % 3 == 1 else 2) or (array.ndim == 2 and array.shape[1] != 2):

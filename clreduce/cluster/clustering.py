@@ -68,7 +68,8 @@ class Clustering:
 
         def taken(array: Any) -> Any:
             if not self._library.accepts(array):
-                raise DtypeError(f"x must be a {self._library.name} array; got {type(array).__name__}")
+                told = f"{type(array).__name__}{self._library.advice(array)}"
+                raise DtypeError(f"x must be a {self._library.name} array; got {told}")
             shape = self._library.shape(array)
             if not shape or shape[0] != len(labels):
                 raise ShapeError(f"x has one row for each of the {len(labels)} labels; got shape {shape}")
@@ -147,7 +148,9 @@ class Clustering:
 
     def _host(self, value: Any, what: str) -> Array:
         if not self._library.accepts(value):
-            raise DtypeError(f"{what} must be a {self._library.name} array; got {type(value).__name__}")
+            raise DtypeError(
+                f"{what} must be a {self._library.name} array; got {type(value).__name__}{self._library.advice(value)}"
+            )
         array: Array = self._library.to_host(value)
         return array
 

@@ -17,7 +17,8 @@ import numpy as np
 from clreduce.call.estimate import MemoryEstimate
 from clreduce.errors import ShapeError
 from clreduce.language.vocabulary import checked_reduction
-from clreduce.lazy.evaluating import Evaluating, PendingReduction
+from clreduce.lazy.batches import Batches
+from clreduce.lazy.evaluating import PendingReduction
 
 
 class Default(Enum):
@@ -39,7 +40,7 @@ _PLACES = {"ArgMin": "Min_ArgMin", "ArgMax": "Max_ArgMax"}
 """Indices of extrema, and the reduction that gives the extrema with them."""
 
 
-class Axes(Evaluating):
+class Axes(Batches):
     """Reductions over any axes."""
 
     __slots__ = ()
@@ -120,11 +121,6 @@ class Axes(Evaluating):
             if not 0 <= place < rank or places.count(place) > 1:
                 reduced = "; its vector axis is reduced already" if each == batch + 2 else ""
                 raise ShapeError(f"{name}: axis {each} of a tensor of shape {self.shape}: {self._axes_told()}{reduced}")
-        if batch not in places and batch + 1 not in places and places != (batch + 2,):
-            raise ShapeError(
-                f"{name} over axis {axis!r} of a tensor of shape {self.shape} is no reduction over i or j: "
-                f"{self._axes_told()}. For others, reduce the array K.dense()"
-            )
         return places
 
     def _one_place(self, what: str, name: str, axis: Any) -> int:
@@ -146,6 +142,14 @@ class Axes(Evaluating):
     ) -> Any:  # fmt: skip
         """A reduction over i or j, then over other axes of what comes out; that over the vectors goes first."""
         batch = len(self._batch)
+        if other is None and count is None and batch not in places and batch + 1 not in places:
+            over_vectors = batch + 2 in places
+            if over_vectors and name not in _OVER_RESULTS:
+                raise ShapeError(
+                    f"{name} over the vectors and a batch of a tensor of shape {self.shape}: take one first"
+                )
+            tensor = self._over_vectors(name) if over_vectors else self
+            return tensor._over_batch(name, tuple(place for place in places if place < batch), options)
         if name in _PLACES and len(places) == batch + 2 + self._vectors:
             return self._place_of_extreme(name, options)
         if (name not in _OVER_RESULTS and name != "Var") or other is not None:
@@ -172,13 +176,40 @@ class Axes(Evaluating):
 
     def _place_of_extreme(self, name: str, options: dict[str, Any]) -> Any:
         """The index of the extreme of all entries, in the order of the dense array."""
-        if self._count > 1:
-            raise ShapeError(f"{name} over all axes of vectors is not available: reduce them first, as in K.min(-1)")
         if not prod(self.shape):
             raise ShapeError(f"{name} over a tensor of shape {self.shape}, which has no entry")
         values, places = self._over_one(_PLACES[name], 1, None, None, None, options)
+        if self._count > 1:
+            chosen = self._first_entry(self.library.to_host(values), self.library.to_host(places), name == "ArgMin")
+            return places.reshape(-1)[0] * 0 + chosen
         row = self.library.reduced(name.lower(), values.reshape(-1), (0,))
         return row * self._sizes[1] + places.reshape(-1)[row]
+
+    def _first_entry(self, values: Any, places: Any, smallest: bool) -> int:
+        """The lowest index, in the order of the dense array, of the extreme of ``values``.
+
+        ``values`` are those of each row and component, at the columns ``places``: both of shape (batch.., M, D).
+        """
+        values, places = values.reshape(-1, values.shape[-1]), places.reshape(-1, values.shape[-1])
+        rows, components = np.nonzero(values == (values.min() if smallest else values.max()))
+        entries = (rows * self._sizes[1] + places[rows, components]) * values.shape[-1] + components
+        return int(entries.min())
+
+    def _spread(
+        self, axis: Any, dim: Any, keepdims: bool | None, ddof: float, options: dict[str, Any], root: bool
+    ) -> Any:
+        """The variance, or its root, over an axis, several, or all; ``ddof`` is taken from the number of terms."""
+        result = self._along("Var", axis, dim, keepdims, options)
+        if ddof:
+            if isinstance(result, PendingReduction):
+                raise ShapeError("ddof needs the number of terms, which a reduction that waits for data does not know")
+            if self.ranges is not None or options.get("ranges") is not None:
+                raise ShapeError("ddof is for all pairs: rows with ranges differ in their number of terms")
+            axis = axis if dim is None else dim
+            axis = (-1 if self._vectors else None) if axis is _NOT_GIVEN else axis
+            count = prod(self.shape[place] for place in self._places("Var", axis))
+            result = result * (count / (count - ddof) if count > ddof else float("nan"))
+        return result**0.5 if root else result
 
     def memory_estimate(
         self, axis: Any = None, reduction_op: str = "Sum", other: Any = None, opt_arg: Any = None, dim: Any = None,

@@ -8,6 +8,7 @@ import numpy as np
 
 from clreduce.adapters.adapter import Adapter
 from clreduce.call.arguments import REAL_OF
+from clreduce.call.routine import Routine
 from clreduce.domain import Domain
 from clreduce.errors import ShapeError
 from clreduce.ir.expr import REAL, Expr, substitute
@@ -16,8 +17,6 @@ from clreduce.ops.indices import as_real
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-    from clreduce.call.routine import Routine
 
 
 Array = TypeVar("Array")

@@ -6,20 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from clreduce.call.estimate import memory_text
 from clreduce.domain import Domain
 from clreduce.errors import ShapeError
 from clreduce.ir.expr import Expr, substitute, topological
 from clreduce.ir.op import position, variable
 from clreduce.lazy.base import Array
 from clreduce.lazy.leaves import Leaf
+from clreduce.lazy.parts import MOST_DENSE_BYTES, Part
 from clreduce.lazy.slices import Slices
-
-MOST_DENSE_BYTES = 1 << 30
-"""Memory that `dense` takes at most unless told otherwise: 1 GiB."""
-
-
-_BYTES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8, "complex64": 8, "complex128": 16, None: 8}
 
 
 class Dense(Slices[Array]):
@@ -30,29 +24,23 @@ class Dense(Slices[Array]):
     @property
     def nbytes(self) -> int:
         """Bytes that the dense array would take."""
-        return int(np.prod(self.shape, dtype=object)) * (1 if self.is_condition else _BYTES[self._dtype_name])
+        return self._bytes_of(self.shape)
 
     def dense(self, max_bytes: int | None = MOST_DENSE_BYTES) -> Array:
         """The array of this shape. Refused where it takes more than ``max_bytes``; None for no limit."""
-        if max_bytes is not None and self.nbytes > max_bytes:
-            raise ShapeError(
-                f"the dense array of shape {self.shape} takes {memory_text(self.nbytes)}, more than "
-                f"max_bytes={memory_text(max_bytes)}; reduce the tensor, or take a part of it (K[:1000, :1000])"
-            )
-        if self.ranges is not None:
-            raise ShapeError("a tensor with ranges has no dense form: remove them first (K.ranges = None)")
+        self._check_dense("the dense array", self.shape, max_bytes)
         rank, rows = len(self._batch), self._sizes[0]
 
         # Each i becomes an index of the batch with one i of its own: reducing over i then leaves all pairs.
-        def part(leaf: Expr, data: Leaf) -> tuple[Any, tuple[int, ...]] | None:
+        def part(leaf: Expr, data: Leaf) -> Part | None:
             if isinstance(data.array, tuple):
                 return None
             own, tail = data.batch, tuple(data.array.shape[len(data.batch) :])
             own = (*(1,) * (rank - len(own)), *own, rows if leaf.domain == Domain.I else 1)
             tail = (1, *tail[1:]) if leaf.domain == Domain.I else tail
-            return data.array.reshape((*own, *tail)), own
+            return Part(data.array.reshape((*own, *tail)), own, leaf.domain)
 
-        expr, leaves = self._with_positions(Domain.I)._parts(part)
+        expr, leaves = self._with_positions(Domain.I)._with_parts(part)
         wide = self._like(expr, leaves, batch=(*self._batch, rows), ni=1)
         array = wide._reduce("Sum", 0, None, None, {}, ()).reshape(self.shape)
         return array != 0 if self.is_condition else array

@@ -22,15 +22,20 @@ NOT_METHODS = frozenset({
     "ComplexAbs", "ComplexAngle", "ComplexExp", "ComplexSum", "ComplexSumT", "ComplexExp1j", "ComplexSquareAbs",
     "ComplexInv", "ComplexLog", "ComplexSqrt", "ComplexPow", "Factorize", "AutoFactorize", "Lookup",
 })  # fmt: skip
-_SPELLED = {"OneHot": "one_hot", "GradMatrix": "grad_matrix", "TraceOperator": "trace_operator"}
+_SPELLED = {
+    "OneHot": "one_hot",
+    "GradMatrix": "grad_matrix",
+    "TraceOperator": "trace_operator",
+    "DifferenceMatrix": "difference_matrix",
+}
 """Methods that are not called like the function in small letters."""
 _PARAMETERS = {
     "ifelse": ("other1", "other2"), "one_hot": ("D",), "softdtw_sqdist": ("other", "gamma"), "divergence": ("var",),
     "laplacian": ("var",), "trace_operator": ("var", "w"), "adjointoperator": ("v", "u"),
     "sumlinoperator": ("v", "a", "b"),
     **dict.fromkeys(
-        ("atan2", "sqdist", "matvecmult", "vecmatmult", "tensorprod", "grad_matrix", "minimum", "maximum", "logaddexp",
-         "cross"), ("other",)),
+        ("atan2", "sqdist", "matvecmult", "vecmatmult", "tensorprod", "difference_matrix", "grad_matrix", "minimum",
+         "maximum", "logaddexp", "cross"), ("other",)),
 }  # fmt: skip
 """What follows the tensor, by the method, where that is called otherwise than in the formula language."""
 

@@ -53,6 +53,9 @@ class FunctionMethods(Methods):
     def det(self) -> Self:
         """determinant of a 2 x 2 or 3 x 3 matrix; f is this tensor."""
 
+    def difference_matrix(self, other: Any) -> Self:
+        """all differences f_k - g_l, at place k * D(g) + l; f is this tensor."""
+
     def digamma(self) -> Self:
         """derivative of Lgamma; -inf at 0, inf at -0, nan at negative integers and at -inf; f is this tensor."""
 

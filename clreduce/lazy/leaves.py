@@ -32,7 +32,7 @@ _release = partial(heappush, _free)
 _numbers = count()
 
 
-class Source:
+class DataSource:
     """What the user gave for a variable, as long as a tensor holds it, and the number that names the variable.
 
     Numbers are the smallest that are free. So a loop whose data are new each time records the same formulas each time,
@@ -52,13 +52,13 @@ class Source:
         release(self.number)
 
 
-_sources: WeakValueDictionary[Any, Source] = WeakValueDictionary()
+_sources: WeakValueDictionary[Any, DataSource] = WeakValueDictionary()
 
 
-def _source(key: Any, value: Any) -> Source:
+def _source(key: Any, value: Any) -> DataSource:
     """The one source of all tensors that hold ``value``, known by ``key``."""
     found = _sources.get(key)
-    return _sources.setdefault(key, Source(value)) if found is None else found
+    return _sources.setdefault(key, DataSource(value)) if found is None else found
 
 
 @dataclass(eq=False, slots=True)
@@ -69,7 +69,7 @@ class Leaf:
     """Of shape (batch.., M, D), (batch.., N, D) or (batch.., D); a tuple of numbers, which have no precision of their
     own; None for a symbolic variable."""
     batch: tuple[int, ...]
-    source: Source | None
+    source: DataSource | None
 
     @property
     def rows(self) -> int:
@@ -229,7 +229,7 @@ def operand(value: Any, library: Adapter, axis: int | None = None) -> Operand:
     """Anything that may stand in an expression, as a formula."""
     if axis is not None and axis not in (0, 1, 2):
         raise ShapeError(f"axis is 0 (vectors of i), 1 (of j) or 2 (a parameter); got {axis!r}")
-    if library.accepts(value) and not isinstance(value, np.generic):
+    if library.accepts(value):
         return from_array(value, axis, library)
     array = None if isinstance(value, (int, float, complex, np.generic)) else library.foreign(value)
     if array is not None:

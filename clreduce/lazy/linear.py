@@ -13,7 +13,7 @@ from clreduce.ir.op import variable
 from clreduce.lazy.base import Array, Recorded
 from clreduce.lazy.leaves import Operand, with_array
 from clreduce.lazy.neighbours import Neighbours
-from clreduce.lazy.products import Operator, Product
+from clreduce.lazy.products import CompositeOperator, Product
 from clreduce.program import swapped
 
 if TYPE_CHECKING:
@@ -33,13 +33,13 @@ class LinearOperator(Neighbours[Array]):
 
         Options, of ``K.__matmul__(v, ...)``, are those of `sum`.
         """
-        if isinstance(v, (Recorded, Operator)):
+        if isinstance(v, (Recorded, CompositeOperator)):
             product: Any = Product(self, v)
             return product
         if self._count != 1:
             raise ShapeError(f"K @ v needs one number for each pair (i, j); here K has shape {self.shape}")
         if not self.library.accepts(v):
-            array = None if isinstance(v, np.generic) else self.library.foreign(v)
+            array = self.library.foreign(v)
             if array is None:
                 told = f"{type(v).__name__}{self.library.advice(v)}"
                 raise ShapeError(f"K @ v takes a {self.library.name} array; got {told}")
@@ -73,8 +73,11 @@ class LinearOperator(Neighbours[Array]):
 
     def __rmatmul__(self, v: Any) -> Array:
         """``v @ K``, for an array v of shape (M,) or (.., E, M)."""
-        if not self.library.accepts(v) or v.ndim == 0:
-            raise ShapeError(f"v @ K takes a {self.library.name} array of shape (M,) or (.., E, M); got {v!r}")
+        array = self.library.as_array(v)
+        if array is None or array.ndim == 0:
+            told = "a number" if array is not None else f"{type(v).__name__}{self.library.advice(v)}"
+            raise ShapeError(f"v @ K takes a {self.library.name} array of shape (M,) or (.., E, M); got {told}")
+        v = array
         if v.ndim == 1:
             return self.T @ v
         return self.library.swapped(self.T @ self.library.swapped(v))

@@ -15,9 +15,10 @@ class Within(NamedTuple):
     """The terms of each row up to a bound, as a sparse matrix in CSR form, sorted within each row."""
 
     counts: Any
-    """(M,), int64: how many there are in each row."""
+    """(M,), int64: how many there are in each row; (batch.., M) of a batch."""
     offsets: Any
-    """(M + 1,), int64: those of row i are at ``offsets[i]`` to ``offsets[i + 1] - 1`` of ``indices`` and ``values``."""
+    """(M + 1,), int64: those of row i are at ``offsets[i]`` to ``offsets[i + 1] - 1`` of ``indices`` and ``values``.
+    The rows of a batch follow each other, in the order of ``counts``."""
     indices: Any
     """Their indices j, int64."""
     values: Any
@@ -46,7 +47,7 @@ class Neighbours(Reductions[Array]):
         Raises
         ------
         ShapeError
-            Vectors, a batch or an axis that is not i or j.
+            Vectors, complex numbers, or an axis that is not i or j.
 
         Examples
         --------
@@ -57,15 +58,16 @@ class Neighbours(Reductions[Array]):
         >>> near.counts, near.offsets, near.indices, near.values
         (array([2, 1]), array([0, 2, 3]), array([0, 2, 1]), array([0.25, 1.  , 1.  ]))
         """
-        if self._vectors or self._batch or self.is_complex:
-            raise ShapeError(f"radius is of one real number for each pair, without a batch; got shape {self.shape}")
+        if self._vectors or self.is_complex:
+            raise ShapeError(f"radius is of one real number for each pair; got shape {self.shape}")
+        axis = len(self._batch) + self._one_place("radius", "radius", axis)
         library = self.library
         counts = (self <= r).count(axis=axis, keepdims=False)
-        host = library.to_host(counts)
+        host = library.to_host(counts).reshape(-1)
         offsets = np.concatenate([[0], np.cumsum(host, dtype=np.int64)])
         most = int(host.max(initial=0))
         values, indices = self.Kmin_argKmin(max(most, 1), axis=axis)
         rows = [each.reshape(-1) for each in (indices, values)]  # type: ignore[attr-defined]
         places = np.flatnonzero(np.arange(max(most, 1)) < host[:, None])
-        found = [library.rows(each, places) for each in rows]
-        return Within(counts, library.from_host(offsets, counts), *found)
+        chosen = [library.rows(each, places) for each in rows]
+        return Within(counts, library.from_host(offsets, counts), *chosen)

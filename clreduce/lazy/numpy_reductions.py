@@ -23,12 +23,13 @@ def reduction(name: str, follows_nan: bool = False) -> Callable[..., Any]:
     def function(
         x: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False, **options: Any
     ) -> Any:
+        own = {"ddof": options.pop("ddof")} if name in ("var", "std") and "ddof" in options else {}
         asked = options | {"dtype": dtype}
         unknown = [key for key, value in asked.items() if not any(value is unset for unset in _UNSET)]
         if unknown:
             raise TypeError(f"numpy.{name} of a LazyTensor takes axis, out and keepdims, and not {', '.join(unknown)}")
         keepdims = keepdims is not np._NoValue and bool(keepdims)
-        result = compute(x, name, axis)
+        result = compute(x, name, axis, **own)
         if isinstance(result, Recorded):
             return result._like(result.expr, result._leaves, vectors=True) if keepdims else result
         if keepdims:
@@ -43,8 +44,8 @@ def reduction(name: str, follows_nan: bool = False) -> Callable[..., Any]:
     return function
 
 
-def _plain(x: Any, name: str, axis: Any) -> Any:
-    return getattr(x, name)(axis=axis, keepdims=False)
+def _plain(x: Any, name: str, axis: Any, **own: Any) -> Any:
+    return getattr(x, name)(axis=axis, keepdims=False, **own)
 
 
 def _extreme(x: Any, name: str, axis: Any) -> Any:
@@ -66,7 +67,9 @@ def _extreme(x: Any, name: str, axis: Any) -> Any:
         return np.where(marks != 0, np.nan, values)[()]
     if axis is None:
         if count > 1:
-            return _plain(x, name, None)
+            values, places = getattr(both, f"{kind}_arg{kind}")(axis=x.dim() - 2)
+            chosen = slice(count, None) if (values[..., count:] != 0).any() else slice(count)
+            return np.int64(x._first_entry(values[..., chosen], places[..., chosen], smallest))
         values, places = getattr(both, f"{kind}_arg{kind}")(axis=x.dim() - 2)
         values, places = values.reshape(-1, 2), places.reshape(-1, 2)
         which = int((values[:, 1] != 0).any())

@@ -11,7 +11,7 @@ from clreduce.errors import ShapeError
 from clreduce.lazy.base import Recorded
 
 
-class Operator:
+class CompositeOperator:
     """A linear operator of shape (M, N) that is made of others: ``A @ v``, ``v @ A``, ``A.T``, and as SciPy's."""
 
     __array_ufunc__ = None  # v @ A is asked here
@@ -23,13 +23,13 @@ class Operator:
         raise NotImplementedError
 
     @property
-    def T(self) -> Operator:
+    def T(self) -> CompositeOperator:
         """The transpose."""
         raise NotImplementedError
 
     def __matmul__(self, v: Any) -> Any:
         """The product with an array of shape (N,) or (N, E)."""
-        if isinstance(v, (Operator, Recorded)):
+        if isinstance(v, (CompositeOperator, Recorded)):
             return Product(self, v)
         rows = v.shape[0 if v.ndim == 1 else -2]
         if rows != self.shape[-1]:
@@ -55,7 +55,7 @@ class Operator:
         return f"{type(self).__name__} of shape {self.shape}"
 
 
-class Product(Operator):
+class Product(CompositeOperator):
     """``A @ B``, evaluated as ``A @ (B @ v)``: two products, and no matrix.
 
     >>> import numpy as np
@@ -79,7 +79,7 @@ class Product(Operator):
         return Product(self.right.T, self.left.T)
 
 
-class Block(Operator):
+class Block(CompositeOperator):
     """Operators side by side and one below the other, as ``numpy.block`` has arrays; None is a block of zeros.
 
     >>> import numpy as np

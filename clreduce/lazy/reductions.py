@@ -88,22 +88,42 @@ class Reductions(Axes, Generic[Array]):
     @overload
     def var(self) -> Any: ...
     @overload
-    def var(self, axis: Literal[-1], dim: None = ..., keepdims: bool | None = ..., **options: Any) -> Self: ...
+    def var(
+        self, axis: Literal[-1], dim: None = ..., keepdims: bool | None = ..., ddof: float = ..., **options: Any
+    ) -> Self: ...
     @overload
-    def var(self, axis: Axis = ..., dim: Axis = ..., keepdims: bool | None = ..., **options: Any) -> Array: ...
-    def var(self, axis: Any = Default.AXIS, dim: Any = None, keepdims: bool | None = None, **options: Any) -> Any:
-        """The population variance over an axis, several, or all, as `sum` takes them."""
-        return self._along("Var", axis, dim, keepdims, options)
+    def var(
+        self, axis: Axis = ..., dim: Axis = ..., keepdims: bool | None = ..., ddof: float = ..., **options: Any
+    ) -> Array: ...
+    def var(
+        self, axis: Any = Default.AXIS, dim: Any = None, keepdims: bool | None = None, ddof: float = 0, **options: Any
+    ) -> Any:
+        """The variance over an axis, several, or all, as `sum` takes them.
+
+        Squared deviations are divided by the number of terms less ``ddof``: 0 for the population, 1 for a sample. Where
+        none is left, the result is nan.
+        """
+        return self._spread(axis, dim, keepdims, ddof, options, False)
 
     @overload
     def std(self) -> Any: ...
     @overload
-    def std(self, axis: Literal[-1], dim: None = ..., keepdims: bool | None = ..., **options: Any) -> Self: ...
+    def std(
+        self, axis: Literal[-1], dim: None = ..., keepdims: bool | None = ..., ddof: float = ..., **options: Any
+    ) -> Self: ...
     @overload
-    def std(self, axis: Axis = ..., dim: Axis = ..., keepdims: bool | None = ..., **options: Any) -> Array: ...
-    def std(self, axis: Any = Default.AXIS, dim: Any = None, keepdims: bool | None = None, **options: Any) -> Any:
-        """The population standard deviation over an axis, several, or all, as `sum` takes them."""
-        return self._along("Var", axis, dim, keepdims, options) ** 0.5
+    def std(
+        self, axis: Axis = ..., dim: Axis = ..., keepdims: bool | None = ..., ddof: float = ..., **options: Any
+    ) -> Array: ...
+    def std(
+        self, axis: Any = Default.AXIS, dim: Any = None, keepdims: bool | None = None, ddof: float = 0, **options: Any
+    ) -> Any:
+        """The standard deviation over an axis, several, or all, as `sum` takes them.
+
+        Squared deviations are divided by the number of terms less ``ddof``: 0 for the population, 1 for a sample. Where
+        none is left, the result is nan.
+        """
+        return self._spread(axis, dim, keepdims, ddof, options, True)
 
     @overload
     def prod(self) -> Any: ...

@@ -8,11 +8,12 @@ import numpy as np
 
 from clreduce.domain import Domain
 from clreduce.errors import ShapeError
-from clreduce.ir.expr import INDEX, Expr, substitute, topological
+from clreduce.ir.expr import Expr
 from clreduce.ir.op import integer, position
 from clreduce.lazy.base import Array, Recorded
-from clreduce.lazy.leaves import Leaf, with_array
+from clreduce.lazy.leaves import Leaf
 from clreduce.lazy.linear import LinearOperator
+from clreduce.lazy.parts import Part
 
 if TYPE_CHECKING:
     from types import EllipsisType
@@ -158,14 +159,15 @@ class Slices(LinearOperator[Array]):
         """The tensor without a batch axis, of size 1."""
         rank = len(self._batch)
 
-        def part(leaf: Expr, data: Leaf) -> tuple[Any, tuple[int, ...]] | None:
+        def part(leaf: Expr, data: Leaf) -> Part | None:
             own = axis - (rank - len(data.batch))
             if own < 0:
                 return None
             shape = tuple(data.array.shape)
-            return data.array.reshape(shape[:own] + shape[own + 1 :]), data.batch[:own] + data.batch[own + 1 :]
+            array = data.array.reshape(shape[:own] + shape[own + 1 :])
+            return Part(array, data.batch[:own] + data.batch[own + 1 :], leaf.domain)
 
-        expr, leaves = self._parts(part)
+        expr, leaves = self._with_parts(part)
         return self._like(expr, leaves, batch=self._batch[:axis] + self._batch[axis + 1 :])
 
     def _entries(self, one_i: bool, one_j: bool) -> Any:
@@ -237,56 +239,25 @@ class Slices(LinearOperator[Array]):
         domain = (Domain.I, Domain.J)[axis - rank]
         plain = self._with_positions(domain)
 
-        def part(leaf: Expr, data: Leaf) -> tuple[Any, tuple[int, ...]] | None:
-            return (data.array[..., picked, :], data.batch) if leaf.domain == domain else None
+        def part(leaf: Expr, data: Leaf) -> Part | None:
+            return Part(data.array[..., picked, :], data.batch, domain) if leaf.domain == domain else None
 
-        expr, leaves = plain._parts(part)
+        expr, leaves = plain._with_parts(part)
         facts = {"ni" if domain == Domain.I else "nj": len(chosen)}
         return self._like(expr, leaves, **facts)
 
     def _batch_part(self, axis: int, picked: Any, chosen: Any) -> Self:
         rank, size = len(self._batch), self._batch[axis]
 
-        def part(leaf: Expr, data: Leaf) -> tuple[Any, tuple[int, ...]] | None:
+        def part(leaf: Expr, data: Leaf) -> Part | None:
             own = axis - (rank - len(data.batch))
             if own < 0 or (data.batch[own] == 1 and size > 1):
                 return None
             array = data.array[(_ALL,) * own + (picked,)]
-            return array, (*data.batch[:own], len(chosen), *data.batch[own + 1 :])
+            return Part(array, (*data.batch[:own], len(chosen), *data.batch[own + 1 :]), leaf.domain)
 
-        expr, leaves = self._parts(part)
+        expr, leaves = self._with_parts(part)
         return self._like(expr, leaves, batch=(*self._batch[:axis], len(chosen), *self._batch[axis + 1 :]))
-
-    def _parts(self, part: Any) -> tuple[Expr, dict[Expr, Leaf]]:
-        """The formula and data, with the array and batch that ``part(leaf, data)`` gives where that is not None."""
-        leaves, renamed = {}, {}
-        for leaf, data in self._leaves.items():
-            if data.array is None:
-                raise ShapeError("a tensor with symbolic variables has no parts: give the data first")
-            found = part(leaf, data)
-            if found is None:
-                leaves[leaf] = data
-                continue
-            array, batch = found
-            new, leaves_data = with_array(array, array, batch, leaf.dim, leaf.domain, leaf.kind)
-            renamed[leaf], leaves[new] = new, leaves_data
-        (expr,) = substitute([self.expr], renamed)
-        return expr, leaves
-
-    def _with_positions(self, domain: Domain) -> Self:
-        """The same with the index itself, where the formula uses it, as a variable with data."""
-        node = position(domain)
-        if node not in topological([self.expr]):
-            return self
-        numbers = self.library.from_host(np.arange(self._sizes[domain == Domain.J])[:, None], self._some_array())
-        new, data = with_array(numbers, numbers, (), 1, domain, INDEX)
-        (expr,) = substitute([self.expr], {node: new})
-        return self._like(expr, {**self._leaves, new: data})
-
-    def _some_array(self) -> Any:
-        """An array of the data, None if there is none."""
-        arrays = (data.array for data in self._leaves.values())
-        return next((one for one in arrays if self.library.accepts(one)), None)
 
 
 def _is_integer(value: Any) -> bool:

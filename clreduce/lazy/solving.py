@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from clreduce.domain import Domain
 from clreduce.errors import ShapeError
@@ -13,9 +13,7 @@ from clreduce.lazy.evaluating import MAKE_OPTIONS
 from clreduce.lazy.leaves import DOMAINS, Leaf, with_array
 from clreduce.lazy.reductions import Reductions
 from clreduce.ops.indices import as_real
-
-if TYPE_CHECKING:
-    from clreduce.solve.kernel_solve import Solver
+from clreduce.solve.solver import Solver
 
 _UNKNOWN = ("unknown",)
 """The name of the variable that is solved for."""
@@ -25,7 +23,13 @@ class PendingSolve:
     """A system that waits for the data of its symbolic variables: ``s(*arrays)`` solves it."""
 
     def __init__(
-        self, tensor: Solving[Any], expr: Expr, leaves: dict[Expr, Leaf], axis: int, options: dict[str, Any], flat: bool
+        self,
+        tensor: SolveMethods[Any],
+        expr: Expr,
+        leaves: dict[Expr, Leaf],
+        axis: int,
+        options: dict[str, Any],
+        flat: bool,
     ) -> None:
         self.tensor, self._expr, self._leaves, self.axis, self._options = tensor, expr, leaves, axis, options
         self._flat = flat
@@ -52,7 +56,7 @@ def without_axis(found: Any) -> Any:
     return (found[0][..., 0], *found[1:]) if isinstance(found, tuple) else found[..., 0]
 
 
-class Solving(Reductions[Array]):
+class SolveMethods(Reductions[Array]):
     """What solves systems with a `LazyTensor` as their matrix."""
 
     solver: ClassVar[type[Solver]]
@@ -78,7 +82,8 @@ class Solving(Reductions[Array]):
         """
         if self.is_complex:
             raise ShapeError("systems of complex numbers are not available: solve for real and imaginary parts")
-        flat = self.library.accepts(other) and other.ndim == 1
+        other = self._right_array(other)
+        flat = not isinstance(other, Recorded) and other.ndim == 1
         right, data = self._right_hand_side(other[:, None] if flat else other)
         axis = 1 if right.domain == Domain.I else 0
         size = None if data.array is None else data.array.shape[-2]
@@ -108,19 +113,24 @@ class Solving(Reductions[Array]):
         found = self._solved(expr, leaves, axis, options, ())
         return without_axis(found) if flat else found
 
+    def _right_array(self, other: Any) -> Any:
+        """The right-hand side as an array of this library, or as the tensor that it is."""
+        array = other if isinstance(other, Recorded) else self.library.as_array(other)
+        if array is not None and (isinstance(array, Recorded) or array.ndim > 0):
+            return array
+        told = "a number" if array is not None else f"{type(other).__name__}{self.library.advice(other)}"
+        raise ShapeError(
+            f"the right-hand side is a {self.library.name} array of shape (.., M, E) or (M,), or Vi(b) or Vj(b); "
+            f"got {told}"
+        )
+
     def _right_hand_side(self, other: Any) -> tuple[Expr, Leaf]:
         """The variable of i or j that ``other`` is, and its data."""
         if isinstance(other, Recorded):
-            given = self._from(other)
-            if given.expr.op.name != "variable" or given.expr.domain == Domain.P or given.is_complex:
+            right = self._from(other)
+            if right.expr.op.name != "variable" or right.expr.domain == Domain.P or right.is_complex:
                 raise ShapeError("the right-hand side is an array, or Vi(b) or Vj(b) of an array of real numbers")
-            return given.expr, given._leaves[given.expr]
-        if not self.library.accepts(other) or other.ndim < 2:
-            got = f"shape {tuple(other.shape)}" if self.library.accepts(other) else type(other).__name__
-            raise ShapeError(
-                f"the right-hand side is a {self.library.name} array of shape (.., M, E) or (M,), or Vi(b) or Vj(b); "
-                f"got {got}"
-            )
+            return right.expr, right._leaves[right.expr]
         return with_array(other, other, tuple(other.shape[:-2]), other.shape[-1], Domain.I)
 
     def _symbol(self, var: Any, right: Expr, axis: int) -> Expr:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 
 
-class Tables(Recorded):
+class TableMethods(Recorded):
     """What reads tables."""
 
     __slots__ = ()
@@ -83,27 +83,29 @@ class Tables(Recorded):
         labels = [cls._labels(rows, "rows", Domain.I)]
         if columns is not None:
             labels.append(cls._labels(columns, "columns", Domain.J))
-        entries, sizes = cls._table(table, len(labels))
+        entries, sizes, shape = cls._table(table, len(labels))
         for name, one, size in zip(("rows", "columns"), labels, sizes, strict=False):
             low, high = _extremes(one)
             if low < 0 or high >= size:
                 raise ShapeError(
-                    f"lookup: {name} has labels from {low} to {high}, and the table of shape {tuple(table.shape)} "
+                    f"lookup: {name} has labels from {low} to {high}, and the table of shape {shape} "
                     f"takes 0 to {size - 1}; negative ones do not count from the end"
                 )
         index = table_index([one.expr for one in labels], sizes)
         dim = entries.expr.dim // prod(sizes)
         # A table of a batch has an axis of vectors in any case.
-        vectors = dim > 1 + entries.is_complex or len(table.shape) == len(labels) + 1
+        vectors = dim > 1 + entries.is_complex or len(shape) == len(labels) + 1
         expr = lookup(entries.expr, index, dim)
         return entries._record(expr, *labels, is_complex=entries.is_complex, vectors=vectors)
 
     @classmethod
-    def _table(cls, table: Any, axes: int) -> tuple[Self, tuple[int, ...]]:
-        """The table as a parameter of all its numbers, and its sizes along the axes that labels select from."""
+    def _table(cls, table: Any, axes: int) -> tuple[Self, tuple[int, ...], tuple[int, ...]]:
+        """The table as a parameter of all its numbers, its sizes along the axes that labels select from, its shape."""
         library = cls.library
-        if not library.accepts(table):
-            raise DtypeError(f"lookup: a table is a {library.name} array; got {type(table).__name__}")
+        given, table = table, library.as_array(table)
+        if table is None:
+            told = f"{type(given).__name__}{library.advice(given)}"
+            raise DtypeError(f"lookup: a table is a {library.name} array; got {told}")
         shape, name = tuple(library.shape(table)), library.dtype_name(table)
         wanted = "(R,), (R, D) or (.., R, D)" if axes == 1 else "(R, C), (R, C, D) or (.., R, C, D)"
         if len(shape) < axes:
@@ -116,13 +118,15 @@ class Tables(Recorded):
         is_complex = name.startswith("complex")
         flat = table.reshape((*batch, length))
         leaf, data = with_array(table, flat, batch, length * (2 if is_complex else 1), Domain.P)
-        return cls._adopted(Operand(leaf, {leaf: data}, batch, is_complex=is_complex)), sizes
+        return cls._adopted(Operand(leaf, {leaf: data}, batch, is_complex=is_complex)), sizes, shape
 
     @classmethod
     def _labels(cls, given: Any, name: str, domain: Domain) -> Self:
         """Labels as a tensor of true integers, with data."""
         index = "i" if domain == Domain.I else "j"
-        if cls.library.accepts(given):
+        array = None if isinstance(given, Recorded) else cls.library.as_array(given)
+        if array is not None:
+            given = array
             shape, dtype = tuple(cls.library.shape(given)), cls.library.dtype_name(given)
             if not is_integer_dtype(dtype):
                 raise DtypeError(f"lookup: {name} are integer labels; got an array of dtype {dtype}")

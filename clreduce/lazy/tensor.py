@@ -13,8 +13,8 @@ from clreduce.lazy.functions import FunctionMethods
 from clreduce.lazy.leaves import DOMAINS, Leaf, from_symbol, operand, with_array, with_numbers
 from clreduce.lazy.protocols import Protocols
 from clreduce.lazy.show import Shown
-from clreduce.lazy.solving import Solving
-from clreduce.lazy.tables import Tables
+from clreduce.lazy.solving import SolveMethods
+from clreduce.lazy.tables import TableMethods
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -36,7 +36,7 @@ _NOT_HERE = {
 }  # fmt: skip
 
 
-class LazyTensor(Shown[Array], Protocols[Array], Solving[Array], Tables, FunctionMethods):
+class LazyTensor(Shown[Array], Protocols[Array], SolveMethods[Array], TableMethods, FunctionMethods):
     """A symbolic tensor of shape (batch.., M, N, D): for each pair (i, j) a vector, computed when it is needed.
 
     Operators and methods record a formula; a reduction over i or j evaluates it in a kernel, in memory linear in M + N.

@@ -24,8 +24,8 @@ from clreduce.lazy.tensor import variables_of
 from clreduce.numpy import cluster
 from clreduce.solve.iteration import SolveInfo
 from clreduce.solve.kernel_solve import KernelSolve as _KernelSolve
-from clreduce.solve.kernel_solve import Solver as _Solver
 from clreduce.solve.preconditioners import nystrom
+from clreduce.solve.solver import Solver as _Solver
 
 _Array = np.ndarray[tuple[int, ...], np.dtype[Any]]
 

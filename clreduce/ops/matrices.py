@@ -54,6 +54,11 @@ def tensor_product(f: Expr, g: Expr) -> Expr:
     return _repeat(f, f.dim, g.dim, 1) * _repeat(g, 1, f.dim, g.dim)
 
 
+def difference_matrix(f: Expr, g: Expr) -> Expr:
+    """All differences f_k - g_l, as a matrix of f's length by g's."""
+    return _repeat(f, f.dim, g.dim, 1) - _repeat(g, 1, f.dim, g.dim)
+
+
 def _check_sizes(name: str, label: str, f: Expr, sizes: Sequence[int]) -> None:
     if any(size < 1 for size in sizes) or prod(sizes) != f.dim:
         raise ShapeError(f"{name}: {label}={list(sizes)} are not the sizes of a vector of length {f.dim}")
@@ -148,6 +153,8 @@ spell("MatVecMult", matrix_vector, "product of the matrix A (D(A) / D(b) rows, D
 spell("VecMatMult", vector_matrix, "product of the vector b and the matrix A (D(b) rows, D(A) / D(b) columns)", "b A",
       example=(2, 6))  # fmt: skip
 spell("TensorProd", tensor_product, "all products f_k g_l, at place k * D(g) + l", "f g", example=(2, 3))
+spell("DifferenceMatrix", difference_matrix, "all differences f_k - g_l, at place k * D(g) + l", "f g",
+      example=(2, 3))  # fmt: skip
 spell("TensorDot", tensor_dot, "numpy.tensordot of f and g read as arrays of sizes dimf and dimg, over the pairs of "
       "axes contf, contg; perm moves axis k of the result to place perm[k]", "f g", "dimf dimg contf contg perm",
       optional=1, example=(6, 12, (2, 3), (3, 2, 2), (1,), (0,), (2, 0, 1)))  # fmt: skip

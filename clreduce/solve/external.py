@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from clreduce.errors import ShapeError, SolveError
-from clreduce.solve.iteration import Array, Iteration, SolveInfo, Task, ratio
+from clreduce.solve.iteration import Array, Iteration, SolveInfo, SystemTask, ratio
 
 
 @dataclass
@@ -55,7 +55,7 @@ class _FlatPreconditioner(FlatOperator):
 class External(Iteration):
     """One call of a function of the caller's, for all systems together, each with a right-hand side of norm 1."""
 
-    def __init__(self, task: Task, function: Callable[..., Any], transposed: Callable[[Array], Array]) -> None:
+    def __init__(self, task: SystemTask, function: Callable[..., Any], transposed: Callable[[Array], Array]) -> None:
         super().__init__(task)
         self.function, self._transposed = function, transposed
 

@@ -58,7 +58,7 @@ class NotSymmetricError(SolveError):
 
 
 @dataclass
-class Task:
+class SystemTask:
     """A system of equations, and how it is to be solved."""
 
     operator: Operator
@@ -80,7 +80,7 @@ class Iteration:
     least_gain: ClassVar[float] = 0.5
     """A descent that leaves more than this part of a residual was its system's last."""
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: SystemTask) -> None:
         self.task, self.operator, self.b, self.eps = task, task.operator, task.b, task.eps
         self.report, self.precondition = task.report, task.precondition
         groups = np.array(self.operator.groups)

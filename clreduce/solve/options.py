@@ -12,7 +12,7 @@ import numpy as np
 from clreduce.errors import ConvergenceWarning, NotConverged, OptionError, ShapeError, SolveError
 from clreduce.solve.conjugate import ConjugateGradients
 from clreduce.solve.external import External
-from clreduce.solve.iteration import Iteration, SolveInfo, Task
+from clreduce.solve.iteration import Iteration, SolveInfo, SystemTask
 from clreduce.solve.minimal_residual import Gmres, Minres
 from clreduce.solve.preconditioners import preconditioner_of
 from clreduce.solve.progress import SolveBar
@@ -41,7 +41,7 @@ _MEANT = {
 
 
 @dataclass(frozen=True)
-class Solving:
+class SolveOptions:
     """How a system is solved: the options of a call."""
 
     eps: float
@@ -72,7 +72,7 @@ class Solving:
         progress: bool | None = None,
         solver: Any = "auto",
         **unknown: Any,
-    ) -> Solving:
+    ) -> SolveOptions:
         """The options, or one error."""
         for name in unknown:
             nearest = [_MEANT[name]] if name in _MEANT else difflib.get_close_matches(name, _KNOWN, n=1)
@@ -119,7 +119,7 @@ class Solving:
                 if self.callback is not None:
                     self.callback(iteration, residuals)
 
-            task = Task(
+            task = SystemTask(
                 problem, right, self.eps, self.limit(problem), problem.precondition, report,
                 patient=self.maxiter is not None,
             )  # fmt: skip
@@ -129,7 +129,9 @@ class Solving:
             self._tell(how, problem, solution)
         return solution, how
 
-    def _solved(self, problem: System, task: Task, start: Array | None, transposed: bool) -> tuple[Array, SolveInfo]:
+    def _solved(
+        self, problem: System, task: SystemTask, start: Array | None, transposed: bool
+    ) -> tuple[Array, SolveInfo]:
         if self.is_general:
             straight, other = problem.product, problem.transposed_product
             if transposed:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from clreduce.call.arguments import Arguments
 from clreduce.call.derivative import Derivative
 from clreduce.call.evaluation import together
+from clreduce.call.routine import Routine
 from clreduce.domain import Domain
 from clreduce.errors import ShapeError
 from clreduce.ir.coupling import coupled_components
@@ -22,11 +23,8 @@ from clreduce.ops.shape import concat, element, placed_element, repeated
 from clreduce.program import MapReduce, map_reduce
 from clreduce.runtime.device import Device
 from clreduce.runtime.repeat import Repeated
-from clreduce.solve.iteration import Operator, Task
+from clreduce.solve.iteration import Operator, SystemTask
 from clreduce.solve.metric import in_i, weights_of
-
-if TYPE_CHECKING:
-    from clreduce.call.routine import Routine
 
 Array = np.ndarray[Any, Any]
 _CHOSEN = "chosen"
@@ -119,7 +117,7 @@ class System:
             return None
         return found
 
-    def weighted(self, task: Task, metric: Array, transposed: bool) -> Task:
+    def weighted(self, task: SystemTask, metric: Array, transposed: bool) -> SystemTask:
         """A task in the inner product with these weights, for the operator or its transpose."""
         if not transposed:
             return replace(task, metric=metric)

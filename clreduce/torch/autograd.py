@@ -1,7 +1,7 @@
 """Evaluations on tensors as nodes of autograd's graph.
 
-Each is one node, `Reduction`. Its derivatives are evaluations, too, so they have derivatives in turn, in both modes and
-under ``torch.func``.
+Each is one node, `TrackedReduction`. Its derivatives are evaluations, too, so they have derivatives in turn, in both
+modes and under ``torch.func``.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Autograd(Runner):
         if not self.tracks(arrays):
             return self.computed(evaluation, arrays, like)
         # What derivatives will read is computed along with the results, of which it has the first.
-        apply = Reduction.apply if transforms_active() else _apply
+        apply = TrackedReduction.apply if transforms_active() else _apply
         found: tuple[torch.Tensor, ...] = apply(evaluation.with_residuals, *map(_unwrap_if_dead, arrays))
         return found[: len(evaluation.program.outputs)]
 
@@ -89,7 +89,7 @@ class Kernels:
         ]
 
 
-class Reduction(torch.autograd.Function):
+class TrackedReduction(torch.autograd.Function):
     """The results of an `Evaluation`, by its arrays. What is its own residual keeps them for its derivatives."""
 
     @staticmethod
@@ -143,12 +143,12 @@ class Reduction(torch.autograd.Function):
             array.unsqueeze(0) if dim is None else array.movedim(dim, 0)
             for array, dim in zip(arrays, in_dims[1:], strict=True)
         ]
-        found: tuple[torch.Tensor, ...] = Reduction.apply(wide, *moved)  # type: ignore[no-untyped-call]
+        found: tuple[torch.Tensor, ...] = TrackedReduction.apply(wide, *moved)  # type: ignore[no-untyped-call]
         return found, (0,) * len(found)
 
 
-_apply = super(torch.autograd.Function, Reduction).apply  # type: ignore[misc]
-"""`Reduction.apply` where nothing transforms it: then the signature of its `forward` need not be looked at."""
+_apply = super(torch.autograd.Function, TrackedReduction).apply  # type: ignore[misc]
+"""`TrackedReduction.apply` where nothing transforms it: then the signature of its `forward` need not be looked at."""
 
 
 def _derivative(ctx: Any, saved: tuple[Any, ...], run: Run) -> Derivative:

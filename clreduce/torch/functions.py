@@ -85,6 +85,20 @@ def _reduction(name: str) -> Callable[..., Any]:
     return function
 
 
+def _spread(name: str) -> Callable[..., Any]:
+    """``torch.var`` or ``torch.std``: of a sample, unless ``correction`` says otherwise."""
+
+    def function(
+        x: Any, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, correction: float | None = None
+    ) -> Any:
+        if isinstance(dim, bool):  # torch.var(x, unbiased)
+            dim, unbiased = None, dim
+        ddof = (0 if unbiased is False else 1) if correction is None else correction
+        return _reduction(name)(x, dim, keepdim, ddof=ddof)
+
+    return function
+
+
 def _with_dims(x: Any, result: torch.Tensor, dim: Any) -> torch.Tensor:
     """A result over ``dim`` with the axes of length 1 that ``keepdim=True`` keeps."""
     rank = x.ndim
@@ -148,7 +162,8 @@ def _norm(x: Any, ord: Any = None, dim: Any = None, keepdim: bool = False) -> An
 
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     **{name: _reduction(name) for name in ("sum", "mean", "prod", "any", "all", "argmin", "argmax", "logsumexp")},
-    "amin": _reduction("min"), "amax": _reduction("max"), "min": _extreme("min", "min_argmin", "minimum"),
+    "var": _spread("var"), "std": _spread("std"), "amin": _reduction("min"), "amax": _reduction("max"),
+    "min": _extreme("min", "min_argmin", "minimum"),
     "max": _extreme("max", "max_argmax", "maximum"), "where": _where, "cat": _concatenated, "concat": _concatenated,
     "concatenate": _concatenated, "stack": _stacked, "count_nonzero": _reduction("count"),
     "clamp": _clamped, "clip": _clamped, "topk": _largest, "linalg_norm": _norm,

@@ -22,21 +22,21 @@ from clreduce.call.runner import Runner
 from clreduce.errors import DtypeError, ShapeError
 from clreduce.runtime.device import Device
 from clreduce.solve.iteration import SolveInfo
-from clreduce.solve.kernel_solve import Solver
-from clreduce.solve.options import Solving
+from clreduce.solve.options import SolveOptions
+from clreduce.solve.solver import Solver
 from clreduce.torch.autograd import AUTOGRAD
 from clreduce.torch.compiled import leave_recording_out
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class System:
+class TrackedSystem:
     """All of a solve but the numbers."""
 
     solver: TrackedSolver
     arguments: Arguments
     """Sizes, dtypes and ranges; without arrays, which each solve has its own of."""
     device: Device
-    chosen: Solving
+    chosen: SolveOptions
     start: torch.Tensor | None
     """Where the iteration starts; None: at zero."""
     told: list[SolveInfo]
@@ -75,15 +75,15 @@ class System:
         shape = (*self.arguments.batch, rows, solver.variables[solver.unknown].dim)
         return [(tuple(map(int, shape)), torch.float64)]
 
-    def wider(self, sizes: tuple[int, ...]) -> System:
+    def wider(self, sizes: tuple[int, ...]) -> TrackedSystem:
         """The same with these dimensions in front of the batch."""
         return replace(self, arguments=replace(self.arguments, batch=(*sizes, *self.arguments.batch)), prepared=[])
 
-    def quiet(self) -> System:
+    def quiet(self) -> TrackedSystem:
         """The same for another right-hand side, of which the caller is not told."""
         return replace(self, chosen=replace(self.chosen, callback=None), start=None, told=[])
 
-    def adjoint(self) -> System:
+    def adjoint(self) -> TrackedSystem:
         """The system of the transposed operator; this one where the operator is symmetric."""
         return replace(self, transposed=not self.transposed) if self.solver.transposes(self.chosen) else self
 
@@ -99,10 +99,10 @@ class System:
 
 
 class Solution(torch.autograd.Function):
-    """The solution of a `System`, by alpha, of shape (batch.., 1, 1), and the arrays."""
+    """The solution of a `TrackedSystem`, by alpha, of shape (batch.., 1, 1), and the arrays."""
 
     @staticmethod
-    def forward(system: System, alpha: torch.Tensor, *arrays: torch.Tensor) -> torch.Tensor:
+    def forward(system: TrackedSystem, alpha: torch.Tensor, *arrays: torch.Tensor) -> torch.Tensor:
         return system.solved(alpha, arrays)
 
     @staticmethod
@@ -151,7 +151,7 @@ class Solution(torch.autograd.Function):
 
     @staticmethod
     def vmap(
-        info: Any, in_dims: tuple[int | None, ...], system: System, *tensors: torch.Tensor
+        info: Any, in_dims: tuple[int | None, ...], system: TrackedSystem, *tensors: torch.Tensor
     ) -> tuple[torch.Tensor, int]:
         alpha, *arrays = (
             tensor.unsqueeze(0) if dim is None else tensor.movedim(dim, 0)
@@ -160,7 +160,7 @@ class Solution(torch.autograd.Function):
         return solution_of(system.wider((info.batch_size,)), alpha, arrays), 0
 
 
-def solution_of(system: System, alpha: torch.Tensor, arrays: list[torch.Tensor]) -> torch.Tensor:
+def solution_of(system: TrackedSystem, alpha: torch.Tensor, arrays: list[torch.Tensor]) -> torch.Tensor:
     """The solution, followed where that is asked for."""
     if standins.are_batched([alpha, *arrays]):
         (alpha, *arrays), sizes, closed = standins.opened([alpha, *arrays])
@@ -185,7 +185,7 @@ class TrackedSolver(Solver):
     __call__.__doc__ = Solver.__call__.__doc__
 
     def _solution(
-        self, arguments: Arguments, device: Device, alpha: Any, chosen: Solving, x0: Any
+        self, arguments: Arguments, device: Device, alpha: Any, chosen: SolveOptions, x0: Any
     ) -> tuple[Any, SolveInfo]:
         ridges = [alpha] if TORCH.accepts(alpha) else []
         if not AUTOGRAD.tracks([*arguments.arrays, *ridges]):
@@ -197,6 +197,6 @@ class TrackedSolver(Solver):
         start = None if x0 is None else self._beside(shape, arguments.dtype, x0, "x0").detach()
         told: list[SolveInfo] = []
         sizes = replace(arguments, arrays=(), like=None)
-        system = System(self, sizes, device, chosen, start, told, [])
+        system = TrackedSystem(self, sizes, device, chosen, start, told, [])
         found = solution_of(system, ridge.reshape((1,) * len(shape)), list(arguments.arrays))
         return found, told[-1]

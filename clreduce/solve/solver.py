@@ -1,0 +1,292 @@
+"""`Solver`: a routine whose call solves (alpha + K) a = b, and gives the derivatives of the solution."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from clreduce.call.arguments import Arguments, check_beside, describe, without_last_axis
+from clreduce.call.backend import device_for
+from clreduce.call.options import Options
+from clreduce.call.routine import Routine
+from clreduce.domain import Domain
+from clreduce.errors import DtypeError, FormulaError, ShapeError
+from clreduce.ir.expr import Expr
+from clreduce.language.formula import Variable
+from clreduce.language.vocabulary import check_linear
+from clreduce.reductions.reduction import Reduction
+from clreduce.runtime.device import Device
+from clreduce.solve.derivative import SystemDerivative, may_differ_from_transpose
+from clreduce.solve.iteration import SolveInfo
+from clreduce.solve.options import SolveOptions
+from clreduce.solve.system import System
+
+Array = np.ndarray[Any, Any]
+_RIDGE = "alpha"
+
+
+class Solver(Routine):
+    """Solves (alpha + K) a = b, where K a is a sum over i or j of a formula that is linear in the variable of a.
+
+    A call takes the arguments of the product K a, with b in the place of a.
+    """
+
+    def __init__(
+        self,
+        values: Sequence[Expr],
+        variables: Sequence[Variable],
+        reduction: Reduction,
+        axis: int,
+        options: Options,
+        unknown: int = 0,
+    ) -> None:
+        """``unknown``: the position of the variable that is solved for."""
+        super().__init__(values, variables, reduction, axis, options)
+        self.unknown = unknown
+        variable, expr = self.variables[unknown], values[0]
+        reduced = Domain.J if axis == 1 else Domain.I
+        if variable.domain != reduced:
+            raise FormulaError(
+                f"the unknown has the category of the reduced axis, {'Vj' if axis == 1 else 'Vi'} for axis={axis}; "
+                f"it is {describe(variable)}"
+            )
+        if self.slot_of(unknown) is None:
+            raise FormulaError(f"the formula does not depend on the unknown, {describe(variable)}")
+        if expr.dim != variable.dim:
+            raise ShapeError(
+                f"the formula has length {expr.dim} and the unknown {describe(variable)} has length {variable.dim}: "
+                "a system needs as many equations as unknowns"
+            )
+        check_linear(expr, variable.expr, variable.name or "the unknown")
+
+    def __call__(
+        self, *args: Any, backend: str = "auto", device_id: int = -1, alpha: Any = 1e-10, eps: float = 1e-6,
+        ranges: Any = None, x0: Any = None, info: bool = False, **options: Any,
+    ) -> Any:  # fmt: skip
+        """The solution a, of the shape of b: (.., N, D), or (.., N) where b came without the last axis of length 1.
+
+        Parameters
+        ----------
+        args:
+            The arrays in the order of the aliases, b standing in the place of the unknown: of any strides, with batch
+            dimensions that broadcast. M and N are equal.
+        alpha:
+            The ridge: a number, or an array of one number.
+        eps:
+            A component of b (of each index of a batch) is solved once ``|b - (alpha + K) a| <= eps * |b|``; components
+            whose equations are coupled count as one. For b of unit variance this is ``residual**2 <= size * eps**2``;
+            zero columns have the solution zero.
+        x0:
+            Where to start, of the shape of b; None: at zero.
+        maxiter:
+            Products with K, at most. None: ten for each unknown, and an end before that where residuals no longer fall
+            (after 1000 or 2000 products, 4000 ..., if they have not halved since half of that).
+        solver:
+            ``"auto"``: conjugate gradients, for K symmetric and alpha + K positive definite, or products of such a K
+            with positive factors of i or j that stand in the formula, as in ``w_i * Exp(-SqDist(x, y)) * b``.
+            ``"cg"``: the same, and the factors are not looked at. ``"minres"``: for symmetric K, also where alpha + K
+            is not definite. ``"gmres"``: for any K. Or a function that is called as those of ``scipy.sparse.linalg``:
+            ``solver(A, b)``, with those of ``x0, rtol, atol, maxiter, M`` that it takes, returns ``x`` or
+            ``(x, info)``; ``A`` has ``shape``, ``dtype``, ``matvec``, ``rmatvec`` and ``@``, and all systems together
+            are one, with a right-hand side of norm 1 each.
+        preconditioner:
+            None; ``"diagonal"``; ``("nystrom", rank)`` or `nystrom`; or a function that maps residuals of shape
+            (batch.., n, D), in float64, to approximate solutions, symmetric and positive definite.
+        callback:
+            Called as ``callback(iteration, residuals)`` after each product; ``residuals`` are relative, an array of
+            its own, of shape (batch.., D). Not with a ``solver`` of your own.
+        progress:
+            Whether to show on stderr how far it is. None: where stderr is a terminal, after one second.
+        info:
+            Whether to return ``(a, SolveInfo)``.
+
+        Warns
+        -----
+        ConvergenceWarning
+            A residual is larger than was asked for, after the ``maxiter`` products that were allowed or because
+            rounding allows no less; it has the attributes ``residual`` and ``iterations``.
+
+        Raises
+        ------
+        NotConverged
+            Residuals no longer fall, far from ``eps``, and ``maxiter`` is None. Attributes: ``residual``,
+            ``iterations`` and the ``solution`` so far.
+        SolveError
+            K is not symmetric, alpha + K not positive definite (each only where the solver needs it), or there is nan.
+        OptionError
+            There is no option of that name; the error names the one that was meant.
+        """
+        chosen = SolveOptions.checked(eps, **options)
+        device = device_for(backend, device_id)
+        arguments = self._arguments(args, ranges)
+        solution, how = self._solution(arguments, device, alpha, chosen, x0)
+        solution = self.library.finished(solution, arguments.given_dtype, arguments.like)
+        result = self._like_right(solution, arguments, args)
+        return (result, how) if info else result
+
+    def _solution(
+        self, arguments: Arguments, device: Device, alpha: Any, chosen: SolveOptions, x0: Any
+    ) -> tuple[Any, SolveInfo]:
+        """The solution, of shape (batch.., n, D), and how it was found."""
+        system = self.system(arguments.on_host(self.library), device, self._ridge(alpha))
+        start = None if x0 is None else self._checked_vector(system, x0, "x0")
+        solution, how = chosen.run(system, self.right_hand_side(system), start)
+        return self.library.between(solution, arguments.like), how
+
+    def vjp(
+        self, *args: Any, cotangent: Any, wrt: Sequence[str | int] | str | int | None = None, output: Any = None,
+        backend: str = "auto", device_id: int = -1, alpha: Any = 1e-10, eps: float = 1e-6, ranges: Any = None,
+        **options: Any,
+    ) -> tuple[Any, ...]:  # fmt: skip
+        """Reverse mode: (d a / d argument)^T cotangent, for each argument of ``wrt`` in order.
+
+        ``wrt`` names aliases, gives their positions, or is ``"alpha"`` (a float is returned) unless an alias has that
+        name; None means all arguments, without alpha. The gradient in b is one more solve with the same operator;
+        ``output``, the solution if it is known, spares another one. Options are those of the call.
+        """
+        derivative = self._derivative_of_solution(args, backend, device_id, alpha, ranges, eps, options)
+        names = self._with_ridge(wrt)
+        positions = self._positions([name for name in names if name is not None])
+        adjoint = derivative.adjoint(self._checked_vector(derivative.system, cotangent, "cotangent"))
+        needs_solution = positions != [self.unknown] or None in names
+        solution = self._known(derivative, output) if needs_solution else adjoint
+        in_alpha = -float((adjoint * solution).sum())
+        return self._by_name(names, derivative.gradients(solution, adjoint, positions), in_alpha, derivative, args)
+
+    def jvp(
+        self, *args: Any, tangents: dict[str | int, Any], output: Any = None, backend: str = "auto",
+        device_id: int = -1, alpha: Any = 1e-10, eps: float = 1e-6, ranges: Any = None, **options: Any,
+    ) -> Any:  # fmt: skip
+        """Forward mode: the directional derivative of a, for tangents by alias or position, and by ``"alpha"``."""
+        derivative = self._derivative_of_solution(args, backend, device_id, alpha, ranges, eps, options)
+        arguments = derivative.system.arguments
+        moves, ridge = self._moves(arguments, args, tangents)
+        result = derivative.tangent(self._known(derivative, output), moves, ridge)
+        beside = self.library.between(result, arguments.like)
+        finished = self.library.finished(beside, arguments.given_dtype, arguments.like)
+        return self._like_right(finished, arguments, args)
+
+    def hvp(
+        self, *args: Any, cotangent: Any, tangents: dict[str | int, Any],
+        wrt: Sequence[str | int] | str | int | None = None, output: Any = None, backend: str = "auto",
+        device_id: int = -1, alpha: Any = 1e-10, eps: float = 1e-6, ranges: Any = None, **options: Any,
+    ) -> tuple[Any, ...]:  # fmt: skip
+        """Second derivatives: how `vjp` with this ``cotangent`` changes when arguments move along ``tangents``."""
+        derivative = self._derivative_of_solution(args, backend, device_id, alpha, ranges, eps, options)
+        names = self._with_ridge(wrt)
+        positions = self._positions([name for name in names if name is not None])
+        moves, ridge = self._moves(derivative.system.arguments, args, tangents)
+        solution = self._known(derivative, output)
+        adjoint = derivative.adjoint(self._checked_vector(derivative.system, cotangent, "cotangent"))
+        moved = derivative.tangent(solution, moves, ridge)
+        moved_adjoint = derivative.tangent(adjoint, {**moves, self.unknown: None}, ridge, transposed=True)
+        by_adjoint = derivative.gradients(solution, moved_adjoint, positions)
+        by_arguments = derivative.moved_gradients(solution, adjoint, moved, moves, positions)
+        changes = [
+            change + by_arguments[at] if at in by_arguments else change
+            for change, at in zip(by_adjoint, positions, strict=True)
+        ]
+        in_alpha = -float((moved_adjoint * solution).sum() + (adjoint * moved).sum())
+        return self._by_name(names, changes, in_alpha, derivative, args)
+
+    # -------------------------------------------------------------------------------------------------- the data
+
+    def _derivative_of_solution(
+        self, args: Sequence[Any], backend: str, device_id: int, alpha: Any, ranges: Any, eps: float,
+        options: dict[str, Any],
+    ) -> SystemDerivative:  # fmt: skip
+        """The derivatives of the solution for these arguments of a call."""
+        chosen = SolveOptions.checked(eps, **options)
+        device = device_for(backend, device_id)
+        arguments = self._arguments(args, ranges).on_host(self.library)
+        return SystemDerivative(self, self.unknown, self.system(arguments, device, self._ridge(alpha)), chosen)
+
+    def system(self, arguments: Arguments, device: Device, ridge: float | Array) -> System:
+        """The system of these arguments, which are on the host."""
+        return System(self, self.unknown, arguments, device, ridge, self._by_ranges(arguments, device))
+
+    def _by_ranges(self, arguments: Arguments, device: Device) -> Callable[[Array], Array] | None:
+        """Products that leave pairs out are evaluations of their own."""
+        if arguments.ranges is None:
+            return None
+        evaluation, arrays = self.evaluation(arguments, device), self.feeds(arguments.arrays)
+        slot = self.slot_of(self.unknown)
+        assert slot is not None, "the formula depends on the unknown"
+
+        def product(vector: Array) -> Array:
+            return evaluation([vector if n == slot else array for n, array in enumerate(arrays)])[0]
+
+        return product
+
+    def _ridge(self, alpha: Any) -> float:
+        value = self.library.to_host(alpha) if self.library.accepts(alpha) else alpha
+        array = np.asarray(value) if isinstance(value, (int, float, np.number, np.ndarray)) else np.empty(0)
+        if array.size != 1 or array.dtype.kind not in "iuf":
+            raise DtypeError(f"alpha is a number, or an array of one number; got {alpha!r}")
+        ridge = float(array.reshape(()))
+        if not np.isfinite(ridge):
+            raise ShapeError(f"alpha is a finite number; got {ridge}")
+        return ridge
+
+    def _checked_vector(self, system: System, vector: Any, what: str) -> Array:
+        checked = self._beside(system.shape, system.dtype.name, vector, what)
+        return self.library.on_host(checked).astype(np.float64)
+
+    def _beside(self, shape: tuple[int, ...], dtype: str, vector: Any, what: str) -> Any:
+        """An array of the shape of the solution, which may come without its last axis, as b."""
+        if self.library.accepts(vector) and tuple(self.library.shape(vector)) == shape[:-1] and shape[-1] == 1:
+            vector = vector[..., None]
+        return check_beside(shape, dtype, vector, what, self.library)
+
+    def _like_right(self, solution: Any, arguments: Arguments, args: Sequence[Any]) -> Any:
+        """A solution without its last axis if b came without."""
+        short = without_last_axis(np.shape(args[self.unknown]), arguments.arrays[self.unknown].shape)
+        return solution[..., 0] if short else solution
+
+    def right_hand_side(self, system: System) -> Array:
+        """b, of the shape of the solution, in float64."""
+        return np.broadcast_to(system.arguments.arrays[self.unknown], system.shape).astype(np.float64)
+
+    def _known(self, derivative: SystemDerivative, output: Any) -> Array:
+        """The solution: ``output`` if the caller has it, or that of one more solve."""
+        if output is not None:
+            return self._checked_vector(derivative.system, output, "output")
+        return derivative.options.run(derivative.system, self.right_hand_side(derivative.system))[0]
+
+    def transposes(self, options: SolveOptions) -> bool:
+        """Whether the transposed operator may be another one, as far as formula and options tell."""
+        return may_differ_from_transpose(self, self.unknown, options)
+
+    # ----------------------------------------------------------------------------------- alpha among the arguments
+
+    def _with_ridge(self, names: Sequence[str | int] | str | int | None) -> list[str | int | None]:
+        """Names and positions in a list, alpha as None."""
+        listed: Sequence[str | int]
+        listed = range(len(self.variables)) if names is None else [names] if isinstance(names, (str, int)) else names
+        taken = any(known.name == _RIDGE for known in self.variables)
+        return [None if name == _RIDGE and not taken else name for name in listed]
+
+    def _by_name(
+        self, names: Sequence[str | int | None], gradients: Sequence[Array], in_alpha: float,
+        derivative: SystemDerivative, args: Sequence[Any],
+    ) -> tuple[Any, ...]:  # fmt: skip
+        """Gradients, computed on the host, as those of a call, and that in alpha where the name is None."""
+        arguments = derivative.system.arguments
+        beside = [self.library.between(gradient, arguments.like) for gradient in gradients]
+        positions = self._positions([name for name in names if name is not None])
+        arrays = iter(self._as_given(beside, arguments, args, positions))
+        return tuple(in_alpha if name is None else next(arrays) for name in names)
+
+    def _moves(
+        self, arguments: Arguments, args: Sequence[Any], tangents: Any
+    ) -> tuple[dict[int, Array | None], float]:  # fmt: skip
+        """Tangents by position, and that of alpha."""
+        if not isinstance(tangents, dict):
+            raise ShapeError(f"tangents maps aliases (or positions) to arrays; got {type(tangents).__name__}")
+        names = dict(zip(tangents, self._with_ridge(list(tangents)), strict=True))
+        ridge = sum(self._ridge(tangents[key]) for key, name in names.items() if name is None)
+        others = {key: tangents[key] for key, name in names.items() if name is not None}
+        moves = self._checked_tangents(arguments, args, others)
+        return {at: self.library.on_host(move) for at, move in moves.items()}, ridge
