@@ -1,5 +1,5 @@
 ## The terms of a queue enter a sorted list; clreduce/codegen/sorting.py says how.
-<%def name="enter_terms(sorting)">\
+<%def name="enter_terms(sorting, text)">\
 <%
     lists = "realv *values, inumv *indices, realv *queued, inumv *numbers" if sorting.indexed else "realv *values, realv *queued"
     before = sorting.before
@@ -41,7 +41,7 @@ ${step(one, sorting.length, "queued", "numbers", sorting.indexed)}\
 % for one in sorting.list_passes:
 ${step(one, sorting.places, "values", "indices", sorting.indexed)}\
 % endfor
-    for (int i = 0; i < ${sorting.length}; ++i) queued[i] = (realv)(${sorting.empty});
+    for (int i = 0; i < ${sorting.length}; ++i) queued[i] = (realv)(${text(sorting.empty)});
 }
 </%def>
 <%def name="step(one, length, values, indices, indexed)">\

@@ -12,7 +12,7 @@
 ${limit.limit_of(preview, kernel.dtype, kernel.lanes)}
 % endif
 % if kernel.sorting:
-${enter.enter_terms(kernel.sorting)}
+${enter.enter_terms(kernel.sorting, text)}
 % endif
 ${common.begin_kernel(kernel)}\
 ${common.parameters(kernel)}\
@@ -118,12 +118,12 @@ ${block(preview.visit, 8)}
     const long looked_end = tile_begin + chunks * ${preview.chunk};
     for (int chunk = 0, block = 0; chunk < chunks; ++chunk) {
 % for r in range(kernel.rows):
-      realv head_${r} = ${preview.last[r]};
+      realv head_${r} = ${text(preview.last[r])};
 % endfor
       for (const int end = block + ${preview.chunk // kernel.cols}; block < end; ++block) {
       const long j = tile_begin + (long)block * ${kernel.cols};
 % for r in range(kernel.rows):
-      realv first_${r} = ${preview.last[r]};
+      realv first_${r} = ${text(preview.last[r])};
 % endfor
 ${pointers()}\
 ${block(preview.body, 6)}
@@ -138,7 +138,7 @@ ${block(preview.body, 6)}
     }
     int many = 0, entered = 0;
 % for r in range(kernel.rows):
-    realv limit_${r} = limit_of(heads_${r}, chunks, ${preview.last[r]}, &many);
+    realv limit_${r} = limit_of(heads_${r}, chunks, ${text(preview.last[r])}, &many);
 % endfor
     looks = looked ? many : looks;
 </%def>

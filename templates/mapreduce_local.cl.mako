@@ -4,7 +4,7 @@
 <%namespace name="common" file="common.cl.mako"/>\
 <%namespace name="enter" file="enter.cl.mako"/>\
 % if kernel.sorting:
-${enter.enter_terms(kernel.sorting)}
+${enter.enter_terms(kernel.sorting, text)}
 % endif
 ${common.begin_kernel(kernel)}\
 ${common.parameters(kernel)}\

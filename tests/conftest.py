@@ -68,6 +68,9 @@ def pytest_configure(config: pytest.Config) -> None:
     files = [*(config.rootpath / "clreduce").rglob("*"), *(config.rootpath / "tests").glob("*.py")]
     paths = [str(path) for path in files if path.stem.split("_")[0] in missing]
     config.option.ignore = [*(config.option.ignore or ()), *paths]
+    from clreduce.codegen import render
+
+    render.always_check = True
     if "PYTEST_XDIST_WORKER" not in os.environ:
         _devices_under_test()  # devices are tried once, before there are workers
         os.environ["CLREDUCE_SELFTEST"] = "off"  # and not again by each process that a test starts

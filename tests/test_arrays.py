@@ -14,9 +14,9 @@ from oracle import DTYPES, check
 
 from clreduce.codegen.arrays import kept_components, vectors_to_keep
 from clreduce.codegen.facts import DeviceFacts
-from clreduce.codegen.kernel import If, Loop, Statement
 from clreduce.codegen.lower import lower
 from clreduce.codegen.schedule import DIRECT, LOCAL, Schedule, choose_schedule
+from clreduce.codegen.tree import If, Loop, Statement
 from clreduce.domain import Domain
 from clreduce.errors import ScheduleError
 from clreduce.ir.expr import Expr

@@ -5,65 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from clreduce.codegen.sorting import Sorting
-
-
-@dataclass(frozen=True)
-class Let:
-    """``const type name = text;``"""
-
-    type: str
-    name: str
-    text: str
-
-
-@dataclass(frozen=True)
-class Declare:
-    """``type name = text;`` of something that changes later; with ``size``, an array with ``text`` in each entry, or
-    without values if ``text`` is empty."""
-
-    type: str
-    name: str
-    text: str
-    size: int = 0
-
-
-@dataclass(frozen=True)
-class Assign:
-    """``name = text;``"""
-
-    name: str
-    text: str
-
-
-@dataclass(frozen=True)
-class Call:
-    """``text;`` for its effect."""
-
-    text: str
-
-
-@dataclass(frozen=True)
-class Loop:
-    """``for (int variable = start; variable < stop; ++variable)``, kept rolled; ``descending``: from stop - 1 down.
-
-    ``stop`` may be the name of a variable."""
-
-    variable: str
-    start: int
-    stop: int | str
-    body: tuple[Statement, ...]
-    descending: bool = False
-
-
-@dataclass(frozen=True)
-class If:
-    """``if (condition) body``"""
-
-    condition: str
-    body: tuple[Statement, ...]
-
-
-Statement = Let | Declare | Assign | Call | Loop | If
+from clreduce.codegen.tree import Expression, Statement
 
 
 @dataclass(frozen=True)
@@ -104,7 +46,7 @@ class Preview:
     """Chunks that are enough for the search."""
     rising: bool
     """Whether small terms come first."""
-    last: tuple[str, ...]
+    last: tuple[Expression, ...]
     """For each row of the register tile, the last term of its list."""
     body: tuple[Statement, ...]
     """One block of columns, whose terms are compared with the first one so far."""

@@ -5,21 +5,48 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from clreduce.codegen.emit import Scope
 from clreduce.codegen.facts import DeviceFacts
 from clreduce.codegen.hoist import hoist
-from clreduce.codegen.kernel import ColumnInput, Declare, Kernel, Statement
+from clreduce.codegen.kernel import ColumnInput, Kernel
 from clreduce.codegen.limits import check_length
 from clreduce.codegen.lower_map import Stored, lower_map
 from clreduce.codegen.lower_merge import lower_merge
 from clreduce.codegen.preview import Limits
 from clreduce.codegen.queue import QUEUED_INDEX, QUEUED_VALUE
 from clreduce.codegen.schedule import LOCAL, Schedule, check_state
+from clreduce.codegen.scopes import Scope
+from clreduce.codegen.tree import (
+    Binary,
+    Call,
+    Declare,
+    Expression,
+    Index,
+    Load,
+    Name,
+    Place,
+    Select,
+    Statement,
+    cast,
+    joined,
+    number,
+    plus,
+    times,
+)
 from clreduce.codegen.updates import Updates
-from clreduce.codegen.writer import OFFSETS, PIECES, TASKS, batch_moves, buffers
+from clreduce.codegen.writer import (
+    OFFSETS,
+    PIECES,
+    TASKS,
+    batch_moves,
+    buffers,
+    in_panel,
+    narrowed_index,
+    pointer_to,
+    vector_at,
+)
 from clreduce.domain import Domain
 from clreduce.ir.expr import INDEX, REAL, Expr, variables
-from clreduce.ir.index import Position, text_of
+from clreduce.ir.index import Position
 from clreduce.ir.rewrite import simplify
 from clreduce.ir.signs import with_known_signs
 from clreduce.program import MapReduce, Output
@@ -94,7 +121,7 @@ class _PairLowering(Updates):
         self.task = schedule.group_rows if ranged else 0
         self.panels = panels
         self.inputs = tuple(variables(values))
-        self.names = {leaf: f"v{n}" for n, leaf in enumerate(self.inputs)}
+        self.names = {leaf: Name(f"v{n}", pointer_to(leaf.kind, const=True)) for n, leaf in enumerate(self.inputs)}
         size = 4 if dtype == "float" else 8
         budget = facts.local_memory // 2 // (size * max(1, schedule.tile))
         self.staged: set[Expr] = set()
@@ -125,9 +152,14 @@ class _PairLowering(Updates):
             drain = sum((self.enter_queued(r, self.start_pair()) for r in range(self.rows)), ())
         stored: Sequence[Slot | Output] = self.state.slots if split else self.program.outputs
         real = self.keeper.types.real
-        outputs = buffers([(f"out{n}", one.kind) for n, one in enumerate(stored)], written=True, real=real)
-        inputs = buffers([(self.names[leaf], leaf.kind) for leaf in self.inputs], written=False)
-        lengths = [(f"out{n}", f"(long)get_global_size(1) * rows * {one.dim}") for n, one in enumerate(stored)]
+        outputs = buffers([(f"out{n}", slot.kind) for n, slot in enumerate(stored)], written=True, real=real)
+        inputs = buffers([(self.names[leaf].name, leaf.kind) for leaf in self.inputs], written=False)
+        parts = cast("long", Call("get_global_size", (number(1),), "long"))
+        rows_of_parts = times(parts, Name("rows", "long"))
+        lengths = [
+            (Name(f"out{n}", pointer_to(slot.kind, self.keeper.types)), times(rows_of_parts, number(slot.dim)))
+            for n, slot in enumerate(stored)
+        ]
         return Kernel(
             name="map_reduce",
             template=schedule.shape,
@@ -143,15 +175,15 @@ class _PairLowering(Updates):
             group=schedule.group,
             tile=schedule.tile if preview is None else preview.tile,
             column_inputs=tuple(
-                ColumnInput(self.names[leaf], "real" if leaf.kind == REAL else "long", leaf.dim, leaf in self.staged)
-                for leaf in self.inputs
+                ColumnInput(name.name, "real" if leaf.kind == REAL else "long", leaf.dim, leaf in self.staged)
+                for leaf, name in self.names.items()
                 if leaf.domain == Domain.J
             ),
             once=tuple(self.once.statements),
             per_i=tuple(self.per_i.statements),
-            state=self.state.declarations(self.rows, self.keeper)
+            state=self.state.declarations(self.rows, self.keeper.dtype)
             + (self.queue.declarations(self.rows, self.lanes) if self.queue else ()),
-            reset=self.partial.declarations(self.rows, self.keeper) if self.blocked else (),
+            reset=self.partial.declarations(self.rows, self.keeper.dtype) if self.blocked else (),
             body=body,
             tail=tail,
             flush=flush,
@@ -168,13 +200,18 @@ class _PairLowering(Updates):
                 continue
             name = self.names[leaf]
             for r in range(self.rows):
-                row = f"(task * {self.task} + wanted_{r} - first_row)" if self.task else f"row_{r}"
-                if self.lanes > 1:
-                    text = f"({name} + {row} * {leaf.dim})"
-                else:
-                    width = PANEL_OF_ONE_LANE
-                    text = f"({name} + {row} / {width} * {leaf.dim * width} + {row} % {width})"
-                self.per_i.statements.append(Declare("const __global real*", f"{name}_{r}", text))
+                row: Expression = Name(f"row_{r}", "long")
+                if self.task:
+                    task = times(Name("task", "long"), number(self.task))
+                    row = Binary("-", plus(task, Name(f"wanted_{r}", "long")), Name("first_row", "long"))
+                one_lane = in_panel(row, PANEL_OF_ONE_LANE, leaf.dim)
+                steps = (times(row, number(leaf.dim)),) if self.lanes > 1 else one_lane
+                start = joined("+", (name, *steps))
+                self.per_i.statements.append(Declare(self._row_of_panel(leaf, r), start))
+
+    def _row_of_panel(self, leaf: Expr, r: int) -> Name:
+        name = self.names[leaf]
+        return Name(f"{name.name}_{r}", name.type)
 
     def alias(self, node: Expr) -> tuple[Expr, int] | None:
         name = node.params[0]
@@ -186,31 +223,47 @@ class _PairLowering(Updates):
         name = node.params[0]
         return isinstance(name, tuple) and (name[0] in self.states or name[0] == Limits.stem)
 
-    def leaf(self, node: Expr, k: Position, r: int | None, c: int | None) -> str:
+    def leaf(self, node: Expr, k: Position, r: int | None, c: int | None) -> Expression:
         name, *_ = node.params
         if node.op.name == "position":
-            return f"(inum)(j + {c})" if node.domain == Domain.J else f"(inumv)((inum)row_{r}) + {self.lane_numbers}"
+            return column(c or 0) if node.domain == Domain.J else self.positions(Name(f"row_{r}", "long"))
         if self.is_state(node):
             r = 0 if r is None else r
             return Limits.name(r) if name[0] == Limits.stem else self.states[name[0]].name(name[1], k, r)
         if isinstance(name, tuple) and name[0] == "column":
-            return f"(inum)(j + {name[1]})"
+            return column(name[1])
         if name == "first":
-            found = "first_piece < end_piece ? pieces[2 * first_piece] : -1" if self.task else "columns > 0 ? 0 : -1"
-            return f"(inum)({found})"
+            return cast("inum", self._first_column())
         if self.queue is not None and node in (QUEUED_VALUE, QUEUED_INDEX):
-            return f"{self.queue.name(name[1], r or 0)}[{self.waiting}]"
-        pointer, at = self.names[node], text_of(k)
+            return Index(self.queue.name(name[1], r or 0), self.waiting)
+        pointer = self.names[node]
         if node.domain == Domain.P:
-            return f"{pointer}[{at}]" if node.kind == REAL else f"narrow_index({pointer}[{at}], 0)"
+            value = Index(pointer, Place(k))
+            return value if node.kind == REAL else narrowed_index(value)
         if node.domain == Domain.J:
-            start = (c or 0) * node.dim
-            text = f"{pointer}_j[{start + k if isinstance(k, int) else f'{start} + {at}'}]"
-            return text if node.kind == REAL else f"narrow_index({text}, 0)"
+            value = Index(Name(f"{pointer.name}_j", self._pointer_to_column(node)), Place(k + (c or 0) * node.dim))
+            return value if node.kind == REAL else narrowed_index(value)
         if node in self.panels:
+            start = self._row_of_panel(node, r or 0)
             if self.lanes > 1:
-                return f"((const __global realv*){pointer}_{r})[{at}]"
-            return f"{pointer}_{r}[{at} * {PANEL_OF_ONE_LANE}]"
-        if node.kind == INDEX:
-            return f"load_index({pointer} + row_{r} * {node.dim} + {at}, {node.dim}, count_{r}, 0)"
-        return f"load_lanes({pointer} + row_{r} * {node.dim} + {at}, {node.dim}, count_{r})"
+                return Index(cast("const __global realv*", start), Place(k))
+            return Index(start, Place(k * PANEL_OF_ONE_LANE))
+        at = vector_at(pointer, Name(f"row_{r}", "long"), node.dim, k)
+        return Load(at, node.dim, Name(f"count_{r}", "int"), "realv" if node.kind == REAL else "inumv")
+
+    def _pointer_to_column(self, leaf: Expr) -> str:
+        kind = self.names[leaf].type
+        return kind.replace("__global", "__local") if leaf in self.staged else kind
+
+    def _first_column(self) -> Expression:
+        """The first column that a row visits, -1 if there is none."""
+        if not self.task:
+            return Select(Binary(">", Name("columns", "long"), number(0)), number(0), number(-1))
+        first, end = Name("first_piece", "long"), Name("end_piece", "long")
+        pieces = Name("pieces", pointer_to(INDEX, const=True))
+        return Select(Binary("<", first, end), Index(pieces, times(number(2), first)), number(-1))
+
+
+def column(offset: int) -> Expression:
+    """The position of a column of the block that begins at j."""
+    return cast("inum", plus(Name("j", "long"), number(offset)))

@@ -4,13 +4,38 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from clreduce.codegen.emit import Scope
-from clreduce.codegen.kernel import Call, Kernel
+from clreduce.codegen.kernel import Kernel
 from clreduce.codegen.schedule import Schedule
-from clreduce.codegen.writer import OFFSETS, TASKS, Writer, batch_moves, buffers
+from clreduce.codegen.scopes import Scope
+from clreduce.codegen.tree import (
+    Assign,
+    Binary,
+    Expression,
+    Index,
+    Load,
+    Name,
+    Place,
+    cast,
+    joined,
+    number,
+    plus,
+    times,
+)
+from clreduce.codegen.writer import (
+    OFFSETS,
+    TASKS,
+    Writer,
+    batch_moves,
+    buffers,
+    in_panel,
+    narrowed_index,
+    pointer_to,
+    stored,
+    vector_at,
+)
 from clreduce.domain import Domain
 from clreduce.ir.expr import REAL, Expr, variables
-from clreduce.ir.index import Position, text_of
+from clreduce.ir.index import Position
 from clreduce.program import swapped
 
 
@@ -41,29 +66,30 @@ class _MapLowering(Writer):
         self.node, self.panel = node, panel
         self.task = schedule.group_rows if by_task else 0
         self.inputs = tuple(variables([node]))
-        self.names = {leaf: f"v{n}" for n, leaf in enumerate(self.inputs)}
+        self.names = {leaf: Name(f"v{n}", pointer_to(leaf.kind, const=True)) for n, leaf in enumerate(self.inputs)}
 
     def kernel(self, batched: bool) -> Kernel:
         self.emitter.count_uses([self.node])
         dim = self.node.dim
-        row = "wanted_0" if self.task else "row_0"
+        row = Name("wanted_0" if self.task else "row_0", "long")
+        out = Name("out0", pointer_to(REAL))
 
         def write(k: Position, inner: Scope) -> None:
-            text = self.emitter.component(self.node, k, 0, None)
-            text = text if self.node.domain & Domain.I else f"(realv)({text})"
+            value = self.emitter.component(self.node, k, 0, None)
+            value = value if self.node.domain & Domain.I else cast("realv", value)
             if not self.panel:
-                call = f"store_lanes(out0 + row_0 * {dim} + {text_of(k)}, {dim}, {text}, count_0)"
+                inner.statements.append(stored("store_lanes", vector_at(out, row, dim, k), dim, value, 0))
             elif self.lanes > 1:
-                call = f"((__global realv*)(out0 + {row} * {dim}))[{text_of(k)}] = {text}"
+                start = cast("__global realv*", plus(out, times(row, number(dim))))
+                inner.statements.append(Assign(Index(start, Place(k)), value))
             else:
-                start = f"{row} / {self.panel} * {self.panel * dim} + {row} % {self.panel}"
-                call = f"out0[{start} + {text_of(k)} * {self.panel}] = {text}"
-            inner.statements.append(Call(call))
+                at = joined("+", (*in_panel(row, self.panel, dim), Place(k * self.panel)))
+                inner.statements.append(Assign(Index(out, at), value))
 
         self.each_component([self.node], dim, write, self.per_i)
         names = [self.names[leaf] for leaf in self.inputs]
         block = self.panel or 1
-        length = f"(rows + {block - 1}) / {block} * {block * dim}"
+        blocks = Binary("/", plus(Name("rows", "long"), number(block - 1)), number(block))
         return Kernel(
             name="map_rows",
             template="map",
@@ -72,24 +98,25 @@ class _MapLowering(Writer):
             group=self.group,
             functions=frozenset(self.emitter.functions),
             arguments=buffers([("out0", REAL)], True)
-            + buffers([(self.names[leaf], leaf.kind) for leaf in self.inputs], False)
+            + buffers([(self.names[leaf].name, leaf.kind) for leaf in self.inputs], False)
             + ((OFFSETS,) if batched else ())
             + ((TASKS,) if self.task else ()),
             task=self.task,
-            batch=batch_moves([("out0", length)], names) if batched else (),
+            batch=batch_moves([(out, times(blocks, number(block * dim)))], names) if batched else (),
             once=tuple(self.once.statements),
             per_i=tuple(self.per_i.statements),
         )
 
-    def leaf(self, node: Expr, k: Position, r: int | None, c: int | None) -> str:
+    def leaf(self, node: Expr, k: Position, r: int | None, c: int | None) -> Expression:
+        row = Name("row_0", "long")
         if node.op.name == "position":
-            return f"(inumv)((inum)row_0) + {self.lane_numbers}"
-        pointer, at = self.names[node], text_of(k)
+            return self.positions(row)
+        pointer = self.names[node]
         if node.domain == Domain.P:
-            return f"{pointer}[{at}]" if node.kind == REAL else f"narrow_index({pointer}[{at}], 0)"
-        load = "load_lanes" if node.kind == REAL else "load_index"
-        base = "" if node.kind == REAL else ", 0"
-        return f"{load}({pointer} + row_0 * {node.dim} + {at}, {node.dim}, count_0{base})"
+            value = Index(pointer, Place(k))
+            return value if node.kind == REAL else narrowed_index(value)
+        kind = "realv" if node.kind == REAL else "inumv"
+        return Load(vector_at(pointer, row, node.dim, k), node.dim, Name("count_0", "int"), kind)
 
 
 def lower_map(node: Expr, dtype: str, schedule: Schedule, panel: int, batched: bool, ranged: bool) -> Stored:

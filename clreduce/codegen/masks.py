@@ -76,7 +76,7 @@ def only_term(node: Expr, k: Position) -> Position | None:
         return None
     sides = _compared(chosen.args[0], at)
     for a, b in (sides, sides[::-1]) if sides else ():
-        if a == any_term and not (isinstance(b, Index) and _TERM in b.text):
+        if a == any_term and not (isinstance(b, Index) and _TERM in b.names):
             low, high = bounds(b)
             if low >= 0 and high < terms:
                 return read(b)

@@ -15,8 +15,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from clreduce.codegen.kernel import Assign, If, Statement
 from clreduce.codegen.schedule import PREVIEWED
+from clreduce.codegen.tree import Assign, Binary, Expression, If, Name, Select, Statement, number, plus
 from clreduce.domain import Domain
 from clreduce.ir.expr import REAL, Expr
 from clreduce.ir.op import variable
@@ -40,26 +40,36 @@ class Limits:
         self._before = "<" if self.rising else ">"
 
     @classmethod
-    def name(cls, r: int) -> str:
-        return f"{cls.stem}_{r}"
+    def name(cls, r: int) -> Name:
+        return Name(f"{cls.stem}_{r}", "realv")
 
     def stands_for(self, state: tuple[Expr, ...], version: int) -> tuple[Expr, ...]:
         """A state for the reduction's guard, which reads the last term of its list only: here the limit."""
         return variable((self.stem, version), state[0].dim, Domain.IJ, REAL), *state[1:]
 
-    def lowered(self, last: str, r: int) -> Statement:
+    def lowered(self, last: Expression, r: int) -> Statement:
         """The limit after terms have entered a list: its ``last`` one, if that comes before."""
-        return Assign(self.name(r), f"{last} {self._before} {self.name(r)} ? {last} : {self.name(r)}")
+        return self._first_of_two(last, self.name(r))
 
     def entered(self, together: int, cols: int) -> Statement:
         """After up to ``together`` terms have entered a list, of a block of so many columns: too many for no look?"""
         most = -(-_MANY * self.count // together)
-        ended = (Assign("looks", "1"), Assign("tile_end", f"j + {cols}"))
-        return If(f"chunks == 0 && ++entered == {most}", ended)
+        entered = Name("entered", "int")
+        ended = (
+            Assign(Name("looks", "int"), number(1)),
+            Assign(Name("tile_end", "long"), plus(Name("j", "long"), number(cols))),
+        )
+        counted = Assign(entered, plus(entered, number(1)))
+        return If(
+            Binary("==", Name("chunks", "int"), number(0)), (counted, If(Binary("==", entered, number(most)), ended))
+        )
 
-    def first_of(self, term: str, r: int) -> Statement:
+    def first_of(self, term: Expression, r: int) -> Statement:
         """A term of the block that is looked at; nan is passed over."""
-        return Assign(f"first_{r}", f"{term} {self._before} first_{r} ? {term} : first_{r}")
+        return self._first_of_two(term, Name(f"first_{r}", "realv"))
+
+    def _first_of_two(self, term: Expression, first: Name) -> Statement:
+        return Assign(first, Select(Binary(self._before, term, first), term, first))
 
     def sizes(self, blocks: int, cols: int) -> dict[str, Any]:
         """What the template needs to know of the look, for chunks of so many blocks of columns."""

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clreduce.cache import SOURCES, entry_name, read_entry, write_entry
-from clreduce.codegen.kernel import Assign, Call, Declare, If, Kernel, Let, Loop, Statement
+from clreduce.codegen.check_kernel import check_kernel
+from clreduce.codegen.kernel import Kernel
+from clreduce.codegen.printing import block, text
 from clreduce.memo import memoised
 
 if TYPE_CHECKING:
     from mako.lookup import TemplateLookup
 
-_GENERATOR = "1"
+_GENERATOR = "2"
 """To be raised when `block`, or what templates read of a `Kernel`, means something else: sources are kept by it."""
+_LOGGER = logging.getLogger("clreduce.builds")
+always_check = False
+"""Whether all kernels are checked (`check_kernel`), and not only while messages of the level DEBUG are shown."""
 
 
 def template_directory() -> Path:
@@ -50,6 +56,8 @@ def render(kernel: Kernel) -> str:
     Compiling the templates takes the better part of a first call, so sources are kept on disk: as text, never as code
     of Python.
     """
+    if always_check or _LOGGER.isEnabledFor(logging.DEBUG):
+        check_kernel(kernel)
     name = _entry(kernel)
     kept = read_entry(name, SOURCES)
     if kept is not None:
@@ -74,37 +82,4 @@ def rendered(kernel: Kernel) -> str:
     if kernel.wide is not None:
         wide = _lookup().get_template("wide.cl.mako")
         head = str(head) + str(wide.render(lanes=kernel.lanes, functions=kernel.wide))
-    return str(head) + str(template.render(kernel=kernel, block=block))
-
-
-def block(statements: tuple[Statement, ...], indent: int) -> str:
-    """Statements as indented lines."""
-    pad = " " * indent
-    lines: list[str] = []
-    for statement in statements:
-        match statement:
-            case Let(kind, name, text):
-                lines.append(f"{pad}const {kind} {name} = {text};")
-            case Declare(kind, name, text, 0):
-                lines.append(f"{pad}{kind} {name} = {text};")
-            case Declare(kind, name, "", size):
-                lines.append(f"{pad}{kind} {name}[{size}];")
-            case Declare(kind, name, text, size):
-                lines.append(f"{pad}{kind} {name}[{size}];")
-                lines.append(f"{pad}for (int k = 0; k < {size}; ++k) {name}[k] = {text};")
-            case Assign(name, text):
-                lines.append(f"{pad}{name} = {text};")
-            case Call(text):
-                lines.append(f"{pad}{text};")
-            case Loop(name, start, stop, body, descending):
-                last = stop - 1 if isinstance(stop, int) else f"{stop} - 1"
-                up = f"int {name} = {start}; {name} < {stop}; ++{name}"
-                down = f"int {name} = {last}; {name} >= {start}; --{name}"
-                lines.append(f"{pad}for ({down if descending else up}) {{")
-                lines.append(block(body, indent + 2))
-                lines.append(f"{pad}}}")
-            case If(condition, body):
-                lines.append(f"{pad}if ({condition}) {{")
-                lines.append(block(body, indent + 2))
-                lines.append(f"{pad}}}")
-    return "\n".join(lines)
+    return str(head) + str(template.render(kernel=kernel, block=block, text=text))

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from clreduce.codegen.tree import Expression
+
 Pairs = tuple[tuple[int, int], ...]
 
 
@@ -74,8 +76,8 @@ class Sorting:
     """Whether small terms come first."""
     indexed: bool
     """Whether indices go with the terms."""
-    empty: str
-    """What a place of the queue holds that has no term, as text."""
+    empty: Expression
+    """What a place of the queue holds that has no term."""
 
     @property
     def before(self) -> str:

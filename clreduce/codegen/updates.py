@@ -4,12 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from clreduce.codegen.emit import Scope, literal
-from clreduce.codegen.kernel import Assign, If, Let, Preview, Statement
+from clreduce.codegen.kernel import Preview
 from clreduce.codegen.preview import Limits
 from clreduce.codegen.queue import BLOCK, QUEUED_INDEX, QUEUED_VALUE, Queue
 from clreduce.codegen.schedule import Schedule, has_queue, padding
+from clreduce.codegen.scopes import Scope, literal
 from clreduce.codegen.sorting import Sorting
+from clreduce.codegen.tree import (
+    Array,
+    Assign,
+    Call,
+    Expression,
+    If,
+    Index,
+    Name,
+    Statement,
+    joined,
+    number,
+    plus,
+    times,
+)
 from clreduce.codegen.writer import StateText, Writer
 from clreduce.domain import Domain
 from clreduce.ir.expr import INDEX, Expr, exact
@@ -29,15 +43,17 @@ class Updates(Writer):
         self.program, self.values, self.schedule, self.wide = program, values, schedule, wide
         slots, reduction = program.state_slots, program.reduction
         self.queue = self._queue()
-        self.state = StateText(slots, program.outputs, "s", self.unroll, self._padding() or 0)
+        self.state = StateText(slots, program.outputs, "s", self.unroll, self.keeper.types, self._padding() or 0)
         # In double precision, sums of single ones need no blocks.
         self.blocked = reduction.blocked and schedule.flush and schedule.tile > 0 and not wide
-        self.partial = StateText(slots, program.outputs, "b", self.unroll) if self.blocked else self.state
+        self.partial = self.state
+        if self.blocked:
+            self.partial = StateText(slots, program.outputs, "b", self.unroll, self.keeper.types)
         self.states = {state.stem: state for state in (self.state, self.partial)}
         self.limits: Limits | None = None
         if schedule.preview and self.guarded and reduction.keeps_terms and values[0].dim == 1 and not wide:
             self.limits = Limits(slots[0].neutral, reduction.count or 1)
-        self.waiting = ""
+        self.waiting = Name("", "int")
         """The place of the queue whose term enters."""
 
     @property
@@ -129,21 +145,23 @@ class Updates(Writer):
         self._compute_short_values(cols)
         for r in range(self.rows):
             terms, masks = self._candidates(columns, r)
-            visit.statements += [Assign(f"terms_{r}[visit * {cols} + {c}]", term) for c, term in enumerate(terms)]
             visit.statements += [
-                Assign(f"marks_{r}[visit * {words} + {word}]", queue.marks(masks[start : start + BLOCK], self.lanes))
+                Assign(Index(Name(f"terms_{r}", "realv"), _of_visit(cols, c)), term) for c, term in enumerate(terms)
+            ]
+            visit.statements += [
+                Assign(_marks(r, words, word), queue.marks(masks[start : start + BLOCK], self.lanes))
                 for word, start in enumerate(range(0, cols, BLOCK))
             ]
         enter = self.start_pair()
         for r in range(self.rows):
             enter.statements += [
-                queue.append(r, f"marks_{r}[visit * {words} + {word}]", f"terms_{r} + visit * {cols} + {start}", start)
+                queue.append(r, _marks(r, words, word), _terms_from(r, cols, start), start)
                 for word, start in enumerate(range(0, cols, BLOCK))
             ]
             enter.statements.append(self._enter_if_full(r, enter))
         return tuple(visit.statements), tuple(enter.statements)
 
-    def _last_kept(self, r: int) -> str:
+    def _last_kept(self, r: int) -> Expression:
         """The last term of the list of row r."""
         return self.state.name(0, self.state.slots[0].dim - 1, r)
 
@@ -208,18 +226,19 @@ class Updates(Writer):
         assert queue is not None
         for start in range(0, len(columns), BLOCK):
             terms, masks = self._candidates(columns[start : start + BLOCK], r)
-            block = self.emitter.fresh("terms")
+            block = Name(self.emitter.fresh("terms"), "realv")
             outer.statements += [
-                Let("realv", f"{block}[{len(terms)}]", f"{{{', '.join(terms)}}}"),
+                Array(block, len(terms), values=tuple(terms)),
                 queue.append(r, queue.marks(masks, self.lanes), block, start),
             ]
         # Also after a single column: where a tile ends with some, the next one begins with a whole block.
         outer.statements.append(self._enter_if_full(r, outer, len(columns)))
 
-    def _candidates(self, columns: Sequence[Column], r: int) -> tuple[list[str], list[str]]:
+    def _candidates(self, columns: Sequence[Column], r: int) -> tuple[list[Expression], list[Expression]]:
         """The terms of columns, and masks of the lanes where they may enter the state of row r."""
-        terms = [self.emitter.component(column.values[0], 0, r, None) for column in columns]
-        return terms, [self.emitter.component(self._guard(0, [column]), 0, r, None) for column in columns]
+        emitter = self.emitter
+        terms = [emitter.in_lanes(emitter.component(column.values[0], 0, r, None), "realv") for column in columns]
+        return terms, [emitter.component(self._guard(0, [column]), 0, r, None) for column in columns]
 
     def _enter_if_full(self, r: int, outer: Scope, cols: int = 0) -> Statement:
         """A queue of row r without places for another block enters; ``cols``: as for `_after_entering`."""
@@ -234,9 +253,9 @@ class Updates(Writer):
         reduction, queue = self.program.reduction, self.queue
         assert reduction.guard is not None
         assert queue is not None
-        self.waiting = self.emitter.fresh("k")
+        self.waiting = Name(self.emitter.fresh("k"), "int")
         if queue.sorting is not None:
-            indices = self.state.array(1, r) if queue.sorting.indexed else ""
+            indices = self.state.array(1, r) if queue.sorting.indexed else None
             return queue.merged(self.waiting, r, self.state.array(0, r), indices, self.lanes)
         turn = self.start_pair(outer)
         state, column = self.partial.version(-1), Column((QUEUED_VALUE,), QUEUED_INDEX)
@@ -247,10 +266,10 @@ class Updates(Writer):
         self.pair = outer
         return queue.entered(self.waiting, r, tuple(turn.statements), self.lanes)
 
-    def _any(self, mask: Expr, r: int) -> str:
+    def _any(self, mask: Expr, r: int) -> Expression:
         """Whether a mask holds in some lane and component."""
-        texts = [self.emitter.component(mask, k, r, None) for k in range(mask.dim)]
-        return f"ANY({' || '.join(texts)})"
+        masks = [self.emitter.component(mask, k, r, None) for k in range(mask.dim)]
+        return Call("ANY", (joined("||", masks),), "int")
 
     def _compute_short_values(self, cols: int) -> None:
         """Values column by column, then row by row: loads and values of a column stay together in registers."""
@@ -263,3 +282,18 @@ class Updates(Writer):
                         for root in roots:
                             for k in range(root.dim):
                                 self.emitter.component(root, k, r, c)
+
+
+def _of_visit(count: int, n: int) -> Expression:
+    """The n-th of so many numbers that each visit has."""
+    return plus(times(Name("visit", "int"), number(count)), number(n))
+
+
+def _marks(r: int, words: int, word: int) -> Index:
+    return Index(Name(f"marks_{r}", "marks"), _of_visit(words, word))
+
+
+def _terms_from(r: int, cols: int, start: int) -> Expression:
+    """The terms of a visit from its column ``start`` on."""
+    terms = plus(Name(f"terms_{r}", "realv"), times(Name("visit", "int"), number(cols)))
+    return plus(terms, number(start))

@@ -4,9 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from clreduce.codegen.emit import Emitter, Scope, literal
-from clreduce.codegen.kernel import Argument, Assign, Call, Declare, Let, Loop, Statement
+from clreduce.codegen.emit import Emitter
+from clreduce.codegen.kernel import Argument
 from clreduce.codegen.schedule import Schedule
+from clreduce.codegen.scopes import NARROW, Scope, Types, literal
+from clreduce.codegen.tree import (
+    Array,
+    Assign,
+    Binary,
+    Call,
+    Cast,
+    Declare,
+    Expression,
+    Index,
+    Loop,
+    Name,
+    Place,
+    Run,
+    Statement,
+    cast,
+    number,
+    plus,
+    times,
+)
 from clreduce.domain import Domain
 from clreduce.ir.expr import INDEX, REAL, Expr, exact
 from clreduce.ir.index import Position, text_of
@@ -22,48 +42,55 @@ class StateText:
     Arrays begin with ``pad`` places before the components, which hold the opposite of the neutral value.
     """
 
-    def __init__(self, slots: Sequence[Slot], results: Sequence[Output], stem: str, unroll: int, pad: int = 0) -> None:
-        self.slots, self.stem, self.pad = tuple(slots), stem, pad
+    def __init__(
+        self, slots: Sequence[Slot], results: Sequence[Output], stem: str, unroll: int, types: Types, pad: int = 0
+    ) -> None:
+        self.slots, self.stem, self.types, self.pad = tuple(slots), stem, types, pad
         longest = max(*(slot.dim for slot in slots), *(result.dim for result in results), 0)
         self.arrays = [slot.dim > 1 and longest > unroll for slot in slots]
         self.leaves = tuple(variable((stem, n), s.dim, Domain.IJ, s.kind) for n, s in enumerate(slots))
 
-    def name(self, n: int, k: Position, r: int) -> str:
+    def name(self, n: int, k: Position, r: int) -> Name | Index:
+        """Component k of slot n for row r."""
         if not self.arrays[n]:
-            return f"{self.stem}{n}_{text_of(k)}_{r}"
-        return f"{self.array(n, r)}[{text_of(k + self.pad) if self.pad else text_of(k)}]"
+            return Name(f"{self.stem}{n}_{text_of(k)}_{r}", self.type_of(n))
+        return Index(self.array(n, r), Place(k + self.pad))
 
-    def array(self, n: int, r: int) -> str:
+    def array(self, n: int, r: int) -> Name:
         """The name of an array with its padding."""
-        return f"{self.stem}{n}_{r}"
+        return Name(f"{self.stem}{n}_{r}", self.type_of(n))
+
+    def type_of(self, n: int) -> str:
+        return self.types.realv if self.slots[n].kind == REAL else self.types.inumv
 
     def version(self, number: int) -> tuple[Expr, ...]:
         """Other variables for the same text: what is computed from the slots now differs from what was before."""
         return tuple(variable((self.stem, n, number), *leaf.params[1:]) for n, leaf in enumerate(self.leaves))
 
-    def declarations(self, rows: int, emitter: Emitter) -> tuple[Statement, ...]:
-        """Every component at its neutral value, in the types of ``emitter``."""
+    def declarations(self, rows: int, dtype: str) -> tuple[Statement, ...]:
+        """Every component at its neutral value, a number of ``dtype``."""
         statements: list[Statement] = []
         for n, slot in enumerate(self.slots):
-            kind = emitter.types.realv if slot.kind == REAL else emitter.types.inumv
-            neutral = f"({kind})({_neutral(slot, emitter.dtype)})"
+            kind = self.type_of(n)
+            neutral = cast(kind, _neutral(slot, dtype, self.types))
             for r in range(rows):
                 if not self.arrays[n]:
-                    statements += [Declare(kind, self.name(n, k, r), neutral) for k in range(slot.dim)]
-                else:
-                    statements.append(Declare(kind, self.array(n, r), neutral, self.pad + slot.dim))
-                if self.pad and self.arrays[n] and slot.kind == REAL:
-                    before = Assign(f"{self.array(n, r)}[k]", f"({kind})({_opposite(slot, emitter.dtype)})")
-                    statements.append(Loop("k", 0, self.pad, (before,)))
+                    for k in range(slot.dim):
+                        name = self.name(n, k, r)
+                        assert isinstance(name, Name)
+                        statements.append(Declare(name, neutral))
+                    continue
+                statements.append(Array(self.array(n, r), self.pad + slot.dim, neutral))
+                if self.pad and slot.kind == REAL:
+                    opposite = cast(kind, literal(exact(-slot.neutral), dtype, self.types.real))
+                    at = Name("k", "int")
+                    before = Assign(Index(self.array(n, r), at), opposite)
+                    statements.append(Loop(at, number(0), number(self.pad), (before,)))
         return tuple(statements)
 
 
-def _neutral(slot: Slot, dtype: str) -> str:
-    return literal(exact(slot.neutral), dtype) if slot.kind == REAL else str(int(slot.neutral))
-
-
-def _opposite(slot: Slot, dtype: str) -> str:
-    return literal(exact(-slot.neutral), dtype)
+def _neutral(slot: Slot, dtype: str, types: Types) -> Expression:
+    return literal(exact(slot.neutral), dtype, types.real) if slot.kind == REAL else number(int(slot.neutral))
 
 
 class Writer:
@@ -80,9 +107,9 @@ class Writer:
         self.keeper = self.emitter.widened(self.leaf) if wide else self.emitter
         """Writes what a row keeps: in double precision, if sums are kept so and formulas are not."""
 
-    @property
-    def lane_numbers(self) -> str:
-        return f"(inumv)({', '.join(map(str, range(self.lanes)))})"
+    def positions(self, row: Name) -> Expression:
+        """The positions of the lanes of a row block, which begins at ``row``."""
+        return plus(cast("inumv", cast("inum", row)), Cast("inumv", tuple(map(number, range(self.lanes)))))
 
     def start_pair(self, parent: Scope | None = None) -> Scope:
         """A new place for what changes with j; ``parent``: inside another such place, as under a condition."""
@@ -92,8 +119,8 @@ class Writer:
     def place(self, domain: Domain) -> Scope:
         return self.pair if domain & Domain.J else self.per_i if domain & Domain.I else self.once
 
-    def leaf(self, node: Expr, k: Position, r: int | None, c: int | None) -> str:
-        """Text of component k of a variable or position."""
+    def leaf(self, node: Expr, k: Position, r: int | None, c: int | None) -> Expression:
+        """Component k of a variable or position."""
         raise AssertionError("each kind of kernel reads its own variables")
 
     def alias(self, node: Expr) -> tuple[Expr, int] | None:
@@ -151,13 +178,11 @@ class Writer:
         """Compute component k of slot n for these rows; its assignments are for the caller to place."""
         assignments = []
         for r in rows:
-            text = self.keeper.component(new[n], k, r, None)
+            value = self.keeper.component(new[n], k, r, None)
             if new[n].op.name == "variable":
                 # A slot that takes over another's value: that one may be assigned first.
-                copy = self.keeper.fresh("t")
-                scope.statements.append(Let(self.keeper.type_of(new[n]), copy, text))
-                text = copy
-            assignments.append(Assign(target.name(n, k, r), text))
+                value = self.keeper.let(scope, self.keeper.type_of(new[n]), value)
+            assignments.append(Assign(target.name(n, k, r), self.keeper.in_lanes(value, target.type_of(n))))
         return assignments
 
     def finish(self, program: MapReduce, state: StateText, split: bool) -> tuple[tuple[Statement, ...], ...]:
@@ -171,21 +196,53 @@ class Writer:
                 store = self.keeper.types.stores[result.kind != REAL]
 
                 def write(k: Position, inner: Scope, n: int = n, result: Expr = result, store: str = store) -> None:
-                    text = self.keeper.component(result, k, r, None)  # noqa: B023
-                    base = "" if result.kind == REAL else ", 0"
-                    at = f"out{n} + out_{r} * {result.dim} + {text_of(k)}"  # noqa: B023
-                    inner.statements.append(Call(f"{store}({at}, {result.dim}, {text}, count_{r}{base})"))  # noqa: B023
+                    kind = self.keeper.types.realv if result.kind == REAL else self.keeper.types.inumv
+                    value = self.keeper.in_lanes(self.keeper.component(result, k, r, None), kind)  # noqa: B023
+                    out = Name(f"out{n}", pointer_to(result.kind, self.keeper.types))
+                    at = vector_at(out, Name(f"out_{r}", "long"), result.dim, k)  # noqa: B023
+                    inner.statements.append(stored(store, at, result.dim, value, r))  # noqa: B023
 
                 self.each_component([result], result.dim, write, scope)
             rows.append(tuple(scope.statements))
         return tuple(rows)
 
 
-def batch_moves(outputs: Sequence[tuple[str, str]], inputs: Sequence[str]) -> tuple[Statement, ...]:
+def pointer_to(kind: str, types: Types = NARROW, const: bool = False) -> str:
+    """The type of a pointer to a buffer of numbers or of indices."""
+    return f"{'const ' if const else ''}__global {types.real if kind == REAL else 'long'}*"
+
+
+def vector_at(start: Expression, row: Expression, dim: int, k: Position) -> Expression:
+    """The address of component k in the vector of a row; vectors of ``dim`` components stand one behind the other."""
+    return plus(plus(start, times(row, number(dim))), Place(k))
+
+
+def in_panel(row: Expression, width: int, dim: int) -> tuple[Expression, Expression]:
+    """How far from the start of panels, of so many rows side by side, a row's panel begins; how far from there the row
+    does."""
+    return times(Binary("/", row, number(width)), number(dim * width)), Binary("%", row, number(width))
+
+
+def stored(function: str, at: Expression, stride: int, value: Expression, r: int) -> Run:
+    """Lanes go to ``at``, ``stride`` apart, as many as the row block r has; of indices with nothing added to them."""
+    arguments = (at, number(stride), value, Name(f"count_{r}", "int"))
+    return Run(Call(function, (*arguments, number(0)) if function.endswith("_index") else arguments, ""))
+
+
+def narrowed_index(value: Expression) -> Expression:
+    """An index in memory as a number of a kernel."""
+    return Call("narrow_index", (value, number(0)), "inum")
+
+
+def batch_moves(
+    outputs: Sequence[tuple[Name, Expression]], inputs: Sequence[Name]
+) -> tuple[Statement, ...]:  # fmt: skip
     """Each pointer moved to its index of the batch: outputs, given with the length of one index, stand side by side;
     where an input's data begin, the host says in the table ``offsets``, for arrays may be shared by all indices."""
-    moves = [Assign(name, f"{name} + batch * ({length})") for name, length in outputs]
-    moves += [Assign(name, f"{name} + offsets[batch * {len(inputs)} + {n}]") for n, name in enumerate(inputs)]
+    batch, offsets = Name("batch", "long"), Name("offsets", pointer_to(INDEX, const=True))
+    moves = [Assign(name, plus(name, times(batch, length))) for name, length in outputs]
+    row = times(batch, number(len(inputs)))
+    moves += [Assign(name, plus(name, Index(offsets, plus(row, number(n))))) for n, name in enumerate(inputs)]
     return tuple(moves)
 
 

@@ -35,6 +35,19 @@ class Index:
     summands: tuple[tuple[Index, int], ...] = field(default=(), repr=False)
     """Other integers with their factors, if this is a sum of them."""
     shift: int = field(default=0, repr=False)
+    source: Index | None = field(default=None, repr=False, compare=False)
+    """What this one is a quotient, a remainder or a bounded value of, if it is."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The integers of the kernel text that this one is computed from.
+
+        >>> (Index("i", 0, 2) * 5 + Index("k", 0, 9) % 3).names
+        ('i', 'k')
+        """
+        if self.summands:
+            return tuple(dict.fromkeys(name for part, _ in self.summands for name in part.names))
+        return (self.text,) if self.source is None else self.source.names
 
     @property
     def terms(self) -> tuple[tuple[Index, int], ...]:
@@ -90,8 +103,8 @@ class Index:
                 assert isinstance(large, Index)
                 quotient, remainder = large._divided(divisor // step)
                 return quotient, remainder * step + (small + -(low // step) * step)
-        quotient = make_index(f"({self.text} / {divisor})", self.low // divisor, self.high // divisor)
-        return quotient, make_index(f"({self.text} % {divisor})", 0, divisor - 1)
+        quotient = make_index(f"({self.text} / {divisor})", self.low // divisor, self.high // divisor, self)
+        return quotient, make_index(f"({self.text} % {divisor})", 0, divisor - 1, self)
 
 
 Position = int | Index
@@ -114,9 +127,23 @@ def _sum(terms: Iterable[tuple[Index, int]], shift: int) -> Position:
     return Index(f"({text})", low, high, kept, shift)
 
 
-def make_index(text: str, low: int, high: int) -> Position:
-    """An `Index`, or the plain integer if its range holds only one."""
-    return low if low == high else Index(text, low, high)
+def make_index(text: str, low: int, high: int, source: Index | None = None) -> Position:
+    """An `Index`, or the plain integer if its range holds only one; ``source``: what it is computed from, if it is."""
+    return low if low == high else Index(text, low, high, source=source)
+
+
+def at_most(position: Position, limit: int) -> Position:
+    """The lesser of a position and ``limit``, which is in its range."""
+    low, _ = bounds(position)
+    source = position if isinstance(position, Index) else None
+    return make_index(f"min({text_of(position)}, {limit})", low, limit, source)
+
+
+def at_least(position: Position, limit: int) -> Position:
+    """The greater of a position and ``limit``, which is in its range."""
+    _, high = bounds(position)
+    source = position if isinstance(position, Index) else None
+    return make_index(f"max({text_of(position)}, {limit})", limit, high, source)
 
 
 def bounds(position: Position) -> tuple[int, int]:

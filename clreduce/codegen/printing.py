@@ -1,0 +1,166 @@
+"""The text of trees: the one place where statements and expressions of kernels become OpenCL C."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from clreduce.codegen.tree import (
+    Array,
+    Assign,
+    Binary,
+    Call,
+    Cast,
+    Declare,
+    Expression,
+    If,
+    Index,
+    Let,
+    Literal,
+    Load,
+    Loop,
+    Name,
+    Place,
+    Run,
+    Select,
+    Statement,
+    Unary,
+    number,
+)
+from clreduce.ir.index import Position, text_of
+
+_SELECT, _OR, _UNARY, _POSTFIX, _PRIMARY = 3, 4, 14, 15, 16
+_STRENGTH = {
+    "||": _OR, "&&": 5, "|": 6, "^": 7, "&": 8, "==": 9, "!=": 9, "<": 10, "<=": 10, ">": 10, ">=": 10,
+    "<<": 11, ">>": 11, "+": 12, "-": 12, "*": 13, "/": 13, "%": 13,
+}  # fmt: skip
+"""How strongly operators bind in OpenCL C."""
+_OF_BITS = frozenset(("|", "^", "&", "<<", ">>"))
+"""Operators whose place among the others few readers know: operations beside them are in parentheses."""
+_LOADS = {"realv": ("load_lanes", ""), "inumv": ("load_index", ", 0")}
+
+
+def text(expression: Expression) -> str:
+    """An expression, with the parentheses that it needs.
+
+    >>> a, b = Name("a", "real"), Name("b", "real")
+    >>> text(Binary("*", Binary("+", a, b), Unary("-", b)))
+    '(a + b) * -b'
+    >>> text(Binary("-", a, Binary("-", a, b))), text(Binary("-", Binary("-", a, a), b))
+    ('a - (a - b)', 'a - a - b')
+    """
+    return _within(expression, 0)
+
+
+def block(statements: Sequence[Statement], indent: int) -> str:
+    """Statements as indented lines."""
+    lines: list[str] = []
+    _write(statements, " " * indent, lines)
+    return "\n".join(lines)
+
+
+def _strength(expression: Expression) -> int:
+    match expression:
+        case Binary(operator):
+            return _STRENGTH[operator]
+        case Select():
+            return _SELECT
+        case Unary():
+            return _UNARY
+        case Cast(kind):
+            return _UNARY if kind.endswith("*") else _POSTFIX
+        case Place(position):
+            return _strength_of_position(position)
+    return _PRIMARY
+
+
+def _strength_of_position(position: Position) -> int:
+    if isinstance(position, int) or not position.text.startswith("("):
+        return _PRIMARY
+    return _STRENGTH["+" if position.summands else "*"]
+
+
+def _within(expression: Expression, strength: int) -> str:
+    """An expression as an operand of what binds with this strength."""
+    if type(expression) is Name:
+        return expression.name
+    written = _written(expression)
+    return f"({written})" if _strength(expression) < strength else written
+
+
+def _written(expression: Expression) -> str:
+    match expression:
+        case Name(name):
+            return name
+        case Literal(written):
+            return written
+        case Binary(operator, left, right):
+            strength = _STRENGTH[operator]
+            return f"{_operand(left, operator, strength)} {operator} {_operand(right, operator, strength + 1)}"
+        case Place(position):
+            written = text_of(position)
+            return written if _strength_of_position(position) == _PRIMARY else written[1:-1]
+        case Call(function, arguments, _):
+            return f"{function}({', '.join(map(text, arguments))})"
+        case Cast(kind, arguments):
+            if kind.endswith("*"):
+                return f"({kind}){_within(arguments[0], _UNARY)}"
+            return f"({kind})({', '.join(map(text, arguments))})"
+        case Index(array, at):
+            return f"{_within(array, _POSTFIX)}[{text(at)}]"
+        case Unary(operator, argument):
+            return f"{operator}{_within(argument, _UNARY + (type(argument) is Unary))}"
+        case Load(pointer, stride, count, kind):
+            function, rest = _LOADS[kind]
+            return f"{function}({text(pointer)}, {stride}, {text(count)}{rest})"
+        case Select(condition, positive, negative):
+            asked = condition
+            if type(condition) is Binary and condition.operator in _OF_BITS:
+                return f"({text(asked)}) ? {_branch(positive)} : {_branch(negative)}"
+            return f"{_within(asked, _OR)} ? {_branch(positive)} : {_branch(negative)}"
+
+
+def _operand(expression: Expression, operator: str, strength: int) -> str:
+    """An operand, in parentheses also where only few readers know that it needs none."""
+    if type(expression) is Binary and expression.operator != operator:
+        inner = expression.operator
+        if operator in _OF_BITS or inner in _OF_BITS or (operator == "||" and inner == "&&"):
+            return f"({_written(expression)})"
+    return _within(expression, strength)
+
+
+def _branch(expression: Expression) -> str:
+    return _within(expression, _OR)
+
+
+def _write(statements: Sequence[Statement], pad: str, lines: list[str]) -> None:
+    for statement in statements:
+        match statement:
+            case Let(name, value):
+                lines.append(f"{pad}const {name.type} {name.name} = {text(value)};")
+            case Assign(target, value):
+                lines.append(f"{pad}{text(target)} = {text(value)};")
+            case Declare(name, value):
+                lines.append(f"{pad}{name.type} {name.name} = {text(value)};")
+            case Array(name, size, fill, values):
+                if values:
+                    lines.append(f"{pad}const {name.type} {name.name}[{size}] = {{{', '.join(map(text, values))}}};")
+                    continue
+                lines.append(f"{pad}{name.type} {name.name}[{size}];")
+                if fill is not None:
+                    lines.append(f"{pad}for (int k = 0; k < {size}; ++k) {name.name}[k] = {text(fill)};")
+            case Run(call):
+                lines.append(f"{pad}{text(call)};")
+            case Loop(Name(name), start, stop, body, descending, step):
+                if descending:
+                    last = number(int(stop.text) - 1) if type(stop) is Literal else Binary("-", stop, number(1))
+                    turns = f"int {name} = {text(last)}; {name} >= {text(start)}; --{name}"
+                else:
+                    further = f"++{name}" if step == 1 else f"{name} += {step}"
+                    turns = f"int {name} = {text(start)}; {name} < {text(stop)}; {further}"
+                lines.append(f"{pad}for ({turns}) {{")
+                _write(body, pad + "  ", lines)
+                lines.append(f"{pad}}}")
+            case If(condition, body):
+                lines.append(f"{pad}if ({text(condition)}) {{")
+                _write(body, pad + "  ", lines)
+                lines.append(f"{pad}}}")
