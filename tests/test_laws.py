@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from types import ModuleType
 
 import pytest
+import test_intervals
 import test_operations
 import test_operations_numpy
 from laws import EdgeTable, has_edges, laws_tested, wrong_at_edges
@@ -17,7 +18,7 @@ from clreduce.ir.op import FUNCTIONS, NAN, OPS, Edge, variable
 
 OF_EVERY = {
     "description", "length, kind and domain", "derivatives to second order, in both modes",
-    "values on a device", "gradients on a device", "values at corners on a device",
+    "values on a device", "gradients on a device", "values at corners on a device", "bounds", "bounds on a device",
 }  # fmt: skip
 OF_THOSE_WITH_EDGES = {"edges by NumPy", "edges on a device"}
 
@@ -33,7 +34,7 @@ def collected(module: ModuleType) -> Iterator[tuple[str, str]]:
                 yield from laws_tested(marks, known)
 
 
-TESTED = {*collected(test_operations), *collected(test_operations_numpy)}
+TESTED = {*collected(test_operations), *collected(test_operations_numpy), *collected(test_intervals)}
 
 
 @pytest.mark.parametrize("name", sorted(FUNCTIONS))

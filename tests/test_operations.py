@@ -31,6 +31,7 @@ import clreduce.ops  # noqa: F401  (fills the registry)
 from clreduce.codegen.schedule import Schedule
 from clreduce.domain import Domain
 from clreduce.errors import NotDifferentiableError
+from clreduce.intervals import Interval, evaluate_bounds
 from clreduce.ir.evaluate import evaluate
 from clreduce.ir.expr import REAL, Expr, topological, variables
 from clreduce.ir.op import FUNCTIONS, OPS, Function, constant, integer, position, variable
@@ -164,6 +165,7 @@ def precision(request: pytest.FixtureRequest, device: Device) -> tuple[str, int]
 @law("gradients on a device")
 @law("values at corners on a device")
 @law("edges on a device", of=has_edges)
+@law("bounds on a device")
 @pytest.mark.parametrize("names", GROUPS, ids=lambda names: f"{names[0]}..{names[-1]}")
 def test_values_gradients_and_edges(names: list[str], precision: tuple[str, int]) -> None:
     dtype, lanes = precision
@@ -174,6 +176,7 @@ def test_values_gradients_and_edges(names: list[str], precision: tuple[str, int]
         found = [
             *wrong_at_random_points(kernel, case.values + case.gradients),
             *wrong_at_special_points(kernel, case.values),
+            *(outside_bounds(kernel, case.values + case.gradients) if lanes > 1 else ()),
         ]
         for table in case.edges:
             rows = len(table.edges) * (1 + POINTS // len(table.edges))
@@ -227,6 +230,33 @@ def wrong_at_special_points(kernel: Selected, values: Sequence[Expr]) -> list[st
                 point = [data[leaf][row % len(data[leaf]), 0].item() for leaf in variables([f])]
                 wrong[f] = f"{show(f, limit=100)} at {point} is {found[row]}, by NumPy {expected[row]}"
     return list(wrong.values())
+
+
+def outside_bounds(kernel: Selected, formulas: Sequence[Expr]) -> Iterator[str]:
+    """Which of the formulas are, at random or special points, outside of the bounds for boxes that hold one point."""
+    dtype = kernel.dtype
+    rng = np.random.default_rng(2)
+    # Kernels multiply in another order, so numbers near the ends of the range overflow elsewhere.
+    special = np.array([0.0, -0.0, 1.0, -1.0, 0.5, np.inf, -np.inf, np.nan])
+    data = {}
+    for leaf in kernel.leaves:
+        shape = (POINTS if leaf.domain == I else 1, leaf.dim)
+        random, chosen = rng.uniform(-2, 2, shape), rng.random((len(shape), *shape)) < 0.3
+        random = np.where(chosen[0], rng.choice(special, shape), random)
+        data[leaf] = np.where(chosen[1], rng.uniform(0.5, 1.0, shape), random).astype(dtype)
+    points = {node: array for node, array in leaves_by_numpy({}, dtype, POINTS).items() if node.op.name == "position"}
+    boxes = {leaf: Interval(number, number, np.isnan(array)) for leaf, array in data.items()
+             for number in [np.nan_to_num(array, nan=0.0, posinf=np.inf, neginf=-np.inf)]}  # fmt: skip
+    for f in formulas:
+        found = kernel(f, data, POINTS)
+        (bounds,) = evaluate_bounds([f], {leaf: boxes[leaf] for leaf in variables([f])}, points, dtype)
+        assert bounds.nan is not None
+        right = np.where(np.isnan(found), bounds.nan, (bounds.low <= found) & (found <= bounds.high))
+        if not right.all():
+            row, k = (int(number) for number in np.argwhere(~right)[0])
+            point = [data[leaf][row % len(data[leaf])].tolist() for leaf in variables([f])]
+            low, high = (np.broadcast_to(end, found.shape)[row, k] for end in (bounds.low, bounds.high))
+            yield f"{show(f, limit=100)} at {point} is {found[row, k]}, outside of [{low}, {high}]"
 
 
 def overflows(f: Expr, data: dict[Expr, Array], dtype: str, rows: int) -> Array:

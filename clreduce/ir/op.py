@@ -73,6 +73,9 @@ class Op:
     """Whether no value is below 0, nor -0, whatever the arguments are."""
     if_never_positive: str = ""
     """The operation that gives the same where no argument is above 0, at a lower cost; "" if there is none."""
+    bounds: Callable[..., Any] | None = None
+    """``bounds(node, *bounds of args, *params)``: between which numbers values lie (`clreduce.ir.bounds.Bounds`); None:
+    nothing is known but what `never_negative` says."""
     interleaved: Callable[..., tuple[Any, ...]] | None = None
     """``interleaved(n, *params)``: the parameters with which a linear operation acts on n vectors whose components
     are interleaved (first component of each, second of each, ...)."""
@@ -209,6 +212,7 @@ def elementwise(
     numpy: Callable[..., Array],
     code: str | Callable[..., str],
     partials: Callable[..., Sequence[Expr | None]] | None,
+    bounds: Callable[..., Any] | None = None,
     functions: tuple[str, ...] = (),
     kind: str | None = REAL,
     cost: int = COSTLY,
@@ -235,7 +239,7 @@ def elementwise(
     op = register(
         Op(
             name, infer, numpy, arity, code=code, functions=functions, cost=cost, partials=partials or no_partials,
-            never_negative=never_negative, if_never_positive=if_never_positive,
+            never_negative=never_negative, if_never_positive=if_never_positive, bounds=bounds,
         )
     )  # fmt: skip
     if spelled:
@@ -252,6 +256,7 @@ def linear(
     transpose: Callable[..., Sequence[Expr | None]],
     remap: Callable[..., Term | None] | None,
     interleaved: Callable[..., tuple[Any, ...]],
+    bounds: Callable[..., Any] | None = None,
     breaks: Callable[..., list[int]] | None = None,
     terms: Callable[..., int] | None = None,
 ) -> Op:
@@ -261,7 +266,7 @@ def linear(
         return dim(*args, *params), joined(args), args[0].kind
 
     facts = {"transpose": transpose, "remap": remap, "interleaved": interleaved, "breaks": breaks, "terms": terms}
-    return register(Op(name, infer, numpy, arity, **facts))  # type: ignore[arg-type]
+    return register(Op(name, infer, numpy, arity, bounds=bounds, **facts))  # type: ignore[arg-type]
 
 
 def _infer_variable(args: tuple[Expr, ...], params: tuple[Any, ...]) -> Inference:

@@ -10,51 +10,62 @@ import numpy as np
 
 from clreduce.ir.expr import Expr, topological
 from clreduce.ir.op import COSTLY, INF, NAN, Array, Edge, Op, as_expr, constant, constant_value, elementwise, spell
+from clreduce.ops.bounds.arithmetic import (
+    difference_of_two,
+    negation,
+    power_of_integer,
+    power_of_real,
+    product_of_two,
+    quotient,
+    squared,
+    sum_of_two,
+)
+from clreduce.ops.bounds.functions import falling_beside_a_pole, monotone
 from clreduce.ops.compare import both, either, equal, where
 
 add: Op = elementwise(
-    "add", cost=1, arity=2, numpy=np.add, code="{0} + {1}",
+    "add", bounds=sum_of_two, cost=1, arity=2, numpy=np.add, code="{0} + {1}",
     partials=lambda out, a, b: (constant(1), constant(1)),
     spelled="Add", doc="f + g", arguments="f g",
     edges=(Edge((1, 2), 3, (1, 1)), Edge((INF, -INF), NAN, (1, 1)), Edge((NAN, 0), NAN, (1, 1))),
 )  # fmt: skip
 sub: Op = elementwise(
-    "sub", cost=1, arity=2, numpy=np.subtract, code="{0} - {1}",
+    "sub", bounds=difference_of_two, cost=1, arity=2, numpy=np.subtract, code="{0} - {1}",
     partials=lambda out, a, b: (constant(1), constant(-1)),
     spelled="Subtract", doc="f - g", arguments="f g",
     edges=(Edge((1, 2), -1, (1, -1)), Edge((INF, INF), NAN, (1, -1)), Edge((0, NAN), NAN, (1, -1))),
 )  # fmt: skip
 difference: Op = elementwise(
-    "difference", cost=1, arity=2, numpy=np.subtract, code="{0} - {1}",
+    "difference", bounds=difference_of_two, cost=1, arity=2, numpy=np.subtract, code="{0} - {1}",
     partials=lambda out, a, b: (constant(1), constant(-1)),
 )  # fmt: skip
 """a - b where a product a must be rounded first, so that a - a is 0: kernels contract it into no FMA."""
 neg: Op = elementwise(
-    "neg", cost=1, numpy=np.negative, code="-{0}",
+    "neg", bounds=negation, cost=1, numpy=np.negative, code="-{0}",
     partials=lambda out, a: (constant(-1),),
     spelled="Minus", doc="-f",
     edges=(Edge((0,), 0, (-1,)), Edge((INF,), -INF, (-1,)), Edge((NAN,), NAN, (-1,))),
 )  # fmt: skip
 mul: Op = elementwise(
-    "mul", cost=1, arity=2, numpy=np.multiply, code="{0} * {1}",
+    "mul", bounds=product_of_two, cost=1, arity=2, numpy=np.multiply, code="{0} * {1}",
     partials=lambda out, a, b: (b, a),
     spelled="Mult", doc="f * g, component by component", arguments="f g",
     edges=(Edge((0, 3), 0, (3, 0)), Edge((INF, 0), NAN, (0, INF))),
 )  # fmt: skip
 div: Op = elementwise(
-    "div", arity=2, numpy=np.divide, code="{0} / {1}",
+    "div", bounds=quotient, arity=2, numpy=np.divide, code="{0} / {1}",
     partials=lambda out, a, b: (inv(b), -(out / b)),
     spelled="Divide", doc="f / g; x/0 is +-inf and 0/0 is nan", arguments="f g", interval=(0.5, 2.0),
     edges=(Edge((1, 0), INF, (INF, -INF)), Edge((-1, 0), -INF), Edge((0, 0), NAN), Edge((1, INF), 0, (0, 0))),
 )  # fmt: skip
 inv: Op = elementwise(
-    "inv", numpy=np.reciprocal, code="({R})(1) / {0}",
+    "inv", bounds=falling_beside_a_pole(2.5), numpy=np.reciprocal, code="({R})(1) / {0}",
     partials=lambda out, a: (-square(out),),
     spelled="Inv", doc="1 / f; 1/0 is inf", interval=(0.5, 2.0),
     edges=(Edge((0,), INF, (-INF,)), Edge((INF,), 0, (0,))),
 )  # fmt: skip
 square: Op = elementwise(
-    "square", cost=1, numpy=np.square, code="{0} * {0}",
+    "square", bounds=squared, cost=1, numpy=np.square, code="{0} * {0}",
     partials=lambda out, a: (2 * a,), never_negative=True,
     spelled="Square", doc="f squared",
     edges=(Edge((0,), 0, (0,)), Edge((-INF,), INF, (-INF,))),
@@ -85,7 +96,7 @@ def _power_partials(out: Expr, base: Expr, exponent: int) -> tuple[Expr | None]:
 
 
 _integer_power: Op = elementwise(
-    "integer_power", numpy=_power_numpy, code=product_text, partials=_power_partials,
+    "integer_power", bounds=power_of_integer, numpy=_power_numpy, code=product_text, partials=_power_partials,
 )  # fmt: skip
 
 
@@ -157,6 +168,7 @@ def _real_power_partials(out: Expr, base: Expr, exponent: Expr) -> tuple[Expr, E
 
 real_power: Op = elementwise(
     "real_power", arity=2, cost=4 * COSTLY, numpy=np.power, code="pow_{T}({0}, {1})", functions=("pow",),
+    bounds=power_of_real,
     partials=_real_power_partials,
     spelled="Powf", doc="f^g for a real exponent; nan for a negative base and a fractional exponent; f^0 = 1 also for "
     "f = 0 and nan, with slope 0 in f. Slope 0 in f where f is a sum of squares that is 0, as in SqDist(x, y)**0.75",
@@ -176,6 +188,7 @@ def _inverse_root_numpy(value: Array) -> Array:
 
 inverse_root: Op = elementwise(
     "inverse_root", numpy=_inverse_root_numpy, code="({R})(1) / sqrt({0} + ({R})(0))", never_negative=True,
+    bounds=monotone(-1, domain=(0, INF), ulps=6),
     partials=lambda out, x: (unless_flat(x, constant(Fraction(-1, 2)) * (out * out * out)),),
 )  # fmt: skip
 """1 / Sqrt(f), inf with slope -inf at 0: what `f ** -0.5` is."""

@@ -6,15 +6,26 @@ import numpy as np
 
 from clreduce.ir.expr import MASK
 from clreduce.ir.op import Array, Op, elementwise
+from clreduce.ops.bounds.choices import choice, comparison, equality, logical, logical_not, maximum_of_two
 
-less: Op = elementwise("less", cost=1, arity=2, numpy=np.less, code="{0} < {1}", partials=None, kind=MASK)
-less_equal: Op = elementwise(
-    "less_equal", cost=1, arity=2, numpy=np.less_equal, code="{0} <= {1}", partials=None, kind=MASK
+less: Op = elementwise(
+    "less", bounds=comparison, cost=1, arity=2, numpy=np.less, code="{0} < {1}", partials=None, kind=MASK
 )
-equal: Op = elementwise("equal", cost=1, arity=2, numpy=np.equal, code="{0} == {1}", partials=None, kind=MASK)
-both: Op = elementwise("both", cost=1, arity=2, numpy=np.logical_and, code="{0} && {1}", partials=None, kind=MASK)
-either: Op = elementwise("either", cost=1, arity=2, numpy=np.logical_or, code="{0} || {1}", partials=None, kind=MASK)
-negated: Op = elementwise("negated", cost=1, numpy=np.logical_not, code="!{0}", partials=None, kind=MASK)
+less_equal: Op = elementwise(
+    "less_equal", bounds=comparison, cost=1, arity=2, numpy=np.less_equal, code="{0} <= {1}", partials=None, kind=MASK
+)
+equal: Op = elementwise(
+    "equal", bounds=equality, cost=1, arity=2, numpy=np.equal, code="{0} == {1}", partials=None, kind=MASK
+)
+both: Op = elementwise(
+    "both", bounds=logical, cost=1, arity=2, numpy=np.logical_and, code="{0} && {1}", partials=None, kind=MASK
+)
+either: Op = elementwise(
+    "either", bounds=logical, cost=1, arity=2, numpy=np.logical_or, code="{0} || {1}", partials=None, kind=MASK
+)
+negated: Op = elementwise(
+    "negated", bounds=logical_not, cost=1, numpy=np.logical_not, code="!{0}", partials=None, kind=MASK
+)
 
 
 def _choose(mask: Array, yes: Array, no: Array) -> Array:
@@ -23,7 +34,7 @@ def _choose(mask: Array, yes: Array, no: Array) -> Array:
 
 # A derivative that is a mask routes the cotangent instead of scaling it, so that 0 * inf never arises.
 where: Op = elementwise(
-    "where", cost=1, arity=3, numpy=_choose, code="{0} ? {1} : {2}",
+    "where", bounds=choice, cost=1, arity=3, numpy=_choose, code="{0} ? {1} : {2}",
     partials=lambda out, mask, yes, no: (None, mask, negated(mask)), kind=None,
 )  # fmt: skip
 
@@ -39,12 +50,12 @@ def _smaller(a: Array, b: Array) -> Array:
 
 
 larger: Op = elementwise(
-    "larger", cost=1, arity=2, numpy=_larger, code="{1} > {0} ? {1} : {0}",
+    "larger", bounds=maximum_of_two(True, 1), cost=1, arity=2, numpy=_larger, code="{1} > {0} ? {1} : {0}",
     partials=lambda out, a, b: (negated(less(a, b)), less(a, b)),
 )  # fmt: skip
 """The larger of two; a nan in the second argument is passed over. Ties count as the first."""
 smaller: Op = elementwise(
-    "smaller", cost=1, arity=2, numpy=_smaller, code="{1} < {0} ? {1} : {0}",
+    "smaller", bounds=maximum_of_two(True, -1), cost=1, arity=2, numpy=_smaller, code="{1} < {0} ? {1} : {0}",
     partials=lambda out, a, b: (negated(less(b, a)), less(b, a)),
 )  # fmt: skip
 """The smaller of two; a nan in the second argument is passed over. Ties count as the first."""

@@ -17,6 +17,7 @@ from clreduce.errors import ShapeError
 from clreduce.ir.expr import Expr
 from clreduce.ir.op import Array, Edge, Op, constant, elementwise, spell
 from clreduce.ops.arithmetic import difference, square
+from clreduce.ops.bounds.functions import falling_scale
 from clreduce.ops.compare import equal, larger, less, where
 from clreduce.ops.functions import absolute, exp, log, rsqrt, sqrt
 from clreduce.ops.shape import concat, expand, extract, permute, repeated, total, zeros
@@ -160,7 +161,7 @@ def _reciprocal_scale(x: Array) -> Array:
 
 
 reciprocal_scale: Op = elementwise(
-    "reciprocal_scale", cost=3, numpy=_reciprocal_scale, code="reciprocal_scale_{T}({0})",
+    "reciprocal_scale", bounds=falling_scale, cost=3, numpy=_reciprocal_scale, code="reciprocal_scale_{T}({0})",
     functions=("reciprocal_scale",), partials=None,
 )  # fmt: skip
 """A power of two that brings f into [1, 2), where one does. Its slope counts as 0: see `_scale`."""

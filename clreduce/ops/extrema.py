@@ -10,6 +10,8 @@ import numpy as np
 from clreduce.domain import Domain
 from clreduce.ir.expr import REAL, Expr
 from clreduce.ir.op import Array, Edge, Fold, Op, constant, iota, register, spell
+from clreduce.ops.bounds.support import Rule
+from clreduce.ops.bounds.vectors import extreme_component, place_of_component
 from clreduce.ops.compare import equal, where
 from clreduce.ops.shape import summed
 
@@ -20,11 +22,13 @@ def _infer(args: tuple[Expr, ...], params: tuple[Any, ...]) -> tuple[int, Domain
     return 1, args[0].domain, REAL
 
 
-def _folded(name: str, numpy: Callable[[Array], Array], fold: Fold, differential: Callable[..., Expr]) -> Op:
+def _folded(
+    name: str, numpy: Callable[[Array], Array], fold: Fold, differential: Callable[..., Expr], bounds: Rule
+) -> Op:
     return register(
         Op(
             name, _infer, numpy, remap=lambda k, t, f: (0, t), terms=lambda f: f.dim,
-            fold=fold, differential=differential,
+            fold=fold, differential=differential, bounds=bounds,
         )
     )  # fmt: skip
 
@@ -54,8 +58,9 @@ def _declare(extreme: str, place: str, sign: str, neutral: float) -> tuple[Op, O
         return f"{{x}} {sign} {{{accumulator}}} ? {new} : "
 
     place_and_best = Fold((0.0, neutral), (better(1, "({R})({t})") + "{0}", better(1, "{x}") + "{1}"))
-    where_best = _folded(place, position, place_and_best, _no_slope)
-    return _folded(extreme, best, Fold((neutral,), (better(0, "{x}") + "{0}",)), slope), where_best
+    where_best = _folded(place, position, place_and_best, _no_slope, place_of_component)
+    extremes = extreme_component(1 if neutral < 0 else -1)
+    return _folded(extreme, best, Fold((neutral,), (better(0, "{x}") + "{0}",)), slope, extremes), where_best
 
 
 largest, arg_largest = _declare("largest", "arg_largest", ">", -_INF)

@@ -6,19 +6,31 @@ import numpy as np
 
 from clreduce.ir.expr import INDEX
 from clreduce.ir.op import Array, Op, elementwise
+from clreduce.ops.bounds.choices import added_indices, nearest_index, offset_in_table, subtracted_indices
+from clreduce.ops.bounds.functions import monotone
 
-tally: Op = elementwise("tally", cost=1, arity=2, numpy=np.add, code="{0} + {1}", partials=None, kind=None)
+tally: Op = elementwise(
+    "tally", bounds=added_indices, cost=1, arity=2, numpy=np.add, code="{0} + {1}", partials=None, kind=None
+)
 """The sum of two counts, or of a position and an integer."""
 difference_of_indices: Op = elementwise(
-    "difference_of_indices", cost=1, arity=2, numpy=np.subtract, code="{0} - {1}", partials=None, kind=None
+    "difference_of_indices",
+    bounds=subtracted_indices,
+    cost=1,
+    arity=2,
+    numpy=np.subtract,
+    code="{0} - {1}",
+    partials=None,
+    kind=None,
 )
 """The difference of two positions or integers."""
 as_real: Op = elementwise(
-    "as_real", cost=1, numpy=np.float64, code="to_real_{T}({0})", functions=("to_real",), partials=None
+    "as_real", cost=1, numpy=np.float64, code="to_real_{T}({0})", functions=("to_real",), partials=None,
+    bounds=monotone(1, ulps=0.5),
 )  # fmt: skip
 """A count as a number of the data's precision."""
 table_offset: Op = elementwise(
-    "table_offset", cost=3,
+    "table_offset", bounds=offset_in_table, cost=3,
     numpy=lambda label, size, stride, outside: np.where((label >= 0) & (label < size), label * stride, outside),
     code=lambda size, stride, outside: f"{{0}} >= 0 && {{0}} < {size} ? {{0}} * {stride} : ({{R}})({outside})",
     partials=None, kind=INDEX,
@@ -34,6 +46,7 @@ def _nearest(x: Array) -> Array:
 
 
 as_index: Op = elementwise(
-    "as_index", cost=4, numpy=_nearest, code="to_index_{T}({0})", functions=("to_index",), partials=None, kind=INDEX
+    "as_index", cost=4, numpy=_nearest, code="to_index_{T}({0})", functions=("to_index",), partials=None, kind=INDEX,
+    bounds=nearest_index,
 )  # fmt: skip
 """The nearest whole number as a true integer, halves rounded up; -1 for what is negative, 2^31 or more, or nan."""

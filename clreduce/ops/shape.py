@@ -17,6 +17,7 @@ from clreduce.ir.expr import Expr
 from clreduce.ir.index import Position, bounds
 from clreduce.ir.op import INF, NAN, Array, Edge, Op, Term, constant, linear, spell
 from clreduce.memo import memoised
+from clreduce.ops.bounds.vectors import moved, sum_of_components
 
 
 def _extract_dim(f: Expr, start: int, length: int) -> int:
@@ -43,12 +44,12 @@ def _place_remap(k: Position, f: Expr, start: int, total: int) -> Term | None:
 
 
 extract: Op = linear(
-    "extract", dim=_extract_dim, numpy=lambda value, start, length: value[..., start : start + length],
+    "extract", bounds=moved, dim=_extract_dim, numpy=lambda value, start, length: value[..., start : start + length],
     transpose=lambda ct, f, start, length: (place(ct, start, f.dim),),
     remap=lambda k, f, start, length: (0, k + start), interleaved=lambda n, start, length: (n * start, n * length),
 )  # fmt: skip
 place: Op = linear(
-    "place", dim=_place_dim, numpy=_place_numpy,
+    "place", bounds=moved, dim=_place_dim, numpy=_place_numpy,
     transpose=lambda ct, f, start, total: (extract(ct, start, f.dim),),
     remap=_place_remap, breaks=lambda f, start, total: [start, start + f.dim],
     interleaved=lambda n, start, total: (n * start, n * total),
@@ -73,7 +74,7 @@ def _concat_remap(k: Position, *args: Expr) -> Term | None:
 
 
 concat: Op = linear(
-    "concat", arity=None, dim=lambda *args: sum(arg.dim for arg in args), numpy=_concat_numpy,
+    "concat", bounds=moved, arity=None, dim=lambda *args: sum(arg.dim for arg in args), numpy=_concat_numpy,
     transpose=lambda ct, *args: [extract(ct, at, f.dim) for at, f in zip(_offsets(args), args, strict=False)],
     remap=_concat_remap, breaks=lambda *args: _offsets(args), interleaved=lambda n: (),
 )  # fmt: skip
@@ -104,14 +105,14 @@ def _total_numpy(value: Array, outer: int, n: int, inner: int) -> Array:
 
 
 expand: Op = linear(
-    "expand", dim=_expand_dim, numpy=_expand_numpy,
+    "expand", bounds=moved, dim=_expand_dim, numpy=_expand_numpy,
     transpose=lambda ct, f, outer, n, inner: (total(ct, outer, n, inner),),
     remap=lambda k, f, outer, n, inner: (0, (k // (n * inner)) * inner + k % inner),
     interleaved=lambda m, outer, n, inner: (outer, n, m * inner),
 )  # fmt: skip
 """Repeat: out[a, b, c] = f[a, c] for b < n."""
 total: Op = linear(
-    "total", dim=_total_dim, numpy=_total_numpy,
+    "total", bounds=sum_of_components, dim=_total_dim, numpy=_total_numpy,
     transpose=lambda ct, f, outer, n, inner: (expand(ct, outer, n, inner),),
     remap=lambda k, t, f, outer, n, inner: (0, (k // inner) * (n * inner) + t * inner + k % inner),
     terms=lambda f, outer, n, inner: n, interleaved=lambda m, outer, n, inner: (outer, n, m * inner),
@@ -147,7 +148,7 @@ def _permute_transpose(ct: Expr, f: Expr, shape: tuple[int, ...], axes: tuple[in
 
 
 permute: Op = linear(
-    "permute", dim=_permute_dim, numpy=_permute_numpy, transpose=_permute_transpose, remap=_permute_remap,
+    "permute", bounds=moved, dim=_permute_dim, numpy=_permute_numpy, transpose=_permute_transpose, remap=_permute_remap,
     interleaved=lambda n, shape, axes: ((*shape, n), (*axes, len(shape))),
 )  # fmt: skip
 """Transpose: the vector read with ``shape`` and its axes put in the order ``axes``, as ``numpy.transpose`` does."""

@@ -13,8 +13,11 @@ from math import prod
 
 import numpy as np
 
+from clreduce.ir.bounds import Bounds
+from clreduce.ir.expr import Expr
 from clreduce.ir.op import COSTLY, INF, NAN, Array, Edge, Op, elementwise
 from clreduce.ops.arithmetic import product_text
+from clreduce.ops.bounds.functions import even, monotone, positive_only, valley, within
 
 
 def _number(value: int) -> str:
@@ -95,13 +98,20 @@ def _bessel_numpy(x: Array, n: int = 0) -> Array:
     return np.where(u < (n + 1) ** 2, near / prod(range(1, 2 * n + 2, 2)), far).astype(x.dtype)
 
 
+def _bounds_of_bessel(node: Expr, x: Bounds, n: int) -> Bounds:
+    """The value at 0 is the largest one; by how much more rounding may be off where series and sines meet is small."""
+    most = 1.01 / prod(range(1, 2 * n + 2, 2))
+    return within(-most, most, nan_at_infinity=True)(node, x)
+
+
 bessel_ratio: Op = elementwise(
-    "bessel_ratio", numpy=_bessel_numpy, code=_bessel_code, functions=("sin", "cos"),
+    "bessel_ratio", bounds=_bounds_of_bessel, numpy=_bessel_numpy, code=_bessel_code, functions=("sin", "cos"),
     partials=lambda out, x, n: (-(x * bessel_ratio(x, n + 1)),),
 )  # fmt: skip
 """j_n(x) / x^n for a parameter n: what the derivatives of sin(x) / x are made of."""
 sinxdivx: Op = elementwise(
     "sinxdivx", numpy=_bessel_numpy, code=_bessel_code(0), functions=("sin",),
+    bounds=within(-0.2173, 1, nan_at_infinity=True),
     partials=lambda out, x: (-(x * bessel_ratio(x, 1)),),
     spelled="SinXDivX", doc="Sin(f) / f; 1 with slope 0 at 0, nan at -inf and inf",
     edges=(Edge((0,), 1, (0,)), Edge((INF,), NAN, (NAN,)), Edge((-INF,), NAN, (NAN,))),
@@ -132,20 +142,28 @@ def _gaussian_numpy(x: Array, n: int) -> Array:
     return np.where(gauss == 0, 0.0, p * gauss).astype(x.dtype)
 
 
+def _bounds_of_gaussian(node: Expr, x: Bounds, n: int) -> Bounds:
+    """Cramer's bound of Hermite polynomials for n > 0. NumPy rounds x^2 once, which e^(-x^2) has up to 373 times."""
+    if n == 0:
+        return even(-1, ulps=400.0)(node, x, n)
+    most = 1.1 * math.sqrt(2.0**n * math.factorial(n))
+    return within(-most, most)(node, x)
+
+
 gaussian_derivative: Op = elementwise(
-    "gaussian_derivative", numpy=_gaussian_numpy, code=_gaussian_code, functions=("gauss",),
+    "gaussian_derivative", bounds=_bounds_of_gaussian, numpy=_gaussian_numpy, code=_gaussian_code, functions=("gauss",),
     partials=lambda out, x, n: (gaussian_derivative(x, n + 1),),
 )  # fmt: skip
 """The n-th derivative of e^(-x^2) for a parameter n: 0 at both infinities."""
 _SLOPE_AT_0 = 2 / math.sqrt(math.pi)
 erf: Op = elementwise(
-    "erf", cost=6 * COSTLY, numpy=_by_math(math.erf), code="erf_{T}({0})", functions=("erf",),
+    "erf", bounds=monotone(1), cost=6 * COSTLY, numpy=_by_math(math.erf), code="erf_{T}({0})", functions=("erf",),
     partials=lambda out, x: (_SLOPE_AT_0 * gaussian_derivative(x, 0),),
     spelled="Erf", doc="error function, 2 / Sqrt(pi) times the integral of e^-t^2 from 0 to f; -1 at -inf, 1 at inf",
     edges=(Edge((0,), 0, (_SLOPE_AT_0,)), Edge((-INF,), -1, (0,)), Edge((INF,), 1, (0,)), Edge((NAN,), NAN)),
 )  # fmt: skip
 erfc: Op = elementwise(
-    "erfc", cost=6 * COSTLY, numpy=_by_math(math.erfc), code="erfc_{T}({0})", functions=("erfc",),
+    "erfc", bounds=monotone(-1), cost=6 * COSTLY, numpy=_by_math(math.erfc), code="erfc_{T}({0})", functions=("erfc",),
     partials=lambda out, x: (-_SLOPE_AT_0 * gaussian_derivative(x, 0),),
     spelled="Erfc", doc="1 - Erf(f) without cancellation; 2 at -inf, 0 at inf",
     edges=(Edge((0,), 1, (-_SLOPE_AT_0,)), Edge((-INF,), 2, (0,)), Edge((INF,), 0, (0,))),
@@ -170,6 +188,7 @@ def _lgamma(x: float) -> float:
 
 lgamma: Op = elementwise(
     "lgamma", cost=10 * COSTLY, numpy=_by_math(_lgamma), code="lgamma_{T}({0})", functions=("lgamma",),
+    bounds=valley(1.4616321449683622, -0.12148629053584961, absolute_error=True),
     partials=lambda out, x: (digamma(x),),
     spelled="Lgamma", doc="log|Gamma(f)|; inf at 0, at negative integers and at both infinities", interval=(0.5, 2.0),
     edges=(
@@ -252,8 +271,14 @@ def _digamma_numpy(x: Array) -> Array:
     return np.where((x <= 0) & (x == np.floor(x)), at_pole, _polygamma_numpy(x, 0)).astype(x.dtype)
 
 
+def _bounds_of_polygamma(node: Expr, x: Bounds, n: int) -> Bounds:
+    """Above 0 it grows for even n and falls for odd n; its error is about n ulp."""
+    return positive_only(monotone(-1 if n % 2 else 1, ulps=n + 8.0))(node, x, n)
+
+
 polygamma: Op = elementwise(
     "polygamma", cost=20 * COSTLY, numpy=_polygamma_numpy, code=_polygamma_code, functions=("pi_cot", "pi_csc"),
+    bounds=_bounds_of_polygamma,
     partials=lambda out, x, n: (polygamma(x, n + 1),),
 )  # fmt: skip
 """The n-th derivative of the digamma function for a parameter n >= 1.
@@ -263,6 +288,7 @@ pole nearest, n! / |x - round(x)|^(n + 1), as poles cancel between each other.
 """
 digamma: Op = elementwise(
     "digamma", cost=6 * COSTLY, numpy=_digamma_numpy, code="digamma_{T}({0})", functions=("digamma",),
+    bounds=positive_only(monotone(1, ulps=8), ulps=8),
     partials=lambda out, x: (polygamma(x, 1),),
     spelled="Digamma", doc="derivative of Lgamma; -inf at 0, inf at -0, nan at negative integers and at -inf",
     interval=(0.5, 2.0),

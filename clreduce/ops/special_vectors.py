@@ -10,6 +10,7 @@ from clreduce.errors import ShapeError
 from clreduce.ir.expr import Expr
 from clreduce.ir.op import COSTLY, Array, Edge, Op, constant, elementwise, iota, spell
 from clreduce.ops.arithmetic import square
+from clreduce.ops.bounds.functions import soft_minimum
 from clreduce.ops.compare import both, equal, less, less_equal, where
 from clreduce.ops.derived import truth
 from clreduce.ops.functions import clamp, exp, floor
@@ -75,7 +76,7 @@ _LOW, _HIGH = "({1} < {0} ? {1} : {0})", "({1} < {0} ? {0} : {1})"
 _LEAST, _OTHER = f"({{2}} < {_LOW} ? {{2}} : {_LOW})", f"({{2}} < {_LOW} ? {_LOW} : {{2}})"
 _EXPONENTIALS = " + ".join(f"exp_{{T}}(({_LEAST} - {other}) / {{3}})" for other in (_OTHER, _HIGH))
 soft_min: Op = elementwise(
-    "soft_min", arity=4, cost=5 * COSTLY, numpy=_soft_min, functions=("abs", "exp", "log"),
+    "soft_min", bounds=soft_minimum, arity=4, cost=5 * COSTLY, numpy=_soft_min, functions=("abs", "exp", "log"),
     code=f"abs_{{T}}({_LEAST}) < ({{R}})(INFINITY) ? {_LEAST} - {{3}} * log_{{T}}(({{R}})(1) + {_EXPONENTIALS}) "
     ": {0} + {1} + {2}",
     partials=_soft_min_partials,

@@ -29,6 +29,7 @@ from clreduce.ir.op import (
     register,
     spell,
 )  # fmt: skip
+from clreduce.ops.bounds.vectors import row_of_table
 from clreduce.ops.compare import both, equal, less, less_equal, where
 from clreduce.ops.indices import as_index, as_real, table_offset, tally
 from clreduce.ops.shape import expand, total
@@ -70,7 +71,7 @@ def _scattered(cotangent: Expr, table: Expr, index: Expr, dim: int) -> tuple[Exp
 # Linear in the table; the index has no derivative.
 lookup: Op = register(
     Op(
-        "lookup", _infer, _numpy, arity=2, functions=("lookup",), cost=COSTLY,
+        "lookup", _infer, _numpy, arity=2, bounds=row_of_table, functions=("lookup",), cost=COSTLY,
         transpose=_scattered, interleaved=lambda n, dim: (n * dim,),
     )
 )  # fmt: skip

@@ -1,0 +1,188 @@
+"""Bounds of sums, products, quotients and powers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from fractions import Fraction
+
+from clreduce.ir.bounds import Bounds, any_of, flag, larger, smaller
+from clreduce.ir.expr import Expr
+from clreduce.ir.op import OPS, Op, constant, constant_value
+from clreduce.ops.bounds.functions import even, falling_beside_a_pole, monotone
+from clreduce.ops.bounds.support import (
+    ULPS,
+    UNDERFLOW,
+    errors,
+    folded,
+    holds_zero,
+    is_infinite,
+    may_be_infinite,
+    nan_of,
+    sizes,
+    unless,
+)
+
+
+def _same_sign(a: Bounds, b: Bounds) -> bool:
+    return (a.never_negative and b.never_negative) or (a.never_positive and b.never_positive)
+
+
+def sum_of_two(node: Expr, a: Bounds, b: Bounds) -> Bounds:
+    """Errors add up where the terms have one sign; terms that may cancel are settled first."""
+    if _same_sign(a, b):
+        return _added(a, b, node.op(a.low, b.low), node.op(a.high, b.high))
+    a, b = _addends(a, b)
+    return _added(a, b, node.op(a.low, b.low), node.op(a.high, b.high), *_opposite_infinities(a, b))
+
+
+def difference_of_two(node: Expr, a: Bounds, b: Bounds) -> Bounds:
+    """That of a + (-b)."""
+    if _same_sign(a, opposite(b)):
+        return _added(a, opposite(b), node.op(a.low, b.high), node.op(a.high, b.low))
+    a, b = _addends(a, b)
+    c = opposite(b)
+    return _added(a, c, node.op(a.low, b.high), node.op(a.high, b.low), *_opposite_infinities(a, c))
+
+
+def _addends(a: Bounds, b: Bounds) -> tuple[Bounds, Bounds]:
+    """Without relative errors: what is left after terms cancel may be smaller than those."""
+    a, b = (c.settled() if c.relative else c.clamped() for c in (a, b))
+    return a, b
+
+
+def _opposite_infinities(a: Bounds, b: Bounds) -> list[Expr]:
+    both = OPS["both"]
+    return [flag(both(is_infinite(x), is_infinite(y))) for x, y in ((a.low, b.high), (a.high, b.low))]
+
+
+def _added(a: Bounds, b: Bounds, low: Expr, high: Expr, *nan: Expr) -> Bounds:
+    return Bounds(
+        low, high, a.precision, any_of(a.nan, b.nan, *nan),
+        max(a.relative, b.relative) + 1, a.absolute + b.absolute + UNDERFLOW, overflows=True,
+        never_negative=a.never_negative and b.never_negative, never_positive=a.never_positive and b.never_positive,
+    )  # fmt: skip
+
+
+def opposite(b: Bounds) -> Bounds:
+    """Of -f."""
+    return replace(
+        b, low=-b.high, high=-b.low, never_negative=b.never_positive, never_positive=b.never_negative
+    )  # fmt: skip
+
+
+def negation(node: Expr, b: Bounds) -> Bounds:
+    return opposite(b)
+
+
+def product_of_two(node: Expr, a: Bounds, b: Bounds) -> Bounds:
+    """The least and the largest of the products of ends: of all four if no sign is known."""
+    if node.args[0] is node.args[1]:
+        return squared(node, a)
+    for arg, c, other in ((node.args[0], a, b), (node.args[1], b, a)):
+        value = constant_value(arg)
+        if isinstance(value, Fraction) and value and c.is_point and not c.absolute:
+            return _multiple(value, c, other)
+    a, b = a.settled(), b.settled()
+    zero_times_infinity = [flag(OPS["both"](holds_zero(c), may_be_infinite(d))) for c, d in ((a, b), (b, a))]
+    nan = any_of(a.nan, b.nan, *zero_times_infinity)
+    return replace(_over_corners(node.op, a, b, _corners_of_product(a, b)), nan=nan, relative=2)
+
+
+def _multiple(factor: Fraction, c: Bounds, b: Bounds) -> Bounds:
+    """Of a constant that has the bounds ``c`` times what has the bounds b."""
+    b = b.clamped()
+    low, high = (c.low * b.low, c.high * b.high) if factor > 0 else (c.low * b.high, c.high * b.low)
+    if factor < 0:
+        b = opposite(b)
+    return replace(
+        b, low=low, high=high, relative=b.relative + c.relative + 2, overflows=True,
+        absolute=math.ceil(b.absolute * abs(factor)) + UNDERFLOW,
+    )  # fmt: skip
+
+
+Corners = tuple[Sequence[tuple[Expr, Expr]], Sequence[tuple[Expr, Expr]]]
+"""Where the least value may be, and the largest: pairs of ends."""
+
+
+def _all_corners(a: Bounds, b: Bounds) -> Corners:
+    corners = [(x, y) for x in (a.low, a.high) for y in (b.low, b.high)]
+    return corners, corners
+
+
+def _corners_of_product(a: Bounds, b: Bounds) -> Corners:
+    """Where a sign is known, two; where both are, one."""
+    if a.never_negative and b.never_negative:
+        return [(a.low, b.low)], [(a.high, b.high)]
+    if a.never_negative:
+        return [(a.low, b.low), (a.high, b.low)], [(a.low, b.high), (a.high, b.high)]
+    if b.never_negative:
+        return [(a.low, b.low), (a.low, b.high)], [(a.high, b.low), (a.high, b.high)]
+    return _all_corners(a, b)
+
+
+def _over_corners(op: Op, a: Bounds, b: Bounds, corners: Corners) -> Bounds:
+    """The least and the largest value there; those of 0 and infinity count as 0, which is among the values then."""
+
+    def at(x: Expr, y: Expr) -> Expr:
+        value = op(x, y)
+        return OPS["where"](OPS["equal"](value, value), value, constant(0))
+
+    least, most = corners
+    return Bounds(
+        folded(smaller, [at(*ends) for ends in least]), folded(larger, [at(*ends) for ends in most]), a.precision,
+        absolute=UNDERFLOW, overflows=True, never_negative=_same_sign(a, b),
+        never_positive=(a.never_negative and b.never_positive) or (a.never_positive and b.never_negative),
+    )  # fmt: skip
+
+
+def quotient(node: Expr, a: Bounds, b: Bounds) -> Bounds:
+    """Of a / b: nothing is known where b may be 0."""
+    value = constant_value(node.args[1])
+    if isinstance(value, Fraction) and value and b.is_point and not b.absolute:
+        a = a.clamped()
+        ends = (a.low / b.low, a.high / b.high) if value > 0 else (a.high / b.low, a.low / b.high)
+        found = _multiple(1 / value, b, a)
+        return replace(found, low=ends[0], high=ends[1], relative=found.relative + errors(2.5))
+    a, b = a.settled(), b.settled()
+    both = OPS["both"]
+    nan = any_of(
+        a.nan, b.nan, flag(both(holds_zero(a), holds_zero(b))), flag(both(may_be_infinite(a), may_be_infinite(b)))
+    )  # fmt: skip
+    found = replace(_over_corners(node.op, a, b, _all_corners(a, b)), nan=nan, relative=errors(3))
+    return unless(holds_zero(b), found)
+
+
+def squared(node: Expr, b: Bounds) -> Bounds:
+    """Of the square. An error t of x is one of 2 x t, which is below t or below t relative to the square."""
+    low, high = sizes(b)
+    square = OPS["square"]
+    return Bounds(
+        square(low), square(high), b.precision, b.nan, 2 * b.relative + 2, 2 * b.absolute + UNDERFLOW, overflows=True,
+        never_negative=True,
+    )  # fmt: skip
+
+
+def power_of_integer(node: Expr, b: Bounds, exponent: int) -> Bounds:
+    """By the sign of the exponent, and whether it is even."""
+    if exponent == 0:
+        return Bounds(constant(1), constant(1), b.precision, never_negative=True)
+    ulps = abs(exponent) + 3.0
+    if exponent % 2 == 0:
+        return replace(even(1 if exponent > 0 else -1, ulps)(node, b, exponent), never_negative=True)
+    return (monotone(1, ulps=ulps) if exponent > 0 else falling_beside_a_pole(ulps))(node, b, exponent)
+
+
+def power_of_real(node: Expr, base: Bounds, exponent: Bounds) -> Bounds:
+    """Of a base that is never negative, at the corners; nan to the power 0, and 1 to the power nan, are 1."""
+    a, b = base.settled(), exponent.settled()
+    corners = [node.op(larger(x, constant(0)), y) for x in (a.low, a.high) for y in (b.low, b.high)]
+    low, high = folded(smaller, corners), folded(larger, corners)
+    nan = nan_of(a, b)
+    if nan is not None:
+        some = OPS["less"](constant(0), nan)
+        low = OPS["where"](some, smaller(low, constant(1)), low)
+        high = OPS["where"](some, larger(high, constant(1)), high)
+    found = Bounds(low, high, a.precision, nan, errors(ULPS), UNDERFLOW, overflows=True)
+    return found if a.never_negative else unless(OPS["less"](a.low, constant(0)), found, nan=True)

@@ -1,0 +1,159 @@
+"""Bounds of choices and comparisons, of true integers, and of what is rounded to whole numbers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from clreduce.ir.bounds import Bounds, larger, smaller
+from clreduce.ir.expr import MASK, Expr
+from clreduce.ir.op import OPS, constant, integer
+from clreduce.ops.bounds.functions import monotone
+from clreduce.ops.bounds.support import UNDERFLOW, Rule, also, beside, folded, nan_of, no_nan, settled
+
+
+def maximum_of_two(nan_passes: bool, direction: int) -> Rule:
+    """The larger (1) or smaller (-1) of two; ``nan_passes``: a nan in the second argument is passed over."""
+    pick = larger if direction > 0 else smaller
+
+    def rule(node: Expr, a: Bounds, b: Bounds) -> Bounds:
+        low, high = pick(a.low, b.low), pick(a.high, b.high)
+        nan = nan_of(a, b)
+        if nan_passes:
+            nan = a.nan
+            if b.nan is not None:
+                some = OPS["less"](constant(0), b.nan)
+                if direction > 0:
+                    low = OPS["where"](some, a.low, low)
+                else:
+                    high = OPS["where"](some, a.high, high)
+        one = any if direction > 0 else all
+        other = all if direction > 0 else any
+        safe = not nan_passes or b.nan is None
+        return replace(
+            beside(a, b), low=low, high=high, nan=nan,
+            never_negative=(one if safe else all)((a.never_negative, b.never_negative)),
+            never_positive=(other if safe else all)((a.never_positive, b.never_positive)),
+        )  # fmt: skip
+
+    return rule
+
+
+def either_of(surely: Expr, possibly: Expr, yes: Bounds, no: Bounds) -> Bounds:
+    """Of a choice: ``surely`` and ``possibly`` say of both alternatives whether it is the first."""
+    where = OPS["where"]
+    if yes.low.kind == MASK:
+        low, high = OPS["both"](yes.low, no.low), OPS["either"](yes.high, no.high)
+    else:
+        low, high = smaller(yes.low, no.low), larger(yes.high, no.high)
+    nan = nan_of(yes, no)
+    if nan is not None:
+        nan = where(surely, yes.nan or constant(0), where(possibly, nan, no.nan or constant(0)))
+    return replace(
+        beside(yes, no),
+        nan=nan,
+        low=where(surely, yes.low, where(possibly, low, no.low)),
+        high=where(surely, yes.high, where(possibly, high, no.high)),
+    )  # fmt: skip
+
+
+def choice(node: Expr, mask: Bounds, yes: Bounds, no: Bounds) -> Bounds:
+    return either_of(mask.low, mask.high, yes, no)
+
+
+def choice_by_sign(node: Expr, condition: Bounds, yes: Bounds, no: Bounds) -> Bounds:
+    """Of yes where the condition is 0 or more, else no, as where it is nan."""
+    c, zero = condition.settled(), constant(0)
+    surely = also(OPS["less_equal"](zero, c.low), no_nan(c))
+    return either_of(surely, OPS["less_equal"](zero, c.high), yes, no)
+
+
+def choice_by_zero(node: Expr, condition: Bounds, yes: Bounds, no: Bounds) -> Bounds:
+    """Of yes where the condition is not 0, as where it is nan, else no."""
+    c, zero = condition.settled(), constant(0)
+    surely = OPS["either"](OPS["less"](zero, c.low), OPS["less"](c.high, zero))
+    never = also(OPS["both"](OPS["equal"](c.low, zero), OPS["equal"](c.high, zero)), no_nan(c))
+    return either_of(surely, OPS["negated"](never), yes, no)
+
+
+def clamp_between(node: Expr, f: Bounds, low: Bounds, high: Bounds) -> Bounds:
+    """Limits that do not cross, and are not nan, are where the value is; else it is one of the three."""
+    f, low, high = settled((f, low, high))
+    where, least = OPS["where"], [f.low, low.low, high.low]
+    ordered = also(OPS["less_equal"](low.high, high.low), no_nan(low, high))
+    return replace(
+        beside(f, low, high),
+        nan=nan_of(f, low, high),
+        low=where(ordered, smaller(larger(f.low, low.low), high.low), folded(smaller, least)),
+        high=where(
+            ordered, smaller(larger(f.high, low.high), high.high), folded(larger, [f.high, low.high, high.high])
+        ),
+    )  # fmt: skip
+
+
+def step_function(node: Expr, arg: Bounds) -> Bounds:
+    """0 below 0, else 1, as for nan."""
+    b = arg.settled()
+    found = Bounds(node.op(b.low), node.op(b.high), b.precision, never_negative=True)
+    if b.nan is None:
+        return found
+    return replace(found, high=OPS["where"](OPS["less"](constant(0), b.nan), constant(1), found.high))
+
+
+def comparison(node: Expr, a: Bounds, b: Bounds) -> Bounds:
+    """Less, or less or equal; it does not hold with nan."""
+    a, b = a.settled(), b.settled()
+    return Bounds(also(node.op(a.high, b.low), no_nan(a, b)), node.op(a.low, b.high), a.precision)
+
+
+def equality(node: Expr, a: Bounds, b: Bounds) -> Bounds:
+    a, b = a.settled(), b.settled()
+    both, less_equal, equal = OPS["both"], OPS["less_equal"], OPS["equal"]
+    possibly = both(less_equal(a.low, b.high), less_equal(b.low, a.high))
+    surely = both(both(equal(a.low, b.high), equal(a.high, b.low)), equal(a.low, a.high))
+    return Bounds(also(surely, no_nan(a, b)), possibly, a.precision)
+
+
+def logical(node: Expr, a: Bounds, b: Bounds) -> Bounds:
+    return Bounds(node.op(a.low, b.low), node.op(a.high, b.high), a.precision)
+
+
+def logical_not(node: Expr, a: Bounds) -> Bounds:
+    return Bounds(node.op(a.high), node.op(a.low), a.precision)
+
+
+def added_indices(node: Expr, a: Bounds, b: Bounds) -> Bounds:
+    return Bounds(node.op(a.low, b.low), node.op(a.high, b.high), a.precision)
+
+
+def subtracted_indices(node: Expr, a: Bounds, b: Bounds) -> Bounds:
+    return Bounds(node.op(a.low, b.high), node.op(a.high, b.low), a.precision)
+
+
+def nearest_index(node: Expr, arg: Bounds) -> Bounds:
+    """The nearest integer from 0 to 2^31 - 1, or -1 where there is none."""
+    b = arg.settled()
+    where, less, most = OPS["where"], OPS["less"], 2**31 - 1
+    above = less(constant(most), b.high)
+    outside = OPS["either"](less(b.low, constant(0)), above)
+    inside = no_nan(b)
+    if inside is not None:
+        outside = OPS["either"](outside, OPS["negated"](inside))
+    low = where(outside, integer(-1), node.op(b.low))
+    return Bounds(low, where(above, integer(most), node.op(b.high)), b.precision)
+
+
+def offset_in_table(node: Expr, label: Bounds, size: int, stride: int, outside: int) -> Bounds:
+    """Of a label inside the table it grows; else it is ``outside``, too."""
+    inside = OPS["both"](
+        OPS["less_equal"](integer(0), label.low), OPS["less"](label.high, integer(size))
+    )  # fmt: skip
+    ends = (0, (size - 1) * stride, outside)
+    low = OPS["where"](inside, node.op(label.low, size, stride, outside), integer(min(ends)))
+    return Bounds(
+        low, OPS["where"](inside, node.op(label.high, size, stride, outside), integer(max(ends))), label.precision
+    )
+
+
+def rounding(node: Expr, arg: Bounds, digits: int) -> Bounds:
+    """It grows; what is rounded is the argument times a power of ten, which is rounded itself."""
+    return monotone(1, ulps=4)(node, arg.loosened(8, UNDERFLOW), digits)

@@ -1,0 +1,116 @@
+"""Bounds of operations between the components of vectors."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from clreduce.ir.bounds import Bounds, any_of, flag, larger
+from clreduce.ir.expr import Expr
+from clreduce.ir.op import INF, OPS, Op, constant, integer
+from clreduce.ops.bounds.support import UNDERFLOW, Rule, beside, is_infinite, widened
+
+
+def moved(node: Expr, *args: Any) -> Bounds:
+    """Of components that are moved, repeated, or put beside others."""
+    bounds = [b for b in args if isinstance(b, Bounds)]
+    params = args[len(bounds) :]
+    nan: Expr | None = None
+    if any(b.nan is not None for b in bounds):
+        flags = [
+            OPS["expand"](constant(0), 1, b.low.dim, 1) if b.nan is None and b.low.dim > 1 else b.nan or constant(0)
+            for b in bounds
+        ]
+        nan = node.op(*flags, *params)
+    return replace(
+        beside(*bounds), nan=nan, low=node.op(*(b.low for b in bounds), *params),
+        high=node.op(*(b.high for b in bounds), *params),
+    )  # fmt: skip
+
+
+def sum_of_components(node: Expr, b: Bounds, *params: int) -> Bounds:
+    """Each addition may err by ``eps`` of what has been added up, in any order."""
+    n = params[1]
+
+    def total(f: Expr) -> Expr:
+        return node.op(f, *params)
+
+    one_sign = b.never_negative or b.never_positive
+    if not one_sign:
+        b = b.settled()
+    nan = None if b.nan is None else total(b.nan)
+    low, high = total(b.low), total(b.high)
+    if not one_sign:
+        # Ends that add up to more than there are numbers, beside one that is infinite, give nan.
+        low = OPS["where"](OPS["equal"](low, low), low, constant(-INF))
+        high = OPS["where"](OPS["equal"](high, high), high, constant(INF))
+    found = replace(
+        b, low=low, high=high, nan=nan, relative=b.relative + n, overflows=True,
+        absolute=n * (b.absolute + UNDERFLOW),
+    )  # fmt: skip
+    if one_sign:
+        return found
+    mixed = flag(OPS["both"](is_infinite(found.low), is_infinite(found.high)))
+    slack = total(larger(b.high, -b.low)) * constant(b.precision.relative_slack(2 * n))
+    return widened(replace(found, relative=0, nan=any_of(nan, mixed)), slack)
+
+
+def extreme_component(direction: int) -> Rule:
+    """The largest (1) or smallest (-1) component; nan is passed over."""
+
+    def rule(node: Expr, b: Bounds) -> Bounds:
+        low, high = b.low, b.high
+        if b.nan is not None:
+            some = OPS["less"](constant(0), b.nan)
+            if direction > 0:
+                low = OPS["where"](some, constant(-INF), low)
+            else:
+                high = OPS["where"](some, constant(INF), high)
+        keeps = b.nan is None
+        return replace(
+            b, low=node.op(low), high=node.op(high), nan=None, overflows=True,
+            never_negative=b.never_negative and (keeps or direction < 0),
+            never_positive=b.never_positive and (keeps or direction > 0),
+        )  # fmt: skip
+
+    return rule
+
+
+def place_of_component(node: Expr, b: Bounds) -> Bounds:
+    """From 0 to the last."""
+    return Bounds(constant(0), constant(max(node.args[0].dim - 1, 0)), b.precision, never_negative=True)
+
+
+MOST_ROWS = 64
+"""Of a table, up to which all are looked at where it is not known which one is read."""
+
+
+def row_of_table(node: Expr, table: Bounds, index: Bounds, dim: int) -> Bounds:
+    """Of the row that is read, if that is known; else of all rows, if they are few; nan if there is none."""
+    rows = table.low.dim // dim
+    table = table.settled()
+    both, where, less_equal = OPS["both"], OPS["where"], OPS["less_equal"]
+    inside = both(less_equal(integer(0), index.low), less_equal(index.high, integer(rows - 1)))
+    one = both(inside, OPS["equal"](index.low, index.high))
+    if rows <= MOST_ROWS:
+        least, most = (_of_rows(OPS[name], f, rows, dim) for name, f in _extremes(table))
+    else:
+        least, most = constant(-INF), constant(INF)
+    outside = flag(OPS["negated"](inside))
+    return replace(
+        table, low=where(one, node.op(table.low, index.low, dim), least),
+        high=where(one, node.op(table.high, index.low, dim), most),
+        nan=outside if table.nan is None else constant(1), never_negative=False, never_positive=False,
+    )  # fmt: skip
+
+
+def _extremes(table: Bounds) -> tuple[tuple[str, Expr], tuple[str, Expr]]:
+    return ("smallest", table.low), ("largest", table.high)
+
+
+def _of_rows(op: Op, f: Expr, rows: int, dim: int) -> Expr:
+    """The extreme over all rows, component by component."""
+    if dim > 1 and rows > 1:
+        f = OPS["permute"](f, (rows, dim), (1, 0))
+    parts = [op(OPS["extract"](f, k * rows, rows)) for k in range(dim)]
+    return parts[0] if dim == 1 else OPS["concat"](*parts)

@@ -1,0 +1,82 @@
+"""Points are sorted into blocks without losing any, boxes hold them, and blocks of near points are small."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from oracle import Array
+
+from clreduce.errors import ShapeError
+from clreduce.partition import Partition, partition
+
+NUMBERS = st.sampled_from([0.0, -0.0, 1.0, -1.0, 2.5, 1e30, -1e38, np.inf, -np.inf, np.nan])
+
+
+@st.composite
+def clouds(draw: st.DrawFn) -> Array:
+    """Random points, of which some coincide, and some components are at special places."""
+    count, dim = draw(st.integers(0, 70)), draw(st.integers(1, 4))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    points = rng.normal(size=(count, dim))
+    if draw(st.booleans()):
+        points = np.round(points)
+    if draw(st.booleans()) and count:
+        for _ in range(draw(st.integers(1, 5))):
+            points[draw(st.integers(0, count - 1)), draw(st.integers(0, dim - 1))] = draw(NUMBERS)
+    return points.astype(draw(st.sampled_from(["float32", "float64"])))
+
+
+@given(points=clouds(), size=st.integers(1, 20))
+def test_blocks_hold_all_points_and_boxes_their_points(points: Array, size: int) -> None:
+    near = partition(points, size)
+    assert sorted(near.order.tolist()) == list(range(len(points)))
+    ordered = points[near.order]
+    for factor in (1, 2, 8):
+        blocks = near.coarser(factor)
+        assert len(blocks.intervals) == blocks.count
+        boxes = blocks.boxes(ordered)
+        for number, (start, end) in enumerate(blocks.intervals):
+            assert 0 < end - start <= size * factor
+            assert end - start == size * factor or number == blocks.count - 1
+            block = ordered[start:end]
+            np.testing.assert_array_equal(boxes.nan[number], np.isnan(block).any(0))
+            known = np.where(np.isnan(block), boxes.low[number], block)
+            assert ((boxes.low[number] <= known) & (known <= boxes.high[number])).all()
+            assert not np.isnan(boxes.low[number]).any()
+    finite = np.isfinite(ordered).all(1)
+    assert (np.diff(finite.astype(int)) <= 0).all(), "points with nan or infinities come last"
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3])
+def test_blocks_are_small(dim: int) -> None:
+    """Cells of a k-d tree of uniform points have equal volumes; boxes are no larger."""
+    points = np.random.default_rng(0).random((64 * 256, dim))
+    near = partition(points, 64)
+    boxes = near.boxes(points[near.order])
+    sides = boxes.high - boxes.low
+    assert np.prod(sides, axis=1).mean() < 1.1 / near.count
+    assert (sides.max(1) / sides.min(1)).mean() < 3.0
+
+
+def test_coarser_blocks_are_nodes_of_the_tree() -> None:
+    """Their boxes overlap no more than those of a k-d tree of its own."""
+    points = np.random.default_rng(1).random((1000, 2))
+    joined = partition(points, 10).coarser(8)
+    boxes = joined.boxes(points[joined.order])
+    overlap = np.minimum(boxes.high[:, None], boxes.high) - np.maximum(boxes.low[:, None], boxes.low)
+    areas = np.where((overlap > 0).all(-1), overlap.prod(-1), 0.0)
+    np.fill_diagonal(areas, 0.0)
+    assert not areas.any()
+
+
+def test_wrong_arrays_are_refused() -> None:
+    with pytest.raises(ShapeError, match=r"rows of an array \(N, D\); got shape \(3,\)"):
+        partition(np.zeros(3), 2)
+    with pytest.raises(ShapeError, match="one point or more; got size 0"):
+        partition(np.zeros((3, 1)), 0)
+    with pytest.raises(ShapeError, match="for each of 3 points"):
+        partition(np.zeros((3, 1)), 2).boxes(np.zeros((2, 1)))
+    with pytest.raises(ShapeError, match="powers of two; got 3"):
+        Partition(np.arange(4), 2).coarser(3)
