@@ -20,12 +20,14 @@ from clreduce.errors import (
     NotConverged,
     NotDifferentiableError,
     OptionError,
+    OutOfMemoryError,
     ScheduleError,
     ShapeError,
     SolveError,
     StandInError,
     TraceError,
 )
+from clreduce.runtime.budget import set_max_memory
 from clreduce.runtime.device_report import explain_devices
 from clreduce.runtime.devices import current_device, devices, set_default_device, use_device
 
@@ -36,12 +38,11 @@ if TYPE_CHECKING:
     from clreduce.health import check_health, test_numpy_bindings, test_torch_bindings
 
 __all__ = [
-    "BackendError", "ClreduceError", "CompileError", "ConvergenceWarning", "DeviceError", "DtypeError", "FormulaError",
-    "Genred", "KernelSolve", "LazyTensor", "Pm", "Vi", "Vj",
-    "NotConverged", "NotDifferentiableError", "OptionError", "ScheduleError", "ShapeError", "SolveError",
-    "StandInError", "TraceError", "block", "check_health", "clear_caches", "current_device", "devices",
-    "explain_devices",
-    "get_build_folder", "profile", "set_build_folder", "set_default_device", "set_verbose", "test_numpy_bindings",
+    "BackendError", "ClreduceError", "CompileError", "ConvergenceWarning", "DeviceError", "DtypeError",
+    "FormulaError", "Genred", "KernelSolve", "LazyTensor", "NotConverged", "NotDifferentiableError", "OptionError",
+    "OutOfMemoryError", "Pm", "ScheduleError", "ShapeError", "SolveError", "StandInError", "TraceError", "Vi", "Vj",
+    "block", "check_health", "clear_caches", "current_device", "devices", "explain_devices", "get_build_folder",
+    "profile", "set_build_folder", "set_default_device", "set_max_memory", "set_verbose", "test_numpy_bindings",
     "test_torch_bindings", "tune", "use_device",
 ]  # fmt: skip
 

@@ -63,6 +63,10 @@ class DeviceError(ClreduceError, RuntimeError):
     """No usable device, or a device that cannot do what was asked."""
 
 
+class OutOfMemoryError(DeviceError, MemoryError):
+    """A call that takes more memory than its device, or its limit, allows; and that cannot be cut further."""
+
+
 class BackendError(DeviceError, ValueError):
     """A backend of an unknown name."""
 

@@ -61,6 +61,12 @@ class MapReduce:
         """What a row keeps while it is reduced."""
         return self.reduction.slots(tuple(value.dim for value in self.values))
 
+    @cached_property
+    def has_positions(self) -> bool:
+        """Whether it matters which numbers its rows and columns have."""
+        kept = any(slot.kind == INDEX for slot in self.state_slots)
+        return kept or any(node.op.name == "position" for node in topological(self.values))
+
     def reference(self, arrays: Sequence[Array], rows: int, columns: int) -> tuple[Array, ...]:
         """The results by NumPy in float64, from the dense ``rows`` x ``columns`` table: the oracle of tests.
 

@@ -22,14 +22,15 @@ void ${kernel.name}(
 ${block(kernel.batch, 2)}
 % endif
 </%def>
+<%def name="origin(kernel)">${"".join(f", const long {name}" for name in kernel.origin)}</%def>
 <%def name="sizes(kernel)">\
 % if kernel.task:
     const long rows,
-    const long task_count)
+    const long task_count${origin(kernel)})
 % else:
     const long rows,
     const long columns,
-    const long part_length)
+    const long part_length${origin(kernel)})
 % endif
 </%def>
 <%def name="task_of_group(kernel)">\

@@ -3,7 +3,7 @@
 <%namespace name="common" file="common.cl.mako"/>\
 ${common.begin_kernel(kernel)}\
 ${common.parameters(kernel)}\
-    const long rows)
+    const long rows${"".join(f", const long {name}" for name in kernel.origin)})
 {
 ${common.batch_of_item(kernel, block)}\
   const long wanted_0 = (long)get_global_id(0) * ${kernel.lanes};

@@ -25,6 +25,7 @@ from clreduce.runtime import flight
 from clreduce.runtime.flight import in_flight
 from clreduce.runtime.launch import Call
 from clreduce.runtime.memory import Memory
+from clreduce.runtime.region import Region
 from clreduce.runtime.repeat import Repeated
 
 pytestmark = pytest.mark.usefixtures("plain_kernels")
@@ -33,7 +34,7 @@ GAUSSIAN = Genred("Exp(-SqDist(x, y)) * Exp(b)", ALIASES, "Sum", axis=1)
 WIDE = Genred("Exp(-SqDist(x, y)) * Exp(b)", ALIASES, "Sum", axis=1, dtype_acc="float64")
 FOLDER = Path(clreduce.__file__).parent
 MODULES = "runtime/flight runtime/launch runtime/memory runtime/plan runtime/ranges runtime/repeat " \
-    "call/derivative call/evaluation"  # fmt: skip
+    "call/derivative call/evaluation call/executor runtime/region"  # fmt: skip
 SOURCES = {str(FOLDER / f"{name}.py") for name in MODULES.split()}
 
 
@@ -112,10 +113,10 @@ def recorder(way: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorder]:
             return Buffer(way.context, cl.mem_flags.READ_WRITE, size)
 
     def watched(method: Callable[..., Any]) -> Callable[..., Any]:
-        def watching(memory: Memory, array: Any) -> Any:
+        def watching(memory: Memory, array: Any, *more: Any) -> Any:
             if way.facts.shares_addresses or way.facts.maps_memory:
                 recorder.watch(array)  # kernels use the array itself, not a copy
-            return method(memory, array)
+            return method(memory, array, *more)
 
         return watching
 
@@ -290,7 +291,7 @@ def test_the_end_of_a_thread_waits(recorder: Recorder, way: Any, monkeypatch: py
         with clreduce.use_device(way):
             memory = Memory(way)
             plan = GAUSSIAN.plan("float32")
-            plan.launch(GAUSSIAN.feeds(arrays()), 5, 9, None, (), None, memory)
+            plan.launch(GAUSSIAN.feeds(arrays()), Region(5, 9), None, memory)
 
     thread = threading.Thread(target=launch)
     thread.start()

@@ -127,9 +127,9 @@ def test_an_estimate_copies_nothing(device: Any) -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.int32])
-def test_a_view_that_no_device_takes_is_refused_before_it_is_copied(device: Any, dtype: Any) -> None:
+def test_a_result_that_no_host_takes_is_refused_before_arrays_are_copied(device: Any, dtype: Any) -> None:
     _, y, b = arrays("float32")
-    with pytest.raises(DeviceError, match=r"repeats its numbers.*fewer rows"):
+    with pytest.raises(DeviceError, match=r"no memory for the result.*fewer rows"):
         GAUSSIAN(np.broadcast_to(np.zeros(2, dtype), (2**38, 2)), y, b)
 
 
@@ -200,12 +200,12 @@ def test_an_expanded_tensor_takes_its_memory_once(device: Any, read: list[int], 
     assert max(read) <= max(b.nbytes, 3 * 8 * BATCH) < BATCH * x.nbytes
 
 
-def test_an_expanded_tensor_that_no_device_takes_is_refused_before_it_is_copied(device: Any) -> None:
+def test_a_result_of_tensors_that_no_host_takes_is_refused_before_they_are_copied(device: Any) -> None:
     torch = pytest.importorskip("torch")
     from clreduce.torch import Genred as TorchGenred
 
     routine = TorchGenred("Exp(-SqDist(x, y)) * b", ALIASES, "Sum", axis=1)
     _, y, b = map(torch.from_numpy, arrays("float32"))
     for dtype in (torch.float32, torch.int32):
-        with pytest.raises(DeviceError, match=r"repeats its numbers.*fewer rows"):
+        with pytest.raises(DeviceError, match=r"no memory for the result.*fewer rows"):
             routine(torch.zeros((1, 2), dtype=dtype).expand(2**38, 2), y, b)

@@ -31,6 +31,7 @@ from clreduce.runtime.devices import devices
 from clreduce.runtime.launch import Call
 from clreduce.runtime.memory import Memory
 from clreduce.runtime.plan import Plan, PlanCache, signature_of
+from clreduce.runtime.region import Region
 
 GAUSSIAN = Genred("Exp(-SqDist(x, y)) * b", ["x = Vi(3)", "y = Vj(3)", "b = Vj(1)"], "Sum", axis=1)
 SCRIPT = """
@@ -348,7 +349,7 @@ def test_cut_for_the_cache(device: Any) -> None:
     rows, columns = 8 * device.facts.compute_units * plan.schedule.group_rows, 14_000
     x, y, b = (rng.uniform(-0.3, 0.3, shape) for shape in ((rows, 40), (columns, 40), (columns, 1)))
     uncut = Plan(plan.program, plan.signature, device, replace(plan.schedule, split=1))
-    assert Call(plan, rows, columns, ()).parts.count > 1 or device.facts.kind != "cpu"
+    assert Call(plan, Region(rows, columns)).parts.count > 1 or device.facts.kind != "cpu"
     np.testing.assert_allclose(routine(x, y, b), uncut([x, y, b], rows, columns)[0], rtol=1e-12)
 
 

@@ -409,7 +409,9 @@ WRONG: dict[str, tuple[type[Exception], str, Callable[[], Any]]] = {
     ),
     "lazy text": (ShapeError, "a torch array of shape", lambda: Vi(ARRAYS[0].astype(str))),
     "lazy libraries": (ShapeError, "do not mix", lambda: Vi(X) - of_numpy.Vj(ARRAYS[1])),
-    "product with text": (ShapeError, "takes a torch array; got ndarray", lambda: Vi(X).sqdist(Vj(Y)) @ ARRAYS[2].astype(str)),
+    "product with text": (
+        ShapeError, "takes a torch array; got ndarray", lambda: Vi(X).sqdist(Vj(Y)) @ ARRAYS[2].astype(str)
+    ),
     "product": (ShapeError, "takes v of 5 rows", lambda: Vi(X).sqdist(Vj(Y)) @ B[:3]),
     "lazy devices": (DeviceError, "on one device", lambda: Vi(X).sqdist(Vj(Y)) @ B.to("meta")),
     "alpha": (

@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 
 from clreduce.adapters.adapter import Adapter
-from clreduce.call.ranges import CheckedRanges
 from clreduce.domain import Domain
 from clreduce.errors import DeviceError, DtypeError, ShapeError
 from clreduce.ir.expr import REAL
 from clreduce.language.formula import Variable
 from clreduce.memo import Memo, memoised
+from clreduce.runtime.ranges import CheckedRanges
 
 Array = np.ndarray[Any, Any]
 _CATEGORY = {Domain.I: "Vi", Domain.J: "Vj", Domain.P: "Pm"}

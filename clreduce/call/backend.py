@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from clreduce.call.executor import Executor, one_device
 from clreduce.errors import BackendError, DeviceError
 from clreduce.runtime.device import Device
 from clreduce.runtime.device_report import explain_devices
@@ -11,6 +12,11 @@ _KIND = {
     "auto": None, "CPU": "cpu", "GPU": "gpu", "GPU_1D": "gpu", "GPU_1D_device": "gpu", "GPU_1D_host": "gpu",
     "GPU_2D": "gpu", "GPU_2D_device": "gpu", "GPU_2D_host": "gpu",
 }  # fmt: skip
+
+
+def executor_for(backend: str = "auto", device_id: int = -1) -> Executor:
+    """Who runs a call with ``backend`` and ``device_id``."""
+    return one_device(device_for(backend, device_id))
 
 
 def device_for(backend: str = "auto", device_id: int = -1) -> Device:

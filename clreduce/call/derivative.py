@@ -80,7 +80,7 @@ class Derivative:
         self.evaluation, self.inputs, self._run = evaluation, inputs, run
         self._cotangents: Arrays = {}
         self._tangents: Arrays = {}
-        self._residuals = outputs if evaluation.is_residual else None
+        self._residuals = outputs if evaluation.work.is_residual else None
         self._residual_tangents: Arrays | None = None
 
     def vjp(self, cotangents: Arrays, wrt: Sequence[int]) -> dict[int, Any]:
@@ -106,7 +106,7 @@ class Derivative:
 
     def _pulled(self, wrt: Sequence[int], work: Callable[[Step], tuple[Evaluation, Sequence[Any]]]) -> dict[int, Any]:
         steps = _steps(self.evaluation, tuple(sorted(wrt)), tuple(sorted(self._cotangents)))
-        batch, found = len(self.evaluation.batch), {}
+        batch, found = len(self.evaluation.work.region.batch), {}
         for step, (result,) in zip(steps, self._run([work(step) for step in steps]), strict=True):
             if step.row_sum is not None:
                 ((result,),) = self._run([(step.row_sum, [result])])

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from clreduce.adapters.adapter import Adapter
 from clreduce.call.arguments import Arguments
+from clreduce.call.executor import one_device
 from clreduce.ir.expr import INDEX
 from clreduce.runtime.device import Device
 from clreduce.runtime.launch import Call
@@ -57,14 +57,13 @@ class ShapesOnly(Adapter):
 
 def estimate(routine: Routine, arguments: Arguments, device: Device) -> MemoryEstimate:
     """What a call of ``routine`` with these arguments takes. Kernels are laid out, but neither built nor run."""
-    rows, columns = routine.sizes(arguments)
-    ranges, batched = routine.ranges_of(arguments), bool(arguments.batch)
-    plan = routine.plan_of(routine.program, arguments.dtype, device, batched, rows, columns, ranges)
+    work = routine.evaluation(arguments, one_device(device)).work
+    region, plan = work.region, work.plan(device)
     kept = np.dtype(plan.signature.kept).itemsize
     numbers = sum(output.dim * (8 if output.kind == INDEX else kept) for output in plan.program.outputs)
     inputs = sum(array.nbytes for array in routine.feeds(arguments.arrays))
-    call = Call(plan, rows, columns, arguments.batch, ranges)
-    return MemoryEstimate(inputs, numbers * rows * prod(arguments.batch), call.temporaries if rows else 0)
+    call = Call(plan, region)
+    return MemoryEstimate(inputs, numbers * region.rows * region.count, call.temporaries if region.rows else 0)
 
 
 def memory_text(size: int | float) -> str:

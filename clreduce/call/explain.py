@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from clreduce.call.derivative import gradients_of
+from clreduce.call.work import computed
 from clreduce.errors import NotDifferentiableError
 from clreduce.ir.rewrite import simplify
 from clreduce.ir.show import show_shared, tree
@@ -57,8 +58,8 @@ def _title(text: str) -> str:
 def _rewritten(routine: Routine) -> list[str]:
     if routine.options.fast is None:
         return []
-    computed = routine.computed(routine.program)
-    found = "nothing to rewrite" if computed == routine.program else show_shared(computed.values, _names(routine))
+    rewritten = computed(routine.program, routine.options)
+    found = "nothing to rewrite" if rewritten == routine.program else show_shared(rewritten.values, _names(routine))
     return ["", f"computed, with fast={routine.options.fast!r}, as", found]
 
 
@@ -70,7 +71,7 @@ def _gradients(routine: Routine) -> list[str]:
     lines = []
     for gradient in gradients:
         names = {n: _source_name(routine, source) for n, source in enumerate(gradient.sources)}
-        lines += [_what(routine, gradient), show_shared(routine.computed(gradient.program).values, names), ""]
+        lines += [_what(routine, gradient), show_shared(computed(gradient.program, routine.options).values, names), ""]
     return lines[:-1]
 
 

@@ -22,24 +22,26 @@ def has_gaps(indices: Array) -> bool:
     return bool(indices.min() < 0)
 
 
-def fill_lists(indices: Array, columns: int, pairs: Ranges | None) -> None:
+def fill_lists(indices: Array, first_column: int, columns: int, pairs: Ranges | None) -> None:
     """Let the lowest indices that are in no list yet take the places of -1, in place, as long as there are any.
 
     ``indices``: of shape (batch.., rows, K, D), a list of K places for each component. One with a place of -1 holds all
     terms that are better than the neutral value, so the others have that value, or are nan. ``pairs``: which of the
-    ``columns`` each row visits; None for all.
+    ``columns`` each row visits, counted from 0; None for all. They are numbered from ``first_column`` on.
     """
     short = indices[..., -1, :] < 0
     if not short.any():
         return
     lists, count = np.moveaxis(indices, -2, -1), indices.shape[-2]  # (batch.., rows, D, K)
     if pairs is None:
-        lists[short] = _filled(lists[short], np.arange(min(columns, count)))
+        lists[short] = _filled(lists[short], first_column + np.arange(min(columns, count)))
         return
     for block, (start, end) in enumerate(pairs.blocks):
         rows, missing = lists[..., start:end, :, :], short[..., start:end, :]
         if missing.any():
-            rows[missing] = _filled(rows[missing], _first_visited(pairs.pieces[pairs.owners == block], count))
+            rows[missing] = _filled(
+                rows[missing], first_column + _first_visited(pairs.pieces[pairs.owners == block], count)
+            )
 
 
 def _first_visited(pieces: Array, count: int) -> Array:

@@ -10,25 +10,11 @@ import numpy as np
 from clreduce.adapters.adapter import Adapter
 from clreduce.domain import Domain
 from clreduce.errors import DtypeError, ShapeError
-from clreduce.runtime.ranges import Ranges
+from clreduce.runtime.ranges import CheckedRanges
 
 Array = np.ndarray[Any, Any]
 _NAMES = ("ranges_i", "slices_i", "redranges_j", "ranges_j", "slices_j", "redranges_i")
 _INTEGERS = (np.dtype(np.int32), np.dtype(np.int64))
-
-
-class CheckedRanges:
-    """The pairs that a call visits, by the index whose rows are kept; each half is put in order when it is needed."""
-
-    def __init__(self, halves: Mapping[Domain, Sequence[Array]]) -> None:
-        self._halves = halves
-        self._made: dict[Domain, Ranges] = {}
-
-    def __getitem__(self, rows: Domain) -> Ranges:
-        if rows not in self._made:
-            blocks, slices, intervals = self._halves[rows]
-            self._made[rows] = Ranges.of(blocks, slices, intervals)
-        return self._made[rows]
 
 
 def check_ranges(given: Any, sizes: Mapping[Domain, int], library: Adapter) -> CheckedRanges:
@@ -46,7 +32,7 @@ def check_ranges(given: Any, sizes: Mapping[Domain, int], library: Adapter) -> C
     m, n = sizes[Domain.I], sizes[Domain.J]
     _check_half(arrays[:3], 0, ("M", m), ("N", n))
     _check_half(arrays[3:], 3, ("N", n), ("M", m))
-    return CheckedRanges({Domain.I: arrays[:3], Domain.J: arrays[3:]})
+    return CheckedRanges({Domain.I: arrays[:3], Domain.J: arrays[3:]}, {Domain.I: m, Domain.J: n})
 
 
 def _name(n: int) -> str:

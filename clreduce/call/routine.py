@@ -22,34 +22,30 @@ from clreduce.call.arguments import (
     check_result,
     describe,
 )
-from clreduce.call.backend import device_for
+from clreduce.call.backend import device_for, executor_for
 from clreduce.call.derivative import Derivative
 from clreduce.call.estimate import MemoryEstimate, ShapesOnly, estimate
 from clreduce.call.evaluation import Evaluation
+from clreduce.call.executor import Executor
 from clreduce.call.options import Options
-from clreduce.call.ranges import CheckedRanges, check_ranges
+from clreduce.call.ranges import check_ranges
 from clreduce.call.runner import HOST, Runner
+from clreduce.call.states import State
+from clreduce.call.work import Work, plan_of
 from clreduce.domain import Domain
 from clreduce.errors import DeviceError, NotDifferentiableError, ShapeError
 from clreduce.ir.expr import INDEX, Expr, substitute
 from clreduce.ir.show import show
 from clreduce.language.formula import Variable
 from clreduce.language.vocabulary import checked_reduction
-from clreduce.memo import memoised
-from clreduce.program import (
-    Arrangement,
-    MapReduce,
-    arranged,
-    map_reduce,
-    swapped,
-    with_compensated_sums,
-    with_fast_distances,
-)
+from clreduce.memo import Memo, memoised
+from clreduce.program import MapReduce, map_reduce, swapped
 from clreduce.reductions.reduction import Reduction
 from clreduce.runtime.device import Device
 from clreduce.runtime.devices import current_device
-from clreduce.runtime.plan import PLANS, Plan, signature_of
-from clreduce.runtime.ranges import Ranges
+from clreduce.runtime.plan import Plan
+from clreduce.runtime.ranges import CheckedRanges, Ranges
+from clreduce.runtime.region import Region
 from clreduce.warning import warn
 
 if TYPE_CHECKING:
@@ -70,7 +66,7 @@ def checked_axis(axis: Any) -> int:
 
 
 def _evaluation(
-    routine: Routine, rows: int, columns: int, batch: tuple[int, ...], dtype: str, device: Device,
+    routine: Routine, rows: int, columns: int, batch: tuple[int, ...], dtype: str, executor: Executor,
     ranges: CheckedRanges | None = None,
 ) -> Evaluation:  # fmt: skip
     reduction = routine.program.reduction
@@ -82,7 +78,8 @@ def _evaluation(
             f" the value {fill} and the index -1",
             UserWarning,
         )
-    return Evaluation(routine, routine.program, rows, columns, batch, dtype, device, ranges, routine._rows)
+    region = Region(rows, columns, batch, ranges=ranges, kept=routine._rows)
+    return Evaluation(Work(routine.program, routine.options, region, dtype), executor)
 
 
 _kept_evaluation = memoised(256)(_evaluation)
@@ -178,9 +175,9 @@ class Routine:
         outside every block are reduced over nothing. In a batch, all indices share the ranges. Gradients take the half
         that belongs to the argument's index, so the two must name the same pairs.
         """
-        device = device_for(backend, device_id)
+        executor = executor_for(backend, device_id)
         arguments = self._arguments(args, ranges)
-        evaluation = self.evaluation(arguments, device)
+        evaluation = self.evaluation(arguments, executor)
         arrays, forms = self.feeds(arguments.arrays), self._result_forms(arguments)
         if out is None:
             found = self.runner.run(evaluation, arrays, arguments.like)
@@ -207,11 +204,11 @@ class Routine:
         what the call returned, if it is known already: the derivatives of ``LogSumExp``, ``Min_ArgMin`` and
         ``KMin_ArgKMin`` need it and compute it otherwise. ``ranges`` are those of the call.
         """
-        device = device_for(backend, device_id)
+        executor = executor_for(backend, device_id)
         arguments = self._arguments(args, ranges)
         positions = self._positions(wrt)
         incoming = self._checked_cotangent(arguments, cotangent)
-        derivative = self._derivative(arguments, device, self._checked_output(arguments, output))
+        derivative = self._derivative(arguments, executor, self._checked_output(arguments, output))
         gradients = self.by_position(
             positions, arguments, self.library.zeros_like, lambda slots: derivative.vjp(incoming, slots)
         )
@@ -238,12 +235,12 @@ class Routine:
         device_id: int = -1, ranges: Any = None,
     ) -> Any:  # fmt: skip
         """Forward mode: the directional derivative of the result, for tangents given by alias or position."""
-        device = device_for(backend, device_id)
+        executor = executor_for(backend, device_id)
         arguments = self._arguments(args, ranges)
         known = self._checked_output(arguments, output)
         incoming = self._by_slot(self._checked_tangents(arguments, args, tangents))
         shape, dtype = self._result_forms(arguments)[0]
-        result = self._derivative(arguments, device, known).jvp(incoming)[0]
+        result = self._derivative(arguments, executor, known).jvp(incoming)[0]
         return self.library.finished(result.reshape(shape), dtype, arguments.like)
 
     def hvp(
@@ -255,17 +252,53 @@ class Routine:
 
         That is the Hessian of <cotangent, result> times the tangents, for each argument of ``wrt`` in order.
         """
-        device = device_for(backend, device_id)
+        executor = executor_for(backend, device_id)
         arguments = self._arguments(args, ranges)
         positions = self._positions(wrt)
         known = self._checked_output(arguments, output)
         incoming = self._checked_cotangent(arguments, cotangent)
         moves = self._by_slot(self._checked_tangents(arguments, args, tangents))
-        derivative = self._derivative(arguments, device, known)
+        derivative = self._derivative(arguments, executor, known)
         gradients = self.by_position(
             positions, arguments, self.library.zeros_like, lambda slots: derivative.hvp(incoming, moves, slots)
         )
         return self._as_given(gradients, arguments, args, positions)
+
+    def partial(
+        self, *args: Any, first_row: int = 0, first_column: int = 0, backend: str = "auto", device_id: int = -1,
+        ranges: Any = None,
+    ) -> State:  # fmt: skip
+        """What the rows keep after some of the columns: a `State`, which merges with that of the next columns.
+
+        The arrays are those of a part of the rows and of the columns; ``first_row`` and ``first_column`` are the
+        numbers that its first ones have in the whole. Reductions over i have a row for each j.
+
+        >>> import numpy as np
+        >>> from clreduce.numpy import Genred
+        >>> x, y = np.zeros((1, 1)), np.array([[3.0], [1.0], [2.0]])
+        >>> nearest = Genred("Abs(x - y)", ["x = Vi(1)", "y = Vj(1)"], "ArgMin", axis=1)
+        >>> state = nearest.partial(x, y[:1]).merge(nearest.partial(x, y[1:], first_column=1))
+        >>> nearest.finish(state)
+        array([[1]])
+        """
+        executor = executor_for(backend, device_id)
+        arguments = self._arguments(args, ranges)
+        evaluation = self.evaluation(arguments, executor)
+        region = replace(evaluation.work.region, first_row=first_row, first_column=first_column)
+        work = evaluation.work.on(region)
+        arrays = [self.library.on_host(array) for array in self.feeds(arguments.arrays)]
+        return State(work, executor.partial((work, Memo(), arrays)))
+
+    def finish(self, state: State, like: Any = None) -> Any:
+        """The result of rows that have met all their columns; ``like``: an array where results shall be."""
+        reduction, region = self.program.reduction, state.work.region
+        count = reduction.count if reduction.lists else None
+        results = []
+        for result in state.finish():
+            dim = result.shape[-1] // (count or 1)
+            row = (dim,) if count is None else (count, dim) if dim > 1 else (count,)
+            results.append(self.library.from_host(result.reshape((*region.batch, region.rows, *row)), like))
+        return tuple(results) if len(results) > 1 else results[0]
 
     def plan(self, dtype: str = "float32", device: Device | None = None) -> Plan:
         """The compiled form of this routine: its schedule, kernels and source."""
@@ -288,21 +321,7 @@ class Routine:
         reduces, at least. ``ranges``: for block-sparse calls such as one with these. ``moderate``: for parameters of
         moderate size (`Arrangement`).
         """
-        direct_sum = self.options.sum_scheme == "direct_sum"
-        wide = self.options.dtype_acc == "float64" and program.reduction.blocked
-        signature = signature_of(dtype, batched, wide, ranges)
-        return PLANS.get(self.computed(program, moderate), signature, device, None, direct_sum, rows, columns)
-
-    def computed(self, program: MapReduce, moderate: bool = True) -> MapReduce:
-        """What runs for this routine's program, or for one of its derivatives: its products arranged, and rewritten
-        if the options ask for it. ``moderate``: for parameters of moderate size (`Arrangement`)."""
-        arrangement = self.arrangement(program)
-        program = arrangement.moderate if moderate else arrangement.careful
-        return with_compensated_sums(program) if self.options.sum_scheme == "kahan_scheme" else program
-
-    def arrangement(self, program: MapReduce) -> Arrangement:
-        """How products of this routine's program, or of one of its derivatives, are computed."""
-        return arranged(program if self.options.fast is None else with_fast_distances(program))
+        return plan_of(program, self.options, dtype, device, batched, rows, columns, ranges, moderate)
 
     def memory_estimate(
         self, *args: Any, backend: str = "auto", device_id: int = -1, ranges: Any = None
@@ -332,7 +351,7 @@ class Routine:
 
     def ranges_of(self, arguments: Arguments) -> Ranges | None:
         """The pairs that a call visits, by rows of its result."""
-        return None if arguments.ranges is None else arguments.ranges[self._rows]
+        return None if arguments.ranges is None else arguments.ranges.pairs(self._rows)
 
     def by_position(
         self,
@@ -359,17 +378,17 @@ class Routine:
             return arguments
         return replace(arguments, ranges=check_ranges(ranges, arguments.sizes, self.library))
 
-    def evaluation(self, arguments: Arguments, device: Device) -> Evaluation:
+    def evaluation(self, arguments: Arguments, executor: Executor) -> Evaluation:
         """The routine's program, for arguments of these sizes."""
         rows, columns = self.sizes(arguments)
-        call = (self, rows, columns, arguments.batch, arguments.dtype, device)
+        call = (self, rows, columns, arguments.batch, arguments.dtype, executor)
         if arguments.ranges is None and all(type(size) is int for size in (rows, columns, *arguments.batch)):
             return _kept_evaluation(*call)
         return _evaluation(*call, arguments.ranges)  # not one to keep: of large arrays, or of symbols
 
-    def _derivative(self, arguments: Arguments, device: Device, outputs: tuple[Any, ...] | None) -> Derivative:
+    def _derivative(self, arguments: Arguments, executor: Executor, outputs: tuple[Any, ...] | None) -> Derivative:
         """The derivatives at these arguments."""
-        evaluation = self.evaluation(arguments, device)
+        evaluation = self.evaluation(arguments, executor)
         return Derivative(evaluation, self.feeds(arguments.arrays), self.runner.run_all, outputs)
 
     def _finished(

@@ -14,6 +14,7 @@ import numpy as np
 from clreduce.call.arguments import Arguments, check_arguments
 from clreduce.call.derivative import gradients_of
 from clreduce.call.genred import Genred
+from clreduce.call.work import arrangement_of
 from clreduce.domain import Domain
 from clreduce.errors import ScheduleError
 from clreduce.ir.expr import REAL, Expr
@@ -94,7 +95,7 @@ def tune(
 def _work(routine: Genred, program: MapReduce, feeds: Sequence[Array], arguments: Arguments, device: Device) -> Work:
     """A call of the routine's program, or of a derivative's with ``feeds`` in its slots."""
     rows, columns = routine.sizes(arguments)
-    moderate = routine.arrangement(program).holds(feeds)
+    moderate = arrangement_of(program, routine.options).holds(feeds)
     plan = routine.plan_of(program, arguments.dtype, device, bool(arguments.batch), moderate=moderate)
     direct_sum = routine.options.sum_scheme == "direct_sum"
     return Work(plan.program, plan.signature, device, feeds, rows, columns, arguments.batch, direct_sum)

@@ -66,6 +66,8 @@ class Type:
         return self.base in _WHOLE and not self.pointers
 
 
+_SIZES: dict[str, tuple[str, ...]] = {"map": (), "merge": ("first_column", "parts")}
+"""Sizes of a call, besides the number of rows, that kernels of a template take; others take the number of columns."""
 _INT, _NOTHING = Type("int"), Type("")
 
 
@@ -111,9 +113,7 @@ class _Check:
         kernel = self.kernel
         for argument in kernel.arguments:
             self.declare(argument.name, Declared(self.pointer(argument.type), assigned=True))
-        self.longs("rows", *{"map": ()}.get(kernel.template, ("columns",)))
-        if kernel.template == "merge":
-            self.longs("parts")
+        self.longs("rows", *_SIZES.get(kernel.template, ("columns",)), *kernel.origin)
         if kernel.batch:
             self.longs("batch")
         self.block(kernel.batch)
@@ -130,7 +130,9 @@ class _Check:
             self.inner(stage, {f"out_{r}": Declared(Type("long"))})
 
     def _merge_parts(self) -> None:
-        self.inner(self.kernel.body, {"at": Declared(Type("long"))})
+        arguments = self.kernel.arguments[: self.kernel.joined]
+        states = {f"state{n}": Declared(self.pointer(one.type)) for n, one in enumerate(arguments)}
+        self.inner(self.kernel.body, {"at": Declared(Type("long")), **states})
 
     def _visit_columns(self) -> None:
         kernel = self.kernel

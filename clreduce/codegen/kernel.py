@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from clreduce.codegen.sorting import Sorting
-from clreduce.codegen.tree import Expression, Statement
+from clreduce.codegen.tree import Expression, Name, Statement
+
+ORIGIN_I, ORIGIN_J = Name("origin_i", "long"), Name("origin_j", "long")
+"""The numbers that the first row and the first column of a call have, which may be a part of a larger one."""
 
 
 @dataclass(frozen=True)
@@ -83,10 +86,14 @@ class Kernel:
     """Own functions that it calls in double precision, where it keeps sums so and computes formulas in single."""
     members: int = 1
     """Terms in each part's state that the merge kernel takes one by one; 1: it takes the state whole."""
+    joined: int = 0
+    """Slots of the states that a merge kernel stores instead of results; it may resume from what is stored there."""
     batch: tuple[Statement, ...] = ()
     """Moves every pointer to this work-item's index of the batch; empty without a batch."""
     task: int = 0
     """Rows, at most, of one task of a block-sparse call, which the table ``tasks`` lists; 0: all pairs are visited."""
+    origin: tuple[str, ...] = ()
+    """Further sizes: what numbers the first row and the first column have, where that matters."""
     column_inputs: tuple[ColumnInput, ...] = ()
     once: tuple[Statement, ...] = ()
     per_i: tuple[Statement, ...] = ()

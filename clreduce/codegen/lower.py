@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 from clreduce.codegen.facts import DeviceFacts
 from clreduce.codegen.hoist import hoist
-from clreduce.codegen.kernel import ColumnInput, Kernel
+from clreduce.codegen.kernel import ORIGIN_I, ORIGIN_J, ColumnInput, Kernel
 from clreduce.codegen.limits import check_length
 from clreduce.codegen.lower_map import Stored, lower_map
-from clreduce.codegen.lower_merge import lower_merge
+from clreduce.codegen.lower_merge import lower_join, lower_merge
 from clreduce.codegen.preview import Limits
 from clreduce.codegen.queue import QUEUED_INDEX, QUEUED_VALUE
 from clreduce.codegen.schedule import LOCAL, Schedule, check_state
@@ -67,6 +67,8 @@ class Lowered:
     pair_split: Kernel
     """The same up to its end: it stores the state of each part of j."""
     merge: Kernel
+    join: Kernel
+    """Merges states of parts, too, and stores the state."""
     inputs: tuple[Expr, ...]
     """What the pair kernels read: slots of the program, or ``("stored", n)``."""
 
@@ -99,8 +101,9 @@ def lower(
     )
     pair = _PairLowering(program, hoisted.values, hoisted.panels, dtype, schedule, facts, ranged, wide)
     merge = lower_merge(program, kept, schedule, batched, ranged)
+    join = lower_join(program, kept, schedule, batched)
     leaves = tuple(leaf for leaf, _ in hoisted.stored)
-    return Lowered(stored, leaves, pair.kernel(False, batched), pair.kernel(True, batched), merge, pair.inputs)
+    return Lowered(stored, leaves, pair.kernel(False, batched), pair.kernel(True, batched), merge, join, pair.inputs)
 
 
 class _PairLowering(Updates):
@@ -170,6 +173,7 @@ class _PairLowering(Updates):
             arguments=outputs + inputs + ((OFFSETS,) if batched else ()) + ((TASKS, PIECES) if self.task else ()),
             batch=batch_moves(lengths, [self.names[leaf] for leaf in self.inputs]) if batched else (),
             task=self.task,
+            origin=(ORIGIN_I.name, ORIGIN_J.name) if self.program.has_positions else (),
             rows=schedule.rows,
             cols=schedule.cols,
             group=schedule.group,
@@ -226,7 +230,9 @@ class _PairLowering(Updates):
     def leaf(self, node: Expr, k: Position, r: int | None, c: int | None) -> Expression:
         name, *_ = node.params
         if node.op.name == "position":
-            return column(c or 0) if node.domain == Domain.J else self.positions(Name(f"row_{r}", "long"))
+            return (
+                column(c or 0) if node.domain == Domain.J else self.positions(plus(ORIGIN_I, Name(f"row_{r}", "long")))
+            )
         if self.is_state(node):
             r = 0 if r is None else r
             return Limits.name(r) if name[0] == Limits.stem else self.states[name[0]].name(name[1], k, r)
@@ -258,12 +264,12 @@ class _PairLowering(Updates):
     def _first_column(self) -> Expression:
         """The first column that a row visits, -1 if there is none."""
         if not self.task:
-            return Select(Binary(">", Name("columns", "long"), number(0)), number(0), number(-1))
+            return Select(Binary(">", Name("columns", "long"), number(0)), ORIGIN_J, number(-1))
         first, end = Name("first_piece", "long"), Name("end_piece", "long")
         pieces = Name("pieces", pointer_to(INDEX, const=True))
-        return Select(Binary("<", first, end), Index(pieces, times(number(2), first)), number(-1))
+        return Select(Binary("<", first, end), plus(ORIGIN_J, Index(pieces, times(number(2), first))), number(-1))
 
 
 def column(offset: int) -> Expression:
     """The position of a column of the block that begins at j."""
-    return cast("inum", plus(Name("j", "long"), number(offset)))
+    return cast("inum", plus(plus(ORIGIN_J, Name("j", "long")), number(offset)))

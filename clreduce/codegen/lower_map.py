@@ -67,6 +67,7 @@ class _MapLowering(Writer):
         self.task = schedule.group_rows if by_task else 0
         self.inputs = tuple(variables([node]))
         self.names = {leaf: Name(f"v{n}", pointer_to(leaf.kind, const=True)) for n, leaf in enumerate(self.inputs)}
+        self.has_origin = False
 
     def kernel(self, batched: bool) -> Kernel:
         self.emitter.count_uses([self.node])
@@ -102,6 +103,7 @@ class _MapLowering(Writer):
             + ((OFFSETS,) if batched else ())
             + ((TASKS,) if self.task else ()),
             task=self.task,
+            origin=("origin",) if self.has_origin else (),
             batch=batch_moves([(out, times(blocks, number(block * dim)))], names) if batched else (),
             once=tuple(self.once.statements),
             per_i=tuple(self.per_i.statements),
@@ -110,7 +112,8 @@ class _MapLowering(Writer):
     def leaf(self, node: Expr, k: Position, r: int | None, c: int | None) -> Expression:
         row = Name("row_0", "long")
         if node.op.name == "position":
-            return self.positions(row)
+            self.has_origin = True
+            return self.positions(plus(Name("origin", "long"), row))
         pointer = self.names[node]
         if node.domain == Domain.P:
             value = Index(pointer, Place(k))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from clreduce.codegen.kernel import Kernel
 from clreduce.codegen.schedule import Schedule
 from clreduce.codegen.scopes import NARROW
-from clreduce.codegen.tree import Binary, Expression, Index, Name, Place, Select, cast, number, plus, times
+from clreduce.codegen.tree import Expression, Index, Name, Place, cast, number, plus, times
 from clreduce.codegen.writer import (
     FIRSTS,
     StateText,
@@ -19,12 +21,12 @@ from clreduce.domain import Domain
 from clreduce.ir.expr import INDEX, REAL, Expr
 from clreduce.ir.index import Position
 from clreduce.ir.op import variable
-from clreduce.program import MapReduce
-from clreduce.reductions.reduction import Column
+from clreduce.program import MapReduce, Output
+from clreduce.reductions.reduction import Column, Slot
 
 
 class _MergeLowering(Writer):
-    """The kernel that merges the states of the parts of j, row by row."""
+    """Kernels that merge the states of parts of j, row by row, and finish or store the merged state."""
 
     def __init__(self, program: MapReduce, dtype: str, schedule: Schedule, ranged: bool) -> None:
         super().__init__(dtype, 1, 1, schedule)
@@ -37,7 +39,8 @@ class _MergeLowering(Writer):
             for n, slot in enumerate(program.state_slots)
         )
 
-    def kernel(self, batched: bool) -> Kernel:
+    def kernel(self, batched: bool, finishes: bool) -> Kernel:
+        self.source = "part" if finishes else "state"
         scope = self.start_pair()
         reduction = self.program.reduction
         if reduction.keeps_terms:
@@ -48,27 +51,29 @@ class _MergeLowering(Writer):
         self.emitter.count_uses(merged)
         self.assign_state(self.state, merged, scope, [0], descending=reduction.keeps_terms)
         body = tuple(scope.statements)
-        finish = self.finish(self.program, self.state, split=False)
-        outputs = buffers([(f"out{n}", o.kind) for n, o in enumerate(self.program.outputs)], written=True)
+        finish = self.finish(self.program, self.state, split=not finishes)
+        stored: Sequence[Slot | Output] = self.program.outputs if finishes else self.program.state_slots
+        outputs = buffers([(f"out{n}", result.kind) for n, result in enumerate(stored)], written=True)
         parts = buffers([(f"part{n}", s.kind) for n, s in enumerate(self.program.state_slots)], written=False)
         rows = Name("rows", "long")
         rows_of_parts = times(Name("parts", "long"), rows)
         lengths = [
-            (Name(f"out{n}", pointer_to(output.kind)), times(rows, number(output.dim)))
-            for n, output in enumerate(self.program.outputs)
+            (Name(f"out{n}", pointer_to(result.kind)), times(rows, number(result.dim)))
+            for n, result in enumerate(stored)
         ]
         for n, slot in enumerate(self.program.state_slots):
-            lengths.append((self._part(n), times(rows_of_parts, number(slot.dim))))
+            lengths.append((self._states("part", n), times(rows_of_parts, number(slot.dim))))
         return Kernel(
-            name="merge_parts",
+            name="merge_parts" if finishes else "join_parts",
             template="merge",
             dtype=self.dtype,
             lanes=1,
             group=self.group,
             members=self.members,
+            joined=0 if finishes else len(self.program.state_slots),
             batch=batch_moves(lengths, ()) if batched else (),
             functions=frozenset(self.emitter.functions),
-            arguments=outputs + parts + ((FIRSTS,) if self.ranged else ()),
+            arguments=outputs + parts + ((FIRSTS,) if self.ranged and finishes else ()),
             once=tuple(self.once.statements),
             state=self.state.declarations(1, self.dtype),
             body=body,
@@ -78,21 +83,29 @@ class _MergeLowering(Writer):
     def is_state(self, node: Expr) -> bool:
         return isinstance(node.params[0], tuple) and node.params[0][0] == self.state.stem
 
-    def _part(self, n: int) -> Name:
-        """The buffer of slot n of all parts' states."""
-        return Name(f"part{n}", pointer_to(self.program.state_slots[n].kind, const=True))
+    def _states(self, source: str, n: int) -> Name:
+        """The buffer of slot n of all parts' states; ``source``: the name that it goes by."""
+        return Name(f"{source}{n}", pointer_to(self.program.state_slots[n].kind, const=True))
 
     def leaf(self, node: Expr, k: Position, r: int | None, c: int | None) -> Expression:
         name = node.params[0]
         if name == "first":
             if self.ranged:
                 return narrowed_index(Index(Name("firsts", pointer_to(INDEX, const=True)), Name("row_0", "long")))
-            return cast("inum", Select(Binary(">", Name("columns", "long"), number(0)), number(0), number(-1)))
+            return cast("inum", Name("first_column", "long"))
         if name[0] == "part":
-            value = Index(self._part(name[1]), plus(times(Name("at", "long"), number(node.dim)), Place(k)))
+            value = Index(
+                self._states(self.source, name[1]), plus(times(Name("at", "long"), number(node.dim)), Place(k))
+            )
             return value if node.kind == REAL else cast("inum", value)
         return self.state.name(name[1], k, 0)
 
 
 def lower_merge(program: MapReduce, dtype: str, schedule: Schedule, batched: bool, ranged: bool) -> Kernel:
-    return _MergeLowering(program, dtype, schedule, ranged).kernel(batched)
+    """The kernel that merges states and finishes."""
+    return _MergeLowering(program, dtype, schedule, ranged).kernel(batched, finishes=True)
+
+
+def lower_join(program: MapReduce, dtype: str, schedule: Schedule, batched: bool) -> Kernel:
+    """The kernel that merges states into a state."""
+    return _MergeLowering(program, dtype, schedule, ranged=False).kernel(batched, finishes=False)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from clreduce.codegen.kernel import ORIGIN_J
 from clreduce.codegen.sorting import Sorting
 from clreduce.codegen.tree import (
     Array,
@@ -82,7 +83,7 @@ class Queue:
         """
         values, indices = cast("real*", self.name("values", r)), cast("inum*", self.name("indices", r))
         most = Unary("&", self.name("most", r))
-        first = cast("inum", plus(Name("j", "long"), number(start)))
+        first = cast("inum", plus(plus(ORIGIN_J, Name("j", "long")), number(start)))
         return Run(Call("append_terms", (values, indices, self.name("counts", r), most, marks, terms, first), ""))
 
     def short_of(self, places: int, r: int) -> Expression:

@@ -107,7 +107,7 @@ class Writer:
         self.keeper = self.emitter.widened(self.leaf) if wide else self.emitter
         """Writes what a row keeps: in double precision, if sums are kept so and formulas are not."""
 
-    def positions(self, row: Name) -> Expression:
+    def positions(self, row: Expression) -> Expression:
         """The positions of the lanes of a row block, which begins at ``row``."""
         return plus(cast("inumv", cast("inum", row)), Cast("inumv", tuple(map(number, range(self.lanes)))))
 

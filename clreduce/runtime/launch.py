@@ -12,11 +12,11 @@ import numpy as np
 
 from clreduce.codegen.kernel import Kernel
 from clreduce.domain import Domain
-from clreduce.ir.expr import INDEX
 from clreduce.runtime.blocks import Parts
 from clreduce.runtime.memory import Memory, without_repeats
 from clreduce.runtime.profile import LAUNCHES, RECORDER, watched
-from clreduce.runtime.ranges import Ranges, Tables
+from clreduce.runtime.ranges import Tables, numbered_from
+from clreduce.runtime.region import Region
 from clreduce.runtime.slices import in_slices
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ _Results = TypeVar("_Results")
 class Launched:
     """Results that kernels are computing."""
 
-    call: Call | None
+    call: Call | Finish | None
     """None: there is nothing to compute."""
     results: tuple[Array, ...]
     kept: tuple[Array, ...]
@@ -69,38 +69,108 @@ def completed(memory: Memory, run: Callable[..., _Results], *arguments: Any) -> 
         raise
 
 
-class Call:
-    """One call of a plan: its sizes, its buffers, its launches."""
+_WHOLE, _SPLIT, _PARTIAL, _JOINED = ("pair",), ("split", "merge"), ("split",), ("split", "join")
 
-    def __init__(
-        self,
-        plan: Plan,
-        rows: int,
-        columns: int,
-        batch: tuple[int, ...],
-        ranges: Ranges | None = None,
-        memory: Memory | None = None,
-    ) -> None:
-        """``memory``: that of calls that run together with this one."""
-        assert plan.signature.batched or not batch, "the plan is for one index only"
-        assert (plan.signature.blocks > 0) == (ranges is not None), "the plan is for other calls"
-        self.plan, self.rows, self.columns, self.batch = plan, rows, columns, batch
-        self.count = prod(batch)
+
+class _Launches:
+    """Launches of a plan's kernels, for one index or for a batch."""
+
+    def __init__(self, plan: Plan, region: Region, roles: tuple[str, ...], memory: Memory | None) -> None:
+        assert plan.signature.batched or not region.batch, "the plan is for one index only"
+        assert (plan.signature.blocks > 0) == (region.ranges is not None), "the plan is for other calls"
+        self.plan, self.region, self.roles = plan, region, roles
+        self.rows, self.columns, self.batch = region.rows, region.columns, region.batch
+        self.count = region.count
         self.memory = memory or Memory(plan.device)
         self.queue = self.memory.queue
         self.kernels: dict[Any, Any] = {}
         """By role; `Plan.prepared` gives them to the call, before it is launched."""
-        self.tables: Tables | None = None
         self._tables: dict[str, Any] = {}
+
+    def _launch(self, role: Any, kernel: Kernel, size: tuple[int, int], buffers: Sequence[Any], *sizes: int) -> None:
+        group, built = (self.plan.schedule.group, 1), self._watched(role)
+        tables = (
+            [self._tables[one.name] for one in kernel.arguments if one.name in self._tables] if self._tables else ()
+        )
+        arguments = (*buffers, *tables, *sizes)
+        if self.plan.signature.batched:
+            built(self.queue, (*size, self.count), (*group, 1), *arguments)
+        else:
+            built(self.queue, size, group, *arguments)
+
+    def _watched(self, role: Any) -> Any:
+        """The kernel object of a role."""
+        built = self.kernels[role]
+        if RECORDER.get() is not None or LAUNCHES.isEnabledFor(DEBUG):
+            return watched(built, self.plan, role)
+        return built
+
+    def _padded(self, items: int) -> int:
+        """A number of work-items that fills its work-groups; those in excess return at once."""
+        return -(-items // self.plan.schedule.group) * self.plan.schedule.group
+
+
+class Finish(_Launches):
+    """Results computed from the state of each row."""
+
+    def __init__(self, plan: Plan, region: Region, memory: Memory) -> None:
+        super().__init__(plan, region, ("merge",), memory)
+
+    def launch(self, state: Sequence[Array], results: Sequence[Array]) -> None:
+        """Let a kernel compute ``results`` from a state, (batch.., rows, D) for each slot."""
+        memory, region, first = self.memory, self.region, -1
+        memory.hold()
+        outputs = [memory.output(result) for result in results]
+        states = [memory.input(array) for array in state]
+        pairs = region.pairs
+        if pairs is not None:
+            table = numbered_from(region.first_column, pairs.first_columns(self.rows))
+            self._tables = {"firsts": memory.input(table)}
+        elif self.columns:
+            first = region.first_column
+        size = (self._padded(self.rows), 1)
+        self._launch("merge", self.plan.lowered.merge, size, (*outputs, *states), self.rows, first, 1)
+
+
+_WHOLE, _SPLIT, _PARTIAL, _JOINED = ("pair",), ("split", "merge"), ("split",), ("split", "join")
+
+
+class Call(_Launches):
+    """One call of a plan: its region, its buffers, its launches."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        region: Region,
+        memory: Memory | None = None,
+        parts: Parts | None = None,
+        partial: bool = False,
+        resumes: bool = False,
+    ) -> None:
+        """``memory``: that of calls that run together with this one. ``parts``: those of a call that this is a leaf of.
+
+        ``partial``: states are computed instead of results; ``resumes``: they begin with the states of the columns
+        before.
+        """
+        super().__init__(plan, region, _WHOLE, memory)
+        self.tables: Tables | None = None
         self.parts: Parts
-        if ranges is not None:
+        columns, pairs = self.columns, region.pairs
+        if pairs is not None:
             count, facts = max(self.count, 1), plan.device.facts
-            self.tables = ranges.cut(rows, plan.schedule, facts, count, plan.footprint)
+            self.tables = pairs.cut(self.rows, plan.schedule, facts, count, plan.footprint)
             self.items, self.parts = self.tables.count, self.tables.parts
             columns, visited = self.tables.longest, self.tables.visited * count
         else:
-            self.items, self.parts = plan.cut(rows, columns, self.count)
+            self.items, self.parts = plan.cut(self.rows, columns, self.count)
+            if parts is not None:
+                self.parts = Parts(max(1, -(-columns // parts.length)), parts.length)
             visited = self.items * columns * self.count
+        self._partial, self._resumes = partial, resumes
+        if partial:
+            self.roles = _JOINED if resumes or self.parts.count > 1 else _PARTIAL
+        elif self.parts.count > 1:
+            self.roles = _SPLIT
         self._columns_of_group = columns
         """Columns that a work-group visits, at most."""
         self._is_long = visited * plan.schedule.group_rows > plan.pace.most
@@ -109,21 +179,23 @@ class Call:
     @property
     def temporaries(self) -> int:
         """Bytes on the device beside data and results: values stored for pair kernels, merged states, tables."""
-        plan, kept = self.plan, np.dtype(self.plan.signature.kept).itemsize
-        stored = sum(one.length(self._stored_size(one)) for one in plan.lowered.stored)
-        state = sum(slot.dim * (8 if slot.kind == INDEX else kept) for slot in plan.program.state_slots)
-        merged = self.parts.count * self.rows * state if self.parts.count > 1 else 0
-        tables = () if self.tables is None else self.tables.named().values()
-        own = self.count * (stored * np.dtype(plan.signature.dtype).itemsize + merged)
+        tables = () if self.tables is None else self.tables.named(0).values()
+        stored = sum(one.length(self._stored_size(one)) for one in self.plan.lowered.stored)
+        states = 0 if len(self.roles) == 1 else self.parts.count * self.rows * sum(self.plan.state_sizes)
+        own = self.count * (stored * np.dtype(self.plan.signature.dtype).itemsize + states)
         return own + sum(table.nbytes for table in tables)
 
-    def launch(self, arrays: Sequence[Array], results: tuple[Array, ...]) -> None:
-        """Let kernels compute ``results``, which are there when the memory has been waited for."""
+    def launch(self, arrays: Sequence[Array], results: Sequence[Array]) -> None:
+        """Let kernels compute ``results``, which are there when the memory has been waited for.
+
+        Those of a partial call are states, (batch.., rows, D) for each slot; where it resumes, they are read, too.
+        """
         self.memory.hold()
         buffers, starts = self._slots(arrays)
-        outputs = [self.memory.output(result) for result in results]
+        outputs = [self.memory.output(result, self._resumes) for result in results]
         if self.tables is not None:
-            self._tables = {name: self.memory.input(table) for name, table in self.tables.named().items()}
+            named = self.tables.named(self.region.first_column)
+            self._tables = {name: self.memory.input(table) for name, table in named.items()}
         self._store(buffers, starts)
         self._reduce(buffers, starts, outputs)
 
@@ -154,7 +226,8 @@ class Call:
             if size:
                 given = self._given(stored.inputs, buffers, starts)
                 items = self._padded(-(-size // plan.schedule.lanes))
-                self._launch(("stored", n), stored.kernel, (items, 1), (buffers[leaf], *given), size)
+                sizes = (size, self._origin[stored.domain == Domain.J]) if stored.kernel.origin else (size,)
+                self._launch(("stored", n), stored.kernel, (items, 1), (buffers[leaf], *given), *sizes)
 
     def _stored_size(self, stored: Stored) -> int:
         """For how many i or j values are stored."""
@@ -162,24 +235,32 @@ class Call:
             return self.items * self.plan.schedule.group_rows
         return {Domain.I: self.rows, Domain.J: self.columns, Domain.P: 1}[stored.domain]
 
+    @property
+    def _origin(self) -> tuple[int, int]:
+        return self.region.first_row, self.region.first_column
+
     def _reduce(self, buffers: dict[Any, Any], starts: dict[Any, Array], outputs: list[Any]) -> None:
         plan, parts = self.plan, self.parts
         given = self._given(plan.lowered.inputs, buffers, starts)
         size = (self.items * plan.schedule.group, parts.count)
-        sizes = (self.rows, self.columns, parts.length) if self.tables is None else (self.rows, self.items)
-        if parts.count == 1:
-            self._launch("pair", plan.lowered.pair, size, (*outputs, *given), *sizes)
+        sizes: tuple[int, ...] = (self.rows, self.items)
+        if self.tables is None:
+            sizes = (self.rows, self.columns, parts.length)
+        if plan.program.has_positions:
+            sizes += self._origin
+        if len(self.roles) == 1:
+            kernel = plan.lowered.pair_split if self._partial else plan.lowered.pair
+            self._launch(self.roles[0], kernel, size, (*outputs, *given), *sizes)
             return
-        states = [
-            self.memory.scratch(
-                self.count * parts.count * self.rows * slot.dim,
-                "int64" if slot.kind == INDEX else plan.signature.kept,
-            )
-            for slot in plan.program.state_slots
-        ]
+        states = [self.memory.scratch(self.count * parts.count * self.rows * dim, kind) for dim, kind in plan.states]
         self._launch("split", plan.lowered.pair_split, size, (*states, *given), *sizes)
-        sizes = (self.rows, self.columns, parts.count)
-        self._launch("merge", plan.lowered.merge, (self._padded(self.rows), 1), (*outputs, *states), *sizes)
+        size = (self._padded(self.rows), 1)
+        if self._partial:
+            sizes = (self.rows, int(self._resumes), parts.count)
+            self._launch("join", plan.lowered.join, size, (*outputs, *states), *sizes)
+        else:
+            sizes = (self.rows, self.region.first_column if self.columns else -1, parts.count)
+            self._launch("merge", plan.lowered.merge, size, (*outputs, *states), *sizes)
 
     def _given(self, inputs: Sequence[Any], buffers: dict[Any, Any], starts: dict[Any, Array]) -> list[Any]:
         """The buffers of a kernel's inputs, and in a batch the table of where their data begin."""
@@ -190,20 +271,11 @@ class Call:
         return given
 
     def _launch(self, role: Any, kernel: Kernel, size: tuple[int, int], buffers: Sequence[Any], *sizes: int) -> None:
-        group = (self.plan.schedule.group, 1)
-        built = self.kernels[role]
-        if RECORDER.get() is not None or LAUNCHES.isEnabledFor(DEBUG):
-            built = watched(built, self.plan, role)
-        tables = (
-            [self._tables[one.name] for one in kernel.arguments if one.name in self._tables] if self._tables else ()
-        )
-        arguments = (*buffers, *tables, *sizes)
-        if self._is_long and role in ("pair", "split"):
-            self._launch_in_slices(built, size, arguments)
-        elif self.plan.signature.batched:
-            built(self.queue, (*size, self.count), (*group, 1), *arguments)
-        else:
-            built(self.queue, size, group, *arguments)
+        if not (self._is_long and role in ("pair", "split")):
+            super()._launch(role, kernel, size, buffers, *sizes)
+            return
+        tables = [self._tables[one.name] for one in kernel.arguments if one.name in self._tables]
+        self._launch_in_slices(self._watched(role), size, (*buffers, *tables, *sizes))
 
     def _launch_in_slices(self, built: Any, size: tuple[int, int], arguments: Sequence[Any]) -> None:
         schedule, device = self.plan.schedule, self.plan.device
@@ -223,7 +295,3 @@ class Call:
         pairs = schedule.group_rows * max(1, self._columns_of_group / parts)
         count = self.count if dimensions == 3 else 1
         in_slices(launch, self.memory.wait, self.items, parts, count, pairs, self.plan.pace, device.facts.compute_units)
-
-    def _padded(self, items: int) -> int:
-        """A number of work-items that fills its work-groups; those in excess return at once."""
-        return -(-items // self.plan.schedule.group) * self.plan.schedule.group

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from clreduce.errors import DeviceError
+from clreduce.errors import DeviceError, OutOfMemoryError
 from clreduce.runtime.device import Device
 from clreduce.runtime.flight import Things, in_flight
 from clreduce.runtime.profile import RECORDER, RecordedCalls
@@ -91,14 +91,17 @@ class Memory:
             made = self._inputs[id(array)] = (buffer, array)  # an array that is gone may leave its number to another
         return made[0]
 
-    def output(self, array: Array) -> Any:
-        """A buffer whose contents `finish` brings into ``array``."""
+    def output(self, array: Array, is_read: bool = False) -> Any:
+        """A buffer whose contents `finish` brings into ``array``; ``is_read``: kernels also read what is there."""
         if self._by_address:
             return self._address(array)
+        access = self._cl.mem_flags.READ_WRITE if is_read else self._cl.mem_flags.WRITE_ONLY
         if self._maps:
-            buffer = self._buffer(self._cl.mem_flags.WRITE_ONLY | self._in_place, array.nbytes, array)
+            buffer = self._buffer(access | self._in_place, array.nbytes, array)
+        elif is_read:
+            buffer = self._buffer(access | self._cl.mem_flags.COPY_HOST_PTR, array.nbytes, array)
         else:
-            buffer = self._buffer(self._cl.mem_flags.WRITE_ONLY, array.nbytes, None)
+            buffer = self._buffer(access, array.nbytes, None)
         self._outputs.append((buffer, array))
         return buffer
 
@@ -168,7 +171,7 @@ class Memory:
         self._asked = size
         limit = self.device.facts.max_allocation
         if size > limit:
-            raise DeviceError(
+            raise OutOfMemoryError(
                 f"an array of {_told(size)} does not fit into one buffer of {self.device}, which takes up to "
                 f"{_told(limit)}; call with fewer rows at a time, or use another device"
             )
@@ -176,7 +179,7 @@ class Memory:
     def failure(self, error: Exception) -> DeviceError:
         """What the caller is told of an error that the driver has reported."""
         if getattr(error, "code", None) in _OUT_OF_MEMORY:
-            return DeviceError(
+            return OutOfMemoryError(
                 f"{self.device} ran out of memory ({error}); the last buffer that the call asked for has "
                 f"{_told(self._asked)}: call with fewer rows at a time, free other arrays there, or use another device "
                 "(memory_estimate tells what a call takes)"

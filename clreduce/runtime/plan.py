@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -15,19 +15,22 @@ from clreduce.codegen.kernel import Kernel
 from clreduce.codegen.lower import Lowered, lower
 from clreduce.codegen.render import render
 from clreduce.codegen.schedule import Schedule, narrowed
-from clreduce.errors import CompileError, DeviceError, DtypeError, FormulaError
+from clreduce.domain import Domain
+from clreduce.errors import CompileError, DeviceError, DtypeError, FormulaError, OutOfMemoryError
 from clreduce.ir.expr import INDEX, topological
 from clreduce.memo import Memo
 from clreduce.program import MapReduce
 from clreduce.runtime.blocks import Footprint, Parts, cut_columns
 from clreduce.runtime.choices import CHOICES, Case, few_rows
 from clreduce.runtime.compiler import PROGRAMS
+from clreduce.runtime.cuts import Bytes
 from clreduce.runtime.device import Device
 from clreduce.runtime.kernel_object import KernelObject
-from clreduce.runtime.launch import Call, Launched, completed
+from clreduce.runtime.launch import Call, Finish, Launched, completed
 from clreduce.runtime.memory import Memory
 from clreduce.runtime.profile import building, describe
-from clreduce.runtime.ranges import Ranges
+from clreduce.runtime.ranges import CheckedRanges, Ranges
+from clreduce.runtime.region import Region
 from clreduce.runtime.slices import Pace
 
 Array = np.ndarray[Any, Any]
@@ -35,6 +38,7 @@ _LOGGER = logging.getLogger("clreduce.schedules")
 _written = building("written as OpenCL C")(render)
 _REAL = {"float32": "float", "float64": "double"}
 _LARGEST_INDEX = 2**31 - 2
+AnyCall = TypeVar("AnyCall", Call, Finish)
 _WORTH_A_KERNEL = 4096
 """Columns from which on a kernel of its own for few rows is worth building, though no choice was measured."""
 
@@ -68,6 +72,14 @@ _SIGNATURES = {
     for name in _REAL
     for batched in (False, True)
     for wide in (False, True)
+}
+
+
+_KERNELS: dict[str, Callable[[Lowered], Kernel]] = {
+    "pair": lambda lowered: lowered.pair,
+    "split": lambda lowered: lowered.pair_split,
+    "merge": lambda lowered: lowered.merge,
+    "join": lambda lowered: lowered.join,
 }
 
 
@@ -143,6 +155,13 @@ class Plan:
                 f"{self.footprint.turns} for one pair: use shorter vectors or another device"
             )
         self._outputs = tuple((out.dim, "int64" if out.kind == INDEX else signature.dtype) for out in program.outputs)
+        self.result_sizes = tuple(dim * np.dtype(kind).itemsize for dim, kind in self._outputs)
+        """Bytes of each result per row."""
+        self.states = tuple(
+            (slot.dim, "int64" if slot.kind == INDEX else signature.kept) for slot in program.state_slots
+        )  # fmt: skip
+        """Length and dtype of each slot of a state."""
+        self.state_sizes = tuple(dim * np.dtype(kind).itemsize for dim, kind in self.states)
         self._of_thread = _OfThread()
         self._cuts: Memo[tuple[int, int, int], tuple[int, Parts]] = Memo()
         self.pace = Pace(program, device.facts, signature.real, self.schedule.lanes)
@@ -172,8 +191,19 @@ class Plan:
         plan for batches needs. ``ranges``: the pairs to visit, which a plan for ranges needs. The caller has checked
         shapes.
         """
+        visited = None if ranges is None else CheckedRanges.by_rows(ranges)
+        return self.run(arrays, Region(rows, columns, batch, ranges=visited), results)
+
+    def run(
+        self,
+        arrays: Sequence[Array],
+        region: Region,
+        results: tuple[Array, ...] | None = None,
+        parts: Parts | None = None,
+    ) -> tuple[Array, ...]:
+        """The results for a region, whose arrays these are; ``parts``: those of the call that it is a part of."""
         memory = Memory(self.device)
-        return completed(memory, self._run, arrays, rows, columns, results, batch, ranges, memory)
+        return completed(memory, self._run, arrays, region, results, memory, parts)
 
     def _run(self, *arguments: Any) -> tuple[Array, ...]:
         return self.launch(*arguments).wait()
@@ -181,28 +211,90 @@ class Plan:
     def launch(
         self,
         arrays: Sequence[Array],
-        rows: int,
-        columns: int,
+        region: Region,
         results: tuple[Array, ...] | None,
-        batch: tuple[int, ...],
-        ranges: Ranges | None,
         memory: Memory,
+        parts: Parts | None = None,
     ) -> Launched:
         """The same without waiting, in a function that is being `completed`.
 
         ``memory``: that of the calls which are waited for together with this one.
         """
         if results is None:
-            results = tuple(np.empty((*batch, rows, dim), dtype) for dim, dtype in self._outputs)
-        if rows == 0 or 0 in batch:
+            results = self.new_results(region)
+        if region.rows == 0 or 0 in region.batch:
             return Launched(None, results, results)
-        self.check_indices(rows, columns)
-        kept = results
-        if self.signature.wide:
-            kept = tuple(one if one.dtype == np.int64 else np.empty(one.shape, self.signature.kept) for one in results)
-        call = self.prepared(lambda plan: Call(plan, rows, columns, batch, ranges, memory))
-        call.launch(arrays, kept)
-        return Launched(call, results, kept)
+        self.check_indices(region)
+        written = self._as_written(results)
+        call = self.prepared(lambda plan: Call(plan, region, memory, parts))
+        call.launch(arrays, written)
+        return Launched(call, results, written)
+
+    def new_results(self, region: Region) -> tuple[Array, ...]:
+        """Arrays for the results of a region."""
+        shape = (*region.batch, region.rows)
+        try:
+            return tuple(np.empty((*shape, dim), dtype) for dim, dtype in self._outputs)
+        except MemoryError as error:
+            raise OutOfMemoryError(
+                f"the host has no memory for the result ({error}): call with fewer rows at a time, or let out= be a "
+                "numpy.memmap"
+            ) from None
+
+    def neutral_state(self, region: Region) -> tuple[Array, ...]:
+        """The state of rows that have met no column, (batch.., rows, D) for each slot."""
+        shape, slots = (*region.batch, region.rows), self.program.state_slots
+        return tuple(
+            np.full((*shape, dim), slot.neutral, kind) for slot, (dim, kind) in zip(slots, self.states, strict=True)
+        )
+
+    def partial(
+        self, arrays: Sequence[Array], region: Region, parts: Parts | None = None, begin: tuple[Array, ...] = ()
+    ) -> tuple[Array, ...]:
+        """The state of each row after the columns of a region; ``begin``: what it was after the columns before.
+
+        The arrays of ``begin`` are updated in place and returned.
+        """
+        if 0 in (region.rows, region.columns, *region.batch):
+            return begin or self.neutral_state(region)
+        shape = (*region.batch, region.rows)
+        state = begin or tuple(np.empty((*shape, dim), kind) for dim, kind in self.states)
+        self.check_indices(region)
+        memory = Memory(self.device)
+        completed(memory, self._launch_partial, arrays, region, memory, parts, state, bool(begin))
+        return state
+
+    def finish(
+        self, state: Sequence[Array], region: Region, results: tuple[Array, ...] | None = None
+    ) -> tuple[Array, ...]:
+        """The results of rows of which this is the state after all columns of a region."""
+        results = self.new_results(region) if results is None else results
+        if region.rows == 0 or 0 in region.batch:
+            return results
+        memory = Memory(self.device)
+        return completed(memory, self._finish, state, region, results, memory)
+
+    def _finish(
+        self, state: Sequence[Array], region: Region, results: tuple[Array, ...], memory: Memory
+    ) -> tuple[Array, ...]:
+        written = self._as_written(results)
+        call = self.prepared(lambda plan: Finish(plan, region, memory))
+        call.launch(state, written)
+        return Launched(call, results, written).wait()
+
+    def _as_written(self, results: tuple[Array, ...]) -> tuple[Array, ...]:
+        """Where kernels write: the results, or the same in double precision where they keep that."""
+        if not self.signature.wide:
+            return results
+        kept = self.signature.kept
+        return tuple(result if result.dtype == np.int64 else np.empty(result.shape, kept) for result in results)
+
+    def _launch_partial(
+        self, arrays: Sequence[Array], region: Region, memory: Memory, parts: Parts | None, state: Any, resumes: bool
+    ) -> None:
+        call = self.prepared(lambda plan: Call(plan, region, memory, parts, True, resumes))
+        call.launch(arrays, state)
+        memory.finish()
 
     def cut(self, rows: int, columns: int, count: int) -> tuple[int, Parts]:
         """Blocks of rows, and parts of j, of calls whose batch has ``count`` indices."""
@@ -222,15 +314,36 @@ class Plan:
             found = self._cuts.keep((rows, columns, count), (items, parts))
         return found
 
-    def check_indices(self, rows: int, columns: int) -> None:
+    def bytes(self, region: Region, parts: Parts, in_place: bool = False) -> Bytes:
+        """What a call of a region takes that is cut into such parts of j. Tables of ranges are left out.
+
+        ``in_place``: without arrays of the host that the device reads and writes where they are.
+        """
+        count, real = region.count, np.dtype(self.signature.dtype).itemsize
+        sizes = {Domain.I: region.rows, Domain.J: region.columns, Domain.P: 1}
+        inputs = [
+            max(count, 1) * sizes[slot.domain] * slot.dim * (8 if slot.kind == INDEX else real)
+            for slot in self.program.slots
+        ]
+        outputs = [count * region.rows * size for size in self.result_sizes]
+        between = [count * stored.length(sizes[stored.domain]) * real for stored in self.lowered.stored]
+        number = -(-region.columns // parts.length)
+        if number > 1:
+            between += [count * number * region.rows * size for size in self.state_sizes]
+        if in_place:
+            inputs, outputs = [], []
+        return Bytes(sum(inputs), sum(outputs), sum(between), max(*inputs, *outputs, *between, 0, 0))
+
+    def check_indices(self, region: Region) -> None:
         """Raise `DeviceError` if there are too many: kernels keep an index in an integer as wide as the data."""
+        rows, columns = region.first_row + region.rows, region.first_column + region.columns
         if max(rows, columns) > _LARGEST_INDEX and self.signature.dtype == "float32" and self._has_indices:
             raise DeviceError(
                 f"indices of {max(rows, columns)} rows need 64 bits, and kernels for float32 keep them in 32: "
                 "use float64 data"
             )
 
-    def prepared(self, make: Callable[[Plan], Call]) -> Call:
+    def prepared(self, make: Callable[[Plan], AnyCall]) -> AnyCall:
         """The call that ``make`` makes of this plan, with its kernels; of a simpler one if the driver refuses them."""
         plan = self
         while True:
@@ -238,21 +351,23 @@ class Plan:
                 plan = plan._succession.successor
             call = make(plan)
             try:
-                call.kernels = plan.kernels(call.parts.count > 1)
+                call.kernels = plan.kernels(call.roles)
                 return call
             except CompileError as error:
                 plan = plan._simpler(error)
 
-    def kernels(self, split: bool) -> dict[Any, Any]:
-        """The kernel objects of this thread, by role; ``split``: for calls that cut j in parts."""
-        made: dict[Any, Any] | None = self._of_thread.kernels.get(split)
+    def kernels(self, roles: tuple[str, ...]) -> dict[Any, Any]:
+        """The kernel objects of this thread, by role: these, and those that fill buffers which they read."""
+        made: dict[Any, Any] | None = self._of_thread.kernels.get(roles)
         if made is None:
             if self._succession.last is not None:
                 raise self._succession.last
             lowered = self.lowered
-            wanted: dict[Any, Kernel] = {("stored", n): one.kernel for n, one in enumerate(lowered.stored)}
-            wanted |= {"split": lowered.pair_split, "merge": lowered.merge} if split else {"pair": lowered.pair}
-            made = self._of_thread.kernels[split] = {role: self._built(kernel) for role, kernel in wanted.items()}
+            wanted: dict[Any, Kernel] = {}
+            if roles[0] in ("pair", "split"):
+                wanted = {("stored", n): one.kernel for n, one in enumerate(lowered.stored)}
+            wanted |= {role: _KERNELS[role](lowered) for role in roles}
+            made = self._of_thread.kernels[roles] = {role: self._built(kernel) for role, kernel in wanted.items()}
         return made
 
     def _built(self, kernel: Kernel) -> Any:

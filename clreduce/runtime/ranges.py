@@ -6,6 +6,7 @@ Everything here takes a few passes of NumPy over the arrays: it runs at each cal
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from clreduce.codegen.facts import DeviceFacts
 from clreduce.codegen.schedule import Schedule
+from clreduce.domain import Domain
 from clreduce.runtime.blocks import Footprint, Parts, cut_columns
 
 Array = np.ndarray[Any, Any]
@@ -71,6 +73,24 @@ class Ranges:
         pieces = np.stack((starts, self.pieces[:, 1]), axis=1)
         return Ranges(self.blocks, *_joined(self.owners[kept], pieces[kept]))
 
+    def within(self, rows: tuple[int, int], columns: tuple[int, int]) -> Ranges:
+        """Those of the pairs that lie in these rows and columns, [start, stop), which are numbered from 0 then."""
+        blocks = np.clip(self.blocks, *rows) - rows[0]
+        pieces = np.clip(self.pieces, *columns) - columns[0]
+        used = blocks[:, 0] < blocks[:, 1]
+        chosen = (pieces[:, 0] < pieces[:, 1]) & used[self.owners]
+        return Ranges(blocks[used], (np.cumsum(used) - 1)[self.owners[chosen]], pieces[chosen])
+
+    def first_columns(self, rows: int) -> Array:
+        """(rows,): the first column that each row visits, or -1."""
+        first = np.full(len(self.blocks), -1)
+        owners, at = np.unique(self.owners, return_index=True)
+        first[owners] = self.pieces[at, 0]
+        found = np.full(rows, -1)
+        for (start, end), column in zip(self.blocks, first, strict=True):
+            found[start:end] = column
+        return found
+
     def cut(self, rows: int, schedule: Schedule, facts: DeviceFacts, batch: int, footprint: Footprint) -> Tables:
         """What the kernels of one call read, for ``rows`` rows, one or more, and the same at each index of a batch."""
         lengths = self.pieces[:, 1] - self.pieces[:, 0]
@@ -116,6 +136,37 @@ class Ranges:
         return pieces, bounds
 
 
+class CheckedRanges:
+    """The pairs that a call visits, by the index whose rows are kept; each half is put in order when it is needed."""
+
+    def __init__(self, halves: Mapping[Domain, Sequence[Array]], sizes: Mapping[Domain, int]) -> None:
+        """``halves``: by that index, checked int64 arrays as `Ranges.of` takes them; ``sizes``: how many of each."""
+        self._halves, self._sizes = halves, sizes
+        self._made: dict[tuple[Domain, bool], Ranges] = {}
+
+    def pairs(self, rows: Domain, once: bool = False) -> Ranges:
+        """The pairs by these rows; ``once``: each of them once."""
+        made = self._made.get((rows, once))
+        if made is None:
+            made = self.pairs(rows).once() if once else Ranges.of(*self._halves[rows])
+            self._made[rows, once] = made
+        return made
+
+    @classmethod
+    def by_rows(cls, ranges: Ranges) -> CheckedRanges:
+        """The pairs of a whole call, known by its rows only."""
+        made = cls({}, {})
+        made._made[Domain.I, False] = ranges
+        return made
+
+    def spans(self, kept: Domain, rows: int, columns: int) -> bool:
+        """Whether these are all rows and columns of the call."""
+        return not self._sizes or (self._sizes[kept] == rows and self._sizes[kept.swapped()] == columns)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return CheckedRanges, (self._halves, self._sizes)
+
+
 @dataclass(frozen=True)
 class Tables:
     """The tables of one call, int64."""
@@ -134,10 +185,17 @@ class Tables:
     firsts: Array | None = None
     """(rows,), where there are several parts: the first column that each row visits, or -1."""
 
-    def named(self) -> dict[str, Array]:
-        """The tables by the names that kernels give them."""
-        found = {"tasks": self.tasks, "pieces": self.pieces}
-        return found if self.firsts is None else found | {"firsts": self.firsts}
+    def named(self, first_column: int) -> dict[str, Array]:
+        """The tables by the names that kernels give them; ``first_column``: its number in the whole call."""
+        tables = {"tasks": self.tasks, "pieces": self.pieces}
+        if self.firsts is not None:
+            tables["firsts"] = numbered_from(first_column, self.firsts)
+        return tables
+
+
+def numbered_from(first: int, indices: Array) -> Array:
+    """Indices that count from ``first`` on, where -1 stays what it is."""
+    return np.where(indices < 0, indices, indices + first) if first else indices
 
 
 def _joined(owners: Array, pieces: Array) -> tuple[Array, Array]:

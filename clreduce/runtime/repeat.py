@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from clreduce.runtime.launch import Call, completed
+from clreduce.runtime.region import Region
 
 if TYPE_CHECKING:
     from clreduce.runtime.plan import Plan
@@ -26,11 +27,12 @@ class Repeated(Call):
         self, plan: Plan, arrays: Sequence[Array], slot: int, rows: int, columns: int, batch: tuple[int, ...] = ()
     ) -> None:
         """``arrays``: as `Plan` takes them; that of ``slot`` gives shape and dtype, its values do not matter."""
-        prepared = plan.prepared(lambda candidate: Call(candidate, rows, columns, batch))
+        region = Region(rows, columns, batch)
+        prepared = plan.prepared(lambda candidate: Call(candidate, region))
         plan = prepared.plan
-        super().__init__(plan, rows, columns, batch)
+        super().__init__(plan, region)
         self.kernels = prepared.kernels
-        plan.check_indices(rows, columns)
+        plan.check_indices(region)
         self._vector: Array = np.zeros(arrays[slot].shape, arrays[slot].dtype)
         (output,) = plan.program.outputs
         self._product: Array = np.zeros((*batch, rows, output.dim), plan.signature.dtype)

@@ -9,6 +9,7 @@ import numpy as np
 
 from clreduce.call.arguments import Arguments, check_beside, describe, without_last_axis
 from clreduce.call.backend import device_for
+from clreduce.call.executor import one_device
 from clreduce.call.options import Options
 from clreduce.call.routine import Routine
 from clreduce.domain import Domain
@@ -211,7 +212,7 @@ class Solver(Routine):
         """Products that leave pairs out are evaluations of their own."""
         if arguments.ranges is None:
             return None
-        evaluation, arrays = self.evaluation(arguments, device), self.feeds(arguments.arrays)
+        evaluation, arrays = self.evaluation(arguments, one_device(device)), self.feeds(arguments.arrays)
         slot = self.slot_of(self.unknown)
         assert slot is not None, "the formula depends on the unknown"
 

@@ -12,6 +12,7 @@ import numpy as np
 from clreduce.call.arguments import Arguments
 from clreduce.call.derivative import Derivative
 from clreduce.call.evaluation import together
+from clreduce.call.executor import one_device
 from clreduce.call.routine import Routine
 from clreduce.domain import Domain
 from clreduce.errors import ShapeError
@@ -95,7 +96,7 @@ class System:
         arguments = self.arguments
         arrays = self.routine.feeds(arguments.arrays)
         arrays[self.slot] = np.zeros(self.shape, self.dtype)  # K is linear: its gradient is the same everywhere
-        evaluation = self.routine.evaluation(arguments, self.device)
+        evaluation = self.routine.evaluation(arguments, one_device(self.device))
         gradients = Derivative(evaluation, arrays, together).vjp({0: vector.astype(self.dtype)}, [self.slot])
         found: Array = gradients[self.slot].astype(np.float64) + self.alpha * vector
         return found

@@ -7,7 +7,7 @@ modes and under ``torch.func``.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -46,7 +46,7 @@ class Autograd(Runner):
     ) -> tuple[torch.Tensor, ...]:
         if standins.are_batched(arrays):
             arrays, sizes, closed = standins.opened(arrays)
-            return closed(self.run(replace(evaluation, batch=(*sizes, *evaluation.batch)), arrays))
+            return closed(self.run(evaluation.wider(sizes), arrays))
         if not self.tracks(arrays):
             return self.computed(evaluation, arrays, like)
         # What derivatives will read is computed along with the results, of which it has the first.
@@ -62,9 +62,7 @@ class Autograd(Runner):
     ) -> tuple[torch.Tensor, ...]:
         """The results, which autograd does not follow."""
         if standins.are_recorded():
-            rows, columns = int(evaluation.rows), int(evaluation.columns)  # a recorded graph may have symbols there
-            batch = tuple(map(int, evaluation.batch))
-            return standins.recorded(Kernels(replace(evaluation, rows=rows, columns=columns, batch=batch)), arrays)
+            return standins.recorded(Kernels(evaluation.without_symbols()), arrays)
         return tuple(TORCH.all_from_host(evaluation(TORCH.all_on_host(arrays)), arrays[0] if arrays else like))
 
 
@@ -82,11 +80,9 @@ class Kernels:
 
     def forms(self) -> list[tuple[tuple[int, ...], torch.dtype]]:
         """Shapes and dtypes of the results."""
-        rows, dtype = (*self.evaluation.batch, self.evaluation.rows), DTYPES[self.evaluation.dtype]
-        return [
-            ((*rows, form.dim), torch.int64 if form.kind == INDEX else dtype)
-            for form in self.evaluation.program.outputs
-        ]
+        work = self.evaluation.work
+        rows, dtype = (*work.region.batch, work.region.rows), DTYPES[work.dtype]
+        return [((*rows, form.dim), torch.int64 if form.kind == INDEX else dtype) for form in work.program.outputs]
 
 
 class TrackedReduction(torch.autograd.Function):
@@ -104,7 +100,7 @@ class TrackedReduction(torch.autograd.Function):
         ctx.set_materialize_grads(False)
         if len(program.real_outputs) < len(output):
             ctx.mark_non_differentiable(*(one for n, one in enumerate(output) if n not in program.real_outputs))
-        kept = arrays + output if evaluation.is_residual else arrays
+        kept = arrays + output if evaluation.work.is_residual else arrays
         ctx.save_for_backward(*kept)
         if forward_ad._current_level >= 0:
             ctx.save_for_forward(*kept)
@@ -138,7 +134,7 @@ class TrackedReduction(torch.autograd.Function):
     def vmap(
         info: Any, in_dims: tuple[int | None, ...], evaluation: Evaluation, *arrays: torch.Tensor
     ) -> tuple[tuple[torch.Tensor, ...], tuple[int, ...]]:
-        wide = replace(evaluation, batch=(info.batch_size, *evaluation.batch))
+        wide = evaluation.wider((info.batch_size,))
         moved = [
             array.unsqueeze(0) if dim is None else array.movedim(dim, 0)
             for array, dim in zip(arrays, in_dims[1:], strict=True)

@@ -18,6 +18,7 @@ from clreduce.adapters.adapter import Adapter
 from clreduce.adapters.torch import TORCH
 from clreduce.call.arguments import Arguments
 from clreduce.call.derivative import Derivative, summed_to
+from clreduce.call.executor import one_device
 from clreduce.call.runner import Runner
 from clreduce.errors import DtypeError, ShapeError
 from clreduce.runtime.device import Device
@@ -94,7 +95,7 @@ class TrackedSystem:
 
     def product(self, arrays: list[torch.Tensor]) -> Derivative:
         """The derivatives of the product with what stands in the place of the unknown."""
-        evaluation = self.solver.evaluation(self.arguments, self.device)
+        evaluation = self.solver.evaluation(self.arguments, one_device(self.device))
         return Derivative(evaluation, self.solver.feeds(arrays), AUTOGRAD.run_all)
 
 

@@ -1,0 +1,279 @@
+"""Executors run works on arrays: at once, or cut into what fits. Here the one for a single device.
+
+What a cut needs is here once, for every reduction: the walk over the tree, and what happens when a driver has no more
+memory.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from clreduce.call.lists import fill_lists, has_gaps
+from clreduce.call.work import Work
+from clreduce.domain import Domain
+from clreduce.errors import OutOfMemoryError
+from clreduce.memo import Memo, memoised
+from clreduce.runtime.blocks import Parts
+from clreduce.runtime.budget import Budget, budget_of, memory_limit
+from clreduce.runtime.cuts import Bytes, Concatenation, Leaf, Merge, Tree, cut, grain_of
+from clreduce.runtime.device import Device
+from clreduce.runtime.launch import completed
+from clreduce.runtime.memory import Memory, without_repeats
+from clreduce.runtime.plan import PLANS, Plan
+from clreduce.runtime.region import Region
+
+Array = np.ndarray[Any, Any]
+Prepared = Memo[Any, Any]
+"""What is kept between runs of one work by one executor."""
+Job = tuple[Work, Prepared, Sequence[Array]]
+"""A work, what is kept for it, and its arrays: one per slot, (.., rows, D), (.., columns, D) or (.., D)."""
+
+
+class Executor(ABC):
+    """Who runs works."""
+
+    device: Device
+    """The device whose facts decide how arrays are read, or the first of several."""
+
+    @abstractmethod
+    def run(self, job: Job, results: tuple[Array, ...] | None = None) -> tuple[Array, ...]:
+        """The results, each of shape (batch.., rows, D), written into ``results`` if those are given."""
+
+    @abstractmethod
+    def partial(self, job: Job) -> tuple[Array, ...]:
+        """What rows keep after the columns of a work: an array (batch.., rows, D) for each slot of the reduction."""
+
+    def run_together(self, jobs: Sequence[Job]) -> list[tuple[Array, ...]]:
+        """The results of several jobs, none of which needs those of another."""
+        return [self.run(job) for job in jobs]
+
+
+@dataclass(frozen=True)
+class Ready:
+    """How a work runs on a device."""
+
+    forgotten: int
+    """How often plans had been forgotten when this was made."""
+    limit: int | None
+    """The limit of memory that it was made for."""
+    plan: Plan
+    tree: Tree | None
+    """None: the whole region at once."""
+    parts: Parts
+    """How j is cut in kernels."""
+    in_place: bool
+    """Whether arrays are read and results are written where they are."""
+
+
+@dataclass(frozen=True)
+class OneDevice(Executor):
+    """Runs works on one device."""
+
+    device: Device
+    limit: int | None = None
+    """Bytes that a call may take; None: as many as `memory_limit` says, or the device has."""
+
+    def run(self, job: Job, results: tuple[Array, ...] | None = None) -> tuple[Array, ...]:
+        work, prepared, arrays = job
+        ready = self._ready(work, prepared, arrays)
+        if ready.tree is None:
+            try:
+                read = as_read(arrays, work.region)
+                return completed_lists(work, ready.plan.run(read, work.region, results))
+            except OutOfMemoryError as error:
+                smaller = self._smaller(ready, Leaf(work.region), self._budget(ready), error)
+                return Walk(self, work, ready, arrays).run(*smaller, results)
+        return Walk(self, work, ready, arrays).run(ready.tree, self._budget(ready), results)
+
+    def partial(self, job: Job) -> tuple[Array, ...]:
+        work, prepared, arrays = job
+        ready = self._ready(work, prepared, arrays)
+        return Walk(self, work, ready, arrays).state(ready.tree or Leaf(work.region), self._budget(ready))
+
+    def run_together(self, jobs: Sequence[Job]) -> list[tuple[Array, ...]]:
+        """As in the class above. They are waited for once: a wait takes as long as a small kernel."""
+        ready = [self._ready(*job) for job in jobs]
+        if len(jobs) < 2 or any(each.tree is not None for each in ready):
+            return [self.run(job) for job in jobs]
+        memory = Memory(self.device)
+        try:
+            return completed(memory, self._launch_together, jobs, ready, memory)
+        except OutOfMemoryError:
+            return [self.run(job) for job in jobs]
+
+    def _launch_together(self, jobs: Sequence[Job], ready: Sequence[Ready], memory: Memory) -> list[tuple[Array, ...]]:
+        launched = [
+            each.plan.launch(as_read(arrays, work.region), work.region, None, memory)
+            for (work, _, arrays), each in zip(jobs, ready, strict=True)
+        ]
+        results = [each.wait() for each in launched]
+        return [completed_lists(job[0], found) for job, found in zip(jobs, results, strict=True)]
+
+    def _ready(self, work: Work, prepared: Prepared, arrays: Sequence[Array]) -> Ready:
+        """How the work runs for these arrays. It is worked out again when plans have been forgotten, as for a schedule
+        that was found faster, and for another limit."""
+        moderate = work.arrangement is not None and work.arrangement.holds(arrays)
+        limit = self.limit if self.limit is not None else memory_limit()
+        in_place = limit is None and self.device.facts.shares_addresses and are_contiguous(arrays)
+        ready: Ready | None = prepared.get((moderate, in_place))
+        if ready is None or ready.forgotten != PLANS.forgotten or ready.limit != limit:
+            forgotten, plan, region = PLANS.forgotten, work.plan(self.device, moderate), work.region
+            parts = plan.cut(region.rows, region.columns, region.count)[1]
+            ready = Ready(forgotten, limit, plan, None, parts, in_place)
+            tree = self._tree(ready, region, budget_of(self.device, limit))
+            if not isinstance(tree, Leaf):
+                ready = Ready(forgotten, limit, plan, tree, parts, in_place)
+            prepared.keep((moderate, in_place), ready)
+        return ready
+
+    def _budget(self, ready: Ready) -> Budget:
+        return budget_of(self.device, ready.limit)
+
+    def _tree(self, ready: Ready, region: Region, budget: Budget) -> Tree:
+        plan, parts = ready.plan, ready.parts
+
+        def cost(part: Region) -> Bytes:
+            return plan.bytes(part, parts, ready.in_place)
+
+        grain = grain_of(parts, region.columns, plan.schedule.group_rows, plan.schedule.tile)
+        tree = cut(region, cost, budget, grain)
+        if tree is None:
+            rows, columns = min(grain.rows, region.rows), min(grain.columns, region.columns)
+            least = cost(region.part(rows=(0, rows), columns=(0, columns), indices=tuple((0, 1) for _ in region.batch)))
+            raise OutOfMemoryError(
+                f"the smallest block of this call, {rows} rows by {columns} columns, takes {least.total:,} bytes ("
+                f"{least.largest:,} in one buffer); {budget.total:,} ({budget.buffer:,} in one buffer) are allowed on "
+                f"{self.device}: raise max_memory, use shorter vectors or another device"
+            )
+        return tree
+
+    def _smaller(self, ready: Ready, leaf: Leaf, budget: Budget, error: OutOfMemoryError) -> tuple[Tree, Budget]:
+        """What is tried after a leaf did not fit; the error, if nothing is left to try."""
+        taken = ready.plan.bytes(leaf.region, ready.parts)
+        budget = Budget(min(budget.total, taken.total), min(budget.buffer, taken.largest)).halved()
+        try:
+            tree = self._tree(ready, leaf.region, budget)
+        except OutOfMemoryError:
+            raise error from None
+        if isinstance(tree, Leaf):
+            raise error
+        return tree, budget
+
+
+class Walk:
+    """One run of a work that is cut."""
+
+    def __init__(self, executor: OneDevice, work: Work, ready: Ready, arrays: Sequence[Array]) -> None:
+        self._executor, self._work, self._ready, self._arrays = executor, work, ready, arrays
+        self._targets: tuple[Array, ...] = ()
+        """Where results or states of the whole region are written."""
+        self._of_states = False
+
+    def run(self, tree: Tree, budget: Budget, results: tuple[Array, ...] | None = None) -> tuple[Array, ...]:
+        """The results of the whole region."""
+        region, plan = self._work.region, self._ready.plan
+        results = plan.new_results(region) if results is None else results
+        self._targets = tuple(
+            result.reshape((*region.batch, region.rows, output.dim))
+            for result, output in zip(results, plan.program.outputs, strict=True)
+        )
+        self._walk(tree, budget)
+        return results
+
+    def state(self, tree: Tree, budget: Budget) -> tuple[Array, ...]:
+        """The state of the whole region."""
+        self._targets, self._of_states = self._ready.plan.neutral_state(self._work.region), True
+        self._walk(tree, budget)
+        return self._targets
+
+    def _walk(self, tree: Tree, budget: Budget) -> None:
+        """Compute what a tree is of, into its place."""
+        plan, parts, region = self._ready.plan, self._ready.parts, tree.region
+        if isinstance(tree, Concatenation):
+            for child in tree.children:
+                self._walk(child, budget)
+        elif isinstance(tree, Merge) or self._of_states:
+            state: tuple[Array, ...] = ()
+            for leaf in tree.children if isinstance(tree, Merge) else [tree]:
+                state = self._partial(leaf, state, budget)
+            self._write(region, lambda views: state if self._of_states else plan.finish(state, region, views))
+        else:
+            try:
+                arrays = self._arrays_of(region)
+                self._write(region, lambda views: plan.run(arrays, region, views, parts))
+            except OutOfMemoryError as error:
+                self._walk(*self._executor._smaller(self._ready, tree, budget, error))
+
+    def _partial(self, leaf: Leaf, state: tuple[Array, ...], budget: Budget) -> tuple[Array, ...]:
+        """The state after the columns of a leaf, whose rows are those of the state."""
+        try:
+            return self._ready.plan.partial(self._arrays_of(leaf.region), leaf.region, self._ready.parts, state)
+        except OutOfMemoryError as error:
+            tree, smaller = self._executor._smaller(self._ready, leaf, budget, error)
+            if not isinstance(tree, Merge):  # so few bytes that rows would be cut, too, but their state is one array
+                raise
+            for part in tree.children:
+                state = self._partial(part, state, smaller)
+            return state
+
+    def _arrays_of(self, region: Region) -> list[Array]:
+        """The parts of the arrays that a region reads."""
+        whole, axes = self._work.region, len(region.batch)
+        parts = []
+        for slot, array in zip(self._work.program.slots, self._arrays, strict=True):
+            place = region.within(whole, slot.domain)
+            shared = tuple(
+                slice(None) if size == 1 else index for size, index in zip(array.shape[:axes], place, strict=False)
+            )
+            parts.append(array[shared + place[axes:]])
+        return as_read(parts, region)
+
+    def _write(self, region: Region, compute: Callable[[tuple[Array, ...]], tuple[Array, ...]]) -> None:
+        """Have the results or states of a region computed into their place."""
+        place = region.within(self._work.region, Domain.I)
+        views = tuple(target[place] for target in self._targets)
+        found = compute(tuple(view if view.flags.c_contiguous else np.empty(view.shape, view.dtype) for view in views))
+        if not self._of_states:
+            found = completed_lists(self._work.on(region), found)
+        for view, array in zip(views, found, strict=True):
+            if array is not view:
+                view[...] = array
+
+
+@memoised(64)
+def one_device(device: Device, limit: int | None = None) -> OneDevice:
+    """The executor of a device; the same one each time."""
+    return OneDevice(device, limit)
+
+
+def are_contiguous(arrays: Sequence[Array]) -> bool:
+    """Whether kernels can read all of them where they are."""
+    return all(array.flags.c_contiguous for array in arrays)
+
+
+def as_read(arrays: Sequence[Array], region: Region) -> list[Array]:
+    """Arrays as kernels read them: contiguous, and those that repeat along a batch only once."""
+    return [
+        array if array.flags.c_contiguous else np.ascontiguousarray(without_repeats(array, len(region.batch)))
+        for array in arrays
+    ]
+
+
+def completed_lists(work: Work, results: tuple[Array, ...]) -> tuple[Array, ...]:
+    """Results of kernels with what those leave to the host, in place: indices of terms that are infinite."""
+    if not work.lists:
+        return results
+    region = work.region
+    for number in work.lists:
+        result = results[number]
+        if has_gaps(result):
+            places = result.reshape((*region.batch, region.rows, work.program.reduction.count, -1))
+            fill_lists(places, region.first_column, region.columns, region.pairs)
+            if not np.may_share_memory(places, result):
+                result[...] = places.reshape(result.shape)
+    return results

@@ -1,0 +1,129 @@
+"""`Work`: a program, its options and a region. It is what runs, and what derivatives are taken of.
+
+It holds no array and no device, and crosses the border of a process as it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from clreduce.call.options import Options
+from clreduce.domain import Domain
+from clreduce.ir.expr import INDEX
+from clreduce.ir.op import variable
+from clreduce.memo import memoised
+from clreduce.program import Arrangement, MapReduce, arranged, map_reduce, with_compensated_sums, with_fast_distances
+from clreduce.runtime.device import Device
+from clreduce.runtime.plan import PLANS, Plan, signature_of
+from clreduce.runtime.ranges import Ranges
+from clreduce.runtime.region import Region
+
+
+@dataclass(frozen=True)
+class Work:
+    """A program on a region, in a precision, under options: all of a call but its numbers and who runs it."""
+
+    program: MapReduce
+    options: Options
+    region: Region
+    dtype: str
+    """The precision of the kernels."""
+
+    @cached_property
+    def is_residual(self) -> bool:
+        """Whether derivatives read its own results as residuals."""
+        return self.program.residual == self.program
+
+    @cached_property
+    def with_residuals(self) -> Work:
+        """What gives the residuals that derivatives read, and its own result first; itself where they read none."""
+        residual = self.program.residual
+        return self if residual is None or self.is_residual else self.of(residual)
+
+    @cached_property
+    def lists(self) -> tuple[int, ...]:
+        """Which results are indices of the K best terms."""
+        if not self.program.reduction.lists:
+            return ()
+        return tuple(n for n, output in enumerate(self.program.outputs) if output.kind == INDEX)
+
+    @cached_property
+    def arrangement(self) -> Arrangement | None:
+        """How products are computed, where that depends on the size of parameters."""
+        arrangement = arrangement_of(self.program, self.options)
+        return arrangement if arrangement.slots else None
+
+    def of(self, program: MapReduce, flipped: bool = False, once: bool = False) -> Work:
+        """Another program over the same pairs; ``flipped``: its rows are the columns of this one."""
+        region = self.region
+        if flipped:
+            region = region.flipped(once)
+        elif once and not region.once:
+            region = replace(region, once=True)
+        return Work(program, self.options, region, self.dtype)
+
+    def row_sum(self, dim: int) -> Work:
+        """The sum over the rows of a result of this one."""
+        region = self.region
+        rows = Region(1, region.rows, region.batch, 0, region.first_row, region.first_index)
+        return Work(_row_sum(dim), self.options, rows, self.dtype)
+
+    def on(self, region: Region) -> Work:
+        """The same on another region."""
+        return Work(self.program, self.options, region, self.dtype)
+
+    def wider(self, sizes: tuple[int, ...]) -> Work:
+        """The same for a batch with these dimensions in front of its own."""
+        return self.on(replace(self.region, batch=(*sizes, *self.region.batch), first_index=()))
+
+    def plan(self, device: Device, moderate: bool = False) -> Plan:
+        """Its plan on a device; ``moderate``: for parameters of moderate size (`Arrangement`)."""
+        region = self.region
+        batched, pairs = bool(region.batch), region.pairs
+        return plan_of(
+            self.program, self.options, self.dtype, device, batched, region.rows, region.columns, pairs, moderate
+        )  # fmt: skip
+
+
+def plan_of(
+    program: MapReduce,
+    options: Options,
+    dtype: str,
+    device: Device,
+    batched: bool = False,
+    rows: int | None = None,
+    columns: int = 0,
+    ranges: Ranges | None = None,
+    moderate: bool = False,
+) -> Plan:
+    """The plan of a program under options.
+
+    ``rows``: the number of rows of the result, where it is known; None means many. ``columns``: over how many it
+    reduces, at least. ``ranges``: for block-sparse calls such as one with these. ``moderate``: for parameters of
+    moderate size (`Arrangement`).
+    """
+    direct_sum = options.sum_scheme == "direct_sum"
+    wide = options.dtype_acc == "float64" and program.reduction.blocked
+    signature = signature_of(dtype, batched, wide, ranges)
+    return PLANS.get(computed(program, options, moderate), signature, device, None, direct_sum, rows, columns)
+
+
+def computed(program: MapReduce, options: Options, moderate: bool = True) -> MapReduce:
+    """What runs for a program: its products arranged, and rewritten if the options ask for it.
+
+    ``moderate``: for parameters of moderate size (`Arrangement`).
+    """
+    arrangement = arrangement_of(program, options)
+    program = arrangement.moderate if moderate else arrangement.careful
+    return with_compensated_sums(program) if options.sum_scheme == "kahan_scheme" else program
+
+
+def arrangement_of(program: MapReduce, options: Options) -> Arrangement:
+    """How the products of a program are computed under options."""
+    return arranged(program if options.fast is None else with_fast_distances(program))
+
+
+@memoised(64)
+def _row_sum(dim: int) -> MapReduce:
+    return map_reduce([variable(0, dim, Domain.J)], "Sum")[0]
