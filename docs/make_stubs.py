@@ -23,8 +23,8 @@ from typing import Any
 
 from typing_extensions import Self
 
-from clreduce.lazy.methods import Methods
 from clreduce.ir.op import Function
+from clreduce.lazy.methods import Methods
 
 NOT_METHODS: frozenset[str]
 

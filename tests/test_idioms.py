@@ -71,6 +71,7 @@ np.size(K)                      np.ndim(K)                      np.asarray(K)   
 np.logical_or(K > 2, K < 1)     np.logical_and(K > 1, K < 2)    np.logical_xor(K > 1, K < 2)    np.logical_not(K > 1)
 np.where(K > 1, K, 0)           np.where(K > 1, 1, K)           np.clip(K, 1, 2)                np.sqrt(K) / (1 + K)
 (K > 1).sum()                   (K > 1).mean()                  ((K > 1) | (K < 0.5)).dtype     K.dtype
+((K > 1) + 0.0).dtype           ((K > 1) - 0.0).dtype           ((K > 1) / 1).dtype             (0.0 + (K > 1)).dtype
 (K > 1) * 1.0                   K / K.sum()                     K - K.mean()                    2 ** K
 1 / (1 + K)                     K // 1                          K % 2                           abs(V)
 K @ w                           K @ b                           K.T @ u                         u @ K
@@ -93,9 +94,12 @@ PAIRS = {
     "K.Kmin(3, axis=1)": "np.sort(K, axis=1)[:, :3]",
     "I[0]": "I[..., 0]",
     "V[1:]": "V[..., 1:]",
-    "K * Vj(w[:, None])": "K * w",
-    "(K * Vj(w[:, None])).sum()": "(K * w).sum()",
-    "(Vj(w[:, None]) - K).max()": "(w - K).max()",
+    "K * Vj(w[:, None])": "(K * w)[..., None]",
+    "(K * Vj(w[:, None])).sum(-1)": "K * w",
+    "(K * Vj(w[:, None])).sum(-1).sum()": "(K * w).sum()",
+    "(K * Vj(w[:, None])).sum(1)": "(K * w).sum(1)",
+    "np.sum(K * Vj(w[:, None]))": "(K * w).sum()",
+    "(Vj(w[:, None]) - K).max(axis=None)": "(w - K).max()",
     "(V * Vj(w[:, None])).sum(-1)": "(V * w[:, None]).sum(-1)",
     "D1 * Vj(w[:, None])": "D1 * w[:, None]",
     "K * L(w[None, None, :1])": "K[..., None] * w[:1]",

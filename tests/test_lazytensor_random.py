@@ -89,18 +89,8 @@ def vectors(pair: Pair) -> Any:
 
 
 def have_vectors(f: Pair, g: Pair) -> bool:
-    """Whether what is computed from both has a vector axis; one of length 1 is gone where they meet a matrix."""
-    if max(vectors(pair).shape[-1] for pair in (f, g)) > 1:
-        return True
-    with_axis, matrices = [], []
-    for pair in (f, g):
-        tensor = lazy(pair).tensor
-        depends = tensor.ni is not None or tensor.nj is not None
-        if pair.has_vectors:
-            with_axis.append(depends)
-        elif depends:
-            matrices.append(pair)
-    return not all(with_axis) if matrices else bool(with_axis)
+    """Whether what is computed from both has a vector axis."""
+    return f.has_vectors or g.has_vectors or max(vectors(pair).shape[-1] for pair in (f, g)) > 1
 
 
 BINARY = {
@@ -137,6 +127,9 @@ def expressions(draw, size, depth=3, is_complex=False):
     g = draw(expressions(size, depth - 1, is_complex))
     if not isinstance(f.tensor, LazyTensor) and not isinstance(g.tensor, LazyTensor):
         f = lazy(f)
+    # Beside a matrix, a list might be numbers for each i or j: it is refused there.
+    f = lazy(f) if isinstance(f.tensor, list) and not g.has_vectors else f
+    g = lazy(g) if isinstance(g.tensor, list) and not f.has_vectors else g
     if step == "concat":
         f, g = lazy(f), lazy(g)
         both = np.broadcast_shapes(vectors(f).shape[:-1], vectors(g).shape[:-1])

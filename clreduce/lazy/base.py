@@ -93,8 +93,8 @@ class Recorded:
     ) -> Self:  # fmt: skip
         """What ``expr`` computes from this tensor and ``others``, all of whose leaves it may use.
 
-        ``vectors``: whether the result has a vector axis; None if it has one where one of these tensors has. But a
-        number for each i or j, a vector of length 1, joins a matrix: ``K * Vj(w)`` is a matrix, too.
+        ``vectors``: whether the result has a vector axis; None if it has one where one of these tensors has, also of
+        length 1: what -1 means must not change with the length of the data's vectors.
         """
         kind = type(self) if self.is_complex is is_complex else self.counterpart
         made: Self = object.__new__(kind)
@@ -119,7 +119,7 @@ class Recorded:
             if other.backend is not None:
                 backend = _same("backend", backend, other.backend)
         if vectors is None:
-            vectors = expr.dim > 1 + is_complex or (any_vectors and not _joins_matrix((self, *others)))
+            vectors = any_vectors or expr.dim > 1 + is_complex
         made._set(expr, leaves, batch, ni, nj, ranges, backend, vectors)
         if stretched:
             made._stretch(self, *others)
@@ -240,17 +240,6 @@ _COMPLEX_OF = {"float16": "complex64", "bfloat16": "complex64", "float32": "comp
 def shapes_of(tensors: tuple[Recorded, ...]) -> str:
     """The shapes of tensors, for an error."""
     return ", ".join(str(x._shape) for x in tensors)
-
-
-def _joins_matrix(tensors: tuple[Recorded, ...]) -> bool:
-    """Whether one of them is a matrix, and all with a vector axis depend on i or j. A parameter keeps that axis."""
-    matrix = False
-    for tensor in tensors:
-        depends = tensor.ni is not None or tensor.nj is not None
-        if tensor._vectors and not depends:
-            return False
-        matrix |= depends and not tensor._vectors
-    return matrix
 
 
 def _joint_batch(a: tuple[int, ...], b: tuple[int, ...], tensors: tuple[Recorded, ...]) -> tuple[int, ...]:

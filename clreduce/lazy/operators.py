@@ -111,30 +111,34 @@ class Operators(Recorded):
 
     # ----------------------------------------------------------------------------------------------------- arithmetic
 
+    def _is_left_by(self, other: Any, neutral: int) -> bool:
+        """Whether ``other`` is the number that an operation leaves a tensor by; it makes numbers of truth values."""
+        return is_number(other, neutral) and not self.is_condition
+
     def __add__(self, other: Any) -> Self:
-        return self if is_number(other, 0) else self._binary("+", add, other)
+        return self if self._is_left_by(other, 0) else self._binary("+", add, other)
 
     def __radd__(self, other: Any) -> Self:
-        return self if is_number(other, 0) else self._binary("+", add, other, reflected=True)
+        return self if self._is_left_by(other, 0) else self._binary("+", add, other, reflected=True)
 
     def __sub__(self, other: Any) -> Self:
-        return self if is_number(other, 0) else self._binary("-", sub, other)
+        return self if self._is_left_by(other, 0) else self._binary("-", sub, other)
 
     def __rsub__(self, other: Any) -> Self:
         return -self if is_number(other, 0) else self._binary("-", sub, other, reflected=True)
 
     def __mul__(self, other: Any) -> Self:
-        if is_number(other, 1) and not self.is_condition:
+        if self._is_left_by(other, 1):
             return self
         return -self if is_number(other, -1) else self._binary("*", mul, other)
 
     def __rmul__(self, other: Any) -> Self:
-        if is_number(other, 1) and not self.is_condition:
+        if self._is_left_by(other, 1):
             return self
         return -self if is_number(other, -1) else self._binary("*", mul, other, reflected=True)
 
     def __truediv__(self, other: Any) -> Self:
-        return self if is_number(other, 1) else self._binary("/", div, other)
+        return self if self._is_left_by(other, 1) else self._binary("/", div, other)
 
     def __rtruediv__(self, other: Any) -> Self:
         return self.inv() if is_number(other, 1) else self._binary("/", div, other, reflected=True)
