@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ import clreduce
 import clreduce.numpy
 from clreduce.cache import VARIABLE
 from clreduce.compat import stand_in
-from clreduce.errors import DeviceError, StandInError
+from clreduce.errors import DeviceError, DtypeError, FormulaError, StandInError
 from clreduce.numpy import install_as_pykeops
 from clreduce.runtime.device import Device
 from clreduce.runtime.devices import current_device, devices, set_default_device
@@ -61,7 +62,9 @@ def test_every_module_is_found_and_imported(name: str) -> None:
     assert module.__name__ == name
     assert Path(module.__file__).name == "stand_in.py"
     for public in module.__all__:
-        assert getattr(module, public).__module__.partition(".")[0] == "clreduce"
+        value = getattr(module, public)
+        for each in value.values() if isinstance(value, dict) else [value]:
+            assert each.__module__.partition(".")[0] == "clreduce"
         assert public in dir(module)
 
 
@@ -365,6 +368,104 @@ def test_common_modules_say_what_is_true_here(device: Device, caplog: pytest.Log
     tools = utils.get_tools("numpy")
     assert tools.dtypename(tools.dtype(tools.zeros((2, 2), "float32"))) == "float32"
     assert tools.view(tools.eye(2), (4,)).tolist() == [1, 0, 0, 1]
+
+
+def _bound(formula: str, aliases: list[str], lang: str = "numpy", dtype: str = "float64", **flags: object) -> Any:
+    from pykeops.common.keops_io import keops_binder
+
+    on_gpu = int(current_device().facts.kind == "gpu")
+    binder = keops_binder["nvrtc" if on_gpu else "cpp"]
+    return binder(on_gpu, 0, 0, False, -1, formula, aliases, len(aliases), dtype, lang, flags).import_module()
+
+
+@pytest.mark.usefixtures("installed", "device", "plain_kernels")
+def test_binders_compute_what_kernels_of_pykeops_give() -> None:
+    from pykeops.common.parse_type import complete_aliases, get_optional_flags
+    from pykeops.common.utils import axis2cat
+
+    rng = np.random.default_rng(0)
+    x, y, b = rng.normal(size=(2, 5, 3)), rng.normal(size=(2, 7, 3)), rng.normal(size=(2, 7, 2))
+    distances = ((x[:, :, None] - y[:, None]) ** 2).sum(-1)
+    order = distances.argsort(2)[..., :4]
+    nearest = np.take_along_axis(distances, order, 2)
+    kernel = np.exp(-distances)
+    aliases = complete_aliases("Var(1, 3, 1)", ["x = Vi(3)"])
+    F, B = "SqDist(x, Var(1,3,1))", "Var(2,2,1)"
+    largest = distances.max(2)
+    shifted = np.exp(distances - largest[..., None])
+    cases = {
+        f"Sum_Reduction(Exp(-{F})*{B},{axis2cat(1)})": np.einsum("bij,bjd->bid", kernel, b),
+        f"Sum_Reduction(Exp(-{F})*{B},{axis2cat(0)})": kernel.sum(1)[..., None] * b,
+        f"ArgMin_Reduction({F}+0*Sum({B}),0)": distances.argmin(2)[..., None],
+        f"Min_ArgMin_Reduction({F}+0*{B},0)": np.stack([distances.min(2)] * 2 + [distances.argmin(2)] * 2, -1),
+        f"KMin_Reduction({F}+0*Sum({B}),4,0)": nearest,
+        f"KMin_ArgKMin_Reduction({F}+0*Sum({B}),4,0)": np.stack([nearest, order], -1).reshape(2, 5, 8),
+        f"KMin_ArgKMin_Reduction({F}+0*{B},4,0)": np.stack(
+            [nearest, nearest, order, order], -1
+        ).reshape(2, 5, 16),
+        f"Max_SumShiftExpWeight_Reduction({F},0,{B})": np.concatenate(
+            [largest[..., None], np.einsum("bij,bjd->bid", shifted, b)], -1
+        ),
+    }  # fmt: skip
+    for formula, expected in cases.items():
+        name = formula.partition("_Reduction")[0]
+        flags = get_optional_flags(name, "auto", False, "auto", True, True)
+        routine = _bound(formula, [*aliases, B], **flags, multVar_highdim=0)
+        assert (routine.dimout, routine.tagIJ) == (expected.shape[-1], int(expected.shape[1] == 7))
+        found = routine.genred_numpy("cpu", None, 5, 7, 1, None, x, y, b)
+        assert found.dtype == "float64"
+        np.testing.assert_allclose(found, expected, rtol=1e-12)
+        out = np.empty(expected.shape)
+        assert routine.genred_numpy("cpu", None, 5, 7, 1, out, x, y, b) is out
+        np.testing.assert_array_equal(out, found)
+        if HAS_TORCH:
+            import torch
+
+            tensors = [torch.from_numpy(array) for array in (x, y, b)]
+            routine = _bound(formula, [*aliases, B], "torch", **flags)
+            result = routine.genred_pytorch(torch.device("cpu"), None, 5, 7, 1, None, *tensors)
+            np.testing.assert_allclose(result, expected, rtol=1e-12)
+
+
+@pytest.mark.usefixtures("installed", "device", "plain_kernels")
+def test_binders_take_options_and_refuse_what_they_cannot_read() -> None:
+    from pykeops.common.keops_io import keops_binder
+
+    from clreduce.runtime.plan import PLANS
+
+    x, y = np.zeros((1, 1), np.float32), np.array([[1], [1e-9], [-1]], np.float32)
+    routine = _bound("Sum_Reduction(x + y,0)", ["x = Vi(1)", "y = Vj(1)"], dtype="float32", dtype_acc="float64")
+    np.testing.assert_allclose(routine.genred(None, None, 1, 3, 0, None, x, y), [[1e-9]], rtol=1e-6)
+    with pytest.raises(DtypeError, match="for arrays of float32; got one of float64"):
+        routine.genred(None, None, 1, 1, 0, None, x.astype(float), x.astype(float))
+    for formula in (
+        "Sum(x, 0)",
+        "Sum_Reduction(x)",
+        "Sum_Reduction(x,2)",
+        "KMin_Reduction(x,-1,0)",
+        "Sum_Reduction(x,0",
+    ):
+        with pytest.raises(FormulaError, match="a binder takes 'NAME_Reduction"):
+            _bound(formula, ["x = Vi(1)"])
+    with pytest.raises(FormulaError, match="'numpy' or 'torch'; got 'jax'"):
+        _bound("Sum_Reduction(x,0)", ["x = Vi(1)"], "jax")
+    keops_binder["cpp"].reset(new_save_folder=None)
+    assert len(PLANS) == 0
+
+
+@pytest.mark.usefixtures("installed")
+def test_optional_flags() -> None:
+    from pykeops.common.parse_type import get_optional_flags
+
+    plain = {"dtype_acc": "auto", "use_fast_math": 1, "enable_chunks": 1}
+    assert get_optional_flags("Sum", "auto", False, "auto", True, True) == {**plain, "sum_scheme": "block_sum"}
+    assert get_optional_flags("KMin_ArgKMin") == {**plain, "sum_scheme": "direct_sum"}
+    assert get_optional_flags("Max_SumShiftExpWeight", use_double_acc=True, enable_chunks=False) == {
+        "dtype_acc": "float64", "use_fast_math": 1, "enable_chunks": 0, "sum_scheme": "block_sum",
+    }  # fmt: skip
+    for options in ({"use_double_acc": True}, {"sum_scheme": "block_sum"}, {"sum_scheme": "pairwise"}):
+        with pytest.raises(ValueError, match=r"that adds up|sum_scheme is one of"):
+            get_optional_flags("ArgMin", **options)
 
 
 @pytest.mark.usefixtures("installed")

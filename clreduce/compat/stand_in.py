@@ -28,6 +28,7 @@ _GENERIC = "generic_argkmin generic_argmin generic_logsumexp generic_sum"
 _LAZY = "ComplexLazyTensor LazyTensor Pm Vi Vj"
 _CLUSTER = "cluster_centroids cluster_ranges cluster_ranges_centroids from_matrix grid_cluster sort_clusters swap_axes"
 _UTILS = "clreduce.compat.stand_in_utils"
+_BINDER = "clreduce.compat.binder"
 _NUMPY_UTILS = (
     "IsGpuAvailable chain_rules differences grad_np_kernel log_np_kernel log_sum_exp np_kernel np_kernel_sphere "
     "numpytools squared_distances"
@@ -70,7 +71,8 @@ _MODULES: dict[str, dict[str, str]] = {
     },
     **_bindings("numpy"),
     "pykeops.common.utils": {_UTILS: _COMMON_UTILS},
-    "pykeops.common.parse_type": {_UTILS: "complete_aliases get_sizes get_type"},
+    "pykeops.common.parse_type": {_UTILS: "complete_aliases get_sizes get_type", _BINDER: "get_optional_flags"},
+    "pykeops.common.keops_io": {_BINDER: "keops_binder"},
     "pykeops.common.get_options": {_UTILS: "get_tag_backend"},
     "pykeops.common.gpu_utils": {_UTILS: "get_gpu_number"},
     "pykeops.numpy.utils": {_UTILS: f"{_NUMPY_UTILS} warm_up:WarmUpGpu"},

@@ -94,7 +94,8 @@ class Recorded:
         """What ``expr`` computes from this tensor and ``others``, all of whose leaves it may use.
 
         ``vectors``: whether the result has a vector axis; None if it has one where one of these tensors has, also of
-        length 1: what -1 means must not change with the length of the data's vectors.
+        length 1: what -1 means must not change with the length of the data's vectors. But a parameter of one number
+        leaves a matrix what it is, as an array of shape (1,) does in NumPy.
         """
         kind = type(self) if self.is_complex is is_complex else self.counterpart
         made: Self = object.__new__(kind)
@@ -119,7 +120,7 @@ class Recorded:
             if other.backend is not None:
                 backend = _same("backend", backend, other.backend)
         if vectors is None:
-            vectors = any_vectors or expr.dim > 1 + is_complex
+            vectors = expr.dim > 1 + is_complex or (any_vectors and not _is_matrix_still((self, *others)))
         made._set(expr, leaves, batch, ni, nj, ranges, backend, vectors)
         if stretched:
             made._stretch(self, *others)
@@ -240,6 +241,17 @@ _COMPLEX_OF = {"float16": "complex64", "bfloat16": "complex64", "float32": "comp
 def shapes_of(tensors: tuple[Recorded, ...]) -> str:
     """The shapes of tensors, for an error."""
     return ", ".join(str(x._shape) for x in tensors)
+
+
+def _is_matrix_still(tensors: tuple[Recorded, ...]) -> bool:
+    """Whether one of them is a matrix, and only parameters of one number beside it have a vector axis."""
+    matrix = False
+    for tensor in tensors:
+        if tensor.ni is not None or tensor.nj is not None:
+            if tensor._vectors:
+                return False
+            matrix = True
+    return matrix
 
 
 def _joint_batch(a: tuple[int, ...], b: tuple[int, ...], tensors: tuple[Recorded, ...]) -> tuple[int, ...]:
