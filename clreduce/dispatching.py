@@ -10,23 +10,33 @@ import importlib
 import sys
 from collections.abc import Callable, Sequence
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
 from clreduce.lazy.products import Block
+
+if TYPE_CHECKING:
+    import torch
+
+    import clreduce.numpy as of_numpy
+    import clreduce.torch as of_torch
 
 
 def front_end(*values: Any) -> ModuleType:
     """`clreduce.torch` if one of the values is a tensor of PyTorch or of its front end, else `clreduce.numpy`."""
-    torch = sys.modules.get("torch")
+    library = sys.modules.get("torch")
     lazy = sys.modules.get("clreduce.torch")
     for value in values:
-        if torch is not None and isinstance(value, torch.Tensor):
+        if library is not None and isinstance(value, library.Tensor):
             return importlib.import_module("clreduce.torch")
         if lazy is not None and isinstance(value, lazy.LazyTensor):
             return lazy
     return importlib.import_module("clreduce.numpy")
 
 
+@overload
+def LazyTensor(x: torch.Tensor, axis: int | None = ..., is_complex: bool = ...) -> of_torch.LazyTensor: ...
+@overload
+def LazyTensor(x: Any, axis: int | None = ..., is_complex: bool = ...) -> of_numpy.LazyTensor: ...
 def LazyTensor(x: Any, axis: int | None = None, is_complex: bool = False) -> Any:
     """A `clreduce.numpy.LazyTensor` or a `clreduce.torch.LazyTensor`, as ``x`` is an array or a tensor.
 
@@ -38,16 +48,28 @@ def LazyTensor(x: Any, axis: int | None = None, is_complex: bool = False) -> Any
     return front_end(x).LazyTensor(x, axis, is_complex)
 
 
+@overload
+def Vi(x_or_ind: torch.Tensor, dim: None = ...) -> of_torch.LazyTensor: ...
+@overload
+def Vi(x_or_ind: Any, dim: Any = ...) -> of_numpy.LazyTensor: ...
 def Vi(x_or_ind: Any, dim: Any = None) -> Any:
     """Vectors of i: an array or a tensor of shape (M, D); or a symbolic variable, by its position and its length."""
     return front_end(x_or_ind).Vi(x_or_ind, dim)
 
 
+@overload
+def Vj(x_or_ind: torch.Tensor, dim: None = ...) -> of_torch.LazyTensor: ...
+@overload
+def Vj(x_or_ind: Any, dim: Any = ...) -> of_numpy.LazyTensor: ...
 def Vj(x_or_ind: Any, dim: Any = None) -> Any:
     """Vectors of j: an array or a tensor of shape (N, D); or a symbolic variable, by its position and its length."""
     return front_end(x_or_ind).Vj(x_or_ind, dim)
 
 
+@overload
+def Pm(x_or_ind: torch.Tensor, dim: None = ...) -> of_torch.LazyTensor: ...
+@overload
+def Pm(x_or_ind: Any, dim: Any = ...) -> of_numpy.LazyTensor: ...
 def Pm(x_or_ind: Any, dim: Any = None) -> Any:
     """A parameter: a vector, a number or a list; or a symbolic variable, by its position and its length."""
     return front_end(x_or_ind).Pm(x_or_ind, dim)

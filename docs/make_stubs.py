@@ -19,13 +19,12 @@ _HEAD = '''\
 """Written by `python docs/make_stubs.py` from the registry. Do not edit: change the doc of the function."""
 
 from inspect import Signature
-from typing import Any
-
-from typing_extensions import Self
+from typing import Any, TypeVar
 
 from clreduce.ir.op import Function
 from clreduce.lazy.methods import Methods
 
+Tensor = TypeVar("Tensor", bound="FunctionMethods")
 NOT_METHODS: frozenset[str]
 
 def method_name(function: Function) -> str: ...
@@ -42,14 +41,14 @@ def stub() -> str:
     """The text of the stub."""
     methods = []
     for name, function in sorted(wanted().items()):
-        parameters = ["self"]
+        parameters = ["self: Tensor"]
         for one in list(signature(function).parameters.values())[1:]:
             star = "*" if one.kind is Parameter.VAR_POSITIONAL else ""
             default = "" if one.default is Parameter.empty else f" = {one.default}"
             parameters.append(f"{star}{one.name}: Any{default}")
         doc = textwrap.wrap(described(function), 108, subsequent_indent="        ")
         quoted = "\n".join(doc).replace("\\", "\\\\")
-        methods.append(f'    def {name}({", ".join(parameters)}) -> Self:\n        """{quoted}"""\n')
+        methods.append(f'    def {name}({", ".join(parameters)}) -> Tensor:\n        """{quoted}"""\n')
     return _HEAD + "\n".join(methods)
 
 

@@ -25,17 +25,29 @@ TYPED = {
     "K.min_argmin(axis=1)": "tuple[numpy.ndarray", "K.where(K.i < K.j)": "LazyTensor", "K[:5, :5]": "LazyTensor",
     "K[:5, :5].dense()": "numpy.ndarray", "K.logsumexp(axis=1)": "numpy.ndarray", "K.solve(b)": "numpy.ndarray",
     "(K > 0.5) | (K < 0.1)": "LazyTensor", "K.shape": "tuple[int", "T.sum(axis=1)": "Tensor", "T @ t": "Tensor",
-    "T.exp()": "clreduce.torch.LazyTensor",
+    "T.exp()": "clreduce.torch.LazyTensor", "gaussian_sum.grad('x')(x, y, b, a)": "numpy.ndarray",
+    "gaussian_sum.vjp(x, y, b, cotangent=a, wrt='x')": "tuple[numpy.ndarray", "K.std(axis=1, ddof=1)": "numpy.ndarray",
+    "gaussian_sum.jvp(x, y, b, tangents={'b': b})": "numpy.ndarray", "solve(x, x, a)": "numpy.ndarray",
+    "cluster.grid_cluster(x, 0.5)": "numpy.ndarray", "cluster.sort_clusters(x, labels)": "tuple[numpy.ndarray",
+    "cluster.cluster_ranges_centroids(x, labels)": "tuple[numpy.ndarray",
+    "cluster.from_matrix(blocks, blocks, near)": "tuple[numpy.ndarray", "K.radius(1.0)": "Within",
+    "clreduce.Vi(x).sqdist(clreduce.Vj(y))": "clreduce.numpy.LazyTensor", "clreduce.Vi(t)": "clreduce.torch.LazyTensor",
+    "clreduce.explain_devices()": "str",
 }  # fmt: skip
 PROGRAM = """
 import numpy as np
 import torch
-from clreduce.numpy import Genred, LazyTensor, Vi, Vj
+import clreduce
+from clreduce.numpy import Genred, KernelSolve, LazyTensor, Vi, Vj, cluster
 from clreduce.torch import Vi as ViOfTorch, Vj as VjOfTorch
 x, y, b = np.random.rand(10, 3), np.random.rand(20, 3), np.random.rand(20, 1)
 t = torch.rand(10, 3)
 gaussian_sum = Genred("Exp(-SqDist(x, y)) * b", ["x = Vi(3)", "y = Vj(3)", "b = Vj(1)"], "Sum", axis=1)
+a = gaussian_sum(x, y, b)
+solve = KernelSolve("Exp(-SqDist(x, y)) * b", ["x = Vi(3)", "y = Vj(3)", "b = Vj(1)"], "b", axis=1)
+labels, blocks, near = np.zeros(10, int), np.array([[0, 10]]), np.ones((1, 1), bool)
 K = (-Vi(x).sqdist(Vj(y))).exp()
+D = Vi(x).sqdist(Vj(y))
 T = ViOfTorch(t).sqdist(VjOfTorch(t))
 """
 
@@ -56,13 +68,28 @@ def test_types_of_results(tmp_path: Path) -> None:
 
 
 def test_completion() -> None:
-    """Of an editor that reads the code; consoles ask ``dir()``."""
+    """Of consoles, which ask ``dir()``."""
+    names = set(dir(clreduce.numpy.Vi(0, 3)))
+    assert set(OF_TENSORS) <= names
+    assert "reshape" not in names
+
+
+OF_TENSORS = ("sum", "exp", "sqdist", "argKmin", "solve", "dense", "shape")
+COMPLETED = {
+    # an expression, and names that follow it; jedi itself gives nothing after a minus sign, and truth values after <
+    "Vi(x)": OF_TENSORS, "(Vi(x) - Vj(y))": OF_TENSORS, "((Vi(x) - Vj(y)) ** 2).sum(-1)": OF_TENSORS,
+    "D": OF_TENSORS, "D.exp()": OF_TENSORS, "(D / 2).sqrt()": OF_TENSORS, "D.T": OF_TENSORS, "D[:5]": OF_TENSORS,
+    "D.where(D.i < D.j)": OF_TENSORS, "T.exp()": OF_TENSORS, "D.sum(axis=1)": ("astype", "reshape"),
+    "D.solve(b)": ("astype",), "gaussian_sum(x, y, b)": ("astype",), "D.radius(1.0)": ("counts", "offsets"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("expression", COMPLETED)
+def test_completion_after(expression: str) -> None:
     jedi = pytest.importorskip("jedi")
-    script = jedi.Script(PROGRAM + "Vi(x).", project=jedi.Project(str(ROOT), added_sys_path=[str(ROOT)]))
-    read = {completion.name for completion in script.complete()}
-    for names in (read, set(dir(clreduce.numpy.Vi(0, 3)))):
-        assert {"sum", "exp", "sqdist", "argKmin", "solve", "dense", "shape"} <= names
-        assert "reshape" not in names
+    project = jedi.Project(str(ROOT), added_sys_path=[str(ROOT)])
+    script = jedi.Script(f"{PROGRAM}{expression}.", project=project)
+    assert set(COMPLETED[expression]) <= {completion.name for completion in script.complete()}
 
 
 @pytest.mark.parametrize("module", [clreduce.numpy, clreduce.torch])

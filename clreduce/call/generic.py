@@ -10,7 +10,7 @@ from clreduce.domain import Domain
 from clreduce.errors import FormulaError
 from clreduce.language.aliases import parse_aliases
 
-Made = TypeVar("Made", bound=Genred)
+Made = TypeVar("Made", bound=Genred[Any])
 
 _REDUCTIONS = {
     "generic_sum": ("Sum", "adds up"),

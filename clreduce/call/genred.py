@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from clreduce.call.options import Options, refuse_unknown
 from clreduce.call.routine import Routine, checked_axis
@@ -17,7 +17,11 @@ _OPTIONS = (
 )  # fmt: skip
 
 
-class Genred(Routine):
+Array = TypeVar("Array")
+"""The arrays of a library, which calls give."""
+
+
+class Genred(Routine, Generic[Array]):
     """A reduction of a formula over i or j, given as text: ``out = Genred(formula, aliases, reduction_op, axis)(...)``.
 
     Parameters
@@ -69,6 +73,26 @@ class Genred(Routine):
     OptionError
         There is no option of that name; the error names the nearest one.
     """
+
+    if TYPE_CHECKING:  # reductions with two results give a pair
+
+        def __call__(
+            self, *args: Any, backend: str = "auto", device_id: int = -1, ranges: Any = None, out: Any = None
+        ) -> Array: ...
+        def grad(self, variable: str | int) -> Callable[..., Array]: ...
+        def vjp(
+            self, *args: Any, cotangent: Any, wrt: Sequence[str | int] | str | int | None = None, output: Any = None,
+            backend: str = "auto", device_id: int = -1, ranges: Any = None,
+        ) -> tuple[Array, ...]: ...  # fmt: skip
+        def jvp(
+            self, *args: Any, tangents: dict[str | int, Any], output: Any = None, backend: str = "auto",
+            device_id: int = -1, ranges: Any = None,
+        ) -> Array: ...  # fmt: skip
+        def hvp(
+            self, *args: Any, cotangent: Any, tangents: dict[str | int, Any],
+            wrt: Sequence[str | int] | str | int | None = None, output: Any = None, backend: str = "auto",
+            device_id: int = -1, ranges: Any = None,
+        ) -> tuple[Array, ...]: ...  # fmt: skip
 
     def __init__(
         self,

@@ -28,7 +28,7 @@ _WIDTH = 24
 
 
 def tune(
-    routine: Genred, *arrays: Any, seconds: float = 20.0, derivatives: bool = False, progress: bool | None = None
+    routine: Genred[Any], *arrays: Any, seconds: float = 20.0, derivatives: bool = False, progress: bool | None = None
 ) -> Tuned:
     """Search, by timing, for the schedule with which ``routine`` is fastest on the current device and on such arrays.
 
@@ -92,7 +92,9 @@ def tune(
     return replace(found[0], derivatives=tuple(found[1:]))
 
 
-def _work(routine: Genred, program: MapReduce, feeds: Sequence[Array], arguments: Arguments, device: Device) -> Work:
+def _work(
+    routine: Genred[Any], program: MapReduce, feeds: Sequence[Array], arguments: Arguments, device: Device
+) -> Work:
     """A call of the routine's program, or of a derivative's with ``feeds`` in its slots."""
     rows, columns = routine.sizes(arguments)
     moderate = arrangement_of(program, routine.options).holds(feeds)
@@ -101,7 +103,7 @@ def _work(routine: Genred, program: MapReduce, feeds: Sequence[Array], arguments
     return Work(plan.program, plan.signature, device, feeds, rows, columns, arguments.batch, direct_sum)
 
 
-def _gradient_works(routine: Genred, arguments: Arguments, device: Device) -> Iterator[Work]:
+def _gradient_works(routine: Genred[Any], arguments: Arguments, device: Device) -> Iterator[Work]:
     """Calls of the gradient programs for all arguments. Ones stand for cotangents and for results of other programs."""
     own_feeds, own_sizes = routine.feeds(arguments.arrays), routine.sizes(arguments)
     for gradient in gradients_of(routine.program, tuple(range(len(routine.program.slots)))):

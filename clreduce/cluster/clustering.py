@@ -11,26 +11,29 @@ Points are sorted by cluster, so that a cluster is an interval of rows; pairs of
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar, overload
 
 import numpy as np
 
+from clreduce.adapters.adapter import Adapter
 from clreduce.errors import DtypeError, ShapeError
 
 Array = np.ndarray[Any, Any]
+Given = TypeVar("Given")
+"""The arrays of a library, which these functions take and give."""
 
 
-class Clustering:
+class Clustering(Generic[Given]):
     """The functions below, for the arrays of one library: ``library`` is its adapter.
 
     All of them work on the host; results are of the library of their first argument, and beside it.
     """
 
-    def __init__(self, library: Any, grid_begins_at_points: bool = False) -> None:
+    def __init__(self, library: Adapter, grid_begins_at_points: bool = False) -> None:
         """``grid_begins_at_points``: cells of `grid_cluster` are counted from the least coordinates of the points."""
         self._library, self._grid_begins_at_points = library, grid_begins_at_points
 
-    def grid_cluster(self, x: Any, size: Any) -> Any:
+    def grid_cluster(self, x: Given, size: Any) -> Given:
         """Labels (M,), int64, of the cells of a grid that the points ``x`` (M, D) lie in.
 
         A point is in cell floor(x / size), component by component; ``size`` is one positive number or D of them. For
@@ -56,9 +59,15 @@ class Clustering:
         starts[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
         labels = np.empty(len(cells), np.int64)
         labels[order] = np.cumsum(starts)
-        return self._library.from_host(labels, x)
+        return self._like(labels, x)
 
-    def sort_clusters(self, x: Any, lab: Any) -> tuple[Any, Any]:
+    @overload
+    def sort_clusters(self, x: tuple[Given, ...], lab: Given) -> tuple[tuple[Given, ...], Given]: ...
+    @overload
+    def sort_clusters(self, x: list[Given], lab: Given) -> tuple[list[Given], Given]: ...
+    @overload
+    def sort_clusters(self, x: Given, lab: Given) -> tuple[Given, Given]: ...
+    def sort_clusters(self, x: Any, lab: Given) -> tuple[Any, Given]:
         """``x`` sorted by label, and the sorted labels. Points of one cluster keep their order.
 
         ``x`` is an array with a row per label, or a tuple or list of such arrays: then so is the result.
@@ -78,15 +87,18 @@ class Clustering:
         found = type(x)(taken(array) for array in x) if isinstance(x, (tuple, list)) else taken(x)
         return found, self._library.from_host(labels[order], lab)
 
-    def cluster_ranges(self, lab: Any, Nlab: Any = None) -> Any:
+    def cluster_ranges(self, lab: Given, Nlab: Given | None = None) -> Given:
         """The rows [start, end) of each cluster once the points are sorted: (C, 2), int64.
 
         Labels may come in any order; one that is missing gives an empty range. ``Nlab`` (C,), the number of points of
         each cluster, need not be counted if it is given; it may count clusters without points at the end.
         """
-        return self._library.from_host(_ranges(self._counts(self._labels(lab), Nlab)), lab)
+        return self._like(_ranges(self._counts(self._labels(lab), Nlab)), lab)
 
-    def cluster_centroids(self, x: Any, lab: Any, Nlab: Any = None, weights: Any = None, weights_c: Any = None) -> Any:
+    def cluster_centroids(
+        self, x: Given, lab: Given, Nlab: Given | None = None, weights: Given | None = None,
+        weights_c: Given | None = None,
+    ) -> Given:  # fmt: skip
         """The weighted mean of the points of each cluster: (C, D), of the dtype of ``x`` (M, D), sorted or not.
 
         ``weights`` (M,) or (M, 1) are 1 by default, ``weights_c`` (C,) their sums if those are known. A cluster whose
@@ -94,11 +106,12 @@ class Clustering:
         """
         points, labels = self._points(x), self._labels(lab)
         cloud = self._cloud(points, labels, Nlab, weights, weights_c)
-        return self._given_back(cloud, labels, x, weights, weights_c)[0]
+        centroids: Given = self._given_back(cloud, labels, x, weights, weights_c)[0]
+        return centroids
 
     def cluster_ranges_centroids(
-        self, x: Any, lab: Any, weights: Any = None, min_weight: float = 0.0
-    ) -> tuple[Any, Any, Any]:
+        self, x: Given, lab: Given, weights: Given | None = None, min_weight: float = 0.0
+    ) -> tuple[Given, Given, Given]:
         """The ranges (C, 2), centroids (C, D) and total weights (C,) of all clusters: see those functions.
 
         Without ``weights`` the totals are the numbers of points, as float64. Each counts as ``min_weight`` at least.
@@ -114,7 +127,7 @@ class Clustering:
         """Centroids and total weights as the caller gets them."""
         return self._library.from_host(cloud.centroids, x), self._library.from_host(cloud.totals, x)
 
-    def from_matrix(self, ranges_i: Any, ranges_j: Any, keep: Any) -> tuple[Any, ...]:
+    def from_matrix(self, ranges_i: Given, ranges_j: Given, keep: Given) -> tuple[Given, ...]:
         """The argument ``ranges`` of a call: blocks ``ranges_i[k]`` x ``ranges_j[l]`` where ``keep[k, l]`` is true.
 
         ``ranges_i`` (Mc, 2) and ``ranges_j`` (Nc, 2) hold intervals [start, end), ``keep`` (Mc, Nc) truth values. All
@@ -143,6 +156,11 @@ class Clustering:
             got = f"{len(ranges)}" if isinstance(ranges, (tuple, list)) else type(ranges).__name__
             raise ShapeError(f"ranges is a tuple of six arrays, or None; got {got}")
         return (*ranges[3:], *ranges[:3])
+
+    def _like(self, array: Array, given: Given) -> Given:
+        """An array of the library, beside the one that was given."""
+        made: Given = self._library.from_host(array, given)
+        return made
 
     # ------------------------------------------------------------------------------------------------ checked inputs
 

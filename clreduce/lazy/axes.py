@@ -132,11 +132,6 @@ class Axes(Batches):
             raise ShapeError(f"{what} is for one axis, i or j: {self._axes_told()}; got {axis!r}")
         return places[0] - batch
 
-    def _axes_told(self) -> str:
-        batch = len(self._batch)
-        vectors = f", {batch + 2} (or -1) the vectors" if self._vectors else ""
-        return f"{batch} is i, {batch + 1} is j{vectors}"
-
     def _over_several(
         self, name: str, places: tuple[int, ...], other: Any, count: Any, options: dict[str, Any]
     ) -> Any:  # fmt: skip

@@ -24,7 +24,11 @@ Array = TypeVar("Array")
 
 
 class Recorded:
-    """A formula, the data behind its variables, and the sizes that they agree on."""
+    """A formula, the data behind its variables, and the sizes that they agree on.
+
+    Public methods that give another tensor take ``self: Tensor``, a type variable: editors that read the source take
+    ``Self`` for the class in which a method stands, and would complete its names only.
+    """
 
     library: ClassVar[Adapter]
     """The adapter of the array library; set by the subclass that users see."""

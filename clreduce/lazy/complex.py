@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from clreduce.errors import ShapeError
 from clreduce.ir.expr import Expr
 from clreduce.ir.op import FUNCTIONS
-from clreduce.lazy.base import Recorded
-from clreduce.lazy.operators import Build, built, mask_of, not_complex
+from clreduce.lazy.operators import Build, Operators, built, mask_of, not_complex
 from clreduce.ops.compare import both, equal, negated, where
 from clreduce.ops.complex import imaginary, real
 from clreduce.ops.shape import expand
@@ -18,17 +17,11 @@ from clreduce.ops.shape import expand
 _ARITHMETIC = {"+": "ComplexAdd", "-": "ComplexSubtract", "*": "ComplexMult", "/": "ComplexDivide"}
 
 
-class ComplexMethods(Recorded):
+class ComplexMethods(Operators):
     """Operators and methods of complex tensors; those that are not here raise one error."""
 
     __slots__ = ()
     is_complex = True
-
-    if TYPE_CHECKING:  # what real tensors have, too
-
-        def _beside(self, value: Any) -> Any: ...
-        def _condition(self, mask: Expr, *others: Recorded) -> Any: ...
-        def _mask(self) -> Any: ...
 
     def _of(self, name: str, is_complex: bool, *params: Any, vectors: bool | None = None) -> Any:
         return self._record(FUNCTIONS[name].build(self.expr, *params), is_complex=is_complex, vectors=vectors)

@@ -7,9 +7,7 @@ from typing import Any
 import numpy as np
 
 from clreduce.domain import Domain
-from clreduce.errors import ShapeError
-from clreduce.ir.expr import Expr, substitute, topological
-from clreduce.ir.op import position, variable
+from clreduce.ir.expr import Expr
 from clreduce.lazy.base import Array
 from clreduce.lazy.leaves import Leaf
 from clreduce.lazy.parts import MOST_DENSE_BYTES, Part
@@ -45,31 +43,8 @@ class Dense(Slices[Array]):
         array = wide._reduce("Sum", 0, None, None, {}, ()).reshape(self.shape)
         return array != 0 if self.is_condition else array
 
-    def diagonal(self) -> Array:
-        """The entries i = j of a square tensor, of shape (batch.., M) or (batch.., M, D)."""
-        if self._sizes[0] != self._sizes[1]:
-            raise ShapeError(f"only a square tensor has a diagonal; this has shape {self.shape}")
-        if self._symbols():
-            raise ShapeError("a tensor with symbolic variables has no diagonal: give the data first")
-        nodes = [*topological([self.expr]), *self._leaves]
-        renamed = {node: _of_i(node) for node in nodes if node.domain == Domain.J and not node.args}
-        (expr,) = substitute([self.expr], renamed)
-        leaves = {renamed.get(leaf, leaf): data for leaf, data in self._leaves.items()}
-        column = self._like(expr, leaves, ni=self._sizes[0], nj=None, ranges=None)
-        result = column._reduce("Sum", 1, None, None, {}, ())
-        result = result if self._vectors else result.reshape(result.shape[:-1])
-        return result != 0 if self.is_condition else result
-
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
         """``np.asarray(K)``: the dense array, under the limit of `dense`."""
         if copy is False:
             raise ValueError("the dense array of a LazyTensor is always a new one")
         return np.asarray(self.library.to_host(self.dense()), dtype)
-
-
-def _of_i(leaf: Expr) -> Expr:
-    """A variable or a position of j as one of i."""
-    if leaf.op.name == "position":
-        return position(Domain.I)
-    name, dim, _, kind = leaf.params
-    return variable(name, dim, Domain.I, kind)

@@ -14,6 +14,7 @@ from clreduce.ir.expr import Expr
 from clreduce.language.names import did_you_mean
 from clreduce.lazy.methods import Methods
 from clreduce.lazy.parts import PartMethods
+from clreduce.lazy.vectors import VectorReductions
 from clreduce.ops.shape import concat
 
 CALL_OPTIONS = ("backend", "device_id", "ranges", "out")
@@ -56,7 +57,7 @@ class PendingReduction:
         return f"{self.tensor!r}\n  reduction: {self.reduction_op}, axis={self.axis}{number}; waits to be called"
 
 
-class Evaluating(Methods, PartMethods):
+class Evaluating(VectorReductions, PartMethods):
     """What runs the kernels of a reduction."""
 
     __slots__ = ()

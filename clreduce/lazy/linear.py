@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from clreduce.program import swapped
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+
+Tensor = TypeVar("Tensor", bound="LinearOperator[Any]")
 
 
 class LinearOperator(Neighbours[Array]):
@@ -105,14 +108,14 @@ class LinearOperator(Neighbours[Array]):
     # ------------------------------------------------------------------------------------------------------- transpose
 
     @property
-    def T(self) -> Self:
+    def T(self: Tensor) -> Tensor:
         """The transpose: i and j exchanged. Batch dimensions stay."""
         expr, _ = swapped(self.expr)
         leaves = {_swapped(leaf): data for leaf, data in self._leaves.items()}
         ranges = None if self.ranges is None else (*self.ranges[3:], *self.ranges[:3])
         return self._like(expr, leaves, ni=self.nj, nj=self.ni, ranges=ranges)
 
-    def t(self) -> Self:
+    def t(self: Tensor) -> Tensor:
         """The transpose: i and j exchanged. Batch dimensions stay."""
         return self.T
 

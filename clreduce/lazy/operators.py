@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -26,20 +26,13 @@ if TYPE_CHECKING:
 Build = Callable[..., Expr]
 
 
+Tensor = TypeVar("Tensor", bound="Operators")
+
+
 class Operators(Recorded):
     """Python's operators, each of which gives another `LazyTensor`."""
 
     __slots__ = ()
-
-    if TYPE_CHECKING:  # what operators need of the methods that classes below add
-
-        def abs(self) -> Self: ...
-        def inv(self) -> Self: ...
-        def mod(self, n: Any) -> Self: ...
-        def floor(self) -> Self: ...
-        def norm2(self) -> Self: ...
-        def _over_vectors(self, name: str) -> Self: ...
-        def sinxdivx(self) -> Self: ...
 
     __hash__ = None  # type: ignore[assignment]  # == makes a formula
 
@@ -115,59 +108,59 @@ class Operators(Recorded):
         """Whether ``other`` is the number that an operation leaves a tensor by; it makes numbers of truth values."""
         return is_number(other, neutral) and not self.is_condition
 
-    def __add__(self, other: Any) -> Self:
+    def __add__(self: Tensor, other: Any) -> Tensor:
         return self if self._is_left_by(other, 0) else self._binary("+", add, other)
 
-    def __radd__(self, other: Any) -> Self:
+    def __radd__(self: Tensor, other: Any) -> Tensor:
         return self if self._is_left_by(other, 0) else self._binary("+", add, other, reflected=True)
 
-    def __sub__(self, other: Any) -> Self:
+    def __sub__(self: Tensor, other: Any) -> Tensor:
         return self if self._is_left_by(other, 0) else self._binary("-", sub, other)
 
-    def __rsub__(self, other: Any) -> Self:
+    def __rsub__(self: Tensor, other: Any) -> Tensor:
         return -self if is_number(other, 0) else self._binary("-", sub, other, reflected=True)
 
-    def __mul__(self, other: Any) -> Self:
+    def __mul__(self: Tensor, other: Any) -> Tensor:
         if self._is_left_by(other, 1):
             return self
         return -self if is_number(other, -1) else self._binary("*", mul, other)
 
-    def __rmul__(self, other: Any) -> Self:
+    def __rmul__(self: Tensor, other: Any) -> Tensor:
         if self._is_left_by(other, 1):
             return self
         return -self if is_number(other, -1) else self._binary("*", mul, other, reflected=True)
 
-    def __truediv__(self, other: Any) -> Self:
+    def __truediv__(self: Tensor, other: Any) -> Tensor:
         return self if self._is_left_by(other, 1) else self._binary("/", div, other)
 
-    def __rtruediv__(self, other: Any) -> Self:
+    def __rtruediv__(self: Tensor, other: Any) -> Tensor:
         return self.inv() if is_number(other, 1) else self._binary("/", div, other, reflected=True)
 
-    def __floordiv__(self, other: Any) -> Self:
-        quotient: Self = self / other
+    def __floordiv__(self: Tensor, other: Any) -> Tensor:
+        quotient: Tensor = self / other
         return quotient.floor()
 
-    def __rfloordiv__(self, other: Any) -> Self:
-        quotient: Self = self._from(other) / self
+    def __rfloordiv__(self: Tensor, other: Any) -> Tensor:
+        quotient: Tensor = self._from(other) / self
         return quotient.floor()
 
-    def __mod__(self, other: Any) -> Self:
+    def __mod__(self: Tensor, other: Any) -> Tensor:
         return self.mod(other)
 
-    def __rmod__(self, other: Any) -> Self:
-        result: Self = self._from(other).mod(self)
+    def __rmod__(self: Tensor, other: Any) -> Tensor:
+        result: Tensor = self._from(other).mod(self)
         return result
 
-    def __neg__(self) -> Self:
+    def __neg__(self: Tensor) -> Tensor:
         return self._record(_made(neg, self._real_expr))
 
-    def __pos__(self) -> Self:
+    def __pos__(self: Tensor) -> Tensor:
         return self
 
-    def __abs__(self) -> Self:
+    def __abs__(self: Tensor) -> Tensor:
         return self.abs()
 
-    def __pow__(self, exponent: Any) -> Self:
+    def __pow__(self: Tensor, exponent: Any) -> Tensor:
         """Powers. Small integers are multiplied out; 0.5 and -0.5 are roots."""
         if isinstance(exponent, (int, float, np.integer, np.floating)):
             value = float(exponent)
@@ -177,24 +170,40 @@ class Operators(Recorded):
                 return self._record(_made(raised, self._real_expr, constant(value)))
         x = self._from(exponent)
         if x.is_complex:
-            result: Self = x._complex_power(self, x)
+            result: Tensor = x._complex_power(self, x)
             return result
         return self._apply("**", FUNCTIONS["Powf"].build, (x,))
 
-    def __rpow__(self, base: Any) -> Self:
-        result: Self = self._from(base) ** self
+    def __rpow__(self: Tensor, base: Any) -> Tensor:
+        result: Tensor = self._from(base) ** self
         return result
 
-    def power(self, other: Any) -> Self:
+    def abs(self: Tensor) -> Tensor:
+        """Absolute values."""
+        return self._apply("abs", FUNCTIONS["Abs"].build, ())
+
+    def inv(self: Tensor) -> Tensor:
+        """1 / f; 1/0 is inf."""
+        return self._apply("inv", FUNCTIONS["Inv"].build, ())
+
+    def floor(self: Tensor) -> Tensor:
+        """The largest integer up to f; slope 0 everywhere."""
+        return self._apply("floor", FUNCTIONS["Floor"].build, ())
+
+    def mod(self: Tensor, modulus: Any, offset: Any = 0) -> Tensor:
+        """What is left after whole multiples of ``modulus``, from ``offset`` up."""
+        return self._apply("mod", FUNCTIONS["Mod"].build, (modulus, offset))
+
+    def power(self: Tensor, other: Any) -> Tensor:
         """``self ** other``."""
         return self.__pow__(other)
 
-    def __or__(self, other: Any) -> Self:
+    def __or__(self: Tensor, other: Any) -> Tensor:
         """The scalar product of vectors; between conditions, whether one of them holds."""
         x = self._beside(other)
         return self.logical_or(x) if self.is_condition and x.is_condition else self._scalar_product(self, x)
 
-    def __ror__(self, other: Any) -> Self:
+    def __ror__(self: Tensor, other: Any) -> Tensor:
         x = self._beside(other)
         return self.logical_or(x) if self.is_condition and x.is_condition else self._scalar_product(x, self)
 
@@ -207,40 +216,40 @@ class Operators(Recorded):
 
     # ---------------------------------------------------------------------------------------- comparisons, truth values
 
-    def __lt__(self, other: Any) -> Self:
+    def __lt__(self: Tensor, other: Any) -> Tensor:
         return self._compare("<", less, other)
 
-    def __le__(self, other: Any) -> Self:
+    def __le__(self: Tensor, other: Any) -> Tensor:
         return self._compare("<=", less_equal, other)
 
-    def __gt__(self, other: Any) -> Self:
+    def __gt__(self: Tensor, other: Any) -> Tensor:
         return self._compare(">", less, other, reflected=True)
 
-    def __ge__(self, other: Any) -> Self:
+    def __ge__(self: Tensor, other: Any) -> Tensor:
         return self._compare(">=", less_equal, other, reflected=True)
 
-    def __eq__(self, other: Any) -> Self:  # type: ignore[override]
+    def __eq__(self: Tensor, other: Any) -> Tensor:  # type: ignore[override]
         return self._compare("==", equal, other)
 
-    def __ne__(self, other: Any) -> Self:  # type: ignore[override]
+    def __ne__(self: Tensor, other: Any) -> Tensor:  # type: ignore[override]
         return self._compare("!=", _unequal, other)
 
-    def __and__(self, other: Any) -> Self:
+    def __and__(self: Tensor, other: Any) -> Tensor:
         return self._logical("&", both, other)
 
-    def __xor__(self, other: Any) -> Self:
+    def __xor__(self: Tensor, other: Any) -> Tensor:
         return self._logical("^", _one_of_two, other)
 
-    def __invert__(self) -> Self:
+    def __invert__(self: Tensor) -> Tensor:
         return self._condition(negated(self._truth))
 
     __rand__, __rxor__ = __and__, __xor__
 
-    def logical_and(self, other: Any) -> Self:
+    def logical_and(self: Tensor, other: Any) -> Tensor:
         """The condition that both are not 0; between conditions also ``a & b``."""
         return self._logical("&", both, other)
 
-    def logical_or(self, other: Any) -> Self:
+    def logical_or(self: Tensor, other: Any) -> Tensor:
         """The condition that one of them is not 0; between conditions also ``a | b``.
 
         Examples
@@ -254,11 +263,11 @@ class Operators(Recorded):
         """
         return self._logical("|", either, other)
 
-    def logical_xor(self, other: Any) -> Self:
+    def logical_xor(self: Tensor, other: Any) -> Tensor:
         """The condition that exactly one of them is not 0; between conditions also ``a ^ b``."""
         return self._logical("^", _one_of_two, other)
 
-    def logical_not(self) -> Self:
+    def logical_not(self: Tensor) -> Tensor:
         """The condition that this is 0; of a condition also ``~a``."""
         return ~self
 

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, Literal, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
-from clreduce.errors import ShapeError
 from clreduce.language.vocabulary import checked_reduction
 from clreduce.lazy.axes import Axes, Default
 from clreduce.lazy.base import Array
-from clreduce.ops.scan import product
-
-_OF_VECTORS = ("Sum", "Min", "Max", "ArgMin", "ArgMax")
-"""Reductions that are a function of the formula language."""
-_MULTIPLIED_OUT = 32
-"""Components up to which a product is written out, as a tree; longer ones are a loop."""
-
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
-
     Axis = int | tuple[int, ...] | None
+
+
+Tensor = TypeVar("Tensor", bound="Reductions[Any]")
 
 
 class Reductions(Axes, Generic[Array]):
@@ -32,7 +25,9 @@ class Reductions(Axes, Generic[Array]):
     @overload
     def sum(self) -> Any: ...
     @overload
-    def sum(self, axis: Literal[-1], dim: None = ..., keepdims: bool | None = ..., **options: Any) -> Self: ...
+    def sum(
+        self: Tensor, axis: Literal[-1], dim: None = ..., keepdims: bool | None = ..., **options: Any
+    ) -> Tensor: ...
     @overload
     def sum(self, axis: Axis = ..., dim: Axis = ..., keepdims: bool | None = ..., **options: Any) -> Array: ...
     def sum(self, axis: Any = Default.AXIS, dim: Any = None, keepdims: bool | None = None, **options: Any) -> Any:
@@ -78,7 +73,9 @@ class Reductions(Axes, Generic[Array]):
     @overload
     def mean(self) -> Any: ...
     @overload
-    def mean(self, axis: Literal[-1], dim: None = ..., keepdims: bool | None = ..., **options: Any) -> Self: ...
+    def mean(
+        self: Tensor, axis: Literal[-1], dim: None = ..., keepdims: bool | None = ..., **options: Any
+    ) -> Tensor: ...
     @overload
     def mean(self, axis: Axis = ..., dim: Axis = ..., keepdims: bool | None = ..., **options: Any) -> Array: ...
     def mean(self, axis: Any = Default.AXIS, dim: Any = None, keepdims: bool | None = None, **options: Any) -> Any:
@@ -89,8 +86,8 @@ class Reductions(Axes, Generic[Array]):
     def var(self) -> Any: ...
     @overload
     def var(
-        self, axis: Literal[-1], dim: None = ..., keepdims: bool | None = ..., ddof: float = ..., **options: Any
-    ) -> Self: ...
+        self: Tensor, axis: Literal[-1], dim: None = ..., keepdims: bool | None = ..., ddof: float = ..., **options: Any
+    ) -> Tensor: ...
     @overload
     def var(
         self, axis: Axis = ..., dim: Axis = ..., keepdims: bool | None = ..., ddof: float = ..., **options: Any
@@ -109,8 +106,8 @@ class Reductions(Axes, Generic[Array]):
     def std(self) -> Any: ...
     @overload
     def std(
-        self, axis: Literal[-1], dim: None = ..., keepdims: bool | None = ..., ddof: float = ..., **options: Any
-    ) -> Self: ...
+        self: Tensor, axis: Literal[-1], dim: None = ..., keepdims: bool | None = ..., ddof: float = ..., **options: Any
+    ) -> Tensor: ...
     @overload
     def std(
         self, axis: Axis = ..., dim: Axis = ..., keepdims: bool | None = ..., ddof: float = ..., **options: Any
@@ -128,7 +125,9 @@ class Reductions(Axes, Generic[Array]):
     @overload
     def prod(self) -> Any: ...
     @overload
-    def prod(self, axis: Literal[-1], dim: None = ..., keepdims: bool | None = ..., **options: Any) -> Self: ...
+    def prod(
+        self: Tensor, axis: Literal[-1], dim: None = ..., keepdims: bool | None = ..., **options: Any
+    ) -> Tensor: ...
     @overload
     def prod(self, axis: Axis = ..., dim: Axis = ..., keepdims: bool | None = ..., **options: Any) -> Array: ...
     def prod(self, axis: Any = Default.AXIS, dim: Any = None, keepdims: bool | None = None, **options: Any) -> Any:
@@ -138,7 +137,9 @@ class Reductions(Axes, Generic[Array]):
     @overload
     def min(self) -> Any: ...
     @overload
-    def min(self, axis: Literal[-1], dim: None = ..., keepdims: bool | None = ..., **options: Any) -> Self: ...
+    def min(
+        self: Tensor, axis: Literal[-1], dim: None = ..., keepdims: bool | None = ..., **options: Any
+    ) -> Tensor: ...
     @overload
     def min(self, axis: Axis = ..., dim: Axis = ..., keepdims: bool | None = ..., **options: Any) -> Array: ...
     def min(self, axis: Any = Default.AXIS, dim: Any = None, keepdims: bool | None = None, **options: Any) -> Any:
@@ -148,7 +149,9 @@ class Reductions(Axes, Generic[Array]):
     @overload
     def max(self) -> Any: ...
     @overload
-    def max(self, axis: Literal[-1], dim: None = ..., keepdims: bool | None = ..., **options: Any) -> Self: ...
+    def max(
+        self: Tensor, axis: Literal[-1], dim: None = ..., keepdims: bool | None = ..., **options: Any
+    ) -> Tensor: ...
     @overload
     def max(self, axis: Axis = ..., dim: Axis = ..., keepdims: bool | None = ..., **options: Any) -> Array: ...
     def max(self, axis: Any = Default.AXIS, dim: Any = None, keepdims: bool | None = None, **options: Any) -> Any:
@@ -158,7 +161,9 @@ class Reductions(Axes, Generic[Array]):
     @overload
     def argmin(self) -> Any: ...
     @overload
-    def argmin(self, axis: Literal[-1], dim: None = ..., keepdims: bool | None = ..., **options: Any) -> Self: ...
+    def argmin(
+        self: Tensor, axis: Literal[-1], dim: None = ..., keepdims: bool | None = ..., **options: Any
+    ) -> Tensor: ...
     @overload
     def argmin(self, axis: Axis = ..., dim: Axis = ..., keepdims: bool | None = ..., **options: Any) -> Array: ...
     def argmin(self, axis: Any = Default.AXIS, dim: Any = None, keepdims: bool | None = None, **options: Any) -> Any:
@@ -171,7 +176,9 @@ class Reductions(Axes, Generic[Array]):
     @overload
     def argmax(self) -> Any: ...
     @overload
-    def argmax(self, axis: Literal[-1], dim: None = ..., keepdims: bool | None = ..., **options: Any) -> Self: ...
+    def argmax(
+        self: Tensor, axis: Literal[-1], dim: None = ..., keepdims: bool | None = ..., **options: Any
+    ) -> Tensor: ...
     @overload
     def argmax(self, axis: Axis = ..., dim: Axis = ..., keepdims: bool | None = ..., **options: Any) -> Array: ...
     def argmax(self, axis: Any = Default.AXIS, dim: Any = None, keepdims: bool | None = None, **options: Any) -> Any:
@@ -181,7 +188,9 @@ class Reductions(Axes, Generic[Array]):
     @overload
     def any(self) -> Any: ...
     @overload
-    def any(self, axis: Literal[-1], dim: None = ..., keepdims: bool | None = ..., **options: Any) -> Self: ...
+    def any(
+        self: Tensor, axis: Literal[-1], dim: None = ..., keepdims: bool | None = ..., **options: Any
+    ) -> Tensor: ...
     @overload
     def any(self, axis: Axis = ..., dim: Axis = ..., keepdims: bool | None = ..., **options: Any) -> Array: ...
     def any(self, axis: Any = Default.AXIS, dim: Any = None, keepdims: bool | None = None, **options: Any) -> Any:
@@ -191,7 +200,9 @@ class Reductions(Axes, Generic[Array]):
     @overload
     def all(self) -> Any: ...
     @overload
-    def all(self, axis: Literal[-1], dim: None = ..., keepdims: bool | None = ..., **options: Any) -> Self: ...
+    def all(
+        self: Tensor, axis: Literal[-1], dim: None = ..., keepdims: bool | None = ..., **options: Any
+    ) -> Tensor: ...
     @overload
     def all(self, axis: Axis = ..., dim: Axis = ..., keepdims: bool | None = ..., **options: Any) -> Array: ...
     def all(self, axis: Any = Default.AXIS, dim: Any = None, keepdims: bool | None = None, **options: Any) -> Any:
@@ -201,37 +212,14 @@ class Reductions(Axes, Generic[Array]):
     @overload
     def count(self) -> Any: ...
     @overload
-    def count(self, axis: Literal[-1], dim: None = ..., keepdims: bool | None = ..., **options: Any) -> Self: ...
+    def count(
+        self: Tensor, axis: Literal[-1], dim: None = ..., keepdims: bool | None = ..., **options: Any
+    ) -> Tensor: ...
     @overload
     def count(self, axis: Axis = ..., dim: Axis = ..., keepdims: bool | None = ..., **options: Any) -> Array: ...
     def count(self, axis: Any = Default.AXIS, dim: Any = None, keepdims: bool | None = None, **options: Any) -> Any:
         """How many entries over an axis, several, or all are not 0, as `sum` takes them; int64 over i, j or all."""
         return self._along("Count", axis, dim, keepdims, options)
-
-    def _over_vectors(self, name: str) -> Any:
-        """A reduction over the components of each vector: a tensor of numbers."""
-        if name in _OF_VECTORS:
-            return self._call(name.lower(), name, vectors=False)
-        if name == "Mean":
-            return self._over_vectors("Sum") / self.expr.dim
-        if name == "Var":
-            return ((self - self._over_vectors("Mean")) ** 2)._over_vectors("Mean")
-        if name == "Prod" and self.expr.dim > _MULTIPLIED_OUT:
-            return self._apply("prod", product, ())
-        if name == "Prod":
-            parts = [self.elem(k) for k in range(self.expr.dim)]
-            while len(parts) > 1:
-                parts = [a * b for a, b in zip(parts[::2], parts[1::2], strict=False)] + parts[len(parts) & ~1 :]
-            return parts[0]
-        if name in ("Any", "All"):
-            return self._mask()._over_vectors("Max" if name == "Any" else "Min")._mask()
-        if name == "Count":
-            return self._mask()._over_vectors("Sum")
-        if name == "LogSumExp":
-            largest = self._over_vectors("Max")
-            shift = largest.where(largest.abs() < float("inf"), 0)
-            return (self - shift).exp()._over_vectors("Sum").log() + shift
-        raise ShapeError(f"{name} is over i or j: {self._axes_told()}")
 
     # ---------------------------------------------------------------------------------------------------- over i or j
 

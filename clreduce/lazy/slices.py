@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
 
 from clreduce.domain import Domain
 from clreduce.errors import ShapeError
-from clreduce.ir.expr import Expr
-from clreduce.ir.op import integer, position
+from clreduce.ir.expr import Expr, substitute, topological
+from clreduce.ir.op import integer, position, variable
 from clreduce.lazy.base import Array, Recorded
 from clreduce.lazy.leaves import Leaf
 from clreduce.lazy.linear import LinearOperator
@@ -23,22 +23,21 @@ if TYPE_CHECKING:
 _ALL = slice(None)
 
 
+Tensor = TypeVar("Tensor", bound="Slices[Any]")
+
+
 class Slices(LinearOperator[Array]):
     """What looks at parts of a `LazyTensor`."""
 
     __slots__ = ()
 
-    if TYPE_CHECKING:  # what a class below adds
-
-        def diagonal(self) -> Array: ...
-
     @property
-    def i(self) -> Self:
+    def i(self: Tensor) -> Tensor:
         """The index i itself, an integer from 0: ``K.where(K.i != K.j)`` leaves the diagonal out."""
         return self._index(Domain.I, self.ni)
 
     @property
-    def j(self) -> Self:
+    def j(self: Tensor) -> Tensor:
         """The index j itself, an integer from 0."""
         return self._index(Domain.J, self.nj)
 
@@ -51,7 +50,7 @@ class Slices(LinearOperator[Array]):
         return tensor._record(integer(0) if size == 1 else position(domain), vectors=False)
 
     @overload
-    def __getitem__(self, key: slice | tuple[slice, ...] | list[Any] | EllipsisType) -> Self: ...
+    def __getitem__(self: Tensor, key: slice | tuple[slice, ...] | list[Any] | EllipsisType) -> Tensor: ...
     @overload
     def __getitem__(self, key: Any) -> Any: ...
     def __getitem__(self, key: Any) -> Any:
@@ -104,6 +103,21 @@ class Slices(LinearOperator[Array]):
         for axis in reversed([at for at in numbered if at < batch]):
             result = result._without_batch_axis(axis)
         return result._entries(batch in numbered, batch + 1 in numbered) if numbered[-1:] >= [batch] else result
+
+    def diagonal(self) -> Array:
+        """The entries i = j of a square tensor, of shape (batch.., M) or (batch.., M, D)."""
+        if self._sizes[0] != self._sizes[1]:
+            raise ShapeError(f"only a square tensor has a diagonal; this has shape {self.shape}")
+        if self._symbols():
+            raise ShapeError("a tensor with symbolic variables has no diagonal: give the data first")
+        nodes = [*topological([self.expr]), *self._leaves]
+        renamed = {node: _of_i(node) for node in nodes if node.domain == Domain.J and not node.args}
+        (expr,) = substitute([self.expr], renamed)
+        leaves = {renamed.get(leaf, leaf): data for leaf, data in self._leaves.items()}
+        column = self._like(expr, leaves, ni=self._sizes[0], nj=None, ranges=None)
+        result = column._reduce("Sum", 1, None, None, {}, ())
+        result = result if self._vectors else result.reshape(result.shape[:-1])
+        return result != 0 if self.is_condition else result
 
     def _keys(self, key: Any) -> list[Any]:
         """One key for each axis of the shape."""
@@ -262,3 +276,11 @@ class Slices(LinearOperator[Array]):
 
 def _is_integer(value: Any) -> bool:
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+def _of_i(leaf: Expr) -> Expr:
+    """A variable or a position of j as one of i."""
+    if leaf.op.name == "position":
+        return position(Domain.I)
+    name, dim, _, kind = leaf.params
+    return variable(name, dim, Domain.I, kind)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -24,13 +24,16 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 
 
+Tensor = TypeVar("Tensor", bound="TableMethods")
+
+
 class TableMethods(Recorded):
     """What reads tables."""
 
     __slots__ = ()
 
     @classmethod
-    def lookup(cls, table: Any, rows: Any, columns: Any = None) -> Self:
+    def lookup(cls: type[Tensor], table: Any, rows: Any, columns: Any = None) -> Tensor:
         """The tensor of entries ``table[rows_i, columns_j]``, read from the table when they are needed.
 
         Parameters

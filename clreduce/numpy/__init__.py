@@ -8,7 +8,7 @@ array([[12.],
        [12.]])
 """
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -30,15 +30,9 @@ from clreduce.solve.solver import Solver as _Solver
 _Array = np.ndarray[tuple[int, ...], np.dtype[Any]]
 
 
-class Genred(_Genred):
+class Genred(_Genred[_Array]):
     __doc__ = _Genred.__doc__
     library: ClassVar[Adapter] = NUMPY
-
-    if TYPE_CHECKING:  # reductions with two results give a pair
-
-        def __call__(
-            self, *args: Any, backend: str = "auto", device_id: int = -1, ranges: Any = None, out: Any = None
-        ) -> _Array: ...
 
 
 class Routine(_Routine):
@@ -49,7 +43,7 @@ class Solver(_Solver):
     library: ClassVar[Adapter] = NUMPY
 
 
-class KernelSolve(_KernelSolve):
+class KernelSolve(_KernelSolve[_Array]):
     __doc__ = _KernelSolve.__doc__
     library: ClassVar[Adapter] = NUMPY
 

@@ -15,10 +15,15 @@
 array([2., 2., 2., 2., 1.])
 """
 
-from clreduce.adapters.numpy import NUMPY
+from typing import Any as _Any
+
+import numpy as _np
+
+from clreduce.adapters.numpy import NUMPY as _NUMPY
 from clreduce.cluster.clustering import Clustering as _Clustering
 
-_clustering = _Clustering(NUMPY)
+_Array = _np.ndarray[tuple[int, ...], _np.dtype[_Any]]
+_clustering: _Clustering[_Array] = _Clustering(_NUMPY)
 grid_cluster = _clustering.grid_cluster
 sort_clusters = _clustering.sort_clusters
 cluster_ranges = _clustering.cluster_ranges

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Generic
 
 from clreduce.call.arguments import describe
+from clreduce.call.genred import Array
 from clreduce.call.options import Options, refuse_unknown
 from clreduce.call.routine import checked_axis
 from clreduce.domain import Domain
@@ -23,7 +24,7 @@ _OPTIONS = (
 )  # fmt: skip
 
 
-class KernelSolve(Solver):
+class KernelSolve(Solver, Generic[Array]):
     """Solves (alpha + K) a = b by conjugate gradients: ``a = KernelSolve(formula, aliases, "b", axis=1)(x, x, b)``.
 
     K is symmetric and positive definite, or such a K times factors of i or j, and never stored; other ``solver``s are
@@ -61,6 +62,14 @@ class KernelSolve(Solver):
     OptionError
         There is no option of that name; the error names the nearest one.
     """
+
+    if TYPE_CHECKING:  # with info=True a pair, the second being a SolveInfo
+
+        def __call__(
+            self, *args: Any, backend: str = "auto", device_id: int = -1, alpha: Any = 1e-10, eps: float = 1e-6,
+            ranges: Any = None, x0: Any = None, info: bool = False, **options: Any,
+        ) -> Array: ...  # fmt: skip
+        def grad(self, variable: str | int) -> Callable[..., Array]: ...
 
     def __init__(
         self,

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-class Genred(_Genred):
+class Genred(_Genred[Tensor]):
     __doc__ = _Genred.__doc__
     library: ClassVar[Adapter] = TORCH
     runner: ClassVar[Runner] = AUTOGRAD
@@ -67,7 +67,7 @@ class Routine(_Routine):
     runner: ClassVar[Runner] = AUTOGRAD
 
 
-class KernelSolve(TrackedSolver, _KernelSolve):
+class KernelSolve(TrackedSolver, _KernelSolve[Tensor]):
     __doc__ = _KernelSolve.__doc__
 
 

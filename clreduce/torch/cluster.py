@@ -26,7 +26,7 @@ from clreduce.cluster.clustering import Clustering as _Clustering
 from clreduce.torch.autograd import AUTOGRAD as _AUTOGRAD
 
 
-class _Followed(_Clustering):
+class _Followed(_Clustering[_torch.Tensor]):
     """Clusters whose centroids and weights autograd follows; labels and ranges have no derivative."""
 
     def _given_back(

@@ -20,11 +20,11 @@ from clreduce.memo import memoised
 from clreduce.torch.autograd import AUTOGRAD
 
 
-class _Called(Genred):
+class _Called(Genred[Any]):
     library, runner = TORCH, AUTOGRAD
 
 
-def described(routine: Genred) -> str:
+def described(routine: Genred[Any]) -> str:
     """All that makes an equal routine, as text."""
     return json.dumps(
         {
@@ -37,7 +37,7 @@ def described(routine: Genred) -> str:
 
 
 @memoised(1024)
-def _routine(described: str) -> Genred:
+def _routine(described: str) -> Genred[Any]:
     return _Called(**json.loads(described))
 
 
