@@ -128,7 +128,7 @@ def test_tensors_are_not_copied() -> None:
         (lambda: cr.Vi(torch.ones(5)), "write x[:, None]"),
         (lambda: Vi(x) @ [1.0], "one number for each pair"), (lambda: Vi(x).sum(-1) @ [1.0], "write np.asarray(x)"),
         (lambda: cr.torch.Vi(np.ma.masked_less(x, 0)), "write x.filled(0)"),
-        (lambda: cr.torch.Vi(Frame(np.array([["a", 1]], object))), "torch.as_tensor(x.to_numpy())"),
+        (lambda: cr.torch.Vi(Frame(np.array([["a", 1]], object))), "torch.as_tensor(x[columns].to_numpy(float))"),
         (lambda: Vi(x).sqdist(Vj(x)).solve(w.tolist()[:5]), "write np.asarray(x)"),
         (lambda: Vi(x).sqdist(Vj(x)).solve(2.0), "right-hand side"),
         (lambda: [1.0, 2.0] @ Vi(x).sqdist(Vj(x)), "write np.asarray(x)"),

@@ -51,8 +51,11 @@ class NumPy(Adapter):
             return ": for gradients write clreduce.torch, else x.detach().cpu().numpy()"
         if hasattr(value, "toarray"):
             return "; write x.toarray()"
+        if type(value).__name__.endswith("Tracer"):
+            return ": a value that JAX traces has no numbers; call this outside of jit, grad and vmap"
         if hasattr(value, "__dlpack_device__"):
-            return ", not in the host's memory; write x.cpu() or what moves it there"
+            on_host = value.__dlpack_device__()[0] == _HOST
+            return ", of a dtype that NumPy does not have" if on_host else ", not in the host's memory; write x.cpu()"
         if hasattr(value, "to_numpy"):
             return ", with columns that are no numbers; write x[columns].to_numpy(float)"
         return "; write np.asarray(x)" if isinstance(value, (list, tuple)) else ""

@@ -52,10 +52,10 @@ class Torch(Adapter):
         return None if array is None else _tensor_of(array)
 
     def advice(self, value: Any) -> str:
-        if is_symbolic(value) or isinstance(value, np.ma.MaskedArray):
+        if is_symbolic(value) or isinstance(value, np.ma.MaskedArray) or type(value).__name__.endswith("Tracer"):
             return NUMPY.advice(value)
         if hasattr(value, "to_numpy"):
-            return "; write torch.as_tensor(x.to_numpy())"
+            return ", with columns that are no numbers; write torch.as_tensor(x[columns].to_numpy(float))"
         return "; write torch.as_tensor(x)" if isinstance(value, (list, tuple)) else ""
 
     def to_host(self, value: torch.Tensor) -> Array:

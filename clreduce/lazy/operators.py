@@ -60,6 +60,8 @@ class Operators(Recorded):
             return self._adopted(from_number(value))
         if isinstance(value, Recorded):
             return self._from(value)
+        array = None if isinstance(value, (bool, complex, np.generic)) else self.library.as_array(value)
+        value = value if array is None else array
         shape = shape_of(value, self.library)
         if shape in ((1,), (1, 1)):
             tensor = self._from(value if len(shape) == 1 else value.reshape(1))

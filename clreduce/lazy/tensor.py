@@ -62,6 +62,7 @@ class LazyTensor(Shown[Array], Protocols[Array], SolveMethods[Array], TableMetho
 
     __slots__ = ()
     __array_priority__ = 1000
+    __pandas_priority__ = 5000  # data frames, whose own is 4000, leave operators to it
     __GenericLazyTensor__ = True
     """By this name clients of KeOps tell a LazyTensor, whatever its array library."""
 
