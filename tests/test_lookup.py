@@ -354,3 +354,20 @@ def test_mistakes_are_told_before_any_kernel_runs(given, error: type[ClreduceErr
 def test_sizes_must_agree() -> None:
     with pytest.raises(ShapeError, match="differ in their number of i"):
         LazyTensor.lookup(A, R, C) * Vi(x[:5])
+
+
+def test_components_at_indices_of_a_tensor(device: Device) -> None:
+    rng = np.random.default_rng(0)
+    table, rows, columns = rng.normal(size=(4, 6)), rng.integers(4, size=9), rng.integers(6, size=7)
+    flat, k, n = Pm(table.ravel()), Vi(rows[:, None]), Vj(columns[:, None] + 0.0)
+    dense = table[np.ix_(rows, columns)]
+    for tensor in (flat[6 * k + n], Vi(np.tile(table.ravel(), (9, 1)))[6 * k + n], flat[(6 * k + n).sum(-1)]):
+        assert tensor.shape == (9, 7)
+        np.testing.assert_array_equal(tensor.dense(), dense)
+        np.testing.assert_allclose((tensor**2).sum(axis=1)[:, 0], (dense**2).sum(1))
+    assert flat[k.i].shape == (9, 1)
+    assert np.isnan(flat[k + 100].sum(axis=1)).all()
+    with pytest.raises(ShapeError, match="k has length 1"):
+        flat[Vi(np.zeros((9, 2)))]
+    with pytest.raises(ShapeError, match=r"write K.where\(condition\)"):
+        flat[k > 1]

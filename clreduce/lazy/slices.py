@@ -14,6 +14,7 @@ from clreduce.lazy.base import Array, Recorded
 from clreduce.lazy.leaves import Leaf
 from clreduce.lazy.linear import LinearOperator
 from clreduce.lazy.parts import Part
+from clreduce.ops.tables import looked_up
 
 if TYPE_CHECKING:
     from types import EllipsisType
@@ -59,7 +60,8 @@ class Slices(LinearOperator[Array]):
         Slices, masks and arrays of indices give another tensor: ``K[:100]``, ``K[:, ::2]``, ``K[np.ix_(rows, cols)]``.
         A number drops its axis: ``x[..., 0]`` is a tensor. ``K[3]``, ``K[:, 3]`` and ``K[3, 5]`` are computed: a row, a
         column, a number; ``K[rows, cols]``, too: the entries at pairs of indices. While a tensor has its vector axis,
-        a number or a slice alone means components: ``x[k]``, ``x[a:b]``.
+        a number or a slice alone means components: ``x[k]``, ``x[a:b]``. The number may be a tensor, one for each i, j
+        or pair: ``Pm(table)[Vi(k)]``; it is rounded, and nan stands for components that there are not.
 
         Raises
         ------
@@ -81,6 +83,8 @@ class Slices(LinearOperator[Array]):
         """
         if self._vectors and not isinstance(key, tuple) and (isinstance(key, slice) or _is_integer(key)):
             return self._components(key)
+        if self._vectors and isinstance(key, Recorded) and not (key.is_condition or key.is_complex or self.is_complex):
+            return self._record(looked_up(self._real_expr, key.expr), key, vectors=False)
         keys = self._keys(key)
         batch = len(self._batch)
         arrays = [
