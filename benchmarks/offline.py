@@ -22,6 +22,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 
 from clreduce.codegen.facts import DeviceFacts
+from clreduce.ops.hardware import NATIVE
 
 CLANG = ("clang-15",)
 LIBRARIES = {"nvidia": Path("/usr/lib/clc/nvptx64--nvidiacl.bc"), "amd": Path("/usr/lib/clc/amdgcn--amdhsa.bc")}
@@ -71,11 +72,11 @@ class Target:
 FACTS = {
     "nvidia": DeviceFacts(
         kind="gpu", driver="nvidia", driver_version=(550,), max_group=1024, local_memory=49152,
-        native_float_lanes=1, native_double_lanes=1, shares_host_memory=False,
+        native_float_lanes=1, native_double_lanes=1, shares_host_memory=False, native_functions=tuple(NATIVE),
     ),
     "amd": DeviceFacts(
         kind="gpu", driver="amd", driver_version=(3614,), max_group=256, local_memory=65536,
-        native_float_lanes=1, native_double_lanes=1, shares_host_memory=False,
+        native_float_lanes=1, native_double_lanes=1, shares_host_memory=False, native_functions=tuple(NATIVE),
     ),
 }  # fmt: skip
 

@@ -14,20 +14,25 @@ import numpy as np
 from clreduce.codegen.facts import DeviceFacts
 from clreduce.codegen.schedule import LOCAL, Schedule, choose_schedule
 from clreduce.domain import Domain
+from clreduce.errors import CompileError, DeviceError
 from clreduce.ir.op import position, variable
 from clreduce.ops.compare import less, where
 from clreduce.ops.derived import squared_distance
 from clreduce.ops.functions import exp, log
+from clreduce.ops.hardware import NATIVE, NativeFunction
 from clreduce.ops.trigonometry import sin
 from clreduce.program import MapReduce, map_reduce
 from clreduce.runtime.bindings import without_caches
 from clreduce.runtime.device import Device
 from clreduce.runtime.devices import survey
 from clreduce.runtime.plan import Plan, Signature
+from clreduce.runtime.selftest import NATIVE_FUNCTIONS
 
 Report = Callable[[dict[str, Any]], None]
 _ROWS, _COLUMNS = 37, 301
 """No multiples of anything that a schedule may cut them by, and more columns than a tile has."""
+_MANTISSAS = 200
+_SMALLEST, _LARGEST = 2.0**-126, 2.0**127
 _ROUNDINGS = 100
 """The error of a right result, in units of its dtype's rounding error, at most."""
 
@@ -87,7 +92,8 @@ def _nearest() -> MapReduce:
 def run(device: Device, facts: DeviceFacts, passed: list[str], report: Report) -> None:
     """Run the checks that have not ``passed``, and stop at the first that fails.
 
-    Reports ``{"check": name}`` before each one, then the same with ``"passed"`` or with ``"error"``.
+    Reports ``{"check": name}`` before each one, then the same with ``"passed"`` or with ``"error"``. At last, of a GPU,
+    ``{"facts": {"native_functions": names}}``.
     """
     before = device.facts
     try:
@@ -106,8 +112,57 @@ def run(device: Device, facts: DeviceFacts, passed: list[str], report: Report) -
                 report({"check": check.name, "error": error[:500]})
                 return
             report({"check": check.name, "passed": True})
+        if facts.kind == "gpu" and NATIVE_FUNCTIONS not in passed:
+            report({"check": NATIVE_FUNCTIONS})
+            device.facts = facts
+            report({"facts": {"native_functions": within_bounds(device)}})
+            report({"check": NATIVE_FUNCTIONS, "passed": True})
     finally:
         device.facts = before
+
+
+def within_bounds(device: Device) -> list[str]:
+    """Functions of the hardware that the device computes within their stated bounds."""
+    names = []
+    for name, function in NATIVE.items():
+        try:
+            if excess(function, device) <= 1:
+                names.append(name)
+        except (CompileError, DeviceError):
+            continue  # a driver without it
+    return names
+
+
+def excess(function: NativeFunction, device: Device) -> float:
+    """The largest error of a native function on a device, in units of its bound; infinite where a special value is
+    wrong."""
+    x, y = variable("x", 1, Domain.I), variable("y", 1, Domain.J)
+    program = map_reduce([function.op(x + y)], "Sum")[0]
+    special = np.array([argument for argument, _ in function.exact], np.float32)
+    ordinary = _arguments(function)
+    arguments = np.concatenate([special, ordinary])[:, None]
+    # x + -0 is x also where x is -0.
+    (result,) = Plan(program, Signature("float32"), device)(
+        [arguments, np.full((1, 1), -0.0, np.float32)], len(arguments), 1
+    )
+    values = result[:, 0].astype(float)
+    right = np.array([value for _, value in function.exact])
+    if not np.array_equal(values[: len(special)], right, equal_nan=True):
+        return float("inf")
+    with np.errstate(all="ignore"):
+        exact = np.asarray(function.op.numpy(ordinary.astype(float)))
+        errors = np.abs(values[len(special) :] - exact) / np.abs(exact) / function.bound
+    normal = (np.abs(exact) >= _SMALLEST) & (np.abs(exact) <= _LARGEST)
+    worst = errors[normal].max()
+    return float("inf") if np.isnan(worst) else float(worst)
+
+
+def _arguments(function: NativeFunction) -> np.ndarray[Any, Any]:
+    """Numbers of all magnitudes for which the bound holds, the same in each trial."""
+    low, high = function.exponents
+    mantissas = np.random.default_rng(0).uniform(1, 2, (high - low + 1, _MANTISSAS))
+    values = np.ldexp(mantissas, np.arange(low, high + 1)[:, None]).ravel().astype(np.float32)
+    return np.concatenate([values, -values]) if function.signed else values
 
 
 def _error_of(check: Check, device: Device) -> str:
@@ -138,7 +193,7 @@ def main(argument: dict[str, Any], report: Report) -> None:
         import pyopencl as cl
 
     facts = dict(argument["facts"])
-    facts["driver_version"] = tuple(facts["driver_version"])
+    facts |= {name: tuple(facts[name]) for name in ("driver_version", "native_functions")}
     for device in survey(cl).devices:
         if device.identity == argument["identity"]:
             run(device, DeviceFacts(**facts), argument["passed"], report)

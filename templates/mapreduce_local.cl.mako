@@ -12,7 +12,7 @@ ${common.sizes(kernel)}\
 {
 % for column in kernel.column_inputs:
 % if column.staged:
-  __local ${column.type} ${column.name}_tile[${kernel.tile * column.dim}];
+  __local ${column.type} ${column.name}_tile[${kernel.tile * column.dim}] __attribute__((aligned(16)));
 % endif
 % endfor
 ${common.batch_of_item(kernel, block)}\
@@ -56,7 +56,21 @@ ${block(kernel.flush, 4)}
   }
 ${common.end_piece(kernel)}\
 ${block(kernel.drain, 2)}
-${common.store_rows(kernel, block, "(long)get_global_id(1)")}\
+% for r in range(kernel.rows):
+## Which row it is is worked out anew: registers need not keep it while pairs are visited.
+<% moved = r * kernel.group * kernel.lanes %>\
+% if kernel.task:
+  const long stored_${r} = tasks[((long)get_global_id(1) * task_count + task) * 4] + (long)get_local_id(0) * ${kernel.lanes} + ${moved};
+% else:
+  const long stored_${r} = ((long)get_global_id(0) - (long)get_local_id(0)) * ${kernel.rows * kernel.lanes} + (long)get_local_id(0) * ${kernel.lanes} + ${moved};
+% endif
+  if (stored_${r} < ${"end_row" if kernel.task else "rows"}) {
+    const long row_${r} = stored_${r};
+    const int count_${r} = (int)min((long)${kernel.lanes}, ${"end_row" if kernel.task else "rows"} - row_${r});
+    const long out_${r} = (long)get_global_id(1) * rows + row_${r};
+${block(kernel.finish[r], 4)}
+  }
+% endfor
 }
 <%def name="pointers(kernel)">\
       const long j = tile_begin + jt;

@@ -17,11 +17,14 @@ from oracle import assert_results, random_arrays
 from template_cases import CASES, Case
 from test_ranges import assert_masked, made, random_six
 
-from clreduce.codegen.schedule import DIRECT, LOCAL, Schedule
+from clreduce.codegen.schedule import DIRECT, LOCAL, Schedule, choose_schedule
+from clreduce.ops.hardware import NATIVE
 from clreduce.runtime import compiler
 from clreduce.runtime.devices import current_device
 from clreduce.runtime.plan import Plan, Signature
 
+GPU = "gpu"
+"""The default schedules of GPUs, with functions of the hardware, in groups of few items."""
 SCHEDULES = {
     # three work-items, tiles that end within a block, lanes past the last row
     "direct": Schedule(lanes=4, rows=2, cols=2, tile=5),
@@ -32,8 +35,12 @@ SCHEDULES = {
 ROWS = 21
 
 
-def schedule_of(case: Case, name: str) -> Schedule:
+def schedule_of(case: Case, dtype: str, name: str) -> Schedule:
     """The schedule of that name with what the case changes, as far as the loop shape has it."""
+    if name == GPU:
+        device = current_device()
+        default = choose_schedule(case.program, Signature(dtype).real, device.facts)
+        return replace(default, **{"group": 4, "tile": 16, **dict(case.change)})
     schedule, change = SCHEDULES[name], dict(case.change)
     direct = schedule.shape == DIRECT
     return replace(
@@ -86,10 +93,13 @@ def suit_oclgrind() -> None:
 def main() -> None:
     dtype, name = sys.argv[1:]
     suit_oclgrind()
-    assert current_device().facts.driver == "oclgrind", current_device()
+    device = current_device()
+    assert device.facts.driver == "oclgrind", device
+    if name == GPU:
+        device.facts = replace(device.facts, kind="gpu", native_functions=tuple(NATIVE))
     for title, case in CASES.items():
         print(f"== {title}", flush=True)
-        check(case, dtype, schedule_of(case, name))
+        check(case, dtype, schedule_of(case, dtype, name))
     print(f"{len(CASES)} programs ran", flush=True)
 
 

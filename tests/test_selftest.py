@@ -189,6 +189,37 @@ def test_a_device_that_fails_is_passed_over_with_the_reason(folder: Path) -> Non
     assert text.count("wrong numbers") == 2 * len(devices())
 
 
+def said_to_be_a_gpu(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "said", dataclasses.replace(device.said, kind="gpu", native_float_lanes=1))
+
+
+def test_the_trial_of_a_gpu_finds_out_which_functions_kernels_may_call(
+    folder: Path, device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In its process, and kept on disk. One with a large error is not among them."""
+    said_to_be_a_gpu(device, monkeypatch)
+    names = examine(device, fresh=True).applied(device.said).native_functions
+    assert names == tuple(trials.within_bounds(device))
+    monkeypatch.setattr(selftest, "_verdicts", {})
+    kept = kept_verdict(device)
+    assert kept is not None
+    assert kept.applied(device.said).native_functions == names
+    lying(monkeypatch, "poor")
+    poor = examine(device, fresh=True).applied(device.said).native_functions
+    assert poor == tuple(name for name in names if name != "exp2")
+
+
+def test_a_driver_that_dies_of_functions_of_the_hardware_is_used_without_them(
+    folder: Path, device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said_to_be_a_gpu(device, monkeypatch)
+    lying(monkeypatch, "native")
+    verdict = examine(device)
+    assert verdict.usable
+    assert verdict.applied(device.said).native_functions == ()
+    assert any(note.startswith("all functions are clreduce's own") for note in verdict.notes)
+
+
 def test_without_trials_drivers_are_believed(folder: Path) -> None:
     source = """
         import clreduce

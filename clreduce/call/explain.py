@@ -15,6 +15,7 @@ from clreduce.runtime.device import Device
 if TYPE_CHECKING:
     from clreduce.call.routine import Routine
     from clreduce.program import Gradient, Source
+    from clreduce.runtime.plan import Plan
 
 
 def explain(routine: Routine, dtype: str, device: Device) -> str:
@@ -43,12 +44,21 @@ def explain(routine: Routine, dtype: str, device: Device) -> str:
             f"device: {device}",
             f"dtype:  {dtype}",
             f"from:   {'measurements, by clreduce.tune' if plan.tuned else 'the default policy'}",
+            f"functions: {_functions(plan)}",
             *(f"{name}: {value}" for name, value in asdict(plan.schedule).items()),
             "",
             _title("Kernels"),
             plan.source,
         ]
     )
+
+
+def _functions(plan: Plan) -> str:
+    """Which functions the kernels call."""
+    names = plan.device.facts.native_functions
+    if not names or plan.signature.full or plan.signature.dtype != "float32":
+        return "clreduce's own"
+    return f"{', '.join(names)} of the hardware, seen to be within their bounds; else clreduce's own"
 
 
 def _title(text: str) -> str:

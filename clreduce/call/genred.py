@@ -12,8 +12,8 @@ from clreduce.language.formula import parse_all
 from clreduce.language.vocabulary import checked_reduction
 
 _OPTIONS = (
-    "reduction_op", "axis", "opt_arg", "formula2", "dtype_acc", "use_double_acc", "sum_scheme", "fast", "enable_chunks",
-    "rec_multVar_highdim", "use_fast_math",
+    "reduction_op", "axis", "opt_arg", "formula2", "dtype_acc", "use_double_acc", "sum_scheme", "fast", "accuracy",
+    "enable_chunks", "rec_multVar_highdim", "use_fast_math",
 )  # fmt: skip
 
 
@@ -60,6 +60,11 @@ class Genred(Routine, Generic[Array]):
         error of a squared distance is about eps * (|x_i|^2 + |y_j|^2) however small it is, so centre data that are far
         from the origin; near-ties in ``ArgMin`` or ``ArgKMin`` may be resolved differently. None (the default)
         subtracts component by component.
+    accuracy:
+        On GPUs, float32 formulas of each pair may call functions that the hardware has, where the device was seen to
+        compute them within stated bounds: 2^x for exponentials, roots and quotients (`explain` shows which). The error
+        of such an exponential e^x is up to 2 ulp and ``|x| * 6e-8``. ``"full"`` keeps the functions of clreduce, whose
+        results differ from the right ones by a few ulp everywhere. On CPUs, and in float64, there is no difference.
     dtype, cuda_type, enable_chunks, rec_multVar_highdim, use_fast_math:
         Accepted for compatibility. The first two are deprecated (the data's dtype decides); the others are speed
         switches of another engine and have no effect on results.
@@ -111,6 +116,7 @@ class Genred(Routine, Generic[Array]):
         rec_multVar_highdim: bool | None = False,
         use_fast_math: bool = True,
         fast: str | None = None,
+        accuracy: str = "auto",
         **unknown: Any,
     ) -> None:
         if unknown:
@@ -119,7 +125,7 @@ class Genred(Routine, Generic[Array]):
             warnings.warn("dtype and cuda_type are ignored: the data's dtype decides", DeprecationWarning, stacklevel=2)
         axis = checked_axis(axis)
         reduction = checked_reduction(reduction_op, opt_arg, formula2)
-        options = Options.checked(reduction, sum_scheme, dtype_acc, use_double_acc, fast)
+        options = Options.checked(reduction, sum_scheme, dtype_acc, use_double_acc, fast, accuracy)
         exprs, variables = parse_all([formula] if formula2 is None else [formula, formula2], aliases)
         self.formula, self.formula2, self.reduction_op = formula, formula2, reduction_op
         self.aliases = tuple(aliases)

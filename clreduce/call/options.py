@@ -13,6 +13,7 @@ from clreduce.reductions.reduction import Reduction
 
 _SCHEMES = ("auto", "block_sum", "direct_sum", "kahan_scheme")
 _FAST = (None, "dot")
+_ACCURACIES = ("auto", "full")
 _KEPT = ("auto", "float16", "float32", "float64")
 _ACCUMULATORS = {
     "float16": ("float16", "float32"),
@@ -45,6 +46,7 @@ class Options:
     sum_scheme: str = "auto"
     fast: str | None = None
     dtype_acc: str = "auto"
+    accuracy: str = "auto"
 
     @classmethod
     def checked(
@@ -54,6 +56,7 @@ class Options:
         dtype_acc: str = "auto",
         use_double_acc: bool = False,
         fast: str | None = None,
+        accuracy: str = "auto",
         **ignored: Any,
     ) -> Options:
         """Options for ``reduction``, or one error; the others are speed switches of another engine."""
@@ -61,6 +64,8 @@ class Options:
             raise FormulaError(f"sum_scheme is one of {', '.join(_SCHEMES)}; got {sum_scheme!r}")
         if fast not in _FAST:
             raise FormulaError(f"fast is one of {', '.join(map(repr, _FAST))}; got {fast!r}")
+        if accuracy not in _ACCURACIES:
+            raise FormulaError(f"accuracy is one of {', '.join(_ACCURACIES)}; got {accuracy!r}")
         if dtype_acc not in _KEPT:
             raise FormulaError(f"dtype_acc is one of {', '.join(_KEPT)}; got {dtype_acc!r}")
         if use_double_acc and dtype_acc != "auto":
@@ -74,7 +79,7 @@ class Options:
                 f"sum_scheme='kahan_scheme' has no meaning for {reduction.name}, whose state is no plain sum: "
                 "use dtype_acc='float64'"
             )
-        return cls(sum_scheme, fast, dtype_acc)
+        return cls(sum_scheme, fast, dtype_acc, accuracy)
 
     def check_precision(self, dtype: str) -> None:
         """Raise `DtypeError` if sums over arrays of this dtype cannot be kept as asked."""

@@ -105,7 +105,8 @@ def plan_of(
     """
     direct_sum = options.sum_scheme == "direct_sum"
     wide = options.dtype_acc == "float64" and program.reduction.blocked
-    signature = signature_of(dtype, batched, wide, ranges)
+    full = options.accuracy == "full" and bool(device.facts.native_functions)
+    signature = signature_of(dtype, batched, wide, ranges, full)
     return PLANS.get(computed(program, options, moderate), signature, device, None, direct_sum, rows, columns)
 
 

@@ -43,6 +43,10 @@ _WHOLE = {"int": 1, "long": 2}
 """Types of integers, those that hold more after those that hold less."""
 _BITS_OF_LANES = {"float": "int", "double": "long", "int": "int", "long": "long"}
 """The integer of a comparison's lanes."""
+_OF_OPENCL = {"sqrt": 1, "fabs": 1, "fmin": 2, "fmax": 2} | {
+    f"native_{name}": 1 for name in ("exp2", "recip", "sqrt", "rsqrt")
+}
+"""Functions of OpenCL C that operations call, with how many arguments, all of the type of the result."""
 
 
 class KernelTextError(ClreduceError, RuntimeError):
@@ -431,8 +435,8 @@ class _Check:
         elif function.startswith("convert_"):
             wanted, result = [self.meaning(function.removeprefix("convert_"))], self.meaning(function[8:])
             given = [Type(wanted[0].base, one.lanes, one.pointers) for one in given]
-        elif function == "sqrt":
-            wanted, result = [kind], kind
+        elif function in _OF_OPENCL:
+            wanted, result = [kind] * _OF_OPENCL[function], kind
         else:
             wanted, result = self._own(function, len(given))
         if len(given) != len(wanted):

@@ -57,7 +57,10 @@ def emit_sum(emitter: Placement, node: Expr, k: Position, r: int | None, c: int 
     else:
         whole = arg.dim == terms
         for start, stop in emitter.segments([arg], terms) if whole else [(0, terms)]:
-            emitter.loop(scope, start, stop, add_term, step=emitter.step([arg]) if whole else 1)
+            step = emitter.step([arg]) if whole else 1
+            if step == 1 and (stop - start) % emitter.at_once == 0:
+                step = emitter.at_once
+            emitter.loop(scope, start, stop, add_term, step=step)
     for cell, accumulators in names.items():
         scope.known[(emitter.types, node, k, cell[0], cell[1])] = accumulators[0]
     return names[r, c][0]

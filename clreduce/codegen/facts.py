@@ -45,6 +45,8 @@ class DeviceFacts:
     """Whether the driver was seen to handle local memory and barriers inside loops correctly."""
     compiler_builtins: bool = True
     """Whether kernels may use builtins of the driver's compiler that OpenCL C does not name."""
+    native_functions: tuple[str, ...] = ()
+    """Functions of `clreduce.ops.hardware` that the device, a GPU, was seen to compute within their bounds."""
 
     @property
     def is_limited(self) -> bool:

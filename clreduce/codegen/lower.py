@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from clreduce.codegen.facts import DeviceFacts
+from clreduce.codegen.forms import Forms
 from clreduce.codegen.hoist import hoist
 from clreduce.codegen.kernel import ORIGIN_I, ORIGIN_J, ColumnInput, Kernel
 from clreduce.codegen.limits import check_length
@@ -120,7 +121,12 @@ class _PairLowering(Updates):
         ranged: bool,
         wide: bool,
     ) -> None:
-        super().__init__(program, values, dtype, schedule, wide)
+        forms = Forms(dtype, facts)
+        values = forms(values)
+        super().__init__(program, values, dtype, schedule, wide, forms)
+        if schedule.shape == LOCAL:
+            # One load from local memory for four components, where compilers see that it is aligned.
+            self.emitter.at_once = self.keeper.at_once = 4
         self.task = schedule.group_rows if ranged else 0
         self.panels = panels
         self.inputs = tuple(variables(values))

@@ -42,6 +42,8 @@ class Placement(ABC):
         self.types = types
         self.dtype, self.lanes, self.rows, self.unroll = dtype, lanes, rows, unroll
         self.cols = 1
+        self.at_once = 1
+        """Components that one turn of a loop over a sum takes, where their number is a multiple of it."""
         self.leaf, self.place, self.alias, self.named = leaf, place, alias, named
         self.functions: set[str] = set()
         self.uses: Counter[Expr] = Counter()

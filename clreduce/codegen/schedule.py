@@ -12,7 +12,7 @@ from clreduce.codegen.recurrences import is_scan
 from clreduce.codegen.sorting import padded
 from clreduce.domain import Domain
 from clreduce.errors import ScheduleError
-from clreduce.ir.expr import INDEX, topological
+from clreduce.ir.expr import INDEX, topological, variables
 from clreduce.ir.op import variable
 from clreduce.program import MapReduce
 from clreduce.reductions.reduction import Column
@@ -53,6 +53,18 @@ _SHARED = 0.75
 """What updating a state with a block of columns costs, as part of what single columns do, up to which it is shared."""
 _UNROLL = 4
 _UNROLL_GPU = 16
+_COLS_GPU, _MOST_ROWS_GPU = 8, 4
+_ROOM_GPU = 24
+"""Registers for what the rows of a work-item keep, beside some 40 for all else: NVIDIA's processors hold half of their
+work-items where each takes up to 64."""
+_ROOM_OF_AMD = 32
+"""The same for processors of AMD, which have more of them."""
+_PAIRS_OF_AMD = 16
+_LONGEST_GPU = 1200
+"""Operations in the body of the pair loop on a GPU."""
+_TILE_BYTES = 1 << 14
+"""Local memory of a work-group for a tile of j, so that several fit a processor."""
+_SHORTEST_TILE = 16
 _LIST = 6
 """Terms in a sorted list from which on it is worth it to know beforehand which ones may enter, if terms are short."""
 _LONG_LIST = 24
@@ -138,11 +150,7 @@ def choose_schedule(program: MapReduce, dtype: str, facts: DeviceFacts, few: int
     ``few``: for at most so many rows, which is 0 for any number, or a power of two.
     """
     if facts.kind == "gpu":
-        tile = 1 if kept_components(program.values, _UNROLL_GPU) else 2
-        schedule = Schedule(lanes=1, rows=tile, cols=tile, unroll=_UNROLL_GPU)
-        return (
-            replace(schedule, group=min(128, facts.max_group), tile=128, shape=LOCAL) if facts.local_tiles else schedule
-        )
+        return _on_gpu(program, dtype, facts, few)
     size = 4 if dtype == "float" else 8
     native = facts.native_float_lanes if dtype == "float" else facts.native_double_lanes
     # Two hardware registers of rows and four columns, for most formulas: more spill, fewer wait for one another. With
@@ -189,6 +197,54 @@ def choose_schedule(program: MapReduce, dtype: str, facts: DeviceFacts, few: int
     if schedule.lanes > facts.most_lanes:
         schedule = replace(schedule, lanes=facts.most_lanes, rows=1)
     return _fitting(program, schedule, size)
+
+
+def _on_gpu(program: MapReduce, dtype: str, facts: DeviceFacts, few: int) -> Schedule:
+    """The default schedule on a GPU: a register tile as large as leaves half of the work-items that can run at once.
+
+    `benchmarks/isa.py` counts what each size issues per pair, and the registers that it takes.
+    """
+    arrays = kept_components(program.values, _UNROLL_GPU)
+    schedule = Schedule(lanes=1, rows=1, cols=1 if arrays else _COLS_GPU, unroll=_UNROLL_GPU)
+    words = 1 if dtype == "float" else 2
+    room = _ROOM_OF_AMD if facts.driver == "amd" else _ROOM_GPU
+    per_row = words * _words_of_row(program, schedule)
+    # Where one update or one loop over components is for a whole block of columns, all its pairs wait for that.
+    together = program.reduction.guard is not None or _shares_work(program) or _has_long_vectors(program)
+    waiting = words * _COLS_GPU if together else 0
+    while not arrays and schedule.rows < _MOST_ROWS_GPU and 2 * schedule.rows * (per_row + waiting) <= room + waiting:
+        schedule = replace(schedule, rows=2 * schedule.rows)
+    if facts.driver == "amd":
+        # Its compiler takes two rows for one packed operation, and reads whole blocks of columns ahead.
+        schedule = replace(schedule, cols=min(schedule.cols, max(1, _PAIRS_OF_AMD // schedule.rows)))
+    while schedule.rows * schedule.cols > 1 and block_operations(program, schedule) > _LONGEST_GPU:
+        if schedule.cols > schedule.rows:
+            schedule = replace(schedule, cols=schedule.cols // 2)
+        else:
+            schedule = replace(schedule, rows=schedule.rows // 2)
+    group = min(128, facts.max_group)
+    if few:
+        # Work-items past the last row would compute in vain.
+        schedule, group = replace(schedule, rows=1), min(group, max(_SMALL_GROUP, few))
+    if not facts.local_tiles:
+        return schedule
+    staged = 4 * words * sum(leaf.dim for leaf in variables(program.values) if leaf.domain == Domain.J)
+    tile = 128
+    while tile > _SHORTEST_TILE and tile * staged > _TILE_BYTES:
+        tile //= 2
+    return replace(schedule, group=group, tile=tile, shape=LOCAL)
+
+
+def _has_long_vectors(program: MapReduce) -> bool:
+    """Whether the components of some vector of pairs are too many to be written out."""
+    return any(node.domain == Domain.IJ and node.dim > _UNROLL_GPU for node in topological(program.values))
+
+
+def _words_of_row(program: MapReduce, schedule: Schedule) -> int:
+    """Numbers that a work-item keeps in registers for each of its rows: vectors of i, and the state."""
+    of_i = sum(leaf.dim for leaf in variables(program.values) if leaf.domain == Domain.I and leaf.dim <= _UNROLL_GPU)
+    copies = 2 if program.reduction.blocked and schedule.flush else 1
+    return of_i + copies * sum(min(slot.dim, _UNROLL_GPU) for slot in program.state_slots)
 
 
 def _fitting(program: MapReduce, schedule: Schedule, size: int) -> Schedule:

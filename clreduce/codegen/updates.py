@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
+from clreduce.codegen.forms import Forms
 from clreduce.codegen.kernel import Preview
 from clreduce.codegen.preview import Limits
 from clreduce.codegen.queue import BLOCK, QUEUED_INDEX, QUEUED_VALUE, Queue
@@ -37,10 +39,17 @@ class Updates(Writer):
     """The state that rows keep while a program runs, and the statements that update it with blocks of columns."""
 
     def __init__(
-        self, program: MapReduce, values: tuple[Expr, ...], dtype: str, schedule: Schedule, wide: bool
+        self,
+        program: MapReduce,
+        values: tuple[Expr, ...],
+        dtype: str,
+        schedule: Schedule,
+        wide: bool,
+        forms: Forms,
     ) -> None:
         super().__init__(dtype, schedule.lanes, schedule.rows, schedule, wide)
         self.program, self.values, self.schedule, self.wide = program, values, schedule, wide
+        self.forms = forms
         slots, reduction = program.state_slots, program.reduction
         self.queue = self._queue()
         self.state = StateText(slots, program.outputs, "s", self.unroll, self.keeper.types, self._padding() or 0)
@@ -89,6 +98,7 @@ class Updates(Writer):
         groups = [[column] for column in columns] if reduction.keeps_terms else [columns]
         for n, group in enumerate(groups):
             new = with_known_signs(reduction.update(self.partial.version(n), group))
+            new = self._in_forms(new, self.partial.version(n))
             self.emitter.count_uses(self.values if self.wide else [*new, *self.values])
             if self.wide:
                 self.keeper.count_uses(new)
@@ -96,6 +106,11 @@ class Updates(Writer):
                 self._compute_short_values(cols)
             self.assign_state(self.partial, new, scope, range(self.rows), reduction.keeps_terms)
         return tuple(scope.statements)
+
+    def _in_forms(self, new: Sequence[Expr], state: Sequence[Expr]) -> tuple[Expr, ...]:
+        """What replaces ``state``, in the forms of the device."""
+        extremes = [leaf for leaf, slot in zip(state, self.state.slots, strict=True) if math.isinf(slot.neutral)]
+        return tuple(new) if self.wide else self.forms.of_update(new, extremes)
 
     def _columns(self, cols: int) -> list[Column]:
         """Stand-ins for the values of so many columns."""
@@ -169,7 +184,8 @@ class Updates(Writer):
         """Whether some of these columns may enter the state, which has changed so many times since the block began."""
         guard, state = self.program.reduction.guard, self.partial.version(version) if version else self.partial.leaves
         assert guard is not None
-        return guard(state if self.limits is None else self.limits.stands_for(state, version), columns)
+        holds = guard(state if self.limits is None else self.limits.stands_for(state, version), columns)
+        return self._in_forms([holds], state)[0]
 
     def _after_entering(self, r: int, scope: Scope, cols: int) -> None:
         """Once terms of a block of so many columns are in the list of row r: its limit, and whether a look is due.
@@ -214,7 +230,7 @@ class Updates(Writer):
             if self.queue is not None:
                 self._queued_update(columns, r, outer)
             else:
-                new = reduction.update(self.partial.leaves, columns)
+                new = self._in_forms(reduction.update(self.partial.leaves, columns), self.partial.leaves)
                 self.assign_state(self.partial, new, outer, [r], reduction.keeps_terms)
                 self._after_entering(r, outer, len(columns))
             scope.statements.append(If(condition, tuple(outer.statements)))

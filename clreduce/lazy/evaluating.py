@@ -20,6 +20,7 @@ from clreduce.ops.shape import concat
 CALL_OPTIONS = ("backend", "device_id", "ranges", "out")
 MAKE_OPTIONS = (
     "dtype_acc", "use_double_acc", "sum_scheme", "enable_chunks", "rec_multVar_highdim", "use_fast_math", "fast",
+    "accuracy",
 )  # fmt: skip
 _LINEAR = ("Sum", "Mean")
 """Reductions that complex numbers, as pairs of reals, have too."""

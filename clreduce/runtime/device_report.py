@@ -53,6 +53,8 @@ def _lines_of(index: int, device: Device) -> list[str]:
     verdict = kept_verdict(device)
     if verdict is None:
         return [*lines, "   trial:      none yet; it is tried before its first use"]
+    if facts.native_functions:
+        lines.append(f"   functions:  {', '.join(facts.native_functions)} of the hardware, in float32")
     return [*lines, *(f"   trial:      {note}" for note in verdict.notes or ("all checks passed",))]
 
 

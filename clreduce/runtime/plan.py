@@ -55,6 +55,8 @@ class Signature:
     """Whether rows keep their sums in float64, while formulas of float32 data are computed in float32."""
     blocks: int = 0
     """Rows of a typical block of block-sparse calls, a power of two (`Ranges.typical`); 0: all pairs are visited."""
+    full: bool = False
+    """Whether all functions are clreduce's own, in full accuracy, also where the device has faster ones."""
 
     @property
     def real(self) -> str:
@@ -130,7 +132,7 @@ class Plan:
                 program,
                 signature.real,
                 self.schedule,
-                device.facts,
+                replace(device.facts, native_functions=()) if signature.full else device.facts,
                 signature.batched,
                 signature.blocks > 0,
                 signature.wide,
@@ -471,11 +473,13 @@ class PlanCache:
 PLANS = PlanCache()
 
 
-def signature_of(dtype: Any, batched: bool = False, wide: bool = False, ranges: Ranges | None = None) -> Signature:
+def signature_of(
+    dtype: Any, batched: bool = False, wide: bool = False, ranges: Ranges | None = None, full: bool = False
+) -> Signature:
     """The signature of data of ``dtype``; raises `DtypeError` unless it is float32 or float64.
 
     ``wide``: with sums in float64, which makes a difference for float32 data; ``ranges``: for block-sparse calls such
-    as one with these.
+    as one with these; ``full``: without functions of the hardware.
     """
     signature = _SIGNATURES.get((dtype, batched, wide))
     if signature is None:
@@ -486,7 +490,9 @@ def signature_of(dtype: Any, batched: bool = False, wide: bool = False, ranges: 
         signature = _SIGNATURES.get((name, batched, wide))
         if signature is None:
             raise DtypeError(f"arrays are float32 or float64; got {name}")
-    return signature if ranges is None else replace(signature, blocks=ranges.typical)
+    if ranges is None and not full:
+        return signature
+    return replace(signature, blocks=0 if ranges is None else ranges.typical, full=full)
 
 
 __all__ = ["PLANS", "Plan", "PlanCache", "Signature", "signature_of"]

@@ -32,7 +32,9 @@ VARIABLE = "CLREDUCE_SELFTEST"
 DEVICES = "devices"
 """The kind of entry under which verdicts are kept."""
 TRIALS = "clreduce.trials"
-_REVISION = "2"
+NATIVE_FUNCTIONS = "native functions"
+"""The last check of a GPU: not whether results are right, but which functions of the hardware kernels may call."""
+_REVISION = "3"
 """To be raised when trials change so much that verdicts of before do not hold."""
 _SECONDS = 55.0
 """The longest that all checks of a device may take together."""
@@ -63,7 +65,12 @@ class Verdict:
 
     def applied(self, facts: DeviceFacts) -> DeviceFacts:
         """``facts`` with what the trial has shown."""
-        return replace(facts, **self.facts)
+        return replace(facts, **_hashable(self.facts))
+
+
+def _hashable(facts: dict[str, Any]) -> dict[str, Any]:
+    """Facts as JSON has them, with tuples in place of lists."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in facts.items()}
 
 
 _lock = threading.Lock()
@@ -109,6 +116,7 @@ def _trial(device: Device) -> Verdict:
     facts = device.said
     notes: list[str] = []
     passed: list[str] = []
+    learned: dict[str, Any] = {}
     reason = ""
     with _own_pocl_cache() as variables:
         while not reason:
@@ -116,7 +124,7 @@ def _trial(device: Device) -> Verdict:
             if left <= 0:
                 reason = f"it failed checks for {_SECONDS:.0f} s; {'; '.join(notes)}"
                 break
-            failure = _run_checks(device, facts, passed, variables, left, in_child)
+            failure = _run_checks(device, facts, passed, learned, variables, left, in_child)
             if failure is None:
                 break
             advice = _advice(failure, device)
@@ -125,7 +133,9 @@ def _trial(device: Device) -> Verdict:
                 reason = f"{failure.what}. {advice}".strip()
             else:
                 facts = replace(facts, **change.facts)
+                passed += filter(None, [change.left_out])
                 notes.append(f"{change.words}: {failure.what}")
+    facts = replace(facts, **_hashable(learned))
     seconds = time.monotonic() - start
     verdict = Verdict(reason, _differences(device.said, facts), tuple(notes), seconds, time.time())
     for note in notes:
@@ -148,11 +158,15 @@ def _run_checks(
     device: Device,
     facts: DeviceFacts,
     passed: list[str],
+    learned: dict[str, Any],
     variables: dict[str, str],
     seconds: float,
     in_child: bool,
 ) -> _Failure | None:
-    """Run the checks that are not among ``passed``, to which those that pass are added, up to the first that fails."""
+    """Run the checks that are not among ``passed``, up to the first that fails.
+
+    Those that pass are added to ``passed``, and facts that they find out to ``learned``.
+    """
     argument = {"identity": device.identity, "facts": asdict(facts), "passed": list(passed)}
     lines: list[dict[str, Any]] = []
     ending, said = "", ""
@@ -171,6 +185,9 @@ def _run_checks(
         importlib.import_module(TRIALS).run(device, facts, passed, lines.append)
     running = ""
     for line in lines:
+        if "facts" in line:
+            learned |= line["facts"]
+            continue
         if "error" in line:
             return _Failure(line["check"], f"the check '{line['check']}' failed: {line['error']}")
         if line.get("passed"):
@@ -192,11 +209,15 @@ class _Change:
 
     words: str
     facts: dict[str, Any]
+    left_out: str = ""
+    """A check that is left out then."""
 
 
 def _weaker(failure: _Failure, facts: DeviceFacts) -> _Change | None:
     """What to switch off next after a failure; None if nothing is left that its check depends on."""
     check = failure.check
+    if check == NATIVE_FUNCTIONS:
+        return _Change("all functions are clreduce's own", {}, left_out=check)
     if check == "mapped arrays":
         return _Change("arrays are copied instead of mapped", {"maps_memory": False})
     if check == "arrays by address":
@@ -231,7 +252,8 @@ def _advice(failure: _Failure, device: Device) -> str:
 
 def _differences(said: DeviceFacts, facts: DeviceFacts) -> dict[str, Any]:
     before, after = asdict(said), asdict(facts)
-    return {name: value for name, value in after.items() if value != before[name]}
+    changed = {name: value for name, value in after.items() if value != before[name]}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in changed.items()}  # as in JSON
 
 
 @contextlib.contextmanager

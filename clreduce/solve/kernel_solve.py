@@ -19,8 +19,8 @@ from clreduce.solve.solver import Solver
 
 _VARIABLE = re.compile(r"\s*Var\s*\(\s*(\d{1,9})\s*,\s*(\d{1,9})\s*,\s*(\d)\s*\)\s*\Z")
 _OPTIONS = (
-    "varinvalias", "axis", "sum_scheme", "fast", "dtype_acc", "use_double_acc", "enable_chunks", "rec_multVar_highdim",
-    "use_fast_math",
+    "varinvalias", "axis", "sum_scheme", "fast", "accuracy", "dtype_acc", "use_double_acc", "enable_chunks",
+    "rec_multVar_highdim", "use_fast_math",
 )  # fmt: skip
 
 
@@ -50,7 +50,8 @@ class KernelSolve(Solver, Generic[Array]):
         The alias of the unknown, or ``"Var(position, dim, category)"``. It has the category of the reduced axis.
     axis:
         The index that is reduced: 1 for j, 0 for i.
-    sum_scheme, fast, dtype, opt_arg, dtype_acc, use_double_acc, enable_chunks, rec_multVar_highdim, use_fast_math:
+    sum_scheme, fast, accuracy, dtype, opt_arg, dtype_acc, use_double_acc, enable_chunks, rec_multVar_highdim,
+    use_fast_math:
         As in `Genred`.
 
     Raises
@@ -86,6 +87,7 @@ class KernelSolve(Solver, Generic[Array]):
         rec_multVar_highdim: bool | None = None,
         use_fast_math: bool = True,
         fast: str | None = None,
+        accuracy: str = "auto",
         cuda_type: Any = None,
         **unknown: Any,
     ) -> None:
@@ -96,7 +98,7 @@ class KernelSolve(Solver, Generic[Array]):
                 warnings.warn(f"{name} is ignored: the data's dtype decides", DeprecationWarning, stacklevel=2)
         axis = checked_axis(axis)
         reduction = checked_reduction("Sum", opt_arg, None)
-        options = Options.checked(reduction, sum_scheme, dtype_acc, use_double_acc, fast)
+        options = Options.checked(reduction, sum_scheme, dtype_acc, use_double_acc, fast, accuracy)
         exprs, variables = parse_all([formula], aliases)
         self.formula, self.aliases, self.varinvalias = formula, tuple(aliases), varinvalias
         super().__init__(exprs, variables, reduction, axis, options, _position_of(varinvalias, variables))

@@ -31,7 +31,7 @@ def described(routine: Genred[Any]) -> str:
             "formula": routine.formula, "aliases": routine.aliases, "reduction_op": routine.reduction_op,
             "axis": routine.axis, "opt_arg": routine.program.reduction.count, "formula2": routine.formula2,
             "dtype_acc": routine.options.dtype_acc, "sum_scheme": routine.options.sum_scheme,
-            "fast": routine.options.fast,
+            "fast": routine.options.fast, "accuracy": routine.options.accuracy,
         }
     )  # fmt: skip
 

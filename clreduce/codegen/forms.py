@@ -1,0 +1,138 @@
+"""Which form of a function a kernel calls: clreduce's own, or the one that the device has an instruction for.
+
+On CPUs, in double precision and for values of i or j alone it is the own one, with the bounds in the templates. For
+float32 values of pairs it is the device's, where a trial has shown that its error fits the bound stated in
+`clreduce.ops.hardware` (`DeviceFacts.native_functions`):
+
+- e^x is 2^(x log2 e). Beside the error of the device's 2^x there is that of rounding the exponent, up to |x| 2^-24 of
+  the result: the size of the error that the argument itself carries after a sum of squares. The factor goes into a
+  constant, or into a factor of x that is computed less often than for each pair.
+- 1 / x, a / x = a (1 / x), Sqrt and Rsqrt: 1.5 to 2.5 ulp. a / p with p the same for all pairs is a (1 / p).
+
+Where values, in the order of the formula, stay a factor of 2^20 away from both ends of the range, all of these give the
+same up to such errors.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+
+from clreduce.codegen.facts import DeviceFacts
+from clreduce.domain import Domain
+from clreduce.ir.expr import Expr, topological
+from clreduce.ir.op import constant, constant_value
+from clreduce.ops.arithmetic import inv
+from clreduce.ops.compare import equal, smaller, where
+from clreduce.ops.hardware import (
+    fast_larger,
+    fast_smaller,
+    minus_magnitude,
+    native_exp2,
+    native_recip,
+    native_rsqrt,
+    native_sqrt,
+)
+
+Rule = tuple[tuple[str, ...], Callable[..., Expr]]
+"""The native functions that a form takes, and what is computed in place of a node, by its arguments."""
+_LOG2_E = Fraction(math.log2(math.e))
+
+
+class Forms:
+    """The rewrite of what a kernel for one device and precision computes."""
+
+    def __init__(self, dtype: str, facts: DeviceFacts) -> None:
+        self.on_gpu = dtype == "float" and facts.kind == "gpu"
+        self.available = frozenset(facts.native_functions if self.on_gpu else ())
+
+    def __call__(self, roots: Sequence[Expr]) -> tuple[Expr, ...]:
+        """``roots`` with the device's forms in place of the own ones, for what differs from pair to pair."""
+        return self._rewritten(roots, _RULES) if self.available else tuple(roots)
+
+    def of_update(self, new: Sequence[Expr], extremes: Sequence[Expr]) -> tuple[Expr, ...]:
+        """The same for the new state of a reduction, of which ``extremes`` are running maxima and minima.
+
+        These are never nan. And what a reduction takes the exponential of is above 0 by rounding alone.
+        """
+        if not self.on_gpu:
+            return tuple(new)
+        numbers = set(extremes)
+        for node in topological(new):
+            if node.op.name in _EXTREMA and node.args[0] in numbers:
+                numbers.add(node)
+
+        def extremum(node: Expr, args: tuple[Expr, ...]) -> Expr | None:
+            return _EXTREMA[node.op.name](*args) if node in numbers and node.op.name in _EXTREMA else None
+
+        return self._rewritten(new, _RULES | _RULES_OF_UPDATES, extremum)
+
+    def _rewritten(
+        self,
+        roots: Sequence[Expr],
+        rules: dict[str, Rule],
+        special: Callable[[Expr, tuple[Expr, ...]], Expr | None] = lambda node, args: None,
+    ) -> tuple[Expr, ...]:
+        new: dict[Expr, Expr] = {}
+        for node in topological(roots):
+            args = tuple(new[arg] for arg in node.args)
+            form = special(node, args)
+            if form is None and node.domain == Domain.IJ and node.op.name in rules:
+                needed, rule = rules[node.op.name]
+                form = rule(*args) if self.available.issuperset(needed) else None
+            new[node] = form or (node if args == node.args else Expr(node.op, args, node.params))
+        return tuple(new[root] for root in roots)
+
+
+def scaled(x: Expr, factor: Fraction) -> Expr:
+    """x times a positive or negative constant, which goes into a factor of x if there is a cheap one."""
+    value = constant_value(x)
+    if isinstance(value, Fraction):
+        return constant(value * factor)
+    if x.op.name == "neg":
+        return scaled(x.args[0], -factor)
+    if x.op.name == "mul":
+        for here, other in (x.args, x.args[::-1]):
+            if isinstance(constant_value(here), Fraction) or (here.domain != Domain.IJ and other.domain == Domain.IJ):
+                return scaled(here, -factor) * other.args[0] if other.op.name == "neg" else scaled(here, factor) * other
+    return x * constant(factor)
+
+
+def _exp(x: Expr) -> Expr:
+    return native_exp2(scaled(x, _LOG2_E))
+
+
+def _sigmoid(x: Expr) -> Expr:
+    return native_recip(1 + native_exp2(scaled(x, -_LOG2_E)))
+
+
+def _quotient(a: Expr, b: Expr) -> Expr:
+    return a * (native_recip(b) if b.domain == Domain.IJ else inv(b))
+
+
+def _rsqrt(x: Expr) -> Expr:
+    return where(equal(x, constant(0)), constant(0), native_rsqrt(x))
+
+
+def _weight(x: Expr) -> Expr:
+    """e^x for an x that is bounded by 0: where rounding has lifted it above, the bound is as good as -x."""
+    if x.op is smaller and constant_value(x.args[1]) == 0:
+        return native_exp2(minus_magnitude(scaled(x.args[0], _LOG2_E)))
+    return _exp(x)
+
+
+_RULES: dict[str, Rule] = {
+    "exp": (("exp2",), _exp),
+    "exp_never_above_1": (("exp2",), _exp),
+    "exp2": (("exp2",), native_exp2),
+    "sigmoid": (("exp2", "recip"), _sigmoid),
+    "inv": (("recip",), native_recip),
+    "div": (("recip",), _quotient),
+    "sqrt": (("sqrt",), native_sqrt),
+    "rsqrt": (("rsqrt",), _rsqrt),
+    "inverse_root": (("rsqrt",), lambda x: native_rsqrt(x + constant(0))),
+}
+"""By operation."""
+_RULES_OF_UPDATES: dict[str, Rule] = {"exp": (("exp2",), _weight), "exp_never_above_1": (("exp2",), _weight)}
+_EXTREMA = {"smaller": fast_smaller, "larger": fast_larger}

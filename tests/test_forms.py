@@ -1,0 +1,234 @@
+"""Functions by device: what kernels call in place of clreduce's own, that it computes right, and when it is not done.
+
+CPUs pose as GPUs here: programs run with the schedules of GPUs and with those native functions of the driver that a
+trial has measured to be within their bounds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+from oracle import random_arrays
+
+from clreduce import FormulaError, trials
+from clreduce.codegen.facts import DeviceFacts
+from clreduce.codegen.forms import Forms
+from clreduce.codegen.lower import lower
+from clreduce.codegen.render import render
+from clreduce.codegen.schedule import LOCAL, Schedule, choose_schedule
+from clreduce.domain import Domain
+from clreduce.ir.evaluate import evaluate
+from clreduce.ir.expr import Expr, topological
+from clreduce.ir.op import OPS, variable
+from clreduce.numpy import Genred
+from clreduce.ops.arithmetic import inv, raised
+from clreduce.ops.derived import norm, squared_distance
+from clreduce.ops.functions import exp, log, rsqrt, sigmoid
+from clreduce.ops.hardware import NATIVE
+from clreduce.program import MapReduce, map_reduce
+from clreduce.runtime.device import Device
+from clreduce.runtime.plan import Plan, Signature
+
+ALL = tuple(NATIVE)
+GPU = DeviceFacts(kind="gpu", driver="nvidia", max_group=1024, shares_host_memory=False, native_functions=ALL)
+X, Y, B = variable("x", 3, Domain.I), variable("y", 3, Domain.J), variable("b", 1, Domain.J)
+D2 = squared_distance(X, Y)
+P = variable("p", 1, Domain.P)
+
+
+def programs() -> dict[str, MapReduce]:
+    long_x, long_y = variable("x", 20, Domain.I), variable("y", 20, Domain.J)
+    terms: dict[str, tuple[list[Expr], str, int | None]] = {
+        "gaussian": ([exp(-D2) * B], "Sum", None),
+        "with a parameter": ([exp(-(P * D2)) * B], "Sum", None),
+        "divided by a parameter": ([exp(-D2 / P) * B], "Sum", None),
+        "laplacian": ([exp(-norm(X - Y)) * B], "Sum", None),
+        "cauchy": ([inv(1 + D2) * B], "Sum", None),
+        "quotient": ([B / (1 + D2)], "Sum", None),
+        "directions": ([(X - Y) * rsqrt(D2)], "Sum", None),
+        "sigmoid": ([sigmoid(D2 - 1) * B], "Sum", None),
+        "long vectors": ([exp(-squared_distance(long_x, long_y) / 20)], "Sum", None),
+        "LogSumExp": ([-D2], "LogSumExp", None),
+        "softmax": ([-D2, B], "SumSoftMaxWeight", None),
+        "Min": ([D2], "Min", None),
+        "Max_ArgMax": ([D2], "Max_ArgMax", None),
+        "ArgMin": ([D2], "ArgMin", None),
+        "K nearest": ([D2], "KMin_ArgKMin", 5),
+        "long lists": ([D2], "KMin_ArgKMin", 30),
+    }
+    made = {name: map_reduce(values, reduction, count)[0] for name, (values, reduction, count) in terms.items()}
+    made |= {f"gradient of {name}": made[name].vjp([0])[0].program for name in ("gaussian", "laplacian", "LogSumExp")}
+    return made
+
+
+PROGRAMS = programs()
+
+
+@cache
+def measured(device: Device) -> dict[str, float]:
+    """By native function, its largest error in units of its bound."""
+    return {name: trials.excess(function, device) for name, function in NATIVE.items()}
+
+
+@pytest.fixture
+def posing(device: Device, monkeypatch: pytest.MonkeyPatch) -> Device:
+    """The device, said to be a GPU, with the native functions that it has within their bounds."""
+    gpu = replace(device.facts, kind="gpu", native_float_lanes=1, native_double_lanes=1)
+    monkeypatch.setattr(device, "facts", gpu)
+    names = tuple(name for name, excess in measured(device).items() if excess <= 1)
+    monkeypatch.setattr(device, "facts", replace(gpu, native_functions=names))
+    return device
+
+
+@pytest.mark.parametrize("name", list(PROGRAMS))
+def test_programs_with_functions_of_the_hardware_equal_numpy(posing: Device, name: str) -> None:
+    """With the tiled schedules of GPUs, whose work-groups are and are not a multiple of what runs in step."""
+    if not posing.facts.local_tiles:
+        pytest.skip("this driver has no local memory that works")
+    program, (rows, columns) = PROGRAMS[name], (53, 301)
+    group = (32, 20)[list(PROGRAMS).index(name) % 2]
+    schedule = replace(choose_schedule(program, "float", posing.facts), group=min(group, posing.facts.max_group))
+    assert schedule.shape == LOCAL
+    arrays = random_arrays(program, rows, columns, "float32", 0)
+    arrays = [np.abs(a) + np.float32(0.5) if a.ndim == 1 else a for a in arrays]  # parameters are not near 0
+    results = Plan(program, Signature("float32"), posing, schedule)(arrays, rows, columns)
+    exact = program.reference([a.astype(float) if a.dtype == np.float32 else a for a in arrays], rows, columns)
+    for result, right in zip(results, exact, strict=True):
+        if result.dtype == np.int64:
+            np.testing.assert_array_equal(result, right)
+        else:
+            assert np.linalg.norm(result - right) <= 2e-6 * np.linalg.norm(right)
+
+
+def test_a_trial_names_the_native_functions_within_their_bounds(posing: Device) -> None:
+    """Drivers of CPUs differ in what is exact: what is called is what was measured, on this one."""
+    assert set(trials.within_bounds(posing)) == {name for name, excess in measured(posing).items() if excess <= 1}
+
+
+@pytest.mark.parametrize("terms", [
+    [0.0, -np.inf, 1.0], [-np.inf, -np.inf], [np.nan, 1.0], [np.inf, 1.0], [np.inf, np.nan], [3e38, 3e38, -3e38],
+    [-3e38, -3e38], [1e30, 1e30], [-200.0, -300.0], [],
+])  # fmt: skip
+@pytest.mark.parametrize("reduction", ["LogSumExp", "Max_ArgMax", "SumSoftMaxWeight"])
+def test_special_terms_are_what_numpy_says(posing: Device, reduction: str, terms: list[float]) -> None:
+    """Without the bound at 0, and with maxima that take no nan, infinities and nan come out as before."""
+    x, y, w = variable("x", 1, Domain.I), variable("y", 1, Domain.J), variable("w", 1, Domain.J)
+    values = [x + y, *([w] if reduction == "SumSoftMaxWeight" else [])]
+    program = map_reduce(values, reduction)[0]
+    column = np.array(terms, np.float32).reshape(-1, 1)
+    arrays = [np.zeros((2, 1), np.float32), column, np.ones_like(column)][: len(values) + 1]
+    results = Plan(program, Signature("float32"), posing)(arrays, 2, len(column))
+    for result, right in zip(results, program.reference(arrays, 2, len(column)), strict=True):
+        np.testing.assert_allclose(result, right, rtol=3e-6)
+
+
+def source(program: MapReduce, dtype: str, facts: DeviceFacts) -> str:
+    return render(lower(program, dtype, choose_schedule(program, dtype, facts), facts).pair)
+
+
+@pytest.mark.parametrize(("dtype", "facts"), [
+    ("double", GPU), ("float", replace(GPU, native_functions=())), ("float", replace(GPU, kind="cpu", driver="pocl")),
+])  # fmt: skip
+@pytest.mark.parametrize("name", list(PROGRAMS))
+def test_cpus_float64_and_devices_without_them_call_clreduces_own(name: str, dtype: str, facts: DeviceFacts) -> None:
+    text = source(PROGRAMS[name], dtype, facts)
+    assert "native_" not in text
+    assert facts.kind == "gpu" or ("fmin" not in text and "fmax" not in text)
+
+
+@pytest.mark.parametrize(("value", "products", "native"), [
+    (exp(-D2), 1, "exp2"), (exp(-3 * D2), 1, "exp2"), (exp(-(P * D2)), 1, "exp2"), (exp(-D2 / P), 1, "exp2"),
+    (exp(D2 - X), 1, "exp2"), (sigmoid(P * D2), 1, "exp2"), (inv(1 + D2), 0, "recip"), (D2 / P, 1, ""),
+    (1 / (1 + D2), 1, "recip"), (norm(X - Y), 0, "sqrt"), (raised(D2, -0.5), 0, "rsqrt"),
+])  # fmt: skip
+def test_the_factor_of_an_exponent_goes_where_it_costs_least(value: Expr, products: int, native: str) -> None:
+    """Into a constant, or into what is the same for all pairs: then an exponential takes no more multiplications."""
+    (form,) = Forms("float", GPU)([value])
+    operations = [node.op.name for node in topological([form]) if node.domain == Domain.IJ]
+    assert not {"exp", "div", "inv", "sqrt", "neg", "sigmoid", "inverse_root"} & set(operations)
+    assert operations.count("mul") == products
+    assert not native or f"native_{native}" in operations
+
+
+def test_values_of_i_or_j_alone_keep_clreduces_functions() -> None:
+    """They are computed once per row or column: accuracy costs nothing there. So is a logarithm anywhere."""
+    values = [exp(-X), exp(B), log(D2)]
+    assert Forms("float", GPU)(values) == tuple(values)
+
+
+def test_forms_leave_the_numbers_of_formulas_as_they_are() -> None:
+    """By NumPy, what is written in place of a formula is equal to it up to rounding."""
+    rng = np.random.default_rng(0)
+    data = {
+        X: rng.normal(size=(7, 1, 3)),
+        Y: rng.normal(size=(1, 9, 3)),
+        B: rng.normal(size=(1, 9, 1)),
+        P: rng.uniform(0.5, 2, (1, 1, 1)),
+    }
+    for value in (
+        exp(-D2 / P),
+        exp(-(P * D2)) * B,
+        B / D2,
+        sigmoid(D2 - 2),
+        rsqrt(D2),
+        exp(X - Y),
+        raised(D2, -0.5),
+        D2 / P,
+    ):
+        (form,) = Forms("float", GPU)([value])
+        assert form is not value
+        (before,), (after,) = evaluate([value], data), evaluate([form], data)
+        np.testing.assert_allclose(after, before, rtol=1e-12)
+
+
+def test_full_accuracy_calls_no_function_of_the_hardware(posing: Device) -> None:
+    if "exp2" not in posing.facts.native_functions:
+        pytest.skip("this driver's native_exp2 is out of its bound")
+    aliases = ["x = Vi(3)", "y = Vj(3)"]
+    texts = {}
+    for accuracy in ("auto", "full"):
+        routine = Genred("Exp(-SqDist(x, y))", aliases, "Sum", axis=1, accuracy=accuracy)
+        texts[accuracy] = routine.plan("float32", posing).source
+    assert "native_exp2(" in texts["auto"]
+    assert "native_" not in texts["full"]
+    with pytest.raises(FormulaError, match="accuracy is one of auto, full; got 'half'"):
+        Genred("Exp(-SqDist(x, y))", aliases, "Sum", axis=1, accuracy="half")
+
+
+def test_explain_says_which_functions_kernels_call(posing: Device, capsys: pytest.CaptureFixture[str]) -> None:
+    import clreduce
+
+    routine = Genred("Exp(-SqDist(x, y))", ["x = Vi(3)", "y = Vj(3)"], "Sum", axis=1)
+    with clreduce.use_device(posing):
+        routine.explain("float32")
+    names = ", ".join(posing.facts.native_functions)
+    expected = f"functions: {names} of the hardware" if names else "functions: clreduce's own"
+    assert expected in capsys.readouterr().out
+
+
+def test_every_native_function_states_its_bound() -> None:
+    for name, function in NATIVE.items():
+        assert OPS[f"native_{name}"] is function.op
+        assert 0 < function.bound <= 2.0**-21
+        assert function.exact
+
+
+def test_tiles_of_gpus_fit_local_memory_for_vectors_of_any_length() -> None:
+    for dim in (1, 3, 10, 100, 1000):
+        x, y = variable("x", dim, Domain.I), variable("y", dim, Domain.J)
+        program = map_reduce([squared_distance(x, y)], "Sum")[0]
+        schedule = choose_schedule(program, "float", GPU)
+        schedule.check(GPU)
+        staged = [one for one in lower(program, "float", schedule, GPU).pair.column_inputs if one.staged]
+        assert sum(4 * schedule.tile * one.dim for one in staged) <= GPU.local_memory // 2
+        assert bool(staged) == (dim <= 100)
+
+
+def test_few_rows_leave_no_work_items_idle() -> None:
+    program = PROGRAMS["gaussian"]
+    assert choose_schedule(program, "float", GPU, few=1).group_rows == 32
+    assert choose_schedule(program, "float", GPU).group_rows > 128
+    assert Schedule(lanes=1, group=32, shape=LOCAL).group_rows == 32
