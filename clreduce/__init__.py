@@ -28,8 +28,10 @@ from clreduce.errors import (
     TraceError,
 )
 from clreduce.runtime.budget import set_max_memory
+from clreduce.runtime.determinism import set_deterministic
 from clreduce.runtime.device_report import explain_devices
 from clreduce.runtime.devices import current_device, devices, set_default_device, use_device
+from clreduce.runtime.progress import set_progress
 
 if TYPE_CHECKING:
     from clreduce.call.profile import profile
@@ -42,8 +44,8 @@ __all__ = [
     "FormulaError", "Genred", "KernelSolve", "LazyTensor", "NotConverged", "NotDifferentiableError", "OptionError",
     "OutOfMemoryError", "Pm", "ScheduleError", "ShapeError", "SolveError", "StandInError", "TraceError", "Vi", "Vj",
     "block", "check_health", "clear_caches", "current_device", "devices", "explain_devices", "get_build_folder",
-    "profile", "set_build_folder", "set_default_device", "set_max_memory", "set_verbose", "test_numpy_bindings",
-    "test_torch_bindings", "tune", "use_device",
+    "profile", "set_build_folder", "set_default_device", "set_deterministic", "set_max_memory", "set_progress",
+    "set_verbose", "test_numpy_bindings", "test_torch_bindings", "tune", "use_device",
 ]  # fmt: skip
 
 

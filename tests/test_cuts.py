@@ -7,6 +7,7 @@ selection.
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from random import Random
 
 import numpy as np
@@ -14,19 +15,26 @@ import pytest
 from oracle import dense as dense_of
 from oracle import random_arrays, scale_of
 
+import clreduce
 from clreduce.call.executor import OneDevice
 from clreduce.call.options import Options
 from clreduce.call.states import State
 from clreduce.call.work import Work
 from clreduce.domain import Domain
+from clreduce.errors import OptionError, OutOfMemoryError, ShapeError
 from clreduce.ir.op import position, variable
 from clreduce.memo import Memo
+from clreduce.numpy import Genred
 from clreduce.ops.derived import squared_distance
 from clreduce.ops.functions import exp
 from clreduce.ops.indices import as_real
 from clreduce.program import map_reduce
 from clreduce.reductions import FAMILIES, REDUCTIONS
 from clreduce.runtime.blocks import Parts
+from clreduce.runtime.budget import Budget, memory_limit
+from clreduce.runtime.cuts import Bytes, Grain, cut, leaves
+from clreduce.runtime.memory import Memory
+from clreduce.runtime.plan import PLANS, Plan, Signature
 from clreduce.runtime.region import Region
 
 NAMES = [(name, None) for name in REDUCTIONS] + [(name, 3) for name in FAMILIES]
@@ -61,6 +69,12 @@ def assert_same(found, wanted, program, arrays, rows=M, columns=N):
             np.testing.assert_allclose(ours, theirs, rtol=0, atol=scale * (4e-6 if ours.dtype == np.float32 else 1e-13))
 
 
+def parts_of(program, arrays, region):
+    """The parts of arrays that a region of the whole call reads."""
+    places = [region.within(Region(M, N), slot.domain) for slot in program.slots]
+    return [array[place] for array, place in zip(arrays, places, strict=True)]
+
+
 def evaluate(work, arrays, device, limit=None):
     return OneDevice(device, limit).run((work, Memo(), arrays))
 
@@ -83,10 +97,7 @@ def test_any_cut_is_the_whole(device, name, count, dtype):
         states = []
         for first, last in zip([0, *columns], [*columns, N], strict=True):
             region = work.region.part(rows=(start, stop), columns=(first, last))
-            own = [
-                array[region.within(work.region, slot.domain)]
-                for slot, array in zip(program.slots, arrays, strict=True)
-            ]
+            own = parts_of(program, arrays, region)
             slots = OneDevice(device).partial((work.on(region), Memo(), own))
             states.append(pickle.loads(pickle.dumps(State(work.on(region), slots))))
         a, b, c, d = states
@@ -97,3 +108,172 @@ def test_any_cut_is_the_whole(device, name, count, dtype):
         results.append(left)
     joined = [np.concatenate(parts) for parts in zip(*results, strict=True)]
     assert_same(joined, whole, program, arrays)
+
+
+ALIASES = ["x = Vi(2)", "y = Vj(2)", "b = Vj(1)"]
+
+
+def gaussian_arrays(dtype="float32", rows=150, columns=701, batch=()):
+    rng = np.random.default_rng(5)
+    return [rng.normal(size=(*batch, size, dim)).astype(dtype) for size, dim in ((rows, 2), (columns, 2), (columns, 1))]
+
+
+@pytest.mark.parametrize("reduction", ["Sum", "LogSumExp", "Var"])
+def test_cuts_where_parts_end_change_no_bit(device, reduction):
+    """Rows are cut anywhere, columns where parts of j end."""
+    program = program_of(reduction, None)
+    arrays = random_arrays(program, M, N, "float32", seed=1)
+    schedule = replace(Work(program, Options(), Region(M, N), "float32").plan(device).schedule, split=5)
+    plan = Plan(program, Signature("float32"), device, schedule)
+    whole, parts = plan(arrays, M, N), plan.cut(M, N, 1)[1]
+    assert parts.count > 2
+    for step in (1, 2):
+        state = ()
+        for start in range(0, N, step * parts.length):
+            region = Region(M, N).part(columns=(start, min(start + step * parts.length, N)))
+            own = parts_of(program, arrays, region)
+            state = plan.partial(own, region, parts, state)
+        np.testing.assert_array_equal(plan.finish(state, Region(M, N))[0], whole[0])
+    rows = Region(M, N).part(rows=(64, M))
+    own = parts_of(program, arrays, rows)
+    np.testing.assert_array_equal(plan.run(own, rows, None, parts)[0], whole[0][64:])
+
+
+@pytest.mark.parametrize("batch", [(), (3,), (2, 1)])
+@pytest.mark.parametrize("has_ranges", [False, True])
+@pytest.mark.parametrize("formula", ["Exp(-SqDist(x, y)) * b", "SqDist(x, y) + b"])
+def test_a_limit_of_memory_changes_no_number(device, formula, batch, has_ranges):
+    """Calls and their gradients, in batches, with ranges; also where one index of the batch has to be cut."""
+    x, y, b = gaussian_arrays(batch=batch)
+    reduction = "Sum" if formula.startswith("Exp") else "ArgKMin"
+    routine = Genred(formula, ALIASES, reduction, axis=1, opt_arg=4 if reduction == "ArgKMin" else None)
+    ranges = None
+    if has_ranges:
+        blocks = np.array([[0, 50], [50, 140]]), np.array([2, 3]), np.array([[0, 90], [100, 701], [400, 600]])
+        back = np.array([[0, 400], [400, 701]]), np.array([1, 2]), np.array([[0, 50], [0, 140]])
+        ranges = (*blocks, *back)
+    whole = routine(x, y, b, ranges=ranges)
+    for limit in ("9KB", "20KB"):
+        np.testing.assert_allclose(routine(x, y, b, ranges=ranges, max_memory=limit), whole, rtol=1e-5, atol=1e-5)
+    if reduction == "Sum":
+        cotangent = np.ones_like(whole)
+        gradients = routine.vjp(x, y, b, cotangent=cotangent, ranges=ranges)
+        limited = routine.vjp(x, y, b, cotangent=cotangent, ranges=ranges, max_memory="20KB")
+        for ours, theirs in zip(limited, gradients, strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype_acc", ["auto", "float64"])
+@pytest.mark.parametrize("sum_scheme", ["auto", "kahan_scheme", "direct_sum"])
+def test_deterministic_calls_have_the_same_bits_everywhere(device, dtype_acc, sum_scheme, monkeypatch):
+    """For any limit of memory, rows alone or among others, and whatever was measured."""
+    if sum_scheme == "kahan_scheme" and dtype_acc == "float64":
+        pytest.skip("no such combination")
+    monkeypatch.setattr("clreduce.runtime.plan.PART", 256)
+    PLANS.clear()
+    routine = Genred("Exp(-SqDist(x, y)) * b", ALIASES, axis=1, dtype_acc=dtype_acc, sum_scheme=sum_scheme)
+    x, y, b = gaussian_arrays()
+    wanted = routine(x, y, b, deterministic=True)
+    for limit in ("20KB", "14KB"):
+        np.testing.assert_array_equal(routine(x, y, b, deterministic=True, max_memory=limit), wanted)
+    np.testing.assert_array_equal(routine(x[70:75], y, b, deterministic=True), wanted[70:75])
+    clreduce.set_deterministic()
+    try:
+        np.testing.assert_array_equal(routine(x, y, b), wanted)
+    finally:
+        clreduce.set_deterministic(False)
+    PLANS.clear()
+
+
+def test_a_driver_without_memory_gets_smaller_blocks(device, monkeypatch):
+    """Its error comes from a buffer that it cannot make: of more than a few thousand numbers, here."""
+    cl = pytest.importorskip("pyopencl")
+    x, y, b = gaussian_arrays()
+    routine = Genred("Exp(-SqDist(x, y)) * b", ALIASES, axis=1)
+    whole, make, asked = routine(x, y, b), Memory.input, []
+
+    def too_large(memory, array):
+        asked.append(array.nbytes)
+        if array.nbytes > 3000:
+            raise cl.MemoryError(cl._cl._ErrorRecord("clCreateBuffer", -4, "none left"))
+        return make(memory, array)
+
+    monkeypatch.setattr(Memory, "input", too_large)
+    np.testing.assert_allclose(routine(x, y, b), whole, rtol=1e-5)
+    assert max(asked) > 3000 > asked[-1]
+    monkeypatch.setattr(Memory, "input", lambda memory, array: too_large(memory, np.empty(1000)))
+    with pytest.raises(OutOfMemoryError, match="ran out of memory"):
+        routine(x, y, b)
+    monkeypatch.undo()
+    np.testing.assert_array_equal(routine(x, y, b), whole)
+
+
+@pytest.mark.parametrize("limit", [0, -5, True, "many", "5 apples", 0.5, ""])
+def test_limits_that_are_none(limit):
+    x, y, b = gaussian_arrays()
+    with pytest.raises(OptionError, match=r"max_memory is a number of bytes, or text such as '512MB'"):
+        Genred("Exp(-SqDist(x, y)) * b", ALIASES, axis=1)(x, y, b, max_memory=limit)
+    with pytest.raises(OptionError, match="max_memory"):
+        clreduce.set_max_memory(limit)
+
+
+def test_a_limit_below_the_smallest_block(device):
+    x, y, b = gaussian_arrays()
+    with pytest.raises(OutOfMemoryError, match=r"smallest block of this call, \d+ rows by \d+ columns, takes [\d,]+"):
+        Genred("Exp(-SqDist(x, y)) * b", ALIASES, axis=1)(x, y, b, max_memory=100)
+    with pytest.raises(MemoryError):
+        Genred("Exp(-SqDist(x, y)) * b", ALIASES, axis=1)(x, y, b, max_memory="1B")
+
+
+def test_the_environment_and_the_program_set_limits(device, monkeypatch):
+    assert memory_limit() is None
+    monkeypatch.setenv("CLREDUCE_MAX_MEMORY", "20KB")
+    x, y, b = gaussian_arrays(rows=1000)
+    routine = Genred("Exp(-SqDist(x, y)) * b", ALIASES, axis=1)
+    assert memory_limit() == 20_000
+    assert routine.memory_estimate(x, y, b).blocks > 1
+    clreduce.set_max_memory("1GB")
+    try:
+        assert routine.memory_estimate(x, y, b).blocks == 1
+    finally:
+        clreduce.set_max_memory(None)
+    estimate = routine.memory_estimate(x, y, b, max_memory="15KB")
+    assert estimate.blocks > 1
+    assert estimate.total <= 15_000 < estimate.host
+    assert estimate.seconds > 0
+    assert "blocks" in repr(estimate)
+    monkeypatch.setenv("CLREDUCE_MAX_MEMORY", "lots")
+    with pytest.raises(OptionError, match="CLREDUCE_MAX_MEMORY"):
+        routine(x, y, b)
+
+
+def test_states_that_do_not_belong_together(device):
+    x, y, b = gaussian_arrays()
+    routine = Genred("Exp(-SqDist(x, y)) * b", ALIASES, axis=1)
+    one, two = routine.partial(x, y[:300], b[:300]), routine.partial(x, y[300:], b[300:], first_column=300)
+    np.testing.assert_allclose(routine.finish(one.merge(two)), routine(x, y, b), rtol=1e-5, atol=1e-5)
+    for before, after in ((two, one), (one, one), (one, routine.partial(x[:9], y[300:], b[300:], first_column=300))):
+        with pytest.raises(ShapeError, match="adjacent columns"):
+            before.merge(after)
+
+
+def test_a_tree_covers_its_region_once():
+    """Whatever the budget: all pairs, each once, and no leaf beyond the budget."""
+
+    def cost(region):
+        row, column = 12 * region.rows * region.count, 8 * region.columns * region.count
+        return Bytes(row + column, 4 * region.rows * region.count, 0, max(row, column))
+
+    for batch in ((), (3,), (2, 3)):
+        for total in (10**6, 5000, 2500, 1500, 1000):
+            region = Region(100, 90, batch, first_row=7, first_column=11)
+            tree = cut(region, cost, Budget(total, 900), Grain(16, 10))
+            if tree is None:
+                assert not cost(Region(16, 10)).fits(Budget(total, 900))
+                continue
+            seen = np.zeros((*batch, 100, 90), int)
+            for leaf in leaves(tree):
+                assert cost(leaf.region).fits(Budget(total, 900))
+                place = leaf.region.within(region, Domain.I) + leaf.region.within(region, Domain.J)[len(batch) :]
+                seen[place] += 1
+            assert (seen == 1).all()

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from clreduce.call.executor import Executor, one_device
-from clreduce.errors import BackendError, DeviceError
+from clreduce.errors import BackendError, DeviceError, OptionError
+from clreduce.runtime.budget import bytes_of
+from clreduce.runtime.determinism import is_deterministic
 from clreduce.runtime.device import Device
 from clreduce.runtime.device_report import explain_devices
 from clreduce.runtime.devices import current_device, devices
@@ -14,9 +18,18 @@ _KIND = {
 }  # fmt: skip
 
 
-def executor_for(backend: str = "auto", device_id: int = -1) -> Executor:
-    """Who runs a call with ``backend`` and ``device_id``."""
-    return one_device(device_for(backend, device_id))
+def executor_for(
+    backend: str = "auto",
+    device_id: int = -1,
+    max_memory: int | str | None = None,
+    deterministic: bool | None = None,
+) -> Executor:
+    """Who runs a call with these options."""
+    limit = None if max_memory is None else bytes_of(max_memory, "max_memory")
+    if deterministic is not None and not isinstance(deterministic, (bool, np.bool_)):
+        raise OptionError(f"deterministic is True, False or None; got {deterministic!r}")
+    repeatable = is_deterministic() if deterministic is None else bool(deterministic)
+    return one_device(device_for(backend, device_id), limit, repeatable)
 
 
 def device_for(backend: str = "auto", device_id: int = -1) -> Device:

@@ -9,9 +9,10 @@ import numpy as np
 
 from clreduce.adapters.adapter import Adapter
 from clreduce.call.arguments import Arguments
-from clreduce.call.executor import one_device
+from clreduce.call.executor import Executor
 from clreduce.ir.expr import INDEX
-from clreduce.runtime.device import Device
+from clreduce.memo import Memo
+from clreduce.runtime.cuts import leaves
 from clreduce.runtime.launch import Call
 
 if TYPE_CHECKING:
@@ -30,6 +31,13 @@ class MemoryEstimate:
     outputs: int
     temporaries: int
     """Values of j or of i that are computed beforehand, and the states of parts of j that are merged at the end."""
+    host: int = 0
+    """Bytes of the arrays and results of the whole call, on the host."""
+    blocks: int = 1
+    """Blocks that the call is cut into, for it takes more than `clreduce.set_max_memory` or its device allows; the
+    bytes above are then those of the largest."""
+    seconds: float = 0.0
+    """How long the call may take: by the speed of earlier long calls of this kind, or a guess from its operations."""
 
     @property
     def total(self) -> int:
@@ -39,7 +47,8 @@ class MemoryEstimate:
     def __repr__(self) -> str:
         parts = (("inputs", self.inputs), ("outputs", self.outputs), ("temporaries", self.temporaries))
         told = ", ".join(f"{name} {memory_text(size)}" for name, size in parts)
-        return f"MemoryEstimate({memory_text(self.total)}: {told})"
+        blocks = f", the largest of {self.blocks} blocks" if self.blocks > 1 else ""
+        return f"MemoryEstimate({memory_text(self.total)}: {told}{blocks})"
 
 
 class ShapesOnly(Adapter):
@@ -55,15 +64,24 @@ class ShapesOnly(Adapter):
         return np.broadcast_to(np.zeros((), dtype), shape)
 
 
-def estimate(routine: Routine, arguments: Arguments, device: Device) -> MemoryEstimate:
+def estimate(routine: Routine, arguments: Arguments, executor: Executor) -> MemoryEstimate:
     """What a call of ``routine`` with these arguments takes. Kernels are laid out, but neither built nor run."""
-    work = routine.evaluation(arguments, one_device(device)).work
-    region, plan = work.region, work.plan(device)
+    work = routine.evaluation(arguments, executor).work
+    arrays = routine.feeds(arguments.arrays)
+    ready = executor.prepare((work, Memo(), arrays))
+    plan, region = ready.plan, work.region
     kept = np.dtype(plan.signature.kept).itemsize
     numbers = sum(output.dim * (8 if output.kind == INDEX else kept) for output in plan.program.outputs)
-    inputs = sum(array.nbytes for array in routine.feeds(arguments.arrays))
-    call = Call(plan, region)
-    return MemoryEstimate(inputs, numbers * region.rows * region.count, call.temporaries if region.rows else 0)
+    inputs, outputs = sum(array.nbytes for array in arrays), numbers * region.rows * region.count
+    seconds = region.area / plan.pace.speed
+    if ready.tree is None:
+        temporaries = Call(plan, region).temporaries if region.rows else 0
+        return MemoryEstimate(inputs, outputs, temporaries, inputs + outputs, 1, seconds)
+    blocks = [plan.bytes(leaf.region, ready.parts) for leaf in leaves(ready.tree)]
+    largest = max(blocks, key=lambda block: block.total)
+    return MemoryEstimate(
+        largest.inputs, largest.outputs, largest.temporaries, inputs + outputs, len(blocks), seconds
+    )  # fmt: skip
 
 
 def memory_text(size: int | float) -> str:

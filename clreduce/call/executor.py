@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from clreduce.call.work import Work
 from clreduce.domain import Domain
 from clreduce.errors import OutOfMemoryError
 from clreduce.memo import Memo, memoised
+from clreduce.runtime import progress
 from clreduce.runtime.blocks import Parts
 from clreduce.runtime.budget import Budget, budget_of, memory_limit
 from clreduce.runtime.cuts import Bytes, Concatenation, Leaf, Merge, Tree, cut, grain_of
@@ -48,6 +49,10 @@ class Executor(ABC):
     def partial(self, job: Job) -> tuple[Array, ...]:
         """What rows keep after the columns of a work: an array (batch.., rows, D) for each slot of the reduction."""
 
+    def prepare(self, job: Job) -> Ready:
+        """How a work runs on the first device, without running it."""
+        return one_device(self.device).prepare(job)
+
     def run_together(self, jobs: Sequence[Job]) -> list[tuple[Array, ...]]:
         """The results of several jobs, none of which needs those of another."""
         return [self.run(job) for job in jobs]
@@ -77,14 +82,24 @@ class OneDevice(Executor):
     device: Device
     limit: int | None = None
     """Bytes that a call may take; None: as many as `memory_limit` says, or the device has."""
+    deterministic: bool = False
+    """Whether the order of sums follows the formula and the arrays alone (`set_deterministic`)."""
 
     def run(self, job: Job, results: tuple[Array, ...] | None = None) -> tuple[Array, ...]:
         work, prepared, arrays = job
         ready = self._ready(work, prepared, arrays)
+        if work.region.area > ready.plan.pace.most:
+            with progress.shown(work.region.area):
+                return self._run(work, ready, arrays, results)
+        return self._run(work, ready, arrays, results)
+
+    def _run(
+        self, work: Work, ready: Ready, arrays: Sequence[Array], results: tuple[Array, ...] | None
+    ) -> tuple[Array, ...]:
         if ready.tree is None:
             try:
                 read = as_read(arrays, work.region)
-                return completed_lists(work, ready.plan.run(read, work.region, results))
+                return completed_lists(work, ready.plan.run(read, work.region, results, self._fixed(ready)))
             except OutOfMemoryError as error:
                 smaller = self._smaller(ready, Leaf(work.region), self._budget(ready), error)
                 return Walk(self, work, ready, arrays).run(*smaller, results)
@@ -100,19 +115,25 @@ class OneDevice(Executor):
         ready = [self._ready(*job) for job in jobs]
         if len(jobs) < 2 or any(each.tree is not None for each in ready):
             return [self.run(job) for job in jobs]
-        memory = Memory(self.device)
+        memory, area = Memory(self.device), sum(job[0].region.area for job in jobs)
         try:
+            if area > ready[0].plan.pace.most:
+                with progress.shown(area):
+                    return completed(memory, self._launch_together, jobs, ready, memory)
             return completed(memory, self._launch_together, jobs, ready, memory)
         except OutOfMemoryError:
             return [self.run(job) for job in jobs]
 
     def _launch_together(self, jobs: Sequence[Job], ready: Sequence[Ready], memory: Memory) -> list[tuple[Array, ...]]:
         launched = [
-            each.plan.launch(as_read(arrays, work.region), work.region, None, memory)
+            each.plan.launch(as_read(arrays, work.region), work.region, None, memory, self._fixed(each))
             for (work, _, arrays), each in zip(jobs, ready, strict=True)
         ]
         results = [each.wait() for each in launched]
         return [completed_lists(job[0], found) for job, found in zip(jobs, results, strict=True)]
+
+    def prepare(self, job: Job) -> Ready:
+        return self._ready(*job)
 
     def _ready(self, work: Work, prepared: Prepared, arrays: Sequence[Array]) -> Ready:
         """How the work runs for these arrays. It is worked out again when plans have been forgotten, as for a schedule
@@ -122,14 +143,22 @@ class OneDevice(Executor):
         in_place = limit is None and self.device.facts.shares_addresses and are_contiguous(arrays)
         ready: Ready | None = prepared.get((moderate, in_place))
         if ready is None or ready.forgotten != PLANS.forgotten or ready.limit != limit:
-            forgotten, plan, region = PLANS.forgotten, work.plan(self.device, moderate), work.region
-            parts = plan.cut(region.rows, region.columns, region.count)[1]
+            forgotten, region = PLANS.forgotten, work.region
+            plan = work.plan(self.device, moderate, measured=not self.deterministic)
+            if self.deterministic:
+                parts = plan.fixed_parts(region.columns)
+            else:
+                parts = plan.cut(region.rows, region.columns, region.count)[1]
             ready = Ready(forgotten, limit, plan, None, parts, in_place)
             tree = self._tree(ready, region, budget_of(self.device, limit))
             if not isinstance(tree, Leaf):
                 ready = Ready(forgotten, limit, plan, tree, parts, in_place)
             prepared.keep((moderate, in_place), ready)
         return ready
+
+    def _fixed(self, ready: Ready) -> Parts | None:
+        """The parts of j of a call that is not cut; None: those that suit the device."""
+        return ready.parts if self.deterministic else None
 
     def _budget(self, ready: Ready) -> Budget:
         return budget_of(self.device, ready.limit)
@@ -141,6 +170,8 @@ class OneDevice(Executor):
             return plan.bytes(part, parts, ready.in_place)
 
         grain = grain_of(parts, region.columns, plan.schedule.group_rows, plan.schedule.tile)
+        if self.deterministic:
+            grain = replace(grain, columns=max(1, parts.length if region.ranges is None else region.columns))
         tree = cut(region, cost, budget, grain)
         if tree is None:
             rows, columns = min(grain.rows, region.rows), min(grain.columns, region.columns)
@@ -205,14 +236,15 @@ class Walk:
         else:
             try:
                 arrays = self._arrays_of(region)
-                self._write(region, lambda views: plan.run(arrays, region, views, parts))
+                self._write(region, lambda views: self._told(region, plan.run, arrays, region, views, parts))
             except OutOfMemoryError as error:
                 self._walk(*self._executor._smaller(self._ready, tree, budget, error))
 
     def _partial(self, leaf: Leaf, state: tuple[Array, ...], budget: Budget) -> tuple[Array, ...]:
         """The state after the columns of a leaf, whose rows are those of the state."""
         try:
-            return self._ready.plan.partial(self._arrays_of(leaf.region), leaf.region, self._ready.parts, state)
+            arrays, plan = self._arrays_of(leaf.region), self._ready.plan
+            return self._told(leaf.region, plan.partial, arrays, leaf.region, self._ready.parts, state)
         except OutOfMemoryError as error:
             tree, smaller = self._executor._smaller(self._ready, leaf, budget, error)
             if not isinstance(tree, Merge):  # so few bytes that rows would be cut, too, but their state is one array
@@ -220,6 +252,17 @@ class Walk:
             for part in tree.children:
                 state = self._partial(part, state, smaller)
             return state
+
+    def _told(self, region: Region, run: Callable[..., tuple[Array, ...]], *arguments: Any) -> tuple[Array, ...]:
+        """What ``run`` gives for a leaf, after which the call has come as far as if nobody had told its launches."""
+        call = progress.current()
+        if call is None:
+            return run(*arguments)
+        own = progress.Part(call, region.area)
+        with progress.working_for(own):
+            found = run(*arguments)
+        own.complete()
+        return found
 
     def _arrays_of(self, region: Region) -> list[Array]:
         """The parts of the arrays that a region reads."""
@@ -246,9 +289,9 @@ class Walk:
 
 
 @memoised(64)
-def one_device(device: Device, limit: int | None = None) -> OneDevice:
+def one_device(device: Device, limit: int | None = None, deterministic: bool = False) -> OneDevice:
     """The executor of a device; the same one each time."""
-    return OneDevice(device, limit)
+    return OneDevice(device, limit, deterministic)
 
 
 def are_contiguous(arrays: Sequence[Array]) -> bool:

@@ -82,21 +82,25 @@ class Genred(Routine, Generic[Array]):
     if TYPE_CHECKING:  # reductions with two results give a pair
 
         def __call__(
-            self, *args: Any, backend: str = "auto", device_id: int = -1, ranges: Any = None, out: Any = None
-        ) -> Array: ...
+            self, *args: Any, backend: str = "auto", device_id: int = -1, ranges: Any = None, out: Any = None,
+            max_memory: int | str | None = None, deterministic: bool | None = None,
+        ) -> Array: ...  # fmt: skip
         def grad(self, variable: str | int) -> Callable[..., Array]: ...
         def vjp(
             self, *args: Any, cotangent: Any, wrt: Sequence[str | int] | str | int | None = None, output: Any = None,
-            backend: str = "auto", device_id: int = -1, ranges: Any = None,
+            backend: str = "auto", device_id: int = -1, ranges: Any = None, max_memory: int | str | None = None,
+            deterministic: bool | None = None,
         ) -> tuple[Array, ...]: ...  # fmt: skip
         def jvp(
             self, *args: Any, tangents: dict[str | int, Any], output: Any = None, backend: str = "auto",
-            device_id: int = -1, ranges: Any = None,
+            device_id: int = -1, ranges: Any = None, max_memory: int | str | None = None,
+            deterministic: bool | None = None,
         ) -> Array: ...  # fmt: skip
         def hvp(
             self, *args: Any, cotangent: Any, tangents: dict[str | int, Any],
             wrt: Sequence[str | int] | str | int | None = None, output: Any = None, backend: str = "auto",
-            device_id: int = -1, ranges: Any = None,
+            device_id: int = -1, ranges: Any = None, max_memory: int | str | None = None,
+            deterministic: bool | None = None,
         ) -> tuple[Array, ...]: ...  # fmt: skip
 
     def __init__(

@@ -22,7 +22,7 @@ from clreduce.call.arguments import (
     check_result,
     describe,
 )
-from clreduce.call.backend import device_for, executor_for
+from clreduce.call.backend import executor_for
 from clreduce.call.derivative import Derivative
 from clreduce.call.estimate import MemoryEstimate, ShapesOnly, estimate
 from clreduce.call.evaluation import Evaluation
@@ -149,8 +149,9 @@ class Routine:
         return f"{type(self).__name__}({show(self.expr)}, {self.program.reduction!r}, axis={self.axis})"
 
     def __call__(
-        self, *args: Any, backend: str = "auto", device_id: int = -1, ranges: Any = None, out: Any = None
-    ) -> Any:
+        self, *args: Any, backend: str = "auto", device_id: int = -1, ranges: Any = None, out: Any = None,
+        max_memory: int | str | None = None, deterministic: bool | None = None,
+    ) -> Any:  # fmt: skip
         """The reduction, of shape (batch.., M or N, D).
 
         D is the length of the formula; with ``formula2`` it is that of ``formula2``. ``Max_SumShiftExp`` puts two
@@ -168,6 +169,10 @@ class Routine:
         ``out`` receives the result if given. ``backend`` is ``"auto"`` (the current device), ``"CPU"`` or ``"GPU"``
         (longer spellings such as ``"GPU_1D"`` mean the same); ``device_id`` counts devices of that kind from 0.
 
+        ``max_memory`` is the most that the call may take on its device, in bytes or as text such as ``"512MB"``: what
+        takes more is cut into blocks (see `clreduce.set_max_memory`). ``deterministic=True`` gives the same bits on
+        all devices of a kind, however many, and for any limit of memory (see `clreduce.set_deterministic`).
+
         ``ranges`` names the pairs to reduce over, None meaning all: int32 or int64 arrays ``(ranges_i, slices_i,
         redranges_j, ranges_j, slices_j, redranges_i)``, as `cluster.from_matrix` makes them. A reduction over j reads
         the first three: rows i of ``ranges_i[k]`` meet the j of all intervals [start, end) among
@@ -175,7 +180,7 @@ class Routine:
         outside every block are reduced over nothing. In a batch, all indices share the ranges. Gradients take the half
         that belongs to the argument's index, so the two must name the same pairs.
         """
-        executor = executor_for(backend, device_id)
+        executor = executor_for(backend, device_id, max_memory, deterministic)
         arguments = self._arguments(args, ranges)
         evaluation = self.evaluation(arguments, executor)
         arrays, forms = self.feeds(arguments.arrays), self._result_forms(arguments)
@@ -194,7 +199,8 @@ class Routine:
 
     def vjp(
         self, *args: Any, cotangent: Any, wrt: Sequence[str | int] | str | int | None = None, output: Any = None,
-        backend: str = "auto", device_id: int = -1, ranges: Any = None,
+        backend: str = "auto", device_id: int = -1, ranges: Any = None, max_memory: int | str | None = None,
+        deterministic: bool | None = None,
     ) -> tuple[Any, ...]:  # fmt: skip
         """Reverse mode: (d result / d argument)^T cotangent, for each argument of ``wrt`` in order.
 
@@ -204,7 +210,7 @@ class Routine:
         what the call returned, if it is known already: the derivatives of ``LogSumExp``, ``Min_ArgMin`` and
         ``KMin_ArgKMin`` need it and compute it otherwise. ``ranges`` are those of the call.
         """
-        executor = executor_for(backend, device_id)
+        executor = executor_for(backend, device_id, max_memory, deterministic)
         arguments = self._arguments(args, ranges)
         positions = self._positions(wrt)
         incoming = self._checked_cotangent(arguments, cotangent)
@@ -232,10 +238,11 @@ class Routine:
 
     def jvp(
         self, *args: Any, tangents: dict[str | int, Any], output: Any = None, backend: str = "auto",
-        device_id: int = -1, ranges: Any = None,
+        device_id: int = -1, ranges: Any = None, max_memory: int | str | None = None,
+        deterministic: bool | None = None,
     ) -> Any:  # fmt: skip
         """Forward mode: the directional derivative of the result, for tangents given by alias or position."""
-        executor = executor_for(backend, device_id)
+        executor = executor_for(backend, device_id, max_memory, deterministic)
         arguments = self._arguments(args, ranges)
         known = self._checked_output(arguments, output)
         incoming = self._by_slot(self._checked_tangents(arguments, args, tangents))
@@ -246,13 +253,14 @@ class Routine:
     def hvp(
         self, *args: Any, cotangent: Any, tangents: dict[str | int, Any],
         wrt: Sequence[str | int] | str | int | None = None, output: Any = None, backend: str = "auto",
-        device_id: int = -1, ranges: Any = None,
+        device_id: int = -1, ranges: Any = None, max_memory: int | str | None = None,
+        deterministic: bool | None = None,
     ) -> tuple[Any, ...]:  # fmt: skip
         """Second derivatives: how `vjp` with this ``cotangent`` changes when the arguments move along ``tangents``.
 
         That is the Hessian of <cotangent, result> times the tangents, for each argument of ``wrt`` in order.
         """
-        executor = executor_for(backend, device_id)
+        executor = executor_for(backend, device_id, max_memory, deterministic)
         arguments = self._arguments(args, ranges)
         positions = self._positions(wrt)
         known = self._checked_output(arguments, output)
@@ -266,7 +274,7 @@ class Routine:
 
     def partial(
         self, *args: Any, first_row: int = 0, first_column: int = 0, backend: str = "auto", device_id: int = -1,
-        ranges: Any = None,
+        ranges: Any = None, max_memory: int | str | None = None, deterministic: bool | None = None,
     ) -> State:  # fmt: skip
         """What the rows keep after some of the columns: a `State`, which merges with that of the next columns.
 
@@ -281,7 +289,7 @@ class Routine:
         >>> nearest.finish(state)
         array([[1]])
         """
-        executor = executor_for(backend, device_id)
+        executor = executor_for(backend, device_id, max_memory, deterministic)
         arguments = self._arguments(args, ranges)
         evaluation = self.evaluation(arguments, executor)
         region = replace(evaluation.work.region, first_row=first_row, first_column=first_column)
@@ -324,14 +332,15 @@ class Routine:
         return plan_of(program, self.options, dtype, device, batched, rows, columns, ranges, moderate)
 
     def memory_estimate(
-        self, *args: Any, backend: str = "auto", device_id: int = -1, ranges: Any = None
-    ) -> MemoryEstimate:
+        self, *args: Any, backend: str = "auto", device_id: int = -1, ranges: Any = None,
+        max_memory: int | str | None = None, deterministic: bool | None = None,
+    ) -> MemoryEstimate:  # fmt: skip
         """Bytes that a call with these arrays takes on its device: data, results, and temporaries. None is made."""
         arguments = check_arguments(self.variables, args, ShapesOnly(self.library))
         self.options.check_precision(arguments.given_dtype)
         if ranges is not None:
             arguments = replace(arguments, ranges=check_ranges(ranges, arguments.sizes, self.library))
-        return estimate(self, arguments, device_for(backend, device_id))
+        return estimate(self, arguments, executor_for(backend, device_id, max_memory, deterministic))
 
     def explain(self, dtype: str = "float32", file: TextIO | None = None) -> None:
         """Print formula, structure of the gradients, schedule and kernel source, for a person."""

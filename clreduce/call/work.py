@@ -77,12 +77,14 @@ class Work:
         """The same for a batch with these dimensions in front of its own."""
         return self.on(replace(self.region, batch=(*sizes, *self.region.batch), first_index=()))
 
-    def plan(self, device: Device, moderate: bool = False) -> Plan:
-        """Its plan on a device; ``moderate``: for parameters of moderate size (`Arrangement`)."""
+    def plan(self, device: Device, moderate: bool = False, measured: bool = True) -> Plan:
+        """Its plan on a device; ``moderate``: for parameters of moderate size (`Arrangement`); not ``measured``: under
+        the default schedule in any case."""
         region = self.region
         batched, pairs = bool(region.batch), region.pairs
         return plan_of(
-            self.program, self.options, self.dtype, device, batched, region.rows, region.columns, pairs, moderate
+            self.program, self.options, self.dtype, device, batched, region.rows, region.columns, pairs, moderate,
+            measured,
         )  # fmt: skip
 
 
@@ -96,18 +98,19 @@ def plan_of(
     columns: int = 0,
     ranges: Ranges | None = None,
     moderate: bool = False,
+    measured: bool = True,
 ) -> Plan:
     """The plan of a program under options.
 
     ``rows``: the number of rows of the result, where it is known; None means many. ``columns``: over how many it
     reduces, at least. ``ranges``: for block-sparse calls such as one with these. ``moderate``: for parameters of
-    moderate size (`Arrangement`).
+    moderate size (`Arrangement`). Not ``measured``: under the default schedule for many rows, whatever was measured.
     """
     direct_sum = options.sum_scheme == "direct_sum"
     wide = options.dtype_acc == "float64" and program.reduction.blocked
     full = options.accuracy == "full" and bool(device.facts.native_functions)
     signature = signature_of(dtype, batched, wide, ranges, full)
-    return PLANS.get(computed(program, options, moderate), signature, device, None, direct_sum, rows, columns)
+    return PLANS.get(computed(program, options, moderate), signature, device, None, direct_sum, rows, columns, measured)
 
 
 def computed(program: MapReduce, options: Options, moderate: bool = True) -> MapReduce:

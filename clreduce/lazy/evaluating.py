@@ -17,7 +17,7 @@ from clreduce.lazy.parts import PartMethods
 from clreduce.lazy.vectors import VectorReductions
 from clreduce.ops.shape import concat
 
-CALL_OPTIONS = ("backend", "device_id", "ranges", "out")
+CALL_OPTIONS = ("backend", "device_id", "ranges", "out", "max_memory", "deterministic")
 MAKE_OPTIONS = (
     "dtype_acc", "use_double_acc", "sum_scheme", "enable_chunks", "rec_multVar_highdim", "use_fast_math", "fast",
     "accuracy",

@@ -15,6 +15,7 @@ from clreduce.domain import Domain
 from clreduce.runtime.blocks import Parts
 from clreduce.runtime.memory import Memory, without_repeats
 from clreduce.runtime.profile import LAUNCHES, RECORDER, watched
+from clreduce.runtime.progress import current
 from clreduce.runtime.ranges import Tables, numbered_from
 from clreduce.runtime.region import Region
 from clreduce.runtime.slices import in_slices
@@ -158,7 +159,8 @@ class Call(_Launches):
         columns, pairs = self.columns, region.pairs
         if pairs is not None:
             count, facts = max(self.count, 1), plan.device.facts
-            self.tables = pairs.cut(self.rows, plan.schedule, facts, count, plan.footprint)
+            length = 0 if parts is None else parts.length
+            self.tables = pairs.cut(self.rows, plan.schedule, facts, count, plan.footprint, length)
             self.items, self.parts = self.tables.count, self.tables.parts
             columns, visited = self.tables.longest, self.tables.visited * count
         else:
@@ -277,6 +279,12 @@ class Call(_Launches):
         tables = [self._tables[one.name] for one in kernel.arguments if one.name in self._tables]
         self._launch_in_slices(self._watched(role), size, (*buffers, *tables, *sizes))
 
+    def _tell(self, portion: float) -> None:
+        """Tell who waits for the call which portion of its pairs was visited."""
+        progress = current()
+        if progress is not None:
+            progress.advance(portion * self.region.area)
+
     def _launch_in_slices(self, built: Any, size: tuple[int, int], arguments: Sequence[Any]) -> None:
         schedule, device = self.plan.schedule, self.plan.device
         dimensions = 3 if self.plan.signature.batched else 2
@@ -294,4 +302,7 @@ class Call(_Launches):
 
         pairs = schedule.group_rows * max(1, self._columns_of_group / parts)
         count = self.count if dimensions == 3 else 1
-        in_slices(launch, self.memory.wait, self.items, parts, count, pairs, self.plan.pace, device.facts.compute_units)
+        in_slices(
+            launch, self.memory.wait, self.items, parts, count, pairs, self.plan.pace, device.facts.compute_units,
+            self._tell,
+        )  # fmt: skip

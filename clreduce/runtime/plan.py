@@ -24,6 +24,7 @@ from clreduce.runtime.blocks import Footprint, Parts, cut_columns
 from clreduce.runtime.choices import CHOICES, Case, few_rows
 from clreduce.runtime.compiler import PROGRAMS
 from clreduce.runtime.cuts import Bytes
+from clreduce.runtime.determinism import PART
 from clreduce.runtime.device import Device
 from clreduce.runtime.kernel_object import KernelObject
 from clreduce.runtime.launch import Call, Finish, Launched, completed
@@ -96,7 +97,8 @@ class Plan:
     """Built kernels of a program. ``plan(arrays, rows, columns)`` gives the results; sizes are free at each call.
 
     Without ``schedule`` it has the one that was chosen by measuring, if one was, else the default. ``direct_sum``: then
-    without sums in blocks; ``few``: for a number of rows of that class (`few_rows`). If the driver refuses to build
+    without sums in blocks; ``few``: for a number of rows of that class (`few_rows`); not ``measured``: with the default
+    schedule in any case. If the driver refuses to build
     such a kernel, a plan with a simpler schedule takes over, once and for all. A schedule that was asked for is not
     replaced: calls raise `CompileError`.
     """
@@ -110,6 +112,7 @@ class Plan:
         schedule: Schedule | None = None,
         direct_sum: bool = False,
         few: int = 0,
+        measured: bool = True,
     ) -> None:
         if signature.dtype == "float64" and not device.facts.has_double:
             raise DeviceError(
@@ -122,7 +125,7 @@ class Plan:
             )
         self.program, self.signature, self.device = program, signature, device
         self.case = Case(program, signature.real, device, direct_sum, few, signature.wide)
-        chosen = CHOICES.get(self.case) if schedule is None else None
+        chosen = CHOICES.get(self.case) if schedule is None and measured else None
         self.tuned = chosen is not None
         """Whether the schedule is one that was chosen by measuring."""
         self.schedule = schedule or narrowed(chosen or self.case.default(), signature.blocks)
@@ -298,6 +301,15 @@ class Plan:
         call.launch(arrays, state)
         memory.finish()
 
+    def fixed_parts(self, columns: int) -> Parts:
+        """Parts of j that depend on nothing but the number of columns, and the length of a tile."""
+        step = max(self.schedule.tile, 1)
+        length = max(1, PART // step) * step
+        if self.device.facts.most_turns:
+            most = max(1, self.device.facts.most_turns // self.footprint.turns) * self.schedule.cols
+            length = min(length, most)
+        return Parts(max(1, -(-columns // length)), length)
+
     def cut(self, rows: int, columns: int, count: int) -> tuple[int, Parts]:
         """Blocks of rows, and parts of j, of calls whose batch has ``count`` indices."""
         found = self._cuts.get((rows, columns, count))
@@ -440,19 +452,23 @@ class PlanCache:
         direct_sum: bool = False,
         rows: int | None = None,
         columns: int = 0,
+        measured: bool = True,
     ) -> Plan:
-        """The plan, made if need be. ``direct_sum``: without the blocks that schedules sum in otherwise.
+        """The plan, made if need be. ``direct_sum``: without the blocks that schedules sum in otherwise; not
+        ``measured``: with the default schedule for many rows, whatever was measured.
 
         For few ``rows``, or blocks of few rows, it is another one than for many if there are many ``columns``, or if a
         schedule was chosen by measuring there.
         """
-        few = 0 if rows is None or schedule is not None else few_rows(min(rows, signature.blocks or rows))
+        few = (
+            0 if rows is None or schedule is not None or not measured else few_rows(min(rows, signature.blocks or rows))
+        )
         if few and columns < _WORTH_A_KERNEL:
             few = few if CHOICES.get(Case(program, signature.real, device, direct_sum, few, signature.wide)) else 0
         if schedule is not None and direct_sum:
             schedule = replace(schedule, flush=False)
-        key = (program, signature, device, schedule, direct_sum, few)
-        return self._plans.fetch(key, lambda: Plan(program, signature, device, schedule, direct_sum, few))
+        key = (program, signature, device, schedule, direct_sum, few, measured)
+        return self._plans.fetch(key, lambda: Plan(program, signature, device, schedule, direct_sum, few, measured))
 
     def __len__(self) -> int:
         return len(self._plans)

@@ -91,8 +91,19 @@ class Ranges:
             found[start:end] = column
         return found
 
-    def cut(self, rows: int, schedule: Schedule, facts: DeviceFacts, batch: int, footprint: Footprint) -> Tables:
-        """What the kernels of one call read, for ``rows`` rows, one or more, and the same at each index of a batch."""
+    def cut(
+        self,
+        rows: int,
+        schedule: Schedule,
+        facts: DeviceFacts,
+        batch: int,
+        footprint: Footprint,
+        length: int = 0,
+    ) -> Tables:
+        """What the kernels of one call read, for ``rows`` rows, one or more, and the same at each index of a batch.
+
+        ``length``: the columns of a part of j, unless it is 0.
+        """
         lengths = self.pieces[:, 1] - self.pieces[:, 0]
         before = np.concatenate(([0], np.cumsum(lengths)))
         firsts = np.searchsorted(self.owners, np.arange(len(self.blocks) + 1))
@@ -103,11 +114,12 @@ class Ranges:
         of, starts, ends = _tasks(blocks, columns, schedule.group_rows)
         total, longest = int(columns[of].sum()), int(columns.max())
         groups = max(1, total // max(longest, 1)) * batch  # as many as would keep the device as busy as these
-        parts = cut_columns(groups, longest, schedule, facts, rows * batch, batch, footprint)
+        parts = Parts(max(1, -(-longest // length)), length) if length else None
+        parts = parts or cut_columns(groups, longest, schedule, facts, rows * batch, batch, footprint)
         if parts.count == 1:
             tasks = np.stack((starts, ends, firsts[of], firsts[of + 1]), axis=1)
             return Tables(tasks, self.pieces, len(tasks), parts, longest, total)
-        if not schedule.split and not facts.most_turns:
+        if not (schedule.split or facts.most_turns or length):
             parts = _fewer(parts, longest, total * schedule.group_rows // (_WORTH_A_STATE * rows), schedule)
         pieces, bounds = self._in_parts(lengths, before[:-1] - before[firsts[self.owners]], parts, len(blocks))
         each = np.arange(parts.count)[:, None] + of * parts.count

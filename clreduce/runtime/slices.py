@@ -32,15 +32,21 @@ class Pace:
         operations = 1 + written_out(program.values, sys.maxsize) + sum(slot.dim for slot in program.state_slots)
         self.first = _FIRST * facts.compute_units * side_by_side * _CAUTIOUS / operations
         """Pairs of the first launch."""
+        self.is_measured = False
         self.most = 4 * self.first
         """Pairs up to which a call is one launch."""
         self.longest = max(1, int(self.most / facts.compute_units))
         """Pairs of one work-group from which on j is cut into parts. It is never measured: sums depend on it."""
 
+    @property
+    def speed(self) -> float:
+        """Pairs per second."""
+        return self.first / _USUAL if self.is_measured else 4 * self.first / _FIRST
+
     def note(self, pairs: float, seconds: float) -> None:
         """A launch has visited so many pairs in this time."""
         speed = pairs / max(seconds, 1e-6)
-        self.first, self.most = _USUAL * speed, _WHOLE * speed
+        self.first, self.most, self.is_measured = _USUAL * speed, _WHOLE * speed, True
 
 
 def in_slices(
@@ -52,11 +58,13 @@ def in_slices(
     pairs: float,
     pace: Pace,
     units: int,
+    visited: Callable[[float], None] = lambda portion: None,
 ) -> None:
     """Call ``launch(group, groups, part, parts, index, indices)``, three intervals, for all ``groups``, parts, indices.
 
     Each interval is given by its first number and its length. Each launch but the last is waited for. ``pairs``: of a
-    group and one part; ``units``: work-groups that run at the same time.
+    group and one part; ``units``: work-groups that run at the same time. ``visited`` is told which portion of all
+    pairs each launch but the last has visited.
 
     >>> pace = Pace.__new__(Pace)
     >>> pace.first = 100.0
@@ -95,5 +103,7 @@ def in_slices(
         if index == count:
             return
         wait()
-        pace.note(interval[1] * interval[3] * interval[5] * pairs, time.perf_counter() - start)
+        number = interval[1] * interval[3] * interval[5]
+        pace.note(number * pairs, time.perf_counter() - start)
+        visited(number / (groups * parts * count))
         budget = min(pace.first, _GROWTH * budget)

@@ -109,9 +109,10 @@ def _pull(ctx: Any, cotangents: list[torch.Tensor | None]) -> tuple[Any, ...]:
 genred.register_autograd(_pull, setup_context=_keep)
 
 
-def left_to_python() -> bool:
-    """Whether derivatives or batches are taken in compiled code: the graph breaks, as an operator knows neither."""
-    if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
+def left_to_python(has_limits: bool) -> bool:
+    """Whether derivatives or batches are taken in compiled code, or a call has options that say how it is run: the
+    graph breaks, as an operator knows none of these."""
+    if has_limits or torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
         leave_recording_out()
         return True
     return False

@@ -1,0 +1,141 @@
+"""How far a long call is: a bar on a terminal or in a notebook.
+
+The launches of a call tell how many pairs they have visited. A bar appears when the first of them show that the whole
+call takes longer than two seconds; calls that are one launch know nothing of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from clreduce.errors import OptionError
+
+VARIABLE = "CLREDUCE_PROGRESS"
+"""Environment variable: 0 for no progress bars, 1 for bars everywhere."""
+_LONG = 2.0
+"""Expected seconds of a call from which on it shows a bar."""
+_PATIENCE = 0.3
+"""Seconds of a call after which its duration can be told."""
+
+_chosen: bool | None = None
+
+
+def set_progress(shown: bool | None) -> None:
+    """Whether long calls show how far they are: True, False, or None for terminals and notebooks only (the default).
+
+    Bars are those of ``tqdm.auto``, on stderr. The environment variable ``CLREDUCE_PROGRESS``, 0 or 1, does the same.
+
+    >>> import clreduce
+    >>> clreduce.set_progress(False)
+    >>> clreduce.set_progress(None)
+
+    Raises
+    ------
+    OptionError
+        ``shown`` is neither True, False nor None.
+    """
+    global _chosen
+    if shown is not None and not isinstance(shown, bool):
+        raise OptionError(f"set_progress takes True, False or None; got {shown!r}")
+    _chosen = shown
+
+
+def is_shown() -> bool:
+    """Whether bars are shown here."""
+    if _chosen is not None:
+        return _chosen
+    value = os.environ.get(VARIABLE, "").strip().lower()
+    if value:
+        return value not in ("0", "false", "no", "off")
+    return "ipykernel" in sys.modules or (sys.stderr is not None and sys.stderr.isatty())
+
+
+class Progress:
+    """The pairs that a call has visited so far, of ``total``. Several threads may tell it."""
+
+    def __init__(self, total: float) -> None:
+        self._total, self._visited, self._drawn = total, 0.0, 0.0
+        self._start = time.perf_counter()
+        self._bar: Any = None
+        self._lock = threading.Lock()
+
+    def advance(self, pairs: float) -> None:
+        """So many pairs more were visited."""
+        with self._lock:
+            self._visited = min(self._total, self._visited + pairs)
+            seconds = time.perf_counter() - self._start
+            if self._bar is None and seconds > _PATIENCE and seconds * self._total > _LONG * self._visited:
+                self._bar = _new_bar(self._total)
+            if self._bar is not None:
+                self._bar.update(self._visited - self._drawn)
+                self._drawn = self._visited
+
+    def close(self) -> None:
+        """The call has ended."""
+        with self._lock:
+            if self._bar is not None:
+                self._bar.close()
+
+
+class Part(Progress):
+    """A part of a call, which tells the whole."""
+
+    def __init__(self, whole: Progress, total: float) -> None:
+        super().__init__(total)
+        self._whole = whole
+
+    def advance(self, pairs: float) -> None:
+        before, self._visited = self._visited, min(self._total, self._visited + pairs)
+        self._whole.advance(self._visited - before)
+
+    def complete(self) -> None:
+        """All of its pairs have been visited, though not each launch has told so."""
+        self.advance(self._total)
+
+
+def _new_bar(total: float) -> Any:
+    from tqdm.auto import tqdm
+
+    return tqdm(total=total, unit="pair", unit_scale=True, desc="clreduce", leave=False, file=sys.stderr)
+
+
+class _OfThread(threading.local):
+    progress: Progress | None = None
+
+
+_OF_THREAD = _OfThread()
+
+
+def current() -> Progress | None:
+    """That of the call that this thread works for; None if nobody wants to know."""
+    return _OF_THREAD.progress
+
+
+@contextlib.contextmanager
+def working_for(progress: Progress | None) -> Iterator[None]:
+    """This thread works for a call, which another one may have begun."""
+    before, _OF_THREAD.progress = _OF_THREAD.progress, progress
+    try:
+        yield
+    finally:
+        _OF_THREAD.progress = before
+
+
+@contextlib.contextmanager
+def shown(pairs: float) -> Iterator[None]:
+    """A call that visits so many pairs, and may be long. Calls inside of it are parts of it, and have no bar."""
+    if _OF_THREAD.progress is not None or not is_shown():
+        yield
+        return
+    progress = Progress(pairs)
+    try:
+        with working_for(progress):
+            yield
+    finally:
+        progress.close()
