@@ -32,6 +32,26 @@ def test_all_terms_within_a_radius(convert: Any, r: float) -> None:
             np.testing.assert_allclose(near.values[part], terms[expected])
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("convert", [np.asarray, torch.from_numpy])
+@pytest.mark.parametrize(("rows", "columns"), [(4, 0), (0, 5), (0, 0), (4, 5)])
+def test_no_terms_within_a_radius(convert: Any, rows: int, columns: int) -> None:
+    K = cr.Vi(convert(np.zeros((rows, 2)))).sqdist(cr.Vj(convert(np.ones((columns, 2)))))
+    near = K.radius(1.0)
+    assert (near.counts.shape, near.offsets.tolist(), len(near.indices)) == ((rows,), [0] * (rows + 1), 0)
+    assert near.values.dtype == K.dtype
+
+
+@pytest.mark.parametrize("convert", [np.asarray, torch.from_numpy])
+def test_terms_within_a_radius_in_a_batch(convert: Any) -> None:
+    both, dense = np.stack([x, 2 * x]), np.stack([SQUARES, ((2 * x[:, None] - y) ** 2).sum(-1)])
+    near = cr.LazyTensor(convert(both[:, :, None])).sqdist(cr.Vj(convert(y))).radius(1.0)
+    np.testing.assert_array_equal(near.counts, (dense <= 1.0).sum(-1))
+    for row, terms in enumerate(dense.reshape(18, 11)):
+        part = slice(int(near.offsets[row]), int(near.offsets[row + 1]))
+        assert near.indices[part].tolist() == [j for j in np.argsort(terms) if terms[j] <= 1.0]
+
+
 def test_sorted_terms() -> None:
     K = cr.Vi(x).sqdist(cr.Vj(y))
     np.testing.assert_array_equal(K.argsort(4), np.argsort(SQUARES, axis=-1)[:, :4])

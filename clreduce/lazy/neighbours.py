@@ -66,8 +66,9 @@ class Neighbours(Reductions[Array]):
         host = library.to_host(counts).reshape(-1)
         offsets = np.concatenate([[0], np.cumsum(host, dtype=np.int64)])
         most = int(host.max(initial=0))
-        values, indices = self.Kmin_argKmin(max(most, 1), axis=axis)
+        # Where no row has any, K nearest lists of length 1 would ask for more terms than there may be.
+        values, indices = self.Kmin_argKmin(most, axis=axis) if most else self.min_argmin(axis=axis)
         rows = [each.reshape(-1) for each in (indices, values)]  # type: ignore[attr-defined]
-        places = np.flatnonzero(np.arange(max(most, 1)) < host[:, None])
+        places = np.flatnonzero(np.arange(most) < host[:, None])
         chosen = [library.rows(each, places) for each in rows]
         return Within(counts, library.from_host(offsets, counts), *chosen)
