@@ -47,8 +47,8 @@ class Adapter:
 
     def shape(self, value: Any) -> tuple[int, ...]:
         """The shape of an array."""
-        found: tuple[int, ...] = self.to_host(value).shape
-        return found
+        shape: tuple[int, ...] = self.to_host(value).shape
+        return shape
 
     def dtype_name(self, value: Any) -> str:
         """The name of an array's dtype, as NumPy spells it."""
@@ -79,7 +79,7 @@ class Adapter:
         """Whether ``out`` may share memory with another array, or with one between arguments and results."""
         return np.may_share_memory(self.to_host(out), self.on_host(other))
 
-    def forms(self, given: Sequence[Any]) -> tuple[Any, ...] | None:
+    def forms(self, arguments: Sequence[Any]) -> tuple[Any, ...] | None:
         """All that checks of arguments look at, which may be a key; None where they have to look at each anew."""
         return None
 
@@ -94,8 +94,8 @@ class Adapter:
 
     def on_host(self, array: Any) -> Array:
         """An array between arguments and results as a NumPy array."""
-        found: Array = array
-        return found
+        host: Array = array
+        return host
 
     def between(self, array: Array, like: Any) -> Any:
         """A NumPy array as one between arguments and results, beside the argument ``like``."""

@@ -70,23 +70,23 @@ class NumPy(Adapter):
         return array
 
     def shape(self, value: Any) -> tuple[int, ...]:
-        found: tuple[int, ...] = value.shape
-        return found
+        shape: tuple[int, ...] = value.shape
+        return shape
 
     def dtype_name(self, value: Any) -> str:
         dtype = value.dtype
-        found = self._names.get(dtype)
-        if found is None:
-            found = self._names[dtype] = str(dtype.name)
-        return found
+        name = self._names.get(dtype)
+        if name is None:
+            name = self._names[dtype] = str(dtype.name)
+        return name
 
-    def forms(self, given: Sequence[Any]) -> tuple[Any, ...] | None:
-        found = []
-        for value in given:
+    def forms(self, arguments: Sequence[Any]) -> tuple[Any, ...] | None:
+        forms = []
+        for value in arguments:
             if type(value) is not np.ndarray:
                 return None
-            found.append((value.shape, value.dtype, value.flags.c_contiguous))
-        return tuple(found)
+            forms.append((value.shape, value.dtype, value.flags.c_contiguous))
+        return tuple(forms)
 
     def arranged(self, value: Any, dtype: str, shape: tuple[int, ...]) -> Any:
         if 0 in value.strides and not value.flags.c_contiguous:
@@ -114,20 +114,20 @@ class NumPy(Adapter):
 
     def as_complex(self, result: Array) -> Array:
         result = result.astype(np.float32) if result.dtype == np.float16 else result
-        found: Array = result.view({"float32": np.complex64, "float64": np.complex128}[result.dtype.name])
-        return found
+        numbers: Array = result.view({"float32": np.complex64, "float64": np.complex128}[result.dtype.name])
+        return numbers
 
     def reduced(self, name: str, result: Array, axes: tuple[int, ...]) -> Array:
         if name == "logsumexp":
             largest = result.max(axis=axes, keepdims=True, initial=-np.inf)
             shift = np.where(np.isfinite(largest), largest, 0)
             with np.errstate(divide="ignore"):
-                found: Array = np.log(np.exp(result - shift).sum(axis=axes)) + shift.reshape(
+                reduced: Array = np.log(np.exp(result - shift).sum(axis=axes)) + shift.reshape(
                     [size for axis, size in enumerate(shift.shape) if axis not in axes]
                 )
-            return found
-        found = getattr(np, name)(result, axis=axes[0] if name.startswith("arg") else axes)
-        return found
+            return reduced
+        reduced = getattr(np, name)(result, axis=axes[0] if name.startswith("arg") else axes)
+        return reduced
 
     def swapped(self, array: Array) -> Array:
         swapped: Array = array.swapaxes(-1, -2)

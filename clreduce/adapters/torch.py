@@ -60,8 +60,8 @@ class Torch(Adapter):
 
     def to_host(self, value: torch.Tensor) -> Array:
         """The values: those of a contiguous tensor on the CPU in its own memory."""
-        found = self.on_host(value)
-        return found if found.flags.c_contiguous else np.ascontiguousarray(found)
+        host = self.on_host(value)
+        return host if host.flags.c_contiguous else np.ascontiguousarray(host)
 
     def on_host(self, value: torch.Tensor) -> Array:
         """The same in the order that the tensor has."""
@@ -75,8 +75,8 @@ class Torch(Adapter):
             self._look_at(value)
         if value.dtype is torch.bfloat16:
             value = value.float()
-        (found,) = _numbers((value,))
-        return found
+        (values,) = _numbers((value,))
+        return values
 
     def all_on_host(self, arrays: Sequence[torch.Tensor]) -> list[Array]:
         """The values of what stands between arguments and results, on one device. Kernels ask for contiguous ones."""
@@ -85,13 +85,13 @@ class Torch(Adapter):
         return _numbers(arrays)
 
     def from_host(self, array: Array, like: torch.Tensor | None) -> torch.Tensor:
-        (found,) = self.all_from_host((array,), like)
-        return found
+        (tensor,) = self.all_from_host((array,), like)
+        return tensor
 
     def all_from_host(self, arrays: Iterable[Array], like: torch.Tensor | None) -> list[torch.Tensor]:
         """Tensors of several arrays."""
-        found = list(map(torch.from_numpy, arrays))
-        return found if like is None or like.is_cpu else [one.to(like.device) for one in found]
+        tensors = list(map(torch.from_numpy, arrays))
+        return tensors if like is None or like.is_cpu else [tensor.to(like.device) for tensor in tensors]
 
     def shape(self, value: torch.Tensor) -> tuple[int, ...]:
         standins.refuse_tracing()
@@ -101,15 +101,15 @@ class Torch(Adapter):
             raise DtypeError(f"a {value.layout} tensor has no shape that fits: give its parts one by one") from None
 
     def dtype(self, name: str) -> torch.dtype:
-        found: torch.dtype = getattr(torch, name)
-        return found
+        dtype: torch.dtype = getattr(torch, name)
+        return dtype
 
     def dtype_name(self, value: torch.Tensor) -> str:
         dtype = value.dtype
-        found = self._names.get(dtype)
-        if found is None:
-            found = self._names[dtype] = str(dtype).removeprefix("torch.")
-        return found if value.layout is torch.strided else f"{value.layout} of {found}"
+        name = self._names.get(dtype)
+        if name is None:
+            name = self._names[dtype] = str(dtype).removeprefix("torch.")
+        return name if value.layout is torch.strided else f"{value.layout} of {name}"
 
     def place(self, value: torch.Tensor | None) -> torch.device | None:
         return None if value is None else value.device
@@ -137,13 +137,13 @@ class Torch(Adapter):
         spread = all(stride or size < 2 for stride, size in zip(out.stride(), out.shape, strict=True))
         return spread or out.numel() == 0
 
-    def forms(self, given: Sequence[Any]) -> tuple[Any, ...] | None:
-        found: list[Any] = [torch.get_default_dtype()]
-        for value in given:
+    def forms(self, arguments: Sequence[Any]) -> tuple[Any, ...] | None:
+        forms: list[Any] = [torch.get_default_dtype()]
+        for value in arguments:
             if type(value) not in _PLAIN or not value.is_cpu or value.layout is not torch.strided or value.is_nested:
                 return None
-            found += value.shape, value.dtype
-        return tuple(found)
+            forms += value.shape, value.dtype
+        return tuple(forms)
 
     def arranged(self, value: torch.Tensor, dtype: str, shape: tuple[int, ...]) -> torch.Tensor:
         if value.is_complex():
@@ -181,8 +181,8 @@ class Torch(Adapter):
             return result
         if not axes:
             return result
-        found: torch.Tensor = getattr(result, {"min": "amin", "max": "amax"}.get(name, name))(axes)
-        return found
+        reduced: torch.Tensor = getattr(result, {"min": "amin", "max": "amax"}.get(name, name))(axes)
+        return reduced
 
     def rows(self, array: torch.Tensor, chosen: Array) -> torch.Tensor:
         return array[self.from_host(chosen, array)]

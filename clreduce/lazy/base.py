@@ -232,7 +232,7 @@ class Recorded:
         """The name of the dtype in which it is computed."""
         # Integers that are indices, not numbers of the formula, have no part in its precision.
         arrays = [data.array for leaf, data in self._leaves.items() if leaf.kind == REAL]
-        names = {self.library.dtype_name(one) for one in arrays if one is not None and type(one) is not tuple}
+        names = {self.library.dtype_name(array) for array in arrays if array is not None and type(array) is not tuple}
         if not names:
             return None
         name = self.library.promoted({REAL_OF.get(name, name) for name in names})

@@ -84,22 +84,22 @@ class Evaluating(VectorReductions, PartMethods):
         return False
 
     def _reduce(
-        self, name: str, axis: int, count: Any, other: Any, options: dict[str, Any], given: tuple[Any, ...]
+        self, name: str, axis: int, count: Any, other: Any, options: dict[str, Any], fed: tuple[Any, ...]
     ) -> Any:
         """The result over i (axis 0) or j (axis 1); ``given`` feeds the symbolic variables."""
-        joined, routine, arrays, called = self._prepared(name, axis, count, other, options, given)
+        joined, routine, arrays, called = self._prepared(name, axis, count, other, options, fed)
         result = routine(*arrays, **called)
         lost = _lost_axes(joined) if joined._batch else 0
         if lost:
             parts = result if isinstance(result, tuple) else (result,)
-            parts = tuple(one.reshape((1,) * lost + tuple(one.shape)) for one in parts)
+            parts = tuple(part.reshape((1,) * lost + tuple(part.shape)) for part in parts)
             result = parts if isinstance(result, tuple) else parts[0]
         if self.is_complex:
             return self.library.as_complex(result)
         return result != 0 if name in _TRUTHS and options.get("out") is None else result
 
     def _prepared(
-        self, name: str, axis: int, count: Any, other: Any, options: dict[str, Any], given: tuple[Any, ...] = ()
+        self, name: str, axis: int, count: Any, other: Any, options: dict[str, Any], fed: tuple[Any, ...] = ()
     ) -> tuple[Any, Any, list[Any], dict[str, Any]]:
         """Both formulas as a tensor, the routine that reduces them, the arrays that it takes, options of its call."""
         exprs: tuple[Expr, ...] = (self._real_expr,)
@@ -113,7 +113,7 @@ class Evaluating(VectorReductions, PartMethods):
             raise ShapeError(
                 f"{name} of complex numbers, or into out=, is not available: reduce .real, .imag or abs() of them"
             )
-        leaves, arrays = self._fed(joined._leaves, given)
+        leaves, arrays = self._fed(joined._leaves, fed)
         made, called = [], {}
         for key, value in options.items():
             if key in MAKE_OPTIONS:
@@ -126,25 +126,25 @@ class Evaluating(VectorReductions, PartMethods):
             called.setdefault("backend", joined.backend)
         return joined, self.routine.of(exprs, leaves, name, axis, count, tuple(made)), arrays, called
 
-    def _fed(self, leaves: dict[Expr, Any], given: tuple[Any, ...]) -> tuple[tuple[Expr, ...], list[Any]]:
+    def _fed(self, leaves: dict[Expr, Any], fed: tuple[Any, ...]) -> tuple[tuple[Expr, ...], list[Any]]:
         """The variables of a call and their data: first the symbolic ones, by position, which ``given`` feeds."""
         symbols = [leaf for leaf, data in leaves.items() if data.array is None]
-        if not symbols and not given:
+        if not symbols and not fed:
             return tuple(leaves), [data.array for data in leaves.values()]
         symbols.sort(key=lambda leaf: leaf.params[0][1])
         places = [leaf.params[0][1] for leaf in symbols]
-        for one, next_one in pairwise(symbols):
-            if one.params[0] == next_one.params[0]:
+        for symbol, next_symbol in pairwise(symbols):
+            if symbol.params[0] == next_symbol.params[0]:
                 raise ShapeError(
-                    f"position {one.params[0][1]} is that of two symbolic variables, of lengths {one.dim} and "
-                    f"{next_one.dim} over {one.domain.name} and {next_one.domain.name}"
+                    f"position {symbol.params[0][1]} is that of two symbolic variables, of lengths {symbol.dim} and "
+                    f"{next_symbol.dim} over {symbol.domain.name} and {next_symbol.domain.name}"
                 )
         if places != list(range(len(symbols))):
             raise ShapeError(f"symbolic variables have positions 0, 1, 2 ... without a gap; these have {places}")
-        if len(given) != len(symbols):
-            raise ShapeError(f"the tensor has {len(symbols)} symbolic variables; got {len(given)} arrays")
+        if len(fed) != len(symbols):
+            raise ShapeError(f"the tensor has {len(symbols)} symbolic variables; got {len(fed)} arrays")
         known = {leaf: data.array for leaf, data in leaves.items() if data.array is not None}
-        return (*symbols, *known), [*given, *known.values()]
+        return (*symbols, *known), [*fed, *known.values()]
 
 
 def _lost_axes(tensor: Any) -> int:

@@ -74,17 +74,17 @@ def _method(name: str, function: Function) -> Any:
     fewest, most = len(names) - function.optional, len(names) if not function.variadic else sys.maxsize
     derivative, vectors = function.name in DERIVATIVES, False if function.name in TO_NUMBERS else None
 
-    def method(self: Methods, *given: Any, **named: Any) -> Any:
+    def method(self: Methods, *args: Any, **named: Any) -> Any:
         if named:
-            given += tuple(named.pop(one) for one in names[len(given) :] if one in named)
-        if named or not fewest <= len(given) <= most:
-            raise TypeError(f"the call is x.{name}({', '.join(names)}); got {len(given)} arguments{_beside(named)}")
+            args += tuple(named.pop(name) for name in names[len(args) :] if name in named)
+        if named or not fewest <= len(args) <= most:
+            raise TypeError(f"the call is x.{name}({', '.join(names)}); got {len(args)} arguments{_beside(named)}")
         if derivative:
-            return self._derived(name, function.name, *given)
+            return self._derived(name, function.name, *args)
         if function.variadic:
-            return self._apply(name, function.build, given)
-        params = tuple(map(_parameter, given[count - 1 :]))
-        return self._apply(name, function.build, given[: count - 1], params, vectors)
+            return self._apply(name, function.build, args)
+        params = tuple(map(_parameter, args[count - 1 :]))
+        return self._apply(name, function.build, args[: count - 1], params, vectors)
 
     method.__name__, method.__qualname__, method.__module__ = name, f"LazyTensor.{name}", FunctionMethods.__module__
     method.__doc__ = described(function)
@@ -101,13 +101,13 @@ def signature(function: Function) -> Signature:
     """What a method takes."""
     names = parameters_of(function)
     required = len(names) - function.optional
-    found = [Parameter("self", Parameter.POSITIONAL_OR_KEYWORD)]
+    parameters = [Parameter("self", Parameter.POSITIONAL_OR_KEYWORD)]
     for at, name in enumerate(names):
         default = Parameter.empty if at < required else None
-        found.append(Parameter(name, Parameter.POSITIONAL_OR_KEYWORD, default=default))
+        parameters.append(Parameter(name, Parameter.POSITIONAL_OR_KEYWORD, default=default))
     if function.variadic:
-        found.append(Parameter("more", Parameter.VAR_POSITIONAL))
-    return Signature(found)
+        parameters.append(Parameter("more", Parameter.VAR_POSITIONAL))
+    return Signature(parameters)
 
 
 def _beside(named: dict[str, Any]) -> str:

@@ -57,8 +57,8 @@ _sources: WeakValueDictionary[Any, DataSource] = WeakValueDictionary()
 
 def _source(key: Any, value: Any) -> DataSource:
     """The one source of all tensors that hold ``value``, known by ``key``."""
-    found = _sources.get(key)
-    return _sources.setdefault(key, DataSource(value)) if found is None else found
+    known = _sources.get(key)
+    return _sources.setdefault(key, DataSource(value)) if known is None else known
 
 
 @dataclass(eq=False, slots=True)

@@ -178,7 +178,7 @@ class Methods(Operators):
         made = self._apply(method, _directional if name == "Diff" else build, (leaf, *others), vectors=vectors)
         data = made._leaves.get(leaf.expr)
         if data is not None and data.array is None and leaf.expr not in topological([made.expr]):
-            made._leaves = {node: one for node, one in made._leaves.items() if node is not leaf.expr}
+            made._leaves = {node: leaf_data for node, leaf_data in made._leaves.items() if node is not leaf.expr}
         return made
 
     # ------------------------------------------------------------------------------------------------ complex numbers

@@ -76,8 +76,8 @@ def _extreme(x: Any, name: str, axis: Any) -> Any:
         row = getattr(values[:, which], name)()
         return row * x._sizes[1] + places[row, which]
     values, places = getattr(both, f"{kind}_arg{kind}")(axis=axis if axis >= 0 else axis + x.ndim)
-    found = np.where(values[..., count:] != 0, places[..., count:], places[..., :count])
-    return found if x._vectors else found[..., 0]
+    chosen_places = np.where(values[..., count:] != 0, places[..., count:], places[..., :count])
+    return chosen_places if x._vectors else chosen_places[..., 0]
 
 
 def _over_vectors(x: Any, axis: Any) -> bool:

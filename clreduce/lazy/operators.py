@@ -301,9 +301,9 @@ def built(
 
 
 @memoised(4096)
-def _made(build: Build, *given: Any) -> Expr:
+def _made(build: Build, *arguments: Any) -> Expr:
     """``build(*given)``. What was recorded lately stays: programs record the same formula again and again."""
-    return build(*given)
+    return build(*arguments)
 
 
 def mask_of(expr: Expr) -> Expr:
@@ -336,13 +336,13 @@ _INDEX_RULES: dict[str, Build] = {"+": tally, "-": difference_of_indices}
 
 def _as_indices(f: Expr, g: Expr) -> tuple[Expr, Expr] | None:
     """Both as true integers, if both are indices or whole numbers."""
-    found = []
+    indices = []
     for expr in (f, g):
         known = constant_value(expr)
         if expr.kind == INDEX:
-            found.append(expr)
+            indices.append(expr)
         elif isinstance(known, Fraction) and known.denominator == 1 and abs(known) < _LARGEST_SUMMAND:
-            found.append(integer(int(known)))
+            indices.append(integer(int(known)))
         else:
             return None
-    return found[0], found[1]
+    return indices[0], indices[1]

@@ -62,14 +62,14 @@ class Protocols(LinearOperator[Array], FunctionMethods):
                 return getattr(inputs[0], straight)(inputs[1])
             return getattr(inputs[1], reflected)(inputs[0])
         first = self._from(inputs[0])
-        found = getattr(first, METHODS.get(name, ""), None)
-        return _refused(name, inputs, {}) if found is None else found(*inputs[1:])
+        method_of_name = getattr(first, METHODS.get(name, ""), None)
+        return _refused(name, inputs, {}) if method_of_name is None else method_of_name(*inputs[1:])
 
     def __array_function__(self, function: Any, types: Any, args: Any, options: Any) -> Any:
-        found = _FUNCTIONS.get(function)
-        if found is None:
+        replacement = _FUNCTIONS.get(function)
+        if replacement is None:
             return _refused(function.__name__, (), {})
-        return found(*args, **options)
+        return replacement(*args, **options)
 
 
 def _refused(name: str, inputs: Any, options: dict[str, Any]) -> Any:
@@ -86,7 +86,7 @@ def _refused(name: str, inputs: Any, options: dict[str, Any]) -> Any:
 def _where(condition: Any, x: Any = None, y: Any = None) -> Any:
     if x is None or y is None:
         raise TypeError("numpy.where of a LazyTensor takes a condition and two values")
-    first = next(one for one in (condition, x, y) if isinstance(one, Recorded))
+    first = next(value for value in (condition, x, y) if isinstance(value, Recorded))
     return first._from(x).where(condition, y)
 
 

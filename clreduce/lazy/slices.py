@@ -145,15 +145,15 @@ class Slices(LinearOperator[Array]):
     def _in_pairs(self, keys: list[Any], arrays: list[int]) -> bool:
         """Whether arrays of indices for i and j go together in pairs; those of ``numpy.ix_`` become vectors."""
         batch = len(self._batch)
-        given = [self._host(keys[at]) for at in arrays]
-        if all(each.ndim == len(given) and each.shape[at] == each.size for at, each in enumerate(given)):
-            for at, each in zip(arrays, given, strict=True):
+        indices = [self._host(keys[at]) for at in arrays]
+        if all(each.ndim == len(indices) and each.shape[at] == each.size for at, each in enumerate(indices)):
+            for at, each in zip(arrays, indices, strict=True):
                 keys[at] = each.reshape(-1)
             return False
-        lengths = [int(each.sum()) if each.dtype == bool else len(each) for each in given if each.ndim == 1]
+        lengths = [int(each.sum()) if each.dtype == bool else len(each) for each in indices if each.ndim == 1]
         if arrays != [batch, batch + 1] or len(lengths) < 2 or lengths[0] != lengths[1]:
             raise ShapeError(
-                f"arrays of indices for several axes, of shapes {', '.join(str(each.shape) for each in given)}, are "
+                f"arrays of indices for several axes, of shapes {', '.join(str(each.shape) for each in indices)}, are "
                 "pairs of i and j, as in NumPy: write K[np.ix_(rows, columns)] for a block, or K[rows][:, columns]"
             )
         return True

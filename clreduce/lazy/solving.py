@@ -39,8 +39,8 @@ class PendingSolve:
 
         Options are those of a call of `KernelSolve`, and go before those given to ``solve``.
         """
-        found = self.tensor._solved(self._expr, self._leaves, self.axis, self._options | options, args)
-        return without_axis(found) if self._flat else found
+        solution = self.tensor._solved(self._expr, self._leaves, self.axis, self._options | options, args)
+        return without_axis(solution) if self._flat else solution
 
     @property
     def callfun(self) -> Solver:
@@ -51,9 +51,9 @@ class PendingSolve:
         return f"{self.tensor!r}\nsolve, axis={self.axis}; call it with the data"
 
 
-def without_axis(found: Any) -> Any:
+def without_axis(solution: Any) -> Any:
     """A solution without its last axis; with ``info``, in a pair with what is told of it."""
-    return (found[0][..., 0], *found[1:]) if isinstance(found, tuple) else found[..., 0]
+    return (solution[0][..., 0], *solution[1:]) if isinstance(solution, tuple) else solution[..., 0]
 
 
 class SolveMethods(Reductions[Array]):
@@ -110,8 +110,8 @@ class SolveMethods(Reductions[Array]):
         if not call or any(leaf.array is None for leaf in leaves.values()):
             pending: Any = PendingSolve(self, expr, leaves, axis, options, flat)
             return pending
-        found = self._solved(expr, leaves, axis, options, ())
-        return without_axis(found) if flat else found
+        solution = self._solved(expr, leaves, axis, options, ())
+        return without_axis(solution) if flat else solution
 
     def _right_array(self, other: Any) -> Any:
         """The right-hand side as an array of this library, or as the tensor that it is."""
@@ -151,7 +151,7 @@ class SolveMethods(Reductions[Array]):
         return self.solver.of((expr,), tuple(leaves), "Sum", axis, None, made)
 
     def _solved(
-        self, expr: Expr, leaves: dict[Expr, Leaf], axis: int, options: dict[str, Any], given: tuple[Any, ...]
+        self, expr: Expr, leaves: dict[Expr, Leaf], axis: int, options: dict[str, Any], fed: tuple[Any, ...]
     ) -> Any:
         called = {key: value for key, value in options.items() if key not in MAKE_OPTIONS}
         if self.ranges is not None:
@@ -160,10 +160,10 @@ class SolveMethods(Reductions[Array]):
             called.setdefault("backend", self.backend)
         solver = self._solver(expr, leaves, axis, options)
         symbols = [leaf.params[0][1] for leaf, data in leaves.items() if data.array is None]
-        if len(given) != len(symbols) or sorted(symbols) != list(range(len(symbols))):
+        if len(fed) != len(symbols) or sorted(symbols) != list(range(len(symbols))):
             raise ShapeError(
                 f"symbolic variables have positions 0, 1, 2 ... and an array each; got positions {sorted(symbols)} and "
-                f"{len(given)} arrays"
+                f"{len(fed)} arrays"
             )
-        arrays = [given[leaf.params[0][1]] if data.array is None else data.array for leaf, data in leaves.items()]
+        arrays = [fed[leaf.params[0][1]] if data.array is None else data.array for leaf, data in leaves.items()]
         return solver(*arrays, **called)

@@ -87,14 +87,14 @@ class TableMethods(Recorded):
         if columns is not None:
             labels.append(cls._labels(columns, "columns", Domain.J))
         entries, sizes, shape = cls._table(table, len(labels))
-        for name, one, size in zip(("rows", "columns"), labels, sizes, strict=False):
-            low, high = _extremes(one)
+        for name, label, size in zip(("rows", "columns"), labels, sizes, strict=False):
+            low, high = _extremes(label)
             if low < 0 or high >= size:
                 raise ShapeError(
                     f"lookup: {name} has labels from {low} to {high}, and the table of shape {shape} "
                     f"takes 0 to {size - 1}; negative ones do not count from the end"
                 )
-        index = table_index([one.expr for one in labels], sizes)
+        index = table_index([label.expr for label in labels], sizes)
         dim = entries.expr.dim // prod(sizes)
         # A table of a batch has an axis of vectors in any case.
         vectors = dim > 1 + entries.is_complex or len(shape) == len(labels) + 1
@@ -105,9 +105,9 @@ class TableMethods(Recorded):
     def _table(cls, table: Any, axes: int) -> tuple[Self, tuple[int, ...], tuple[int, ...]]:
         """The table as a parameter of all its numbers, its sizes along the axes that labels select from, its shape."""
         library = cls.library
-        given, table = table, library.as_array(table)
+        original, table = table, library.as_array(table)
         if table is None:
-            told = f"{type(given).__name__}{library.advice(given)}"
+            told = f"{type(original).__name__}{library.advice(original)}"
             raise DtypeError(f"lookup: a table is a {library.name} array; got {told}")
         shape, name = tuple(library.shape(table)), library.dtype_name(table)
         wanted = "(R,), (R, D) or (.., R, D)" if axes == 1 else "(R, C), (R, C, D) or (.., R, C, D)"
@@ -124,26 +124,26 @@ class TableMethods(Recorded):
         return cls._adopted(Operand(leaf, {leaf: data}, batch, is_complex=is_complex)), sizes, shape
 
     @classmethod
-    def _labels(cls, given: Any, name: str, domain: Domain) -> Self:
+    def _labels(cls, labels: Any, name: str, domain: Domain) -> Self:
         """Labels as a tensor of true integers, with data."""
         index = "i" if domain == Domain.I else "j"
-        array = None if isinstance(given, Recorded) else cls.library.as_array(given)
+        array = None if isinstance(labels, Recorded) else cls.library.as_array(labels)
         if array is not None:
-            given = array
-            shape, dtype = tuple(cls.library.shape(given)), cls.library.dtype_name(given)
+            labels = array
+            shape, dtype = tuple(cls.library.shape(labels)), cls.library.dtype_name(labels)
             if not is_integer_dtype(dtype):
                 raise DtypeError(f"lookup: {name} are integer labels; got an array of dtype {dtype}")
             if not shape:
                 raise ShapeError(f"lookup: {name} has shape (.., {'MN'[domain == Domain.J]}), one label per {index}")
-            leaf, data = with_array(given, given.reshape((*shape, 1)), shape[:-1], 1, domain, INDEX)
+            leaf, data = with_array(labels, labels.reshape((*shape, 1)), shape[:-1], 1, domain, INDEX)
             rows, columns = (data.rows, None) if domain == Domain.I else (None, data.rows)
             return cls._adopted(Operand(leaf, {leaf: data}, shape[:-1], rows, columns, vectors=False))
-        tensor: Self = cls._from(given)
+        tensor: Self = cls._from(labels)
         expr, given_data = tensor.expr, tensor._leaves.get(tensor.expr)
         known = constant_value(expr)
         if isinstance(known, Fraction) and known.denominator == 1:
             return tensor._like(integer(int(known)), {})
-        if any(one.array is None for one in tensor._leaves.values()):
+        if any(leaf_data.array is None for leaf_data in tensor._leaves.values()):
             raise ShapeError(f"lookup: {name} are labels with data; symbolic variables have none yet")
         if given_data is not None and expr.kind == REAL and cls._of_integers(given_data):
             source, array, batch = given_data.source, given_data.array, given_data.batch
@@ -178,13 +178,13 @@ def _extremes(labels: Any) -> tuple[int, int]:
 
 
 def _lowest(values: Array) -> Array:
-    found: Array = values.min(axis=(-3, -2), keepdims=True)
-    return found
+    lowest: Array = values.min(axis=(-3, -2), keepdims=True)
+    return lowest
 
 
 def _highest(values: Array) -> Array:
-    found: Array = values.max(axis=(-3, -2), keepdims=True)
-    return found
+    highest: Array = values.max(axis=(-3, -2), keepdims=True)
+    return highest
 
 
 def _values(labels: Any, whole: Domain) -> Array:
@@ -201,8 +201,8 @@ def _values(labels: Any, whole: Domain) -> Array:
         numbers = numbers if node.domain == whole else numbers[..., :1, :]
         axis = -3 if node.domain == Domain.J else -2
         leaves[node] = np.expand_dims(_as_int64(numbers), axis)
-    (found,) = evaluate([labels.expr], leaves)
-    return np.asarray(found).reshape((1,) * (3 - np.ndim(found)) + np.shape(found))
+    (evaluated,) = evaluate([labels.expr], leaves)
+    return np.asarray(evaluated).reshape((1,) * (3 - np.ndim(evaluated)) + np.shape(evaluated))
 
 
 def _as_int64(numbers: Array) -> Array:

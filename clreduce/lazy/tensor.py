@@ -120,7 +120,7 @@ class LazyTensor(Shown[Array], Protocols[Array], SolveMethods[Array], TableMetho
         # Variables are named after data of this process: elsewhere they get names anew.
         places = {leaf: variable(("place", n), *leaf.params[1:]) for n, leaf in enumerate(self._leaves)}
         (expr,) = substitute([self.expr], places)
-        data = [(leaf.params, one.array, one.batch) for leaf, one in self._leaves.items()]
+        data = [(leaf.params, leaf_data.array, leaf_data.batch) for leaf, leaf_data in self._leaves.items()]
         facts = (self._batch, self.ni, self.nj, self.ranges, self.backend, self._vectors, self.is_condition)
         return _rebuilt, (type(self), expr, data, facts)
 
@@ -150,12 +150,12 @@ def _rebuilt(kind: type[LazyTensor[Any]], expr: Expr, data: list[tuple[Any, Any,
     for n, (params, array, batch) in enumerate(data):
         place = variable(("place", n), *params[1:])
         if array is None:
-            leaf, one = variable(*params), Leaf(None, batch, None)
+            leaf, leaf_data = variable(*params), Leaf(None, batch, None)
         elif isinstance(array, tuple):
-            leaf, one = with_numbers(array)
+            leaf, leaf_data = with_numbers(array)
         else:
-            leaf, one = with_array(array, array, batch, *params[1:])
-        renamed[place], leaves[leaf] = leaf, one
+            leaf, leaf_data = with_array(array, array, batch, *params[1:])
+        renamed[place], leaves[leaf] = leaf, leaf_data
     made: Any = object.__new__(kind)
     made._set(substitute([expr], renamed)[0], leaves, *facts)
     return made

@@ -43,8 +43,8 @@ class FlatOperator:
         return self.matvec(vector)
 
     def _applied(self, multiply: Callable[[Array], Array], vector: Array) -> Array:
-        found: Array = multiply(np.array(vector, np.float64).reshape(self.form)).reshape(np.shape(vector)).copy()
-        return found
+        product: Array = multiply(np.array(vector, np.float64).reshape(self.form)).reshape(np.shape(vector)).copy()
+        return product
 
 
 @dataclass
@@ -64,13 +64,11 @@ class External(Iteration):
         operator = FlatOperator(self.operator.product, self._transposed, form)
         unit = self.b * ratio(np.ones_like(self.scale), self.scale)
         options = self._options(form, start)
-        given = self.function(operator, unit.ravel(), **options)
-        found = np.asarray(given[0] if isinstance(given, tuple) else given, np.float64)
-        if found.size != self.b.size:
-            raise ShapeError(
-                f"solver(A, b) returns x, or (x, info), with {self.b.size} numbers in x; got {found.shape}"
-            )
-        solution = found.reshape(form) * self.scale
+        answer = self.function(operator, unit.ravel(), **options)
+        flat = np.asarray(answer[0] if isinstance(answer, tuple) else answer, np.float64)
+        if flat.size != self.b.size:
+            raise ShapeError(f"solver(A, b) returns x, or (x, info), with {self.b.size} numbers in x; got {flat.shape}")
+        solution = flat.reshape(form) * self.scale
         if not np.isfinite(solution).all():
             raise SolveError("the solver that was given returned nan or inf")
         residual = self.relative(self.b - self.product(solution))[..., 0, :]
@@ -83,7 +81,7 @@ class External(Iteration):
             parameters = inspect.signature(self.function).parameters
         except (TypeError, ValueError):
             parameters = inspect.signature(lambda A, b: None).parameters
-        takes_all = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
+        takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
         systems = max(1, int((self.scale > 0).sum()))
         known: dict[str, Any] = {"rtol": self.eps / np.sqrt(systems), "atol": 0.0}
         if "rtol" not in parameters and "tol" in parameters:

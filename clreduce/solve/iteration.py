@@ -107,36 +107,36 @@ class Iteration:
 
     def relative(self, residual: Array) -> Array:
         """Norms of residuals over those of b; 0 where b is 0, for there the solution is 0."""
-        found = np.zeros_like(self.scale)
-        np.divide(np.sqrt(self._by_system(residual * residual)), self.scale, out=found, where=self.scale > 0)
-        return found
+        norms = np.zeros_like(self.scale)
+        np.divide(np.sqrt(self._by_system(residual * residual)), self.scale, out=norms, where=self.scale > 0)
+        return norms
 
     def product(self, vector: Array) -> Array:
         """The operator times a vector, which is rounded in place."""
-        found = self.operator.product(vector)
-        if not np.isfinite(found).all():
+        result = self.operator.product(vector)
+        if not np.isfinite(result).all():
             raise SolveError("a product with the operator holds nan or inf: look at the data, and at alpha")
-        return found
+        return result
 
     def run(self, start: Array | None) -> tuple[Array, SolveInfo]:
         """The solution, and how it was found."""
         zero = self.scale == 0
         self.x = np.zeros_like(self.b) if start is None else np.where(zero, 0.0, start)
         residual = self.b.copy() if start is None else self.b - self.product(self.x)
-        found = self.relative(residual)
-        best, least, stuck = self.x.copy(), found, np.zeros_like(zero)
+        residuals = self.relative(residual)
+        best, least, stuck = self.x.copy(), residuals, np.zeros_like(zero)
         while True:
-            active = (found > self.eps) & ~stuck
+            active = (residuals > self.eps) & ~stuck
             if not active.any() or self.count >= self.task.maxiter or self.stagnates:
                 break
             self.descend(residual, active)
             residual = self.b - self.product(self.x)
-            found = self.relative(residual)
-            better = found < least
+            residuals = self.relative(residual)
+            better = residuals < least
             # What a descent from the true residual has not made smaller is at the limit of rounding.
-            stuck |= active & ~(found <= self.least_gain * least)
+            stuck |= active & ~(residuals <= self.least_gain * least)
             best = np.where(better, self.x, best)
-            least = np.where(better, found, least)
+            least = np.where(better, residuals, least)
         least = least[..., 0, :]
         converged = bool((least <= self.eps).all())
         return best, SolveInfo(self.count, least, converged, self._reason(converged))
@@ -173,15 +173,15 @@ class Iteration:
 
     def check_symmetric(self, p: Array, q: Array, other: Array, product: Array, active: Array) -> None:
         """Compare <p, A p'> and <A p, p'>, for two directions p and p' with their products."""
-        one, two = self.dot(p, product), self.dot(q, other)
+        straight, turned = self.dot(p, product), self.dot(q, other)
         size = np.sqrt(self.dot(p, p) * self.dot(product, product)) + np.sqrt(self.dot(q, q) * self.dot(other, other))
-        wrong = active & (np.abs(one - two) > np.sqrt(self.unit) * size)
+        wrong = active & (np.abs(straight - turned) > np.sqrt(self.unit) * size)
         if wrong.any():
-            wrong = wrong & (np.abs(one - two) > self.noise(p, other))
+            wrong = wrong & (np.abs(straight - turned) > self.noise(p, other))
         if wrong.any():
             raise NotSymmetricError(
-                f"the operator is not symmetric: <u, K v> = {float(one[wrong][0]):.6g} and <K u, v> = "
-                f"{float(two[wrong][0]):.6g} for some u, v. Are the vectors of i and of j the same points? "
+                f"the operator is not symmetric: <u, K v> = {float(straight[wrong][0]):.6g} and <K u, v> = "
+                f"{float(turned[wrong][0]):.6g} for some u, v. Are the vectors of i and of j the same points? "
                 "solver='gmres' solves systems that are not symmetric"
             )
 
@@ -206,5 +206,5 @@ class Iteration:
 def ratio(a: Array, b: Array, where: Array | None = None) -> Array:
     """a / b, and 0 where b is 0 or ``where`` is false."""
     usable = b != 0 if where is None else where & (b != 0)
-    found: Array = np.divide(a, b, out=np.zeros(np.broadcast_shapes(np.shape(a), np.shape(b))), where=usable)
-    return found
+    quotient: Array = np.divide(a, b, out=np.zeros(np.broadcast_shapes(np.shape(a), np.shape(b))), where=usable)
+    return quotient

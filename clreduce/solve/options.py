@@ -123,8 +123,8 @@ class SolveOptions:
                 problem, right, self.eps, self.limit(problem), problem.precondition, report,
                 patient=self.maxiter is not None,
             )  # fmt: skip
-            found, how = self._solved(problem, task, start, transposed)
-        solution = found.astype(problem.dtype)
+            solution, how = self._solved(problem, task, start, transposed)
+        solution = solution.astype(problem.dtype)
         if not how.converged:
             self._tell(how, problem, solution)
         return solution, how

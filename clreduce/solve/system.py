@@ -71,10 +71,10 @@ class System:
         """(alpha + K) vector. The vector is rounded, in place, to the precision of the data."""
         if self.dtype != vector.dtype:
             vector[...] = vector.astype(self.dtype)
-        found = self._kernel_product(vector).astype(np.float64)
+        result = self._kernel_product(vector).astype(np.float64)
         if np.any(self.alpha):
-            found += self.alpha * vector
-        return found
+            result += self.alpha * vector
+        return result
 
     def _kernel_product(self, vector: Array) -> Array:
         if self._given is not None:
@@ -98,8 +98,8 @@ class System:
         arrays[self.slot] = np.zeros(self.shape, self.dtype)  # K is linear: its gradient is the same everywhere
         evaluation = self.routine.evaluation(arguments, one_device(self.device))
         gradients = Derivative(evaluation, arrays, together).vjp({0: vector.astype(self.dtype)}, [self.slot])
-        found: Array = gradients[self.slot].astype(np.float64) + self.alpha * vector
-        return found
+        result: Array = gradients[self.slot].astype(np.float64) + self.alpha * vector
+        return result
 
     @cached_property
     def metric(self) -> Array | None:
@@ -110,13 +110,14 @@ class System:
         weights = weights_of(self.routine.program.values[0], self.unknown)
         if weights is None:
             return None
-        program, given = map_reduce([weights], "Sum")
-        found = self._evaluate(program, [self._array(leaf) for leaf in given])
-        found = -found if (found < 0).all() else found  # a sign of the factors is one of the kernel
-        usable = np.isfinite(found).all() and (found > 0).all()
-        if not usable or np.ptp(found) <= 8 * float(np.finfo(self.dtype).eps) * found.max():
+        program, leaves = map_reduce([weights], "Sum")
+        weights_by_row = self._evaluate(program, [self._array(leaf) for leaf in leaves])
+        if (weights_by_row < 0).all():  # a sign of the factors is one of the kernel
+            weights_by_row = -weights_by_row
+        usable = np.isfinite(weights_by_row).all() and (weights_by_row > 0).all()
+        if not usable or np.ptp(weights_by_row) <= 8 * float(np.finfo(self.dtype).eps) * weights_by_row.max():
             return None
-        return found
+        return weights_by_row
 
     def weighted(self, task: SystemTask, metric: Array, transposed: bool) -> SystemTask:
         """A task in the inner product with these weights, for the operator or its transpose."""
@@ -149,15 +150,15 @@ class System:
 
     def diagonal(self) -> Array:
         """The diagonal of K, of shape (batch.., n, E)."""
-        program, given = _entries(self.routine.program, self.unknown, self.independent, True)
-        return self._evaluate(program, [self._array(leaf) for leaf in given])
+        program, leaves = _entries(self.routine.program, self.unknown, self.independent, True)
+        return self._evaluate(program, [self._array(leaf) for leaf in leaves])
 
     def column(self, index: Array) -> Array:
         """Column ``index``, of shape batch, of the matrix of each component: an array of shape (batch.., n, E)."""
-        program, given = _entries(self.routine.program, self.unknown, True, False)
+        program, leaves = _entries(self.routine.program, self.unknown, True, False)
         place = np.asarray(index).reshape((*self.batch, 1, 1))
         arrays = []
-        for leaf in given:
+        for leaf in leaves:
             if leaf.params[0] == _CHOSEN:
                 arrays.append(np.ascontiguousarray(place, np.int64))
                 continue
@@ -170,12 +171,12 @@ class System:
 
     def _array(self, leaf: Expr) -> Array:
         slot: int = leaf.params[0]
-        found: Array = self.routine.feeds(self.arguments.arrays)[slot]
-        return found
+        array: Array = self.routine.feeds(self.arguments.arrays)[slot]
+        return array
 
     def _evaluate(self, program: MapReduce, arrays: Sequence[Array]) -> Array:
-        (found,) = self._plan(program, 1)(arrays, self.size, 1, batch=self.batch)
-        exact: Array = np.asarray(found, np.float64)
+        (result,) = self._plan(program, 1)(arrays, self.size, 1, batch=self.batch)
+        exact: Array = np.asarray(result, np.float64)
         return exact
 
 
@@ -191,9 +192,9 @@ class _Transposed:
         if self._metric is None:
             return self._system.transposed_product(vector)
         scaled = vector / self._metric
-        found = self._metric * self._system.product(scaled)
+        result = self._metric * self._system.product(scaled)
         vector[...] = self._metric * scaled
-        return found
+        return result
 
 
 @memoised(256)

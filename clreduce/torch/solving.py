@@ -50,8 +50,8 @@ class TrackedSystem:
     def solved(self, alpha: torch.Tensor, arrays: Sequence[torch.Tensor]) -> torch.Tensor:
         """The solution, for the right-hand side that stands in the place of the unknown."""
         tensors = (alpha, *arrays)
-        (found,) = standins.recorded(self, tensors) if standins.are_recorded() else self(tensors)
-        return found
+        (solution,) = standins.recorded(self, tensors) if standins.are_recorded() else self(tensors)
+        return solution
 
     def __call__(self, tensors: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
         """The solution, by alpha and the arrays, all of which have values."""
@@ -65,10 +65,10 @@ class TrackedSystem:
         if self.start is not None:
             start = np.broadcast_to(TORCH.to_host(self.start).astype(np.float64), problem.shape)
         problem.precondition = self.prepared[0] if self.prepared else None
-        found, how = self.chosen.run(problem, self.solver.right_hand_side(problem), start, self.transposed)
+        solution, how = self.chosen.run(problem, self.solver.right_hand_side(problem), start, self.transposed)
         self.told.append(how)
         self.prepared[:] = [problem.precondition]
-        return (TORCH.from_host(found, arrays[0]),)
+        return (TORCH.from_host(solution, arrays[0]),)
 
     def forms(self) -> list[tuple[tuple[int, ...], torch.dtype]]:
         """Shape and dtype of the solution."""
@@ -118,18 +118,18 @@ class Solution(torch.autograd.Function):
         system, (alpha, *arrays, solution) = ctx.system, ctx.saved_tensors
         solver, (_, by_alpha, *needed) = system.solver, ctx.needs_input_grad
         adjoint = solution_of(system.adjoint(), alpha, system.with_right(arrays, cotangent))
-        found: list[torch.Tensor | None] = [None] * len(arrays)
-        wrt = {at: solver.slot_of(at) for at, one in enumerate(needed) if one and at != solver.unknown}
+        gradients: list[torch.Tensor | None] = [None] * len(arrays)
+        wrt = {at: solver.slot_of(at) for at, needs in enumerate(needed) if needs and at != solver.unknown}
         slots = [slot for slot in wrt.values() if slot is not None]
         if slots:
             right, left = (adjoint, solution) if system.transposed else (solution, adjoint)
             pulled = system.product(system.with_right(arrays, right)).vjp({0: -left}, slots)
             for at, slot in wrt.items():
-                found[at] = None if slot is None else pulled[slot]
+                gradients[at] = None if slot is None else pulled[slot]
         if needed[solver.unknown]:
-            found[solver.unknown] = summed_to(tuple(arrays[solver.unknown].shape), adjoint, adjoint.ndim - 2)
+            gradients[solver.unknown] = summed_to(tuple(arrays[solver.unknown].shape), adjoint, adjoint.ndim - 2)
         in_alpha = -(adjoint * solution).sum_to_size(alpha.shape).to(alpha.dtype) if by_alpha else None
-        return (None, in_alpha, *found)
+        return (None, in_alpha, *gradients)
 
     @staticmethod
     def jvp(ctx: Any, *tangents: torch.Tensor | None) -> torch.Tensor:
@@ -168,8 +168,8 @@ def solution_of(system: TrackedSystem, alpha: torch.Tensor, arrays: list[torch.T
         return closed([solution_of(system.wider(sizes), alpha, arrays)])[0]
     if not AUTOGRAD.tracks([alpha, *arrays]):
         return system.solved(alpha, arrays)
-    found: torch.Tensor = Solution.apply(system, alpha, *arrays)
-    return found
+    solution: torch.Tensor = Solution.apply(system, alpha, *arrays)
+    return solution
 
 
 class TrackedSolver(Solver):
@@ -199,5 +199,5 @@ class TrackedSolver(Solver):
         told: list[SolveInfo] = []
         sizes = replace(arguments, arrays=(), like=None)
         system = TrackedSystem(self, sizes, device, chosen, start, told, [])
-        found = solution_of(system, ridge.reshape((1,) * len(shape)), list(arguments.arrays))
-        return found, told[-1]
+        solution = solution_of(system, ridge.reshape((1,) * len(shape)), list(arguments.arrays))
+        return solution, told[-1]
