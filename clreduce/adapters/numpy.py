@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from clreduce.adapters.adapter import Adapter
+from clreduce.runtime.sources import BlockSource, is_source, whole
 
 Array = np.ndarray[Any, Any]
 
@@ -27,12 +28,14 @@ class NumPy(Adapter):
 
     def accepts(self, value: Any) -> bool:
         """Whether ``value`` is an array. A masked array is not: its mask would be lost."""
-        return isinstance(value, np.ndarray) and not isinstance(value, np.ma.MaskedArray)
+        return isinstance(value, (np.ndarray, BlockSource)) and not isinstance(value, np.ma.MaskedArray)
 
     def foreign(self, value: Any) -> Any:
         """Arrays of other libraries in the host's memory, without a copy where they lend it; lists of rows."""
         if isinstance(value, (np.ndarray, np.generic, str, bytes)) or _follows_gradients(value) or is_symbolic(value):
             return None
+        if is_source(value):
+            return BlockSource(value)
         try:
             if hasattr(value, "__dlpack_device__"):
                 return np.from_dlpack(value) if value.__dlpack_device__()[0] == _HOST else None
@@ -62,6 +65,7 @@ class NumPy(Adapter):
 
     def to_host(self, value: Any) -> Array:
         """``value``, contiguous and in native byte order."""
+        value = whole(value)
         array: Array = np.ascontiguousarray(value).reshape(np.shape(value))
         return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
@@ -89,6 +93,10 @@ class NumPy(Adapter):
         return tuple(forms)
 
     def arranged(self, value: Any, dtype: str, shape: tuple[int, ...]) -> Any:
+        if isinstance(value, BlockSource):
+            return value.arranged(dtype, shape)
+        if isinstance(value, np.memmap) and value.dtype != dtype and value.dtype.kind != "c":
+            return BlockSource(value, dtype, shape)  # converted block by block
         if 0 in value.strides and not value.flags.c_contiguous:
             return self._arranged_view(value, dtype, shape)
         if value.shape == shape and value.dtype == dtype:
@@ -102,6 +110,12 @@ class NumPy(Adapter):
         pairs = 2 if value.dtype.kind == "c" else 1
         numbers = super().arranged(once, dtype, (*once.shape[:-1], pairs * once.shape[-1]))
         return np.broadcast_to(numbers, (*value.shape[:-1], pairs * value.shape[-1])).reshape(shape)
+
+    def zeros_like(self, array: Any) -> Any:
+        return np.zeros(array.shape, array.dtype)
+
+    def overlap(self, out: Any, other: Any) -> bool:
+        return not isinstance(other, BlockSource) and super().overlap(out, other)
 
     def copy_into(self, out: Any, result: Array) -> Any:
         if not np.shares_memory(out, result):

@@ -6,8 +6,10 @@ memory.
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,12 +23,13 @@ from clreduce.memo import Memo, memoised
 from clreduce.runtime import progress
 from clreduce.runtime.blocks import Parts
 from clreduce.runtime.budget import Budget, budget_of, memory_limit
-from clreduce.runtime.cuts import Bytes, Concatenation, Leaf, Merge, Tree, cut, grain_of
+from clreduce.runtime.cuts import Bytes, Concatenation, Leaf, Merge, Tree, cut, grain_of, leaves
 from clreduce.runtime.device import Device
 from clreduce.runtime.launch import completed
 from clreduce.runtime.memory import Memory, without_repeats
 from clreduce.runtime.plan import PLANS, Plan
 from clreduce.runtime.region import Region
+from clreduce.runtime.sources import BlockSource, Reader, whole
 
 Array = np.ndarray[Any, Any]
 Prepared = Memo[Any, Any]
@@ -73,6 +76,8 @@ class Ready:
     """How j is cut in kernels."""
     in_place: bool
     """Whether arrays are read and results are written where they are."""
+    sources: bool
+    """Whether some arrays are read block by block: then there are two blocks at a time."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +92,7 @@ class OneDevice(Executor):
 
     def run(self, job: Job, results: tuple[Array, ...] | None = None) -> tuple[Array, ...]:
         work, prepared, arrays = job
+        arrays = with_parameters(work, arrays)
         ready = self._ready(work, prepared, arrays)
         if work.region.area > ready.plan.pace.most:
             with progress.shown(work.region.area):
@@ -107,13 +113,14 @@ class OneDevice(Executor):
 
     def partial(self, job: Job) -> tuple[Array, ...]:
         work, prepared, arrays = job
+        arrays = with_parameters(work, arrays)
         ready = self._ready(work, prepared, arrays)
         return Walk(self, work, ready, arrays).state(ready.tree or Leaf(work.region), self._budget(ready))
 
     def run_together(self, jobs: Sequence[Job]) -> list[tuple[Array, ...]]:
         """As in the class above. They are waited for once: a wait takes as long as a small kernel."""
-        ready = [self._ready(*job) for job in jobs]
-        if len(jobs) < 2 or any(each.tree is not None for each in ready):
+        ready = [self.prepare(job) for job in jobs]
+        if len(jobs) < 2 or any(each.tree is not None or each.sources for each in ready):
             return [self.run(job) for job in jobs]
         memory, area = Memory(self.device), sum(job[0].region.area for job in jobs)
         try:
@@ -133,15 +140,17 @@ class OneDevice(Executor):
         return [completed_lists(job[0], found) for job, found in zip(jobs, results, strict=True)]
 
     def prepare(self, job: Job) -> Ready:
-        return self._ready(*job)
+        work, prepared, arrays = job
+        return self._ready(work, prepared, with_parameters(work, arrays))
 
     def _ready(self, work: Work, prepared: Prepared, arrays: Sequence[Array]) -> Ready:
         """How the work runs for these arrays. It is worked out again when plans have been forgotten, as for a schedule
         that was found faster, and for another limit."""
         moderate = work.arrangement is not None and work.arrangement.holds(arrays)
         limit = self.limit if self.limit is not None else memory_limit()
-        in_place = limit is None and self.device.facts.shares_addresses and are_contiguous(arrays)
-        ready: Ready | None = prepared.get((moderate, in_place))
+        sources = has_sources(arrays)
+        in_place = limit is None and not sources and self.device.facts.shares_addresses and are_contiguous(arrays)
+        ready: Ready | None = prepared.get((moderate, in_place, sources))
         if ready is None or ready.forgotten != PLANS.forgotten or ready.limit != limit:
             forgotten, region = PLANS.forgotten, work.region
             plan = work.plan(self.device, moderate, measured=not self.deterministic)
@@ -149,11 +158,11 @@ class OneDevice(Executor):
                 parts = plan.fixed_parts(region.columns)
             else:
                 parts = plan.cut(region.rows, region.columns, region.count)[1]
-            ready = Ready(forgotten, limit, plan, None, parts, in_place)
+            ready = Ready(forgotten, limit, plan, None, parts, in_place, sources)
             tree = self._tree(ready, region, budget_of(self.device, limit))
             if not isinstance(tree, Leaf):
-                ready = Ready(forgotten, limit, plan, tree, parts, in_place)
-            prepared.keep((moderate, in_place), ready)
+                ready = replace(ready, tree=tree)
+            prepared.keep((moderate, in_place, sources), ready)
         return ready
 
     def _fixed(self, ready: Ready) -> Parts | None:
@@ -167,7 +176,8 @@ class OneDevice(Executor):
         plan, parts = ready.plan, ready.parts
 
         def cost(part: Region) -> Bytes:
-            return plan.bytes(part, parts, ready.in_place)
+            needed = plan.bytes(part, parts, ready.in_place)
+            return replace(needed, inputs=2 * needed.inputs) if ready.sources else needed
 
         grain = grain_of(parts, region.columns, plan.schedule.group_rows, plan.schedule.tile)
         if self.deterministic:
@@ -204,6 +214,23 @@ class Walk:
         self._targets: tuple[Array, ...] = ()
         """Where results or states of the whole region are written."""
         self._of_states = False
+        self._reader: Reader | None = None
+        self._following: dict[Region, Region] = {}
+        """The leaf after each leaf, which is read while kernels work on this one."""
+
+    @contextlib.contextmanager
+    def _reading(self, tree: Tree) -> Iterator[None]:
+        """Arrays that are read block by block are read ahead."""
+        if not self._ready.sources:
+            yield
+            return
+        regions = [leaf.region for leaf in leaves(tree)]
+        self._following = dict(itertools.pairwise(regions))
+        self._reader = Reader()
+        try:
+            yield
+        finally:
+            self._reader.close()
 
     def run(self, tree: Tree, budget: Budget, results: tuple[Array, ...] | None = None) -> tuple[Array, ...]:
         """The results of the whole region."""
@@ -213,13 +240,15 @@ class Walk:
             result.reshape((*region.batch, region.rows, output.dim))
             for result, output in zip(results, plan.program.outputs, strict=True)
         )
-        self._walk(tree, budget)
+        with self._reading(tree):
+            self._walk(tree, budget)
         return results
 
     def state(self, tree: Tree, budget: Budget) -> tuple[Array, ...]:
         """The state of the whole region."""
         self._targets, self._of_states = self._ready.plan.neutral_state(self._work.region), True
-        self._walk(tree, budget)
+        with self._reading(tree):
+            self._walk(tree, budget)
         return self._targets
 
     def _walk(self, tree: Tree, budget: Budget) -> None:
@@ -266,15 +295,28 @@ class Walk:
 
     def _arrays_of(self, region: Region) -> list[Array]:
         """The parts of the arrays that a region reads."""
-        whole, axes = self._work.region, len(region.batch)
+        reader = self._reader
+        if reader is None:
+            return as_read([array[place] for array, place in self._places(region)], region)
         parts = []
+        for array, place in self._places(region):
+            parts.append(reader.read(array, place) if type(array) is BlockSource else array[place])
+        following = self._following.get(region)
+        if following is not None:
+            for array, place in self._places(following):
+                if type(array) is BlockSource:
+                    reader.begin(array, place)
+        return as_read(parts, region)
+
+    def _places(self, region: Region) -> Iterator[tuple[Any, tuple[slice, ...]]]:
+        """Each array, and where the part is that a region reads."""
+        axes = len(region.batch)
         for slot, array in zip(self._work.program.slots, self._arrays, strict=True):
-            place = region.within(whole, slot.domain)
+            place = region.within(self._work.region, slot.domain)
             shared = tuple(
                 slice(None) if size == 1 else index for size, index in zip(array.shape[:axes], place, strict=False)
             )
-            parts.append(array[shared + place[axes:]])
-        return as_read(parts, region)
+            yield array, shared + place[axes:]
 
     def _write(self, region: Region, compute: Callable[[tuple[Array, ...]], tuple[Array, ...]]) -> None:
         """Have the results or states of a region computed into their place."""
@@ -294,15 +336,32 @@ def one_device(device: Device, limit: int | None = None, deterministic: bool = F
     return OneDevice(device, limit, deterministic)
 
 
+def has_sources(arrays: Sequence[Any]) -> bool:
+    """Whether some of them are read block by block."""
+    return any(type(array) is BlockSource for array in arrays)
+
+
+def with_parameters(work: Work, arrays: Sequence[Any]) -> Sequence[Any]:
+    """Arrays whose parameters are in memory: those are needed as a whole."""
+    if not has_sources(arrays):
+        return arrays
+    return [
+        whole(array) if slot.domain == Domain.P else array
+        for slot, array in zip(work.program.slots, arrays, strict=True)
+    ]
+
+
 def are_contiguous(arrays: Sequence[Array]) -> bool:
     """Whether kernels can read all of them where they are."""
     return all(array.flags.c_contiguous for array in arrays)
 
 
-def as_read(arrays: Sequence[Array], region: Region) -> list[Array]:
-    """Arrays as kernels read them: contiguous, and those that repeat along a batch only once."""
+def as_read(arrays: Sequence[Any], region: Region) -> list[Array]:
+    """Arrays as kernels read them: in memory, contiguous, and those that repeat along a batch only once."""
     return [
-        array if array.flags.c_contiguous else np.ascontiguousarray(without_repeats(array, len(region.batch)))
+        array
+        if type(array) is not BlockSource and array.flags.c_contiguous
+        else np.ascontiguousarray(without_repeats(whole(array), len(region.batch)))
         for array in arrays
     ]
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from clreduce.call.arguments import Arguments
 from clreduce.call.derivative import Derivative
-from clreduce.call.evaluation import together
+from clreduce.call.evaluation import Evaluation, together
 from clreduce.call.executor import one_device
 from clreduce.call.routine import Routine
 from clreduce.domain import Domain
@@ -24,6 +24,7 @@ from clreduce.ops.shape import concat, element, placed_element, repeated
 from clreduce.program import MapReduce, map_reduce
 from clreduce.runtime.device import Device
 from clreduce.runtime.repeat import Repeated
+from clreduce.runtime.sources import whole
 from clreduce.solve.iteration import Operator, SystemTask
 from clreduce.solve.metric import in_i, weights_of
 
@@ -79,6 +80,9 @@ class System:
     def _kernel_product(self, vector: Array) -> Array:
         if self._given is not None:
             return self._given(vector.astype(self.dtype))
+        if self._cut is not None:
+            evaluation, arrays = self._cut
+            return evaluation([vector.astype(self.dtype) if n == self.slot else one for n, one in enumerate(arrays)])[0]
         if self._repeated is None or self._repeated.queue is not self.device.queue:  # of a thread, or of a profile
             routine, slot = self.routine, self.slot
             arrays = routine.feeds(self.arguments.arrays)
@@ -86,6 +90,15 @@ class System:
             plan = self._plan(routine.program, self.size)
             self._repeated = Repeated(plan, arrays, slot, self.size, self.size, self.batch)
         return self._repeated(vector)
+
+    @cached_property
+    def _cut(self) -> tuple[Evaluation, list[Any]] | None:
+        """What computes K times a vector in blocks; None where it is computed at once, by kernels that are prepared."""
+        arrays = self.routine.feeds(self.arguments.arrays)
+        arrays[self.slot] = np.empty(self.shape, self.dtype)
+        evaluation = self.routine.evaluation(self.arguments, one_device(self.device))
+        ready = evaluation.executor.prepare((evaluation.work, evaluation.prepared, arrays))
+        return (evaluation, arrays) if ready.tree is not None or ready.sources else None
 
     def _plan(self, program: MapReduce, columns: int) -> Any:
         return self.routine.plan_of(program, self.dtype.name, self.device, bool(self.batch), self.size, columns)
@@ -171,8 +184,7 @@ class System:
 
     def _array(self, leaf: Expr) -> Array:
         slot: int = leaf.params[0]
-        array: Array = self.routine.feeds(self.arguments.arrays)[slot]
-        return array
+        return whole(self.routine.feeds(self.arguments.arrays)[slot])
 
     def _evaluate(self, program: MapReduce, arrays: Sequence[Array]) -> Array:
         (result,) = self._plan(program, 1)(arrays, self.size, 1, batch=self.batch)

@@ -1,0 +1,140 @@
+"""`BlockSource`: an array that is read block by block, such as one of a file that is larger than the memory."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from clreduce.errors import ShapeError
+
+Array = np.ndarray[Any, Any]
+
+
+class BlockSource:
+    """Anything with ``shape``, ``dtype`` and slices, as an array of another dtype and with axes of length 1 more or
+    less.
+
+    Slices of it are contiguous NumPy arrays, read when they are asked for.
+
+    >>> class Squares:
+    ...     shape, dtype = (5,), np.dtype("int32")
+    ...     def __getitem__(self, place):
+    ...         return np.arange(5, dtype="int32")[place] ** 2
+    >>> BlockSource(Squares()).arranged("float32", (5, 1))[2:4]
+    array([[4.],
+           [9.]], dtype=float32)
+    """
+
+    __slots__ = ("_axes", "dtype", "shape", "value")
+
+    def __init__(self, value: Any, dtype: Any = None, shape: tuple[int, ...] | None = None) -> None:
+        self.value = value
+        self.dtype = np.dtype(value.dtype if dtype is None else dtype)
+        own = tuple(map(int, value.shape))
+        self.shape = own if shape is None else shape
+        self._axes = _matching_axes(own, self.shape)
+        """For each axis of ``value`` that is longer than 1, the axis here."""
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        return prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all of it, in this dtype."""
+        return int(self.size * self.dtype.itemsize)
+
+    def arranged(self, dtype: str, shape: tuple[int, ...]) -> BlockSource:
+        """The same in another dtype and shape, whose axes longer than 1 are the same."""
+        return BlockSource(self.value, dtype, shape)
+
+    def reshape(self, *shape: Any) -> BlockSource:
+        """The same with axes of length 1 more or less."""
+        sizes = shape[0] if len(shape) == 1 and isinstance(shape[0], tuple) else shape
+        return self.arranged(self.dtype.name, tuple(sizes))
+
+    def __getitem__(self, place: Any) -> Array:
+        """A block, given by slices of the first axes."""
+        slices = place if isinstance(place, tuple) else (place,)
+        slices += (slice(None),) * (self.ndim - len(slices))
+        intervals = [one.indices(size)[:2] for one, size in zip(slices, self.shape, strict=True)]
+        wanted = tuple(stop - start for start, stop in intervals)
+        own = tuple(
+            slice(*intervals[axis]) if axis is not None else slice(None)
+            for axis in self._axes
+        )  # fmt: skip
+        block = np.asarray(self.value[own])
+        if block.size != prod(wanted):
+            raise ShapeError(
+                f"a {type(self.value).__name__} of shape {tuple(self.value.shape)} gave a block of shape {block.shape} "
+                f"for {own}: it must have the shape that it had when the call began, {self.shape}"
+            )
+        return np.ascontiguousarray(block.reshape(wanted), self.dtype)
+
+    def __repr__(self) -> str:
+        return f"<BlockSource of {type(self.value).__name__}, shape {self.shape}, {self.dtype.name}>"
+
+
+def _matching_axes(own: tuple[int, ...], shape: tuple[int, ...]) -> list[int | None]:
+    """For each axis of ``own`` the one of ``shape`` that it is, None for those of length 1."""
+    long = [axis for axis, size in enumerate(shape) if size != 1]
+    if [size for size in own if size != 1] != [shape[axis] for axis in long]:
+        raise ShapeError(f"an array of shape {own} that is read block by block cannot be taken as one of shape {shape}")
+    places = iter(long)
+    return [next(places) if size != 1 else None for size in own]
+
+
+def is_source(value: Any) -> bool:
+    """Whether ``value`` is no array in memory, but gives parts of one: datasets of h5py and zarr, and the like."""
+    if isinstance(value, np.ndarray) or hasattr(value, "toarray") or hasattr(value, "coords"):
+        return False
+    shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
+    if not (isinstance(shape, tuple) and shape and hasattr(value, "__getitem__")):
+        return False
+    try:
+        kind = np.dtype(dtype).kind
+    except TypeError:
+        return False
+    on_demand = hasattr(value, "read_direct") or hasattr(value, "chunks") or not hasattr(value, "__array__")
+    return kind in "biuf" and on_demand
+
+
+def whole(array: Any) -> Array:
+    """An array; one that is read block by block is read at once."""
+    found: Array = array[()] if isinstance(array, BlockSource) else array
+    return found
+
+
+class Reader:
+    """Reads the next block while kernels work on this one."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="clreduce-read")
+        self._next: dict[Any, Future[Array]] = {}
+
+    def read(self, source: BlockSource, place: tuple[slice, ...]) -> Array:
+        """The block at ``place``, which may have been asked for already."""
+        waiting = self._next.pop(_key(source, place), None)
+        return source[place] if waiting is None else waiting.result()
+
+    def begin(self, source: BlockSource, place: tuple[slice, ...]) -> None:
+        """Begin to read a block that will be asked for soon."""
+        key = _key(source, place)
+        if key not in self._next:
+            self._next[key] = self._pool.submit(source.__getitem__, place)
+
+    def close(self) -> None:
+        """Read no more."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._next.clear()
+
+
+def _key(source: BlockSource, place: tuple[slice, ...]) -> tuple[Any, ...]:
+    return (id(source), *((one.start, one.stop) for one in place))
