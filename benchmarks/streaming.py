@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import gc
 import os
-import resource
 import signal
 import tempfile
 import threading
@@ -64,9 +63,8 @@ def from_files(rows: int, columns: int) -> None:
         GAUSSIAN(*(file[:1000] for file in files))  # what the library itself takes
         result, peak = peak_while(lambda: GAUSSIAN(*files, max_memory="64MB"))
         equal = np.allclose(result, GAUSSIAN(*map(np.array, files)), rtol=1e-5, atol=1e-5)
-        print(
-            f"from files, {rows} x {columns}, 64 MB: equal: {equal}; peak {peak:.0f} MB (limit 64 + {result.nbytes / MEGA:.0f})"
-        )
+        limit = 64 + result.nbytes / MEGA
+        print(f"from files, {rows} x {columns}, 64 MB: equal: {equal}; peak {peak:.0f} MB (at most {limit:.0f})")
 
 
 def in_a_row(calls: int) -> None:
@@ -103,18 +101,15 @@ def interrupted(size: int) -> None:
         waited = time.perf_counter() - sent[0]
     small = GAUSSIAN(x[:50], y[:60], b[:60])
     dense = np.exp(-((x[:50, None].astype(float) - y[None, :60]) ** 2).sum(-1)) @ b[:60]
-    print(
-        f"Ctrl-C in {size} x {size}: {waited:.2f} s (at most 1); the next call is right: {np.allclose(small, dense, rtol=1e-4)}"
-    )
+    right = np.allclose(small, dense, rtol=1e-4)
+    print(f"Ctrl-C in {size} x {size}: {waited:.2f} s (at most 1); the next call is right: {right}")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="smaller sizes")
     quick = parser.parse_args().quick
-    print(
-        f"device: {clreduce.current_device()!r}; peak of the process so far {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000:.0f} MB"
-    )
+    print(f"device: {clreduce.current_device()!r}; the library itself takes {resident():.0f} MB")
     from_files(200_000 if quick else 2 * MEGA, 10_000)
     in_a_row(200 if quick else 1000)
     interrupted(300_000 if quick else MEGA)

@@ -386,7 +386,7 @@ wrong(DtypeError, "ranges is a tuple of six arrays")(lambda: called({}, ranges=1
 wrong(ShapeError, "cotangent must have shape")(lambda: made().vjp(X, Y, B, PM, cotangent=X))
 wrong(ShapeError, "tangent of b must have shape")(lambda: made().jvp(X, Y, B, PM, tangents={"b": X}))
 wrong(ShapeError, "5 arrays|the 4 arrays .* and the cotangent; got 4")(lambda: made().grad("x")(X, Y, B, PM))
-wrong(DtypeError, "must be a numpy array; got list")(lambda: called({0: X.tolist()}))
+wrong(DtypeError, "must be a numpy array; got list")(lambda: called({0: list("abc")}))
 wrong(DtypeError, "got bool")(lambda: called({3: True}))
 wrong(DtypeError, "out must be float64, .*; got float32")(lambda: called({}, out=np.empty((M, 2), "float32")))
 wrong(ShapeError, "out share memory")(
