@@ -2,7 +2,8 @@
 
 One rule: a tensor has its vector axis, also of length 1, until something reduces it. While it has one, axis -1 and a
 reduction without axis mean the vectors, and the result is another tensor. Then it is a matrix with a number for each
-pair: axes count as in its shape (batch.., M, N), and a reduction without axis is over all of them.
+pair: axes count as in its shape (batch.., M, N), and a reduction without axis is over all of them. Where a vector axis
+of length 1 meets a matrix, as in ``K * Vj(w)``, the shape is the matrix's; an axis -1 means the vectors still.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class Axes(Batches):
             keepdims = options.pop("keepdim")
         if axis is _NOT_GIVEN:
             axis = -1 if self._vectors else None
-        if self._vectors and type(axis) is int and (axis == -1 or axis == len(self._batch) + 2):
+        if self._vectors is not False and type(axis) is int and (axis == -1 or axis == len(self._batch) + 2):
             if options or keepdims:
                 self._checked_options(options)
                 return self._kept_over_vectors(name, keepdims)
@@ -145,7 +146,7 @@ class Axes(Batches):
                 )
             tensor = self._over_vectors(name) if over_vectors else self
             return tensor._over_batch(name, tuple(place for place in places if place < batch), options)
-        if name in _PLACES and len(places) == batch + 2 + self._vectors:
+        if name in _PLACES and len(places) == batch + 2 + bool(self._vectors):
             return self._place_of_extreme(name, options)
         if (name not in _OVER_RESULTS and name != "Var") or other is not None:
             raise ShapeError(f"{name} is over one axis, i ({batch}) or j ({batch + 1}); got {places}")
@@ -202,7 +203,8 @@ class Axes(Batches):
                 raise ShapeError("ddof is for all pairs: rows with ranges differ in their number of terms")
             axis = axis if dim is None else dim
             axis = (-1 if self._vectors else None) if axis is _NOT_GIVEN else axis
-            count = prod(self.shape[place] for place in self._places("Var", axis))
+            is_of_vectors = self._vectors is None and axis in (-1, len(self._batch) + 2)
+            count = 1 if is_of_vectors else prod(self.shape[place] for place in self._places("Var", axis))
             result = result * (count / (count - ddof) if count > ddof else float("nan"))
         return result**0.5 if root else result
 

@@ -50,14 +50,15 @@ class Recorded:
     """Block-sparsity pattern used by all reductions of this tensor, or None; inherited by what is computed from it."""
     backend: str | None
     """Backend used by all reductions of this tensor, or None; inherited likewise."""
-    _vectors: bool
+    _vectors: bool | None
+    """Whether the shape has an axis of vectors. None: a matrix in which one of length 1 has gone (`_joined`)."""
     """Whether it has its vector axis, also of length 1. Reducing that axis leaves a number for each pair."""
     is_condition: bool
     """Whether its values are truth values: those of a comparison, or of conditions and ``& | ^ ~``."""
 
     def _set(
         self, expr: Expr, leaves: dict[Expr, Leaf], batch: tuple[int, ...], ni: int | None, nj: int | None,
-        ranges: Any, backend: str | None, vectors: bool, is_condition: bool = False,
+        ranges: Any, backend: str | None, vectors: bool | None, is_condition: bool = False,
     ) -> None:  # fmt: skip
         self.expr, self._leaves, self._batch, self.ni, self.nj = expr, leaves, batch, ni, nj
         self.ranges, self.backend, self._vectors, self.is_condition = ranges, backend, vectors, is_condition
@@ -97,18 +98,16 @@ class Recorded:
     ) -> Self:  # fmt: skip
         """What ``expr`` computes from this tensor and ``others``, all of whose leaves it may use.
 
-        ``vectors``: whether the result has a vector axis; None if it has one where one of these tensors has, also of
-        length 1: what -1 means must not change with the length of the data's vectors. But a parameter of one number
-        leaves a matrix what it is, as an array of shape (1,) does in NumPy.
+        ``vectors``: whether the result has a vector axis; None if it follows from these tensors (`_joined`).
         """
         kind = type(self) if self.is_complex is is_complex else self.counterpart
         made: Self = object.__new__(kind)
         leaves, batch, ni, nj, ranges, backend = (
             self._leaves, self._batch, self.ni, self.nj, self.ranges, self.backend
         )  # fmt: skip
-        stretched, any_vectors = False, self._vectors
+        stretched, any_vectors = False, self._vectors is not False
         for other in others:
-            any_vectors = any_vectors or other._vectors
+            any_vectors = any_vectors or other._vectors is not False
             if other._leaves is not leaves and other._leaves:
                 leaves = {**leaves, **other._leaves} if leaves else other._leaves
             if other._batch != batch:
@@ -124,7 +123,7 @@ class Recorded:
             if other.backend is not None:
                 backend = _same("backend", backend, other.backend)
         if vectors is None:
-            vectors = expr.dim > 1 + is_complex or (any_vectors and not _is_matrix_still((self, *others)))
+            vectors = expr.dim > 1 + is_complex or (_joined((self, *others)) if any_vectors else False)
         made._set(expr, leaves, batch, ni, nj, ranges, backend, vectors)
         if stretched:
             made._stretch(self, *others)
@@ -155,6 +154,10 @@ class Recorded:
         ranges, vectors = facts.get("ranges", self.ranges), facts.get("vectors", self._vectors)
         made._set(expr, leaves, batch, ni, nj, ranges, self.backend, vectors, self.is_condition)
         return made
+
+    def _as_shaped(self) -> Self:
+        """This tensor with axes as its shape has them, also -1: for functions of NumPy and PyTorch."""
+        return self if self._vectors is not None else self._like(self.expr, self._leaves, vectors=False)
 
     def _of_kind(self, kind: type[Any]) -> Any:
         """The same tensor, of another class."""
@@ -247,15 +250,16 @@ def shapes_of(tensors: tuple[Recorded, ...]) -> str:
     return ", ".join(str(x._shape) for x in tensors)
 
 
-def _is_matrix_still(tensors: tuple[Recorded, ...]) -> bool:
-    """Whether one of them is a matrix, and only parameters of one number beside it have a vector axis."""
-    matrix = False
+def _joined(tensors: tuple[Recorded, ...]) -> bool | None:
+    """Whether numbers that are computed from these tensors, some with a vector axis of length 1, have that axis.
+
+    None if one of them is a matrix: the axis leaves the shape, as in ``K * Vj(w)``. But -1 goes on to mean it, since
+    that must not depend on the length of the data's vectors.
+    """
     for tensor in tensors:
-        if tensor.ni is not None or tensor.nj is not None:
-            if tensor._vectors:
-                return False
-            matrix = True
-    return matrix
+        if not tensor._vectors and (tensor.ni is not None or tensor.nj is not None):
+            return None
+    return True
 
 
 def _joint_batch(a: tuple[int, ...], b: tuple[int, ...], tensors: tuple[Recorded, ...]) -> tuple[int, ...]:

@@ -23,6 +23,7 @@ def reduction(name: str, follows_nan: bool = False) -> Callable[..., Any]:
     def function(
         x: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False, **options: Any
     ) -> Any:
+        x = x._as_shaped()
         own = {"ddof": options.pop("ddof")} if name in ("var", "std") and "ddof" in options else {}
         asked = options | {"dtype": dtype}
         unknown = [key for key, value in asked.items() if not any(value is unset for unset in _UNSET)]

@@ -77,6 +77,7 @@ def _reduction(name: str) -> Callable[..., Any]:
     """The method of that name, with PyTorch's shapes; without ``dim`` it is over all axes."""
 
     def function(x: Any, dim: Any = None, keepdim: bool = False, **options: Any) -> Any:
+        x = x._as_shaped()
         result = getattr(x, name)(axis=dim, keepdims=False, **options)
         if isinstance(result, Recorded):
             return result._like(result.expr, result._leaves, vectors=True) if keepdim else result  # type: ignore[attr-defined]
