@@ -53,6 +53,7 @@ def _bindings(library: str) -> dict[str, dict[str, str]]:
         f"{theirs}.lazytensor": {},
         f"{theirs}.lazytensor.LazyTensor": {ours: _LAZY},
         f"{theirs}.operations": {ours: "KernelSolve"},
+        f"{theirs}.test_install": {"clreduce.health": f"test_{library}_bindings"},
     }
 
 
