@@ -23,7 +23,7 @@ from clreduce.ir.fast import with_dot_products
 from clreduce.ir.op import position, variable
 from clreduce.ir.rewrite import simplify
 from clreduce.memo import memoised
-from clreduce.ops.shape import concat, zeros
+from clreduce.ops.shape import concat, extract, zeros
 from clreduce.reductions.compensated import compensated
 from clreduce.reductions.reduction import Column, Reduction, Slot, differentiable_names, reduction_named
 
@@ -84,6 +84,21 @@ class MapReduce:
         dense = evaluate(self.values, leaves)
         full = [np.broadcast_to(v, (rows, columns, f.dim)) for v, f in zip(dense, self.values, strict=True)]
         return self.reduction.numpy(*full)
+
+    @property
+    def length(self) -> int:
+        """Components of the formula that are reduced each on its own; 0 where results depend on several of them."""
+        (*_, value) = self.values
+        alone = all(output.dim == value.dim * (self.reduction.count or 1) for output in self.outputs)
+        return value.dim if alone and len(self.values) == 1 else 0
+
+    def components(self, start: int, stop: int) -> tuple[MapReduce, tuple[int, ...]]:
+        """The program of some components of the formula, and the slots of this one that its slots read."""
+        (value,) = self.values
+        program, leaves = map_reduce(
+            [extract(value, start, stop - start)], self.reduction.name, self.reduction.count
+        )  # fmt: skip
+        return program, tuple(leaf.params[0] for leaf in leaves)
 
     @cached_property
     def residual(self) -> MapReduce | None:

@@ -21,7 +21,7 @@ from clreduce.call.options import Options
 from clreduce.call.states import State
 from clreduce.call.work import Work
 from clreduce.domain import Domain
-from clreduce.errors import OptionError, OutOfMemoryError, ShapeError
+from clreduce.errors import DeviceError, OptionError, OutOfMemoryError, ShapeError
 from clreduce.ir.op import position, variable
 from clreduce.memo import Memo
 from clreduce.numpy import Genred
@@ -277,3 +277,34 @@ def test_a_tree_covers_its_region_once():
                 place = leaf.region.within(region, Domain.I) + leaf.region.within(region, Domain.J)[len(batch) :]
                 seen[place] += 1
             assert (seen == 1).all()
+
+
+@pytest.mark.parametrize(("formula", "reduction", "count"), [("b * x", "Sum", None), ("b + x", "KMin_ArgKMin", 2)])
+def test_rows_that_are_too_long_for_a_kernel(device, formula, reduction, count):
+    """They are computed in tiles of components; so are their gradients, and results that are lists."""
+    length = 300_000
+    rng = np.random.default_rng(0)
+    x, b = rng.integers(-9, 9, (2, 1)).astype(float), rng.integers(-9, 9, (5, length)).astype(float)
+    routine = Genred(formula, ["x = Vi(1)", f"b = Vj({length})"], reduction, axis=1, opt_arg=count)
+    if reduction == "Sum":
+        np.testing.assert_array_equal(routine(x, b), (x[:, None] * b).sum(1))
+        (gradient,) = routine.vjp(x, b, cotangent=np.ones((2, length)), wrt="b")
+        np.testing.assert_array_equal(gradient, np.broadcast_to(x.sum(), b.shape))
+    else:
+        values, places = routine(x, b)
+        order = np.argsort(b, axis=0, kind="stable")[:2]
+        np.testing.assert_array_equal(places, np.broadcast_to(order, (2, 2, length)))
+        np.testing.assert_array_equal(values, x[:, None] + np.take_along_axis(b, order, 0))
+
+
+@pytest.mark.parametrize("name", ["ArgMin", "ArgKMin", "Min_ArgMin"])
+def test_positions_beyond_32_bits(device, name):
+    """Of a part of a call with more than 2^32 rows and columns: numbers are those of the whole, and ties, too."""
+    x, y = np.zeros((3, 1)), np.array([[5.0], [2.0], [7.0], [2.0]])
+    first = 2**33 + 5
+    routine = Genred("(x - y)**2", ["x = Vi(1)", "y = Vj(1)"], name, axis=1, opt_arg=2 if "K" in name else None)
+    found = routine.finish(routine.partial(x, y, first_row=2**34, first_column=first))
+    places = found[-1] if isinstance(found, tuple) else found
+    assert places.tolist() == [[first + 1, first + 3][: places.shape[1]]] * 3
+    with pytest.raises(DeviceError, match="need 64 bits"):
+        routine.partial(x.astype("float32"), y.astype("float32"), first_column=first)

@@ -18,7 +18,8 @@ import numpy as np
 from clreduce.call.lists import fill_lists, has_gaps
 from clreduce.call.work import Work
 from clreduce.domain import Domain
-from clreduce.errors import OutOfMemoryError
+from clreduce.errors import OutOfMemoryError, ScheduleError
+from clreduce.ir.expr import INDEX
 from clreduce.memo import Memo, memoised
 from clreduce.runtime import progress
 from clreduce.runtime.blocks import Parts
@@ -93,7 +94,10 @@ class OneDevice(Executor):
     def run(self, job: Job, results: tuple[Array, ...] | None = None) -> tuple[Array, ...]:
         work, prepared, arrays = job
         arrays = with_parameters(work, arrays)
-        ready = self._ready(work, prepared, arrays)
+        try:
+            ready = self._ready(work, prepared, arrays)
+        except ScheduleError as error:
+            return self._run_in_tiles((work, prepared, arrays), results, error)
         if work.region.area > ready.plan.pace.most:
             with progress.shown(work.region.area):
                 return self._run(work, ready, arrays, results)
@@ -111,6 +115,26 @@ class OneDevice(Executor):
                 return Walk(self, work, ready, arrays).run(*smaller, results)
         return Walk(self, work, ready, arrays).run(ready.tree, self._budget(ready), results)
 
+    def _run_in_tiles(self, job: Job, results: tuple[Array, ...] | None, error: ScheduleError) -> tuple[Array, ...]:
+        """The results of a work whose rows are too long for a kernel: those of each half of their components.
+
+        The error, where results do not fall apart into components, or one alone is too much.
+        """
+        work, prepared, arrays = job
+        length, region, count = work.program.length, work.region, work.program.reduction.count or 1
+        if length < 2:
+            raise error
+        given = results or tuple(
+            np.empty((*region.batch, region.rows, output.dim), "int64" if output.kind == INDEX else work.dtype)
+            for output in work.program.outputs
+        )
+        targets = [one.reshape((*region.batch, region.rows, count, length)) for one in given]
+        for start, stop in ((0, length // 2), (length // 2, length)):
+            tile, own, slots = prepared.fetch((start, stop), lambda: work.components(start, stop))  # noqa: B023
+            for target, part in zip(targets, self.run((tile, own, [arrays[slot] for slot in slots])), strict=True):
+                target[..., start:stop] = part.reshape((*target.shape[:-1], stop - start))
+        return given
+
     def partial(self, job: Job) -> tuple[Array, ...]:
         work, prepared, arrays = job
         arrays = with_parameters(work, arrays)
@@ -119,7 +143,10 @@ class OneDevice(Executor):
 
     def run_together(self, jobs: Sequence[Job]) -> list[tuple[Array, ...]]:
         """As in the class above. They are waited for once: a wait takes as long as a small kernel."""
-        ready = [self.prepare(job) for job in jobs]
+        try:
+            ready = [self.prepare(job) for job in jobs]
+        except ScheduleError:
+            return [self.run(job) for job in jobs]
         if len(jobs) < 2 or any(each.tree is not None or each.sources for each in ready):
             return [self.run(job) for job in jobs]
         memory, area = Memory(self.device), sum(job[0].region.area for job in jobs)

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 from clreduce.call.options import Options
 from clreduce.domain import Domain
 from clreduce.ir.expr import INDEX
 from clreduce.ir.op import variable
-from clreduce.memo import memoised
+from clreduce.memo import Memo, memoised
 from clreduce.program import Arrangement, MapReduce, arranged, map_reduce, with_compensated_sums, with_fast_distances
 from clreduce.runtime.device import Device
 from clreduce.runtime.plan import PLANS, Plan, signature_of
@@ -72,6 +73,11 @@ class Work:
     def on(self, region: Region) -> Work:
         """The same on another region."""
         return Work(self.program, self.options, region, self.dtype)
+
+    def components(self, start: int, stop: int) -> tuple[Work, Memo[Any, Any], tuple[int, ...]]:
+        """The same for some components of the formula, what is kept for that, and the slots whose arrays it reads."""
+        program, slots = self.program.components(start, stop)
+        return Work(program, self.options, self.region, self.dtype), Memo(), slots
 
     def wider(self, sizes: tuple[int, ...]) -> Work:
         """The same for a batch with these dimensions in front of its own."""
