@@ -276,7 +276,7 @@ def test_few_rows_have_choices_of_their_own(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_sample_of_large_data(monkeypatch: pytest.MonkeyPatch) -> None:
     try_only(monkeypatch, OTHER)
     seen = []
-    monkeypatch.setattr(tuning._Runner, "run", lambda runner, plan: seen.append(runner.columns) or 1.0)
+    monkeypatch.setattr(tuning._Runner, "run", lambda runner, plan: seen.append(runner._region.columns) or 1.0)
     monkeypatch.setattr(tuning, "_SAMPLE_SECONDS", 1.0)
     clreduce.tune(GAUSSIAN, *arrays(200_000, 100_000))
     assert 0 < max(seen) < 100_000
@@ -322,7 +322,7 @@ def test_wrong_calls() -> None:
     with pytest.raises(ShapeError, match="3 arrays are needed"):
         clreduce.tune(GAUSSIAN, x, y)
     with pytest.raises(DtypeError):
-        clreduce.tune(GAUSSIAN, x, y, b.tolist())
+        clreduce.tune(GAUSSIAN, x, y, list("abc"))
     for seconds in (0, -1.0, float("nan"), "20", True):
         with pytest.raises(ScheduleError, match="positive"):
             clreduce.tune(GAUSSIAN, x, y, b, seconds=seconds)

@@ -29,7 +29,7 @@ from clreduce.runtime.device import Device
 from clreduce.runtime.launch import completed
 from clreduce.runtime.memory import Memory, without_repeats
 from clreduce.runtime.plan import PLANS, Plan
-from clreduce.runtime.region import Region
+from clreduce.runtime.region import Place, Region
 from clreduce.runtime.sources import BlockSource, Reader, whole
 
 Array = np.ndarray[Any, Any]
@@ -335,15 +335,9 @@ class Walk:
                     reader.begin(array, place)
         return as_read(parts, region)
 
-    def _places(self, region: Region) -> Iterator[tuple[Any, tuple[slice, ...]]]:
+    def _places(self, region: Region) -> Iterator[tuple[Any, Place]]:
         """Each array, and where the part is that a region reads."""
-        axes = len(region.batch)
-        for slot, array in zip(self._work.program.slots, self._arrays, strict=True):
-            place = region.within(self._work.region, slot.domain)
-            shared = tuple(
-                slice(None) if size == 1 else index for size, index in zip(array.shape[:axes], place, strict=False)
-            )
-            yield array, shared + place[axes:]
+        return region.parts_of(self._work.region, self._work.program.slots, self._arrays)
 
     def _write(self, region: Region, compute: Callable[[tuple[Array, ...]], tuple[Array, ...]]) -> None:
         """Have the results or states of a region computed into their place."""

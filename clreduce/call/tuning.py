@@ -21,7 +21,8 @@ from clreduce.ir.expr import REAL, Expr
 from clreduce.program import MapReduce
 from clreduce.runtime.device import Device
 from clreduce.runtime.devices import current_device
-from clreduce.runtime.tuning import Search, Tuned, Work
+from clreduce.runtime.region import Region
+from clreduce.runtime.tuning import Search, TimedCall, Tuned
 
 Array = np.ndarray[Any, Any]
 _WIDTH = 24
@@ -72,14 +73,14 @@ def tune(
         raise TypeError(f"tune takes a routine such as a Genred, and its arrays; got {type(routine).__name__}")
     device = current_device()
     arguments = check_arguments(routine.variables, arrays, routine.library).on_host(routine.library)
-    works = [_work(routine, routine.program, routine.feeds(arguments.arrays), arguments, device)]
+    calls = [_timed_call(routine, routine.program, routine.feeds(arguments.arrays), arguments, device)]
     if derivatives:
-        works += _gradient_works(routine, arguments, device)
-    bar = _Bar(float(seconds), len(works), sys.stderr.isatty() if progress is None else progress)
+        calls += _gradient_calls(routine, arguments, device)
+    bar = _Bar(float(seconds), len(calls), sys.stderr.isatty() if progress is None else progress)
     found: list[Tuned] = []
     try:
-        for n, work in enumerate(works):
-            search = Search(work, (seconds - bar.elapsed) / (len(works) - n), bar.show)
+        for n, call in enumerate(calls):
+            search = Search(call, (seconds - bar.elapsed) / (len(calls) - n), bar.show)
             try:
                 search.run()
             except KeyboardInterrupt:
@@ -92,18 +93,19 @@ def tune(
     return replace(found[0], derivatives=tuple(found[1:]))
 
 
-def _work(
+def _timed_call(
     routine: Genred[Any], program: MapReduce, feeds: Sequence[Array], arguments: Arguments, device: Device
-) -> Work:
+) -> TimedCall:
     """A call of the routine's program, or of a derivative's with ``feeds`` in its slots."""
     rows, columns = routine.sizes(arguments)
     moderate = arrangement_of(program, routine.options).holds(feeds)
     plan = routine.plan_of(program, arguments.dtype, device, bool(arguments.batch), moderate=moderate)
     direct_sum = routine.options.sum_scheme == "direct_sum"
-    return Work(plan.program, plan.signature, device, feeds, rows, columns, arguments.batch, direct_sum)
+    region = Region(rows, columns, arguments.batch)
+    return TimedCall(plan.program, plan.signature, device, feeds, region, direct_sum)
 
 
-def _gradient_works(routine: Genred[Any], arguments: Arguments, device: Device) -> Iterator[Work]:
+def _gradient_calls(routine: Genred[Any], arguments: Arguments, device: Device) -> Iterator[TimedCall]:
     """Calls of the gradient programs for all arguments. Ones stand for cotangents and for results of other programs."""
     own_feeds, own_sizes = routine.feeds(arguments.arrays), routine.sizes(arguments)
     for gradient in gradients_of(routine.program, tuple(range(len(routine.program.slots)))):
@@ -117,8 +119,8 @@ def _gradient_works(routine: Genred[Any], arguments: Arguments, device: Device) 
             own_feeds[source.number] if source.role == "input" else ones(slot)
             for slot, source in zip(gradient.program.slots, gradient.sources, strict=True)
         ]
-        work = _work(routine, gradient.program, feeds, arguments, device)
-        yield replace(work, rows=rows, columns=columns)
+        call = _timed_call(routine, gradient.program, feeds, arguments, device)
+        yield replace(call, region=Region(rows, columns, arguments.batch))
 
 
 class _Bar:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from clreduce.domain import Domain
+from clreduce.ir.expr import Expr
 from clreduce.runtime.ranges import CheckedRanges, Ranges
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 Interval = tuple[int, int]
+Place = tuple[slice, ...]
+"""Where a part of an array is: slices of its first axes."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,20 @@ class Region:
             kept=self.kept.swapped(), once=self.once or once,
         )  # fmt: skip
 
-    def within(self, whole: Region, domain: Domain) -> tuple[slice, ...]:
+    def parts_of(self, whole: Region, slots: Sequence[Expr], arrays: Sequence[Any]) -> Iterator[tuple[Any, Place]]:
+        """Each array of ``whole``, a region that this one is part of, and the place in it that this one reads.
+
+        Dimensions of a batch in which an array has size 1 serve all indices.
+        """
+        axes = len(self.batch)
+        for slot, array in zip(slots, arrays, strict=True):
+            place = self.within(whole, slot.domain)
+            shared = tuple(
+                slice(None) if size == 1 else index for size, index in zip(array.shape[:axes], place, strict=False)
+            )
+            yield array, shared + place[axes:]
+
+    def within(self, whole: Region, domain: Domain) -> Place:
         """Where the data of this region are in an array (batch.., rows, D), (batch.., columns, D) or (batch.., D).
 
         The array holds the data of ``whole``, a region that this one is part of; ``domain``: on which index it depends.

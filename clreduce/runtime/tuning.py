@@ -19,7 +19,6 @@ import numpy as np
 from clreduce.codegen.facts import DeviceFacts
 from clreduce.codegen.render import render
 from clreduce.codegen.schedule import DIRECT, LANES, LOCAL, Schedule
-from clreduce.domain import Domain
 from clreduce.errors import ClreduceError
 from clreduce.program import MapReduce
 from clreduce.runtime.choices import CHOICES, Case, few_rows, is_allowed
@@ -27,6 +26,7 @@ from clreduce.runtime.compiler import PROGRAMS
 from clreduce.runtime.device import Device
 from clreduce.runtime.plan import PLANS, Plan, Signature
 from clreduce.runtime.profile import describe
+from clreduce.runtime.region import Region
 
 Array = np.ndarray[Any, Any]
 Report = Callable[[int, float], None]
@@ -52,23 +52,23 @@ _TILES, _GPU_TILES, _GROUPS = (128, 256, 512, 1024), (64, 128, 256), (64, 128, 2
 
 
 @dataclass(frozen=True)
-class Work:
+class TimedCall:
     """What is timed: a program and the data of one call, laid out as `Plan` takes them."""
 
     program: MapReduce
     signature: Signature
     device: Device
     arrays: Sequence[Array]
-    rows: int
-    columns: int
-    batch: tuple[int, ...] = ()
+    region: Region
     direct_sum: bool = False
 
     @property
     def case(self) -> Case:
         """What the choice is kept for."""
         signature = self.signature
-        return Case(self.program, signature.real, self.device, self.direct_sum, few_rows(self.rows), signature.wide)
+        return Case(
+            self.program, signature.real, self.device, self.direct_sum, few_rows(self.region.rows), signature.wide
+        )
 
 
 @dataclass(frozen=True)
@@ -164,16 +164,17 @@ def _gpu_moves(default: Schedule) -> list[dict[str, Any]]:
 
 
 class _Runner:
-    """Times plans on the data of a `Work`, or on a part of them."""
+    """Times plans on the data of a `TimedCall`, or on a part of them."""
 
-    def __init__(self, work: Work, default: Plan) -> None:
-        self._work, self._default = work, default
-        self._full = (work.columns, work.rows, int(np.prod(work.batch)))
-        facts = work.device.facts
+    def __init__(self, call: TimedCall, default: Plan) -> None:
+        self._call, self._default = call, default
+        whole = call.region
+        self._full = (whole.columns, whole.rows, whole.count)
+        facts = call.device.facts
         # Enough rows to keep the device busy: the number of work-items decides how j is cut.
-        rows = min(work.rows, facts.compute_units * _ROWS_PER_UNIT[facts.kind])
-        count = min(self._full[2], -(-facts.compute_units * _ROWS_PER_UNIT[facts.kind] // rows))
-        self._take((min(work.columns, 512), rows, count))
+        rows = min(whole.rows, facts.compute_units * _ROWS_PER_UNIT[facts.kind])
+        count = min(whole.count, -(-facts.compute_units * _ROWS_PER_UNIT[facts.kind] // rows))
+        self._take((min(whole.columns, 512), rows, count))
         self.seconds = self._sampled()
 
     def _sampled(self) -> float:
@@ -190,28 +191,26 @@ class _Runner:
 
     def _take(self, sizes: tuple[int, int, int]) -> None:
         """Cut the data down to that many columns, rows and indices of the batch."""
-        self._sizes = sizes
-        self.columns, self.rows, count = sizes
-        batch = []
-        for size in reversed(self._work.batch):
-            batch.append(min(size, max(1, count)))
-            count //= batch[-1]
-        self.batch = tuple(reversed(batch))
-        self.arrays = []
-        for slot, array in zip(self._work.program.slots, self._work.arrays, strict=True):
-            own = {Domain.I: (self.rows,), Domain.J: (self.columns,)}.get(slot.domain, ())
-            shared = array.shape[: len(self.batch)]
-            cut = [slice(min(size, full)) for size, full in zip((*self.batch, *own), (*shared, *own), strict=True)]
-            self.arrays.append(np.ascontiguousarray(array[tuple(cut)]))
+        self._sizes, call = sizes, self._call
+        columns, rows, count = sizes
+        indices: list[tuple[int, int]] = []
+        for size in reversed(call.region.batch):
+            indices.append((0, min(size, max(1, count))))
+            count //= indices[-1][1]
+        self._region = call.region.part((0, rows), (0, columns), tuple(reversed(indices)))
+        self._arrays = [
+            np.ascontiguousarray(array[place])
+            for array, place in self._region.parts_of(call.region, call.program.slots, call.arrays)
+        ]
 
     def results(self, plan: Plan) -> tuple[Array, ...]:
         """What the plan computes."""
-        return plan(self.arrays, self.rows, self.columns, batch=self.batch)
+        return plan.run(self._arrays, self._region)
 
     def run(self, plan: Plan) -> float:
         """Seconds of one call, as a caller would wait for it."""
         start = time.perf_counter()
-        plan(self.arrays, self.rows, self.columns, batch=self.batch)
+        plan.run(self._arrays, self._region)
         return time.perf_counter() - start
 
     def race(self, best: Plan, plan: Plan, effort: tuple[int, float]) -> tuple[float, float]:
@@ -258,22 +257,22 @@ def _differences(found: Sequence[Array], wanted: Sequence[Array]) -> str:
 class Search:
     """One search. `run` may be interrupted (KeyboardInterrupt); `finish` then keeps the best schedule so far."""
 
-    def __init__(self, work: Work, seconds: float, report: Report = lambda tried, gain: None) -> None:
-        self.work, self.seconds, self._report = work, seconds, report
+    def __init__(self, call: TimedCall, seconds: float, report: Report = lambda tried, gain: None) -> None:
+        self.call, self.seconds, self._report = call, seconds, report
         self.tried = 0
         self.errors: list[str] = []
         self._start = time.perf_counter()
         self._longest = 0.0
         self._plans: list[Plan] = []
-        self._default = self._best = self._plan(work.case.default())
+        self._default = self._best = self._plan(call.case.default())
         self._times = (float("nan"), float("nan"))  # of the default and of the best
 
     def run(self) -> None:
         """Search until no neighbour of the best schedule is faster, or until it is time."""
-        work = self.work
-        if 0 in (work.rows, work.columns, *work.batch):
+        region = self.call.region
+        if 0 in (region.rows, region.columns, *region.batch):
             return  # nothing is computed, so no schedule is faster
-        runner = _Runner(work, self._default)
+        runner = _Runner(self.call, self._default)
         wanted = runner.results(self._default)
         self._times = (runner.seconds, runner.seconds)
         seen = {self._default.schedule}
@@ -314,33 +313,33 @@ class Search:
                 "seconds": self._times[1],
                 "default_seconds": self._times[0],
                 "tried": self.tried,
-                "rows": self.work.rows,
-                "columns": self.work.columns,
+                "rows": self.call.region.rows,
+                "columns": self.call.region.columns,
             }
-            CHOICES.keep(self.work.case, schedule, measured)
-            PLANS.forget(self.work.program)
+            CHOICES.keep(self.call.case, schedule, measured)
+            PLANS.forget(self.call.program)
         kept = {source for plan in (self._default, self._best) for source in _sources(plan)}
         for plan in self._plans:
             for source in _sources(plan):
                 if source not in kept:
-                    PROGRAMS.forget(source, self.work.device)
+                    PROGRAMS.forget(source, self.call.device)
         default_seconds, seconds = self._times
         tuned = Tuned(schedule, default, seconds, default_seconds, self.tried, tuple(self.errors))
-        _LOGGER.info("tuned %s: %r", describe(self.work.program), tuned)
+        _LOGGER.info("tuned %s: %r", describe(self.call.program), tuned)
         return tuned
 
     def _plan(self, schedule: Schedule) -> Plan:
-        plan = Plan(self.work.program, self.work.signature, self.work.device, schedule)
+        plan = Plan(self.call.program, self.call.signature, self.call.device, schedule)
         self._plans.append(plan)
         return plan
 
     def _next(self, seen: set[Schedule]) -> Schedule | None:
         """The next to be tried: what an earlier search chose, then neighbours of the best."""
-        earlier = CHOICES.get(self.work.case)
+        earlier = CHOICES.get(self.call.case)
         if earlier is not None and earlier not in seen:
             return earlier
-        work = self.work
-        near = candidates(work.program, work.signature.real, work.device.facts, self._best.schedule)
+        call = self.call
+        near = candidates(call.program, call.signature.real, call.device.facts, self._best.schedule)
         return next((schedule for schedule in near if schedule not in seen), None)
 
     def _has_time(self, seconds: float) -> bool:
