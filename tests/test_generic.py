@@ -68,7 +68,10 @@ def test_messages(capsys, monkeypatch):
         clreduce.set_verbose(True)
         assert len(logging.getLogger("clreduce").handlers) == 1
         generic_sum(formula, "a = Vi(1)", *ALIASES)(x, x)
-        assert "[clreduce.builds] built a kernel" in capsys.readouterr().err
+        told = capsys.readouterr().err
+        assert "[clreduce.builds] building " in told
+        assert "Sum: SqDist(x, y) + " in told  # what is built, before it is
+        assert told.index("building") < told.index("[clreduce.builds] built a kernel")
     finally:
         clreduce.set_verbose(False)
     generic_sum(formula + " + 2", "a = Vi(1)", *ALIASES)(x, x)

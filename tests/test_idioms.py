@@ -26,7 +26,8 @@ SYMBOLIC: dict[str, Any] = {
     "D1": Vi(x[:, :1]) - Vj(y[:, :1]), "B": LazyTensor(np.stack([x, 2 * x])[:, :, None]).sqdist(Vj(y)),
     "BV": LazyTensor(np.stack([x, 2 * x])[:, :, None]) - Vj(y),
     "H": Vi(x.astype(np.float32)).sqdist(Vj(y.astype(np.float32))),
-    "L": LazyTensor, "Genred": Genred, "KernelSolve": KernelSolve, "Vi": Vi, "Vj": Vj, "Pm": Pm,
+    "L": LazyTensor, "Genred": Genred, "G": Genred("x - y", ["x = Vi(3)", "y = Vj(3)"], axis=1),
+    "KernelSolve": KernelSolve, "Vi": Vi, "Vj": Vj, "Pm": Pm,
 }  # fmt: skip
 DENSE: dict[str, Any] = {
     "K": ((X - Y) ** 2).sum(-1), "S": ((X - x) ** 2).sum(-1), "V": X - Y, "I": X, "J": Y, "D1": X[..., :1] - Y[..., :1],
@@ -151,6 +152,10 @@ MISTAKES = {
     "Genred('x', ['x = Vi(3)'], axs=1)": "did you mean 'axis'?",
     "Genred('x', ['x = Vi(3)'], 'KMin', k=3)": "did you mean 'opt_arg'?",
     "KernelSolve('b', ['b = Vj(1)'], 'b', sum_schema='auto')": "did you mean 'sum_scheme'?",
+    "G(x, y, otu=None)": "a call has no option 'otu'; did you mean 'out'?",
+    "G(x, y, device=0)": "did you mean 'backend'?",
+    "G.vjp(x, y, cotangent=x, outputs=x)": "did you mean 'output'?",
+    "G.grad('x')(x, y, x, rangse=None)": "did you mean 'ranges'?",
     "K.reduction('logsumexp', axis=1)": "did you mean 'LogSumExp'?",
     "K.reduction('Summ', axis=1)": "did you mean 'Sum'?",
     "K.reshape(-1)": "K.dense() makes an array",
@@ -201,3 +206,7 @@ def test_more_terms_than_there_are() -> None:
     with pytest.warns(UserWarning, match=r"K = 9 of N = 7 terms: the last 2 places are padding.*index -1"):
         nearest = SYMBOLIC["K"].argKmin(9, axis=1)
     assert (nearest[:, 7:] == -1).all()
+    with pytest.warns(UserWarning, match=r"K = 6 of M = 5 terms: the last 1 places are padding"):
+        SYMBOLIC["K"].argKmin(6, axis=0)
+    with pytest.warns(UserWarning, match=r"K = 2 of N = 0 terms: the 2 places are padding, the value inf"):
+        assert (SYMBOLIC["K"][:, :0].Kmin(2, axis=1) == np.inf).all()

@@ -11,12 +11,6 @@ from clreduce.call.routine import Routine, checked_axis
 from clreduce.language.formula import parse_all
 from clreduce.language.vocabulary import checked_reduction
 
-_OPTIONS = (
-    "reduction_op", "axis", "opt_arg", "formula2", "dtype_acc", "use_double_acc", "sum_scheme", "fast", "accuracy",
-    "enable_chunks", "rec_multVar_highdim", "use_fast_math",
-)  # fmt: skip
-
-
 Array = TypeVar("Array")
 """The arrays of a library, which calls give."""
 
@@ -79,24 +73,24 @@ class Genred(Routine, Generic[Array]):
         There is no option of that name; the error names the nearest one.
     """
 
-    if TYPE_CHECKING:  # reductions with two results give a pair
+    if TYPE_CHECKING:  # reductions with two results give a pair; type checkers refuse unknown options
 
-        def __call__(
+        def __call__(  # type: ignore[override]
             self, *args: Any, backend: str = "auto", device_id: int = -1, ranges: Any = None, out: Any = None,
             max_memory: int | str | None = None, deterministic: bool | None = None,
         ) -> Array: ...  # fmt: skip
         def grad(self, variable: str | int) -> Callable[..., Array]: ...
-        def vjp(
+        def vjp(  # type: ignore[override]
             self, *args: Any, cotangent: Any, wrt: Sequence[str | int] | str | int | None = None, output: Any = None,
             backend: str = "auto", device_id: int = -1, ranges: Any = None, max_memory: int | str | None = None,
             deterministic: bool | None = None,
         ) -> tuple[Array, ...]: ...  # fmt: skip
-        def jvp(
+        def jvp(  # type: ignore[override]
             self, *args: Any, tangents: dict[str | int, Any], output: Any = None, backend: str = "auto",
             device_id: int = -1, ranges: Any = None, max_memory: int | str | None = None,
             deterministic: bool | None = None,
         ) -> Array: ...  # fmt: skip
-        def hvp(
+        def hvp(  # type: ignore[override]
             self, *args: Any, cotangent: Any, tangents: dict[str | int, Any],
             wrt: Sequence[str | int] | str | int | None = None, output: Any = None, backend: str = "auto",
             device_id: int = -1, ranges: Any = None, max_memory: int | str | None = None,
@@ -124,7 +118,7 @@ class Genred(Routine, Generic[Array]):
         **unknown: Any,
     ) -> None:
         if unknown:
-            refuse_unknown("Genred", unknown, _OPTIONS)
+            refuse_unknown("Genred", Genred.__init__, unknown)
         if dtype is not None or cuda_type is not None:
             warnings.warn("dtype and cuda_type are ignored: the data's dtype decides", DeprecationWarning, stacklevel=2)
         axis = checked_axis(axis)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import inspect
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,17 +25,25 @@ _ACCUMULATORS = {
 """By the dtype of the arrays: what ``dtype_acc`` may be. Shorter floats are computed in float32 in any case."""
 
 
-def refuse_unknown(what: str, unknown: Mapping[str, Any], known: Iterable[str]) -> None:
-    """Raise `OptionError` for options that ``what`` does not have, naming the nearest that it has."""
-    known = list(known)
+def refuse_unknown(what: str, function: Callable[..., Any], unknown: Mapping[str, Any]) -> None:
+    """Raise `OptionError` for options that ``function`` does not have, naming the nearest that it has.
+
+    ``what`` is how a message calls it.
+    """
+    parameters = inspect.signature(function).parameters.values()
+    known = [each.name for each in parameters if each.default is not each.empty and each.name not in _DEPRECATED]
     for name in unknown:
-        meant = did_you_mean(name, known, _OF_OTHERS)
+        meant = did_you_mean(name, known, {word: of for word, of in _OF_OTHERS.items() if of in known})
         raise OptionError(f"{what} has no option {name!r}{meant}; known are {', '.join(known)}")
+
+
+_DEPRECATED = ("dtype", "cuda_type")
 
 
 _OF_OTHERS = {
     **dict.fromkeys(("dim", "axes"), "axis"), **dict.fromkeys(("k", "K", "n_neighbors"), "opt_arg"),
     **dict.fromkeys(("op", "reduction", "reduce"), "reduction_op"), "weights": "formula2", "accumulate": "dtype_acc",
+    "device": "backend", "gpu": "device_id",
 }  # fmt: skip
 """What users of other libraries call the options of a reduction."""
 

@@ -27,7 +27,7 @@ from clreduce.call.derivative import Derivative
 from clreduce.call.estimate import MemoryEstimate, ShapesOnly, estimate
 from clreduce.call.evaluation import Evaluation
 from clreduce.call.executor import Executor
-from clreduce.call.options import Options
+from clreduce.call.options import Options, refuse_unknown
 from clreduce.call.ranges import check_ranges
 from clreduce.call.runner import HOST, Runner
 from clreduce.call.states import State
@@ -73,9 +73,10 @@ def _evaluation(
     count = reduction.count or 0
     if type(columns) is int and columns < count and "Sum" not in reduction.name:
         fill = "-inf" if "KMax" in reduction.name else "inf"
+        size, places = "N" if routine.axis == 1 else "M", f"last {count - columns}" if columns else str(count)
         warn(
-            f"{reduction.name} keeps K = {count} of N = {columns} terms: the last {count - columns} places are padding,"
-            f" the value {fill} and the index -1",
+            f"{reduction.name} keeps K = {count} of {size} = {columns} terms: the {places} places are padding, the "
+            f"value {fill} and the index -1",
             UserWarning,
         )
     region = Region(rows, columns, batch, ranges=ranges, kept=routine._rows)
@@ -150,7 +151,7 @@ class Routine:
 
     def __call__(
         self, *args: Any, backend: str = "auto", device_id: int = -1, ranges: Any = None, out: Any = None,
-        max_memory: int | str | None = None, deterministic: bool | None = None,
+        max_memory: int | str | None = None, deterministic: bool | None = None, **unknown: Any,
     ) -> Any:  # fmt: skip
         """The reduction, of shape (batch.., M or N, D).
 
@@ -180,6 +181,8 @@ class Routine:
         outside every block are reduced over nothing. In a batch, all indices share the ranges. Gradients take the half
         that belongs to the argument's index, so the two must name the same pairs.
         """
+        if unknown:
+            refuse_unknown("a call", Routine.__call__, unknown)
         executor = executor_for(backend, device_id, max_memory, deterministic)
         arguments = self._arguments(args, ranges)
         evaluation = self.evaluation(arguments, executor)
@@ -200,7 +203,7 @@ class Routine:
     def vjp(
         self, *args: Any, cotangent: Any, wrt: Sequence[str | int] | str | int | None = None, output: Any = None,
         backend: str = "auto", device_id: int = -1, ranges: Any = None, max_memory: int | str | None = None,
-        deterministic: bool | None = None,
+        deterministic: bool | None = None, **unknown: Any,
     ) -> tuple[Any, ...]:  # fmt: skip
         """Reverse mode: (d result / d argument)^T cotangent, for each argument of ``wrt`` in order.
 
@@ -210,6 +213,8 @@ class Routine:
         what the call returned, if it is known already: the derivatives of ``LogSumExp``, ``Min_ArgMin`` and
         ``KMin_ArgKMin`` need it and compute it otherwise. ``ranges`` are those of the call.
         """
+        if unknown:
+            refuse_unknown("vjp", Routine.vjp, unknown)
         executor = executor_for(backend, device_id, max_memory, deterministic)
         arguments = self._arguments(args, ranges)
         positions = self._positions(wrt)
@@ -239,9 +244,11 @@ class Routine:
     def jvp(
         self, *args: Any, tangents: dict[str | int, Any], output: Any = None, backend: str = "auto",
         device_id: int = -1, ranges: Any = None, max_memory: int | str | None = None,
-        deterministic: bool | None = None,
+        deterministic: bool | None = None, **unknown: Any,
     ) -> Any:  # fmt: skip
         """Forward mode: the directional derivative of the result, for tangents given by alias or position."""
+        if unknown:
+            refuse_unknown("jvp", Routine.jvp, unknown)
         executor = executor_for(backend, device_id, max_memory, deterministic)
         arguments = self._arguments(args, ranges)
         known = self._checked_output(arguments, output)
@@ -254,12 +261,14 @@ class Routine:
         self, *args: Any, cotangent: Any, tangents: dict[str | int, Any],
         wrt: Sequence[str | int] | str | int | None = None, output: Any = None, backend: str = "auto",
         device_id: int = -1, ranges: Any = None, max_memory: int | str | None = None,
-        deterministic: bool | None = None,
+        deterministic: bool | None = None, **unknown: Any,
     ) -> tuple[Any, ...]:  # fmt: skip
         """Second derivatives: how `vjp` with this ``cotangent`` changes when the arguments move along ``tangents``.
 
         That is the Hessian of <cotangent, result> times the tangents, for each argument of ``wrt`` in order.
         """
+        if unknown:
+            refuse_unknown("hvp", Routine.hvp, unknown)
         executor = executor_for(backend, device_id, max_memory, deterministic)
         arguments = self._arguments(args, ranges)
         positions = self._positions(wrt)

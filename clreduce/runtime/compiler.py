@@ -9,7 +9,7 @@ import os
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from clreduce.cache import cache_folder, entry_name, read_entry, write_entry
@@ -39,15 +39,20 @@ class ProgramCache:
         self._building = threading.RLock()
         self._process: int | None = None
 
-    def build(self, source: str, device: Device) -> Any:
-        """The ``pyopencl.Program`` of ``source`` on ``device``; raises `CompileError` with the driver's log."""
-        return self._programs.fetch(_key(source, device), lambda: self._made(source, device))
+    def build(self, source: str, device: Device, what: Callable[[], str] = lambda: "a kernel") -> Any:
+        """The ``pyopencl.Program`` of ``source`` on ``device``; raises `CompileError` with the driver's log.
 
-    def _made(self, source: str, device: Device) -> Any:
+        ``what`` tells a person what is being built.
+        """
+        return self._programs.fetch(_key(source, device), lambda: self._made(source, device, what))
+
+    def _made(self, source: str, device: Device, what: Callable[[], str]) -> Any:
         # One at a time: not all drivers build several at once, and the filters of warnings belong to the process.
         with self._building:
             program = None if _keeps_programs(device) else _from_disk(source, device)
             if program is None:
+                if _LOGGER.isEnabledFor(logging.INFO):
+                    _LOGGER.info("building %s, for %r", what(), device)
                 start = time.perf_counter()
                 program = _from_source(source, device)
                 seconds = time.perf_counter() - start

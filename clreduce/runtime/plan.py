@@ -386,7 +386,8 @@ class Plan:
 
     def _built(self, kernel: Kernel) -> Any:
         source = _written(kernel)
-        made = KernelObject(PROGRAMS.build(source, self.device), kernel.name, len(kernel.arguments), self.device)
+        program = PROGRAMS.build(source, self.device, lambda: f"{kernel.name}: {describe(self.program)}")
+        made = KernelObject(program, kernel.name, len(kernel.arguments), self.device)
         if kernel.group > 1 and made.most_items < kernel.group:
             raise CompileError(
                 f"{self.device} runs a kernel in groups of up to {made.most_items} items, for it needs many registers; "

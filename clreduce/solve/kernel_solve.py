@@ -18,10 +18,6 @@ from clreduce.language.vocabulary import checked_reduction
 from clreduce.solve.solver import Solver
 
 _VARIABLE = re.compile(r"\s*Var\s*\(\s*(\d{1,9})\s*,\s*(\d{1,9})\s*,\s*(\d)\s*\)\s*\Z")
-_OPTIONS = (
-    "varinvalias", "axis", "sum_scheme", "fast", "accuracy", "dtype_acc", "use_double_acc", "enable_chunks",
-    "rec_multVar_highdim", "use_fast_math",
-)  # fmt: skip
 
 
 class KernelSolve(Solver, Generic[Array]):
@@ -92,7 +88,7 @@ class KernelSolve(Solver, Generic[Array]):
         **unknown: Any,
     ) -> None:
         if unknown:
-            refuse_unknown("KernelSolve", unknown, _OPTIONS)
+            refuse_unknown("KernelSolve", KernelSolve.__init__, unknown)
         for name, value in (("dtype", dtype), ("cuda_type", cuda_type)):
             if value is not None:
                 warnings.warn(f"{name} is ignored: the data's dtype decides", DeprecationWarning, stacklevel=2)
