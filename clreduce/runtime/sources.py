@@ -96,8 +96,8 @@ def is_source(value: Any) -> bool:
     if isinstance(value, np.ndarray) or hasattr(value, "toarray") or hasattr(value, "coords"):
         return False
     shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
-    if not (isinstance(shape, tuple) and shape and hasattr(value, "__getitem__")):
-        return False
+    if dtype is None or not (isinstance(shape, tuple) and shape and hasattr(value, "__getitem__")):
+        return False  # a memoryview and a frame of polars have a shape, and no dtype
     try:
         kind = np.dtype(dtype).kind
     except TypeError:
