@@ -2,10 +2,6 @@
 ## each with rows x lanes rows i, read them from there. Every item meets every barrier, also those past the last row.
 ## In a block-sparse call a work-group does one task, whose pieces of j are staged one after the other.
 <%namespace name="common" file="common.cl.mako"/>\
-<%namespace name="enter" file="enter.cl.mako"/>\
-% if kernel.sorting:
-${enter.enter_terms(kernel.sorting, text)}
-% endif
 ${common.begin_kernel(kernel)}\
 ${common.parameters(kernel)}\
 ${common.sizes(kernel)}\
@@ -44,12 +40,12 @@ ${block(kernel.reset, 4)}
     int jt = 0;
 % if kernel.cols > 1:
     for (; jt + ${kernel.cols} <= tile_size; jt += ${kernel.cols}) {
-${pointers(kernel)}\
+      const long j = tile_begin + jt;
 ${block(kernel.body, 6)}
     }
 % endif
     for (; jt < tile_size; ++jt) {
-${pointers(kernel)}\
+      const long j = tile_begin + jt;
 ${block(kernel.tail, 6)}
     }
 ${block(kernel.flush, 4)}
@@ -72,13 +68,3 @@ ${block(kernel.finish[r], 4)}
   }
 % endfor
 }
-<%def name="pointers(kernel)">\
-      const long j = tile_begin + jt;
-% for column in kernel.column_inputs:
-% if column.staged:
-      const __local ${column.type}* ${column.name}_j = ${column.name}_tile + jt * ${column.dim};
-% else:
-      const __global ${column.type}* ${column.name}_j = ${column.name} + j * ${column.dim};
-% endif
-% endfor
-</%def>

@@ -89,55 +89,6 @@ static inline realv load_lanes(const __global real *p, long stride, int count) {
 % endif
 }
 
-// The position of the lowest bit that is set; to PoCL, clz() is a call. PLAIN_OPENCL_C: without what only compilers know.
-#if defined(__clang__) && !defined(PLAIN_OPENCL_C)
-#define LOWEST_BIT(n) ((int)__builtin_ctzl(n))
-#else
-#define LOWEST_BIT(n) (63 - (int)clz((n) & -(n)))
-#endif
-
-// Eight bits of each lane.
-<% packed = {1: "ulong", 2: "ushort", 4: "uint", 8: "ulong", 16: "ulong2"}[lanes] %>\
-typedef ${packed} marks;
-static inline marks marks_of(inumv m) {
-% if lanes == 1:
-    return (ulong)m;
-% else:
-    return as_${packed}(convert_uchar${lanes}(as_u${inum}${lanes}(m)));
-% endif
-}
-
-// Adds terms to the lists of lanes: terms[c] with the index j + c, for c below 8, to that of each lane where bit c of m
-// is set. Few are, so they are taken one by one. Entry n of lane l is at n * lanes + l; counts: the lengths of the lists,
-// most: that of the longest.
-static inline void append_terms(real *values, inum *indices, inum *counts, int *most, marks m, const realv *terms, inum j) {
-% if lanes == 1:
-    ulong left = m;
-    while (left) {
-        int bit = LOWEST_BIT(left), c = bit, l = 0;
-        left &= left - 1;
-% elif lanes == 16:
-    ulong left = m.x, other = m.y;
-    while (left | other) {  // one loop for both halves: where it ends can't be foreseen
-        int upper = left == 0;
-        ulong word = upper ? other : left;
-        int bit = LOWEST_BIT(word), c = bit % 8, l = bit / 8 + 8 * upper;
-        other = upper ? word & (word - 1) : other;
-        left &= left - 1;
-% else:
-    ulong left = m;
-    while (left) {
-        int bit = LOWEST_BIT(left), c = bit % 8, l = bit / 8;
-        left &= left - 1;
-% endif
-        int n = counts[l];
-        values[n * ${lanes} + l] = ((const real*)terms)[c * ${lanes} + l];
-        indices[n * ${lanes} + l] = j + c;
-        counts[l] = n + 1;
-        *most = n < *most ? *most : n + 1;
-    }
-}
-
 // Lanes l < count go to p[l * stride].
 static inline void store_lanes(__global real *p, long stride, realv v, int count) {
 % if lanes == 1:

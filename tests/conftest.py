@@ -116,7 +116,7 @@ def plain_kernels(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     from clreduce.runtime.plan import PLANS
 
     def plain(*case: Any) -> Any:
-        return replace(choose_schedule(*case), lanes=1, rows=1, cols=1, queue=0, preview=0)
+        return replace(choose_schedule(*case), lanes=1, rows=1, cols=1, queue=0, prefilter=0)
 
     monkeypatch.setattr(choices, "choose_schedule", plain)
     PLANS.clear()

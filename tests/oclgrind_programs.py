@@ -47,7 +47,7 @@ def schedule_of(case: Case, dtype: str, name: str) -> Schedule:
         schedule,
         cols=change.get("cols", schedule.cols),
         queue=change.get("queue", 0),
-        preview=change.get("preview", 0) if direct else 0,
+        prefilter=change.get("prefilter", 0) if direct else 0,
     )
 
 
@@ -55,8 +55,8 @@ def check(case: Case, dtype: str, schedule: Schedule) -> None:
     """One call, compared with NumPy."""
     program, wide = case.program, case.wide and dtype == "float32"
     batch = (2,) if case.batched else ()
-    # What is looked at beforehand are tiles of many blocks of columns.
-    columns = 8 * schedule.cols * schedule.preview + 13 if schedule.preview else 13
+    # What is filtered beforehand are tiles of many blocks of columns.
+    columns = 8 * schedule.cols * schedule.prefilter + 13 if schedule.prefilter else 13
     triple = random_six(1, ROWS, columns)[:3] if case.ranged else None
     ranges = None if triple is None else made(triple)
     signature = Signature(dtype, case.batched, wide, 0 if ranges is None else ranges.typical)

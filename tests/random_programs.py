@@ -265,8 +265,8 @@ def random_schedule(random: Random) -> Schedule:
     }
     if random.randint(0, 3) == 0:
         return Schedule(shape=LOCAL, group=random.choice([1, 4, 8]), **sizes)
-    tile, preview = random.choice([0, sizes["tile"]]), random.choice([0, 1, 2])
-    return Schedule(shape=DIRECT, **{**sizes, "tile": tile, "preview": preview})
+    tile, prefilter = random.choice([0, sizes["tile"]]), random.choice([0, 1, 2])
+    return Schedule(shape=DIRECT, **{**sizes, "tile": tile, "prefilter": prefilter})
 
 
 def affordable(schedule: Schedule, program: MapReduce) -> Schedule:

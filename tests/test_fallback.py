@@ -118,7 +118,7 @@ def test_a_schedule_that_was_asked_for_is_not_replaced(refuse: Any, device: Any)
 @pytest.mark.parametrize("shape", [DIRECT, LOCAL])
 def test_every_chain_is_legal_and_ends(shape: str) -> None:
     group = 256 if shape == LOCAL else 1
-    schedule = Schedule(lanes=16, rows=4, cols=8, queue=16, preview=0, shape=shape, group=group)
+    schedule = Schedule(lanes=16, rows=4, cols=8, queue=16, prefilter=0, shape=shape, group=group)
     chain = [schedule]
     while (following := simpler(chain[-1])) is not None:
         following.check(DeviceFacts())

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from template_cases import CASES, Case
 
 import clreduce.ops  # noqa: F401  (fills the registry)
+from clreduce.codegen import frame
 from clreduce.codegen.check_kernel import KernelTextError, check_kernel
 from clreduce.codegen.facts import DeviceFacts
 from clreduce.codegen.kernel import Kernel
@@ -22,7 +23,7 @@ from clreduce.codegen.lower import Lowered, lower
 from clreduce.codegen.patterns import pattern
 from clreduce.codegen.printing import block, text
 from clreduce.codegen.render import rendered
-from clreduce.codegen.schedule import choose_schedule
+from clreduce.codegen.schedule import Schedule, choose_schedule
 from clreduce.codegen.tree import (
     Array,
     Assign,
@@ -44,9 +45,14 @@ from clreduce.codegen.tree import (
     cast,
     number,
 )
+from clreduce.domain import Domain
 from clreduce.errors import ClreduceError
 from clreduce.ir.index import Index as RangedIndex
-from clreduce.ir.op import OPS
+from clreduce.ir.op import OPS, position, variable
+from clreduce.ops.functions import exp
+from clreduce.ops.indices import as_real
+from clreduce.ops.trigonometry import sin
+from clreduce.program import map_reduce
 
 # ---------------------------------------------------------------------------------------------------- printing
 
@@ -151,7 +157,8 @@ FACTS = {
 
 
 def kernels(lowered: Lowered) -> list[Kernel]:
-    return [*(stored.kernel for stored in lowered.stored), lowered.pair, lowered.pair_split, lowered.merge]
+    stored = [stored.kernel for stored in lowered.stored]
+    return [*stored, lowered.join, lowered.pair, lowered.pair_split, lowered.merge]
 
 
 @cache
@@ -287,3 +294,15 @@ def test_the_check_finds_any_name_that_is_not_declared(seed: int) -> None:
     if re.search(rf"\b{name_left_out}\b", source[source.index("__kernel") :]):
         with pytest.raises(KernelTextError, match=f"{name_left_out} is not declared"):
             check_kernel(rest)
+
+
+def test_templates_declare_the_names_that_statements_read() -> None:
+    """With the types that `frame` states; each in some kernel."""
+    numbers, _ = map_reduce([exp(sin(as_real(position(Domain.J)))) * variable("x", 1, Domain.I)], "Sum")
+    sources = [rendered(kernel) for kernel in kernels(lower(numbers, "float", Schedule(), FACTS["cpu"]))]
+    sources += [rendered(kernel) for name in CASES for kind in FACTS for kernel in kernels_of(name, "float", kind)]
+    names = [name for name in vars(frame).values() if isinstance(name, Name)]
+    names += [make(0) for make in (frame.row, frame.wanted, frame.count, frame.out_row)]
+    for name in names:
+        declared = re.compile(rf"\b{name.type} (\w+ = [^;]*, )?{name.name}\b")
+        assert any(map(declared.search, sources)), name

@@ -74,13 +74,13 @@ CHOICES: dict[str, Sequence[Any]] = {
     "unroll": (1, 4, 16),
     "split": (0, 5),
     "queue": (0, 8),
-    "preview": (0, 1, 3),
+    "prefilter": (0, 1, 3),
 }
 SIZES_OF_SCHEDULES = CHOICES.keys() - {"formula", "dtype", "layout"}
 
 
 def legal(choice: Mapping[str, Any]) -> bool:
-    return choice["layout"][0] == DIRECT or (choice["tile"] > 0 and not choice["preview"])
+    return choice["layout"][0] == DIRECT or (choice["tile"] > 0 and not choice["prefilter"])
 
 
 def schedule_of(choice: Mapping[str, Any]) -> Schedule:
@@ -99,7 +99,7 @@ def covering(seed: int = 0) -> list[dict[str, Any]]:
     missing = {
         ((a, one), (c, other)) for a, c in combinations(CHOICES, 2) for one in CHOICES[a] for other in CHOICES[c]
     }
-    for refused in (("tile", 0), ("preview", 1), ("preview", 3)):
+    for refused in (("tile", 0), ("prefilter", 1), ("prefilter", 3)):
         missing -= {(("layout", layout), refused) for layout in CHOICES["layout"] if layout[0] == LOCAL}
     while missing:
         kept = dict(min(missing, key=repr))
@@ -117,7 +117,7 @@ def name_of(choice: Mapping[str, Any]) -> str:
     sizes = "x".join(str(choice[name]) for name in ("lanes", "rows", "cols"))
     rest = (
         f"tile{choice['tile']}-{choice['flush']}-unroll{choice['unroll']}-split{choice['split']}-queue{choice['queue']}"
-        f"-preview{choice['preview']}"
+        f"-prefilter{choice['prefilter']}"
     )
     return f"{choice['formula']}-{choice['dtype']}-{shape}{group}-{sizes}-{rest}"
 
@@ -148,8 +148,8 @@ def test_all_choices_meet() -> None:
     for pair in set().union(*map(pairs, tested)):
         met[tuple(name for name, _ in pair)].add(pair)
     for (a, c), found in met.items():
-        # Tiles in local memory have columns, and are not looked at beforehand.
-        apart = {("layout", "tile"): 3, ("layout", "preview"): 6}.get((a, c), 0)
+        # Tiles in local memory have columns, and no prefilter.
+        apart = {("layout", "tile"): 3, ("layout", "prefilter"): 6}.get((a, c), 0)
         assert len(found) == len(CHOICES[a]) * len(CHOICES[c]) - apart
 
 
@@ -168,7 +168,7 @@ def test_queues_have_room_where_tiles_end_within_a_block(dtype: str, device: Dev
 
 
 def orders_of_terms(dtype: str) -> dict[str, np.ndarray[Any, Any]]:
-    """Terms of 4000 columns that a look at chunks of them might misjudge."""
+    """Terms of 4000 columns that a prefilter might misjudge."""
     random, tiny = np.random.default_rng(0), np.finfo(dtype).tiny
     uniform = random.normal(size=4000)
     crowded = np.full(4000, 1000.0)
@@ -194,8 +194,8 @@ def orders_of_terms(dtype: str) -> dict[str, np.ndarray[Any, Any]]:
     }
 
 
-LOOKS = (
-    # lanes, cols, preview, queue, split
+PREFILTERS = (
+    # lanes, cols, prefilter, queue, split
     (4, 1, 1, 0, 0),
     (8, 1, 1, 9, 0),
     (1, 2, 1, 3, 2),
@@ -208,7 +208,7 @@ LOOKS = (
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", ["KMin_ArgKMin", "KMax_ArgKMax"])
-def test_a_look_beforehand_changes_nothing(name: str, dtype: str, device: Device) -> None:
+def test_a_prefilter_changes_nothing(name: str, dtype: str, device: Device) -> None:
     if dtype == "float64" and not device.facts.has_double:
         pytest.skip("this device has no float64")
     program, _ = map_reduce([variable("x", 1, Domain.I) + variable("y", 1, Domain.J)], name, 9)
@@ -216,15 +216,15 @@ def test_a_look_beforehand_changes_nothing(name: str, dtype: str, device: Device
     for order, terms in orders_of_terms(dtype).items():
         arrays = [np.zeros((rows, 1), dtype), terms[:, None].astype(dtype)]
         expected = program.reference(arrays, rows=rows, columns=columns)
-        # Tiles of 512 blocks: one with more than all columns, others that are looked at or not, as those before went.
-        for lanes, cols, preview, queue, split in LOOKS:
-            schedule = Schedule(lanes=lanes, cols=cols, queue=queue, preview=preview, split=split)
+        # Tiles of 512 blocks: one with more than all columns, others that are filtered or not, as those before went.
+        for lanes, cols, prefilter, queue, split in PREFILTERS:
+            schedule = Schedule(lanes=lanes, cols=cols, queue=queue, prefilter=prefilter, split=split)
             found = run(program, arrays, rows, columns, dtype, schedule)
             for one, other in zip(found, expected, strict=True):
                 np.testing.assert_array_equal(one, other, err_msg=f"{order}, {schedule}")
 
 
-def test_a_look_rounds_as_the_visits_do(device: Device) -> None:
+def test_a_prefilter_rounds_as_the_visits_do(device: Device) -> None:
     """Where a product that both formulas use cancels, with a multiply-add less or more the terms would be others."""
     a, b = variable("x", 1, Domain.I), variable("y", 1, Domain.J)
     program, _ = map_reduce([a * b - 1, exp(a * b)], "SumKMin", 6)
@@ -233,10 +233,10 @@ def test_a_look_rounds_as_the_visits_do(device: Device) -> None:
     np.testing.assert_allclose(found, 6 * np.e, rtol=1e-5)
 
 
-def test_tiles_that_are_looked_at_are_many(device: Device) -> None:
-    """Over several tiles, the last of which is too short for a look."""
+def test_tiles_that_are_filtered_are_many(device: Device) -> None:
+    """Over several tiles, the last of which is too short for a prefilter."""
     program, _ = map_reduce([squared_distance(x, y)], "KMin_ArgKMin", 3)
-    schedule = Schedule(lanes=2, rows=2, cols=1, preview=1, queue=4)
+    schedule = Schedule(lanes=2, rows=2, cols=1, prefilter=1, queue=4)
     rows, columns = 7, 3 * 1024 + 11
     arrays = random_arrays(program, rows, columns, "float32")
     assert_results(run(program, arrays, rows, columns, "float32", schedule), program, arrays, rows, columns, "float32")
@@ -262,8 +262,8 @@ def test_the_policy_counts_all_components() -> None:
         points = variable("x", dim, Domain.I), variable("y", dim, Domain.J)
         program, _ = map_reduce([squared_distance(*points)], "KMin", 10)
         chosen[dim] = choose_schedule(program, "float", facts)
-    assert (chosen[3].lanes, chosen[3].preview > 0, chosen[3].queue > 0) == (8, True, True)
-    assert (chosen[100].lanes, chosen[100].preview, chosen[100].queue) == (16, 0, 0)
+    assert (chosen[3].lanes, chosen[3].prefilter > 0, chosen[3].queue > 0) == (8, True, True)
+    assert (chosen[100].lanes, chosen[100].prefilter, chosen[100].queue) == (16, 0, 0)
 
 
 @pytest.mark.parametrize(("change", "message"), [
@@ -271,7 +271,7 @@ def test_the_policy_counts_all_components() -> None:
     ({"rows": 0}, "rows is 1 or more; got 0"), ({"cols": -1}, "cols"), ({"group": 0}, "group"),
     ({"unroll": 0}, "unroll"),
     ({"tile": -1}, "tile"), ({"split": -2}, "split"), ({"shape": "nested"}, "shape is 'mapreduce'"),
-    ({"preview": -1}, "preview"), ({"preview": 2, "shape": LOCAL}, "only the shape 'mapreduce'"),
+    ({"prefilter": -1}, "prefilter"), ({"prefilter": 2, "shape": LOCAL}, "only the shape 'mapreduce'"),
     ({"group": 4}, "work-groups of one item"), ({"shape": LOCAL, "tile": 0}, "needs tile >= 1"),
     ({"shape": LOCAL, "group": 1 << 20}, "more than this device's"),
 ])  # fmt: skip

@@ -85,11 +85,11 @@ def points(rng: np.random.Generator, columns: int, order: str, dtype: str) -> Ar
 
 CASES = [
     # K, columns, order, sizes of the schedule
-    (SORTED_LIST, 3000, "any", {"rows": 1, "cols": 8, "queue": 32, "preview": 4, "split": 1}),
+    (SORTED_LIST, 3000, "any", {"rows": 1, "cols": 8, "queue": 32, "prefilter": 4, "split": 1}),
     (33, 20, "any", {"rows": 2, "cols": 4, "queue": 16, "split": 1}),
     (64, 900, "any", {"rows": 1, "cols": 8, "queue": 64, "split": 3}),
-    (100, 7000, "any", {"rows": 2, "cols": 8, "queue": 32, "preview": 2, "split": 2}),
-    (30, 2500, "falling", {"rows": 1, "cols": 1, "queue": 32, "preview": 1, "split": 1}),  # of several tiles
+    (100, 7000, "any", {"rows": 2, "cols": 8, "queue": 32, "prefilter": 2, "split": 2}),
+    (30, 2500, "falling", {"rows": 1, "cols": 1, "queue": 32, "prefilter": 1, "split": 1}),  # of several tiles
 ]
 
 

@@ -10,8 +10,32 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from clreduce.codegen.frame import (
+    AT,
+    BATCH,
+    COLUMNS,
+    END_PIECE,
+    END_ROW,
+    FIRST_COLUMN,
+    FIRST_PIECE,
+    FIRST_ROW,
+    IN_TILE,
+    PARTS,
+    RESUMES,
+    ROWS,
+    TASK,
+    TILE_BEGIN,
+    TILE_END,
+    J,
+    count,
+    out_row,
+    row,
+    wanted,
+)
 from clreduce.codegen.kernel import Kernel
 from clreduce.codegen.printing import text
+from clreduce.codegen.schedule import LOCAL
+from clreduce.codegen.sorting import Sorting
 from clreduce.codegen.tree import (
     COMPARISONS,
     LOGICAL,
@@ -70,8 +94,6 @@ class Type:
         return self.base in _WHOLE and not self.pointers
 
 
-_SIZES: dict[str, tuple[str, ...]] = {"map": (), "merge": ("first_column", "parts")}
-"""Sizes of a call, besides the number of rows, that kernels of a template take; others take the number of columns."""
 _INT, _NOTHING = Type("int"), Type("")
 
 
@@ -109,6 +131,9 @@ class _Check:
         }  # fmt: skip
         self.scopes: list[dict[str, Declared]] = [{}]
         self.statement: Statement | None = None
+        self.column_lengths = {f"{column.name}_j": column.dim for column in kernel.column_inputs}
+        """Numbers of each column behind the pointers to a block of columns."""
+        self.block_columns = kernel.cols
         self.signatures = self._signatures()
 
     # ------------------------------------------------------------------------------------------------- stages
@@ -117,68 +142,60 @@ class _Check:
         kernel = self.kernel
         for argument in kernel.arguments:
             self.declare(argument.name, Declared(self.pointer(argument.type), assigned=True))
-        self.longs("rows", *_SIZES.get(kernel.template, ("columns",)), *kernel.origin)
+        self.framed(ROWS)
+        if kernel.template == "merge":
+            self.framed(RESUMES if kernel.joined else FIRST_COLUMN, PARTS)
+        elif kernel.template != "map" and not kernel.task:
+            self.framed(COLUMNS)
         if kernel.batch:
-            self.longs("batch")
+            self.framed(BATCH)
+        self.framed(*(Name(name, "long") for name in kernel.origin))
         self.block(kernel.batch)
         if kernel.task:
-            self.longs("task", "first_row", "end_row", "first_piece", "end_piece")
+            self.framed(TASK, FIRST_ROW, END_ROW)
+            if kernel.template != "map":
+                self.framed(FIRST_PIECE, END_PIECE)
         for r in range(kernel.rows):
-            self.longs(f"wanted_{r}", f"row_{r}")
-            self.declare(f"count_{r}", Declared(_INT))
+            self.framed(wanted(r), row(r), count(r))
         for stage in (kernel.once, kernel.per_i, kernel.state):
             self.block(stage)
-        with_pair = self._merge_parts if kernel.template == "merge" else self._visit_columns
-        with_pair()
+        if kernel.template == "merge":
+            self.scopes.append({})
+            for n, argument in enumerate(kernel.arguments[: kernel.joined]):
+                self.declare(f"state{n}", Declared(self.pointer(argument.type)))
+            self.inner(kernel.body, AT)
+            self.scopes.pop()
+        elif kernel.template != "map":
+            self._visit_columns()
         for r, stage in enumerate(kernel.finish):
-            self.inner(stage, {f"out_{r}": Declared(Type("long"))})
-
-    def _merge_parts(self) -> None:
-        arguments = self.kernel.arguments[: self.kernel.joined]
-        states = {f"state{n}": Declared(self.pointer(one.type)) for n, one in enumerate(arguments)}
-        self.inner(self.kernel.body, {"at": Declared(Type("long")), **states})
+            self.inner(stage, out_row(r))
 
     def _visit_columns(self) -> None:
         kernel = self.kernel
         self.scopes.append({})
-        if kernel.preview is not None:
-            self._prefilter()
+        self.framed(TILE_BEGIN)
+        self.declare(TILE_END.name, Declared(self.meaning(TILE_END.type), assigned=bool(kernel.tile_start)))
+        staged = [column for column in kernel.column_inputs if column.staged]
+        for column in staged:
+            self.declare(f"{column.name}_tile", Declared(self.pointer(column.type), length=kernel.tile * column.dim))
+        self.block_columns = kernel.cols
+        self.block(kernel.tile_start)
         self.block(kernel.reset)
-        self.inner(kernel.body, self._columns(kernel.cols))
-        self.inner(kernel.tail, self._columns(1))
+        self.type_of(kernel.first_column)
+        in_block = (J, IN_TILE) if kernel.template == LOCAL else (J,)
+        self.inner(kernel.body, *in_block)
+        self.block_columns = 1
+        self.inner(kernel.tail, *in_block)
         self.block(kernel.flush)
         self.scopes.pop()
         self.block(kernel.drain)
 
-    def _columns(self, cols: int) -> dict[str, Declared]:
-        """What the template declares for a block of columns."""
-        names = {"j": Declared(Type("long"))}
-        for column in self.kernel.column_inputs:
-            names[f"{column.name}_j"] = Declared(self.pointer(column.type), length=cols * column.dim)
-        return names
-
-    def _prefilter(self) -> None:
-        preview, rows, lanes = self.kernel.preview, self.kernel.rows, self.named["realv"]
-        assert preview is not None
-        variable = Declared(_INT, assigned=True)
-        self.declare("tile_end", Declared(Type("long"), assigned=True))
-        for name in ("looks", "entered", "chunks"):
-            self.declare(name, variable)
-        for r in range(rows):
-            self.declare(f"limit_{r}", Declared(lanes, assigned=True))
-            self.declare(f"terms_{r}", Declared(self.pointer("realv"), assigned=True))
-            self.declare(f"marks_{r}", Declared(self.pointer("marks"), assigned=True))
-        columns = self._columns(self.kernel.cols)
-        self.inner(preview.body, columns | {f"first_{r}": Declared(lanes, assigned=True) for r in range(rows)})
-        visit = columns | {"visit": variable}
-        self.inner(preview.visit, visit if preview.enter else columns)
-        self.inner(preview.enter, {"j": columns["j"], "visit": variable})
-
     # ------------------------------------------------------------------------------------------------- names
 
-    def longs(self, *names: str) -> None:
+    def framed(self, *names: Name) -> None:
+        """Names that the template declares."""
         for name in names:
-            self.declare(name, Declared(Type("long")))
+            self.declare(name.name, Declared(self.meaning(name.type)))
 
     def declare(self, name: str, declared: Declared) -> None:
         if any(name in scope for scope in self.scopes):
@@ -213,11 +230,10 @@ class _Check:
 
     # ------------------------------------------------------------------------------------------------- statements
 
-    def inner(self, statements: Sequence[Statement], names: dict[str, Declared]) -> None:
-        """Statements in a scope of their own, in which these names are declared."""
+    def inner(self, statements: Sequence[Statement], *framed: Name) -> None:
+        """Statements in a scope of their own, in which the template declares these names."""
         self.scopes.append({})
-        for name, declared in names.items():
-            self.declare(name, declared)
+        self.framed(*framed)
         self.block(statements)
         self.scopes.pop()
 
@@ -227,7 +243,15 @@ class _Check:
             match statement:
                 case Let(name, value) | Declare(name, value):
                     self.must_fit(self.type_of(value), self.meaning(name.type))
-                    self.declare(name.name, Declared(self.meaning(name.type), assigned=isinstance(statement, Declare)))
+                    length = self.column_lengths.get(name.name)
+                    self.declare(
+                        name.name,
+                        Declared(
+                            self.meaning(name.type),
+                            assigned=isinstance(statement, Declare),
+                            length=length and length * self.block_columns,
+                        ),
+                    )
                 case Array(name, size, fill, values):
                     for entry in values if fill is None else (fill, *values):
                         self.must_fit(self.type_of(entry), self.meaning(name.type))
@@ -247,7 +271,7 @@ class _Check:
                 case If(condition, body):
                     if self.type_of(condition) not in (_INT, Type("long")):
                         self.fail(f"{text(condition)} is no condition")
-                    self.inner(body, {})
+                    self.inner(body)
             self.statement = statement
 
     def _loop(self, variable: Name, start: Expression, stop: Expression, body: Sequence[Statement]) -> None:
@@ -258,7 +282,10 @@ class _Check:
             within = (int(start.text), int(stop.text) - 1)
             if within[0] > within[1]:
                 self.fail("the loop has no turn")
-        self.inner(body, {variable.name: Declared(_INT, range=within)})
+        self.scopes.append({})
+        self.declare(variable.name, Declared(_INT, range=within))
+        self.block(body)
+        self.scopes.pop()
 
     # ------------------------------------------------------------------------------------------------- types
 
@@ -412,8 +439,8 @@ class _Check:
             return [self.meaning(kind) for kind in arguments], self.meaning(result)
 
         mask = "int" if self.kernel.lanes == 1 else "inumv"
-        lists = ("realv*", "inumv*") if self.kernel.sorting is None or self.kernel.sorting.indexed else ("realv*",)
-        return {
+        helpers = {helper.name: helper.facts for helper in self.kernel.helpers}
+        signatures = {
             "ANY": line("int", mask),
             "MASKV": line("inumv", "int"),
             "WIDE_MASKV": line("wnumv", "int"),
@@ -422,12 +449,18 @@ class _Check:
             "store_index": line("", "long*", "long", "inumv", "int", "long"),
             "store_wide": line("", "wide*", "long", "widev", "int"),
             "store_wide_index": line("", "long*", "long", "wnumv", "int", "long"),
-            "marks_of": line("marks", "inumv"),
-            "append_terms": line("", "real*", "inum*", "inum*", "int*", "marks", "realv*", "inum"),
-            "enter_terms": line("", *lists, *lists),
             "get_global_size": line("long", "int"),
-            "get_global_id": line("long", "int"),
+            "min": line("int", "int", "int"),
         }
+        if "append_terms" in helpers:
+            signatures["marks_of"] = line("marks", "inumv")
+            signatures["append_terms"] = line("", "real*", "inum*", "inum*", "int*", "marks", "realv*", "inum")
+        if "limit_of" in helpers:
+            signatures["limit_of"] = line("realv", "realv*", "int", "realv", "int*")
+        if isinstance(sorting := helpers.get("enter_terms"), Sorting):
+            lists = ("realv*", "inumv*") if sorting.indexed else ("realv*",)
+            signatures["enter_terms"] = line("", *lists, *lists)
+        return signatures
 
     def _call(self, function: str, given: Sequence[Type], kind: Type) -> Type:
         if function in self.signatures:

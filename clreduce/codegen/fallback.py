@@ -22,7 +22,7 @@ def simpler(schedule: Schedule) -> Schedule | None:
     >>> simpler(Schedule(lanes=1, rows=1, cols=1)) is None
     True
     """
-    short = replace(schedule, rows=1, cols=1, queue=0, preview=0)
+    short = replace(schedule, rows=1, cols=1, queue=0, prefilter=0)
     if short != schedule:
         return short
     if schedule.lanes > 1:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from clreduce.codegen.sorting import Sorting
-from clreduce.codegen.tree import Expression, Name, Statement
-
-ORIGIN_I, ORIGIN_J = Name("origin_i", "long"), Name("origin_j", "long")
-"""The numbers that the first row and the first column of a call have, which may be a part of a larger one."""
+from clreduce.codegen.frame import TILE_BEGIN
+from clreduce.codegen.sorting import LimitFacts, Sorting
+from clreduce.codegen.tree import Name, Statement
 
 
 @dataclass(frozen=True)
@@ -31,40 +29,11 @@ class ColumnInput:
 
 
 @dataclass(frozen=True)
-class Preview:
-    """A look at a tile beforehand: at the first term of each block of its columns, in the order of a list of terms."""
+class Helper:
+    """A function of ``nearest.cl.mako`` that stands before the kernel, with what the template needs to know for it."""
 
-    chunk: int
-    """Columns in a chunk: some blocks, whose first term counts in the search for a limit."""
-    tile: int
-    """Columns in a tile."""
-    least: int
-    """Columns of a tile from which on it is looked at."""
-    count: int
-    """Terms that the list keeps."""
-    many: int
-    """Chunks that begin with a term of the list, of those that are searched, from which on the next tile is looked at,
-    too."""
-    plenty: int
-    """Chunks that are enough for the search."""
-    rising: bool
-    """Whether small terms come first."""
-    last: tuple[Expression, ...]
-    """For each row of the register tile, the last term of its list."""
-    body: tuple[Statement, ...]
-    """One block of columns, whose terms are compared with the first one so far."""
-    visit: tuple[Statement, ...]
-    """A visit to one block that is wanted: its terms are noted, and marked where they may enter. Of lists without a
-    queue: they enter."""
-    enter: tuple[Statement, ...] = ()
-    """What a visit has marked enters the queue of each row of the register tile."""
-    words: int = 0
-    """Marks of a visit and a row, each for up to eight columns; 0 without a queue."""
-
-    @property
-    def before(self) -> str:
-        """The comparison of a term with one that comes after it."""
-        return "<" if self.rising else ">"
+    name: str
+    facts: LimitFacts | Sorting | None = None
 
 
 @dataclass(frozen=True)
@@ -108,9 +77,12 @@ class Kernel:
     flush: tuple[Statement, ...] = ()
     drain: tuple[Statement, ...] = ()
     """What still waits enters the state; after all columns."""
-    preview: Preview | None = None
-    """A look at each tile beforehand, after which blocks that no list can take terms from are passed over."""
-    sorting: Sorting | None = None
-    """How terms that have waited enter a list, if they are sorted for that."""
+    helpers: tuple[Helper, ...] = ()
+    """Functions that stand before the kernel."""
+    tile_start: tuple[Statement, ...] = ()
+    """What is done at the start of a tile. If there is anything, statements may assign `TILE_END`, the column where the
+    next tile begins."""
+    first_column: Name = TILE_BEGIN
+    """The first column of a tile that is visited block by block."""
     finish: tuple[tuple[Statement, ...], ...] = ()
     """For each row of the register tile, the statements that compute and store its results."""

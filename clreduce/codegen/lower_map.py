@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from clreduce.codegen.frame import ORIGIN, ROWS, count, row, wanted
 from clreduce.codegen.kernel import Kernel
 from clreduce.codegen.schedule import Schedule
 from clreduce.codegen.scopes import Scope
@@ -66,31 +67,31 @@ class _MapLowering(Writer):
         self.node, self.panel = node, panel
         self.task = schedule.group_rows if by_task else 0
         self.inputs = tuple(variables([node]))
-        self.names = {leaf: Name(f"v{n}", pointer_to(leaf.kind, const=True)) for n, leaf in enumerate(self.inputs)}
         self.has_origin = False
+        self.names = {leaf: Name(f"v{n}", pointer_to(leaf.kind, const=True)) for n, leaf in enumerate(self.inputs)}
 
     def kernel(self, batched: bool) -> Kernel:
         self.emitter.count_uses([self.node])
         dim = self.node.dim
-        row = Name("wanted_0" if self.task else "row_0", "long")
+        place = wanted(0) if self.task else row(0)
         out = Name("out0", pointer_to(REAL))
 
         def write(k: Position, inner: Scope) -> None:
             value = self.emitter.component(self.node, k, 0, None)
             value = value if self.node.domain & Domain.I else cast("realv", value)
             if not self.panel:
-                inner.statements.append(stored("store_lanes", vector_at(out, row, dim, k), dim, value, 0))
+                inner.statements.append(stored("store_lanes", vector_at(out, place, dim, k), dim, value, 0))
             elif self.lanes > 1:
-                start = cast("__global realv*", plus(out, times(row, number(dim))))
+                start = cast("__global realv*", plus(out, times(place, number(dim))))
                 inner.statements.append(Assign(Index(start, Place(k)), value))
             else:
-                at = joined("+", (*in_panel(row, self.panel, dim), Place(k * self.panel)))
+                at = joined("+", (*in_panel(place, self.panel, dim), Place(k * self.panel)))
                 inner.statements.append(Assign(Index(out, at), value))
 
         self.each_component([self.node], dim, write, self.per_i)
         names = [self.names[leaf] for leaf in self.inputs]
         block = self.panel or 1
-        blocks = Binary("/", plus(Name("rows", "long"), number(block - 1)), number(block))
+        blocks = Binary("/", plus(ROWS, number(block - 1)), number(block))
         return Kernel(
             name="map_rows",
             template="map",
@@ -103,23 +104,22 @@ class _MapLowering(Writer):
             + ((OFFSETS,) if batched else ())
             + ((TASKS,) if self.task else ()),
             task=self.task,
-            origin=("origin",) if self.has_origin else (),
+            origin=(ORIGIN.name,) if self.has_origin else (),
             batch=batch_moves([(out, times(blocks, number(block * dim)))], names) if batched else (),
             once=tuple(self.once.statements),
             per_i=tuple(self.per_i.statements),
         )
 
     def leaf(self, node: Expr, k: Position, r: int | None, c: int | None) -> Expression:
-        row = Name("row_0", "long")
         if node.op.name == "position":
             self.has_origin = True
-            return self.positions(plus(Name("origin", "long"), row))
+            return self.positions(plus(ORIGIN, row(0)))
         pointer = self.names[node]
         if node.domain == Domain.P:
             value = Index(pointer, Place(k))
             return value if node.kind == REAL else narrowed_index(value)
         kind = "realv" if node.kind == REAL else "inumv"
-        return Load(vector_at(pointer, row, node.dim, k), node.dim, Name("count_0", "int"), kind)
+        return Load(vector_at(pointer, row(0), node.dim, k), node.dim, count(0), kind)
 
 
 def lower_map(node: Expr, dtype: str, schedule: Schedule, panel: int, batched: bool, ranged: bool) -> Stored:

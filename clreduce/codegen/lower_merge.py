@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from clreduce.codegen.frame import AT, FIRST_COLUMN, PARTS, ROWS, row
 from clreduce.codegen.kernel import Kernel
 from clreduce.codegen.schedule import Schedule
 from clreduce.codegen.scopes import NARROW
@@ -55,10 +56,9 @@ class _MergeLowering(Writer):
         stored: Sequence[Slot | Output] = self.program.outputs if finishes else self.program.state_slots
         outputs = buffers([(f"out{n}", result.kind) for n, result in enumerate(stored)], written=True)
         parts = buffers([(f"part{n}", s.kind) for n, s in enumerate(self.program.state_slots)], written=False)
-        rows = Name("rows", "long")
-        rows_of_parts = times(Name("parts", "long"), rows)
+        rows_of_parts = times(PARTS, ROWS)
         lengths = [
-            (Name(f"out{n}", pointer_to(result.kind)), times(rows, number(result.dim)))
+            (Name(f"out{n}", pointer_to(result.kind)), times(ROWS, number(result.dim)))
             for n, result in enumerate(stored)
         ]
         for n, slot in enumerate(self.program.state_slots):
@@ -91,12 +91,10 @@ class _MergeLowering(Writer):
         name = node.params[0]
         if name == "first":
             if self.ranged:
-                return narrowed_index(Index(Name("firsts", pointer_to(INDEX, const=True)), Name("row_0", "long")))
-            return cast("inum", Name("first_column", "long"))
+                return narrowed_index(Index(Name("firsts", pointer_to(INDEX, const=True)), row(0)))
+            return cast("inum", FIRST_COLUMN)
         if name[0] == "part":
-            value = Index(
-                self._states(self.source, name[1]), plus(times(Name("at", "long"), number(node.dim)), Place(k))
-            )
+            value = Index(self._states(self.source, name[1]), plus(times(AT, number(node.dim)), Place(k)))
             return value if node.kind == REAL else cast("inum", value)
         return self.state.name(name[1], k, 0)
 

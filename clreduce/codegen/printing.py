@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 from clreduce.codegen.tree import (
@@ -10,6 +11,7 @@ from clreduce.codegen.tree import (
     Binary,
     Call,
     Cast,
+    Comment,
     Declare,
     Expression,
     If,
@@ -160,6 +162,8 @@ def _write(statements: Sequence[Statement], pad: str, lines: list[str]) -> None:
                 lines.append(f"{pad}for ({turns}) {{")
                 _write(body, pad + "  ", lines)
                 lines.append(f"{pad}}}")
+            case Comment(words):
+                lines += [f"{pad}// {line}" for line in textwrap.wrap(words, 117 - len(pad))]
             case If(condition, body):
                 lines.append(f"{pad}if ({text(condition)}) {{")
                 _write(body, pad + "  ", lines)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from clreduce.codegen.kernel import ORIGIN_J
+from clreduce.codegen.frame import ORIGIN_J, J
 from clreduce.codegen.sorting import Sorting
 from clreduce.codegen.tree import (
     Array,
@@ -46,6 +46,8 @@ class Queue:
     length: int
     empty: Expression
     """The value of a place that holds no term: one that never enters."""
+    indexed: bool
+    """Whether the list keeps indices beside its terms; without, any number stands for the index of a term."""
     sorting: Sorting | None = None
     """Of a long list: the queue is sorted and merged into it, instead of inserted term by term."""
 
@@ -83,7 +85,7 @@ class Queue:
         """
         values, indices = cast("real*", self.name("values", r)), cast("inum*", self.name("indices", r))
         most = Unary("&", self.name("most", r))
-        first = cast("inum", plus(plus(ORIGIN_J, Name("j", "long")), number(start)))
+        first = cast("inum", plus(plus(ORIGIN_J, J) if self.indexed else J, number(start)))
         return Run(Call("append_terms", (values, indices, self.name("counts", r), most, marks, terms, first), ""))
 
     def short_of(self, places: int, r: int) -> Expression:

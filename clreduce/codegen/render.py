@@ -82,4 +82,6 @@ def rendered(kernel: Kernel) -> str:
     if kernel.wide is not None:
         wide = _lookup().get_template("wide.cl.mako")
         head = str(head) + str(wide.render(lanes=kernel.lanes, functions=kernel.wide))
-    return str(head) + str(template.render(kernel=kernel, block=block, text=text))
+    nearest = _lookup().get_template("nearest.cl.mako")
+    helpers = [nearest.get_def(one.name).render(one.facts, kernel, text) for one in kernel.helpers]
+    return "".join(map(str, (head, *helpers, template.render(kernel=kernel, block=block))))

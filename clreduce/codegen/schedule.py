@@ -27,10 +27,10 @@ _SHORT_VECTOR = 32
 """Bytes of lanes below which most of the processor's arithmetic would be idle."""
 _MOST_STATE_BYTES = 1 << 21
 _DEFAULT_TILE = 256
-PREVIEWED = 512
-"""Chunks of columns in a tile that is looked at beforehand, which bounds the memory for first terms."""
+PREFILTERED = 512
+"""Chunks of columns in a tile that is filtered beforehand, which bounds the memory for first terms."""
 VISITED = 16
-"""Blocks of columns that are visited together after such a look."""
+"""Blocks of columns that are visited together after that."""
 _AVX_512 = 16
 """Native lanes of float with AVX-512."""
 _LONGEST = 550
@@ -71,7 +71,7 @@ _LONG_LIST = 24
 """Terms in a sorted list from which on it is always worth it to let new ones wait and insert them together."""
 SORTED_LIST = 24
 """Terms in a sorted list from which on those that wait are sorted, and merged into it."""
-_WORTH_PREVIEWING = 48
+_WORTH_PREFILTERING = 48
 """Operations per pair up to which fewer insertions into lists are worth computing some terms twice."""
 
 
@@ -102,9 +102,9 @@ class Schedule:
     queue: int = 0
     """Terms per lane that wait to enter a sorted list, and then enter together; 0: each enters at once. They are sorted
     and merged into a long list if their number is a power of two, and inserted one by one otherwise."""
-    preview: int = 0
-    """Where a sorted list is kept, a look at each block of columns beforehand tells which ones need not be visited.
-    So many blocks make a chunk in the search for a limit; 0: no such look."""
+    prefilter: int = 0
+    """Where a sorted list is kept, a prefilter finds the first term of each block of columns beforehand, and so which
+    blocks need not be visited. So many blocks make a chunk in the search for a limit; 0: no prefilter."""
     shape: str = DIRECT
     """Loop shape: ``mapreduce`` (no barrier) or ``mapreduce_local`` (tiles of j in local memory)."""
     split: int = 0
@@ -126,12 +126,12 @@ class Schedule:
         for name in ("rows", "cols", "group", "unroll"):
             if getattr(self, name) < 1:
                 raise ScheduleError(f"{name} is 1 or more; got {getattr(self, name)}")
-        if self.tile < 0 or self.split < 0 or self.preview < 0:
+        if self.tile < 0 or self.split < 0 or self.prefilter < 0:
             raise ScheduleError(
-                f"tile, split and preview are 0 or more; got {self.tile}, {self.split} and {self.preview}"
+                f"tile, split and prefilter are 0 or more; got {self.tile}, {self.split} and {self.prefilter}"
             )
-        if self.preview and self.shape != DIRECT:
-            raise ScheduleError(f"only the shape {DIRECT!r} has a look at tiles beforehand; got preview={self.preview}")
+        if self.prefilter and self.shape != DIRECT:
+            raise ScheduleError(f"only the shape {DIRECT!r} has a prefilter; got prefilter={self.prefilter}")
         if self.queue and self.queue < self.cols:
             raise ScheduleError(f"queue is 0, or at least cols={self.cols}; got {self.queue}")
         if self.shape == DIRECT and self.group != 1:
@@ -164,7 +164,7 @@ def choose_schedule(program: MapReduce, dtype: str, facts: DeviceFacts, few: int
     elif program.reduction.blocked and max(slot.dim for slot in program.state_slots) >= _WIDE_SUM:
         schedule = replace(schedule, cols=8)
     elif program.reduction.guard is not None and _operations(program) <= (
-        _WORTH_PREVIEWING if program.reduction.keeps_terms else _SHORT
+        _WORTH_PREFILTERING if program.reduction.keeps_terms else _SHORT
     ):
         schedule = replace(schedule, lanes=max(1, native), rows=1, cols=8)
     shares = program.reduction.blocked and _shares_work(program)
@@ -188,10 +188,10 @@ def choose_schedule(program: MapReduce, dtype: str, facts: DeviceFacts, few: int
         schedule = _with_arrays(program, schedule)
     count = program.reduction.count or 0
     if program.reduction.keeps_terms and count >= _LIST:
-        if _operations(program) <= _WORTH_PREVIEWING:
+        if _operations(program) <= _WORTH_PREFILTERING:
             # Where about half of the blocks are visited, shorter ones are worth a longer list of them.
-            cols, preview = (4, 8) if count >= _LONG_LIST else (8, 4)
-            schedule = replace(schedule, cols=min(schedule.cols, cols), queue=32, preview=preview)
+            cols, prefilter = (4, 8) if count >= _LONG_LIST else (8, 4)
+            schedule = replace(schedule, cols=min(schedule.cols, cols), queue=32, prefilter=prefilter)
         elif count >= _LONG_LIST:
             schedule = replace(schedule, queue=16)
     if schedule.lanes > facts.most_lanes:
@@ -297,8 +297,8 @@ def state_bytes(program: MapReduce, schedule: Schedule, size: int) -> int:
     kept = copies * sum(slot.dim for slot in program.state_slots)
     if program.reduction.keeps_terms:
         kept += 2 * schedule.queue
-        if schedule.preview:
-            kept += PREVIEWED * (schedule.preview + 1) + (VISITED * schedule.cols if schedule.queue else 0)
+        if schedule.prefilter:
+            kept += PREFILTERED * (schedule.prefilter + 1) + (VISITED * schedule.cols if schedule.queue else 0)
         kept += (padding(program, schedule) or 0) * len(program.state_slots)
     return kept * schedule.rows * schedule.lanes * size + _pair_bytes(program, schedule, size)
 

@@ -98,6 +98,21 @@ class Sorting:
         return merging(self.places)
 
 
+@dataclass(frozen=True)
+class LimitFacts:
+    """What the function of the template that finds a limit needs to know."""
+
+    count: int
+    """Terms that the list keeps."""
+    many: int
+    """Chunks that begin with a term of the list, of those that are searched, from which on the next tile is filtered,
+    too."""
+    plenty: int
+    """Chunks that are enough for the search."""
+    rising: bool
+    """Whether small terms come first."""
+
+
 def padded(count: int) -> int:
     """The least power of two that is not below ``count``."""
     return 1 << (count - 1).bit_length()

@@ -202,7 +202,14 @@ class If:
     body: tuple[Statement, ...]
 
 
-Statement = Let | Declare | Array | Assign | Run | Loop | If
+@dataclass(frozen=True, slots=True)
+class Comment:
+    """Words for whoever reads the kernel."""
+
+    words: str
+
+
+Statement = Let | Declare | Array | Assign | Run | Loop | If | Comment
 
 
 def _wider(one: str, other: str) -> str:
@@ -257,7 +264,7 @@ def parts(expression: Expression) -> tuple[Expression, ...]:
 
 
 __all__ = [
-    "ARITHMETIC", "COMPARISONS", "LOGICAL", "MASKS", "Array", "Assign", "Binary", "Call", "Cast", "Declare",
+    "ARITHMETIC", "COMPARISONS", "LOGICAL", "MASKS", "Array", "Assign", "Binary", "Call", "Cast", "Comment", "Declare",
     "Expression", "If", "Index", "Let", "Literal", "Load", "Loop", "Name", "Place", "Run", "Select", "Statement",
     "Unary", "cast", "joined", "number", "parts", "plus", "times",
 ]  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from clreduce.codegen.emit import Emitter
+from clreduce.codegen.frame import BATCH, count, out_row
 from clreduce.codegen.kernel import Argument
 from clreduce.codegen.schedule import Schedule
 from clreduce.codegen.scopes import NARROW, Scope, Types, literal
@@ -199,7 +200,7 @@ class Writer:
                     kind = self.keeper.types.realv if result.kind == REAL else self.keeper.types.inumv
                     value = self.keeper.in_lanes(self.keeper.component(result, k, r, None), kind)  # noqa: B023
                     out = Name(f"out{n}", pointer_to(result.kind, self.keeper.types))
-                    at = vector_at(out, Name(f"out_{r}", "long"), result.dim, k)  # noqa: B023
+                    at = vector_at(out, out_row(r), result.dim, k)  # noqa: B023
                     inner.statements.append(stored(store, at, result.dim, value, r))  # noqa: B023
 
                 self.each_component([result], result.dim, write, scope)
@@ -225,7 +226,7 @@ def in_panel(row: Expression, width: int, dim: int) -> tuple[Expression, Express
 
 def stored(function: str, at: Expression, stride: int, value: Expression, r: int) -> Run:
     """Lanes go to ``at``, ``stride`` apart, as many as the row block r has; of indices with nothing added to them."""
-    arguments = (at, number(stride), value, Name(f"count_{r}", "int"))
+    arguments = (at, number(stride), value, count(r))
     return Run(Call(function, (*arguments, number(0)) if function.endswith("_index") else arguments, ""))
 
 
@@ -239,9 +240,9 @@ def batch_moves(
 ) -> tuple[Statement, ...]:  # fmt: skip
     """Each pointer moved to its index of the batch: outputs, given with the length of one index, stand side by side;
     where an input's data begin, the host says in the table ``offsets``, for arrays may be shared by all indices."""
-    batch, offsets = Name("batch", "long"), Name("offsets", pointer_to(INDEX, const=True))
-    moves = [Assign(name, plus(name, times(batch, length))) for name, length in outputs]
-    row = times(batch, number(len(inputs)))
+    offsets = Name("offsets", pointer_to(INDEX, const=True))
+    moves = [Assign(name, plus(name, times(BATCH, length))) for name, length in outputs]
+    row = times(BATCH, number(len(inputs)))
     moves += [Assign(name, plus(name, Index(offsets, plus(row, number(n))))) for n, name in enumerate(inputs)]
     return tuple(moves)
 

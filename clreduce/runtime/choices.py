@@ -24,7 +24,7 @@ _MOST = {
     "tile": 65536,
     "unroll": 256,
     "queue": 256,
-    "preview": 64,
+    "prefilter": 64,
     "split": 4096,
 }
 """Sizes in a schedule that is read from disk, at most; tuning stays far below."""

@@ -47,7 +47,7 @@ _TOLERANCE = {"float32": 1e-3, "float64": 1e-9}
 _MOST_OTHER_INDICES = 0.02
 """The part of the indices that rounding may turn into others, which are almost as good."""
 _COLS, _ROWS, _UNROLL, _QUEUE = (1, 2, 4, 8), (1, 2, 4), (4, 8, 16), (0, 8, 16, 32)
-_PREVIEW = (0, 4, 8)
+_PREFILTER = (0, 4, 8)
 _TILES, _GPU_TILES, _GROUPS = (128, 256, 512, 1024), (64, 128, 256), (64, 128, 256)
 
 
@@ -117,7 +117,7 @@ def candidates(program: MapReduce, real: str, facts: DeviceFacts, default: Sched
     if program.reduction.keeps_terms:
         moves += [{"queue": queue} for queue in _QUEUE]
         if facts.kind != "gpu":
-            moves += [{"preview": blocks} for blocks in _PREVIEW]
+            moves += [{"prefilter": blocks} for blocks in _PREFILTER]
     seen = {default}
     for move in moves:
         schedule = replace(default, **move)

@@ -120,6 +120,3 @@ void map_reduce(
     store_lanes(out0 + out_1 * 1 + 0, 1, s0_0_1, count_1);
   }
 }
-
-
-
