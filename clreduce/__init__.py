@@ -30,7 +30,15 @@ from clreduce.errors import (
 from clreduce.runtime.budget import set_max_memory
 from clreduce.runtime.determinism import set_deterministic
 from clreduce.runtime.device_report import explain_devices
-from clreduce.runtime.devices import current_device, devices, set_default_device, use_device
+from clreduce.runtime.devices import (
+    current_device,
+    current_devices,
+    devices,
+    set_default_device,
+    set_default_devices,
+    use_device,
+    use_devices,
+)
 from clreduce.runtime.progress import set_progress
 
 if TYPE_CHECKING:
@@ -43,9 +51,10 @@ __all__ = [
     "BackendError", "ClreduceError", "CompileError", "ConvergenceWarning", "DeviceError", "DtypeError",
     "FormulaError", "Genred", "KernelSolve", "LazyTensor", "NotConverged", "NotDifferentiableError", "OptionError",
     "OutOfMemoryError", "Pm", "ScheduleError", "ShapeError", "SolveError", "StandInError", "TraceError", "Vi", "Vj",
-    "block", "check_health", "clear_caches", "current_device", "devices", "explain_devices", "get_build_folder",
-    "profile", "set_build_folder", "set_default_device", "set_deterministic", "set_max_memory", "set_progress",
-    "set_verbose", "test_numpy_bindings", "test_torch_bindings", "tune", "use_device",
+    "block", "check_health", "clear_caches", "current_device", "current_devices", "devices", "explain_devices",
+    "get_build_folder", "profile", "set_build_folder", "set_default_device", "set_default_devices", "set_deterministic",
+    "set_max_memory", "set_progress", "set_verbose", "test_numpy_bindings", "test_torch_bindings", "tune", "use_device",
+    "use_devices",
 ]  # fmt: skip
 
 

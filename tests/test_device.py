@@ -273,6 +273,7 @@ def test_environment_variable_is_read_at_each_call(monkeypatch: pytest.MonkeyPat
 def test_environment_variable_without_the_shortcut(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_pairs", os.environ)
     monkeypatch.setattr(module, "_key", "CLREDUCE_DEVICE")
+    monkeypatch.setattr(module, "_key_of_several", "CLREDUCE_DEVICES")
     test_environment_variable_is_read_at_each_call(monkeypatch)
 
 

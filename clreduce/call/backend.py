@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from clreduce.call.executor import Executor, one_device
+from clreduce.call.several import several_devices
 from clreduce.errors import BackendError, DeviceError, OptionError
 from clreduce.runtime.budget import bytes_of
 from clreduce.runtime.determinism import is_deterministic
 from clreduce.runtime.device import Device
 from clreduce.runtime.device_report import explain_devices
-from clreduce.runtime.devices import current_device, devices
+from clreduce.runtime.devices import current_device, current_devices, devices
 
 _KIND = {
     "auto": None, "CPU": "cpu", "GPU": "gpu", "GPU_1D": "gpu", "GPU_1D_device": "gpu", "GPU_1D_host": "gpu",
@@ -24,11 +25,16 @@ def executor_for(
     max_memory: int | str | None = None,
     deterministic: bool | None = None,
 ) -> Executor:
-    """Who runs a call with these options."""
+    """Who runs a call with these options. The device or devices in use, where they name none."""
     limit = None if max_memory is None else bytes_of(max_memory, "max_memory")
     if deterministic is not None and not isinstance(deterministic, (bool, np.bool_)):
         raise OptionError(f"deterministic is True, False or None; got {deterministic!r}")
     repeatable = is_deterministic() if deterministic is None else bool(deterministic)
+    if backend == "auto" and device_id == -1:
+        chosen = current_devices()
+        if len(chosen) > 1:
+            return several_devices(chosen, limit, repeatable)
+        return one_device(chosen[0], limit, repeatable)
     return one_device(device_for(backend, device_id), limit, repeatable)
 
 

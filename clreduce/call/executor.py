@@ -42,9 +42,6 @@ Job = tuple[Work, Prepared, Sequence[Array]]
 class Executor(ABC):
     """Who runs works."""
 
-    device: Device
-    """The device whose facts decide how arrays are read, or the first of several."""
-
     @abstractmethod
     def run(self, job: Job, results: tuple[Array, ...] | None = None) -> tuple[Array, ...]:
         """The results, each of shape (batch.., rows, D), written into ``results`` if those are given."""
@@ -53,9 +50,9 @@ class Executor(ABC):
     def partial(self, job: Job) -> tuple[Array, ...]:
         """What rows keep after the columns of a work: an array (batch.., rows, D) for each slot of the reduction."""
 
+    @abstractmethod
     def prepare(self, job: Job) -> Ready:
-        """How a work runs on the first device, without running it."""
-        return one_device(self.device).prepare(job)
+        """How a work runs on the device, the first of several, without running it."""
 
     def run_together(self, jobs: Sequence[Job]) -> list[tuple[Array, ...]]:
         """The results of several jobs, none of which needs those of another."""
@@ -188,7 +185,8 @@ class OneDevice(Executor):
             ready = Ready(forgotten, limit, plan, None, parts, in_place, sources)
             tree = self._tree(ready, region, budget_of(self.device, limit))
             if not isinstance(tree, Leaf):
-                ready = replace(ready, tree=tree)
+                parts = ready.parts if self.deterministic else plan.parts_of(region)
+                ready = replace(ready, tree=tree, parts=parts)
             prepared.keep((moderate, in_place, sources), ready)
         return ready
 
@@ -261,22 +259,31 @@ class Walk:
 
     def run(self, tree: Tree, budget: Budget, results: tuple[Array, ...] | None = None) -> tuple[Array, ...]:
         """The results of the whole region."""
-        region, plan = self._work.region, self._ready.plan
-        results = plan.new_results(region) if results is None else results
-        self._targets = tuple(
-            result.reshape((*region.batch, region.rows, output.dim))
-            for result, output in zip(results, plan.program.outputs, strict=True)
-        )
+        results = self._ready.plan.new_results(self._work.region) if results is None else results
+        self.write_to(results)
         with self._reading(tree):
             self._walk(tree, budget)
         return results
 
     def state(self, tree: Tree, budget: Budget) -> tuple[Array, ...]:
         """The state of the whole region."""
-        self._targets, self._of_states = self._ready.plan.neutral_state(self._work.region), True
+        states = self._ready.plan.neutral_state(self._work.region)
+        self.write_to(states, of_states=True)
         with self._reading(tree):
             self._walk(tree, budget)
-        return self._targets
+        return states
+
+    def write_to(self, targets: tuple[Array, ...], of_states: bool = False) -> None:
+        """Name the arrays of the whole region into which results or states are computed."""
+        rows = (*self._work.region.batch, self._work.region.rows)
+        self._targets, self._of_states = tuple(target.reshape((*rows, -1)) for target in targets), of_states
+
+    def compute(self, part: Region) -> None:
+        """Compute a part of the region into its place."""
+        budget = self._executor._budget(self._ready)
+        tree = self._executor._tree(self._ready, part, budget)
+        with self._reading(tree):
+            self._walk(tree, budget)
 
     def _walk(self, tree: Tree, budget: Budget) -> None:
         """Compute what a tree is of, into its place."""
@@ -291,7 +298,7 @@ class Walk:
             self._write(region, lambda views: state if self._of_states else plan.finish(state, region, views))
         else:
             try:
-                arrays = self._arrays_of(region)
+                arrays = self.arrays_of(region)
                 self._write(region, lambda views: self._told(region, plan.run, arrays, region, views, parts))
             except OutOfMemoryError as error:
                 self._walk(*self._executor._smaller(self._ready, tree, budget, error))
@@ -299,7 +306,7 @@ class Walk:
     def _partial(self, leaf: Leaf, state: tuple[Array, ...], budget: Budget) -> tuple[Array, ...]:
         """The state after the columns of a leaf, whose rows are those of the state."""
         try:
-            arrays, plan = self._arrays_of(leaf.region), self._ready.plan
+            arrays, plan = self.arrays_of(leaf.region), self._ready.plan
             return self._told(leaf.region, plan.partial, arrays, leaf.region, self._ready.parts, state)
         except OutOfMemoryError as error:
             tree, smaller = self._executor._smaller(self._ready, leaf, budget, error)
@@ -320,7 +327,7 @@ class Walk:
         own.complete()
         return found
 
-    def _arrays_of(self, region: Region) -> list[Array]:
+    def arrays_of(self, region: Region) -> list[Array]:
         """The parts of the arrays that a region reads."""
         reader = self._reader
         if reader is None:

@@ -7,7 +7,7 @@ only, or visits the pairs that ranges name, results of sums differ within roundi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -168,12 +168,3 @@ def _largest(size: int, step: int, fits: Callable[[int], bool]) -> int:
 def grain_of(parts: Parts, columns: int, group_rows: int, tile: int) -> Grain:
     """The grain of calls whose j has these parts."""
     return Grain(group_rows, parts.length if parts.count > 1 else max(1, min(tile, columns)))
-
-
-def share(region: Region, speeds: Sequence[float], blocks: int, grain: Grain) -> list[Region]:
-    """Blocks of rows for devices of these speeds: about ``blocks`` for each, none shorter than a work-group's."""
-    if region.rows == 0:
-        return [region]
-    length = max(grain.rows, -(-region.rows // (len(speeds) * blocks)))
-    length = -(-length // grain.rows) * grain.rows
-    return [region.part(rows=interval) for interval in intervals(region.rows, length)]

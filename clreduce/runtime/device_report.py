@@ -6,7 +6,7 @@ import os
 
 from clreduce.errors import DeviceError
 from clreduce.runtime.device import Device, preference
-from clreduce.runtime.devices import VARIABLE, chosen_device, devices, passed_over
+from clreduce.runtime.devices import SEVERAL, VARIABLE, chosen_devices, devices, passed_over
 from clreduce.runtime.loader import CHOSEN_BY_USER
 from clreduce.runtime.process import check_process
 from clreduce.runtime.selftest import kept_verdict
@@ -20,11 +20,11 @@ def explain_devices() -> str:
     """
     check_process()
     try:
-        chosen, chooser = chosen_device()
+        chosen, chooser = chosen_devices()
     except DeviceError as error:
         in_use = f"in use: none, because {error}"
     else:
-        in_use = f"in use: {_place(chosen)}, {explain_choice(chosen, chooser)}"
+        in_use = f"in use: {' and '.join(map(_place, chosen))}, {explain_choice(chosen[0], chooser)}"
     try:
         present = devices()
     except DeviceError as error:
@@ -66,11 +66,11 @@ def _place(device: Device) -> str:
 
 def explain_choice(device: Device, chooser: str) -> str:
     """Why a device is in use: what chose it (see `chosen_device`), in words."""
-    value = os.environ.get(VARIABLE, "").strip()
-    if chooser != VARIABLE:
+    value = os.environ.get(chooser, "").strip()
+    if chooser not in (VARIABLE, SEVERAL):
         return f"chosen by {chooser}"
     if value:
-        return f"chosen because {VARIABLE}={value}"
+        return f"chosen because {chooser}={value}"
     return f"first in order of preference: {preference(device.facts)[1]}"
 
 

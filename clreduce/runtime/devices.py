@@ -12,7 +12,7 @@ import operator
 import os
 import re
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from itertools import pairwise
@@ -29,6 +29,8 @@ from clreduce.runtime.selftest import examine, kept_verdict
 _LOGGER = logging.getLogger("clreduce.devices")
 VARIABLE = "CLREDUCE_DEVICE"
 """Environment variable with the selector of the device to use when the program names none."""
+SEVERAL = "CLREDUCE_DEVICES"
+"""Environment variable with the selectors of several devices, separated by commas; it comes before the other one."""
 
 # --------------------------------------------------------------------------------------- listing the devices
 
@@ -154,14 +156,17 @@ def _try(device: Device) -> str:
 
 # --------------------------------------------------------------------------------------- choosing the device
 
-_innermost: ContextVar[Device | None] = ContextVar("clreduce_device", default=None)
-_default: Device | None = None
-_last_selected: tuple[object, Device] | None = None  # the variable's last raw value, and what it selected
+Selector = str | int | Device
+_innermost: ContextVar[tuple[Device, ...] | None] = ContextVar("clreduce_devices", default=None)
+_default: tuple[Device, ...] | None = None
+_last_selected: tuple[object, object, tuple[Device, ...]] | None = None  # raw values of the variables, what they select
+_KINDS = ("all", "cpu", "gpu")
+"""Selectors that name many devices where several are asked for."""
 
 # Looking up an unset variable in os.environ costs more than all the rest of current_device(), for it raises and
 # catches twice. CPython keeps the encoded pairs in a plain dict; elsewhere the public mapping serves.
 _pairs: Mapping[Any, Any] = getattr(os.environ, "_data", os.environ)
-_key: Any = VARIABLE if _pairs is os.environ else os.environ.encodekey(VARIABLE)
+_key, _key_of_several = [name if _pairs is os.environ else os.environ.encodekey(name) for name in (VARIABLE, SEVERAL)]
 
 
 def select(selector: str | int | Device | None = None) -> Device:
@@ -262,30 +267,82 @@ def _has_word(device: Device, word: str) -> bool:
     return word in text or word.strip(",") in built
 
 
-def chosen_device() -> tuple[Device, str]:
-    """The device to use now, and what chose it; on the path of every kernel call, so no work for the words here."""
+def select_all(selectors: Selector | Iterable[Selector] | None = None) -> tuple[Device, ...]:
+    """The devices that selectors name, each once and in this order, one at least.
+
+    ``"all"``, ``"cpu"`` and ``"gpu"`` name all devices, or all of that kind, that pass their trial; any other selector
+    names one, as in `select`. None: what the environment variable ``CLREDUCE_DEVICES`` names, selectors separated by
+    commas; where that is unset or blank, the device that `select` gives for None.
+
+    `DeviceError`, with a list of the devices present, where a selector fits none.
+    """
+    check_process()
+    asker = ""
+    if selectors is None:
+        value = os.environ.get(SEVERAL, "")
+        if not value.strip():
+            return (select(None),)
+        asker = f"the environment variable {SEVERAL}={value}"
+        selectors = [word.strip() for word in value.split(",") if word.strip()]
+    elif isinstance(selectors, (str, Device)) or not isinstance(selectors, Iterable):
+        selectors = [selectors]
+    chosen = [device for selector in selectors for device in _all_of(selector, asker)]
+    if not chosen:
+        raise DeviceError(f"{asker or 'an empty list'} names no device; give selectors such as 'all', 'gpu' or [0, 1]")
+    return tuple(dict.fromkeys(chosen))
+
+
+def _all_of(selector: Selector, asker: str) -> list[Device]:
+    """The devices that one of several selectors names."""
+    asker = asker or f"the device selector {selector!r}"
+    kind = selector.strip().lower() if isinstance(selector, str) else ""
+    if kind not in _KINDS:
+        return [select(selector) if isinstance(selector, Device) else _first_usable(_fitting(selector, asker), asker)]
+    candidates = devices() if kind == "all" else _fitting(kind, asker)
+    usable = [device for device in candidates if not _try(device)]
+    return usable or [_first_usable(candidates, asker)]  # which says why none is
+
+
+def chosen_devices() -> tuple[tuple[Device, ...], str]:
+    """The devices to use now, and what chose them; on the path of every kernel call, so no work for the words here."""
     global _last_selected
     check_process()
     scoped = _innermost.get()
     if scoped is not None:
-        return scoped, "use_device"
+        return scoped, "use_device" if len(scoped) == 1 else "use_devices"
     if _default is not None:
-        return _default, "set_default_device"
-    value = _pairs.get(_key)
+        return _default, "set_default_device" if len(_default) == 1 else "set_default_devices"
+    value, several = _pairs.get(_key), _pairs.get(_key_of_several)
     last = _last_selected  # read once: another thread may replace it
-    if last is None or last[0] != value:
-        last = _last_selected = (value, select(None))
-    return last[1], VARIABLE
+    if last is None or last[0] != value or last[1] != several:
+        last = _last_selected = (value, several, select_all(None))
+    return last[2], SEVERAL if several else VARIABLE
+
+
+def chosen_device() -> tuple[Device, str]:
+    """The device to use now, the first of several, and what chose it."""
+    chosen, chooser = chosen_devices()
+    return chosen[0], chooser
 
 
 def current_device() -> Device:
-    """The device that kernels run on now.
+    """The device that kernels run on now; the first of several.
 
-    That of the innermost `use_device`, else of `set_default_device`, else of the environment variable
-    ``CLREDUCE_DEVICE`` (its value at this moment), else the first in order of preference. `DeviceError` if
-    there is none, or in a child forked after OpenCL was used.
+    That of the innermost `use_device` or `use_devices`, else of `set_default_device` or `set_default_devices`, else of
+    the environment variables ``CLREDUCE_DEVICES`` and ``CLREDUCE_DEVICE`` (their values at this moment), else the first
+    in order of preference. `DeviceError` if there is none, or in a child forked after OpenCL was used.
     """
-    return chosen_device()[0]
+    return chosen_devices()[0][0]
+
+
+def current_devices() -> tuple[Device, ...]:
+    """The devices that share calls now, `current_device` first; often it is the only one.
+
+    >>> import clreduce
+    >>> clreduce.current_devices()[0] is clreduce.current_device()
+    True
+    """
+    return chosen_devices()[0]
 
 
 @contextlib.contextmanager
@@ -294,9 +351,44 @@ def use_device(selector: str | int | Device | None) -> Iterator[Device]:
 
     Holds for this thread or asynchronous task only: a thread started inside the block begins without it.
     """
-    token = _innermost.set(select(selector))
+    token = _innermost.set((select(selector),))
     try:
         yield current_device()
+    finally:
+        _innermost.reset(token)
+
+
+@contextlib.contextmanager
+def use_devices(selectors: Selector | Iterable[Selector] | None) -> Iterator[tuple[Device, ...]]:
+    """``with use_devices("gpu"):`` lets all GPUs share the calls of the block.
+
+    ``selectors``: ``"all"``, ``"gpu"`` or ``"cpu"``, or a list of selectors as `use_device` takes them, such as
+    ``[0, 1]``. Holds for this thread or asynchronous task only.
+
+    Rows of a result, indices of a batch, or columns where rows are few, are shared by the speed that each device shows.
+    A row has the bits that its device alone would give it: with devices of one kind, results are those of one device.
+    Calls of a few milliseconds run on the first device alone, as do solves, and calls that name a ``backend``. A device
+    that fails in a call leaves its part to the others, with a `RuntimeWarning`, and is not asked again until
+    `clreduce.clear_caches` is called.
+
+    >>> import numpy as np
+    >>> import clreduce
+    >>> from clreduce.numpy import Genred
+    >>> distance = Genred("SqDist(x, y)", ["x = Vi(3)", "y = Vj(3)"], "Min", axis=1)
+    >>> with clreduce.use_devices("all") as devices:
+    ...     nearest = distance(np.zeros((10, 3)), np.ones((20, 3)))
+    >>> nearest.shape
+    (10, 1)
+
+    Raises
+    ------
+    DeviceError
+        A selector fits no device that works. In a call: float64 is asked for, and a device has none; or all devices
+        have failed.
+    """
+    token = _innermost.set(select_all(selectors))
+    try:
+        yield current_devices()
     finally:
         _innermost.reset(token)
 
@@ -304,4 +396,17 @@ def use_device(selector: str | int | Device | None) -> Iterator[Device]:
 def set_default_device(selector: str | int | Device | None) -> None:
     """Use a device in the whole process, wherever no `use_device` says otherwise; None takes the default back."""
     global _default
-    _default = None if selector is None else select(selector)
+    _default = None if selector is None else (select(selector),)
+
+
+def set_default_devices(selectors: Selector | Iterable[Selector] | None) -> None:
+    """Let devices share the calls of the whole process, wherever no `use_devices` or `use_device` says otherwise.
+
+    ``selectors`` are those of `use_devices`; None takes the default back.
+
+    >>> import clreduce
+    >>> clreduce.set_default_devices("all")
+    >>> clreduce.set_default_devices(None)
+    """
+    global _default
+    _default = None if selectors is None else select_all(selectors)

@@ -114,11 +114,16 @@ class _Launches:
 class Finish(_Launches):
     """Results computed from the state of each row."""
 
-    def __init__(self, plan: Plan, region: Region, memory: Memory) -> None:
+    def __init__(self, plan: Plan, region: Region, memory: Memory, parts: int = 1) -> None:
+        """``parts``: of how many parts of j there are states."""
         super().__init__(plan, region, ("merge",), memory)
+        self._parts = parts
 
     def launch(self, state: Sequence[Array], results: Sequence[Array]) -> None:
-        """Let a kernel compute ``results`` from a state, (batch.., rows, D) for each slot."""
+        """Let a kernel compute ``results`` from a state.
+
+        It is (batch.., rows, D) for each slot, or (batch.., parts, rows, D) of several parts.
+        """
         memory, region, first = self.memory, self.region, -1
         memory.hold()
         outputs = [memory.output(result) for result in results]
@@ -130,7 +135,7 @@ class Finish(_Launches):
         elif self.columns:
             first = region.first_column
         size = (self._padded(self.rows), 1)
-        self._launch("merge", self.plan.lowered.merge, size, (*outputs, *states), self.rows, first, 1)
+        self._launch("merge", self.plan.lowered.merge, size, (*outputs, *states), self.rows, first, self._parts)
 
 
 _WHOLE, _SPLIT, _PARTIAL, _JOINED = ("pair",), ("split", "merge"), ("split",), ("split", "join")
@@ -147,11 +152,12 @@ class Call(_Launches):
         parts: Parts | None = None,
         partial: bool = False,
         resumes: bool = False,
+        apart: bool = False,
     ) -> None:
         """``memory``: that of calls that run together with this one. ``parts``: those of a call that this is a leaf of.
 
         ``partial``: states are computed instead of results; ``resumes``: they begin with the states of the columns
-        before.
+        before; ``apart``: there is one for each part of j.
         """
         super().__init__(plan, region, _WHOLE, memory)
         self.tables: Tables | None = None
@@ -170,7 +176,7 @@ class Call(_Launches):
             visited = self.items * columns * self.count
         self._partial, self._resumes = partial, resumes
         if partial:
-            self.roles = _JOINED if resumes or self.parts.count > 1 else _PARTIAL
+            self.roles = _JOINED if not apart and (resumes or self.parts.count > 1) else _PARTIAL
         elif self.parts.count > 1:
             self.roles = _SPLIT
         self._columns_of_group = columns

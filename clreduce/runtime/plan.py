@@ -269,21 +269,34 @@ class Plan:
         completed(memory, self._launch_partial, arrays, region, memory, parts, state, bool(begin))
         return state
 
+    def states_of_parts(self, arrays: Sequence[Array], region: Region, parts: Parts, states: tuple[Array, ...]) -> None:
+        """Compute the states of rows in each part of j alone into ``states``, (batch.., parts, rows, D) for each slot.
+
+        The region begins where a part does.
+        """
+        self.check_indices(region)
+        memory = Memory(self.device)
+        completed(memory, self._launch_partial, arrays, region, memory, parts, states, False, True)
+
     def finish(
-        self, state: Sequence[Array], region: Region, results: tuple[Array, ...] | None = None
+        self, state: Sequence[Array], region: Region, results: tuple[Array, ...] | None = None, parts: int = 1
     ) -> tuple[Array, ...]:
-        """The results of rows of which this is the state after all columns of a region."""
+        """The results of rows of which this is the state after all columns of a region.
+
+        ``parts``: where it is more than 1, there are states of so many parts of j, (batch.., parts, rows, D) for each
+        slot. They are merged in the order and by the kernel of a call of the whole region.
+        """
         results = self.new_results(region) if results is None else results
         if region.rows == 0 or 0 in region.batch:
             return results
         memory = Memory(self.device)
-        return completed(memory, self._finish, state, region, results, memory)
+        return completed(memory, self._finish, state, region, results, memory, parts)
 
     def _finish(
-        self, state: Sequence[Array], region: Region, results: tuple[Array, ...], memory: Memory
+        self, state: Sequence[Array], region: Region, results: tuple[Array, ...], memory: Memory, parts: int
     ) -> tuple[Array, ...]:
         written = self._as_written(results)
-        call = self.prepared(lambda plan: Finish(plan, region, memory))
+        call = self.prepared(lambda plan: Finish(plan, region, memory, parts))
         call.launch(state, written)
         return Launched(call, results, written).wait()
 
@@ -295,9 +308,10 @@ class Plan:
         return tuple(result if result.dtype == np.int64 else np.empty(result.shape, kept) for result in results)
 
     def _launch_partial(
-        self, arrays: Sequence[Array], region: Region, memory: Memory, parts: Parts | None, state: Any, resumes: bool
-    ) -> None:
-        call = self.prepared(lambda plan: Call(plan, region, memory, parts, True, resumes))
+        self, arrays: Sequence[Array], region: Region, memory: Memory, parts: Parts | None, state: Any, resumes: bool,
+        apart: bool = False,
+    ) -> None:  # fmt: skip
+        call = self.prepared(lambda plan: Call(plan, region, memory, parts, True, resumes, apart))
         call.launch(arrays, state)
         memory.finish()
 
@@ -327,6 +341,13 @@ class Plan:
             )
             found = self._cuts.keep((rows, columns, count), (items, parts))
         return found
+
+    def parts_of(self, region: Region) -> Parts:
+        """How kernels cut j in a call of a region. With ranges, they cut the columns that a block of rows visits."""
+        pairs = region.pairs
+        if pairs is None or region.rows == 0:
+            return self.cut(region.rows, region.columns, region.count)[1]
+        return pairs.cut(region.rows, self.schedule, self.device.facts, max(region.count, 1), self.footprint).parts
 
     def bytes(self, region: Region, parts: Parts, in_place: bool = False) -> Bytes:
         """What a call of a region takes that is cut into such parts of j. Tables of ranges are left out.

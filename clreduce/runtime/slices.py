@@ -37,6 +37,10 @@ class Pace:
         """Pairs up to which a call is one launch."""
         self.longest = max(1, int(self.most / facts.compute_units))
         """Pairs of one work-group from which on j is cut into parts. It is never measured: sums depend on it."""
+        self.expected = 4 * self.first / _FIRST
+        """Pairs per second of a good kernel."""
+        self.measured = 0.0
+        """Pairs per second of the last block that was timed where devices share a call; 0 before there was one."""
 
     @property
     def speed(self) -> float:
