@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -14,9 +14,6 @@ from clreduce.ir.expr import INDEX
 from clreduce.memo import Memo
 from clreduce.runtime.cuts import leaves
 from clreduce.runtime.launch import Call
-
-if TYPE_CHECKING:
-    from clreduce.call.routine import Routine
 
 
 @dataclass(frozen=True)
@@ -64,7 +61,7 @@ class ShapesOnly(Adapter):
         return np.broadcast_to(np.zeros((), dtype), shape)
 
 
-def estimate(routine: Routine, arguments: Arguments, executor: Executor) -> MemoryEstimate:
+def estimate(routine: RoutineBaseBase, arguments: Arguments, executor: Executor) -> MemoryEstimate:
     """What a call of ``routine`` with these arguments takes. Kernels are laid out, but neither built nor run."""
     work = routine.evaluation(arguments, executor).work
     arrays = routine.feeds(arguments.arrays)

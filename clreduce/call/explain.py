@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
 from clreduce.call.derivative import gradients_of
 from clreduce.call.work import computed
 from clreduce.errors import NotDifferentiableError
 from clreduce.ir.rewrite import simplify
 from clreduce.ir.show import show_shared, tree
+from clreduce.program import Gradient, Source
 from clreduce.runtime.device import Device
-
-if TYPE_CHECKING:
-    from clreduce.call.routine import Routine
-    from clreduce.program import Gradient, Source
-    from clreduce.runtime.plan import Plan
+from clreduce.runtime.plan import Plan
 
 
-def explain(routine: Routine, dtype: str, device: Device) -> str:
+def explain(routine: RoutineBaseBase, dtype: str, device: Device) -> str:
     """Formula, gradients, schedule and source of ``routine`` for ``dtype`` on ``device``."""
     plan = routine.plan(dtype, device)
     reduced, kept = ("j", "i") if routine.axis == 1 else ("i", "j")
@@ -65,7 +61,7 @@ def _title(text: str) -> str:
     return f"{text}\n{'-' * len(text)}"
 
 
-def _rewritten(routine: Routine) -> list[str]:
+def _rewritten(routine: RoutineBaseBase) -> list[str]:
     if routine.options.fast is None:
         return []
     rewritten = computed(routine.program, routine.options)
@@ -73,7 +69,7 @@ def _rewritten(routine: Routine) -> list[str]:
     return ["", f"computed, with fast={routine.options.fast!r}, as", found]
 
 
-def _gradients(routine: Routine) -> list[str]:
+def _gradients(routine: RoutineBaseBase) -> list[str]:
     try:
         gradients = gradients_of(routine.program, tuple(range(len(routine.program.slots))))
     except NotDifferentiableError as error:
@@ -85,19 +81,19 @@ def _gradients(routine: Routine) -> list[str]:
     return lines[:-1]
 
 
-def _names(routine: Routine) -> dict[object, str]:
+def _names(routine: RoutineBaseBase) -> dict[object, str]:
     """What the caller calls the variable in each slot."""
     by_slot = {routine.slot_of(variable.position): variable for variable in routine.variables}
     return {slot: found.name or f"argument_{found.position}" for slot, found in by_slot.items() if slot is not None}
 
 
-def _source_name(routine: Routine, source: Source) -> str:
+def _source_name(routine: RoutineBaseBase, source: Source) -> str:
     if source.role == "input":
         return _names(routine)[source.number]
     return source.role if source.number == 0 else f"{source.role}_{source.number}"
 
 
-def _what(routine: Routine, gradient: Gradient) -> str:
+def _what(routine: RoutineBaseBase, gradient: Gradient) -> str:
     names = ", ".join(_names(routine)[slot] for slot in gradient.wrt)
     kept, reduced = ("i", "j") if routine.axis == 1 else ("j", "i")
     over = f"{reduced}, then over {kept}" if gradient.summed_rows else kept if gradient.flipped else reduced

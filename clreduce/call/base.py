@@ -1,0 +1,211 @@
+"""`RoutineBase`: a program with its arguments and options: what all calls, derivatives and explanations share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from clreduce.adapters.adapter import Adapter
+from clreduce.call.arguments import (
+    COMPUTED,
+    Arguments,
+    Checks,
+    check_result,
+)
+from clreduce.call.evaluation import Evaluation
+from clreduce.call.executor import Executor
+from clreduce.call.options import Options
+from clreduce.call.ranges import check_ranges
+from clreduce.call.runner import HOST, Runner
+from clreduce.call.work import Work, plan_of
+from clreduce.domain import Domain
+from clreduce.errors import DeviceError, ShapeError
+from clreduce.ir.expr import INDEX, Expr
+from clreduce.ir.show import show
+from clreduce.language.formula import Variable
+from clreduce.memo import memoised
+from clreduce.program import MapReduce, map_reduce, swapped
+from clreduce.reductions.reduction import Reduction
+from clreduce.runtime.device import Device
+from clreduce.runtime.devices import current_device
+from clreduce.runtime.plan import Plan
+from clreduce.runtime.ranges import CheckedRanges, Ranges
+from clreduce.runtime.region import Region
+from clreduce.warning import warn
+
+if TYPE_CHECKING:
+    pass
+
+Array = np.ndarray[Any, Any]
+
+
+def _evaluation(
+    routine: RoutineBase, rows: int, columns: int, batch: tuple[int, ...], dtype: str, executor: Executor,
+    ranges: CheckedRanges | None = None,
+) -> Evaluation:  # fmt: skip
+    reduction = routine.program.reduction
+    count = reduction.count or 0
+    if type(columns) is int and columns < count and "Sum" not in reduction.name:
+        fill = "-inf" if "KMax" in reduction.name else "inf"
+        size, places = "N" if routine.axis == 1 else "M", f"last {count - columns}" if columns else str(count)
+        warn(
+            f"{reduction.name} keeps K = {count} of {size} = {columns} terms: the {places} places are padding, the "
+            f"value {fill} and the index -1",
+            UserWarning,
+        )
+    region = Region(rows, columns, batch, ranges=ranges, kept=routine._rows)
+    return Evaluation(Work(routine.program, routine.options, region, dtype), executor)
+
+
+_kept_evaluation = memoised(256)(_evaluation)
+"""Evaluations over all pairs, which keep what they prepare."""
+
+
+class RoutineBase:
+    """A reduction over i or j of formulas that are read or recorded already; what it is called with comes in order.
+
+    ``values`` are formulas in which ``variables`` stand for the arguments of a call.
+    """
+
+    library: ClassVar[Adapter]
+    """The adapter of the array library; set by the subclass that users see."""
+    runner: ClassVar[Runner] = HOST
+
+    def __init__(
+        self,
+        values: Sequence[Expr],
+        variables: Sequence[Variable],
+        reduction: Reduction,
+        axis: int,
+        options: Options,
+    ) -> None:
+        self.variables: tuple[Variable, ...] = tuple(variables)
+        self.axis, self.options = axis, options
+        values = values if axis == 1 else [swapped(expr)[0] for expr in values]
+        self.program, given = map_reduce(values, reduction.name, reduction.count)
+        self._check = Checks(self.variables)
+        self._feeds = tuple(leaf.params[0] for leaf in given)
+        self._rows, self._columns = (Domain.I, Domain.J) if axis == 1 else (Domain.J, Domain.I)
+
+    def plan(self, dtype: str = "float32", device: Device | None = None) -> Plan:
+        """The compiled form of this routine: its schedule, kernels and source."""
+        return self.plan_of(self.program, dtype, device or current_device())
+
+    def plan_of(
+        self,
+        program: MapReduce,
+        dtype: str,
+        device: Device,
+        batched: bool = False,
+        rows: int | None = None,
+        columns: int = 0,
+        ranges: Ranges | None = None,
+        moderate: bool = False,
+    ) -> Plan:
+        """The plan of this routine's program or of one of its derivatives, under this routine's options.
+
+        ``rows``: the number of rows of the result, where it is known; None means many. ``columns``: over how many it
+        reduces, at least. ``ranges``: for block-sparse calls such as one with these. ``moderate``: for parameters of
+        moderate size (`Arrangement`).
+        """
+        return plan_of(program, self.options, dtype, device, batched, rows, columns, ranges, moderate)
+
+    def feeds(self, arrays: Sequence[Any]) -> list[Any]:
+        """The arrays of a call in the order of the program's slots."""
+        return [arrays[position] for position in self._feeds]
+
+    def slot_of(self, position: int) -> int | None:
+        """The program's slot that the argument at ``position`` feeds; None if the formula does not use it."""
+        return self._feeds.index(position) if position in self._feeds else None
+
+    def sizes(self, arguments: Arguments) -> tuple[int, int]:
+        """Rows and columns of the pairs that a call visits."""
+        return arguments.sizes[self._rows], arguments.sizes[self._columns]
+
+    def ranges_of(self, arguments: Arguments) -> Ranges | None:
+        """The pairs that a call visits, by rows of its result."""
+        return None if arguments.ranges is None else arguments.ranges.pairs(self._rows)
+
+    def _arguments(self, args: Sequence[Any], ranges: Any) -> Arguments:
+        """The checked arguments of a call."""
+        arguments = self._check(args, self.library)
+        self.options.check_precision(arguments.given_dtype)
+        if ranges is None:
+            return arguments
+        return replace(arguments, ranges=check_ranges(ranges, arguments.sizes, self.library))
+
+    def evaluation(self, arguments: Arguments, executor: Executor) -> Evaluation:
+        """The routine's program, for arguments of these sizes."""
+        rows, columns = self.sizes(arguments)
+        call = (self, rows, columns, arguments.batch, arguments.dtype, executor)
+        if arguments.ranges is None and all(type(size) is int for size in (rows, columns, *arguments.batch)):
+            return _kept_evaluation(*call)
+        return _evaluation(*call, arguments.ranges)  # not one to keep: of large arrays, or of symbols
+
+    def _finished(
+        self, found: Sequence[Any], forms: Sequence[tuple[tuple[int, ...], str]], arguments: Arguments
+    ) -> tuple[Any, ...]:
+        """Results of (batch.., rows, D) as the caller gets them."""
+        return tuple(
+            self.library.finished(result if result.shape == shape else result.reshape(shape), dtype, arguments.like)
+            for result, (shape, dtype) in zip(found, forms, strict=True)
+        )
+
+    def _computed_into(
+        self,
+        targets: Sequence[Array | None],
+        evaluation: Evaluation,
+        arrays: Sequence[Any],
+        forms: Sequence[tuple[tuple[int, ...], str]],
+    ) -> tuple[Any, ...]:
+        """The results on the host, each in its target if it has one."""
+        results = tuple(
+            np.empty(shape, COMPUTED.get(dtype, dtype)) if target is None else target
+            for target, (shape, dtype) in zip(targets, forms, strict=True)
+        )
+        return evaluation([self.library.on_host(array) for array in arrays], results)
+
+    def _targets(
+        self, arguments: Arguments, forms: Sequence[tuple[tuple[int, ...], str]], given: Any
+    ) -> tuple[Array | None, ...]:
+        """Where kernels write the results: into the caller's arrays, unless they read there too."""
+        if not isinstance(given, tuple) or len(given) != len(forms):
+            raise ShapeError(f"out is a tuple of {len(forms)} arrays, one for each result; got {type(given).__name__}")
+        targets: list[Array | None] = []
+        for one, (shape, dtype) in zip(given, forms, strict=True):
+            check_result(shape, dtype, one, "out", self.library)
+            if not self.library.writable(one):
+                raise ShapeError("out is read-only, or shows one number in several places: give an array of its own")
+            if self.library.place(one) != self.library.place(arguments.like):
+                raise DeviceError(f"out is on {self.library.place(one)}: it must be where the arrays are")
+            written = any(self.library.overlap(one, other) for other in given[: len(targets)])
+            if written:
+                raise ShapeError("the arrays of out share memory: give each result one of its own")
+            read = any(self.library.overlap(one, array) for array in arguments.arrays)
+            direct = not read and dtype in ("int64", arguments.dtype)
+            targets.append(self.library.to_host(one) if direct else None)
+        return tuple(targets)
+
+    def result_forms(self, args: Sequence[Any]) -> list[tuple[tuple[int, ...], str]]:
+        """Shape and dtype of each result of a call with ``args``, whose values are not looked at."""
+        return self._result_forms(self._arguments(args, None))
+
+    def _result_forms(self, arguments: Arguments) -> list[tuple[tuple[int, ...], str]]:
+        """Shape and dtype of each result."""
+        reduction = self.program.reduction
+        count = reduction.count if reduction.lists else None
+        rows = arguments.sizes[self._rows]
+        forms = []
+        for output in self.program.outputs:
+            dim = output.dim // (count or 1)
+            row = (dim,) if count is None else (count, dim) if dim > 1 else (count,)
+            forms.append(((*arguments.batch, rows, *row), "int64" if output.kind == INDEX else arguments.given_dtype))
+        return forms
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The formulas as text, with the output index called i."""
+        return tuple(show(value) for value in self.program.values)

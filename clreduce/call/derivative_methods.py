@@ -1,0 +1,208 @@
+"""Derivatives of a routine: `vjp`, `grad`, `jvp`, `hvp`, and the checks of what they are given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from clreduce.call.arguments import (
+    COMPUTED,
+    Arguments,
+    check_beside,
+    describe,
+)
+from clreduce.call.backend import executor_for
+from clreduce.call.base import RoutineBase
+from clreduce.call.derivative import Derivative
+from clreduce.call.executor import Executor
+from clreduce.call.options import refuse_unknown
+from clreduce.errors import NotDifferentiableError, ShapeError
+
+if TYPE_CHECKING:
+    pass
+
+
+def _by_row(array: Any, arguments: Arguments) -> Any:
+    """A result's array as (batch.., rows, D)."""
+    rank = len(arguments.batch) + 1
+    return array.reshape((*array.shape[:rank], prod(array.shape[rank:])))
+
+
+class DerivativeMethods(RoutineBase):
+    """What gives derivatives of a routine at arrays."""
+
+    def vjp(
+        self, *args: Any, cotangent: Any, wrt: Sequence[str | int] | str | int | None = None, output: Any = None,
+        backend: str = "auto", device_id: int = -1, ranges: Any = None, max_memory: int | str | None = None,
+        deterministic: bool | None = None, **unknown: Any,
+    ) -> tuple[Any, ...]:  # fmt: skip
+        """Reverse mode: (d result / d argument)^T cotangent, for each argument of ``wrt`` in order.
+
+        ``cotangent`` has the shape of the result (of the values, where there are indices too). ``wrt`` names aliases or
+        gives their positions; None means all.
+        The gradients of all i-variables come from one kernel, those of all j-variables from a second. ``output`` is
+        what the call returned, if it is known already: the derivatives of ``LogSumExp``, ``Min_ArgMin`` and
+        ``KMin_ArgKMin`` need it and compute it otherwise. ``ranges`` are those of the call.
+        """
+        if unknown:
+            refuse_unknown("vjp", DerivativeMethods.vjp, unknown)
+        executor = executor_for(backend, device_id, max_memory, deterministic)
+        arguments = self._arguments(args, ranges)
+        positions = self._positions(wrt)
+        incoming = self._checked_cotangent(arguments, cotangent)
+        derivative = self._derivative(arguments, executor, self._checked_output(arguments, output))
+        gradients = self.by_position(
+            positions, arguments, self.library.zeros_like, lambda slots: derivative.vjp(incoming, slots)
+        )
+        return self._as_given(gradients, arguments, args, positions)
+
+    def grad(self, variable: str | int) -> Callable[..., Any]:
+        """The routine ``g(*args, cotangent)`` that gives (d result / d variable)^T cotangent.
+
+        It takes the options of `vjp`: ``g(*args, cotangent, output=result, ranges=ranges)``, for instance.
+        """
+        (position,) = self._positions([variable])
+
+        def gradient(*args: Any, **options: Any) -> Any:
+            if len(args) != len(self.variables) + 1:
+                needed = f"the {len(self.variables)} arrays of {self!r} and the cotangent"
+                raise ShapeError(f"the gradient needs {needed}; got {len(args)} arrays")
+            return self.vjp(*args[:-1], cotangent=args[-1], wrt=[position], **options)[0]
+
+        gradient.__doc__ = f"(d result / d {describe(self.variables[position])})^T cotangent of {self!r}."
+        return gradient
+
+    def jvp(
+        self, *args: Any, tangents: dict[str | int, Any], output: Any = None, backend: str = "auto",
+        device_id: int = -1, ranges: Any = None, max_memory: int | str | None = None,
+        deterministic: bool | None = None, **unknown: Any,
+    ) -> Any:  # fmt: skip
+        """Forward mode: the directional derivative of the result, for tangents given by alias or position."""
+        if unknown:
+            refuse_unknown("jvp", DerivativeMethods.jvp, unknown)
+        executor = executor_for(backend, device_id, max_memory, deterministic)
+        arguments = self._arguments(args, ranges)
+        known = self._checked_output(arguments, output)
+        incoming = self._by_slot(self._checked_tangents(arguments, args, tangents))
+        shape, dtype = self._result_forms(arguments)[0]
+        result = self._derivative(arguments, executor, known).jvp(incoming)[0]
+        return self.library.finished(result.reshape(shape), dtype, arguments.like)
+
+    def hvp(
+        self, *args: Any, cotangent: Any, tangents: dict[str | int, Any],
+        wrt: Sequence[str | int] | str | int | None = None, output: Any = None, backend: str = "auto",
+        device_id: int = -1, ranges: Any = None, max_memory: int | str | None = None,
+        deterministic: bool | None = None, **unknown: Any,
+    ) -> tuple[Any, ...]:  # fmt: skip
+        """Second derivatives: how `vjp` with this ``cotangent`` changes when the arguments move along ``tangents``.
+
+        That is the Hessian of <cotangent, result> times the tangents, for each argument of ``wrt`` in order.
+        """
+        if unknown:
+            refuse_unknown("hvp", DerivativeMethods.hvp, unknown)
+        executor = executor_for(backend, device_id, max_memory, deterministic)
+        arguments = self._arguments(args, ranges)
+        positions = self._positions(wrt)
+        known = self._checked_output(arguments, output)
+        incoming = self._checked_cotangent(arguments, cotangent)
+        moves = self._by_slot(self._checked_tangents(arguments, args, tangents))
+        derivative = self._derivative(arguments, executor, known)
+        gradients = self.by_position(
+            positions, arguments, self.library.zeros_like, lambda slots: derivative.hvp(incoming, moves, slots)
+        )
+        return self._as_given(gradients, arguments, args, positions)
+
+    def by_position(
+        self,
+        positions: Sequence[int],
+        arguments: Arguments,
+        zeros: Callable[[Any], Any],
+        gradients: Callable[[list[int]], dict[int, Any]],
+    ) -> list[Any]:
+        """What ``gradients`` gives by slot, for each argument of ``positions``; zeros for what isn't used."""
+        slots = {at: self.slot_of(at) for at in positions}
+        found = gradients(sorted({slot for slot in slots.values() if slot is not None}))
+        return [zeros(arguments.arrays[at]) if slots[at] is None else found[slots[at]] for at in positions]  # type: ignore[index]
+
+    def _by_slot(self, tangents: Mapping[int, Any]) -> dict[int, Any]:
+        """Tangents by position, as those of slots; of arguments that aren't used there is none."""
+        slots = {self.slot_of(at): tangent for at, tangent in tangents.items()}
+        return {slot: tangent for slot, tangent in slots.items() if slot is not None}
+
+    def _derivative(self, arguments: Arguments, executor: Executor, outputs: tuple[Any, ...] | None) -> Derivative:
+        """The derivatives at these arguments."""
+        evaluation = self.evaluation(arguments, executor)
+        return Derivative(evaluation, self.feeds(arguments.arrays), self.runner.run_all, outputs)
+
+    def _checked_cotangent(self, arguments: Arguments, cotangent: Any) -> dict[int, Any]:
+        """What derivatives of the first result are weighted with, of shape (batch.., rows, D), by its number."""
+        if not self.program.real_outputs:
+            return {}  # the program says that it has no derivative
+        shape, _ = self._result_forms(arguments)[0]
+        given = check_beside(shape, arguments.dtype, cotangent, "cotangent", self.library)
+        return {0: _by_row(given, arguments)}
+
+    def _checked_output(self, arguments: Arguments, output: Any) -> tuple[Any, ...] | None:
+        """The results of a call that derivatives may start from."""
+        if output is None:
+            return None
+        forms = self._result_forms(arguments)
+        given = output if isinstance(output, tuple) else (output,)
+        if len(given) != len(forms):
+            raise ShapeError(f"output is what the call returned, {len(forms)} array(s); got {len(given)}")
+        found = tuple(
+            _by_row(check_beside(shape, COMPUTED.get(dtype, dtype), one, "output", self.library), arguments)
+            for one, (shape, dtype) in zip(given, forms, strict=True)
+        )
+        # A result that was rounded to a shorter float is too coarse to start from.
+        return found if arguments.given_dtype == arguments.dtype else None
+
+    def _checked_tangents(self, arguments: Arguments, args: Sequence[Any], tangents: Any) -> dict[int, Any]:
+        """Tangents by position, each of its argument's shape."""
+        if not isinstance(tangents, Mapping):
+            raise ShapeError(f"tangents maps aliases (or positions) to arrays; got {type(tangents).__name__}")
+        positions = self._positions(list(tangents))
+        if len(set(positions)) < len(positions):
+            raise ShapeError(f"tangents name an argument twice: {', '.join(map(repr, tangents))}")
+        incoming = {}
+        for at, (key, value) in zip(positions, tangents.items(), strict=True):
+            shape = np.shape(args[at])
+            if arguments.are_complex[at]:
+                shape = (*shape[:-1], 2 * (shape[-1] if shape else 1))
+            tangent = check_beside(tuple(shape), arguments.dtype, value, f"the tangent of {key}", self.library)
+            incoming[at] = tangent.reshape(arguments.arrays[at].shape)
+        return incoming
+
+    def _as_given(
+        self, gradients: Sequence[Any], arguments: Arguments, args: Sequence[Any], positions: Sequence[int]
+    ) -> tuple[Any, ...]:
+        """Gradients as arrays of the caller's library, each of its argument's shape and complex if that is."""
+        found = []
+        for gradient, at in zip(gradients, positions, strict=True):
+            if arguments.are_complex[at]:
+                numbers = self.library.finished_complex(gradient, arguments.like)
+            else:
+                numbers = self.library.finished(gradient, arguments.given_dtype, arguments.like)
+            found.append(numbers.reshape(np.shape(args[at])))
+        return tuple(found)
+
+    def _positions(self, names: Sequence[str | int] | str | int | None) -> list[int]:
+        if names is None:
+            return list(range(len(self.variables)))
+        if isinstance(names, (str, int, np.integer)):
+            names = [names]
+        known = {variable.name: variable.position for variable in self.variables if variable.name}
+        found = []
+        for name in names:
+            if isinstance(name, str) and name in known:
+                found.append(known[name])
+            elif isinstance(name, (int, np.integer)) and name is not True and 0 <= name < len(self.variables):
+                found.append(int(name))
+            else:
+                raise NotDifferentiableError(
+                    f"no argument {name!r} to differentiate; there are {', '.join(map(describe, self.variables))}"
+                )
+        return found
