@@ -61,7 +61,7 @@ class ShapesOnly(Adapter):
         return np.broadcast_to(np.zeros((), dtype), shape)
 
 
-def estimate(routine: RoutineBaseBase, arguments: Arguments, executor: Executor) -> MemoryEstimate:
+def estimate(routine: RoutineBase, arguments: Arguments, executor: Executor) -> MemoryEstimate:
     """What a call of ``routine`` with these arguments takes. Kernels are laid out, but neither built nor run."""
     work = routine.evaluation(arguments, executor).work
     arrays = routine.feeds(arguments.arrays)

@@ -14,7 +14,7 @@ from clreduce.runtime.device import Device
 from clreduce.runtime.plan import Plan
 
 
-def explain(routine: RoutineBaseBase, dtype: str, device: Device) -> str:
+def explain(routine: RoutineBase, dtype: str, device: Device) -> str:
     """Formula, gradients, schedule and source of ``routine`` for ``dtype`` on ``device``."""
     plan = routine.plan(dtype, device)
     reduced, kept = ("j", "i") if routine.axis == 1 else ("i", "j")
@@ -61,7 +61,7 @@ def _title(text: str) -> str:
     return f"{text}\n{'-' * len(text)}"
 
 
-def _rewritten(routine: RoutineBaseBase) -> list[str]:
+def _rewritten(routine: RoutineBase) -> list[str]:
     if routine.options.fast is None:
         return []
     rewritten = computed(routine.program, routine.options)
@@ -69,7 +69,7 @@ def _rewritten(routine: RoutineBaseBase) -> list[str]:
     return ["", f"computed, with fast={routine.options.fast!r}, as", found]
 
 
-def _gradients(routine: RoutineBaseBase) -> list[str]:
+def _gradients(routine: RoutineBase) -> list[str]:
     try:
         gradients = gradients_of(routine.program, tuple(range(len(routine.program.slots))))
     except NotDifferentiableError as error:
@@ -81,19 +81,19 @@ def _gradients(routine: RoutineBaseBase) -> list[str]:
     return lines[:-1]
 
 
-def _names(routine: RoutineBaseBase) -> dict[object, str]:
+def _names(routine: RoutineBase) -> dict[object, str]:
     """What the caller calls the variable in each slot."""
     by_slot = {routine.slot_of(variable.position): variable for variable in routine.variables}
     return {slot: found.name or f"argument_{found.position}" for slot, found in by_slot.items() if slot is not None}
 
 
-def _source_name(routine: RoutineBaseBase, source: Source) -> str:
+def _source_name(routine: RoutineBase, source: Source) -> str:
     if source.role == "input":
         return _names(routine)[source.number]
     return source.role if source.number == 0 else f"{source.role}_{source.number}"
 
 
-def _what(routine: RoutineBaseBase, gradient: Gradient) -> str:
+def _what(routine: RoutineBase, gradient: Gradient) -> str:
     names = ", ".join(_names(routine)[slot] for slot in gradient.wrt)
     kept, reduced = ("i", "j") if routine.axis == 1 else ("j", "i")
     over = f"{reduced}, then over {kept}" if gradient.summed_rows else kept if gradient.flipped else reduced
