@@ -9,6 +9,7 @@ import numpy as np
 
 from clreduce.adapters.adapter import Adapter
 from clreduce.call.arguments import Arguments
+from clreduce.call.base import RoutineBase
 from clreduce.call.executor import Executor
 from clreduce.ir.expr import INDEX
 from clreduce.memo import Memo

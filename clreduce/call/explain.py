@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
+from clreduce.call.base import RoutineBase
 from clreduce.call.derivative import gradients_of
 from clreduce.call.work import computed
 from clreduce.errors import NotDifferentiableError
