@@ -117,8 +117,8 @@ class Genred:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        found = getattr(self._of(importlib.import_module("clreduce.numpy")), name)
-        return self._dispatched(name) if callable(found) else found
+        attribute = getattr(self._of(importlib.import_module("clreduce.numpy")), name)
+        return self._dispatched(name) if callable(attribute) else attribute
 
     def _dispatched(self, name: str) -> Callable[..., Any]:
         """The method of that name, by the arrays that it is called with."""

@@ -84,8 +84,8 @@ class Clustering(Generic[Given]):
                 raise ShapeError(f"x has one row for each of the {len(labels)} labels; got shape {shape}")
             return self._library.rows(array, order)
 
-        found = type(x)(taken(array) for array in x) if isinstance(x, (tuple, list)) else taken(x)
-        return found, self._library.from_host(labels[order], lab)
+        in_order = type(x)(taken(array) for array in x) if isinstance(x, (tuple, list)) else taken(x)
+        return in_order, self._library.from_host(labels[order], lab)
 
     def cluster_ranges(self, lab: Given, Nlab: Given | None = None) -> Given:
         """The rows [start, end) of each cluster once the points are sorted: (C, 2), int64.
@@ -134,17 +134,17 @@ class Clustering(Generic[Given]):
         six arrays are int64: ``(ranges_i, slices_i, redranges_j, ranges_j, slices_j, redranges_i)``.
         """
         rows, columns = (self._intervals(r, n) for r, n in ((ranges_i, "ranges_i"), (ranges_j, "ranges_j")))
-        kept = self._host(keep, "keep")
-        if kept.dtype != np.bool_:
-            raise DtypeError(f"keep holds truth values (bool); got {kept.dtype.name}")
-        if kept.shape != (len(rows), len(columns)):
+        chosen = self._host(keep, "keep")
+        if chosen.dtype != np.bool_:
+            raise DtypeError(f"keep holds truth values (bool); got {chosen.dtype.name}")
+        if chosen.shape != (len(rows), len(columns)):
             raise ShapeError(
                 f"keep has a row for each of the {len(rows)} ranges_i and a column for each of the {len(columns)} "
-                f"ranges_j; got shape {kept.shape}"
+                f"ranges_j; got shape {chosen.shape}"
             )
         halves = [
             (intervals, np.cumsum(table.sum(1)), others[np.nonzero(table)[1]])
-            for intervals, others, table in ((rows, columns, kept), (columns, rows, kept.T))
+            for intervals, others, table in ((rows, columns, chosen), (columns, rows, chosen.T))
         ]
         return tuple(self._library.from_host(np.asarray(a, np.int64), keep) for half in halves for a in half)
 

@@ -24,8 +24,8 @@ def in_i(expr: Expr) -> Expr:
             moved[node] = variable(name, length, Domain.I, kind)
         elif node.op.name == "position" and node.domain == Domain.J:
             moved[node] = position(Domain.I)
-    (found,) = substitute([expr], moved)
-    return found
+    (in_rows,) = substitute([expr], moved)
+    return in_rows
 
 
 @memoised(256)

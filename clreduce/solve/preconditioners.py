@@ -41,30 +41,30 @@ def nystrom(rank: int, seed: int = 0) -> Nystrom:
     return Nystrom(rank, seed)
 
 
-def preconditioner_of(given: Any, system: System) -> Precondition | None:
+def preconditioner_of(choice: Any, system: System) -> Precondition | None:
     """What maps a residual of shape (batch.., n, E) to an approximate solution, for what a user asks for."""
-    if given is None:
+    if choice is None:
         return None
-    if isinstance(given, tuple) and len(given) == 2 and given[0] == "nystrom":
-        given = nystrom(given[1])
-    if isinstance(given, str) and given == "diagonal":
+    if isinstance(choice, tuple) and len(choice) == 2 and choice[0] == "nystrom":
+        choice = nystrom(choice[1])
+    if isinstance(choice, str) and choice == "diagonal":
         return _diagonal(system)
-    if isinstance(given, Nystrom):
-        return _low_rank(system, given)
-    if callable(given):
-        return _checked(given)
+    if isinstance(choice, Nystrom):
+        return _low_rank(system, choice)
+    if callable(choice):
+        return _checked(choice)
     raise ShapeError(
         "preconditioner is None, 'diagonal', ('nystrom', rank), nystrom(rank, seed), or a function of the residuals, "
-        f"of shape (batch.., n, E); got {given!r}"
+        f"of shape (batch.., n, E); got {choice!r}"
     )
 
 
 def _checked(function: Callable[[Array], Any]) -> Precondition:
     def apply(residual: Array) -> Array:
-        found: Array = np.asarray(function(residual), np.float64)
-        if found.shape != residual.shape:
-            raise ShapeError(f"the preconditioner maps arrays of shape {residual.shape} to {found.shape}")
-        return found
+        solution: Array = np.asarray(function(residual), np.float64)
+        if solution.shape != residual.shape:
+            raise ShapeError(f"the preconditioner maps arrays of shape {residual.shape} to {solution.shape}")
+        return solution
 
     return apply
 
@@ -103,14 +103,14 @@ def _low_rank(system: System, chosen: Nystrom) -> Precondition:
     def each(residual: Array) -> Array:
         column = residual.swapaxes(-1, -2)[..., None]  # (batch.., E, n, 1)
         inner = (basis.swapaxes(-1, -2) @ column) / damping[..., None]
-        found: Array = ((column - basis @ inner) / shift[..., None])[..., 0].swapaxes(-1, -2)
-        return found
+        solution: Array = ((column - basis @ inner) / shift[..., None])[..., 0].swapaxes(-1, -2)
+        return solution
 
     def together(residual: Array) -> Array:
-        one = basis[..., 0, :, :]  # (batch.., n, r)
-        inner = (one.swapaxes(-1, -2) @ residual) / damping[..., 0, :, None]
-        found: Array = (residual - one @ inner) / shift[..., 0, :, None]
-        return found
+        vectors = basis[..., 0, :, :]  # (batch.., n, r)
+        inner = (vectors.swapaxes(-1, -2) @ residual) / damping[..., 0, :, None]
+        solution: Array = (residual - vectors @ inner) / shift[..., 0, :, None]
+        return solution
 
     apply = together if basis.shape[-3] == 1 else each
     if system.metric is None:
@@ -154,13 +154,13 @@ def _symmetric_column(system: System, pivot: Array) -> Array:
     if system.metric is None:
         return column
     root = np.sqrt(system.metric)
-    found: Array = column * root / np.take_along_axis(root, pivot.reshape((*pivot.shape, 1, 1)), axis=-2)
-    return found
+    symmetric: Array = column * root / np.take_along_axis(root, pivot.reshape((*pivot.shape, 1, 1)), axis=-2)
+    return symmetric
 
 
 def _pivots(rest: Array, random: np.random.Generator) -> Array:
     """For each index of the batch a row, by chance in proportion to its part of ``rest``, (batch.., n, 1 or E)."""
     weights = np.cumsum(np.maximum(rest, 0.0).sum(-1), axis=-1)
     threshold = random.random((*weights.shape[:-1], 1)) * weights[..., -1:]
-    found: Array = np.minimum((weights <= threshold).sum(-1), weights.shape[-1] - 1)
-    return found
+    pivots: Array = np.minimum((weights <= threshold).sum(-1), weights.shape[-1] - 1)
+    return pivots
