@@ -77,6 +77,14 @@ static inline ${T} lookup_${suffix}(const __global ${dtype} *table, ${I} at, ${'
 }
 </%def>
 
+<%def name="load_four(suffix, T, I, dtype)">
+// Number part of the four at start + 4 * at, which begin at a multiple of their size: one load, if all four are read.
+static inline ${dtype} load_four_${suffix}(const __global ${dtype} *start, int at, int part) {
+    const ${dtype}4 four = ((const __global ${dtype}4 *)start)[at];
+    return part == 0 ? four.s0 : part == 1 ? four.s1 : part == 2 ? four.s2 : four.s3;
+}
+</%def>
+
 <%def name="reciprocal_scale(suffix, T, I, dtype)">
 <%
     b = bits(dtype)

@@ -31,6 +31,7 @@ from clreduce.ops.hardware import NATIVE
 from clreduce.program import MapReduce, map_reduce
 from clreduce.runtime.device import Device
 from clreduce.runtime.plan import Plan, Signature
+from clreduce.runtime.ranges import Ranges
 
 ALL = tuple(NATIVE)
 GPU = DeviceFacts(kind="gpu", driver="nvidia", max_group=1024, shares_host_memory=False, native_functions=ALL)
@@ -39,8 +40,11 @@ D2 = squared_distance(X, Y)
 P = variable("p", 1, Domain.P)
 
 
+def pair(dim: int) -> tuple[Expr, Expr]:
+    return variable("x", dim, Domain.I), variable("y", dim, Domain.J)
+
+
 def programs() -> dict[str, MapReduce]:
-    long_x, long_y = variable("x", 20, Domain.I), variable("y", 20, Domain.J)
     terms: dict[str, tuple[list[Expr], str, int | None]] = {
         "gaussian": ([exp(-D2) * B], "Sum", None),
         "with a parameter": ([exp(-(P * D2)) * B], "Sum", None),
@@ -50,7 +54,8 @@ def programs() -> dict[str, MapReduce]:
         "quotient": ([B / (1 + D2)], "Sum", None),
         "directions": ([(X - Y) * rsqrt(D2)], "Sum", None),
         "sigmoid": ([sigmoid(D2 - 1) * B], "Sum", None),
-        "long vectors": ([exp(-squared_distance(long_x, long_y) / 20)], "Sum", None),
+        "long vectors": ([exp(-squared_distance(*pair(20)) / 20)], "Sum", None),
+        "long vectors, not of fours": ([exp(-squared_distance(*pair(22)) / 20)], "Sum", None),
         "LogSumExp": ([-D2], "LogSumExp", None),
         "softmax": ([-D2, B], "SumSoftMaxWeight", None),
         "Min": ([D2], "Min", None),
@@ -225,6 +230,25 @@ def test_tiles_of_gpus_fit_local_memory_for_vectors_of_any_length() -> None:
         staged = [one for one in lower(program, "float", schedule, GPU).pair.column_inputs if one.staged]
         assert sum(4 * schedule.tile * one.dim for one in staged) <= GPU.local_memory // 2
         assert bool(staged) == (dim <= 100)
+
+
+@pytest.mark.parametrize("dim", [20, 22])
+def test_rows_of_long_vectors_are_found_in_batches_and_blocks(posing: Device, dim: int) -> None:
+    """Panels hold one or four components of a row side by side; each index of a batch and each task has its own."""
+    program = map_reduce([squared_distance(*pair(dim))], "Sum")[0]
+    schedule = replace(choose_schedule(program, "float", posing.facts), group=16, rows=2, tile=16)
+    many = [random_arrays(program, 70, 33, "float32", seed) for seed in range(3)]
+    stacked = [np.stack(arrays) for arrays in zip(*many, strict=True)]
+    exact = [program.reference(arrays, 70, 33)[0] for arrays in many]
+    batched = Plan(program, Signature("float32", batched=True), posing, schedule)
+    np.testing.assert_allclose(batched(stacked, 70, 33, batch=(3,))[0], exact, rtol=1e-5)
+    visited = Ranges.of(np.array([[0, 50], [50, 70]]), np.array([1, 2]), np.array([[0, 33], [3, 20]]))
+    sparse = Plan(program, Signature("float32", blocks=visited.typical), posing, schedule)
+    (result,) = sparse(many[0], 70, 33, ranges=visited)
+    x, y = (array.astype(float) for array in many[0])
+    table = ((x[:, None] - y[None]) ** 2).sum(-1)
+    right = np.concatenate([table[:50].sum(1), table[50:, 3:20].sum(1)])
+    np.testing.assert_allclose(result[:, 0], right, rtol=1e-5)
 
 
 def test_few_rows_leave_no_work_items_idle() -> None:

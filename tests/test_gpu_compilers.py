@@ -110,6 +110,7 @@ ARGUMENTS = {
     "logaddexp": "x[i], y[i]",
     "to_real": "(inum)i",
     "lookup": "x, (inum)i, 100, 2",
+    "load_four": "x, (int)i, 1",
 }
 
 

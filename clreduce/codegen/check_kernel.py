@@ -495,4 +495,6 @@ class _Check:
                 return [real], whole
             case "lookup":
                 return [Type(real.base, 1, 1), whole, _INT, _INT], real
+            case "load_four":
+                return [Type(real.base, 1, 1), _INT, _INT], real
         return [real] * count, real

@@ -11,7 +11,8 @@ from clreduce.codegen.limits import check_length
 from clreduce.codegen.lower_map import Stored, lower_map
 from clreduce.codegen.lower_merge import lower_join, lower_merge
 from clreduce.codegen.lower_nearest import NearestLowering
-from clreduce.codegen.lower_pairs import PANEL_OF_ONE_LANE, PairLowering
+from clreduce.codegen.lower_pairs import PairLowering
+from clreduce.codegen.panels import ROWS_OF_PANEL
 from clreduce.codegen.schedule import Schedule, check_state
 from clreduce.ir.expr import Expr
 from clreduce.ir.rewrite import simplify
@@ -57,7 +58,7 @@ def lower(
     check_state(program, replace(schedule, flush=False) if wide else schedule, 4 if kept == "float" else 8)
     values = with_known_signs(simplify(program.values))
     hoisted = hoist(values, schedule.unroll)
-    panel = schedule.lanes if schedule.lanes > 1 else PANEL_OF_ONE_LANE
+    panel = schedule.lanes if schedule.lanes > 1 else ROWS_OF_PANEL
     stored = tuple(
         lower_map(node, dtype, schedule, panel if leaf in hoisted.panels else 0, batched, ranged)
         for leaf, node in hoisted.stored

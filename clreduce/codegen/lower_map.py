@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from clreduce.codegen.frame import ORIGIN, ROWS, count, row, wanted
 from clreduce.codegen.kernel import Kernel
+from clreduce.codegen.panels import Panel
 from clreduce.codegen.schedule import Schedule
 from clreduce.codegen.scopes import Scope
 from clreduce.codegen.tree import (
@@ -28,7 +29,6 @@ from clreduce.codegen.writer import (
     Writer,
     batch_moves,
     buffers,
-    in_panel,
     narrowed_index,
     pointer_to,
     stored,
@@ -64,7 +64,7 @@ class _MapLowering(Writer):
 
     def __init__(self, node: Expr, dtype: str, schedule: Schedule, panel: int, by_task: bool) -> None:
         super().__init__(dtype, schedule.lanes, 1, schedule)
-        self.node, self.panel = node, panel
+        self.node, self.panel, self.schedule = node, panel, schedule
         self.task = schedule.group_rows if by_task else 0
         self.inputs = tuple(variables([node]))
         self.has_origin = False
@@ -85,7 +85,8 @@ class _MapLowering(Writer):
                 start = cast("__global realv*", plus(out, times(place, number(dim))))
                 inner.statements.append(Assign(Index(start, Place(k)), value))
             else:
-                at = joined("+", (*in_panel(place, self.panel, dim), Place(k * self.panel)))
+                panel = Panel.of(dim, self.dtype, self.schedule)
+                at = joined("+", (*panel.start(place), Place(panel.place(k))))
                 inner.statements.append(Assign(Index(out, at), value))
 
         self.each_component([self.node], dim, write, self.per_i)

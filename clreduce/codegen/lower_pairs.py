@@ -23,6 +23,7 @@ from clreduce.codegen.frame import (
     wanted,
 )
 from clreduce.codegen.kernel import ColumnInput, Helper, Kernel
+from clreduce.codegen.panels import ROWS_OF_PANEL, Panel
 from clreduce.codegen.schedule import LOCAL, Schedule
 from clreduce.codegen.scopes import Scope
 from clreduce.codegen.tree import (
@@ -49,7 +50,6 @@ from clreduce.codegen.writer import (
     TASKS,
     batch_moves,
     buffers,
-    in_panel,
     narrowed_index,
     pointer_to,
     vector_at,
@@ -59,9 +59,6 @@ from clreduce.ir.expr import INDEX, REAL, Expr, variables
 from clreduce.ir.index import Position
 from clreduce.program import MapReduce, Output
 from clreduce.reductions.reduction import Slot
-
-PANEL_OF_ONE_LANE = 32
-"""Rows that stand side by side in a panel read by scalar work-items: one memory transaction of a GPU."""
 
 
 class PairLowering(Updates):
@@ -199,7 +196,7 @@ class PairLowering(Updates):
                 at: Expression = row(r)
                 if self.task:
                     at = Binary("-", plus(times(TASK, number(self.task)), wanted(r)), FIRST_ROW)
-                one_lane = in_panel(at, PANEL_OF_ONE_LANE, leaf.dim)
+                one_lane = Panel.of(leaf.dim, self.dtype, self.schedule).start(at)
                 steps = (times(at, number(leaf.dim)),) if self.lanes > 1 else one_lane
                 start = joined("+", (name, *steps))
                 self.per_i.statements.append(Declare(self._row_of_panel(leaf, r), start))
@@ -239,7 +236,11 @@ class PairLowering(Updates):
             start = self._row_of_panel(node, r or 0)
             if self.lanes > 1:
                 return Index(cast("const __global realv*", start), Place(k))
-            return Index(start, Place(k * PANEL_OF_ONE_LANE))
+            panel = Panel.of(node.dim, self.dtype, self.schedule)
+            if panel.together > 1 and isinstance(part := k % panel.together, int):
+                self.emitter.functions.add("load_four")
+                return Call("load_four_s", (start, Place(k // panel.together * ROWS_OF_PANEL), Place(part)), "real")
+            return Index(start, Place(panel.place(k)))
         at = vector_at(pointer, row(r or 0), node.dim, k)
         return Load(at, node.dim, count(r or 0), "realv" if node.kind == REAL else "inumv")
 

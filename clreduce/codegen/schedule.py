@@ -209,13 +209,12 @@ def _on_gpu(program: MapReduce, dtype: str, facts: DeviceFacts, few: int) -> Sch
     words = 1 if dtype == "float" else 2
     room = _ROOM_OF_AMD if facts.driver == "amd" else _ROOM_GPU
     per_row = words * _words_of_row(program, schedule)
-    # Where one update or one loop over components is for a whole block of columns, all its pairs wait for that.
-    together = program.reduction.guard is not None or _shares_work(program) or _has_long_vectors(program)
-    waiting = words * _COLS_GPU if together else 0
+    # Terms of a whole block of columns wait for its update, where that is one for all of them.
+    waiting = words * _COLS_GPU if program.reduction.guard is not None or _shares_work(program) else 0
     while not arrays and schedule.rows < _MOST_ROWS_GPU and 2 * schedule.rows * (per_row + waiting) <= room + waiting:
         schedule = replace(schedule, rows=2 * schedule.rows)
-    if facts.driver == "amd":
-        # Its compiler takes two rows for one packed operation, and reads whole blocks of columns ahead.
+    if facts.driver == "amd" and all(node.dim <= _UNROLL_GPU for node in topological(program.values)):
+        # Its compiler takes two rows for one packed operation, and reads whole blocks of short vectors ahead.
         schedule = replace(schedule, cols=min(schedule.cols, max(1, _PAIRS_OF_AMD // schedule.rows)))
     while schedule.rows * schedule.cols > 1 and block_operations(program, schedule) > _LONGEST_GPU:
         if schedule.cols > schedule.rows:
@@ -233,11 +232,6 @@ def _on_gpu(program: MapReduce, dtype: str, facts: DeviceFacts, few: int) -> Sch
     while tile > _SHORTEST_TILE and tile * staged > _TILE_BYTES:
         tile //= 2
     return replace(schedule, group=group, tile=tile, shape=LOCAL)
-
-
-def _has_long_vectors(program: MapReduce) -> bool:
-    """Whether the components of some vector of pairs are too many to be written out."""
-    return any(node.domain == Domain.IJ and node.dim > _UNROLL_GPU for node in topological(program.values))
 
 
 def _words_of_row(program: MapReduce, schedule: Schedule) -> int:

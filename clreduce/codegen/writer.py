@@ -12,7 +12,6 @@ from clreduce.codegen.scopes import NARROW, Scope, Types, literal
 from clreduce.codegen.tree import (
     Array,
     Assign,
-    Binary,
     Call,
     Cast,
     Declare,
@@ -216,12 +215,6 @@ def pointer_to(kind: str, types: Types = NARROW, const: bool = False) -> str:
 def vector_at(start: Expression, row: Expression, dim: int, k: Position) -> Expression:
     """The address of component k in the vector of a row; vectors of ``dim`` components stand one behind the other."""
     return plus(plus(start, times(row, number(dim))), Place(k))
-
-
-def in_panel(row: Expression, width: int, dim: int) -> tuple[Expression, Expression]:
-    """How far from the start of panels, of so many rows side by side, a row's panel begins; how far from there the row
-    does."""
-    return times(Binary("/", row, number(width)), number(dim * width)), Binary("%", row, number(width))
 
 
 def stored(function: str, at: Expression, stride: int, value: Expression, r: int) -> Run:
