@@ -7,9 +7,10 @@ ordinary formulas. So the evaluator gives bounds by NumPy, and the code generato
 
 these are a few operations more than for the distance itself, and they are tight up to rounding, as x appears once.
 
-Bounds hold for the exact values of a formula and for those that kernels or NumPy compute in the given precision. They
-speak of each operation by itself: what a formula owes to the same variable appearing twice is not seen (x - x has the
-bounds of x - y), but for x * x.
+Bounds hold for the exact values of a formula and for those that kernels or NumPy compute in the given precision. Where
+kernels call a GPU's own functions (`clreduce.codegen.forms`), this is so as long as values stay a factor of 2^20 away
+from both ends of the range. Bounds speak of each operation by itself: what a formula owes to the same variable that
+appears twice is not seen (x - x has the bounds of x - y), but for x * x.
 """
 
 from __future__ import annotations

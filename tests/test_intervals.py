@@ -16,18 +16,21 @@ from random_programs import random_sample
 
 from clreduce.domain import Domain
 from clreduce.intervals import Box, Interval, bounds_of, evaluate_bounds
+from clreduce.ir.evaluate import evaluate
 from clreduce.ir.expr import Expr, variables
-from clreduce.ir.op import FUNCTIONS, OPS, constant, position, variable
+from clreduce.ir.op import FUNCTIONS, OPS, Op, constant, position, variable
 from clreduce.language.formula import parse
+from clreduce.ops import hardware
 from clreduce.ops.compare import equal, where
 from clreduce.ops.derived import squared_distance
-from clreduce.ops.functions import absolute, step
+from clreduce.ops.functions import absolute, exp, sigmoid, step
 from clreduce.ops.shape import concat, summed
 from clreduce.ops.trigonometry import cos
 from clreduce.program import map_reduce
 from clreduce.runtime.device import Device
 
 LIBRARY = [op for op in OPS.values() if op.numpy.__module__.startswith(("clreduce.", "numpy"))]
+"""All operations but those that another test has registered."""
 DTYPES = ("float32", "float64")
 
 
@@ -111,9 +114,21 @@ def test_operations_without_a_rule_may_give_anything() -> None:
 
 
 def test_every_operation_but_recurrences_states_a_rule() -> None:
-    """Leaves aside, whose values come from elsewhere."""
+    """Leaves aside, whose values come from elsewhere, and what kernels alone have (``clreduce/ops/hardware.py``)."""
     leaves = {"variable", "constant", "integer", "iota", "position"}
-    assert {op.name for op in LIBRARY if op.bounds is None} == leaves | {"scan"}
+    in_kernels = {value.name for value in vars(hardware).values() if isinstance(value, Op)}
+    assert {op.name for op in LIBRARY if op.bounds is None} == leaves | in_kernels | {"scan"}
+
+
+def test_bounds_hold_for_the_exponential_of_a_gpu() -> None:
+    """2^(x log2 e) there has the error of its rounded exponent, up to |x| 2^-24 of the result."""
+    x = variable("x", 1, Domain.I)
+    points = np.linspace(-85, 85, 2001, dtype=np.float32)[:, None]
+    for f in (exp(x), OPS["exp_never_above_1"](-absolute(x)), sigmoid(x)):
+        (bounds,) = evaluate_bounds([f], {x: Interval(points, points)}, {}, "float32")
+        (exact,) = evaluate([f], {x: points.astype(np.float64)})
+        error = (np.abs(points) * 2.0**-24 + 6 * 2.0**-23) * exact
+        assert ((bounds.low <= exact - error) & (exact + error <= bounds.high)).all()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -19,7 +19,7 @@ from clreduce.ops.bounds.choices import (
     rounding,
     step_function,
 )
-from clreduce.ops.bounds.functions import log_of_sum, magnitude, monotone, reciprocal_root, valley
+from clreduce.ops.bounds.functions import EXPONENT_ULPS, log_of_sum, magnitude, monotone, reciprocal_root, valley
 from clreduce.ops.compare import both, either, equal, less, less_equal, negated
 
 _HALF = constant(Fraction(1, 2))
@@ -27,14 +27,14 @@ _LN2, _LN10 = math.log(2), math.log(10)
 # --- exponentials and logarithms
 
 exp: Op = elementwise(
-    "exp", bounds=monotone(1), numpy=np.exp, code="exp_{T}({0})", functions=("exp",),
+    "exp", bounds=monotone(1, ulps=EXPONENT_ULPS), numpy=np.exp, code="exp_{T}({0})", functions=("exp",),
     partials=lambda out, x: (out,), never_negative=True, if_never_positive="exp_never_above_1",
     spelled="Exp", doc="e^f; Exp(-inf) = 0",
     edges=(Edge((-INF,), 0, (0,)), Edge((0,), 1, (1,)), Edge((INF,), INF, (INF,)), Edge((NAN,), NAN, (NAN,))),
 )  # fmt: skip
 elementwise(
     "exp_never_above_1", numpy=np.exp, code="exp_never_above_1_{T}({0})", functions=("exp_never_above_1",),
-    bounds=monotone(1),
+    bounds=monotone(1, ulps=EXPONENT_ULPS),
     partials=lambda out, x: (out,), never_negative=True,
 )  # fmt: skip
 exp2: Op = elementwise(
@@ -136,7 +136,7 @@ def _sigmoid(x: Array) -> Array:
 
 sigmoid: Op = elementwise(
     "sigmoid", numpy=_sigmoid, code="({R})(1) / (({R})(1) + exp_{T}(-{0}))", functions=("exp",),
-    bounds=monotone(1, ulps=8),
+    bounds=monotone(1, ulps=EXPONENT_ULPS),
     partials=lambda out, x: (out * (1 - out),),
     spelled="Sigmoid", doc="1 / (1 + e^-f); 0 at -inf, 1 at inf",
     edges=(Edge((0,), 0.5, (0.25,)), Edge((-INF,), 0, (0,)), Edge((INF,), 1, (0,))),

@@ -52,6 +52,10 @@ def monotone(
     return rule
 
 
+EXPONENT_ULPS = 64.0
+"""Of exponentials of float32: a GPU's 2^(x log2 e) has the error of its rounded exponent, up to |x| 2^-24."""
+
+
 def _inside(b: Bounds, least: float, most: float) -> tuple[Bounds, Expr | None]:
     """Both ends moved into [least, most], and where values are outside of it."""
     low, high, outside = b.low, b.high, []
