@@ -26,16 +26,30 @@ def executor_for(
     deterministic: bool | None = None,
 ) -> Executor:
     """Who runs a call with these options. The device or devices in use, where they name none."""
-    limit = None if max_memory is None else bytes_of(max_memory, "max_memory")
-    if deterministic is not None and not isinstance(deterministic, (bool, np.bool_)):
-        raise OptionError(f"deterministic is True, False or None; got {deterministic!r}")
-    repeatable = is_deterministic() if deterministic is None else bool(deterministic)
+    limit, repeatable = checked_limits(max_memory, deterministic)
     if backend == "auto" and device_id == -1:
         chosen = current_devices()
         if len(chosen) > 1:
             return several_devices(chosen, limit, repeatable)
         return one_device(chosen[0], limit, repeatable)
     return one_device(device_for(backend, device_id), limit, repeatable)
+
+
+def checked_limits(max_memory: int | str | None, deterministic: bool | None) -> tuple[int | None, bool]:
+    """Bytes that a call may take, None for no limit of its own; and whether it is deterministic. Or one error."""
+    limit = None if max_memory is None else bytes_of(max_memory, "max_memory")
+    if deterministic is not None and not isinstance(deterministic, (bool, np.bool_)):
+        raise OptionError(f"deterministic is True, False or None; got {deterministic!r}")
+    return limit, is_deterministic() if deterministic is None else bool(deterministic)
+
+
+def kind_of(backend: str, device_id: int) -> str | None:
+    """The kind of device that ``backend`` names, None for any; one error for what no machine has."""
+    if not isinstance(backend, str) or backend not in _KIND:
+        raise BackendError(f"unknown backend {backend!r}; known are {', '.join(_KIND)}")
+    if isinstance(device_id, bool) or not hasattr(device_id, "__index__"):
+        raise DeviceError(f"device_id is a number, -1 for any device; got {device_id!r}")
+    return _KIND[backend]
 
 
 def device_for(backend: str = "auto", device_id: int = -1) -> Device:
@@ -45,11 +59,7 @@ def device_for(backend: str = "auto", device_id: int = -1) -> Device:
     """
     if backend == "auto" and device_id == -1:
         return current_device()
-    if not isinstance(backend, str) or backend not in _KIND:
-        raise BackendError(f"unknown backend {backend!r}; known are {', '.join(_KIND)}")
-    if isinstance(device_id, bool) or not hasattr(device_id, "__index__"):
-        raise DeviceError(f"device_id is a number, -1 for any device; got {device_id!r}")
-    kind = _KIND[backend]
+    kind = kind_of(backend, device_id)
     if device_id == -1 and current_device().facts.kind == kind:
         return current_device()
     fitting = [device for device in devices() if kind in (None, device.facts.kind)]

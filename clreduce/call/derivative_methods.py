@@ -14,7 +14,6 @@ from clreduce.call.arguments import (
     check_beside,
     describe,
 )
-from clreduce.call.backend import executor_for
 from clreduce.call.base import RoutineBase
 from clreduce.call.derivative import Derivative
 from clreduce.call.executor import Executor
@@ -49,7 +48,7 @@ class DerivativeMethods(RoutineBase):
         """
         if unknown:
             refuse_unknown("vjp", DerivativeMethods.vjp, unknown)
-        executor = executor_for(backend, device_id, max_memory, deterministic)
+        executor = self.runner.executor(backend, device_id, max_memory, deterministic)
         arguments = self._arguments(args, ranges)
         positions = self._positions(wrt)
         incoming = self._checked_cotangent(arguments, cotangent)
@@ -83,7 +82,7 @@ class DerivativeMethods(RoutineBase):
         """Forward mode: the directional derivative of the result, for tangents given by alias or position."""
         if unknown:
             refuse_unknown("jvp", DerivativeMethods.jvp, unknown)
-        executor = executor_for(backend, device_id, max_memory, deterministic)
+        executor = self.runner.executor(backend, device_id, max_memory, deterministic)
         arguments = self._arguments(args, ranges)
         known = self._checked_output(arguments, output)
         incoming = self._by_slot(self._checked_tangents(arguments, args, tangents))
@@ -103,7 +102,7 @@ class DerivativeMethods(RoutineBase):
         """
         if unknown:
             refuse_unknown("hvp", DerivativeMethods.hvp, unknown)
-        executor = executor_for(backend, device_id, max_memory, deterministic)
+        executor = self.runner.executor(backend, device_id, max_memory, deterministic)
         arguments = self._arguments(args, ranges)
         positions = self._positions(wrt)
         known = self._checked_output(arguments, output)

@@ -13,7 +13,6 @@ from clreduce.call import explain as explaining
 from clreduce.call.arguments import (
     check_arguments,
 )
-from clreduce.call.backend import executor_for
 from clreduce.call.derivative_methods import DerivativeMethods
 from clreduce.call.estimate import MemoryEstimate, ShapesOnly, estimate
 from clreduce.call.options import Options, refuse_unknown
@@ -109,7 +108,7 @@ class Routine(DerivativeMethods):
         """
         if unknown:
             refuse_unknown("a call", Routine.__call__, unknown)
-        executor = executor_for(backend, device_id, max_memory, deterministic)
+        executor = self.runner.executor(backend, device_id, max_memory, deterministic)
         arguments = self._arguments(args, ranges)
         evaluation = self.evaluation(arguments, executor)
         arrays, forms = self.feeds(arguments.arrays), self._result_forms(arguments)
@@ -143,7 +142,7 @@ class Routine(DerivativeMethods):
         >>> nearest.finish(state)
         array([[1]])
         """
-        executor = executor_for(backend, device_id, max_memory, deterministic)
+        executor = self.runner.executor(backend, device_id, max_memory, deterministic)
         arguments = self._arguments(args, ranges)
         evaluation = self.evaluation(arguments, executor)
         region = replace(evaluation.work.region, first_row=first_row, first_column=first_column)
@@ -171,7 +170,7 @@ class Routine(DerivativeMethods):
         self.options.check_precision(arguments.given_dtype)
         if ranges is not None:
             arguments = replace(arguments, ranges=check_ranges(ranges, arguments.sizes, self.library))
-        return estimate(self, arguments, executor_for(backend, device_id, max_memory, deterministic))
+        return estimate(self, arguments, self.runner.executor(backend, device_id, max_memory, deterministic))
 
     def explain(self, dtype: str = "float32", file: TextIO | None = None) -> None:
         """Print formula, structure of the gradients, schedule and kernel source, for a person."""

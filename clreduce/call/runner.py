@@ -5,12 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from clreduce.call.backend import executor_for
 from clreduce.call.derivative import Works
 from clreduce.call.evaluation import Evaluation, together
+from clreduce.call.executor import Executor
 
 
 class Runner:
     """Runs evaluations on NumPy arrays, at once."""
+
+    def executor(
+        self, backend: str, device_id: int, max_memory: int | str | None, deterministic: bool | None
+    ) -> Executor:
+        """Who runs a call with these options."""
+        return executor_for(backend, device_id, max_memory, deterministic)
 
     def tracks(self, arrays: Sequence[Any]) -> bool:
         """Whether what is computed from ``arrays`` is followed, so that it has to come from `run`."""

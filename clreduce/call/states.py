@@ -56,9 +56,8 @@ class State:
                 f"{theirs.first_row} to {theirs.first_row + theirs.rows}, columns {theirs.first_column} to "
                 f"{theirs.first_column + theirs.columns}{'' if same else ', of different programs'}"
             )
-        program = computed(self.work.program, self.work.options, moderate=False)
         work = self.work.on(replace(ours, columns=ours.columns + theirs.columns))
-        return State(work, merged(program, self.slots, after.slots))
+        return State(work, joined(work, self.slots, after.slots))
 
     def finish(self) -> tuple[Array, ...]:
         """The results of these rows, each of shape (batch.., rows, D), if they meet no other columns."""
@@ -80,6 +79,11 @@ class State:
         return completed_lists(work, tuple(array if array.flags.writeable else array.copy() for array in made))
 
 
+def joined(work: Work, before: Sequence[Array], after: Sequence[Array]) -> tuple[Array, ...]:
+    """The slots of a state after some columns and then others, perhaps with a gap in between that no row visits."""
+    return merged(computed(work.program, work.options, moderate=False), before, after)
+
+
 def merged(program: MapReduce, before: Sequence[Array], after: Sequence[Array]) -> tuple[Array, ...]:
     """The state after the columns of one and then those of another, by NumPy; in the dtypes of ``before``."""
     leaves, others, count = _variables(program)
@@ -87,7 +91,9 @@ def merged(program: MapReduce, before: Sequence[Array], after: Sequence[Array]) 
     if program.reduction.keeps_terms:
         update = _entering(program)
         for place in range(count):
-            terms = [array.reshape((*array.shape[:-1], count, -1))[..., place, :] for array in after]
+            terms = [
+                array.reshape((*array.shape[:-1], count, array.shape[-1] // count))[..., place, :] for array in after
+            ]
             values = dict(zip(leaves, evaluate(update, values | _exact(others, terms)), strict=True))
         results = [values[leaf] for leaf in leaves]
     else:

@@ -75,8 +75,12 @@ class Ranges:
 
     def within(self, rows: tuple[int, int], columns: tuple[int, int]) -> Ranges:
         """Those of the pairs that lie in these rows and columns, [start, stop), which are numbered from 0 then."""
-        blocks = np.clip(self.blocks, *rows) - rows[0]
-        pieces = np.clip(self.pieces, *columns) - columns[0]
+        inside = self.clipped(rows, columns)
+        return Ranges(inside.blocks - rows[0], inside.owners, inside.pieces - columns[0])
+
+    def clipped(self, rows: tuple[int, int], columns: tuple[int, int]) -> Ranges:
+        """Those of the pairs that lie in these rows and columns, [start, stop), with the numbers that they have."""
+        blocks, pieces = np.clip(self.blocks, *rows), np.clip(self.pieces, *columns)
         used = blocks[:, 0] < blocks[:, 1]
         chosen = (pieces[:, 0] < pieces[:, 1]) & used[self.owners]
         return Ranges(blocks[used], (np.cumsum(used) - 1)[self.owners[chosen]], pieces[chosen])
@@ -170,6 +174,11 @@ class CheckedRanges:
         made = cls({}, {})
         made._made[Domain.I, False] = ranges
         return made
+
+    def only(self, kept: Domain, pairs: Ranges) -> CheckedRanges:
+        """The same call with these of its pairs, known by these rows only: what a process that computes them needs."""
+        slices = np.searchsorted(pairs.owners, np.arange(len(pairs.blocks)), side="right")
+        return CheckedRanges({kept: (pairs.blocks, slices, pairs.pieces)}, self._sizes)
 
     def spans(self, kept: Domain, rows: int, columns: int) -> bool:
         """Whether these are all rows and columns of the call."""

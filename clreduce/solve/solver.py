@@ -120,12 +120,16 @@ class Solver(Routine):
             There is no option of that name; the error names the one that was meant.
         """
         chosen = SolveOptions.checked(eps, **options)
-        device = device_for(backend, device_id)
+        device = self._device_for(backend, device_id)
         arguments = self._arguments(args, ranges)
         solution, how = self._solution(arguments, device, alpha, chosen, x0)
         solution = self.library.finished(solution, arguments.given_dtype, arguments.like)
         result = self._like_right(solution, arguments, args)
         return (result, how) if info else result
+
+    def _device_for(self, backend: str, device_id: int) -> Any:
+        """The device that computes products."""
+        return device_for(backend, device_id)
 
     def _solution(
         self, arguments: Arguments, device: Device, alpha: Any, chosen: SolveOptions, x0: Any

@@ -176,11 +176,13 @@ class System:
                 arrays.append(np.ascontiguousarray(place, np.int64))
                 continue
             array = self._array(leaf)
-            if leaf.domain == Domain.J:
-                wide = np.broadcast_to(array, (*self.batch, *array.shape[-2:]))
-                array = np.ascontiguousarray(np.take_along_axis(wide, place, axis=-2))
-            arrays.append(array)
+            arrays.append(self._row_of(array, place) if leaf.domain == Domain.J else array)
         return self._evaluate(program, arrays)
+
+    def _row_of(self, array: Array, place: Array) -> Array:
+        """For each index of the batch one row of an array (batch.., n, D)."""
+        wide = np.broadcast_to(array, (*self.batch, *array.shape[-2:]))
+        return np.ascontiguousarray(np.take_along_axis(wide, place, axis=-2))
 
     def _array(self, leaf: Expr) -> Array:
         slot: int = leaf.params[0]
