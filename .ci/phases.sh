@@ -96,11 +96,11 @@ phase_examples() { # every example at reduced size, with the installed wheel
         sites="import sysconfig; print(sysconfig.get_path('purelib'))"
         "$tests" -c "$sites" >"$("$python" -c "$sites")/of_the_tests.pth"
     fi
-    "$python" -m pip install -q "clreduce[examples-torch]"
+    "$python" -m pip install -q "clreduce[examples-torch,examples-dask]"
     mkdir "$work/examples"
     cd "$work/examples"
     "$python" -c "import clreduce, sys; sys.exit(not clreduce.__file__.startswith(sys.prefix))" || die "not the wheel"
-    examples=("$work"/checkout/examples/{,torch/}*.py)
+    examples=("$work"/checkout/examples/{,torch/,dask/}*.py)
     for example in "${examples[@]}"; do
         [ -f "$example" ] || die "no ${example#"$work"/checkout/}"
     done

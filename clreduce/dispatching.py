@@ -1,7 +1,7 @@
 """One entry for all array libraries: ``clreduce.LazyTensor`` and its kin take the front end of the arrays they get.
 
-Tensors of PyTorch go to `clreduce.torch`; everything else goes to `clreduce.numpy`, which also reads arrays of other
-libraries that lie in the host's memory.
+Tensors of PyTorch go to `clreduce.torch`, arrays of Dask to `clreduce.dask`; everything else goes to `clreduce.numpy`,
+which also reads arrays of other libraries that lie in the host's memory.
 """
 
 from __future__ import annotations
@@ -10,35 +10,54 @@ import importlib
 import sys
 from collections.abc import Callable, Sequence
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Protocol, overload
 
 from clreduce.lazy.products import Block
 
 if TYPE_CHECKING:
     import torch
 
+    import clreduce.dask as of_dask
     import clreduce.numpy as of_numpy
     import clreduce.torch as of_torch
 
 
+class _Chunked(Protocol):
+    """A dask array, as far as types tell it from others, with and without dask."""
+
+    @property
+    def chunks(self) -> Any: ...
+
+    def persist(self) -> Any: ...
+
+
+_FRONT_ENDS = (("torch", "Tensor", "clreduce.torch"), ("dask.array", "Array", "clreduce.dask"))
+"""Array libraries, the names of their arrays' classes, and the front ends for them."""
+
+
 def front_end(*values: Any) -> ModuleType:
-    """`clreduce.torch` if one of the values is a tensor of PyTorch or of its front end, else `clreduce.numpy`."""
-    library = sys.modules.get("torch")
-    lazy = sys.modules.get("clreduce.torch")
-    for value in values:
-        if library is not None and isinstance(value, library.Tensor):
-            return importlib.import_module("clreduce.torch")
-        if lazy is not None and isinstance(value, lazy.LazyTensor):
-            return lazy
+    """The front end of the first value that is an array of PyTorch or Dask, or a tensor of such arrays.
+
+    It is `clreduce.numpy` if there is none. No array library is imported that the program has not imported.
+    """
+    for library, kind, name in _FRONT_ENDS:
+        arrays, lazy = sys.modules.get(library), sys.modules.get(name)
+        for value in values:
+            if arrays is not None and isinstance(value, getattr(arrays, kind)):
+                return importlib.import_module(name)
+            if lazy is not None and isinstance(value, lazy.LazyTensor):
+                return lazy
     return importlib.import_module("clreduce.numpy")
 
 
 @overload
 def LazyTensor(x: torch.Tensor, axis: int | None = ..., is_complex: bool = ...) -> of_torch.LazyTensor: ...
 @overload
+def LazyTensor(x: _Chunked, axis: int | None = ..., is_complex: bool = ...) -> of_dask.LazyTensor: ...
+@overload
 def LazyTensor(x: Any, axis: int | None = ..., is_complex: bool = ...) -> of_numpy.LazyTensor: ...
 def LazyTensor(x: Any, axis: int | None = None, is_complex: bool = False) -> Any:
-    """A `clreduce.numpy.LazyTensor` or a `clreduce.torch.LazyTensor`, as ``x`` is an array or a tensor.
+    """A `LazyTensor` of the front end for ``x``: that of NumPy, of PyTorch or of Dask.
 
     >>> import numpy as np
     >>> import clreduce as cr
@@ -51,6 +70,8 @@ def LazyTensor(x: Any, axis: int | None = None, is_complex: bool = False) -> Any
 @overload
 def Vi(x_or_ind: torch.Tensor, dim: None = ...) -> of_torch.LazyTensor: ...
 @overload
+def Vi(x_or_ind: _Chunked, dim: None = ...) -> of_dask.LazyTensor: ...
+@overload
 def Vi(x_or_ind: Any, dim: Any = ...) -> of_numpy.LazyTensor: ...
 def Vi(x_or_ind: Any, dim: Any = None) -> Any:
     """Vectors of i: an array or a tensor of shape (M, D); or a symbolic variable, by its position and its length."""
@@ -60,6 +81,8 @@ def Vi(x_or_ind: Any, dim: Any = None) -> Any:
 @overload
 def Vj(x_or_ind: torch.Tensor, dim: None = ...) -> of_torch.LazyTensor: ...
 @overload
+def Vj(x_or_ind: _Chunked, dim: None = ...) -> of_dask.LazyTensor: ...
+@overload
 def Vj(x_or_ind: Any, dim: Any = ...) -> of_numpy.LazyTensor: ...
 def Vj(x_or_ind: Any, dim: Any = None) -> Any:
     """Vectors of j: an array or a tensor of shape (N, D); or a symbolic variable, by its position and its length."""
@@ -68,6 +91,8 @@ def Vj(x_or_ind: Any, dim: Any = None) -> Any:
 
 @overload
 def Pm(x_or_ind: torch.Tensor, dim: None = ...) -> of_torch.LazyTensor: ...
+@overload
+def Pm(x_or_ind: _Chunked, dim: None = ...) -> of_dask.LazyTensor: ...
 @overload
 def Pm(x_or_ind: Any, dim: Any = ...) -> of_numpy.LazyTensor: ...
 def Pm(x_or_ind: Any, dim: Any = None) -> Any:

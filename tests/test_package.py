@@ -15,7 +15,7 @@ from processes import PACKAGE, run_python
 import clreduce
 
 ROOT = Path(__file__).resolve().parents[1]
-HEAVY = ("cupy", "jax", "matplotlib", "pandas", "pyopencl", "scipy", "statistics", "torch")
+HEAVY = ("cupy", "dask", "distributed", "jax", "matplotlib", "pandas", "pyopencl", "scipy", "statistics", "torch")
 
 
 def test_import_is_silent_and_light():
@@ -78,12 +78,14 @@ def test_examples_import_what_their_extra_names():
     extras = setup["options.extras_require"]
     required = setup["options"]["install_requires"] + extras["examples"]
     assert "clreduce[examples,torch]" in extras["examples-torch"]
+    assert "clreduce[examples,dask]" in extras["examples-dask"]
     # pykeops: the stand-in for it
     always = {"clreduce", "pykeops", "support", "helpers", *sys.stdlib_module_names}
     for folder, pattern, more in (
         ("examples", "*.py", ""),
         ("examples/support", "*.py", ""),
         ("examples/torch", "**/*.py", extras["torch"]),
+        ("examples/dask", "*.py", extras["dask"]),
     ):
         allowed = always | {re.match(r"[\w-]*", line.strip())[0] for line in (required + more).splitlines()}
         imported = set()
@@ -94,7 +96,7 @@ def test_examples_import_what_their_extra_names():
                 elif isinstance(node, ast.ImportFrom) and node.level == 0:
                     imported.add(node.module.partition(".")[0])
         assert imported <= allowed, folder
-        assert imported & {"numpy", "torch"}, folder
+        assert imported & {"dask", "numpy", "torch"}, folder
 
 
 def test_templates_are_found():

@@ -1,0 +1,149 @@
+"""Dask's arrays: chunks that are computed later, perhaps elsewhere. Only `to_host` looks at numbers."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import dask.array as da
+import numpy as np
+
+from clreduce.adapters.adapter import Adapter
+from clreduce.adapters.numpy import NUMPY
+from clreduce.errors import ShapeError
+from clreduce.runtime.sources import BlockSource
+
+Array = np.ndarray[Any, Any]
+
+
+class Dask(Adapter):
+    """The adapter of Dask's arrays. An array of another library becomes one of a single chunk."""
+
+    name = "dask"
+
+    def accepts(self, value: Any) -> bool:
+        """Whether ``value`` is a dask array; `ShapeError` for one of unknown shape, of which nothing can be checked."""
+        if not isinstance(value, da.Array):
+            return False
+        if any(math.isnan(size) for size in value.shape):
+            raise ShapeError(
+                f"an array of shape {value.shape} has chunks of unknown sizes, as after a selection by a mask: "
+                "call its compute_chunk_sizes() first"
+            )
+        return True
+
+    def foreign(self, value: Any) -> Any:
+        """Arrays of other libraries in the host's memory, and the dask array in what wraps one, as xarray does."""
+        inner = getattr(value, "data", None)
+        if isinstance(inner, da.Array):
+            return inner if self.accepts(inner) else None
+        array = value if NUMPY.accepts(value) else NUMPY.foreign(value)
+        if isinstance(array, BlockSource):  # of a file: in chunks that Dask chooses, with whole vectors
+            return da.from_array(array.value, chunks=(*("auto",) * (array.ndim - 1), -1 if array.ndim > 1 else "auto"))
+        return None if array is None else da.from_array(array, chunks=-1)
+
+    def advice(self, value: Any) -> str:
+        return NUMPY.advice(value)
+
+    def to_host(self, value: Any) -> Array:
+        """The numbers of an array, which are computed."""
+        return NUMPY.to_host(value.compute())
+
+    def from_host(self, array: Array, like: Any) -> Any:
+        """``array`` as one chunk."""
+        return da.from_array(array, chunks=-1)
+
+    def shape(self, value: Any) -> tuple[int, ...]:
+        found: tuple[int, ...] = value.shape
+        return found
+
+    def dtype_name(self, value: Any) -> str:
+        return str(value.dtype.name)
+
+    def copy_into(self, out: Any, result: Any) -> Any:
+        raise AssertionError("results are no numbers yet: routines refuse out=")
+
+    # ------------------------------------------------------------------ arrays between the arguments and the results
+
+    def arranged(self, value: Any, dtype: str, shape: tuple[int, ...]) -> Any:
+        array = value
+        if array.dtype.kind == "c":
+            array = array[None] if array.ndim == 0 else array
+            chunks = (*array.chunks[:-1], tuple(2 * size for size in array.chunks[-1]))
+            array = array.map_blocks(_as_pairs, dtype=array.real.dtype, chunks=chunks)
+        array = _reshaped(array.astype(dtype), shape)
+        if array.numblocks[-1] > 1:
+            raise ShapeError(
+                f"a vector lies in one chunk; an array of shape {value.shape} has chunks of {value.chunks[-1]} "
+                "components: write x.rechunk({-1: -1})"
+            )
+        return array
+
+    def on_host(self, array: Any) -> Array:
+        return self.to_host(array) if isinstance(array, da.Array) else array
+
+    def between(self, array: Array, like: Any) -> Any:
+        return self.from_host(array, like)
+
+    def zeros_like(self, array: Any) -> Any:
+        return da.zeros_like(array)
+
+    def finished(self, array: Any, dtype: str, like: Any) -> Any:
+        return array.map_blocks(_rounded, dtype=dtype) if dtype == "float16" and array.dtype.kind == "f" else array
+
+    def finished_complex(self, array: Any, like: Any) -> Any:
+        dtype = np.result_type(array.dtype, np.complex64)
+        chunks = (*array.chunks[:-1], tuple(size // 2 for size in array.chunks[-1]))
+        return array.map_blocks(_as_complex, dtype=dtype, chunks=chunks)
+
+    # ------------------------------------------------------------------------------------------- results, as they are
+
+    def as_complex(self, result: Any) -> Any:
+        return self.finished_complex(result, None)
+
+    def reduced(self, name: str, result: Any, axes: tuple[int, ...]) -> Any:
+        if name == "logsumexp":
+            largest = result.max(axis=axes, keepdims=True)
+            shift = da.where(da.isfinite(largest), largest, 0)
+            sums = da.exp(result - shift).sum(axis=axes)
+            return da.log(sums) + shift.reshape(sums.shape)
+        return getattr(da, name)(result, axis=axes[0] if name.startswith("arg") else axes)
+
+    def rows(self, array: Any, chosen: Array) -> Any:
+        return array[chosen]
+
+    def swapped(self, array: Any) -> Any:
+        return array.swapaxes(-1, -2)
+
+    def permuted(self, array: Any, axes: tuple[int, ...]) -> Any:
+        return array.transpose(axes)
+
+    def broadcast(self, array: Any, shape: tuple[int, ...]) -> Any:
+        return da.broadcast_to(array, shape)
+
+
+def _as_pairs(block: Array) -> Array:
+    pairs: Array = np.ascontiguousarray(block).view(block.real.dtype)
+    return pairs
+
+
+def _as_complex(block: Array) -> Array:
+    numbers: Array = np.ascontiguousarray(block).view(np.result_type(block.dtype, np.complex64))
+    return numbers
+
+
+def _rounded(block: Array) -> Array:
+    with np.errstate(over="ignore"):
+        return block.astype(np.float16)
+
+
+def _reshaped(array: Any, shape: tuple[int, ...]) -> Any:
+    """With axes of length 1 in front and at the end, so that chunks stay what they are."""
+    if array.shape == shape:
+        return array
+    if array.ndim == 0 or array.shape != shape[len(shape) - array.ndim :]:
+        array = array[..., None]
+    return array[(None,) * (len(shape) - array.ndim)].reshape(shape)
+
+
+DASK = Dask()

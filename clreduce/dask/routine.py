@@ -1,0 +1,43 @@
+"""What routines do otherwise on dask arrays: checks of what has no meaning before numbers are there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
+
+from clreduce.adapters.adapter import Adapter
+from clreduce.adapters.dask import DASK
+from clreduce.adapters.numpy import NUMPY
+from clreduce.call.arguments import Arguments
+from clreduce.call.ranges import check_ranges
+from clreduce.call.routine import Routine
+from clreduce.call.runner import Runner
+from clreduce.dask.graphs import GRAPHS
+from clreduce.errors import OptionError
+
+
+class GraphRoutine(Routine):
+    """A routine whose calls make graphs."""
+
+    library: ClassVar[Adapter] = DASK
+    runner: ClassVar[Runner] = GRAPHS
+
+    def __call__(
+        self, *args: Any, backend: str = "auto", device_id: int = -1, ranges: Any = None, out: Any = None,
+        **limits: Any,
+    ) -> Any:  # fmt: skip
+        if out is not None:
+            raise OptionError(
+                "results of dask arrays are computed later, so there is no out=: write dask.array.store(result, out)"
+            )
+        return super().__call__(*args, backend=backend, device_id=device_id, ranges=ranges, **limits)
+
+    __call__.__doc__ = Routine.__call__.__doc__
+
+    def _arguments(self, args: Sequence[Any], ranges: Any) -> Arguments:
+        """The checked arguments of a call. Ranges decide which tasks there are, so they are arrays of NumPy."""
+        arguments = super()._arguments(args, None)
+        if ranges is None:
+            return arguments
+        return replace(arguments, ranges=check_ranges(ranges, arguments.sizes, NUMPY))

@@ -1,0 +1,143 @@
+"""What the tasks of a graph do, wherever they run: each takes NumPy arrays or states, and gives states or results."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+
+import numpy as np
+
+from clreduce.call.backend import executor_for
+from clreduce.call.executor import Array, Executor, Job, Ready, one_device
+from clreduce.call.states import State, joined
+from clreduce.call.work import Work
+from clreduce.errors import DeviceError
+from clreduce.ir.expr import REAL
+from clreduce.memo import Memo
+from clreduce.runtime.device import Device
+from clreduce.runtime.devices import VARIABLE, chosen_device, devices, select
+
+RESOURCE = "CLREDUCE_DEVICE"
+"""The resource of a worker of ``distributed`` that holds the number of its device."""
+
+
+@dataclass(frozen=True)
+class OnWorker(Executor):
+    """Runs works on the device of the process and worker that it finds itself in. It can be pickled."""
+
+    backend: str
+    device_id: int
+    limit: int | None
+    """Bytes that a task may take on its device; None for no limit of the call's own."""
+    deterministic: bool
+
+    def run(self, job: Job, results: tuple[Array, ...] | None = None) -> tuple[Array, ...]:
+        return self.here().run(job, results)
+
+    def partial(self, job: Job) -> tuple[Array, ...]:
+        return self.here().partial(job)
+
+    def prepare(self, job: Job) -> Ready:
+        return self.here().prepare(job)
+
+    def here(self) -> Executor:
+        """Who runs works on this worker."""
+        if (self.backend, self.device_id) == ("auto", -1):
+            device = device_of_worker()
+            if device is not None:
+                return one_device(device, self.limit, self.deterministic)
+        return executor_for(self.backend, self.device_id, self.limit, self.deterministic)
+
+
+def device_of_worker() -> Device | None:
+    """The device of the worker of ``distributed`` that this thread belongs to; None where nothing tells it from others.
+
+    That is the number among its resources, ``CLREDUCE_DEVICE``; without one, and unless the process has chosen a device
+    itself, the worker's name, where it is a number, counts the devices of the driver and kind that are preferred.
+    """
+    distributed = sys.modules.get("distributed")
+    if distributed is None:
+        return None
+    try:
+        worker = distributed.get_worker()
+    except ValueError:  # a thread of no worker
+        return None
+    resources = worker.state.total_resources
+    if RESOURCE in resources:
+        number = int(resources[RESOURCE])
+        if number < 0:
+            raise DeviceError(f"the resource {RESOURCE} of a worker is the number of its device; got {number}")
+        return select(number)
+    preferred, chosen_by = chosen_device()
+    name = str(worker.name)
+    has_chosen = chosen_by != VARIABLE or os.environ.get(VARIABLE, "").strip()
+    if has_chosen or not name.isdecimal():
+        return None
+    peers = [
+        device
+        for device in devices()
+        if (device.platform_name, device.facts.kind) == (preferred.platform_name, preferred.facts.kind)
+    ]
+    return select(peers[int(name) % len(peers)])
+
+
+@dataclass(frozen=True, eq=False)
+class Compute:
+    """The results of a work."""
+
+    executor: OnWorker
+    work: Work
+
+    def __call__(self, *arrays: Array) -> tuple[Array, ...]:
+        return self.executor.run((self.work, Memo(), _as_kernels_read(arrays)))
+
+
+@dataclass(frozen=True, eq=False)
+class Partial:
+    """What rows keep after the columns of a work."""
+
+    executor: OnWorker
+    work: Work
+
+    def __call__(self, *arrays: Array) -> tuple[Array, ...]:
+        return self.executor.partial((self.work, Memo(), _as_kernels_read(arrays)))
+
+
+@dataclass(frozen=True, eq=False)
+class Merge:
+    """The state of rows after several blocks of columns, in order. It needs no device."""
+
+    work: Work
+
+    def __call__(self, *states: tuple[Array, ...]) -> tuple[Array, ...]:
+        return reduce(lambda before, after: joined(self.work, before, after), states)
+
+
+@dataclass(frozen=True, eq=False)
+class Finish:
+    """The results of rows that have met all of their columns, of which there may be none. It needs no device."""
+
+    work: Work
+
+    def __call__(self, *states: tuple[Array, ...]) -> tuple[Array, ...]:
+        work = self.work
+        if states:
+            return State(work, Merge(work)(*states)).finish()
+        return State(work, neutral(work)).finish()
+
+
+def neutral(work: Work) -> tuple[Array, ...]:
+    """The state of rows that have met no column."""
+    shape = (*work.region.batch, work.region.rows)
+    return tuple(
+        np.full((*shape, slot.dim), slot.neutral, work.dtype if slot.kind == REAL else np.int64)
+        for slot in work.program.state_slots
+    )
+
+
+def _as_kernels_read(arrays: Sequence[Array]) -> list[Array]:
+    """Chunks as kernels read them: those of other kinds, such as memory maps, as plain arrays."""
+    return [np.asarray(array) for array in arrays]

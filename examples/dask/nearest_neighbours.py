@@ -1,0 +1,47 @@
+"""The K nearest of many points: each pair of chunks gives lists of K, and lists are merged.
+
+python examples/dask/nearest_neighbours.py
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+import dask
+import dask.array as da
+import numpy as np
+import support
+
+from clreduce.dask import Vi, Vj
+
+K = 5
+
+
+def main() -> None:
+    rng = np.random.default_rng(3)
+    known = rng.random((support.scaled(200_000), 3)).astype("float32")
+    asked = rng.random((support.scaled(20_000), 3)).astype("float32")
+    x = da.from_array(asked, chunks=(len(asked) // 2 + 1, 3))
+    y = da.from_array(known, chunks=(len(known) // 8 + 1, 3))
+    distances, indices = ((Vi(x) - Vj(y)) ** 2).sum(-1).Kmin_argKmin(K, axis=1)
+    print(f"{indices.shape[0]} lists of {K}, in {len(indices.dask.to_dict())} tasks")
+    start = time.perf_counter()
+    found, nearest = dask.compute(distances, indices)
+    print(f"computed in {time.perf_counter() - start:.1f} s")
+
+    sample = rng.choice(len(asked), 20, replace=False)
+    exact = ((asked[sample, None].astype(float) - known) ** 2).sum(-1)
+    wanted = np.sort(exact, axis=1)[:, :K]
+    limits = support.Limits()
+    limits.expect("difference of the distances", np.abs(found[sample] - wanted).max(), 1e-6)
+    own = np.take_along_axis(exact, nearest[sample], axis=1)
+    limits.expect("difference of the distances of the indices", np.abs(own - wanted).max(), 1e-6)
+    limits.check()
+
+
+if __name__ == "__main__":
+    main()
