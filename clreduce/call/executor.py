@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -276,7 +277,9 @@ class Walk:
     def write_to(self, targets: tuple[Array, ...], of_states: bool = False) -> None:
         """Name the arrays of the whole region into which results or states are computed."""
         rows = (*self._work.region.batch, self._work.region.rows)
-        self._targets, self._of_states = tuple(target.reshape((*rows, -1)) for target in targets), of_states
+        # The length of a row is counted, for NumPy does not infer it where there are no rows.
+        self._targets = tuple(target.reshape((*rows, math.prod(target.shape[len(rows) :]))) for target in targets)
+        self._of_states = of_states
 
     def compute(self, part: Region) -> None:
         """Compute a part of the region into its place."""
