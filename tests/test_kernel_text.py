@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import cache
 from random import Random
 from typing import Any
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from template_cases import CASES, Case
 
 import clreduce.ops  # noqa: F401  (fills the registry)
-from clreduce.codegen import frame
+from clreduce.codegen import frame, render
 from clreduce.codegen.check_kernel import KernelTextError, check_kernel
 from clreduce.codegen.facts import DeviceFacts
 from clreduce.codegen.kernel import Kernel
@@ -306,3 +306,16 @@ def test_templates_declare_the_names_that_statements_read() -> None:
     for name in names:
         declared = re.compile(rf"\b{name.type} (\w+ = [^;]*, )?{name.name}\b")
         assert any(map(declared.search, sources)), name
+
+
+@pytest.mark.parametrize("field", [field.name for field in fields(Kernel)])
+def test_kernels_that_differ_are_kept_apart_on_disk(field: str) -> None:
+    """Whatever differs, the source that is kept of one is not that of the other."""
+    kernel = kernels_of("K nearest, sorting", "float", "cpu")[-3]
+    value = getattr(kernel, field)
+    others: dict[type, Any] = {str: "other", int: 99, tuple: (), frozenset: frozenset(("other",)), Name: frame.J}
+    other = replace(kernel, **{field: frozenset() if value is None else others[type(value)]})
+    empty = type(value) is tuple and not value
+    if empty:
+        other = replace(kernel, **{field: (kernel.body,) if field == "finish" else kernel.body})
+    assert render._entry(other) != render._entry(kernel)

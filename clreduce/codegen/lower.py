@@ -53,9 +53,9 @@ def lower(
     """
     schedule.check(facts)
     check_length(program.values, schedule.unroll, schedule.rows, schedule.cols)
-    kept = "double" if wide else dtype
+    of_state = "double" if wide else dtype
     wide = wide and dtype == "float"
-    check_state(program, replace(schedule, flush=False) if wide else schedule, 4 if kept == "float" else 8)
+    check_state(program, replace(schedule, flush=False) if wide else schedule, 4 if of_state == "float" else 8)
     values = with_known_signs(simplify(program.values))
     hoisted = hoist(values, schedule.unroll)
     panel = schedule.lanes if schedule.lanes > 1 else ROWS_OF_PANEL
@@ -65,7 +65,7 @@ def lower(
     )
     lowering = NearestLowering if program.reduction.keeps_terms else PairLowering
     pair = lowering(program, hoisted.values, hoisted.panels, dtype, schedule, facts, ranged, wide)
-    merge = lower_merge(program, kept, schedule, batched, ranged)
-    join = lower_join(program, kept, schedule, batched)
+    merge = lower_merge(program, of_state, schedule, batched, ranged)
+    join = lower_join(program, of_state, schedule, batched)
     leaves = tuple(leaf for leaf, _ in hoisted.stored)
     return Lowered(stored, leaves, pair.kernel(False, batched), pair.kernel(True, batched), merge, join, pair.inputs)

@@ -66,9 +66,9 @@ def only_term(node: Expr, k: Position) -> Position | None:
 
     def read(term: Position) -> Position:
         assert op.remap is not None
-        found = op.remap(k, term, *node.args, *node.params)
-        assert found is not None
-        return found[1]
+        component = op.remap(k, term, *node.args, *node.params)
+        assert component is not None
+        return component[1]
 
     any_term = make_index(_TERM, 0, terms - 1)
     chosen, at = _seen_through(node.args[0], read(any_term))

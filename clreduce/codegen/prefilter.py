@@ -64,7 +64,7 @@ FILTERED_END = Name("filtered_end", "long")
 """The column after that part: from here on, columns are visited one block after the other."""
 _MANY_ENTER, _ENTERED = Name("many", "int"), Name("entered", "int")
 _CHUNK, _BLOCK, _VISIT = Name("chunk", "int"), Name("block", "int"), Name("visit", "int")
-_WANTED, _COUNT = Name("wanted", "int"), Name("found", "int")
+_WANTED, _COUNT = Name("wanted", "int"), Name("passing", "int")
 """The numbers of the blocks that are visited, and how many there are."""
 _COLLECTED, _TAKEN, _VISITED = Name("collected", "int"), Name("taken", "int"), Name("visited", "int")
 
@@ -163,11 +163,11 @@ class Prefilter:
             Loop(_CHUNK, number(0), _CHUNKS, of_chunk),
             Declare(_MANY_ENTER, number(0)),
             Declare(_ENTERED, number(0)),
-            *(Declare(self.limit(r), self._found_limit(r)) for r in self.rows),
+            *(Declare(self.limit(r), self._limit_of_firsts(r)) for r in self.rows),
             Assign(_FILTERS, Select(_FILTERED, _MANY_ENTER, _FILTERS)),
         )
 
-    def _found_limit(self, r: int) -> Expression:
+    def _limit_of_firsts(self, r: int) -> Expression:
         return Call("limit_of", (self._heads(r), _CHUNKS, self.last[r], Unary("&", _MANY_ENTER)), "realv")
 
     def visits(self, columns: Columns, visit: Sequence[Statement], enter: Sequence[Statement]) -> tuple[Statement, ...]:
@@ -245,5 +245,5 @@ class Prefilter:
         return Name(f"marks_{r}", "marks")
 
 
-def _least(one: Expression, other: Expression) -> Call:
-    return Call("min", (one, other), "int")
+def _least(left: Expression, right: Expression) -> Call:
+    return Call("min", (left, right), "int")

@@ -19,7 +19,7 @@ from clreduce.memo import memoised
 if TYPE_CHECKING:
     from mako.lookup import TemplateLookup
 
-_GENERATOR = "2"
+_GENERATOR = "3"
 """To be raised when `block`, or what templates read of a `Kernel`, means something else: sources are kept by it."""
 _LOGGER = logging.getLogger("clreduce.builds")
 always_check = False
@@ -59,10 +59,10 @@ def render(kernel: Kernel) -> str:
     if always_check or _LOGGER.isEnabledFor(logging.DEBUG):
         check_kernel(kernel)
     name = _entry(kernel)
-    kept = read_entry(name, SOURCES)
-    if kept is not None:
+    stored = read_entry(name, SOURCES)
+    if stored is not None:
         with contextlib.suppress(UnicodeDecodeError):
-            return kept.decode()
+            return stored.decode()
     source = rendered(kernel)
     write_entry(name, source.encode(), SOURCES)
     return source
@@ -70,8 +70,16 @@ def render(kernel: Kernel) -> str:
 
 def _entry(kernel: Kernel) -> str:
     sets = [sorted(names) for names in (kernel.functions, kernel.wide or ())]  # their order is another in each process
-    rest = replace(kernel, functions=frozenset(), wide=kernel.wide and frozenset(("wide",)))
-    return entry_name("source", _GENERATOR, templates_digest(), repr(sets), repr(rest))
+    # Statements by their text: it is all that is written of them, and is shorter than what Python writes of a tree.
+    first = (kernel.batch, kernel.once, kernel.per_i, kernel.state, kernel.tile_start, kernel.reset)
+    stages = (*first, kernel.body, kernel.tail, kernel.flush, kernel.drain, *kernel.finish)
+    rest = replace(
+        kernel, functions=frozenset(), wide=kernel.wide and frozenset(("wide",)), batch=(), once=(), per_i=(),
+        state=(), tile_start=(), reset=(), body=(), tail=(), flush=(), drain=(), finish=(),
+    )  # fmt: skip
+    return entry_name(
+        "source", _GENERATOR, templates_digest(), repr(sets), repr(rest), *(block(stage, 0) for stage in stages)
+    )
 
 
 def rendered(kernel: Kernel) -> str:
@@ -83,5 +91,5 @@ def rendered(kernel: Kernel) -> str:
         wide = _lookup().get_template("wide.cl.mako")
         head = str(head) + str(wide.render(lanes=kernel.lanes, functions=kernel.wide))
     nearest = _lookup().get_template("nearest.cl.mako")
-    helpers = [nearest.get_def(one.name).render(one.facts, kernel, text) for one in kernel.helpers]
+    helpers = [nearest.get_def(helper.name).render(helper.facts, kernel, text) for helper in kernel.helpers]
     return "".join(map(str, (head, *helpers, template.render(kernel=kernel, block=block))))

@@ -3,13 +3,16 @@
 A type is a name that the prelude of the templates defines, such as ``real`` or ``realv``, a type of OpenCL C, or a
 pointer to one. ``v`` at the end of a name stands for a vector of lanes. What a name means in one kernel depends on its
 precision and its lanes: `check_kernel` knows that.
+
+Nodes are never changed. That the classes do not enforce it (``frozen``) is for speed: a kernel has thousands of nodes,
+and it would take twice as long to make them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import reduce
+from functools import lru_cache, reduce
 
 from clreduce.ir.index import Position
 
@@ -21,7 +24,7 @@ ARITHMETIC = frozenset("+-*/")
 """Operators whose operands may be a scalar and lanes of it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Literal:
     """A constant, as it is written."""
 
@@ -29,7 +32,7 @@ class Literal:
     type: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Name:
     """A variable, an argument of the kernel or an array."""
 
@@ -38,7 +41,7 @@ class Name:
     """Of an array: that of its entries."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Place:
     """An integer whose range is known: a position inside a vector or an array, made of variables of loops."""
 
@@ -49,7 +52,7 @@ class Place:
         return "int"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Unary:
     """``-``, ``!``, ``~``, ``&`` (the address) or ``*`` (what a pointer points to) before its argument."""
 
@@ -66,7 +69,7 @@ class Unary:
         return kind.removesuffix("*") if self.operator == "*" else kind
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Binary:
     """An operator between two operands; of a scalar and lanes, each lane takes the scalar."""
 
@@ -80,7 +83,7 @@ class Binary:
         return MASKS.get(kind, "int") if self.operator in COMPARISONS or self.operator in LOGICAL else kind
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Call:
     """A function of the prelude, of the mathematics or of OpenCL C; ``type``: of its result, "" if it has none."""
 
@@ -89,7 +92,7 @@ class Call:
     type: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Cast:
     """A scalar as another type, or as lanes that are all equal; or lanes from as many scalars; or a pointer."""
 
@@ -97,7 +100,7 @@ class Cast:
     arguments: tuple[Expression, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Index:
     """An entry of an array, or what stands so far behind a pointer."""
 
@@ -110,7 +113,7 @@ class Index:
         return kind.split()[-1].removesuffix("*")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Load:
     """Lanes of numbers (``realv``) or indices (``inumv``): lane l stands ``l * stride`` behind ``pointer``, for the
     first ``count`` lanes; others repeat the last of these."""
@@ -121,7 +124,7 @@ class Load:
     type: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Select:
     """``condition ? positive : negative``, lane by lane if the condition is one of lanes."""
 
@@ -137,7 +140,7 @@ class Select:
 Expression = Literal | Name | Place | Unary | Binary | Call | Cast | Index | Load | Select
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Let:
     """A constant: what ``name`` stands for from here on."""
 
@@ -145,7 +148,7 @@ class Let:
     value: Expression
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Declare:
     """A variable, which is assigned later, too."""
 
@@ -153,7 +156,7 @@ class Declare:
     value: Expression
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Array:
     """An array in private memory; ``fill``: what each entry holds at first, if anything. ``values``: what they are, if
     they are constants."""
@@ -164,7 +167,7 @@ class Array:
     values: tuple[Expression, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Assign:
     """``target``, a variable or an entry, gets a new value."""
 
@@ -172,14 +175,14 @@ class Assign:
     value: Expression
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Run:
     """A call for what it does: it has no result."""
 
     call: Call
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Loop:
     """``body`` for each value of ``variable``, an int, from ``start`` on and below ``stop``; kept rolled.
 
@@ -194,7 +197,7 @@ class Loop:
     step: int = 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class If:
     """``body`` where ``condition``, a scalar, is not 0."""
 
@@ -202,7 +205,7 @@ class If:
     body: tuple[Statement, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Comment:
     """Words for whoever reads the kernel."""
 
@@ -212,16 +215,17 @@ class Comment:
 Statement = Let | Declare | Array | Assign | Run | Loop | If | Comment
 
 
-def _wider(one: str, other: str) -> str:
+def _wider(left: str, right: str) -> str:
     """The type of a number computed from two: lanes rather than a scalar, a pointer rather than its offset, and real
     rather than int."""
-    if one == other or one in MASKS or one.endswith("*"):
-        return one
-    if other in MASKS or other.endswith("*"):
-        return other
-    return other if one == "int" else one
+    if left == right or left in MASKS or left.endswith("*"):
+        return left
+    if right in MASKS or right.endswith("*"):
+        return right
+    return right if left == "int" else left
 
 
+@lru_cache(1024)
 def number(value: int) -> Literal:
     """An int."""
     return Literal(str(value), "int")
