@@ -36,6 +36,7 @@ from clreduce.runtime import device_thread
 from clreduce.runtime import devices as choosing
 from clreduce.runtime.device import Device
 from clreduce.runtime.plan import Plan
+from clreduce.runtime.progress import current
 from clreduce.runtime.region import Region
 
 pytestmark = pytest.mark.usefixtures("plain_kernels")
@@ -100,14 +101,21 @@ def assert_equal_bits(found: Any, wanted: Any) -> None:
 
 
 @pytest.mark.parametrize(("name", "count", "dtype"), CASES)
-def test_every_reduction_has_the_bits_of_one_device(pair, both_take_part, name, count, dtype):
-    """Shared by rows where there are many, by columns where there are few; states too."""
-    program = program_of(name, count)
-    for rows, columns in ((90, 211), (2, 9000)):
-        work = Work(program, Options(), Region(rows, columns), dtype)
-        inputs = random_arrays(program, rows, columns, dtype, seed=3)
-        assert_equal_bits(evaluate(SeveralDevices(pair), work, inputs), evaluate(one_device(pair[0]), work, inputs))
-    assert len(both_take_part) == 4, "each call is shared"
+def test_parts_of_j_of_every_reduction_are_merged_to_the_bits_of_one_device(pair, both_take_part, name, count, dtype):
+    assert_shared_as_one(pair, program_of(name, count), 2, 9000, dtype)
+    assert len(both_take_part) == 2
+
+
+@pytest.mark.parametrize(("name", "count", "dtype"), CASES[::4])
+def test_rows_have_the_bits_of_one_device(pair, both_take_part, name, count, dtype):
+    assert_shared_as_one(pair, program_of(name, count), 90, 211, dtype)
+    assert len(both_take_part) == 2
+
+
+def assert_shared_as_one(pair: Any, program: Any, rows: int, columns: int, dtype: str) -> None:
+    work = Work(program, Options(), Region(rows, columns), dtype)
+    inputs = random_arrays(program, rows, columns, dtype, seed=3)
+    assert_equal_bits(evaluate(SeveralDevices(pair), work, inputs), evaluate(one_device(pair[0]), work, inputs))
 
 
 CALLS = {
@@ -366,8 +374,10 @@ def test_interruption_ends_a_call_when_no_kernel_runs(pair, both_take_part, monk
         running.append(part)
         _thread.interrupt_main()
         threading.Event().wait(0.05)  # the caller hears of it while the block is computed
-        compute(walk, part)
-        running.remove(part)
+        try:
+            compute(walk, part)
+        finally:
+            running.remove(part)
 
     inputs = arrays(200, 300)
     with clreduce.use_devices(pair):
@@ -378,6 +388,27 @@ def test_interruption_ends_a_call_when_no_kernel_runs(pair, both_take_part, monk
         assert not running
         monkeypatch.setattr(Walk, "compute", compute)
         assert_equal_bits([GAUSSIAN(*inputs)], [wanted])
+
+
+def test_interruption_ends_long_blocks_between_two_launches(pair, monkeypatch):
+    ended: list[bool] = []
+
+    def endless(walk: Walk, part: Region) -> None:
+        _thread.interrupt_main()
+        call = current()
+        assert call is not None
+        try:
+            for _ in range(3000):
+                threading.Event().wait(0.01)
+                call.advance(1.0)
+        except Exception:
+            ended.append(True)
+            raise
+
+    monkeypatch.setattr(Walk, "compute", endless)
+    with clreduce.use_devices(pair), pytest.raises(KeyboardInterrupt):
+        GAUSSIAN(*arrays(200, 300))
+    assert ended
 
 
 def test_threads_that_call_at_once_get_their_own_results(pair):

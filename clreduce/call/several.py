@@ -240,16 +240,7 @@ class SeveralDevices(Executor):
         sharing = Sharing(axis.units, axis.step, speeds, [pace.measured > 0 for pace in paces])
         devices = [member.executor.device for member in members]
         with progress.shown(region.area):
-            told = progress.current()
-
-            def telling(compute: Callable[[Units], None]) -> Callable[[Units], None]:
-                def computed(units: Units) -> None:
-                    with progress.working_for(told):
-                        compute(units)
-
-                return computed
-
-            run = SharedRun(devices, [telling(computation(member)) for member in members], sharing)
+            run = SharedRun(devices, [computation(member) for member in members], sharing)
             run.finish()
         for pace, speed, is_measured in zip(paces, sharing.speeds, sharing.measured, strict=True):
             if is_measured:

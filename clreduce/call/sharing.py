@@ -16,11 +16,12 @@ from queue import Empty, SimpleQueue
 from clreduce.errors import ClreduceError, CompileError, DeviceError
 from clreduce.runtime.device import Device
 from clreduce.runtime.device_thread import thread_of
+from clreduce.runtime.progress import Progress, current, working_for
 
 _PORTION = 0.5
 """Of its share of what is left, what a device takes at a time."""
 _SHORTEST, _LONGEST = 0.005, 0.3
-"""Seconds of a block. Until one ends, Ctrl-C waits."""
+"""Seconds of a block."""
 _POLL = 0.25
 """Seconds between looks for a signal, where waiting for another thread does not let it through."""
 
@@ -91,6 +92,24 @@ class Sharing:
             self._failed.add(device)
 
 
+class _EndedError(Exception):
+    """The call has ended, and nobody wants to have the rest of a block."""
+
+
+class _Watch(Progress):
+    """Tells how far a block is, between two launches; there the block ends if the call does."""
+
+    def __init__(self, run: SharedRun, told: Progress | None) -> None:
+        super().__init__(0.0)
+        self._run, self._told = run, told
+
+    def advance(self, pairs: float) -> None:
+        if self._run.is_closed:
+            raise _EndedError
+        if self._told is not None:
+            self._told.advance(pairs)
+
+
 class SharedRun:
     """A call that devices are working on."""
 
@@ -102,7 +121,9 @@ class SharedRun:
         """Why devices could not do their part, by their number."""
         self._devices, self._computations, self._sharing = devices, list(computations), sharing
         self._error: BaseException | None = None
-        self._is_closed = False
+        self.is_closed = False
+        """Whether devices take no more units, and end the blocks that they have."""
+        self._told = current()
         self._at_work = [False] * len(devices)
         # The caller holds no lock at any time: a signal's handler may share another call by the same threads.
         self._have_left: SimpleQueue[int] = SimpleQueue()
@@ -137,7 +158,7 @@ class SharedRun:
         """Let devices take no more units, and wait for those at work, whatever signals arrive meanwhile."""
         while True:
             try:
-                self._is_closed = True
+                self.is_closed = True
                 while any(self._at_work):
                     time.sleep(0.0005)
                 self._computations.clear()  # threads that are busy with other calls hold this one for a while
@@ -148,14 +169,16 @@ class SharedRun:
     def _work(self, device: int) -> None:
         """What the thread of a device does."""
         try:
+            watch = _Watch(self, self._told)
             while True:
                 self._at_work[device] = True
-                units = None if self._is_closed else self._sharing.take(device)
+                units = None if self.is_closed else self._sharing.take(device)
                 if units is None:
                     return
                 start = time.perf_counter()
                 try:
-                    self._computations[device](units)
+                    with working_for(watch):
+                        self._computations[device](units)
                 except (DeviceError, CompileError) as error:
                     self.failures[device] = error
                     self._sharing.give_back(device, units)
