@@ -317,7 +317,7 @@ def test_cluster(tmp_path):
         # The number among its resources is that of a worker's device.
         assert client.submit(lambda: repr(device_of_worker())).result() == repr(devices()[last])
     assert device_of_worker() is None
-    assert GRAPHS.executor("auto", -1, None, None).here() is one_device(cr.current_device())
+    assert GRAPHS.executor("auto", -1, None, None).here() == one_device(cr.current_device())
 
 
 def test_without_dask_the_error_names_the_extra():
