@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from clreduce.call.executor import Executor, one_device
+from clreduce.call.executor import Executor, one_device, plain_executor
 from clreduce.call.several import several_devices
 from clreduce.errors import BackendError, DeviceError, OptionError
 from clreduce.runtime.budget import bytes_of
@@ -26,6 +26,10 @@ def executor_for(
     deterministic: bool | None = None,
 ) -> Executor:
     """Who runs a call with these options. The device or devices in use, where they name none."""
+    if backend == "auto" and device_id == -1 and max_memory is None and deterministic is None:
+        chosen = current_devices()  # on the path of every call
+        if len(chosen) == 1 and not is_deterministic():
+            return plain_executor(chosen[0])
     limit, repeatable = checked_limits(max_memory, deterministic)
     if backend == "auto" and device_id == -1:
         chosen = current_devices()

@@ -91,15 +91,23 @@ class OneDevice(Executor):
 
     def run(self, job: Job, results: tuple[Array, ...] | None = None) -> tuple[Array, ...]:
         work, prepared, arrays = job
-        arrays = with_parameters(work, arrays)
+        plain = are_plain(arrays)
+        if not plain:
+            arrays = with_parameters(work, arrays)
         try:
-            ready = self._ready(work, prepared, arrays)
+            ready = self._ready(work, prepared, arrays, plain)
         except ScheduleError as error:
             return self._run_in_tiles((work, prepared, arrays), results, error)
         if work.region.area > ready.plan.pace.most:
             with progress.shown(work.region.area):
                 return self._run(work, ready, arrays, results)
-        return self._run(work, ready, arrays, results)
+        if not plain or ready.tree is not None:
+            return self._run(work, ready, arrays, results)
+        try:
+            found = ready.plan.run(arrays, work.region, results, ready.parts if self.deterministic else None)
+        except OutOfMemoryError as error:
+            return self._run_smaller(work, ready, arrays, results, error)
+        return completed_lists(work, found) if work.lists else found
 
     def _run(
         self, work: Work, ready: Ready, arrays: Sequence[Array], results: tuple[Array, ...] | None
@@ -109,9 +117,20 @@ class OneDevice(Executor):
                 read = as_read(arrays, work.region)
                 return completed_lists(work, ready.plan.run(read, work.region, results, self._fixed(ready)))
             except OutOfMemoryError as error:
-                smaller = self._smaller(ready, Leaf(work.region), self._budget(ready), error)
-                return Walk(self, work, ready, arrays).run(*smaller, results)
+                return self._run_smaller(work, ready, arrays, results, error)
         return Walk(self, work, ready, arrays).run(ready.tree, self._budget(ready), results)
+
+    def _run_smaller(
+        self,
+        work: Work,
+        ready: Ready,
+        arrays: Sequence[Array],
+        results: tuple[Array, ...] | None,
+        error: OutOfMemoryError,
+    ) -> tuple[Array, ...]:
+        """The results in blocks, after a driver had no memory for the whole."""
+        smaller = self._smaller(ready, Leaf(work.region), self._budget(ready), error)
+        return Walk(self, work, ready, arrays).run(*smaller, results)
 
     def _run_in_tiles(self, job: Job, results: tuple[Array, ...] | None, error: ScheduleError) -> tuple[Array, ...]:
         """The results of a work whose rows are too long for a kernel: those of each half of their components.
@@ -168,14 +187,15 @@ class OneDevice(Executor):
         work, prepared, arrays = job
         return self._ready(work, prepared, with_parameters(work, arrays))
 
-    def _ready(self, work: Work, prepared: Prepared, arrays: Sequence[Array]) -> Ready:
+    def _ready(self, work: Work, prepared: Prepared, arrays: Sequence[Array], plain: bool = False) -> Ready:
         """How the work runs for these arrays. It is worked out again when plans have been forgotten, as for a schedule
         that was found faster, and for another limit."""
         moderate = work.arrangement is not None and work.arrangement.holds(arrays)
         limit = self.limit if self.limit is not None else memory_limit()
-        sources = has_sources(arrays)
-        in_place = limit is None and not sources and self.device.facts.shares_addresses and are_contiguous(arrays)
-        ready: Ready | None = prepared.get((moderate, in_place, sources))
+        sources = not plain and has_sources(arrays)
+        in_place = limit is None and self.device.facts.shares_addresses and (plain or are_plain(arrays))
+        key = (moderate, in_place, sources)
+        ready: Ready | None = prepared.get(key)
         if ready is None or ready.forgotten != PLANS.forgotten or ready.limit != limit:
             forgotten, region = PLANS.forgotten, work.region
             plan = work.plan(self.device, moderate, measured=not self.deterministic)
@@ -188,7 +208,7 @@ class OneDevice(Executor):
             if not isinstance(tree, Leaf):
                 parts = ready.parts if self.deterministic else plan.parts_of(region)
                 ready = replace(ready, tree=tree, parts=parts)
-            prepared.keep((moderate, in_place, sources), ready)
+            prepared.keep(key, ready)
         return ready
 
     def _fixed(self, ready: Ready) -> Parts | None:
@@ -361,6 +381,14 @@ class Walk:
                 view[...] = array
 
 
+_PLAIN: Memo[Device, OneDevice] = Memo()
+
+
+def plain_executor(device: Device) -> OneDevice:
+    """`one_device` without options."""
+    return _PLAIN.get(device) or _PLAIN.keep(device, one_device(device))
+
+
 @memoised(64)
 def one_device(device: Device, limit: int | None = None, deterministic: bool = False) -> OneDevice:
     """The executor of a device; the same one each time."""
@@ -382,9 +410,12 @@ def with_parameters(work: Work, arrays: Sequence[Any]) -> Sequence[Any]:
     ]
 
 
-def are_contiguous(arrays: Sequence[Array]) -> bool:
-    """Whether kernels can read all of them where they are."""
-    return all(array.flags.c_contiguous for array in arrays)
+def are_plain(arrays: Sequence[Any]) -> bool:
+    """Whether all of them are in memory as kernels read them; on the path of every call."""
+    for array in arrays:  # noqa: SIM110 (a generator takes three times as long)
+        if type(array) is not np.ndarray or not array.flags.c_contiguous:
+            return False
+    return True
 
 
 def as_read(arrays: Sequence[Any], region: Region) -> list[Array]:

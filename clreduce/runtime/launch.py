@@ -89,7 +89,9 @@ class _Launches:
         self._tables: dict[str, Any] = {}
 
     def _launch(self, role: Any, kernel: Kernel, size: tuple[int, int], buffers: Sequence[Any], *sizes: int) -> None:
-        group, built = (self.plan.schedule.group, 1), self._watched(role)
+        group, built = (self.plan.schedule.group, 1), self.kernels[role]
+        if RECORDER.get() is not None or LAUNCHES.isEnabledFor(DEBUG):
+            built = watched(built, self.plan, role)
         tables = (
             [self._tables[one.name] for one in kernel.arguments if one.name in self._tables] if self._tables else ()
         )
@@ -159,7 +161,7 @@ class Call(_Launches):
         ``partial``: states are computed instead of results; ``resumes``: they begin with the states of the columns
         before; ``apart``: there is one for each part of j.
         """
-        super().__init__(plan, region, _WHOLE, memory)
+        _Launches.__init__(self, plan, region, _WHOLE, memory)  # `super()` takes longer
         self.tables: Tables | None = None
         self.parts: Parts
         columns, pairs = self.columns, region.pairs
@@ -200,7 +202,8 @@ class Call(_Launches):
         """
         self.memory.hold()
         buffers, starts = self._slots(arrays)
-        outputs = [self.memory.output(result, self._resumes) for result in results]
+        output, resumes = self.memory.output, self._resumes
+        outputs = [output(result, resumes) for result in results]
         if self.tables is not None:
             named = self.tables.named(self.region.first_column)
             self._tables = {name: self.memory.input(table) for name, table in named.items()}
@@ -279,8 +282,8 @@ class Call(_Launches):
         return given
 
     def _launch(self, role: Any, kernel: Kernel, size: tuple[int, int], buffers: Sequence[Any], *sizes: int) -> None:
-        if not (self._is_long and role in ("pair", "split")):
-            super()._launch(role, kernel, size, buffers, *sizes)
+        if not self._is_long or role not in ("pair", "split"):
+            _Launches._launch(self, role, kernel, size, buffers, *sizes)
             return
         tables = [self._tables[one.name] for one in kernel.arguments if one.name in self._tables]
         self._launch_in_slices(self._watched(role), size, (*buffers, *tables, *sizes))

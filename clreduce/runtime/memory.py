@@ -95,11 +95,10 @@ class Memory:
         """A buffer whose contents `finish` brings into ``array``; ``is_read``: kernels also read what is there."""
         if self._by_address:
             return self._address(array)
-        access = self._cl.mem_flags.READ_WRITE if is_read else self._cl.mem_flags.WRITE_ONLY
-        if self._maps:
+        flags = self._cl.mem_flags
+        access = flags.READ_WRITE if is_read else flags.WRITE_ONLY
+        if self._maps or is_read:
             buffer = self._buffer(access | self._in_place, array.nbytes, array)
-        elif is_read:
-            buffer = self._buffer(access | self._cl.mem_flags.COPY_HOST_PTR, array.nbytes, array)
         else:
             buffer = self._buffer(access, array.nbytes, None)
         self._outputs.append((buffer, array))

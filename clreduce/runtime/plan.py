@@ -230,7 +230,7 @@ class Plan:
         if region.rows == 0 or 0 in region.batch:
             return Launched(None, results, results)
         self.check_indices(region)
-        written = self._as_written(results)
+        written = self._as_written(results) if self.signature.wide else results
         call = self.prepared(lambda plan: Call(plan, region, memory, parts))
         call.launch(arrays, written)
         return Launched(call, results, written)
@@ -371,8 +371,10 @@ class Plan:
 
     def check_indices(self, region: Region) -> None:
         """Raise `DeviceError` if there are too many: kernels keep an index in an integer as wide as the data."""
+        if not self._has_indices:
+            return
         rows, columns = region.first_row + region.rows, region.first_column + region.columns
-        if max(rows, columns) > _LARGEST_INDEX and self.signature.dtype == "float32" and self._has_indices:
+        if max(rows, columns) > _LARGEST_INDEX and self.signature.dtype == "float32":
             raise DeviceError(
                 f"indices of {max(rows, columns)} rows need 64 bits, and kernels for float32 keep them in 32: "
                 "use float64 data"

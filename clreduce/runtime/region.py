@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -45,12 +46,12 @@ class Region:
     once: bool = False
     """Whether pairs that the ranges list several times count once: where an index has selected one term."""
 
-    @property
+    @cached_property
     def count(self) -> int:
         """The number of indices of the batch."""
         return prod(self.batch)
 
-    @property
+    @cached_property
     def area(self) -> int:
         """The number of pairs of the rectangle, at all indices of the batch."""
         return self.rows * self.columns * self.count
