@@ -213,6 +213,9 @@ def _on_gpu(program: MapReduce, dtype: str, facts: DeviceFacts, few: int) -> Sch
     waiting = words * _COLS_GPU if program.reduction.guard is not None or _shares_work(program) else 0
     while not arrays and schedule.rows < _MOST_ROWS_GPU and 2 * schedule.rows * (per_row + waiting) <= room + waiting:
         schedule = replace(schedule, rows=2 * schedule.rows)
+    if per_row > 2 * room:
+        # Compilers take registers for arrays of some dozen numbers, too, and spill them beside many pairs.
+        schedule = replace(schedule, cols=max(1, schedule.cols // 2))
     if facts.driver == "amd" and all(node.dim <= _UNROLL_GPU for node in topological(program.values)):
         # Its compiler takes two rows for one packed operation, and reads whole blocks of short vectors ahead.
         schedule = replace(schedule, cols=min(schedule.cols, max(1, _PAIRS_OF_AMD // schedule.rows)))
