@@ -21,7 +21,7 @@ from fractions import Fraction
 
 from clreduce.codegen.facts import DeviceFacts
 from clreduce.domain import Domain
-from clreduce.ir.expr import Expr, topological
+from clreduce.ir.expr import Expr, map_graph, topological
 from clreduce.ir.op import constant, constant_value
 from clreduce.ops.arithmetic import inv
 from clreduce.ops.compare import equal, smaller, where
@@ -74,15 +74,14 @@ class Forms:
         rules: dict[str, Rule],
         special: Callable[[Expr, tuple[Expr, ...]], Expr | None] = lambda node, args: None,
     ) -> tuple[Expr, ...]:
-        new: dict[Expr, Expr] = {}
-        for node in topological(roots):
-            args = tuple(new[arg] for arg in node.args)
-            form = special(node, args)
+        def form_of(node: Expr, rebuilt: Expr) -> Expr:
+            form = special(node, rebuilt.args)
             if form is None and node.domain == Domain.IJ and node.op.name in rules:
                 needed, rule = rules[node.op.name]
-                form = rule(*args) if self.available.issuperset(needed) else None
-            new[node] = form or (node if args == node.args else Expr(node.op, args, node.params))
-        return tuple(new[root] for root in roots)
+                form = rule(*rebuilt.args) if self.available.issuperset(needed) else None
+            return form or rebuilt
+
+        return map_graph(roots, form_of)
 
 
 def scaled(x: Expr, factor: Fraction) -> Expr:

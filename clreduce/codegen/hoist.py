@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from clreduce.codegen.cost import is_remap, work
 from clreduce.domain import Domain
-from clreduce.ir.expr import REAL, Expr, substitute, topological, variables
+from clreduce.ir.expr import REAL, Expr, map_graph, substitute, topological, variables
 from clreduce.ir.op import variable
 from clreduce.ops.shape import concat, extract
 from clreduce.ops.tables import lookup, searched
@@ -91,25 +91,26 @@ def _costliest(nodes: Sequence[Expr]) -> list[Expr]:
 
 def _searching(roots: Sequence[Expr]) -> tuple[Expr, ...]:
     """``roots``, where tables of i or j are searched: kernels have addresses of parameters only."""
-    new: dict[Expr, Expr] = {}
-    for node in topological(roots):
-        args = tuple(new[arg] for arg in node.args)
-        by_address = node.op is not lookup or args[0].domain == Domain.P
-        new[node] = Expr(node.op, args, node.params) if by_address else searched(args[0], args[1], *node.params)
-    return tuple(new[root] for root in roots)
+
+    def searching(node: Expr, rebuilt: Expr) -> Expr:
+        by_address = node.op is not lookup or rebuilt.args[0].domain == Domain.P
+        return rebuilt if by_address else searched(rebuilt.args[0], rebuilt.args[1], *node.params)
+
+    return map_graph(roots, searching)
 
 
 def _tables(roots: Sequence[Expr]) -> tuple[tuple[Expr, ...], dict[Expr, Expr]]:
     """``roots`` with variables for tables that are computed, and what these stand for, perhaps by way of others."""
-    found: dict[Expr, Expr] = {}
-    new: dict[Expr, Expr] = {}
-    for node in topological(roots):
-        args = tuple(new[arg] for arg in node.args)
-        if node.op is lookup and args[0].op.name != "variable":
-            name = ("stored", len(found))
-            args = (found.setdefault(args[0], variable(name, args[0].dim, Domain.P)), args[1])
-        new[node] = Expr(node.op, args, node.params)
-    return tuple(new[root] for root in roots), found
+    stored: dict[Expr, Expr] = {}
+
+    def read(node: Expr, rebuilt: Expr) -> Expr:
+        if node.op is not lookup or rebuilt.args[0].op.name == "variable":
+            return rebuilt
+        table, label = rebuilt.args
+        leaf = stored.setdefault(table, variable(("stored", len(stored)), table.dim, Domain.P))
+        return Expr(node.op, (leaf, label), node.params)
+
+    return map_graph(roots, read), stored
 
 
 def _of_parameters(roots: Sequence[Expr], unroll: int, first: int) -> dict[Expr, Expr]:

@@ -10,7 +10,7 @@ import math
 import os
 import threading
 import weakref
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -149,16 +149,22 @@ def topological(roots: Iterable[Expr], known: Container[Expr] = ()) -> list[Expr
     return list(order)
 
 
-def substitute(roots: Sequence[Expr], replacement: Mapping[Expr, Expr]) -> tuple[Expr, ...]:
-    """``roots`` with every node that is a key of ``replacement`` exchanged for its value."""
+def map_graph(roots: Sequence[Expr], rule: Callable[[Expr, Expr], Expr]) -> tuple[Expr, ...]:
+    """``roots`` rebuilt from the leaves up.
+
+    ``rule(node, rebuilt)`` gives what takes the place of ``node``; ``rebuilt`` is the same operation on arguments that
+    have been replaced already.
+    """
     new: dict[Expr, Expr] = {}
     for node in topological(roots):
-        if node in replacement:
-            new[node] = replacement[node]
-        else:
-            args = tuple(new[arg] for arg in node.args)
-            new[node] = node if args == node.args else Expr(node.op, args, node.params)
+        args = tuple(new[arg] for arg in node.args)
+        new[node] = rule(node, node if args == node.args else Expr(node.op, args, node.params))
     return tuple(new[root] for root in roots)
+
+
+def substitute(roots: Sequence[Expr], replacement: Mapping[Expr, Expr]) -> tuple[Expr, ...]:
+    """``roots`` with every node that is a key of ``replacement`` exchanged for its value."""
+    return map_graph(roots, lambda node, rebuilt: replacement.get(node, rebuilt))
 
 
 def variables(roots: Iterable[Expr]) -> list[Expr]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from clreduce.domain import Domain
-from clreduce.ir.expr import REAL, Expr, topological
+from clreduce.ir.expr import REAL, Expr, map_graph
 from clreduce.ir.op import OPS
 
 SHORTEST = 8
@@ -23,12 +23,7 @@ SHORTEST = 8
 
 def with_dot_products(roots: Sequence[Expr]) -> tuple[Expr, ...]:
     """``roots`` with squared distances between an i-vector and a j-vector, not too short, as dot products."""
-    new: dict[Expr, Expr] = {}
-    for node in topological(roots):
-        args = tuple(new[arg] for arg in node.args)
-        same = node if args == node.args else Expr(node.op, args, node.params)
-        new[node] = _as_dot_product(same) or same
-    return tuple(new[root] for root in roots)
+    return map_graph(roots, lambda node, rebuilt: _as_dot_product(rebuilt) or rebuilt)
 
 
 def _as_dot_product(node: Expr) -> Expr | None:

@@ -12,17 +12,13 @@ from fractions import Fraction
 from typing import Any
 
 from clreduce.domain import Domain
-from clreduce.ir.expr import Expr, topological
+from clreduce.ir.expr import Expr, map_graph
 from clreduce.ir.op import OPS, constant, constant_value
 
 
 def simplify(roots: Sequence[Expr]) -> tuple[Expr, ...]:
     """``roots`` without neutral elements, double negations, arithmetic on constants and choices that are none."""
-    new: dict[Expr, Expr] = {}
-    for node in topological(roots):
-        args = tuple(new[arg] for arg in node.args)
-        new[node] = _simplest(node if args == node.args else Expr(node.op, args, node.params))
-    return tuple(new[root] for root in roots)
+    return map_graph(roots, lambda node, rebuilt: _simplest(rebuilt))
 
 
 def _simplest(node: Expr) -> Expr:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from clreduce.ir.expr import REAL, Expr, topological
+from clreduce.ir.expr import REAL, Expr, map_graph, topological
 from clreduce.ir.op import OPS, constant_value
 
 
@@ -32,14 +32,13 @@ def with_known_signs(roots: Sequence[Expr]) -> tuple[Expr, ...]:
     The numbers are the same, infinities and nan included.
     """
     signs = signs_of(roots)
-    new: dict[Expr, Expr] = {}
-    for node in signs:
-        args = tuple(new[arg] for arg in node.args)
-        op = node.op
-        if op.if_never_positive and signs[node.args[0]].never_positive:
-            op = OPS[op.if_never_positive]
-        new[node] = node if args == node.args and op is node.op else Expr(op, args, node.params)
-    return tuple(new[root] for root in roots)
+
+    def cheaper(node: Expr, rebuilt: Expr) -> Expr:
+        if node.op.if_never_positive and signs[node.args[0]].never_positive:
+            return Expr(OPS[node.op.if_never_positive], rebuilt.args, node.params)
+        return rebuilt
+
+    return map_graph(roots, cheaper)
 
 
 def signs_of(roots: Sequence[Expr]) -> dict[Expr, Sign]:
