@@ -123,7 +123,11 @@ def test_an_estimate_copies_nothing(device: Any) -> None:
     x = np.broadcast_to(np.zeros(2, np.int32), (2**37, 2))  # a terabyte, were it copied
     _, y, b = arrays("float32")
     found = GAUSSIAN.memory_estimate(x, y, b)
-    assert found.inputs == 8 * (2 * 2**37 + y.size + b.size)  # as float64, which int32 and float32 are together
+    results = 2**37
+    # as float64, which int32 and float32 are together
+    assert found.host == 8 * (2 * 2**37 + y.size + b.size + results)
+    assert found.blocks > 1
+    assert found.total <= device.facts.global_memory
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.int32])

@@ -204,7 +204,7 @@ class OneDevice(Executor):
             else:
                 parts = plan.cut(region.rows, region.columns, region.count)[1]
             ready = Ready(forgotten, limit, plan, None, parts, in_place, sources)
-            tree = self._tree(ready, region, budget_of(self.device, limit))
+            tree = self._tree(ready, region, budget_of(self.device, limit), in_place)
             if not isinstance(tree, Leaf):
                 parts = ready.parts if self.deterministic else plan.parts_of(region)
                 ready = replace(ready, tree=tree, parts=parts)
@@ -218,11 +218,12 @@ class OneDevice(Executor):
     def _budget(self, ready: Ready) -> Budget:
         return budget_of(self.device, ready.limit)
 
-    def _tree(self, ready: Ready, region: Region, budget: Budget) -> Tree:
+    def _tree(self, ready: Ready, region: Region, budget: Budget, in_place: bool = False) -> Tree:
+        """How a region is cut; ``in_place``: arrays of the host count as nothing."""
         plan, parts = ready.plan, ready.parts
 
         def cost(part: Region) -> Bytes:
-            needed = plan.bytes(part, parts, ready.in_place)
+            needed = plan.bytes(part, parts, in_place)
             return replace(needed, inputs=2 * needed.inputs) if ready.sources else needed
 
         grain = grain_of(parts, region.columns, plan.schedule.group_rows, plan.schedule.tile)
@@ -304,7 +305,7 @@ class Walk:
     def compute(self, part: Region) -> None:
         """Compute a part of the region into its place."""
         budget = self._executor._budget(self._ready)
-        tree = self._executor._tree(self._ready, part, budget)
+        tree = self._executor._tree(self._ready, part, budget, self._ready.in_place)
         with self._reading(tree):
             self._walk(tree, budget)
 
