@@ -132,6 +132,8 @@ def test_an_estimate_copies_nothing(device: Any) -> None:
 
 @pytest.mark.parametrize("dtype", [np.float32, np.int32])
 def test_a_result_that_no_host_takes_is_refused_before_arrays_are_copied(device: Any, dtype: Any) -> None:
+    if dtype is np.int32 and not device.facts.has_double:
+        pytest.skip("integers are computed in float64")
     _, y, b = arrays("float32")
     with pytest.raises(DeviceError, match=r"no memory for the result.*fewer rows"):
         GAUSSIAN(np.broadcast_to(np.zeros(2, dtype), (2**38, 2)), y, b)
