@@ -1,4 +1,4 @@
-"""Memory and interruption of long calls: the peak of a call from files under a limit, calls in a row, and Ctrl-C.
+"""Memory and interruption of long calls: peak of a call from files, cut lists, calls in a row, Ctrl-C, two devices.
 
     python benchmarks/streaming.py [--quick]
 
@@ -67,6 +67,24 @@ def from_files(rows: int, columns: int) -> None:
         print(f"from files, {rows} x {columns}, 64 MB: equal: {equal}; peak {peak:.0f} MB (at most {limit:.0f})")
 
 
+def nearest(rows: int, columns: int) -> None:
+    """Lists of the nearest, cut by memory into blocks of columns, equal those of the uncut call."""
+    rng = np.random.default_rng(1)
+    x, y = (rng.random(size=(size, 3), dtype=np.float32) for size in (rows, columns))
+    routine = Genred("SqDist(x, y)", ALIASES[:2], "KMin_ArgKMin", axis=1, opt_arg=10)
+    start = time.perf_counter()
+    whole = routine(x, y)
+    middle = time.perf_counter()
+    cut = routine(x, y, max_memory="4MB")
+    end = time.perf_counter()
+    blocks = routine.memory_estimate(x, y, max_memory="4MB").blocks
+    equal = all(np.array_equal(ours, theirs) for ours, theirs in zip(cut, whole, strict=True))
+    print(
+        f"10 nearest of {rows} x {columns}: {blocks} blocks equal the whole, bit by bit: {equal}; "
+        f"{end - middle:.1f} s against {middle - start:.1f} s"
+    )
+
+
 def in_a_row(calls: int) -> None:
     """Streamed calls leave nothing behind."""
     rng = np.random.default_rng(0)
@@ -105,11 +123,43 @@ def interrupted(size: int) -> None:
     print(f"Ctrl-C in {size} x {size}: {waited:.2f} s (at most 1); the next call is right: {right}")
 
 
+def two_devices(size: int) -> None:
+    """Two devices of a core each share a call: which part of the sum of their speeds do they reach?"""
+    import pyopencl as cl
+
+    from clreduce.runtime.device import Device
+
+    whole = clreduce.current_device()
+    try:
+        halves = whole.cl_device.create_sub_devices([cl.device_partition_property.EQUALLY, 1])[:2]
+    except cl.Error as error:
+        print(f"two devices: this driver makes no sub-devices ({error})")
+        return
+    devices = [Device(half) for half in halves]
+    rng = np.random.default_rng(0)
+    x, y, b = (rng.normal(size=shape).astype("float32") for shape in ((size, 3), (size, 3), (size, 1)))
+    times: dict[int, list[float]] = {0: [], 1: [], 2: []}
+    for _ in range(6):
+        for number, chosen in enumerate((devices[:1], devices[1:], devices)):
+            with clreduce.use_devices(chosen):
+                start = time.perf_counter()
+                GAUSSIAN(x, y, b)
+                times[number].append(time.perf_counter() - start)
+    first, second, both = (min(times[number][1:]) for number in range(3))
+    part = 1 / both / (1 / first + 1 / second)
+    alone = f"{first:.2f} s and {second:.2f} s alone"
+    print(
+        f"two devices, {size} x {size}: {alone}, {both:.2f} s together: {part:.2f} of the sum of speeds (at least 0.9)"
+    )
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="smaller sizes")
     quick = parser.parse_args().quick
     print(f"device: {clreduce.current_device()!r}; the library itself takes {resident():.0f} MB")
     from_files(200_000 if quick else 2 * MEGA, 10_000)
+    nearest(2000 if quick else 10_000, MEGA)
     in_a_row(200 if quick else 1000)
     interrupted(300_000 if quick else MEGA)
+    two_devices(10_000 if quick else 40_000)
