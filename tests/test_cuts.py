@@ -257,6 +257,42 @@ def test_states_that_do_not_belong_together(device):
             before.merge(after)
 
 
+def test_states_with_ranges(device):
+    """Ranges of a part count from its first row and column; the parts give what the whole gives."""
+    x, y, b = gaussian_arrays()
+    routine = Genred("Exp(-SqDist(x, y)) * b", ALIASES, axis=1)
+    blocks, all_rows = np.array([[0, 50], [50, 150]]), np.array([[0, 150]])
+    near, far = np.array([[0, 300], [100, 300]]), np.array([[0, 401], [0, 200]])
+    whole = np.array([[0, 701], [100, 500]])
+
+    def ranges(intervals, columns):
+        back = np.array([[0, columns]]), np.array([1]), all_rows
+        return (blocks, np.array([1, 2]), intervals, *back)
+
+    one = routine.partial(x, y[:300], b[:300], ranges=ranges(near, 300))
+    two = routine.partial(x, y[300:], b[300:], first_column=300, ranges=ranges(far, 401))
+    wanted = routine(x, y, b, ranges=ranges(whole, 701))
+    parts = [np.concatenate(routine.finish(state)) for state in (one, two)]
+    np.testing.assert_allclose(parts[0] + parts[1], wanted.ravel(), rtol=1e-4, atol=1e-4)
+
+
+def test_wrong_states(device, recwarn):
+    x, y, b = gaussian_arrays()
+    routine, other = (Genred(text, ALIASES, "ArgKMin", axis=1, opt_arg=3) for text in ("SqDist(x, y)*b", "(x|y)*b"))
+    for wrong in (-1, 1.5, "a", True, None):
+        for name in ("first_row", "first_column"):
+            with pytest.raises(ShapeError, match=f"{name} is a whole number from 0"):
+                routine.partial(x, y, b, **{name: wrong})
+    state = routine.partial(x, y[:2], b[:2])  # fewer columns than K: others may follow
+    assert not recwarn.list
+    with pytest.raises(ShapeError, match="of another routine"):
+        other.finish(state)
+    with pytest.raises(ShapeError, match="takes a state"):
+        routine.finish(x)
+    with pytest.raises(ShapeError, match="merges with another state"):
+        state.merge(x)
+
+
 def test_a_tree_covers_its_region_once():
     """Whatever the budget: all pairs, each once, and no leaf beyond the budget."""
 

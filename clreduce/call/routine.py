@@ -18,6 +18,7 @@ from clreduce.call.estimate import MemoryEstimate, ShapesOnly, estimate
 from clreduce.call.options import Options, refuse_unknown
 from clreduce.call.ranges import check_ranges
 from clreduce.call.states import State
+from clreduce.call.work import Work
 from clreduce.errors import ShapeError
 from clreduce.ir.expr import Expr, substitute
 from clreduce.ir.show import show
@@ -25,6 +26,7 @@ from clreduce.language.formula import Variable
 from clreduce.language.vocabulary import checked_reduction
 from clreduce.memo import Memo, memoised
 from clreduce.runtime.devices import current_device
+from clreduce.runtime.region import Region
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -132,7 +134,8 @@ class Routine(DerivativeMethods):
         """What the rows keep after some of the columns: a `State`, which merges with that of the next columns.
 
         The arrays are those of a part of the rows and of the columns; ``first_row`` and ``first_column`` are the
-        numbers that its first ones have in the whole. Reductions over i have a row for each j.
+        numbers that its first ones have in the whole. Reductions over i have a row for each j. ``ranges`` count rows
+        and columns from 0 in these arrays.
 
         >>> import numpy as np
         >>> from clreduce.numpy import Genred
@@ -143,15 +146,26 @@ class Routine(DerivativeMethods):
         array([[1]])
         """
         executor = self.runner.executor(backend, device_id, max_memory, deterministic)
+        for name, number in (("first_row", first_row), ("first_column", first_column)):
+            if isinstance(number, (bool, np.bool_)) or not hasattr(number, "__index__") or number < 0:
+                raise ShapeError(f"{name} is a whole number from 0; got {number!r}")
+        first_row, first_column = int(first_row), int(first_column)
         arguments = self._arguments(args, ranges)
-        evaluation = self.evaluation(arguments, executor)
-        region = replace(evaluation.work.region, first_row=first_row, first_column=first_column)
-        work = evaluation.work.on(region)
+        visited = arguments.ranges
+        if visited is not None:
+            visited = visited.moved({self._rows: first_row, self._columns: first_column})
+        rows, columns = self.sizes(arguments)
+        region = Region(rows, columns, arguments.batch, first_row, first_column, (), visited, self._rows)
+        work = Work(self.program, self.options, region, arguments.dtype)
         arrays = [self.library.on_host(array) for array in self.feeds(arguments.arrays)]
         return State(work, executor.partial((work, Memo(), arrays)))
 
     def finish(self, state: State, like: Any = None) -> Any:
         """The result of rows that have met all their columns; ``like``: an array where results shall be."""
+        if not isinstance(state, State):
+            raise ShapeError(f"finish takes a state that partial gave; got {type(state).__name__}")
+        if (state.work.program, state.work.options) != (self.program, self.options):
+            raise ShapeError("the state is one of another routine: give it to the routine whose partial made it")
         reduction, region = self.program.reduction, state.work.region
         count = reduction.count if reduction.lists else None
         results = []

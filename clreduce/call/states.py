@@ -43,6 +43,8 @@ class State:
 
         `ShapeError` unless both are states of the same rows of one program, and their columns adjacent.
         """
+        if not isinstance(after, State):
+            raise ShapeError(f"a state merges with another state; got {type(after).__name__}")
         ours, theirs = self.work.region, after.work.region
         ends = ours.first_column + ours.columns
         same = (self.work.program, self.work.options, self.work.dtype) == (

@@ -180,6 +180,14 @@ class CheckedRanges:
         slices = np.searchsorted(pairs.owners, np.arange(len(pairs.blocks)), side="right")
         return CheckedRanges({kept: (pairs.blocks, slices, pairs.pieces)}, self._sizes)
 
+    def moved(self, firsts: Mapping[Domain, int]) -> CheckedRanges:
+        """The same pairs as part of a larger call, in which the first i and the first j have these numbers."""
+        halves = {
+            kept: (blocks + firsts[kept], slices, intervals + firsts[kept.swapped()])
+            for kept, (blocks, slices, intervals) in self._halves.items()
+        }
+        return CheckedRanges(halves, {domain: size + firsts[domain] for domain, size in self._sizes.items()})
+
     def spans(self, kept: Domain, rows: int, columns: int) -> bool:
         """Whether these are all rows and columns of the call."""
         return not self._sizes or (self._sizes[kept] == rows and self._sizes[kept.swapped()] == columns)
