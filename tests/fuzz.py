@@ -3,6 +3,7 @@
     python tests/fuzz.py --examples 2000 --seed 1
     python tests/fuzz.py --seed 1 --only 1234      # this example again
     python tests/fuzz.py --reproduce 'c-lo...'     # the example written down by a failing test
+    python tests/fuzz.py --cuts --examples 2000    # random programs under random cuts (`random_cuts.py`)
 
 Example number n of a seed is the same whatever ran before it. The result file says on which device, how often each
 operation, reduction and choice of the schedule was run, and how to run the failures again. A kernel that takes the
@@ -30,6 +31,7 @@ if __name__ == "__main__":
     _folder = tempfile.TemporaryDirectory(prefix="clreduce-fuzz-")
     os.environ["POCL_CACHE_DIR"] = _folder.name
 
+from random_cuts import Cuts, cuts_of, random_cuts
 from random_programs import Sample, random_sample, sample_of
 
 import clreduce
@@ -45,7 +47,7 @@ class Report:
     """What has been run so far."""
 
     def __init__(self) -> None:
-        self.examples = self.again = self.vague = 0
+        self.examples = self.again = self.vague = self.compared = 0
         self.counts = {
             "operations": Counter(dict.fromkeys([*FUNCTIONS], 0)),
             "reductions": Counter(dict.fromkeys([*REDUCTIONS, *FAMILIES], 0)),
@@ -69,7 +71,8 @@ class Report:
         lines = [title, f"device: {device}", f"driver: {device.cl_device.driver_version.strip()}"]
         lines += [
             self.progress(),
-            f"{self.again} needed many noisy runs, {self.vague} were compared vaguely in part",
+            f"{self.again} needed many noisy runs, {self.vague} were compared vaguely in part; "
+            f"{self.compared} results of cuts were compared with the whole",
             "",
         ]
         for what, counts in self.counts.items():
@@ -89,9 +92,13 @@ def columns(cells: Iterable[str], width: int = 27, across: int = 4) -> str:
     return "\n".join(" ".join(cell.ljust(width) for cell in row).rstrip() for row in rows)
 
 
-def failure_of(sample: Sample, device: Device, report: Report) -> str:
+def failure_of(sample: Sample | Cuts, device: Device, report: Report) -> str:
     """What is wrong with the sample's results; "" if nothing is."""
     try:
+        if isinstance(sample, Cuts):
+            verdicts = sample.verdicts(device)
+            report.compared += len(verdicts)
+            return "\n".join(filter(None, verdicts))
         verdict = sample.verdict(device)
     except Exception:
         return traceback.format_exc()
@@ -106,24 +113,25 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="number of the first example")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", help="as in CLREDUCE_DEVICE")
+    parser.add_argument("--cuts", action="store_true", help="random programs under random cuts")
     parser.add_argument("--only", type=int, help="run one example, and print it")
     parser.add_argument("--reproduce", help="run the example that this word stands for, and print it")
     parser.add_argument("--out", type=Path, help="the result file")
     given = parser.parse_args()
     report = Report()
+    draw, read = (random_cuts, cuts_of) if given.cuts else (random_sample, sample_of)
     with use_device(given.device or current_device()) as device:
         if given.reproduce or given.only is not None:
-            sample = (
-                sample_of(given.reproduce) if given.reproduce else random_sample(Random(f"{given.seed}/{given.only}"))
-            )
+            sample = read(given.reproduce) if given.reproduce else draw(Random(f"{given.seed}/{given.only}"))
             failure = failure_of(sample, device, report)
             print(sample, failure or "right", sep="\n")
             return bool(failure)
         now = f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC"
         title = f"{now}: python tests/fuzz.py --examples {given.examples} --first {given.first} --seed {given.seed}"
+        title += " --cuts" if given.cuts else ""
         for n in range(given.first, given.first + given.examples):
-            sample = random_sample(Random(f"{given.seed}/{n}"), device.facts.has_double)
-            report.add(sample)
+            sample = draw(Random(f"{given.seed}/{n}"), device.facts.has_double)
+            report.add(sample.sample if isinstance(sample, Cuts) else sample)
             if failure := failure_of(sample, device, report):
                 report.failures.append(f"--seed {given.seed} --only {n}\n{failure}\n{sample}\n")
                 print(report.failures[-1], flush=True)
