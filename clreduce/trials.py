@@ -24,9 +24,9 @@ from clreduce.ops.trigonometry import sin
 from clreduce.program import MapReduce, map_reduce
 from clreduce.runtime.bindings import without_caches
 from clreduce.runtime.device import Device
-from clreduce.runtime.devices import survey
 from clreduce.runtime.plan import Plan, Signature
 from clreduce.runtime.selftest import NATIVE_FUNCTIONS
+from clreduce.runtime.survey import survey
 
 Report = Callable[[dict[str, Any]], None]
 _ROWS, _COLUMNS = 37, 301

@@ -23,10 +23,12 @@ from clreduce.codegen.facts import DeviceFacts
 from clreduce.errors import ClreduceError, DeviceError
 from clreduce.runtime import device_report
 from clreduce.runtime import devices as module
+from clreduce.runtime import survey as listing
 from clreduce.runtime.device import Device, preference
 from clreduce.runtime.device_report import explain_devices
-from clreduce.runtime.devices import Survey, current_device, devices, select, set_default_device, use_device
+from clreduce.runtime.devices import current_device, devices, select, set_default_device, use_device
 from clreduce.runtime.drivers import NEWER, driver_of, leading_numbers, llvm_of, refusal
+from clreduce.runtime.survey import Survey
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 
@@ -209,8 +211,8 @@ def test_a_driver_name_outweighs_the_same_word_elsewhere(monkeypatch: pytest.Mon
     pocl, intel = (Device(devices()[0].cl_device) for _ in range(2))
     pocl.name = "pthread-Intel(R) Xeon(R)"
     pocl.facts, intel.facts = POCL_15, INTEL
-    monkeypatch.setattr(module, "_devices", (pocl, intel))
-    monkeypatch.setattr(module, "_try", lambda device: "")
+    monkeypatch.setattr(listing, "_devices", (pocl, intel))
+    monkeypatch.setattr(module, "reason_against", lambda device: "")
     assert select("intel") is intel
     assert select("intel xeon") is pocl
     assert select("INTEL(R)") is pocl
@@ -222,8 +224,8 @@ def test_a_version_is_the_drivers_before_it_is_another(monkeypatch: pytest.Monke
         device.platform_version = f"OpenCL 3.0 PoCL {version} Linux, LLVM 15.0.6"
         device.driver_version = version
         device.facts = POCL_15
-    monkeypatch.setattr(module, "_devices", (newer, older))
-    monkeypatch.setattr(module, "_try", lambda device: "")
+    monkeypatch.setattr(listing, "_devices", (newer, older))
+    monkeypatch.setattr(module, "reason_against", lambda device: "")
     assert select("pocl 3.1") is newer
     assert select("pocl 3.0") is older
     assert select("3.0-rc2") is older
@@ -439,6 +441,7 @@ FORK = """
     import os, signal
     from clreduce.runtime import device_report as module_report
     from clreduce.runtime import devices as module
+    from clreduce.runtime import survey as listing
 
     def in_child(function):
         reading, writing = os.pipe()
@@ -478,7 +481,7 @@ def test_a_forked_child_gets_an_error_and_does_not_hang() -> None:
         for name, use in uses.items():
             print(name, in_child(use))
         print("grandchild", in_child(lambda: in_child(module.devices)))
-        with module._lock:  # as if another thread were listing the devices during the fork
+        with listing._lock:  # as if another thread were listing the devices during the fork
             print("locked", in_child(module.devices))
         assert module.devices()[0].queue is not None
     """)
@@ -636,10 +639,10 @@ def test_refusal(monkeypatch: pytest.MonkeyPatch, target: str, failure: str, wor
 
 
 def test_who_has_pocl_is_not_told_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_devices", ())
-    monkeypatch.setattr(module, "_passed_over", ())
+    monkeypatch.setattr(listing, "_devices", ())
+    monkeypatch.setattr(listing, "_passed_over", ())
     for causes, told in (((f"PoCL: too old. {NEWER}",), False), ((), True)):
-        monkeypatch.setattr(module, "survey", lambda cl, causes=causes: Survey((), causes))
+        monkeypatch.setattr(listing, "survey", lambda cl, causes=causes: Survey((), causes))
         with pytest.raises(DeviceError, match="no OpenCL device found") as caught:
             devices()
         assert ("Install drivers for the CPU" in str(caught.value)) == told

@@ -14,9 +14,10 @@ from clreduce.errors import ClreduceError, DeviceError
 from clreduce.runtime.child import run_child
 from clreduce.runtime.device import Device, preference
 from clreduce.runtime.device_report import explain_choice, explain_devices
-from clreduce.runtime.devices import chosen_device, devices, passed_over, select, survey
+from clreduce.runtime.devices import chosen_device, devices, passed_over, select
 from clreduce.runtime.loader import driver_files
 from clreduce.runtime.selftest import examine, kept_verdict
+from clreduce.runtime.survey import survey
 
 SECONDS = 60.0
 """The time for listing the devices, and for the trial of each."""

@@ -1,160 +1,30 @@
-"""The OpenCL devices: which there are, which one is used, and why.
+"""The OpenCL device, or the several ones, that a program uses; and what a selector of devices means.
 
-Importing this module touches no device and does not import pyopencl; the first call of `devices`,
-`select` or `current_device` does both.
+Importing this module touches no device and does not import pyopencl; the first call of `select` or `current_device`
+does both.
 """
 
 from __future__ import annotations
 
 import contextlib
-import logging
 import operator
 import os
 import re
-import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 from clreduce.errors import DeviceError
-from clreduce.runtime.bindings import without_caches
-from clreduce.runtime.device import Device, preference
-from clreduce.runtime.drivers import DRIVER_TITLES, NEWER, REMEDY, ROOM, refusal, why_no_device
-from clreduce.runtime.loader import list_platforms
-from clreduce.runtime.process import check_process, note_first_use
-from clreduce.runtime.selftest import examine, kept_verdict
+from clreduce.runtime.device import Device
+from clreduce.runtime.drivers import DRIVER_TITLES
+from clreduce.runtime.process import check_process
+from clreduce.runtime.survey import devices, passed_over, reason_against
 
-_LOGGER = logging.getLogger("clreduce.devices")
 VARIABLE = "CLREDUCE_DEVICE"
 """Environment variable with the selector of the device to use when the program names none."""
 SEVERAL = "CLREDUCE_DEVICES"
 """Environment variable with the selectors of several devices, separated by commas; it comes before the other one."""
-
-# --------------------------------------------------------------------------------------- listing the devices
-
-_lock = threading.Lock()
-_devices: tuple[Device, ...] = ()
-_passed_over: tuple[str, ...] = ()  # one line for each platform, driver or device that cannot be used
-_reasons: dict[Device, str] = {}  # of the devices that were selected: why they are not usable, or ""
-
-
-@dataclass(frozen=True)
-class Survey:
-    """What all OpenCL drivers offer."""
-
-    devices: tuple[Device, ...]
-    """In the drivers' order."""
-    passed_over: tuple[str, ...]
-    """A line on each platform, driver or device that is not usable."""
-
-
-def devices() -> tuple[Device, ...]:
-    """All devices, the preferred one first; listed once, never empty.
-
-    Those that failed their trial, now or in an earlier process, are left out. One that was never used may still fail it
-    when it is selected. `DeviceError` if pyopencl cannot be imported, if there is no device, or in a child forked after
-    OpenCL was used.
-    """
-    global _devices, _passed_over
-    check_process()
-    if _devices:
-        return _devices
-    try:
-        with without_caches():
-            import pyopencl as cl
-    except ImportError as error:
-        raise DeviceError(f"pyopencl cannot be imported: {error}. {REMEDY}") from error
-    note_first_use()
-    with _lock:
-        if not _devices:
-            listed = survey(cl)
-            _passed_over = listed.passed_over
-            _devices = _judged(listed.devices)
-            for device in _devices:
-                _LOGGER.debug("%r: %s", device, preference(device.facts)[1])
-            for line in _passed_over:
-                _LOGGER.debug("passed over: %s", line)
-            if not _devices:
-                raise _no_device()
-    return _devices
-
-
-def passed_over() -> tuple[str, ...]:
-    """A line on each platform, driver or device that cannot be used, as far as that is known by now."""
-    return _passed_over
-
-
-def _no_device() -> DeviceError:
-    causes = "".join(f"\n  passed over: {line}" for line in _passed_over)
-    has_cure = any(cure in line for line in _passed_over for cure in (NEWER, ROOM))
-    remedy = "" if has_cure else f" {REMEDY}"
-    return DeviceError(f"no OpenCL device found.{remedy}{causes}")
-
-
-def survey(cl: Any) -> Survey:
-    """What the drivers offer; ``cl`` is pyopencl.
-
-    One broken driver must not hide the others: whatever it raises becomes a line.
-    """
-    listed: list[Device] = []
-    try:
-        platforms, notes = list_platforms(cl)
-    except cl.Error as error:  # PLATFORM_NOT_FOUND_KHR: no driver at all
-        return Survey((), (f"all platforms: {error}",))
-    lines = list(notes)
-    for platform in platforms:
-        title = "a platform without a name"
-        try:
-            title = platform.name.strip()
-            cl_devices = platform.get_devices()
-            if not cl_devices:
-                lines.append(f"{title}: has no device{why_no_device(title)}")
-        except cl.Error as error:
-            lines.append(f"{title}: {error}{why_no_device(title)}")
-            continue
-        for number, cl_device in enumerate(cl_devices):
-            try:
-                if not (cl_device.available and cl_device.compiler_available):
-                    lines.append(f"{title}, device {number}: is not available, or has no compiler")
-                elif why := refusal(cl_device):
-                    lines.append(f"{title}, device {number}: {why}")
-                else:
-                    listed.append(Device(cl_device))
-            except cl.Error as error:
-                lines.append(f"{title}, device {number}: {error}")
-    return Survey(tuple(listed), tuple(lines))
-
-
-def _judged(listed: Sequence[Device]) -> tuple[Device, ...]:
-    """The devices that no verdict speaks against, in order of preference, with what trials have shown of them."""
-    global _passed_over
-    usable = []
-    for device in listed:
-        verdict = kept_verdict(device)
-        if verdict is not None:
-            device.facts = verdict.applied(device.said)
-        if verdict is None or verdict.usable:
-            usable.append(device)
-        else:
-            _passed_over += (f"{device!r}: {verdict.reason}",)
-    return tuple(sorted(usable, key=lambda device: preference(device.facts)[0]))
-
-
-def _try(device: Device) -> str:
-    """Try a device if that was never done, and say why it is not usable; "" if it is."""
-    global _devices
-    if device not in _reasons:
-        verdict = examine(device)
-        device.facts = verdict.applied(device.said)
-        with _lock:
-            _devices = _judged(_devices)
-            _reasons[device] = verdict.reason
-    return _reasons[device]
-
-
-# --------------------------------------------------------------------------------------- choosing the device
 
 Selector = str | int | Device
 _innermost: ContextVar[tuple[Device, ...] | None] = ContextVar("clreduce_devices", default=None)
@@ -169,7 +39,7 @@ _pairs: Mapping[Any, Any] = getattr(os.environ, "_data", os.environ)
 _key, _key_of_several = [name if _pairs is os.environ else os.environ.encodekey(name) for name in (VARIABLE, SEVERAL)]
 
 
-def select(selector: str | int | Device | None = None) -> Device:
+def select(selector: Selector | None = None) -> Device:
     """The device that a selector names.
 
     - an int, or digits: index into `devices`;
@@ -200,14 +70,14 @@ def _preferred() -> Device:
     """The first device in order of preference, which a trial may change."""
     while True:
         first = devices()[0]
-        if not _try(first) and devices()[0] is first:
+        if not reason_against(first) and devices()[0] is first:
             return first
 
 
 def _first_usable(candidates: Sequence[Device], asker: str) -> Device:
     reasons = []
     for device in candidates:
-        reason = _try(device)
+        reason = reason_against(device)
         if not reason:
             return device
         reasons.append(f"\n  {device!r}: {reason}")
@@ -238,7 +108,7 @@ def _fitting(selector: str | int, asker: str) -> list[Device]:
         )
     if not fitting:
         listing = "".join(f"\n  {index}: {device!r}" for index, device in enumerate(present))
-        listing += "".join(f"\n  passed over: {line}" for line in _passed_over)
+        listing += "".join(f"\n  passed over: {line}" for line in passed_over())
         raise DeviceError(
             f"{asker} fits no device; give an index, 'cpu', 'gpu', or words of a device's name. Present:{listing}"
         )
@@ -299,7 +169,7 @@ def _all_of(selector: Selector, asker: str) -> list[Device]:
     if kind not in _KINDS:
         return [select(selector) if isinstance(selector, Device) else _first_usable(_fitting(selector, asker), asker)]
     candidates = devices() if kind == "all" else _fitting(kind, asker)
-    usable = [device for device in candidates if not _try(device)]
+    usable = [device for device in candidates if not reason_against(device)]
     return usable or [_first_usable(candidates, asker)]  # which says why none is
 
 
@@ -410,3 +280,22 @@ def set_default_devices(selectors: Selector | Iterable[Selector] | None) -> None
     """
     global _default
     _default = None if selectors is None else select_all(selectors)
+
+
+__all__ = [
+    "SEVERAL",
+    "VARIABLE",
+    "Selector",
+    "chosen_device",
+    "chosen_devices",
+    "current_device",
+    "current_devices",
+    "devices",
+    "passed_over",
+    "select",
+    "select_all",
+    "set_default_device",
+    "set_default_devices",
+    "use_device",
+    "use_devices",
+]
