@@ -64,7 +64,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """No doctests from modules named after an array library that is not installed: they cannot be imported."""
-    missing = [library for library in ("cupy", "dask", "jax", "torch") if importlib.util.find_spec(library) is None]
+    libraries = ("cupy", "dask", "jax", "sklearn", "torch")
+    missing = [library for library in libraries if importlib.util.find_spec(library) is None]
     files = [*(config.rootpath / "clreduce").rglob("*"), *(config.rootpath / "tests").glob("*.py")]
     paths = [str(path) for path in files if path.stem.split("_")[0] in missing]
     config.option.ignore = [*(config.option.ignore or ()), *paths]

@@ -15,7 +15,9 @@ from processes import PACKAGE, run_python
 import clreduce
 
 ROOT = Path(__file__).resolve().parents[1]
-HEAVY = ("cupy", "dask", "distributed", "jax", "matplotlib", "pandas", "pyopencl", "scipy", "statistics", "torch")
+HEAVY = (
+    "cupy", "dask", "distributed", "jax", "matplotlib", "pandas", "pyopencl", "scipy", "sklearn", "statistics", "torch",
+)  # fmt: skip
 
 
 def test_import_is_silent_and_light():

@@ -1,0 +1,63 @@
+"""Estimators of scikit-learn whose pairs of points are visited by kernels on an OpenCL device.
+
+They take the parameters of scikit-learn's estimators of the same name, have their attributes, and work in its pipelines
+and searches. A metric is a name, a formula or a function on `LazyTensor`.
+
+>>> import numpy as np
+>>> from clreduce.sklearn import KNeighborsClassifier
+>>> X, y = np.array([[0.0], [1.0], [2.0], [3.0]]), np.array([0, 0, 1, 1])
+>>> KNeighborsClassifier(n_neighbors=3).fit(X, y).predict([[1.1], [2.5]])
+array([0, 1])
+>>> KNeighborsClassifier(n_neighbors=3, metric="Sum(Abs(x - y))").fit(X, y).predict([[1.1], [2.5]])
+array([0, 1])
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+try:
+    import sklearn as _sklearn  # noqa: F401
+except ImportError as _error:
+    raise ImportError(
+        f"clreduce.sklearn needs scikit-learn ({_error}): pip install 'clreduce[sklearn]'", name=_error.name
+    ) from _error
+
+if TYPE_CHECKING:
+    from clreduce.sklearn.neighbors import (
+        KNeighborsClassifier,
+        KNeighborsRegressor,
+        KNeighborsTransformer,
+        NearestNeighbors,
+        RadiusNeighborsClassifier,
+        RadiusNeighborsRegressor,
+        RadiusNeighborsTransformer,
+    )
+
+_MODULES = {
+    "neighbors": (
+        "KNeighborsClassifier", "KNeighborsRegressor", "KNeighborsTransformer", "NearestNeighbors",
+        "RadiusNeighborsClassifier", "RadiusNeighborsRegressor", "RadiusNeighborsTransformer",
+    ),
+}  # fmt: skip
+"""Public names by their modules, each of which imports its part of scikit-learn when it is first used."""
+
+__all__ = [
+    "KNeighborsClassifier", "KNeighborsRegressor", "KNeighborsTransformer", "NearestNeighbors",
+    "RadiusNeighborsClassifier", "RadiusNeighborsRegressor", "RadiusNeighborsTransformer",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    import importlib
+
+    for module, names in _MODULES.items():
+        if name in names:
+            value = getattr(importlib.import_module(f"{__name__}.{module}"), name)
+            globals()[name] = value
+            return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

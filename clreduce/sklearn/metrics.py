@@ -1,0 +1,273 @@
+"""Metrics: scikit-learn's by name, any other by a formula in x and y or by a function on `LazyTensor`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from clreduce.errors import FormulaError, OptionError
+from clreduce.language.names import did_you_mean
+from clreduce.numpy import LazyTensor
+from clreduce.sklearn.formulas import of_pairs, parameter
+from clreduce.sklearn.validation import Array
+
+Function = Callable[[Any], Any]
+
+
+class Distance(NamedTuple):
+    """The distance between points x_i and y_j, by a term that grows with it and is cheaper."""
+
+    term: LazyTensor
+    """A number for each pair (i, j)."""
+    of_term: Function
+    """The distance that a term stands for, elementwise."""
+    to_term: Function
+    """The inverse of ``of_term``."""
+
+    @property
+    def tensor(self) -> LazyTensor:
+        """The distance itself, a number for each pair."""
+        distance: LazyTensor = self.of_term(self.term)
+        return distance
+
+
+def _same(values: Any) -> Any:
+    return values
+
+
+def _own(term: LazyTensor) -> Distance:
+    """A term that is the distance."""
+    return Distance(term, _same, _same)
+
+
+def _root(term: LazyTensor) -> Distance:
+    """A term that is the square of the distance."""
+    return Distance(term, np.sqrt, np.square)
+
+
+def _power(values: Any, exponent: float) -> Any:
+    return values**exponent
+
+
+# ------------------------------------------------------------------------------------------------ sums of coordinates
+
+
+def _euclidean(x: LazyTensor, y: LazyTensor) -> Distance:
+    return _root(x.sqdist(y))
+
+
+def _sqeuclidean(x: LazyTensor, y: LazyTensor) -> Distance:
+    return _own(x.sqdist(y))
+
+
+def _manhattan(x: LazyTensor, y: LazyTensor) -> Distance:
+    return _own((x - y).abs().sum(-1))
+
+
+def _chebyshev(x: LazyTensor, y: LazyTensor) -> Distance:
+    return _own((x - y).abs().max(-1))
+
+
+def _minkowski(x: LazyTensor, y: LazyTensor, p: float = 2, w: Any = None) -> Distance:
+    if p is None or not p > 0:
+        raise OptionError(f"the metric 'minkowski' needs p > 0; got {p!r}")
+    if np.isinf(p):
+        return _chebyshev(x, y)
+    differences = (x - y).abs()
+    powers = differences if p == 1 else differences**2 if p == 2 else differences ** float(p)
+    total = (powers if w is None else parameter(w, x.dtype) * powers).sum(-1)
+    if p == 1:
+        return _own(total)
+    return _root(total) if p == 2 else Distance(total, partial(_power, exponent=1 / p), partial(_power, exponent=p))
+
+
+def _seuclidean(x: LazyTensor, y: LazyTensor, V: Any) -> Distance:
+    return _root(((x - y) ** 2 / parameter(V, x.dtype)).sum(-1))
+
+
+def _mahalanobis(x: LazyTensor, y: LazyTensor, V: Any = None, VI: Any = None) -> Distance:
+    inverse = np.asarray(np.linalg.inv(V) if VI is None else VI, np.float64)
+    values, vectors = np.linalg.eigh((inverse + inverse.T) / 2)
+    if values[0] < -1e-7 * abs(values[-1]):
+        raise OptionError(f"VI of the metric 'mahalanobis' has to be positive; its smallest eigenvalue is {values[0]}")
+    # Euclidean after a linear map, which is computed once for each point and not for each pair.
+    root = parameter(np.sqrt(np.maximum(values, 0))[:, None] * vectors.T, x.dtype)
+    return _root(root.matvecmult(x).sqdist(root.matvecmult(y)))
+
+
+def _nan_euclidean(x: LazyTensor, y: LazyTensor) -> Distance:
+    present = (x == x) & (y == y)
+    total, count = (x - y).where(present, 0).sqnorm2(), present.sum(-1)
+    return _root(total * (x.shape[-1] / count))
+
+
+# --------------------------------------------------------------------------------------------------------- directions
+
+
+def _cosine(x: LazyTensor, y: LazyTensor) -> Distance:
+    return _own((1 - (x.normalize() | y.normalize())).relu())
+
+
+def _correlation(x: LazyTensor, y: LazyTensor) -> Distance:
+    return _cosine(x - x.mean(-1), y - y.mean(-1))
+
+
+def _half_sine_squared(distance: Any) -> Any:
+    return np.sin(distance / 2) ** 2
+
+
+def _twice_arcsine(term: Any) -> Any:
+    return 2 * np.arcsin(np.sqrt(term))
+
+
+def _haversine(x: LazyTensor, y: LazyTensor) -> Distance:
+    if x.shape[-1] != 2:
+        raise OptionError(
+            f"the metric 'haversine' is of points (latitude, longitude) in radians; got {x.shape[-1]} features"
+        )
+    half = ((x - y) / 2).sin() ** 2
+    term = half.elem(0) + x.elem(0).cos() * y.elem(0).cos() * half.elem(1)
+    return Distance(term.clamp(0, 1), _twice_arcsine, _half_sine_squared)
+
+
+# ------------------------------------------------------------------------------------------------- counts and ratios
+
+
+def _ratio(above: LazyTensor, below: LazyTensor) -> LazyTensor:
+    """``above / below``, and 0 where both are 0."""
+    return (above / below).where(below != 0, 0)
+
+
+def _canberra(x: LazyTensor, y: LazyTensor) -> Distance:
+    return _own(_ratio((x - y).abs(), x.abs() + y.abs()).sum(-1))
+
+
+def _braycurtis(x: LazyTensor, y: LazyTensor) -> Distance:
+    return _own(_ratio((x - y).abs().sum(-1), (x + y).abs().sum(-1)))
+
+
+def _hamming(x: LazyTensor, y: LazyTensor) -> Distance:
+    return _own((x != y).mean(-1))
+
+
+class _Counts(NamedTuple):
+    """Of how many features both points have them (not 0), only one, or none."""
+
+    both: LazyTensor
+    only_x: LazyTensor
+    only_y: LazyTensor
+    features: int
+
+    @property
+    def unequal(self) -> LazyTensor:
+        return self.only_x + self.only_y
+
+
+def _counts(x: LazyTensor, y: LazyTensor) -> _Counts:
+    in_x, in_y = x != 0, y != 0
+    return _Counts((in_x & in_y).sum(-1), (in_x & ~in_y).sum(-1), (~in_x & in_y).sum(-1), x.shape[-1])
+
+
+def _jaccard(n: _Counts) -> LazyTensor:
+    return _ratio(n.unequal, n.unequal + n.both)
+
+
+def _dice(n: _Counts) -> LazyTensor:
+    return _ratio(n.unequal, n.unequal + 2 * n.both)
+
+
+def _rogerstanimoto(n: _Counts) -> LazyTensor:
+    return _ratio(2 * n.unequal, n.unequal + n.features)
+
+
+def _russellrao(n: _Counts) -> LazyTensor:
+    return (n.features - n.both) / n.features
+
+
+def _sokalsneath(n: _Counts) -> LazyTensor:
+    return _ratio(2 * n.unequal, 2 * n.unequal + n.both)
+
+
+def _yule(n: _Counts) -> LazyTensor:
+    mixed = n.only_x * n.only_y
+    return _ratio(2 * mixed, n.both * (n.features - n.both - n.unequal) + mixed)
+
+
+def _of_counts(rule: Callable[[_Counts], LazyTensor], x: LazyTensor, y: LazyTensor) -> Distance:
+    return _own(rule(_counts(x, y)))
+
+
+_SETS = (_jaccard, _dice, _rogerstanimoto, _russellrao, _sokalsneath, _yule)
+METRICS: dict[str, Callable[..., Distance]] = {
+    "euclidean": _euclidean, "l2": _euclidean, "sqeuclidean": _sqeuclidean,
+    "manhattan": _manhattan, "cityblock": _manhattan, "l1": _manhattan,
+    "chebyshev": _chebyshev, "infinity": _chebyshev, "minkowski": _minkowski, "p": _minkowski,
+    "seuclidean": _seuclidean, "mahalanobis": _mahalanobis, "nan_euclidean": _nan_euclidean,
+    "cosine": _cosine, "correlation": _correlation, "haversine": _haversine,
+    "canberra": _canberra, "braycurtis": _braycurtis, "hamming": _hamming,
+    **{rule.__name__[1:]: partial(_of_counts, rule) for rule in _SETS},
+}  # fmt: skip
+"""By their names in scikit-learn. A function takes x, y and the parameters of the metric."""
+
+
+def distance(
+    metric: str | Callable[..., Any], x: LazyTensor, y: LazyTensor, parameters: Mapping[str, Any] | None = None
+) -> Distance:
+    """The distance between all x_i and y_j.
+
+    Parameters
+    ----------
+    metric:
+        A name of `METRICS`; a formula in ``x``, ``y`` and the names of ``parameters``; or a function that takes x, y
+        and ``parameters`` by name and gives a `LazyTensor` with a number for each pair.
+    x, y:
+        Points of i, shape (M, 1, D), and of j, shape (1, N, D).
+    parameters:
+        Such as ``p`` and ``w`` of 'minkowski', ``V`` of 'seuclidean'.
+
+    Raises
+    ------
+    FormulaError
+        A text that is neither a name nor a formula.
+    OptionError
+        A parameter that the metric does not have, or that has no meaning.
+    ShapeError
+        A formula or function that does not give a number for each pair.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from clreduce.numpy import Vi, Vj
+    >>> x, y = Vi(np.array([[0.0, 0.0]])), Vj(np.array([[3.0, 4.0], [1.0, 0.0]]))
+    >>> distance("euclidean", x, y).tensor.dense()
+    array([[5., 1.]])
+    >>> distance("SqDist(x, y) / s", x, y, {"s": 5.0}).tensor.dense()
+    array([[5. , 0.2]])
+    >>> distance(lambda x, y: (x - y).abs().max(-1), x, y).tensor.dense()
+    array([[4., 1.]])
+    """
+    if isinstance(metric, str) and metric in METRICS:
+        try:
+            return METRICS[metric](x, y, **(parameters or {}))
+        except TypeError as error:
+            if "argument" not in str(error):
+                raise
+            raise OptionError(f"metric_params of the metric {metric!r}: {str(error).split('() ')[-1]}") from error
+    if isinstance(metric, str) and metric.isidentifier():
+        raise FormulaError(
+            f"unknown metric {metric!r}{did_you_mean(metric, METRICS)}: the names are {', '.join(sorted(METRICS))}; "
+            "else a metric is a formula in x and y, such as 'Sum(Abs(x - y))', or a function on LazyTensors"
+        )
+    return _own(of_pairs(metric, x, y, parameters))
+
+
+def with_defaults(metric: Any, parameters: Mapping[str, Any], X: Array) -> dict[str, Any]:
+    """``parameters`` with those that scikit-learn computes from the data where they are not given."""
+    if metric == "seuclidean" and "V" not in parameters:
+        return {**parameters, "V": np.var(X, axis=0, ddof=1)}
+    if metric == "mahalanobis" and not {"V", "VI"} & parameters.keys():
+        return {**parameters, "VI": np.linalg.inv(np.atleast_2d(np.cov(X.T)))}
+    return dict(parameters)
