@@ -4,24 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any
 
-from clreduce.adapters.adapter import Adapter
-from clreduce.adapters.dask import DASK
 from clreduce.adapters.numpy import NUMPY
 from clreduce.call.arguments import Arguments
 from clreduce.call.ranges import check_ranges
 from clreduce.call.routine import Routine
-from clreduce.call.runner import Runner
-from clreduce.dask.graphs import GRAPHS
 from clreduce.errors import OptionError
 
 
 class GraphRoutine(Routine):
     """A routine whose calls make graphs."""
-
-    library: ClassVar[Adapter] = DASK
-    runner: ClassVar[Runner] = GRAPHS
 
     def __call__(
         self, *args: Any, backend: str = "auto", device_id: int = -1, ranges: Any = None, out: Any = None,

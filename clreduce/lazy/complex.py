@@ -18,7 +18,10 @@ _ARITHMETIC = {"+": "ComplexAdd", "-": "ComplexSubtract", "*": "ComplexMult", "/
 
 
 class ComplexMethods(Operators):
-    """Operators and methods of complex tensors; those that are not here raise one error."""
+    """A `LazyTensor` of complex numbers; reductions give complex arrays.
+
+    `LazyTensor` makes one of complex data. What has no meaning for complex numbers raises one error.
+    """
 
     __slots__ = ()
     is_complex = True

@@ -13,22 +13,18 @@ tensor([[-8., -8., -8.],
 """
 
 from functools import wraps
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 from torch.compiler import is_compiling
 
-from clreduce.adapters.adapter import Adapter
 from clreduce.adapters.torch import TORCH
 from clreduce.adapters.torch_standins import refuse_tracing
-from clreduce.call.generic import generic
+from clreduce.binding import bind, generics, variables
 from clreduce.call.genred import Genred as _Genred
-from clreduce.call.routine import Routine as _Routine
-from clreduce.call.runner import Runner
 from clreduce.compat.stand_in import install_as_pykeops
 from clreduce.lazy.complex import ComplexMethods
 from clreduce.lazy.tensor import LazyTensor as _LazyTensor
-from clreduce.lazy.tensor import variables_of
 from clreduce.solve.iteration import SolveInfo
 from clreduce.solve.kernel_solve import KernelSolve as _KernelSolve
 from clreduce.solve.preconditioners import nystrom
@@ -42,10 +38,6 @@ if TYPE_CHECKING:
 
 
 class Genred(_Genred[Tensor]):
-    __doc__ = _Genred.__doc__
-    library: ClassVar[Adapter] = TORCH
-    runner: ClassVar[Runner] = AUTOGRAD
-
     @wraps(_Genred.__init__)  # type: ignore[misc]
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -66,20 +58,11 @@ class Genred(_Genred[Tensor]):
     __call__.__doc__ = _Genred.__call__.__doc__
 
 
-class Routine(_Routine):
-    library: ClassVar[Adapter] = TORCH
-    runner: ClassVar[Runner] = AUTOGRAD
-
-
 class KernelSolve(TrackedSolver, _KernelSolve[Tensor]):
-    __doc__ = _KernelSolve.__doc__
+    pass
 
 
 class LazyTensor(TorchFunctions, _LazyTensor[Tensor]):
-    __doc__ = _LazyTensor.__doc__
-    library: ClassVar[Adapter] = TORCH
-    routine: ClassVar[type[_Routine]] = Routine
-    solver: ClassVar[type[TrackedSolver]] = TrackedSolver
     __slots__ = ()
 
     def __new__(cls, x: Any = None, axis: int | None = None, is_complex: bool = False) -> "Self":
@@ -90,37 +73,12 @@ class LazyTensor(TorchFunctions, _LazyTensor[Tensor]):
 
 
 class ComplexLazyTensor(ComplexMethods, LazyTensor):
-    """A `LazyTensor` of complex numbers; reductions give complex tensors.
-
-    `LazyTensor` makes one of complex data. What has no meaning for complex numbers raises one error.
-    """
-
     __slots__ = ()
-    counterpart = LazyTensor
 
 
-LazyTensor.counterpart = ComplexLazyTensor
-
-generic_sum = generic(Genred, "generic_sum")
-generic_logsumexp = generic(Genred, "generic_logsumexp")
-generic_argmin = generic(Genred, "generic_argmin")
-generic_argkmin = generic(Genred, "generic_argkmin")
-
-
-def Vi(x_or_ind: Any, dim: Any = None) -> LazyTensor:
-    """Vectors of i: a tensor of shape (M, D); or a symbolic variable, by its position and its length."""
-    return variables_of(LazyTensor, x_or_ind, dim, 0)
-
-
-def Vj(x_or_ind: Any, dim: Any = None) -> LazyTensor:
-    """Vectors of j: a tensor of shape (N, D); or a symbolic variable, by its position and its length."""
-    return variables_of(LazyTensor, x_or_ind, dim, 1)
-
-
-def Pm(x_or_ind: Any, dim: Any = None) -> LazyTensor:
-    """A parameter: a vector, a number or a list; or a symbolic variable, by its position and its length."""
-    return variables_of(LazyTensor, x_or_ind, dim, 2)
-
+bind(TORCH, Genred, KernelSolve, LazyTensor, ComplexLazyTensor, AUTOGRAD, solver=TrackedSolver)
+Vi, Vj, Pm = variables(LazyTensor)
+generic_sum, generic_logsumexp, generic_argmin, generic_argkmin = generics(Genred)
 
 __all__ = [
     "ComplexLazyTensor", "Genred", "KernelSolve", "LazyTensor", "Pm", "SolveInfo", "Vi", "Vj", "cluster",

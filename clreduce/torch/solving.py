@@ -8,18 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
 
 from clreduce.adapters import torch_standins as standins
-from clreduce.adapters.adapter import Adapter
 from clreduce.adapters.torch import TORCH
 from clreduce.call.arguments import Arguments
 from clreduce.call.derivative import Derivative, summed_to
 from clreduce.call.executor import one_device
-from clreduce.call.runner import Runner
 from clreduce.errors import DtypeError, ShapeError
 from clreduce.runtime.device import Device
 from clreduce.solve.iteration import SolveInfo
@@ -174,9 +172,6 @@ def solution_of(system: TrackedSystem, alpha: torch.Tensor, arrays: list[torch.T
 
 class TrackedSolver(Solver):
     """A solver whose solutions autograd follows."""
-
-    library: ClassVar[Adapter] = TORCH
-    runner: ClassVar[Runner] = AUTOGRAD
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         if torch.compiler.is_compiling():

@@ -1,0 +1,83 @@
+"""`bind`: what the front ends have in common, for the arrays of one library."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+from clreduce.adapters.adapter import Adapter
+from clreduce.call.generic import generic
+from clreduce.call.genred import Genred
+from clreduce.call.routine import Routine
+from clreduce.call.runner import HOST, Runner
+from clreduce.lazy.complex import ComplexMethods
+from clreduce.lazy.tensor import LazyTensor, variables_of
+from clreduce.solve.kernel_solve import KernelSolve
+from clreduce.solve.solver import Solver
+
+Tensor = TypeVar("Tensor", bound=LazyTensor[Any])
+Made = TypeVar("Made", bound=LazyTensor[Any], covariant=True)
+Reduces = TypeVar("Reduces", bound=Genred[Any])
+
+
+class Maker(Protocol[Made]):
+    """``Vi``, ``Vj`` or ``Pm`` of a front end."""
+
+    def __call__(self, x_or_ind: Any, dim: Any = None) -> Made: ...
+
+
+def bind(
+    library: Adapter,
+    genred: type[Genred[Any]],
+    solve: type[KernelSolve[Any]],
+    lazy: type[LazyTensor[Any]],
+    complex_lazy: type[LazyTensor[Any]],
+    runner: Runner = HOST,
+    routine: type[Routine] = Routine,
+    solver: type[Solver] = Solver,
+) -> None:
+    """Bind the classes of a front end to its array library, to who runs their calls, and to each other.
+
+    The front end writes its classes out, so that editors and type checkers know them, with what only its library needs.
+    ``routine`` and ``solver``: the bases of what its tensors are evaluated by.
+    """
+    module = genred.__module__
+    lazy.routine = type("Routine", (routine,), {"__module__": module, "__doc__": Routine.__doc__})
+    lazy.solver = type("Solver", (solver,), {"__module__": module, "__doc__": Solver.__doc__})
+    for cls in lazy.routine, lazy.solver, genred, solve:
+        cls.library, cls.runner = library, runner
+    lazy.library = library
+    lazy.counterpart, complex_lazy.counterpart = complex_lazy, lazy
+    documented: tuple[tuple[type, type], ...] = (
+        (genred, Genred), (solve, KernelSolve), (lazy, LazyTensor), (complex_lazy, ComplexMethods),
+    )  # fmt: skip
+    for cls, base in documented:
+        cls.__doc__ = base.__doc__
+
+
+def variables(lazy: type[Tensor]) -> tuple[Maker[Tensor], Maker[Tensor], Maker[Tensor]]:
+    """``Vi``, ``Vj`` and ``Pm``, which make tensors of this class."""
+
+    def Vi(x_or_ind: Any, dim: Any = None) -> Tensor:
+        """Vectors of i: an array of shape (M, D); or a symbolic variable, by its position and its length."""
+        return variables_of(lazy, x_or_ind, dim, 0)
+
+    def Vj(x_or_ind: Any, dim: Any = None) -> Tensor:
+        """Vectors of j: an array of shape (N, D); or a symbolic variable, by its position and its length."""
+        return variables_of(lazy, x_or_ind, dim, 1)
+
+    def Pm(x_or_ind: Any, dim: Any = None) -> Tensor:
+        """A parameter: a vector, a number or a list; or a symbolic variable, by its position and its length."""
+        return variables_of(lazy, x_or_ind, dim, 2)
+
+    for function in Vi, Vj, Pm:
+        function.__qualname__, function.__module__ = function.__name__, lazy.__module__
+    return Vi, Vj, Pm
+
+
+def generics(
+    genred: type[Reduces],
+) -> tuple[Callable[..., Reduces], Callable[..., Reduces], Callable[..., Reduces], Callable[..., Reduces]]:
+    """``generic_sum``, ``generic_logsumexp``, ``generic_argmin``, ``generic_argkmin``, which make such routines."""
+    of_sum, of_logsumexp = generic(genred, "generic_sum"), generic(genred, "generic_logsumexp")
+    return of_sum, of_logsumexp, generic(genred, "generic_argmin"), generic(genred, "generic_argkmin")
