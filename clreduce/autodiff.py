@@ -15,7 +15,7 @@ from clreduce.ir.op import constant, constant_value, iota, variable
 from clreduce.ir.rewrite import simplify
 from clreduce.ops.compare import equal, where
 from clreduce.ops.scan import Scan, carries_before, scan, scanned
-from clreduce.ops.shape import concat, expand, extract, permute, place, repeated, summed, zeros
+from clreduce.ops.shape import concat, expand, extract, pad, permute, repeated, summed, zeros
 
 
 def vjp(outputs: Mapping[Expr, Expr], wrt: Sequence[Expr]) -> list[Expr | None]:
@@ -194,7 +194,7 @@ def _pull_back_scan(node: Expr, cotangent: Expr, active: set[Expr]) -> Sequence[
     recurrence, dim, steps = parts.recurrence, parts.start.dim, parts.recurrence.steps
     carry, series, shared = parts.leaves
     if recurrence.last:
-        cotangent = place(cotangent, 0 if recurrence.backwards else (steps - 1) * dim, steps * dim)
+        cotangent = pad(cotangent, 0 if recurrence.backwards else (steps - 1) * dim, steps * dim)
     moving = [n for n, arg in enumerate(parts.series) if arg in active]
     adding = [n for n, arg in enumerate(parts.shared) if arg in active]
     wrt = [carry, *(series[n] for n in moving), *(shared[n] for n in adding)]

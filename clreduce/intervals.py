@@ -121,7 +121,7 @@ def _of_range(node: Expr, precision: Precision) -> Bounds:
         raise NotImplementedError(f"{node.op.name} makes true integers, and states no rule of bounds")
     if node.kind == MASK:
         no = OPS["less"](constant(0), constant(0))
-        return Bounds(no, OPS["negated"](no), precision)
+        return Bounds(no, OPS["logical_not"](no), precision)
     found = anything(precision)
     return replace(found, low=constant(0), never_negative=True) if node.op.never_negative else found
 

@@ -23,7 +23,7 @@ from clreduce.ir.op import FUNCTIONS, variable
 from clreduce.ir.rewrite import simplify
 from clreduce.language.formula import parse
 from clreduce.numpy import Genred
-from clreduce.ops.shape import concat, permute, place
+from clreduce.ops.shape import concat, pad, permute
 from clreduce.program import map_reduce
 from clreduce.runtime.device import Device
 
@@ -330,12 +330,12 @@ def test_what_takes_parts_apart_and_joins_them_is_simplified() -> None:
     assert simplify([FUNCTIONS["ComplexImag"].build(joined)]) == (b,)
     assert simplify([permute(z, (1, 6), (1, 0))]) == (z,)
     assert simplify([permute(permute(z, (1, 2, 3), (0, 2, 1)), (1, 3, 2), (2, 0, 1))]) == (z,)
-    assert simplify([place(a, 0, 6) + place(b, 3, 6), place(b, 3, 6) + place(a, 0, 6)]) == (concat(a, b),) * 2
-    for kept in (place(a, 0, 7) + place(b, 3, 7), place(a, 0, 5) + place(b, 2, 5), place(a, 1, 7) + place(b, 4, 7)):
+    assert simplify([pad(a, 0, 6) + pad(b, 3, 6), pad(b, 3, 6) + pad(a, 0, 6)]) == (concat(a, b),) * 2
+    for kept in (pad(a, 0, 7) + pad(b, 3, 7), pad(a, 0, 5) + pad(b, 2, 5), pad(a, 1, 7) + pad(b, 4, 7)):
         assert simplify([kept]) == (kept,)
     program, _ = map_reduce([FUNCTIONS["ComplexMult"].build(z, variable("w", 6, Domain.J))], "Sum")
     (gradient,) = program.vjp([0])
-    assert {node.op.name for node in _nodes(gradient.program.values[0])} & {"place"} == set()
+    assert {node.op.name for node in _nodes(gradient.program.values[0])} & {"pad"} == set()
 
 
 def _nodes(f: Any) -> list[Any]:

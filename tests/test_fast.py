@@ -21,7 +21,7 @@ from clreduce.ops.arithmetic import square
 from clreduce.ops.compare import larger, less, where
 from clreduce.ops.derived import norm, scalar_product, squared_distance, squared_norm
 from clreduce.ops.functions import exp, sqrt
-from clreduce.ops.shape import extract, repeated, summed, total
+from clreduce.ops.shape import extract, reduce_sum, repeated, summed
 from clreduce.program import map_reduce, with_fast_distances
 from clreduce.runtime.device import Device
 
@@ -97,7 +97,7 @@ def test_distances_between_i_and_j(given_form: Expr, expected: Expr) -> None:
         squared_distance(extract(X, 0, SHORTEST - 1), extract(Y, 0, SHORTEST - 1)),
         squared_distance(extract(X, 3, 1), B),
         squared_distance(B, X),  # one number against a vector
-        total(square(X - Y), 3, 4, 1),  # sums of four components
+        reduce_sum(square(X - Y), 3, 4, 1),  # sums of four components
         summed(square(repeated(position(Domain.I), D) - repeated(position(Domain.J), D))),
         summed(square(where(less(X, Y), X, Y))),
         summed(less(X, Y)),

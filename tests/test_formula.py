@@ -22,7 +22,7 @@ from clreduce.ir.op import FUNCTIONS, Function, constant, variable
 from clreduce.ir.show import CATEGORIES, show
 from clreduce.language.formula import DERIVATIVES, Variable, located, parse, parse_aliases, parse_all
 from clreduce.ops.arithmetic import inverse_root, neg, power, real_power, square
-from clreduce.ops.compare import equal, less, less_equal, negated, where
+from clreduce.ops.compare import equal, less, less_equal, logical_not, where
 from clreduce.ops.derived import norm, scalar_product, squared_distance
 from clreduce.ops.functions import exp, sqrt
 from clreduce.ops.shape import element, extract, zeros
@@ -224,7 +224,7 @@ def test_several_formulas_share_their_variables() -> None:
         ("x > y", where(less(y, x), one, zero)),
         ("x >= y", where(less_equal(y, x), one, zero)),
         ("x == y", where(equal(x, y), one, zero)),
-        ("x != y", where(negated(equal(x, y)), one, zero)),
+        ("x != y", where(logical_not(equal(x, y)), one, zero)),
         ("x|y < b", where(less(scalar_product(x, y), b), one, zero)),
         ("(x < y) * x", where(less(x, y), one, zero) * x),
         ("Var(0,3,0) - Var(1, 3, 1)", x - y),

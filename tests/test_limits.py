@@ -108,7 +108,7 @@ def test_chains_deeper_than_the_stack_of_python_become_kernels(dim: int, unroll:
         lambda f: f + f * y,
         lambda f: OPS["sin"](f),
         lambda f: OPS["concat"](f) * y,
-        lambda f: OPS["expand"](OPS["total"](f * y, 1, dim, 1), 1, dim, 1) if dim > 1 else f * y,
+        lambda f: OPS["expand"](OPS["reduce_sum"](f * y, 1, dim, 1), 1, dim, 1) if dim > 1 else f * y,
     ):
         f = x - y * b
         for _ in range(350):

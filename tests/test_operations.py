@@ -37,10 +37,10 @@ from clreduce.ir.expr import REAL, Expr, topological, variables
 from clreduce.ir.op import FUNCTIONS, OPS, Function, constant, integer, position, variable
 from clreduce.ir.show import show
 from clreduce.ops.arithmetic import difference, inverse_root, power, square
-from clreduce.ops.compare import both, either, equal, larger, less, smaller, where
+from clreduce.ops.compare import equal, larger, less, logical_and, logical_or, smaller, where
 from clreduce.ops.indices import as_real, difference_of_indices, table_offset, tally
 from clreduce.ops.scan import scanned
-from clreduce.ops.shape import permute, place
+from clreduce.ops.shape import pad, permute
 from clreduce.ops.special import bessel_ratio, gaussian_derivative, polygamma
 from clreduce.program import map_reduce
 from clreduce.runtime.compiler import PROGRAMS
@@ -109,7 +109,7 @@ class Selected:
         longest = max(f.dim for f in formulas)
         result = constant(0)
         for f, number in self.numbers.items():
-            padded = f if f.dim == longest else place(f, 0, longest)
+            padded = f if f.dim == longest else pad(f, 0, longest)
             result = where(equal(self.choice, constant(number)), padded, result)
         program, given = map_reduce([result], "Sum")
         self._slots = given
@@ -267,7 +267,7 @@ def overflows(f: Expr, data: dict[Expr, Array], dtype: str, rows: int) -> Array:
         given = list(dict.fromkeys(arg for node in nodes for arg in node.args if arg.kind == REAL))
         table = dict(zip([*nodes, *given], evaluate([*nodes, *given], leaves_by_numpy(data, dtype, rows)), strict=True))
         for node in nodes:
-            if node.op.name not in ("add", "sub", "mul", "square", "total", "div", "inv"):
+            if node.op.name not in ("add", "sub", "mul", "square", "reduce_sum", "div", "inv"):
                 continue
             with np.errstate(invalid="ignore"):
                 lost = ~(np.abs(table[node]) < np.finfo(dtype).max / 4).all(-1)
@@ -302,8 +302,8 @@ def internal() -> dict[str, list[Expr]]:
         "larger": [larger(x, y), larger(y, x), larger(z, x)],
         "smaller": [smaller(x, y), smaller(y, x), smaller(z, x)],
         "difference": [difference(x, y), difference(x * y, x * z)],
-        "both": [where(both(*masks), x, y)],
-        "either": [where(either(*masks), x, y)],
+        "logical_and": [where(logical_and(*masks), x, y)],
+        "logical_or": [where(logical_or(*masks), x, y)],
         "position": [where(equal(position(I), integer(3)), x, y), where(less(position(J), position(I)), x, z)],
         "as_real": [as_real(position(I)) * x, as_real(position(J)) + y],
         "tally": [as_real(tally(position(I), integer(3)))],

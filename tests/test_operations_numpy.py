@@ -22,14 +22,14 @@ from clreduce.ir.evaluate import Array, evaluate
 from clreduce.ir.expr import INDEX, MASK, REAL, Expr, topological
 from clreduce.ir.op import FUNCTIONS, OPS, Function, Op, constant, constant_value, variable
 from clreduce.ops.arithmetic import real_power
-from clreduce.ops.compare import both, either, equal, larger, less, less_equal, negated, smaller, where
+from clreduce.ops.compare import equal, larger, less, less_equal, logical_and, logical_not, logical_or, smaller, where
 from clreduce.ops.derived import norm, scalar_product, squared_distance
 from clreduce.ops.functions import (
     if_else,
     log,
     sqrt,
 )
-from clreduce.ops.shape import concat, expand, extract, permute, place, repeated, summed, total
+from clreduce.ops.shape import concat, expand, extract, pad, permute, reduce_sum, repeated, summed
 from clreduce.ops.special import bessel_ratio, digamma, gaussian_derivative, polygamma, sinxdivx
 
 POINTS = 5
@@ -214,10 +214,10 @@ s = variable("s", 1, Domain.I)
 
 LINEAR: dict[str, list[Expr]] = {
     "extract": [extract(x, 0, 6), extract(x, 2, 3), extract(x, 5, 1)],
-    "place": [place(y, 0, 2), place(y, 0, 5), place(y, 3, 5), place(s, 1, 3)],
+    "pad": [pad(y, 0, 2), pad(y, 0, 5), pad(y, 3, 5), pad(s, 1, 3)],
     "concat": [concat(x), concat(x, y), concat(y, s, x, y)],
     "expand": [expand(x, 2, 4, 3), expand(x, 6, 2, 1), expand(x, 1, 3, 6), expand(s, 1, 3, 1)],
-    "total": [total(x, 1, 6, 1), total(x, 3, 2, 1), total(x, 1, 2, 3), total(x, 1, 3, 2)],
+    "reduce_sum": [reduce_sum(x, 1, 6, 1), reduce_sum(x, 3, 2, 1), reduce_sum(x, 1, 2, 3), reduce_sum(x, 1, 3, 2)],
     "permute": [permute(x, (2, 3), (1, 0)), permute(x, (1, 3, 2), (2, 0, 1)), permute(x, (6,), (0,))],
 }
 """Examples; what an operation of the registry is made of is added to them."""
@@ -315,7 +315,7 @@ def test_edges(name: str) -> None:
                   for leaf, f in zip(table.leaves, table.slopes, strict=False)]  # fmt: skip
         for at, expected in enumerate(slopes):
             for k in range(expected.shape[1]):
-                (forward,) = jvp([table.value], {table.leaves[at]: place(constant(1), k, expected.shape[1])})
+                (forward,) = jvp([table.value], {table.leaves[at]: pad(constant(1), k, expected.shape[1])})
                 found = np.zeros(rows) if forward is None else by_numpy(forward, data, rows).sum(-1)
                 for row, edge in enumerate(table.edges):
                     # A direction has zeros for the other components, and 0 times a slope of inf is nan.
@@ -443,14 +443,14 @@ def test_comparisons(op: Op, expected: list[int]) -> None:
     points = [(1, 2), (2, 2), (3, 2), (nan, 2)]
     assert [at(f, v=a, w=b) for a, b in points] == expected
     assert derivative(f, v) is None
-    unequal = where(negated(equal(v, w)), constant(1), constant(0))
+    unequal = where(logical_not(equal(v, w)), constant(1), constant(0))
     assert [at(unequal, v=a, w=b) for a, b in points] == [1, 0, 1, 1]
 
 
 def test_masks_combine() -> None:
     for a, b in product((-1.0, 1.0), repeat=2):
         masks = less(constant(0), v), less(constant(0), w)
-        for op, expected in ((both, a > 0 and b > 0), (either, a > 0 or b > 0)):
+        for op, expected in ((logical_and, a > 0 and b > 0), (logical_or, a > 0 or b > 0)):
             assert at(where(op(*masks), constant(1), constant(0)), v=a, w=b) == expected
 
 

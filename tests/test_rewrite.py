@@ -18,10 +18,10 @@ from clreduce.ir.expr import Expr, topological
 from clreduce.ir.op import constant, variable
 from clreduce.ir.rewrite import simplify
 from clreduce.ops.arithmetic import div, power, square
-from clreduce.ops.compare import equal, less, less_equal, negated, where
+from clreduce.ops.compare import equal, less, less_equal, logical_not, where
 from clreduce.ops.derived import scalar_product, squared_distance
 from clreduce.ops.functions import absolute, exp
-from clreduce.ops.shape import concat, expand, extract, place, repeated, summed, total, zeros
+from clreduce.ops.shape import concat, expand, extract, pad, reduce_sum, repeated, summed, zeros
 from clreduce.ops.trigonometry import sin
 
 X, Y, S = variable("x", 3, Domain.I), variable("y", 3, Domain.J), variable("s", 1, Domain.P)
@@ -66,8 +66,8 @@ def names(f: Expr) -> list[str]:
         (extract(X, 0, 3), X),
         (extract(extract(X, 1, 2), 1, 1), extract(X, 2, 1)),
         (extract(concat(X, Y), 3, 3), Y),
-        (extract(place(S, 2, 5), 2, 1), S),
-        (total(expand(X, 1, 7, 3), 1, 7, 3), 7 * X),
+        (extract(pad(S, 2, 5), 2, 1), S),
+        (reduce_sum(expand(X, 1, 7, 3), 1, 7, 3), 7 * X),
         (summed(repeated(S, 5)), 5 * S),
         (summed((2 * X) * (3 * Y)), 6 * summed(X * Y)),
         (summed(-X * (4 * S)), -4 * summed(X * S)),
@@ -98,12 +98,12 @@ def names(f: Expr) -> list[str]:
         (-X / 2, -0.5 * X),
         (where(MASK, X, X), X),
         (where(MASK, S, S), repeated(S, 3)),
-        (where(negated(negated(MASK)), X, Y), where(MASK, X, Y)),
+        (where(logical_not(logical_not(MASK)), X, Y), where(MASK, X, Y)),
         (where(MASK, where(MASK, X, S), Y), where(MASK, X, Y)),
         (where(MASK, X, where(MASK, S, Y)), where(MASK, X, Y)),
         (where(MASK, where(less(Y, X), X, S), Y), where(MASK, where(less(Y, X), X, S), Y)),
         (where(less(constant(1), 2), X, Y), X),
-        (where(negated(less(constant(1), 2)), X, S), repeated(S, 3)),
+        (where(logical_not(less(constant(1), 2)), X, S), repeated(S, 3)),
         (where(equal(constant(nan), nan), X, Y), Y),
         (where(less_equal(repeated(constant(2), 3), 2), S, Y), repeated(S, 3)),
     ],

@@ -11,10 +11,10 @@ from clreduce.ir.expr import INDEX, Expr, topological
 from clreduce.ir.op import constant, position, variable
 from clreduce.ir.show import show, show_shared, tree
 from clreduce.ops.arithmetic import add, div, mul, neg, power, real_power, square
-from clreduce.ops.compare import equal, less, less_equal, negated, where
+from clreduce.ops.compare import equal, less, less_equal, logical_not, where
 from clreduce.ops.derived import norm, scalar_product, squared_distance, squared_norm
 from clreduce.ops.functions import exp, sqrt
-from clreduce.ops.shape import concat, element, expand, extract, permute, place, summed, total
+from clreduce.ops.shape import concat, element, expand, extract, pad, permute, reduce_sum, summed
 from clreduce.ops.trigonometry import sin
 
 x, y = variable("x", 3, Domain.I), variable("y", 3, Domain.J)
@@ -91,14 +91,14 @@ one, zero = constant(1), constant(0)
         (where(less(x, y), one, zero), "x < y"),
         (where(less_equal(x, y), one, zero), "x <= y"),
         (where(equal(x, y), one, zero), "x == y"),
-        (where(negated(equal(x, y)), one, zero), "x != y"),
+        (where(logical_not(equal(x, y)), one, zero), "x != y"),
         (where(less(x, y), one, zero) * x, "(x < y) * x"),
         (where(less(where(less(x, y), one, zero), y), one, zero), "(x < y) < y"),
         (where(less(scalar_product(x, y), b), one, zero), "x | y < Var(2, 1, 2)"),
         (exp(where(less(x, y), one, zero)), "Exp(x < y)"),
         (where(less(x, y), x, zero), "where(less(x, y), x, 0)"),
-        (where(negated(less(x, y)), one, zero), "where(negated(less(x, y)), 1, 0)"),
-        (total(concat(x, x), 1, 3, 2), "total[1, 3, 2](Concat(x, x))"),
+        (where(logical_not(less(x, y)), one, zero), "where(logical_not(less(x, y)), 1, 0)"),
+        (reduce_sum(concat(x, x), 1, 3, 2), "reduce_sum[1, 3, 2](Concat(x, x))"),
         (expand(x, 1, 2, 3), "expand[1, 2, 3](x)"),
         (permute(concat(x, x), (2, 3), (1, 0)), "permute[[2, 3], [1, 0]](Concat(x, x))"),
     ],
@@ -108,7 +108,7 @@ def test_show(expr: Expr, text: str) -> None:
 
 
 def test_place_is_shown_in_some_form() -> None:
-    assert "(x" in show(place(x, 1, 5))
+    assert "(x" in show(pad(x, 1, 5))
 
 
 def test_names() -> None:
@@ -176,8 +176,8 @@ def test_shared_parts_are_not_hidden_in_a_short_form() -> None:
     f = where(mask, one, zero)
     assert show_shared([f * where(mask, x, y)]) == "t1 = less(x, y)\nwhere(t1, 1, 0) * where(t1, x, y)"
     same = equal(x, y)
-    assert show_shared([where(negated(same), one, zero) * where(same, x, y)]) == (
-        "t1 = equal(x, y)\nwhere(negated(t1), 1, 0) * where(t1, x, y)"
+    assert show_shared([where(logical_not(same), one, zero) * where(same, x, y)]) == (
+        "t1 = equal(x, y)\nwhere(logical_not(t1), 1, 0) * where(t1, x, y)"
     )
     s = squared_norm(x)
     assert show_shared([sqrt(s) * s]) == "t1 = SqNorm2(x)\nSqrt(t1) * t1"
@@ -192,7 +192,7 @@ def test_tree() -> None:
     d = x - y
     assert tree(summed(d * d) * b) == (
         "mul: 1, IJ\n"
-        "  total[1, 3, 1]: 1, IJ\n"
+        "  reduce_sum[1, 3, 1]: 1, IJ\n"
         "    mul: 3, IJ\n"
         "      #1 sub: 3, IJ\n"
         "        x: 3, I\n"

@@ -23,7 +23,7 @@ from clreduce.ops.arithmetic import difference, square
 from clreduce.ops.compare import larger, less, smaller, where
 from clreduce.ops.derived import squared_distance
 from clreduce.ops.functions import absolute, exp, rsqrt, sqrt
-from clreduce.ops.shape import concat, extract, total
+from clreduce.ops.shape import concat, extract, reduce_sum
 from clreduce.program import map_reduce
 from clreduce.runtime.device import Device
 
@@ -46,7 +46,7 @@ def formulas(draw: st.DrawFn) -> Expr:
                     rsqrt,
                     exp,
                     lambda f: -f,
-                    lambda f: total(f, 1, f.dim, 1),
+                    lambda f: reduce_sum(f, 1, f.dim, 1),
                     lambda f: extract(f, 0, 1),
                 ]
             )

@@ -28,7 +28,7 @@ def with_dot_products(roots: Sequence[Expr]) -> tuple[Expr, ...]:
 
 def _as_dot_product(node: Expr) -> Expr | None:
     """A sum of squares ``node`` by norms and a dot product; None if it is no distance between an i and a j."""
-    if node.op.name != "total" or node.params[1] < SHORTEST:
+    if node.op.name != "reduce_sum" or node.params[1] < SHORTEST:
         return None
     (squares,) = node.args
     sides = _sides(squares.args[0]) if _is_square(squares) else None
@@ -38,12 +38,12 @@ def _as_dot_product(node: Expr) -> Expr | None:
     if {x.domain, y.domain} != {Domain.I, Domain.J} or not x.dim == y.dim == squares.dim or {x.kind, y.kind} != {REAL}:
         return None
 
-    def total(f: Expr) -> Expr:
+    def reduce_sum(f: Expr) -> Expr:
         return Expr(node.op, (f,), node.params)
 
     square = OPS["square"]
     # `larger` passes over a nan in its second argument only: that of a distance stays.
-    return OPS["larger"](total(square(x)) + total(square(y)) - 2 * total(x * y), 0)
+    return OPS["larger"](reduce_sum(square(x)) + reduce_sum(square(y)) - 2 * reduce_sum(x * y), 0)
 
 
 def _is_square(node: Expr) -> bool:

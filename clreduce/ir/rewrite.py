@@ -108,7 +108,7 @@ def _multiple(a: Expr, b: Expr, compute: Callable[[Fraction, Fraction], Fraction
 
 def _side_by_side(a: Expr, b: Expr) -> Expr | None:
     """The sum of two padded vectors that fill a vector together, as their concatenation."""
-    if a.op.name == b.op.name == "place" and a.params[0] == 0 and b.params[0] == a.args[0].dim:
+    if a.op.name == b.op.name == "pad" and a.params[0] == 0 and b.params[0] == a.args[0].dim:
         first, second = a.args[0], b.args[0]
         return OPS["concat"](first, second) if first.dim + second.dim == a.dim else None
     return None
@@ -234,9 +234,9 @@ def _square(node: Expr) -> Expr | None:
     return _even(node) or _shrunk(node)
 
 
-def _negated(node: Expr) -> Expr | None:
+def _logical_not(node: Expr) -> Expr | None:
     (a,) = node.args
-    return a.args[0] if a.op.name == "negated" else None
+    return a.args[0] if a.op.name == "logical_not" else None
 
 
 _COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
@@ -246,7 +246,7 @@ _COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
 
 def _decided(mask: Expr) -> bool | None:
     """Whether a mask holds, if that is known without data."""
-    if mask.op.name == "negated":
+    if mask.op.name == "logical_not":
         known = _decided(mask.args[0])
         return None if known is None else not known
     if mask.op.name in _COMPARISONS:
@@ -286,7 +286,7 @@ def _extract(node: Expr) -> Expr | None:
         return _widened(f.args[0], length)
     if f.op.name == "extract":
         return Expr(node.op, f.args, (f.params[0] + start, length))
-    if f.op.name == "place" and (start, length) == (f.params[0], f.args[0].dim):
+    if f.op.name == "pad" and (start, length) == (f.params[0], f.args[0].dim):
         return f.args[0]
     if f.op.name == "concat":
         at = 0
@@ -297,7 +297,7 @@ def _extract(node: Expr) -> Expr | None:
     return None
 
 
-def _total(node: Expr) -> Expr | None:
+def _reduce_sum(node: Expr) -> Expr | None:
     (f,) = node.args
     outer, n, inner = node.params
     if n == 1:
@@ -328,6 +328,6 @@ def _permute(node: Expr) -> Expr | None:
 
 _RULES: dict[str, Callable[[Expr], Expr | None]] = {
     "add": _add, "sub": _sub, "mul": _mul, "div": _div, "neg": _neg, "square": _square, "abs": _even,
-    "negated": _negated, "where": _where,
-    "extract": _extract, "total": _total, "expand": _expand, "permute": _permute,
+    "logical_not": _logical_not, "where": _where,
+    "extract": _extract, "reduce_sum": _reduce_sum, "expand": _expand, "permute": _permute,
 }  # fmt: skip

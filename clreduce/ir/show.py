@@ -146,8 +146,8 @@ def _parts(
 
     if name == "where" and [constant_value(arg) for arg in args[1:]] == [1, 0]:
         mask = args[0]
-        unequal = mask.op.name == "negated" and inside(mask, "equal")
-        if inside(node, *_COMPARED) or (unequal and inside(node, "negated")):
+        unequal = mask.op.name == "logical_not" and inside(mask, "equal")
+        if inside(node, *_COMPARED) or (unequal and inside(node, "logical_not")):
             sign = "!=" if unequal else _COMPARED[mask.op.name]
             left, right = mask.args[0].args if unequal else mask.args
             return _COMPARISON, [(left, _BAR), f" {sign} ", (right, _BAR)]
@@ -160,7 +160,7 @@ def _parts(
                 return _call("SqDist", summand.args[0].args)
             return _call("SqNorm2", summand.args)
         return _call("Sum", args)
-    if name == "sqrt" and inside(node, "total") and _is_sum(args[0]) and inside(args[0], "square"):
+    if name == "sqrt" and inside(node, "reduce_sum") and _is_sum(args[0]) and inside(args[0], "square"):
         return _call("Norm2", args[0].args[0].args)
     if name == "extract" and params[1] == 1:
         return _call("Elem", args, params[:1])
@@ -232,7 +232,7 @@ def _has_own_power(exponent: Expr) -> bool:
 
 def _is_sum(node: Expr) -> bool:
     """Whether ``node`` adds up all components of a vector."""
-    return node.op.name == "total" and node.args[0].dim > 1 and node.params == (1, node.args[0].dim, 1)
+    return node.op.name == "reduce_sum" and node.args[0].dim > 1 and node.params == (1, node.args[0].dim, 1)
 
 
 def _brackets(params: Sequence[Any]) -> str:

@@ -25,7 +25,7 @@ from clreduce.language.aliases import KINDS, Slots, Variable, error_at, located,
 from clreduce.language.names import did_you_mean
 from clreduce.language.vocabulary import DERIVATIVES, DIFF, GRAD, VAR, function_named
 from clreduce.ops.arithmetic import add, div, inv, mul, raised, sub
-from clreduce.ops.compare import equal, less, less_equal, negated, where
+from clreduce.ops.compare import equal, less, less_equal, logical_not, where
 from clreduce.ops.derived import scalar_product
 
 LARGEST_INTEGER = 2**31 - 1
@@ -87,7 +87,7 @@ _COMPARED: dict[type[ast.cmpop], tuple[str, Callable[[Expr, Expr], Expr]]] = {
     ast.Gt: (">", lambda f, g: less(g, f)),
     ast.GtE: (">=", lambda f, g: less_equal(g, f)),
     ast.Eq: ("==", equal),
-    ast.NotEq: ("!=", lambda f, g: negated(equal(f, g))),
+    ast.NotEq: ("!=", lambda f, g: logical_not(equal(f, g))),
 }
 _NUMBER = re.compile(r"[0-9_]+(?:[eE][0-9_]*)?|0[xX][0-9a-fA-F_]+|0[bBoO][0-7_]+")
 """The digits and letters of a number, apart from its point and the sign of its exponent."""

@@ -10,7 +10,7 @@ from clreduce.errors import ShapeError
 from clreduce.ir.expr import Expr
 from clreduce.ir.op import FUNCTIONS
 from clreduce.lazy.operators import Build, Operators, built, mask_of, not_complex
-from clreduce.ops.compare import both, equal, negated, where
+from clreduce.ops.compare import equal, logical_and, logical_not, where
 from clreduce.ops.complex import imaginary, real
 from clreduce.ops.shape import expand
 
@@ -177,11 +177,11 @@ def choice(a: Any, mask: Any, b: Any) -> Expr:
 
 
 def _equal(f: Expr, g: Expr) -> Expr:
-    return both(equal(real(f), real(g)), equal(imaginary(f), imaginary(g)))
+    return logical_and(equal(real(f), real(g)), equal(imaginary(f), imaginary(g)))
 
 
 def _unequal(f: Expr, g: Expr) -> Expr:
-    return negated(_equal(f, g))
+    return logical_not(_equal(f, g))
 
 
 def _pairs(z: Any, s: Any) -> tuple[Expr, Expr]:

@@ -16,7 +16,7 @@ from clreduce.lazy.leaves import from_number
 from clreduce.lazy.mistakes import check_operand, shape_of
 from clreduce.memo import memoised
 from clreduce.ops.arithmetic import add, div, mul, neg, raised, square, sub
-from clreduce.ops.compare import both, either, equal, less, less_equal, negated, where
+from clreduce.ops.compare import equal, less, less_equal, logical_and, logical_not, logical_or, where
 from clreduce.ops.derived import scalar_product, truth
 from clreduce.ops.indices import difference_of_indices, tally
 
@@ -237,19 +237,19 @@ class Operators(Recorded):
         return self._compare("!=", _unequal, other)
 
     def __and__(self: Tensor, other: Any) -> Tensor:
-        return self._logical("&", both, other)
+        return self._logical("&", logical_and, other)
 
     def __xor__(self: Tensor, other: Any) -> Tensor:
         return self._logical("^", _one_of_two, other)
 
     def __invert__(self: Tensor) -> Tensor:
-        return self._condition(negated(self._truth))
+        return self._condition(logical_not(self._truth))
 
     __rand__, __rxor__ = __and__, __xor__
 
     def logical_and(self: Tensor, other: Any) -> Tensor:
         """The condition that both are not 0; between conditions also ``a & b``."""
-        return self._logical("&", both, other)
+        return self._logical("&", logical_and, other)
 
     def logical_or(self: Tensor, other: Any) -> Tensor:
         """The condition that one of them is not 0; between conditions also ``a | b``.
@@ -263,7 +263,7 @@ class Operators(Recorded):
         array([[ True,  True],
                [ True,  True]])
         """
-        return self._logical("|", either, other)
+        return self._logical("|", logical_or, other)
 
     def logical_xor(self: Tensor, other: Any) -> Tensor:
         """The condition that exactly one of them is not 0; between conditions also ``a ^ b``."""
@@ -310,7 +310,7 @@ def mask_of(expr: Expr) -> Expr:
     """The truth value "not 0" of a number; that of a comparison itself, if the number comes from one."""
     if expr.op is where and [constant_value(arg) for arg in expr.args[1:]] == [1, 0]:
         return expr.args[0]
-    return negated(equal(expr, constant(0)))
+    return logical_not(equal(expr, constant(0)))
 
 
 def is_number(value: Any, number: int) -> bool:
@@ -322,11 +322,11 @@ def not_complex(name: str) -> ShapeError:
 
 
 def _one_of_two(f: Expr, g: Expr) -> Expr:
-    return both(either(f, g), negated(both(f, g)))
+    return logical_and(logical_or(f, g), logical_not(logical_and(f, g)))
 
 
 def _unequal(f: Expr, g: Expr) -> Expr:
-    return negated(equal(f, g))
+    return logical_not(equal(f, g))
 
 
 _LARGEST_SUMMAND = 2**24

@@ -21,7 +21,7 @@ from clreduce.ops.bounds.arithmetic import (
     sum_of_two,
 )
 from clreduce.ops.bounds.functions import falling_beside_a_pole, monotone
-from clreduce.ops.compare import both, either, equal, where
+from clreduce.ops.compare import equal, logical_and, logical_or, where
 
 add: Op = elementwise(
     "add", bounds=sum_of_two, cost=1, arity=2, numpy=np.add, code="{0} + {1}",
@@ -119,7 +119,7 @@ spell("Pow", power, "f^n for an integer n of any sign; f^0 = 1 (at 0 too), 0^-1 
       ))  # fmt: skip
 
 
-_FLAT = ("square", "abs", "sqrt", "total", "expand", "add", "mul", "div")
+_FLAT = ("square", "abs", "sqrt", "reduce_sum", "expand", "add", "mul", "div")
 """Operations of which `flat_zero` knows something."""
 
 
@@ -141,7 +141,7 @@ def _flat_zero(f: Expr, of_args: Sequence[Expr | None]) -> Expr | None:
     name = f.op.name
     if name in ("square", "abs"):
         return f
-    if name in ("sqrt", "total", "expand", "add"):
+    if name in ("sqrt", "reduce_sum", "expand", "add"):
         return None if None in of_args else f
     if name in ("mul", "div"):
         zeros = [zero for zero in of_args[: 2 if name == "mul" else 1] if zero is not None]
@@ -162,7 +162,7 @@ def _real_power_partials(out: Expr, base: Expr, exponent: Expr) -> tuple[Expr, E
     in_base = exponent * real_power(base, exponent - 1)
     in_base = unless_flat(base, where(equal(exponent, zero), zero, in_base))
     # Where out is 0 the slope in the exponent is 0; Log(0) * 0 would make it nan.
-    flat = either(equal(out, zero), both(equal(base, zero), equal(exponent, zero)))
+    flat = logical_or(equal(out, zero), logical_and(equal(base, zero), equal(exponent, zero)))
     return in_base, where(flat, zero, log(base) * out)
 
 

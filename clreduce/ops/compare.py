@@ -6,7 +6,7 @@ import numpy as np
 
 from clreduce.ir.expr import MASK
 from clreduce.ir.op import Array, Op, elementwise
-from clreduce.ops.bounds.choices import choice, comparison, equality, logical, logical_not, maximum_of_two
+from clreduce.ops.bounds.choices import choice, comparison, equality, logical, maximum_of_two, negation
 
 less: Op = elementwise(
     "less", bounds=comparison, cost=1, arity=2, numpy=np.less, code="{0} < {1}", partials=None, kind=MASK
@@ -17,14 +17,14 @@ less_equal: Op = elementwise(
 equal: Op = elementwise(
     "equal", bounds=equality, cost=1, arity=2, numpy=np.equal, code="{0} == {1}", partials=None, kind=MASK
 )
-both: Op = elementwise(
-    "both", bounds=logical, cost=1, arity=2, numpy=np.logical_and, code="{0} && {1}", partials=None, kind=MASK
+logical_and: Op = elementwise(
+    "logical_and", bounds=logical, cost=1, arity=2, numpy=np.logical_and, code="{0} && {1}", partials=None, kind=MASK
 )
-either: Op = elementwise(
-    "either", bounds=logical, cost=1, arity=2, numpy=np.logical_or, code="{0} || {1}", partials=None, kind=MASK
+logical_or: Op = elementwise(
+    "logical_or", bounds=logical, cost=1, arity=2, numpy=np.logical_or, code="{0} || {1}", partials=None, kind=MASK
 )
-negated: Op = elementwise(
-    "negated", bounds=logical_not, cost=1, numpy=np.logical_not, code="!{0}", partials=None, kind=MASK
+logical_not: Op = elementwise(
+    "logical_not", bounds=negation, cost=1, numpy=np.logical_not, code="!{0}", partials=None, kind=MASK
 )
 
 
@@ -35,7 +35,7 @@ def _choose(mask: Array, yes: Array, no: Array) -> Array:
 # A derivative that is a mask routes the cotangent instead of scaling it, so that 0 * inf never arises.
 where: Op = elementwise(
     "where", bounds=choice, cost=1, arity=3, numpy=_choose, code="{0} ? {1} : {2}",
-    partials=lambda out, mask, yes, no: (None, mask, negated(mask)), kind=None,
+    partials=lambda out, mask, yes, no: (None, mask, logical_not(mask)), kind=None,
 )  # fmt: skip
 
 
@@ -51,11 +51,11 @@ def _smaller(a: Array, b: Array) -> Array:
 
 larger: Op = elementwise(
     "larger", bounds=maximum_of_two(True, 1), cost=1, arity=2, numpy=_larger, code="{1} > {0} ? {1} : {0}",
-    partials=lambda out, a, b: (negated(less(a, b)), less(a, b)),
+    partials=lambda out, a, b: (logical_not(less(a, b)), less(a, b)),
 )  # fmt: skip
 """The larger of two; a nan in the second argument is passed over. Ties count as the first."""
 smaller: Op = elementwise(
     "smaller", bounds=maximum_of_two(True, -1), cost=1, arity=2, numpy=_smaller, code="{1} < {0} ? {1} : {0}",
-    partials=lambda out, a, b: (negated(less(b, a)), less(b, a)),
+    partials=lambda out, a, b: (logical_not(less(b, a)), less(b, a)),
 )  # fmt: skip
 """The smaller of two; a nan in the second argument is passed over. Ties count as the first."""

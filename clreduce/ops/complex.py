@@ -20,7 +20,7 @@ from clreduce.ops.arithmetic import difference, square
 from clreduce.ops.bounds.functions import falling_scale
 from clreduce.ops.compare import equal, larger, less, where
 from clreduce.ops.functions import absolute, exp, log, rsqrt, sqrt
-from clreduce.ops.shape import concat, expand, extract, permute, repeated, total, zeros
+from clreduce.ops.shape import concat, expand, extract, permute, reduce_sum, repeated, zeros
 from clreduce.ops.trigonometry import atan2, cos, sin
 
 _HALF = constant(Fraction(1, 2))
@@ -107,7 +107,7 @@ def angle(z: Expr) -> Expr:
 def total_of(z: Expr) -> Expr:
     """The sum of the complex numbers, length 2."""
     n = _count("ComplexSum", z)
-    return z if n == 1 else total(z, 1, n, 2)
+    return z if n == 1 else reduce_sum(z, 1, n, 2)
 
 
 def repeated_number(z: Expr, m: int) -> Expr:

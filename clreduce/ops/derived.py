@@ -8,7 +8,7 @@ from clreduce.errors import FormulaError, ShapeError
 from clreduce.ir.expr import Expr
 from clreduce.ir.op import INF, NAN, Edge, constant, constant_value, spell
 from clreduce.ops.arithmetic import square
-from clreduce.ops.compare import equal, less, less_equal, negated, where
+from clreduce.ops.compare import equal, less, less_equal, logical_not, where
 from clreduce.ops.functions import absolute, clamp, floor, sign, sqrt
 from clreduce.ops.shape import summed
 
@@ -105,7 +105,7 @@ spell("DiffClampInt", inside_integers, "1 where a <= f <= b, else 0; slope 0 eve
       edges=(Edge((-1,), 1, (0,)), Edge((1,), 1, (0,)), Edge((2,), 0, (0,)), Edge((NAN,), 0, (0,))))  # fmt: skip
 spell("Equal", lambda f, g: truth(equal(f, g)), "1 where f = g, else 0; 0 with nan", "f g",
       edges=(Edge((1, 1), 1, (0, 0)), Edge((0, -0.0), 1), Edge((1, NAN), 0, (0, 0)), Edge((NAN, NAN), 0)))  # fmt: skip
-spell("NotEqual", lambda f, g: truth(negated(equal(f, g))), "0 where f = g, else 1; 1 with nan", "f g",
+spell("NotEqual", lambda f, g: truth(logical_not(equal(f, g))), "0 where f = g, else 1; 1 with nan", "f g",
       edges=(Edge((1, 1), 0, (0, 0)), Edge((1, NAN), 1, (0, 0)), Edge((NAN, NAN), 1)))  # fmt: skip
 spell("LessThan", lambda f, g: truth(less(f, g)), "1 where f < g, else 0; 0 with nan", "f g",
       edges=(Edge((1, 1), 0, (0, 0)), Edge((-INF, 1), 1, (0, 0)), Edge((1, NAN), 0), Edge((NAN, 1), 0)))  # fmt: skip

@@ -20,7 +20,7 @@ from clreduce.ops.bounds.choices import (
     step_function,
 )
 from clreduce.ops.bounds.functions import EXPONENT_ULPS, log_of_sum, magnitude, monotone, reciprocal_root, valley
-from clreduce.ops.compare import both, either, equal, less, less_equal, negated
+from clreduce.ops.compare import equal, less, less_equal, logical_and, logical_not, logical_or
 
 _HALF = constant(Fraction(1, 2))
 _LN2, _LN10 = math.log(2), math.log(10)
@@ -205,7 +205,7 @@ def _relu(x: Array) -> Array:
 
 relu: Op = elementwise(
     "relu", bounds=monotone(1, ulps=0), cost=1, numpy=_relu, code="{0} < ({R})(0) ? ({R})(0) : {0}",
-    partials=lambda out, x: (negated(less(x, constant(0))),),
+    partials=lambda out, x: (logical_not(less(x, constant(0))),),
     spelled="ReLU", doc="0 for f < 0, else f; slope 1 at 0", interval=(0.5, 2.0),
     edges=(
         Edge((0,), 0, (1,)), Edge((-1e-30,), 0, (0,)), Edge((-INF,), 0, (0,)), Edge((INF,), INF, (1,)),
@@ -221,7 +221,9 @@ def _clamp(x: Array, low: Array, high: Array) -> Array:
 clamp: Op = elementwise(
     "clamp", bounds=clamp_between, arity=3, cost=2, numpy=_clamp, code="{0} < {1} ? {1} : ({2} < {0} ? {2} : {0})",
     partials=lambda out, x, low, high: (
-        both(negated(less(x, low)), negated(less(high, x))), less(x, low), both(negated(less(x, low)), less(high, x))
+        logical_and(logical_not(less(x, low)), logical_not(less(high, x))),
+        less(x, low),
+        logical_and(logical_not(less(x, low)), less(high, x)),
     ),
     spelled="Clamp", doc="a where f < a, b where f > b, else f; slope 1 in f at both ends", arguments="f a b",
     edges=(
@@ -237,7 +239,7 @@ def _if_else(condition: Array, yes: Array, no: Array) -> Array:
 
 if_else: Op = elementwise(
     "if_else", bounds=choice_by_sign, arity=3, cost=1, numpy=_if_else, code="{0} >= ({R})(0) ? {1} : {2}",
-    partials=lambda out, f, a, b: (None, less_equal(constant(0), f), negated(less_equal(constant(0), f))),
+    partials=lambda out, f, a, b: (None, less_equal(constant(0), f), logical_not(less_equal(constant(0), f))),
     spelled="IfElse", doc="a where f >= 0, else b; b where f is nan", arguments="f a b",
     edges=(
         Edge((0, 1, 2), 1, (0, 1, 0)), Edge((-1, NAN, 3), 3, (0, 0, 1)), Edge((NAN, 1, 2), 2, (0, 0, 1)),
@@ -252,7 +254,7 @@ def _choose_nonzero(condition: Array, yes: Array, no: Array) -> Array:
 
 choose_nonzero: Op = elementwise(
     "choose_nonzero", bounds=choice_by_zero, arity=3, cost=1, numpy=_choose_nonzero, code="{0} != ({R})(0) ? {1} : {2}",
-    partials=lambda out, c, a, b: (None, negated(equal(c, constant(0))), equal(c, constant(0))),
+    partials=lambda out, c, a, b: (None, logical_not(equal(c, constant(0))), equal(c, constant(0))),
     spelled="Where", doc="a where c is not 0, else b; a where c is nan, slope 0 in c", arguments="c a b",
     edges=(
         Edge((0, NAN, 3), 3, (0, 0, 1)), Edge((-0.0, 2, 3), 3, (0, 0, 1)), Edge((-1, 2, INF), 2, (0, 1, 0)),
@@ -262,7 +264,7 @@ choose_nonzero: Op = elementwise(
 minimum: Op = elementwise(
     "minimum", arity=2, cost=2, numpy=np.minimum, code="(({0} <= {1}) | ({0} != {0})) ? {0} : {1}",
     bounds=maximum_of_two(False, -1),
-    partials=lambda out, f, g: _taken(either(less_equal(f, g), negated(equal(f, f)))),
+    partials=lambda out, f, g: _taken(logical_or(less_equal(f, g), logical_not(equal(f, f)))),
     spelled="Minimum", doc="the smaller of f and g; nan if either is, a tie counts as f",
     edges=(
         Edge((1, 1), 1, (1, 0)), Edge((-INF, INF), -INF, (1, 0)), Edge((INF, -INF), -INF, (0, 1)),
@@ -272,7 +274,7 @@ minimum: Op = elementwise(
 maximum: Op = elementwise(
     "maximum", arity=2, cost=2, numpy=np.maximum, code="(({0} >= {1}) | ({0} != {0})) ? {0} : {1}",
     bounds=maximum_of_two(False, 1),
-    partials=lambda out, f, g: _taken(either(less_equal(g, f), negated(equal(f, f)))),
+    partials=lambda out, f, g: _taken(logical_or(less_equal(g, f), logical_not(equal(f, f)))),
     spelled="Maximum", doc="the larger of f and g; nan if either is, a tie counts as f",
     edges=(
         Edge((1, 1), 1, (1, 0)), Edge((-INF, INF), INF, (0, 1)), Edge((INF, -INF), INF, (1, 0)),
@@ -282,7 +284,7 @@ maximum: Op = elementwise(
 
 
 def _taken(first: Expr) -> tuple[Expr, Expr]:
-    return first, negated(first)
+    return first, logical_not(first)
 
 
 # --- rounding

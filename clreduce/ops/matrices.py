@@ -12,7 +12,7 @@ from clreduce.errors import ShapeError
 from clreduce.ir.expr import Expr
 from clreduce.ir.op import Edge, spell
 from clreduce.ops.arithmetic import difference
-from clreduce.ops.shape import concat, element, expand, extract, permute, summed, total
+from clreduce.ops.shape import concat, element, expand, extract, permute, reduce_sum, summed
 
 _INF, _NAN = float("inf"), float("nan")
 
@@ -22,7 +22,7 @@ def _repeat(f: Expr, outer: int, n: int, inner: int) -> Expr:
 
 
 def _add_up(f: Expr, outer: int, n: int, inner: int) -> Expr:
-    return f if n == 1 else total(f, outer, n, inner)
+    return f if n == 1 else reduce_sum(f, outer, n, inner)
 
 
 def _reorder(f: Expr, shape: Sequence[int], axes: Sequence[int]) -> Expr:

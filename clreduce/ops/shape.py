@@ -26,32 +26,32 @@ def _extract_dim(f: Expr, start: int, length: int) -> int:
     return length
 
 
-def _place_dim(f: Expr, start: int, total: int) -> int:
+def _pad_dim(f: Expr, start: int, total: int) -> int:
     if start < 0 or start + f.dim > total:
         raise ShapeError(f"a vector of length {f.dim} does not fit at place {start} of a vector of length {total}")
     return total
 
 
-def _place_numpy(value: Array, start: int, total: int) -> Array:
+def _pad_numpy(value: Array, start: int, total: int) -> Array:
     out = np.zeros((*value.shape[:-1], total), value.dtype)
     out[..., start : start + value.shape[-1]] = value
     return out
 
 
-def _place_remap(k: Position, f: Expr, start: int, total: int) -> Term | None:
+def _pad_remap(k: Position, f: Expr, start: int, total: int) -> Term | None:
     low, high = bounds(k)
     return None if high < start or low >= start + f.dim else (0, k - start)
 
 
 extract: Op = linear(
     "extract", bounds=moved, dim=_extract_dim, numpy=lambda value, start, length: value[..., start : start + length],
-    transpose=lambda ct, f, start, length: (place(ct, start, f.dim),),
+    transpose=lambda ct, f, start, length: (pad(ct, start, f.dim),),
     remap=lambda k, f, start, length: (0, k + start), interleaved=lambda n, start, length: (n * start, n * length),
 )  # fmt: skip
-place: Op = linear(
-    "place", bounds=moved, dim=_place_dim, numpy=_place_numpy,
+pad: Op = linear(
+    "pad", bounds=moved, dim=_pad_dim, numpy=_pad_numpy,
     transpose=lambda ct, f, start, total: (extract(ct, start, f.dim),),
-    remap=_place_remap, breaks=lambda f, start, total: [start, start + f.dim],
+    remap=_pad_remap, breaks=lambda f, start, total: [start, start + f.dim],
     interleaved=lambda n, start, total: (n * start, n * total),
 )  # fmt: skip
 
@@ -86,7 +86,7 @@ def _expand_dim(f: Expr, outer: int, n: int, inner: int) -> int:
     return outer * n * inner
 
 
-def _total_dim(f: Expr, outer: int, n: int, inner: int) -> int:
+def _reduce_sum_dim(f: Expr, outer: int, n: int, inner: int) -> int:
     if f.dim != outer * n * inner:
         raise ShapeError(f"cannot read a vector of length {f.dim} as {outer} x {n} x {inner}")
     return outer * inner
@@ -98,7 +98,7 @@ def _expand_numpy(value: Array, outer: int, n: int, inner: int) -> Array:
     return wide.reshape(*head, outer * n * inner)
 
 
-def _total_numpy(value: Array, outer: int, n: int, inner: int) -> Array:
+def _reduce_sum_numpy(value: Array, outer: int, n: int, inner: int) -> Array:
     head = value.shape[:-1]
     result: Array = value.reshape(*head, outer, n, inner).sum(-2).reshape(*head, outer * inner)
     return result
@@ -106,13 +106,13 @@ def _total_numpy(value: Array, outer: int, n: int, inner: int) -> Array:
 
 expand: Op = linear(
     "expand", bounds=moved, dim=_expand_dim, numpy=_expand_numpy,
-    transpose=lambda ct, f, outer, n, inner: (total(ct, outer, n, inner),),
+    transpose=lambda ct, f, outer, n, inner: (reduce_sum(ct, outer, n, inner),),
     remap=lambda k, f, outer, n, inner: (0, (k // (n * inner)) * inner + k % inner),
     interleaved=lambda m, outer, n, inner: (outer, n, m * inner),
 )  # fmt: skip
 """Repeat: out[a, b, c] = f[a, c] for b < n."""
-total: Op = linear(
-    "total", bounds=sum_of_components, dim=_total_dim, numpy=_total_numpy,
+reduce_sum: Op = linear(
+    "reduce_sum", bounds=sum_of_components, dim=_reduce_sum_dim, numpy=_reduce_sum_numpy,
     transpose=lambda ct, f, outer, n, inner: (expand(ct, outer, n, inner),),
     remap=lambda k, t, f, outer, n, inner: (0, (k // inner) * (n * inner) + t * inner + k % inner),
     terms=lambda f, outer, n, inner: n, interleaved=lambda m, outer, n, inner: (outer, n, m * inner),
@@ -165,7 +165,7 @@ def repeated(f: Expr, n: int) -> Expr:
 
 def summed(f: Expr) -> Expr:
     """The sum of all components, length 1."""
-    return f if f.dim == 1 else total(f, 1, f.dim, 1)
+    return f if f.dim == 1 else reduce_sum(f, 1, f.dim, 1)
 
 
 def zeros(n: int) -> Expr:
@@ -186,7 +186,7 @@ def placed_element(f: Expr, n: int, m: int) -> Expr:
         raise ShapeError(f"ElemT places one component; got a vector of length {f.dim}")
     if not 0 <= m < n:
         raise ShapeError(f"ElemT: place {m} asked in a vector of length {n}; places run from 0")
-    return place(f, m, n)
+    return pad(f, m, n)
 
 
 spell("Sum", summed, "sum of the components", "f",
@@ -198,6 +198,6 @@ spell("Elem", element, "component m, counted from 0", "f", "m", example=(3, 1),
 spell("ElemT", placed_element, "n zeros, but f (of length 1) at place m, counted from 0", "f", "n m", example=(1, 3, 1))
 spell("Extract", extract, "components start to start + length - 1", "f", "start length", example=(4, 1, 2),
       edges=(Edge(((NAN, 5, 6, INF),), (5, 6), ((0, 1, 1, 0),)),))  # fmt: skip
-spell("ExtractT", place, "n zeros, but f from place start on", "f", "start n", example=(2, 1, 4))
+spell("ExtractT", pad, "n zeros, but f from place start on", "f", "start n", example=(2, 1, 4))
 spell("Concat", lambda f, g, *more: concat(f, g, *more), "the components of f, then those of g, and of any that follow",
       "f g", variadic=True, example=(2, 3), edges=(Edge((1, (2, NAN)), (1, 2, NAN), (1, (1, 1))),))  # fmt: skip

@@ -11,7 +11,7 @@ from clreduce.ir.expr import Expr
 from clreduce.ir.op import COSTLY, Array, Edge, Op, constant, elementwise, iota, spell
 from clreduce.ops.arithmetic import square
 from clreduce.ops.bounds.functions import soft_minimum
-from clreduce.ops.compare import both, equal, less, less_equal, where
+from clreduce.ops.compare import equal, less, less_equal, logical_and, where
 from clreduce.ops.derived import truth
 from clreduce.ops.functions import clamp, exp, floor
 from clreduce.ops.scan import scanned
@@ -46,7 +46,7 @@ def b_spline(knots: Expr, x: Expr, k: int) -> Expr:
         raise ShapeError(f"BSpline of degree k={k} needs k >= 0 and k + 2 knots or more; got length {knots.dim}")
     n = knots.dim - 1
     starts, ends = extract(knots, 0, n), extract(knots, 1, n)
-    values = truth(both(less_equal(starts, x), less(x, ends)))
+    values = truth(logical_and(less_equal(starts, x), less(x, ends)))
     # Beyond the knots all values are 0, and stay so: 0 * inf would be nan.
     inside = clamp(x, element(knots, 0), element(knots, n))
     for degree in range(1, k + 1):

@@ -30,9 +30,9 @@ from clreduce.ir.op import (
     spell,
 )  # fmt: skip
 from clreduce.ops.bounds.vectors import row_of_table
-from clreduce.ops.compare import both, equal, less, less_equal, where
+from clreduce.ops.compare import equal, less, less_equal, logical_and, where
 from clreduce.ops.indices import as_index, as_real, table_offset, tally
-from clreduce.ops.shape import expand, total
+from clreduce.ops.shape import expand, reduce_sum
 
 MOST_ROWS = 2**30
 """Rows of a table; twice as many still have numbers in the integers of single-precision kernels."""
@@ -85,8 +85,8 @@ def searched(table: Expr, index: Expr, dim: int) -> Expr:
     chosen = equal(iota(rows), as_real(index))
     chosen = chosen if dim == 1 or rows == 1 else expand(chosen, rows, dim, 1)
     found = where(chosen, table, constant(0))
-    inside = both(less_equal(integer(0), index), less(index, integer(rows)))
-    return where(inside, found if rows == 1 else total(found, 1, rows, dim), constant(NAN))
+    inside = logical_and(less_equal(integer(0), index), less(index, integer(rows)))
+    return where(inside, found if rows == 1 else reduce_sum(found, 1, rows, dim), constant(NAN))
 
 
 def table_index(labels: Sequence[Expr], sizes: Sequence[int]) -> Expr:

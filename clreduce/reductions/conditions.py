@@ -9,7 +9,7 @@ import numpy as np
 
 from clreduce.ir.expr import INDEX, Expr
 from clreduce.ir.op import constant, integer
-from clreduce.ops.compare import both, either, equal, larger, negated, smaller, where
+from clreduce.ops.compare import equal, larger, logical_and, logical_not, logical_or, smaller, where
 from clreduce.ops.indices import tally
 from clreduce.reductions.reduction import Column, Reduction, Slot, State, register
 
@@ -17,7 +17,7 @@ _ZERO, _ONE = constant(0), constant(1)
 
 
 def _holds(column: Column) -> Expr:
-    return negated(equal(column.values[0], _ZERO))
+    return logical_not(equal(column.values[0], _ZERO))
 
 
 def _count_update(state: State, columns: Sequence[Column]) -> State:
@@ -43,7 +43,7 @@ register(
         name="Any",
         doc="1 if some term is not 0, else 0, component by component; 0 over nothing, nan counts.",
         slots=lambda dims: (Slot(dims[0], 0.0),),
-        update=lambda state, columns: (where(reduce(either, map(_holds, columns)), _ONE, state[0]),),
+        update=lambda state, columns: (where(reduce(logical_or, map(_holds, columns)), _ONE, state[0]),),
         merge=lambda a, b: (larger(a[0], b[0]),),
         finish=lambda state, first: state,
         numpy=lambda values: ((values != 0).any(1) * 1.0,),
@@ -54,7 +54,7 @@ register(
         name="All",
         doc="1 if all terms are not 0, else 0, component by component; 1 over nothing, nan counts.",
         slots=lambda dims: (Slot(dims[0], 1.0),),
-        update=lambda state, columns: (where(reduce(both, map(_holds, columns)), state[0], _ZERO),),
+        update=lambda state, columns: (where(reduce(logical_and, map(_holds, columns)), state[0], _ZERO),),
         merge=lambda a, b: (smaller(a[0], b[0]),),
         finish=lambda state, first: state,
         numpy=lambda values: ((values != 0).all(1) * 1.0,),

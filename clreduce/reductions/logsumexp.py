@@ -15,7 +15,7 @@ import numpy as np
 from clreduce.ir.expr import INDEX, Expr
 from clreduce.ir.op import constant
 from clreduce.ops.arithmetic import difference
-from clreduce.ops.compare import both, equal, larger, less, negated, smaller, where
+from clreduce.ops.compare import equal, larger, less, logical_and, logical_not, smaller, where
 from clreduce.ops.derived import truth
 from clreduce.ops.functions import exp, log
 from clreduce.ops.shape import concat, extract, summed
@@ -30,7 +30,7 @@ _ZERO = constant(0)
 
 def _shift(maximum: Expr) -> Expr:
     """The maximum where it is finite, else 0: inf - inf never arises, and terms of -inf count as 0."""
-    finite = both(less(_MINUS_INFINITY, maximum), less(maximum, _INFINITY))
+    finite = logical_and(less(_MINUS_INFINITY, maximum), less(maximum, _INFINITY))
     return where(finite, maximum, _ZERO)
 
 
@@ -44,7 +44,7 @@ def _weight(term: Expr, shift: Expr) -> Expr:
 
 def _counts(weights: Expr) -> Expr:
     """Whether a term counts: not if all its weights are 0."""
-    differs = negated(equal(weights, _ZERO))
+    differs = logical_not(equal(weights, _ZERO))
     return differs if weights.dim == 1 else less(_ZERO, summed(truth(differs)))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from clreduce.ir.expr import INDEX, Expr
 from clreduce.ir.op import constant, integer
 from clreduce.ops.arithmetic import mul
-from clreduce.ops.compare import both, equal, where
+from clreduce.ops.compare import equal, logical_and, where
 from clreduce.ops.indices import tally
 from clreduce.ops.shape import concat
 from clreduce.reductions.reduction import Array, Column, Reduction, Slot, State, register
@@ -48,7 +48,7 @@ def _others(term: Expr, product: Expr, zeros: Expr, count: Expr) -> Expr:
     """The product of the other terms."""
     is_zero = equal(term, _ZERO)
     rest = product / term
-    only, second = (both(is_zero, equal(count, integer(n))) for n in (1, 2))
+    only, second = (logical_and(is_zero, equal(count, integer(n))) for n in (1, 2))
     one_other = where(equal(count, integer(1)), rest * zeros, _ZERO)
     at_zero = where(only, product, where(second, product * (zeros - term), _ZERO))
     return where(is_zero, at_zero, where(equal(count, integer(0)), rest, one_other))

@@ -16,7 +16,7 @@ from clreduce.ir.expr import INDEX, REAL, Expr
 from clreduce.ir.op import Op, constant, integer
 from clreduce.ops.compare import equal, larger, less, smaller, where
 from clreduce.ops.derived import truth
-from clreduce.ops.shape import concat, expand, extract, repeated, total
+from clreduce.ops.shape import concat, expand, extract, reduce_sum, repeated
 from clreduce.reductions.reduction import (
     Array,
     Column,
@@ -199,7 +199,7 @@ def _declare_sum(order: _Order, name: str, doc: str, internal: bool) -> None:
             return (*lists, Slot(count, _NOWHERE, INDEX)) if internal else lists
 
         def finish(state: State) -> tuple[Expr, ...]:
-            out = total(state[1], 1, count, state[1].dim // count)
+            out = reduce_sum(state[1], 1, count, state[1].dim // count)
             return (out, state[2]) if internal else (out,)
 
         def numpy(values: Array, addends: Array) -> tuple[Array, ...]:
@@ -213,7 +213,7 @@ def _declare_sum(order: _Order, name: str, doc: str, internal: bool) -> None:
             return (out, places[:, :, 0]) if internal else (out,)
 
         def tangent(column: Column, residuals: Sequence[Expr], d_values: Sequence[Expr]) -> Expr:
-            chosen = total(truth(equal(column.index, residuals[1])), 1, count, 1)
+            chosen = reduce_sum(truth(equal(column.index, residuals[1])), 1, count, 1)
             return where(less(constant(0), chosen), d_values[1], constant(0))
 
         return _build(

@@ -53,8 +53,8 @@ def _addends(a: Bounds, b: Bounds) -> tuple[Bounds, Bounds]:
 
 
 def _opposite_infinities(a: Bounds, b: Bounds) -> list[Expr]:
-    both = OPS["both"]
-    return [flag(both(is_infinite(x), is_infinite(y))) for x, y in ((a.low, b.high), (a.high, b.low))]
+    logical_and = OPS["logical_and"]
+    return [flag(logical_and(is_infinite(x), is_infinite(y))) for x, y in ((a.low, b.high), (a.high, b.low))]
 
 
 def _added(a: Bounds, b: Bounds, low: Expr, high: Expr, *nan: Expr) -> Bounds:
@@ -85,7 +85,7 @@ def product_of_two(node: Expr, a: Bounds, b: Bounds) -> Bounds:
         if isinstance(value, Fraction) and value and c.is_point and not c.absolute:
             return _multiple(value, c, other)
     a, b = a.settled(), b.settled()
-    zero_times_infinity = [flag(OPS["both"](holds_zero(c), may_be_infinite(d))) for c, d in ((a, b), (b, a))]
+    zero_times_infinity = [flag(OPS["logical_and"](holds_zero(c), may_be_infinite(d))) for c, d in ((a, b), (b, a))]
     nan = any_of(a.nan, b.nan, *zero_times_infinity)
     return replace(_over_corners(node.op, a, b, _corners_of_product(a, b)), nan=nan, relative=2)
 
@@ -146,10 +146,10 @@ def quotient(node: Expr, a: Bounds, b: Bounds) -> Bounds:
         found = _multiple(1 / value, b, a)
         return replace(found, low=ends[0], high=ends[1], relative=found.relative + errors(2.5))
     a, b = a.settled(), b.settled()
-    both = OPS["both"]
-    nan = any_of(
-        a.nan, b.nan, flag(both(holds_zero(a), holds_zero(b))), flag(both(may_be_infinite(a), may_be_infinite(b)))
-    )  # fmt: skip
+    logical_and = OPS["logical_and"]
+    zero_by_zero = flag(logical_and(holds_zero(a), holds_zero(b)))
+    infinite_by_infinite = flag(logical_and(may_be_infinite(a), may_be_infinite(b)))
+    nan = any_of(a.nan, b.nan, zero_by_zero, infinite_by_infinite)
     found = replace(_over_corners(node.op, a, b, _all_corners(a, b)), nan=nan, relative=errors(3))
     return unless(holds_zero(b), found)
 

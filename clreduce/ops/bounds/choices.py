@@ -42,7 +42,7 @@ def either_of(surely: Expr, possibly: Expr, yes: Bounds, no: Bounds) -> Bounds:
     """Of a choice: ``surely`` and ``possibly`` say of both alternatives whether it is the first."""
     where = OPS["where"]
     if yes.low.kind == MASK:
-        low, high = OPS["both"](yes.low, no.low), OPS["either"](yes.high, no.high)
+        low, high = OPS["logical_and"](yes.low, no.low), OPS["logical_or"](yes.high, no.high)
     else:
         low, high = smaller(yes.low, no.low), larger(yes.high, no.high)
     nan = nan_of(yes, no)
@@ -70,9 +70,9 @@ def choice_by_sign(node: Expr, condition: Bounds, yes: Bounds, no: Bounds) -> Bo
 def choice_by_zero(node: Expr, condition: Bounds, yes: Bounds, no: Bounds) -> Bounds:
     """Of yes where the condition is not 0, as where it is nan, else no."""
     c, zero = condition.settled(), constant(0)
-    surely = OPS["either"](OPS["less"](zero, c.low), OPS["less"](c.high, zero))
-    never = also(OPS["both"](OPS["equal"](c.low, zero), OPS["equal"](c.high, zero)), no_nan(c))
-    return either_of(surely, OPS["negated"](never), yes, no)
+    surely = OPS["logical_or"](OPS["less"](zero, c.low), OPS["less"](c.high, zero))
+    never = also(OPS["logical_and"](OPS["equal"](c.low, zero), OPS["equal"](c.high, zero)), no_nan(c))
+    return either_of(surely, OPS["logical_not"](never), yes, no)
 
 
 def clamp_between(node: Expr, f: Bounds, low: Bounds, high: Bounds) -> Bounds:
@@ -107,9 +107,9 @@ def comparison(node: Expr, a: Bounds, b: Bounds) -> Bounds:
 
 def equality(node: Expr, a: Bounds, b: Bounds) -> Bounds:
     a, b = a.settled(), b.settled()
-    both, less_equal, equal = OPS["both"], OPS["less_equal"], OPS["equal"]
-    possibly = both(less_equal(a.low, b.high), less_equal(b.low, a.high))
-    surely = both(both(equal(a.low, b.high), equal(a.high, b.low)), equal(a.low, a.high))
+    logical_and, less_equal, equal = OPS["logical_and"], OPS["less_equal"], OPS["equal"]
+    possibly = logical_and(less_equal(a.low, b.high), less_equal(b.low, a.high))
+    surely = logical_and(logical_and(equal(a.low, b.high), equal(a.high, b.low)), equal(a.low, a.high))
     return Bounds(also(surely, no_nan(a, b)), possibly, a.precision)
 
 
@@ -117,7 +117,7 @@ def logical(node: Expr, a: Bounds, b: Bounds) -> Bounds:
     return Bounds(node.op(a.low, b.low), node.op(a.high, b.high), a.precision)
 
 
-def logical_not(node: Expr, a: Bounds) -> Bounds:
+def negation(node: Expr, a: Bounds) -> Bounds:
     return Bounds(node.op(a.high), node.op(a.low), a.precision)
 
 
@@ -134,17 +134,17 @@ def nearest_index(node: Expr, arg: Bounds) -> Bounds:
     b = arg.settled()
     where, less, most = OPS["where"], OPS["less"], 2**31 - 1
     above = less(constant(most), b.high)
-    outside = OPS["either"](less(b.low, constant(0)), above)
+    outside = OPS["logical_or"](less(b.low, constant(0)), above)
     inside = no_nan(b)
     if inside is not None:
-        outside = OPS["either"](outside, OPS["negated"](inside))
+        outside = OPS["logical_or"](outside, OPS["logical_not"](inside))
     low = where(outside, integer(-1), node.op(b.low))
     return Bounds(low, where(above, integer(most), node.op(b.high)), b.precision)
 
 
 def offset_in_table(node: Expr, label: Bounds, size: int, stride: int, outside: int) -> Bounds:
     """Of a label inside the table it grows; else it is ``outside``, too."""
-    inside = OPS["both"](
+    inside = OPS["logical_and"](
         OPS["less_equal"](integer(0), label.low), OPS["less"](label.high, integer(size))
     )  # fmt: skip
     ends = (0, (size - 1) * stride, outside)

@@ -146,7 +146,7 @@ def valley(bottom: float, value: float, nan_below_0: bool = False, absolute_erro
     def rule(node: Expr, arg: Bounds) -> Bounds:
         b = arg.settled()
         (inside, below), at = _inside(b, 0.0, INF), constant(bottom)
-        spans = OPS["both"](OPS["less"](inside.low, at), OPS["less"](at, inside.high))
+        spans = OPS["logical_and"](OPS["less"](inside.low, at), OPS["less"](at, inside.high))
         nearest = smaller(larger(inside.low, at), inside.high)
         low = OPS["where"](spans, constant(value), node.op(nearest))
         high = larger(node.op(inside.low), node.op(inside.high))
@@ -209,7 +209,7 @@ def soft_minimum(node: Expr, *args: Bounds) -> Bounds:
     low = node.op(*(b.low for b in terms), gamma.high)
     high = node.op(*(b.high for b in terms), gamma.low)
     most = reduce(larger, (b.high for b in terms))
-    mixed = flag(OPS["both"](is_infinite(reduce(smaller, (b.low for b in terms))), is_infinite(most)))
+    mixed = flag(OPS["logical_and"](is_infinite(reduce(smaller, (b.low for b in terms))), is_infinite(most)))
     nan = any_of(mixed, flag(is_infinite(gamma.high)), nan_of(*terms, gamma))
     size = larger(larger(high, -low), constant(0)) + gamma.high
     found = Bounds(low, high, gamma.precision, nan, absolute=UNDERFLOW, overflows=True)
@@ -220,9 +220,9 @@ def soft_minimum(node: Expr, *args: Bounds) -> Bounds:
 def angle(node: Expr, y: Bounds, x: Bounds) -> Bounds:
     """Of the point (x, y): at the corners, unless a box holds 0 or points on either side of the cut."""
     y, x = y.settled(), x.settled()
-    less, either, zero = OPS["less"], OPS["either"], constant(0)
+    less, logical_or, zero = OPS["less"], OPS["logical_or"], constant(0)
     corners = [node.op(b, a) for b in (y.low, y.high) for a in (x.low, x.high)]
-    whole = either(either(less(zero, y.low), less(y.high, zero)), less(zero, x.low))
+    whole = logical_or(logical_or(less(zero, y.low), less(y.high, zero)), less(zero, x.low))
     low = OPS["where"](whole, folded(smaller, corners), constant(-math.pi))
     high = OPS["where"](whole, folded(larger, corners), constant(math.pi))
     return Bounds(low, high, x.precision, nan_of(x, y), errors(ULPS), UNDERFLOW)

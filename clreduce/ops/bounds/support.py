@@ -39,7 +39,7 @@ def no_nan(*bounds: Bounds) -> Expr | None:
 
 
 def also(a: Expr, b: Expr | None) -> Expr:
-    return a if b is None else OPS["both"](a, b)
+    return a if b is None else OPS["logical_and"](a, b)
 
 
 def is_infinite(f: Expr) -> Expr:
@@ -48,12 +48,12 @@ def is_infinite(f: Expr) -> Expr:
 
 def may_be_infinite(b: Bounds) -> Expr:
     """A mask: an infinity may be among the values."""
-    return OPS["either"](is_infinite(b.low), is_infinite(b.high))
+    return OPS["logical_or"](is_infinite(b.low), is_infinite(b.high))
 
 
 def holds_zero(b: Bounds) -> Expr:
     """A mask: 0 may be among the values."""
-    return OPS["both"](OPS["less_equal"](b.low, constant(0)), OPS["less_equal"](constant(0), b.high))
+    return OPS["logical_and"](OPS["less_equal"](b.low, constant(0)), OPS["less_equal"](constant(0), b.high))
 
 
 def unless(mask: Expr, b: Bounds, nan: bool = False) -> Bounds:

@@ -50,7 +50,7 @@ def sum_of_components(node: Expr, b: Bounds, *params: int) -> Bounds:
     )  # fmt: skip
     if one_sign:
         return found
-    mixed = flag(OPS["both"](is_infinite(found.low), is_infinite(found.high)))
+    mixed = flag(OPS["logical_and"](is_infinite(found.low), is_infinite(found.high)))
     slack = total(larger(b.high, -b.low)) * constant(b.precision.relative_slack(2 * n))
     return widened(replace(found, relative=0, nan=any_of(nan, mixed)), slack)
 
@@ -89,14 +89,14 @@ def row_of_table(node: Expr, table: Bounds, index: Bounds, dim: int) -> Bounds:
     """Of the row that is read, if that is known; else of all rows, if they are few; nan if there is none."""
     rows = table.low.dim // dim
     table = table.settled()
-    both, where, less_equal = OPS["both"], OPS["where"], OPS["less_equal"]
-    inside = both(less_equal(integer(0), index.low), less_equal(index.high, integer(rows - 1)))
-    one = both(inside, OPS["equal"](index.low, index.high))
+    logical_and, where, less_equal = OPS["logical_and"], OPS["where"], OPS["less_equal"]
+    inside = logical_and(less_equal(integer(0), index.low), less_equal(index.high, integer(rows - 1)))
+    one = logical_and(inside, OPS["equal"](index.low, index.high))
     if rows <= MOST_ROWS:
         least, most = (_of_rows(OPS[name], f, rows, dim) for name, f in _extremes(table))
     else:
         least, most = constant(-INF), constant(INF)
-    outside = flag(OPS["negated"](inside))
+    outside = flag(OPS["logical_not"](inside))
     return replace(
         table, low=where(one, node.op(table.low, index.low, dim), least),
         high=where(one, node.op(table.high, index.low, dim), most),
