@@ -30,7 +30,8 @@ from suite import machine
 from clreduce.language.formula import parse
 from clreduce.program import map_reduce
 from clreduce.pruning import select
-from clreduce.runtime.plan import PLANS, signature_of
+from clreduce.runtime.plan import signature_of
+from clreduce.runtime.plan_cache import PLANS
 
 Array = np.ndarray[Any, Any]
 HEADER = (

@@ -26,7 +26,8 @@ from clreduce.ir.op import OPS, constant, variable
 from clreduce.partition import Boxes, Partition, partition
 from clreduce.program import MapReduce, map_reduce
 from clreduce.runtime.device import Device
-from clreduce.runtime.plan import PLANS, signature_of
+from clreduce.runtime.plan import signature_of
+from clreduce.runtime.plan_cache import PLANS
 from clreduce.runtime.ranges import Ranges
 
 Array = np.ndarray[Any, Any]

@@ -114,7 +114,7 @@ def plain_kernels(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """
     from clreduce.codegen.schedule import choose_schedule
     from clreduce.runtime import choices
-    from clreduce.runtime.plan import PLANS
+    from clreduce.runtime.plan_cache import PLANS
 
     def plain(*case: Any) -> Any:
         return replace(choose_schedule(*case), lanes=1, rows=1, cols=1, queue=0, prefilter=0)

@@ -40,7 +40,7 @@ from clreduce.ops.shape import repeated
 from clreduce.program import Gradient, MapReduce, map_reduce
 from clreduce.runtime import choices
 from clreduce.runtime.device import Device
-from clreduce.runtime.plan import PLANS
+from clreduce.runtime.plan_cache import PLANS
 from clreduce.runtime.ranges import CheckedRanges
 from clreduce.runtime.region import Region
 

@@ -29,7 +29,7 @@ from clreduce.cache import PROGRAMS, SCHEDULES, SOURCES, cache_folder, entry_nam
 from clreduce.memo import Memo, memoised
 from clreduce.numpy import Genred, LazyTensor
 from clreduce.runtime.devices import devices
-from clreduce.runtime.plan import PLANS
+from clreduce.runtime.plan_cache import PLANS
 
 NAME = entry_name("a name")
 NOBODY = 65534

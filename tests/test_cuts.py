@@ -34,7 +34,8 @@ from clreduce.runtime.blocks import Parts
 from clreduce.runtime.budget import Budget, memory_limit
 from clreduce.runtime.cuts import Bytes, Grain, cut, leaves
 from clreduce.runtime.memory import Memory
-from clreduce.runtime.plan import PLANS, Plan, Signature
+from clreduce.runtime.plan import Plan, Signature
+from clreduce.runtime.plan_cache import PLANS
 from clreduce.runtime.region import Region
 
 NAMES = [(name, None) for name in REDUCTIONS] + [(name, 3) for name in FAMILIES]

@@ -17,7 +17,8 @@ from clreduce.errors import CompileError
 from clreduce.numpy import Genred, KernelSolve
 from clreduce.runtime import choices
 from clreduce.runtime.compiler import PROGRAMS
-from clreduce.runtime.plan import PLANS, Plan, Signature
+from clreduce.runtime.plan import Plan, Signature
+from clreduce.runtime.plan_cache import PLANS
 
 ALIASES = ["x = Vi(2)", "y = Vj(2)", "b = Vj(1)"]
 GAUSSIAN = Genred("Exp(-SqDist(x, y)) * b", ALIASES, "Sum", axis=1)

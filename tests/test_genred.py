@@ -18,7 +18,7 @@ from clreduce.numpy import Genred
 from clreduce.runtime.compiler import PROGRAMS
 from clreduce.runtime.device import Device
 from clreduce.runtime.devices import devices, use_device
-from clreduce.runtime.plan import PLANS
+from clreduce.runtime.plan_cache import PLANS
 
 ALIASES = ["x = Vi(3)", "y = Vj(3)", "b = Vj(2)", "p = Pm(1)"]
 FORMULA = "Exp(-SqDist(x, y) * p) * b"

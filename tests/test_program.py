@@ -29,7 +29,8 @@ from clreduce.program import Gradient, MapReduce, map_reduce
 from clreduce.reductions import FAMILIES, REDUCTIONS, RESIDUALS, Reduction, reduction_named
 from clreduce.runtime.compiler import PROGRAMS
 from clreduce.runtime.device import Device
-from clreduce.runtime.plan import PLANS, Signature
+from clreduce.runtime.plan import Signature
+from clreduce.runtime.plan_cache import PLANS
 
 pytestmark = pytest.mark.usefixtures("plain_kernels")
 

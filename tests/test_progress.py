@@ -11,7 +11,7 @@ import clreduce
 from clreduce.errors import OptionError
 from clreduce.numpy import Genred
 from clreduce.runtime import progress
-from clreduce.runtime.plan import PLANS
+from clreduce.runtime.plan_cache import PLANS
 
 ROUTINE = Genred("Exp(-SqDist(x, y)) * b", ["x = Vi(2)", "y = Vj(2)", "b = Vj(1)"], axis=1)
 

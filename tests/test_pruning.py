@@ -12,7 +12,8 @@ from clreduce.language.formula import parse
 from clreduce.program import MapReduce, map_reduce
 from clreduce.pruning import select
 from clreduce.runtime.device import Device
-from clreduce.runtime.plan import PLANS, signature_of
+from clreduce.runtime.plan import signature_of
+from clreduce.runtime.plan_cache import PLANS
 
 ROWS, COLUMNS, BLOCK = 210, 330, 16
 FORMULAS = {

@@ -30,7 +30,8 @@ from clreduce.runtime.compiler import PROGRAMS, ProgramCache
 from clreduce.runtime.devices import devices
 from clreduce.runtime.launch import Call
 from clreduce.runtime.memory import Memory
-from clreduce.runtime.plan import Plan, PlanCache, signature_of
+from clreduce.runtime.plan import Plan, signature_of
+from clreduce.runtime.plan_cache import PlanCache
 from clreduce.runtime.region import Region
 
 GAUSSIAN = Genred("Exp(-SqDist(x, y)) * b", ["x = Vi(3)", "y = Vj(3)", "b = Vj(1)"], "Sum", axis=1)

@@ -23,10 +23,11 @@ from test_cuts import CASES, program_of
 import clreduce
 from clreduce.call import several
 from clreduce.call.backend import executor_for
-from clreduce.call.executor import OneDevice, Walk, one_device
+from clreduce.call.executor import OneDevice, one_device
 from clreduce.call.options import Options
 from clreduce.call.several import SeveralDevices
 from clreduce.call.sharing import Sharing
+from clreduce.call.walk import Walk
 from clreduce.call.work import Work
 from clreduce.errors import DeviceError, OutOfMemoryError
 from clreduce.memo import Memo
@@ -265,7 +266,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, device: Device, block: int, error: 
     compute = Walk.compute
 
     def broken(walk: Walk, part: Region) -> None:
-        if walk._executor.device is device:
+        if walk._ready.plan.device is device:
             blocks.append(len(blocks))
             if blocks[-1] >= block:
                 raise error
@@ -286,7 +287,7 @@ def test_a_device_that_fails_leaves_its_part_to_the_others(pair, both_take_part,
     compute = Walk.compute
 
     def patient(walk: Walk, part: Region) -> None:  # the first device leaves blocks over until the other has failed
-        if walk._executor.device is pair[0]:
+        if walk._ready.plan.device is pair[0]:
             assert is_gone.wait(30)
         try:
             compute(walk, part)

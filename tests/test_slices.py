@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from clreduce.codegen.schedule import LOCAL, Schedule
 from clreduce.numpy import Genred, KernelSolve
 from clreduce.runtime import launch
-from clreduce.runtime.plan import PLANS, Plan, Signature, signature_of
+from clreduce.runtime.plan import Plan, Signature, signature_of
+from clreduce.runtime.plan_cache import PLANS
 from clreduce.runtime.ranges import Ranges
 from clreduce.runtime.slices import Pace, in_slices
 

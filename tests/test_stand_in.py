@@ -261,7 +261,7 @@ def test_functions(
     import keopscore
     import pykeops.numpy.utils
 
-    from clreduce.runtime.plan import PLANS
+    from clreduce.runtime.plan_cache import PLANS
 
     monkeypatch.setenv(VARIABLE, str(tmp_path))  # clean_pykeops empties it
     pykeops.clean_pykeops()
@@ -431,7 +431,7 @@ def test_binders_compute_what_kernels_of_pykeops_give() -> None:
 def test_binders_take_options_and_refuse_what_they_cannot_read() -> None:
     from pykeops.common.keops_io import keops_binder
 
-    from clreduce.runtime.plan import PLANS
+    from clreduce.runtime.plan_cache import PLANS
 
     x, y = np.zeros((1, 1), np.float32), np.array([[1], [1e-9], [-1]], np.float32)
     routine = _bound("Sum_Reduction(x + y,0)", ["x = Vi(1)", "y = Vj(1)"], dtype="float32", dtype_acc="float64")

@@ -27,7 +27,7 @@ from clreduce.runtime import choices, tuning
 from clreduce.runtime.choices import CHOICES, Case, few_rows, is_allowed
 from clreduce.runtime.compiler import PROGRAMS
 from clreduce.runtime.devices import current_device
-from clreduce.runtime.plan import PLANS
+from clreduce.runtime.plan_cache import PLANS
 from clreduce.runtime.tuning import Tuned, candidates
 
 ALIASES = ["x = Vi(3)", "y = Vj(3)", "b = Vj(1)"]

@@ -8,18 +8,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from clreduce.call.executor import (
-    Executor,
-    Job,
-    OneDevice,
-    Prepared,
-    Ready,
-    Walk,
-    completed_lists,
-    one_device,
-    with_parameters,
-)
+from clreduce.call.executor import Executor, Job, OneDevice, Prepared, one_device
+from clreduce.call.feeding import completed_lists, with_parameters
+from clreduce.call.ready import Ready
 from clreduce.call.sharing import SharedRun, Sharing, Units
+from clreduce.call.walk import Walk
 from clreduce.call.work import Work
 from clreduce.errors import ClreduceError, CompileError, DeviceError, OutOfMemoryError
 from clreduce.memo import Memo, memoised
@@ -193,7 +186,7 @@ class SeveralDevices(Executor):
         """Have the results of a region, or its states, computed into ``targets``."""
 
         def computation(member: Member) -> Callable[[Units], None]:
-            walk = Walk(member.executor, work, member.ready, arrays)
+            walk = Walk(work, member.ready, arrays)
             walk.write_to(targets, of_states)
             return lambda units: walk.compute(axis.part(work.region, units))
 
@@ -209,7 +202,7 @@ class SeveralDevices(Executor):
         states = tuple(np.empty((*region.batch, parts.count, region.rows, dim), kind) for dim, kind in plan.states)
 
         def computation(member: Member) -> Callable[[Units], None]:
-            walk = Walk(member.executor, work, member.ready, arrays)
+            walk = Walk(work, member.ready, arrays)
 
             def compute(units: Units) -> None:
                 views = tuple(state[..., units[0] : units[1], :, :] for state in states)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from clreduce.call.executor import completed_lists
+from clreduce.call.feeding import completed_lists
 from clreduce.call.work import Work, computed
 from clreduce.domain import Domain
 from clreduce.errors import ShapeError

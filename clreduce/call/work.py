@@ -16,7 +16,8 @@ from clreduce.ir.op import variable
 from clreduce.memo import Memo, memoised
 from clreduce.program import Arrangement, MapReduce, arranged, map_reduce, with_compensated_sums, with_fast_distances
 from clreduce.runtime.device import Device
-from clreduce.runtime.plan import PLANS, Plan, signature_of
+from clreduce.runtime.plan import Plan, signature_of
+from clreduce.runtime.plan_cache import PLANS
 from clreduce.runtime.ranges import Ranges
 from clreduce.runtime.region import Region
 

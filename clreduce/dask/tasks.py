@@ -11,7 +11,8 @@ from functools import reduce
 import numpy as np
 
 from clreduce.call.backend import executor_for
-from clreduce.call.executor import Array, Executor, Job, Ready, one_device
+from clreduce.call.executor import Array, Executor, Job, one_device
+from clreduce.call.ready import Ready
 from clreduce.call.states import State, joined
 from clreduce.call.work import Work
 from clreduce.errors import DeviceError

@@ -15,7 +15,7 @@ import numpy as np
 from clreduce.numpy import Genred, LazyTensor, cluster
 from clreduce.runtime.device import Device
 from clreduce.runtime.devices import use_device
-from clreduce.runtime.plan import PLANS
+from clreduce.runtime.plan_cache import PLANS
 
 Array = np.ndarray[Any, Any]
 _ROWS, _COLUMNS = 70, 300

@@ -5,92 +5,38 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
 
 from clreduce.codegen.fallback import simpler
-from clreduce.codegen.kernel import Kernel
 from clreduce.codegen.lower import Lowered, lower
 from clreduce.codegen.render import render
 from clreduce.codegen.schedule import Schedule, narrowed
 from clreduce.domain import Domain
-from clreduce.errors import CompileError, DeviceError, DtypeError, FormulaError, OutOfMemoryError
+from clreduce.errors import CompileError, DeviceError, FormulaError, OutOfMemoryError
 from clreduce.ir.expr import INDEX, topological
 from clreduce.memo import Memo
 from clreduce.program import MapReduce
 from clreduce.runtime.blocks import Footprint, Parts, cut_columns
-from clreduce.runtime.choices import CHOICES, Case, few_rows
-from clreduce.runtime.compiler import PROGRAMS
+from clreduce.runtime.built_kernels import BuiltKernels
+from clreduce.runtime.choices import CHOICES, Case
 from clreduce.runtime.cuts import Bytes
 from clreduce.runtime.determinism import PART
 from clreduce.runtime.device import Device
-from clreduce.runtime.kernel_object import KernelObject
 from clreduce.runtime.launch import Call, Finish, Launched, completed
 from clreduce.runtime.memory import Memory
 from clreduce.runtime.profile import building, describe
 from clreduce.runtime.ranges import CheckedRanges, Ranges
 from clreduce.runtime.region import Region
+from clreduce.runtime.signature import Signature, signature_of
 from clreduce.runtime.slices import Pace
 
 Array = np.ndarray[Any, Any]
 _LOGGER = logging.getLogger("clreduce.schedules")
-_written = building("written as OpenCL C")(render)
-_REAL = {"float32": "float", "float64": "double"}
 _LARGEST_INDEX = 2**31 - 2
 AnyCall = TypeVar("AnyCall", Call, Finish)
-_WORTH_A_KERNEL = 4096
-"""Columns from which on a kernel of its own for few rows is worth building, though no choice was measured."""
-
-
-@dataclass(frozen=True)
-class Signature:
-    """What a plan needs to know of the data besides its values."""
-
-    dtype: str
-    """The precision, ``"float32"`` or ``"float64"``."""
-    batched: bool = False
-    """Whether one launch serves all indices of a batch."""
-    wide: bool = False
-    """Whether rows keep their sums in float64, while formulas of float32 data are computed in float32."""
-    blocks: int = 0
-    """Rows of a typical block of block-sparse calls, a power of two (`Ranges.typical`); 0: all pairs are visited."""
-    full: bool = False
-    """Whether all functions are clreduce's own, in full accuracy, also where the device has faster ones."""
-
-    @property
-    def real(self) -> str:
-        """The OpenCL type."""
-        return _REAL[self.dtype]
-
-    @property
-    def kept(self) -> str:
-        """The precision of what rows keep."""
-        return "float64" if self.wide else self.dtype
-
-
-_SIGNATURES = {
-    (name, batched, wide): Signature(name, batched, wide and name == "float32")
-    for name in _REAL
-    for batched in (False, True)
-    for wide in (False, True)
-}
-
-
-_KERNELS: dict[str, Callable[[Lowered], Kernel]] = {
-    "pair": lambda lowered: lowered.pair,
-    "split": lambda lowered: lowered.pair_split,
-    "merge": lambda lowered: lowered.merge,
-    "join": lambda lowered: lowered.join,
-}
-
-
-class _OfThread(threading.local):
-    """The kernel objects of each thread: setting arguments of a shared one would be a race."""
-
-    def __init__(self) -> None:
-        self.kernels: dict[Any, Any] = {}
 
 
 class Plan:
@@ -167,7 +113,7 @@ class Plan:
         )  # fmt: skip
         """Length and dtype of each slot of a state."""
         self.state_sizes = tuple(dim * np.dtype(kind).itemsize for dim, kind in self.states)
-        self._of_thread = _OfThread()
+        self.kernels = BuiltKernels(program, self.lowered, device)
         self._cuts: Memo[tuple[int, int, int], tuple[int, Parts]] = Memo()
         self.pace = Pace(program, device.facts, signature.real, self.schedule.lanes)
 
@@ -388,36 +334,12 @@ class Plan:
                 plan = plan._succession.successor
             call = make(plan)
             try:
-                call.kernels = plan.kernels(call.roles)
+                if plan._succession.last is not None:
+                    raise plan._succession.last
+                call.kernels = plan.kernels.of(call.roles)
                 return call
             except CompileError as error:
                 plan = plan._simpler(error)
-
-    def kernels(self, roles: tuple[str, ...]) -> dict[Any, Any]:
-        """The kernel objects of this thread, by role: these, and those that fill buffers which they read."""
-        made: dict[Any, Any] | None = self._of_thread.kernels.get(roles)
-        if made is None:
-            if self._succession.last is not None:
-                raise self._succession.last
-            lowered = self.lowered
-            wanted: dict[Any, Kernel] = {}
-            if roles[0] in ("pair", "split"):
-                wanted = {("stored", n): one.kernel for n, one in enumerate(lowered.stored)}
-            wanted |= {role: _KERNELS[role](lowered) for role in roles}
-            made = self._of_thread.kernels[roles] = {role: self._built(kernel) for role, kernel in wanted.items()}
-        return made
-
-    def _built(self, kernel: Kernel) -> Any:
-        source = _written(kernel)
-        program = PROGRAMS.build(source, self.device, lambda: f"{kernel.name}: {describe(self.program)}")
-        made = KernelObject(program, kernel.name, len(kernel.arguments), self.device)
-        if kernel.group > 1 and made.most_items < kernel.group:
-            raise CompileError(
-                f"{self.device} runs a kernel in groups of up to {made.most_items} items, for it needs many registers; "
-                f"its schedule has group={kernel.group}: give a smaller group",
-                source=source,
-            )
-        return made
 
     def _simpler(self, refusal: CompileError) -> Plan:
         """The plan that takes over from this one, whose kernels the driver has refused to build."""
@@ -453,86 +375,10 @@ class Succession:
         """What the caller is told where nothing takes over: the first refusal, and what was tried."""
         if self.first is None:
             return refusal
-        tried = "".join(f"\n  {one}" for one in (*self.tried, schedule))
+        tried = "".join(f"\n  {refused}" for refused in (*self.tried, schedule))
         return CompileError(
             f"{self.first}\nSimpler schedules were refused, too. Tried:{tried}", source=self.first.source
         )
 
 
-class PlanCache:
-    """Plans by program, signature, device and schedule; the least recently used dropped beyond ``limit``."""
-
-    def __init__(self, limit: int = 1024) -> None:
-        self.forgotten = 0
-        """How often plans were forgotten because others shall take their place."""
-        self._plans: Memo[Any, Plan] = Memo(limit)
-
-    def get(
-        self,
-        program: MapReduce,
-        signature: Signature,
-        device: Device,
-        schedule: Schedule | None = None,
-        direct_sum: bool = False,
-        rows: int | None = None,
-        columns: int = 0,
-        measured: bool = True,
-    ) -> Plan:
-        """The plan, made if need be. ``direct_sum``: without the blocks that schedules sum in otherwise; not
-        ``measured``: with the default schedule for many rows, whatever was measured.
-
-        For few ``rows``, or blocks of few rows, it is another one than for many if there are many ``columns``, or if a
-        schedule was chosen by measuring there.
-        """
-        few = (
-            0 if rows is None or schedule is not None or not measured else few_rows(min(rows, signature.blocks or rows))
-        )
-        if few and columns < _WORTH_A_KERNEL:
-            few = few if CHOICES.get(Case(program, signature.real, device, direct_sum, few, signature.wide)) else 0
-        if schedule is not None and direct_sum:
-            schedule = replace(schedule, flush=False)
-        key = (program, signature, device, schedule, direct_sum, few, measured)
-        return self._plans.fetch(key, lambda: Plan(program, signature, device, schedule, direct_sum, few, measured))
-
-    def __len__(self) -> int:
-        return len(self._plans)
-
-    def forget(self, program: MapReduce) -> None:
-        """Forget the plans of a program."""
-        self.forgotten += 1
-        for key in list(self._plans):
-            if key[0] == program:
-                self._plans.pop(key, None)
-
-    def clear(self) -> None:
-        """Forget all plans."""
-        self.forgotten += 1
-        self._plans.clear()
-
-
-PLANS = PlanCache()
-
-
-def signature_of(
-    dtype: Any, batched: bool = False, wide: bool = False, ranges: Ranges | None = None, full: bool = False
-) -> Signature:
-    """The signature of data of ``dtype``; raises `DtypeError` unless it is float32 or float64.
-
-    ``wide``: with sums in float64, which makes a difference for float32 data; ``ranges``: for block-sparse calls such
-    as one with these; ``full``: without functions of the hardware.
-    """
-    signature = _SIGNATURES.get((dtype, batched, wide))
-    if signature is None:
-        try:
-            name = np.dtype(dtype).name
-        except TypeError:
-            name = repr(dtype)
-        signature = _SIGNATURES.get((name, batched, wide))
-        if signature is None:
-            raise DtypeError(f"arrays are float32 or float64; got {name}")
-    if ranges is None and not full:
-        return signature
-    return replace(signature, blocks=0 if ranges is None else ranges.typical, full=full)
-
-
-__all__ = ["PLANS", "Plan", "PlanCache", "Signature", "signature_of"]
+__all__ = ["Plan", "Signature", "signature_of"]

@@ -24,7 +24,8 @@ from clreduce.program import MapReduce
 from clreduce.runtime.choices import CHOICES, Case, few_rows, is_allowed
 from clreduce.runtime.compiler import PROGRAMS
 from clreduce.runtime.device import Device
-from clreduce.runtime.plan import PLANS, Plan, Signature
+from clreduce.runtime.plan import Plan, Signature
+from clreduce.runtime.plan_cache import PLANS
 from clreduce.runtime.profile import describe
 from clreduce.runtime.region import Region
 

@@ -1,0 +1,65 @@
+"""Arrays of a work as kernels read them, and results with what kernels leave to the host."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from clreduce.call.lists import fill_lists, has_gaps
+from clreduce.call.work import Work
+from clreduce.domain import Domain
+from clreduce.runtime.memory import without_repeats
+from clreduce.runtime.region import Region
+from clreduce.runtime.sources import BlockSource, whole
+
+Array = np.ndarray[Any, Any]
+
+
+def has_sources(arrays: Sequence[Any]) -> bool:
+    """Whether some of them are read block by block."""
+    return any(type(array) is BlockSource for array in arrays)
+
+
+def with_parameters(work: Work, arrays: Sequence[Any]) -> Sequence[Any]:
+    """Arrays whose parameters are in memory: those are needed as a whole."""
+    if not has_sources(arrays):
+        return arrays
+    return [
+        whole(array) if slot.domain == Domain.P else array
+        for slot, array in zip(work.program.slots, arrays, strict=True)
+    ]
+
+
+def are_plain(arrays: Sequence[Any]) -> bool:
+    """Whether all of them are in memory as kernels read them; on the path of every call."""
+    for array in arrays:  # noqa: SIM110 (a generator takes three times as long)
+        if type(array) is not np.ndarray or not array.flags.c_contiguous:
+            return False
+    return True
+
+
+def as_read(arrays: Sequence[Any], region: Region) -> list[Array]:
+    """Arrays as kernels read them: in memory, contiguous, and those that repeat along a batch only once."""
+    return [
+        array
+        if type(array) is not BlockSource and array.flags.c_contiguous
+        else np.ascontiguousarray(without_repeats(whole(array), len(region.batch)))
+        for array in arrays
+    ]
+
+
+def completed_lists(work: Work, results: tuple[Array, ...]) -> tuple[Array, ...]:
+    """Results of kernels with what those leave to the host, in place: indices of terms that are infinite."""
+    if not work.lists:
+        return results
+    region = work.region
+    for number in work.lists:
+        result = results[number]
+        if has_gaps(result):
+            places = result.reshape((*region.batch, region.rows, work.program.reduction.count, -1))
+            fill_lists(places, region.first_column, region.columns, region.pairs)
+            if not np.may_share_memory(places, result):
+                result[...] = places.reshape(result.shape)
+    return results

@@ -1,0 +1,77 @@
+"""`Ready`: how a work runs on a device: its plan, the parts of j, and how its region is cut into what fits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from clreduce.errors import OutOfMemoryError
+from clreduce.runtime.blocks import Parts
+from clreduce.runtime.budget import Budget, budget_of
+from clreduce.runtime.cuts import Bytes, Leaf, Tree, cut, grain_of
+from clreduce.runtime.plan import Plan
+from clreduce.runtime.region import Region
+
+
+@dataclass(frozen=True)
+class Ready:
+    """How a work runs on a device."""
+
+    forgotten: int
+    """How often plans had been forgotten when this was made."""
+    limit: int | None
+    """The limit of memory that it was made for."""
+    plan: Plan
+    tree: Tree | None
+    """None: the whole region at once."""
+    parts: Parts
+    """How j is cut in kernels."""
+    in_place: bool
+    """Whether arrays are read and results are written where they are."""
+    sources: bool
+    """Whether some arrays are read block by block: then there are two blocks at a time."""
+    deterministic: bool = False
+    """Whether the order of sums follows the formula and the arrays alone."""
+
+    @property
+    def budget(self) -> Budget:
+        """What a leaf may take."""
+        return budget_of(self.plan.device, self.limit)
+
+    @property
+    def fixed_parts(self) -> Parts | None:
+        """The parts of j of a call that is not cut; None: those that suit the device."""
+        return self.parts if self.deterministic else None
+
+    def cut(self, region: Region, budget: Budget, in_place: bool = False) -> Tree:
+        """How a region is cut; ``in_place``: arrays of the host count as nothing."""
+        plan, parts = self.plan, self.parts
+
+        def cost(part: Region) -> Bytes:
+            needed = plan.bytes(part, parts, in_place)
+            return replace(needed, inputs=2 * needed.inputs) if self.sources else needed
+
+        grain = grain_of(parts, region.columns, plan.schedule.group_rows, plan.schedule.tile)
+        if self.deterministic:
+            grain = replace(grain, columns=max(1, parts.length if region.ranges is None else region.columns))
+        tree = cut(region, cost, budget, grain)
+        if tree is None:
+            rows, columns = min(grain.rows, region.rows), min(grain.columns, region.columns)
+            least = cost(region.part(rows=(0, rows), columns=(0, columns), indices=tuple((0, 1) for _ in region.batch)))
+            raise OutOfMemoryError(
+                f"the smallest block of this call, {rows} rows by {columns} columns, takes {least.total:,} bytes ("
+                f"{least.largest:,} in one buffer); {budget.total:,} ({budget.buffer:,} in one buffer) are allowed on "
+                f"{plan.device}: raise max_memory, use shorter vectors or another device"
+            )
+        return tree
+
+    def smaller(self, leaf: Leaf, budget: Budget, error: OutOfMemoryError) -> tuple[Tree, Budget]:
+        """What is tried after a leaf did not fit; the error, if nothing is left to try."""
+        taken = self.plan.bytes(leaf.region, self.parts)
+        budget = Budget(min(budget.total, taken.total), min(budget.buffer, taken.largest)).halved()
+        try:
+            tree = self.cut(leaf.region, budget)
+        except OutOfMemoryError:
+            raise error from None
+        if isinstance(tree, Leaf):
+            raise error
+        return tree, budget

@@ -1,0 +1,153 @@
+"""`Walk`: one run of a work that is cut: from leaf to leaf, over rows, columns and indices of a batch."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from clreduce.call.feeding import as_read, completed_lists
+from clreduce.call.ready import Ready
+from clreduce.call.work import Work
+from clreduce.domain import Domain
+from clreduce.errors import OutOfMemoryError
+from clreduce.runtime import progress
+from clreduce.runtime.budget import Budget
+from clreduce.runtime.cuts import Concatenation, Leaf, Merge, Tree, leaves
+from clreduce.runtime.region import Place, Region
+from clreduce.runtime.sources import BlockSource, Reader
+
+Array = np.ndarray[Any, Any]
+
+
+class Walk:
+    """One run of a work that is cut."""
+
+    def __init__(self, work: Work, ready: Ready, arrays: Sequence[Array]) -> None:
+        self._work, self._ready, self._arrays = work, ready, arrays
+        self._targets: tuple[Array, ...] = ()
+        """Where results or states of the whole region are written."""
+        self._of_states = False
+        self._reader: Reader | None = None
+        self._following: dict[Region, Region] = {}
+        """The leaf after each leaf, which is read while kernels work on this one."""
+
+    @contextlib.contextmanager
+    def _reading(self, tree: Tree) -> Iterator[None]:
+        """Arrays that are read block by block are read ahead."""
+        if not self._ready.sources:
+            yield
+            return
+        regions = [leaf.region for leaf in leaves(tree)]
+        self._following = dict(itertools.pairwise(regions))
+        self._reader = Reader()
+        try:
+            yield
+        finally:
+            self._reader.close()
+
+    def run(self, tree: Tree, budget: Budget, results: tuple[Array, ...] | None = None) -> tuple[Array, ...]:
+        """The results of the whole region."""
+        results = self._ready.plan.new_results(self._work.region) if results is None else results
+        self.write_to(results)
+        with self._reading(tree):
+            self._walk(tree, budget)
+        return results
+
+    def state(self, tree: Tree, budget: Budget) -> tuple[Array, ...]:
+        """The state of the whole region."""
+        states = self._ready.plan.neutral_state(self._work.region)
+        self.write_to(states, of_states=True)
+        with self._reading(tree):
+            self._walk(tree, budget)
+        return states
+
+    def write_to(self, targets: tuple[Array, ...], of_states: bool = False) -> None:
+        """Name the arrays of the whole region into which results or states are computed."""
+        rows = (*self._work.region.batch, self._work.region.rows)
+        # The length of a row is counted, for NumPy does not infer it where there are no rows.
+        self._targets = tuple(target.reshape((*rows, math.prod(target.shape[len(rows) :]))) for target in targets)
+        self._of_states = of_states
+
+    def compute(self, part: Region) -> None:
+        """Compute a part of the region into its place."""
+        budget = self._ready.budget
+        tree = self._ready.cut(part, budget, self._ready.in_place)
+        with self._reading(tree):
+            self._walk(tree, budget)
+
+    def _walk(self, tree: Tree, budget: Budget) -> None:
+        """Compute what a tree is of, into its place."""
+        plan, parts, region = self._ready.plan, self._ready.parts, tree.region
+        if isinstance(tree, Concatenation):
+            for child in tree.children:
+                self._walk(child, budget)
+        elif isinstance(tree, Merge) or self._of_states:
+            state: tuple[Array, ...] = ()
+            for leaf in tree.children if isinstance(tree, Merge) else [tree]:
+                state = self._partial(leaf, state, budget)
+            self._write(region, lambda views: state if self._of_states else plan.finish(state, region, views))
+        else:
+            try:
+                arrays = self.arrays_of(region)
+                self._write(region, lambda views: self._told(region, plan.run, arrays, region, views, parts))
+            except OutOfMemoryError as error:
+                self._walk(*self._ready.smaller(tree, budget, error))
+
+    def _partial(self, leaf: Leaf, state: tuple[Array, ...], budget: Budget) -> tuple[Array, ...]:
+        """The state after the columns of a leaf, whose rows are those of the state."""
+        try:
+            arrays, plan = self.arrays_of(leaf.region), self._ready.plan
+            return self._told(leaf.region, plan.partial, arrays, leaf.region, self._ready.parts, state)
+        except OutOfMemoryError as error:
+            tree, smaller = self._ready.smaller(leaf, budget, error)
+            if not isinstance(tree, Merge):  # so few bytes that rows would be cut, too, but their state is one array
+                raise
+            for part in tree.children:
+                state = self._partial(part, state, smaller)
+            return state
+
+    def _told(self, region: Region, run: Callable[..., tuple[Array, ...]], *arguments: Any) -> tuple[Array, ...]:
+        """What ``run`` gives for a leaf, after which the call has come as far as if nobody had told its launches."""
+        call = progress.current()
+        if call is None:
+            return run(*arguments)
+        own = progress.Part(call, region.area)
+        with progress.working_for(own):
+            found = run(*arguments)
+        own.complete()
+        return found
+
+    def arrays_of(self, region: Region) -> list[Array]:
+        """The parts of the arrays that a region reads."""
+        reader = self._reader
+        if reader is None:
+            return as_read([array[place] for array, place in self._places(region)], region)
+        parts = []
+        for array, place in self._places(region):
+            parts.append(reader.read(array, place) if type(array) is BlockSource else array[place])
+        following = self._following.get(region)
+        if following is not None:
+            for array, place in self._places(following):
+                if type(array) is BlockSource:
+                    reader.begin(array, place)
+        return as_read(parts, region)
+
+    def _places(self, region: Region) -> Iterator[tuple[Any, Place]]:
+        """Each array, and where the part is that a region reads."""
+        return region.parts_of(self._work.region, self._work.program.slots, self._arrays)
+
+    def _write(self, region: Region, compute: Callable[[tuple[Array, ...]], tuple[Array, ...]]) -> None:
+        """Have the results or states of a region computed into their place."""
+        place = region.within(self._work.region, Domain.I)
+        views = tuple(target[place] for target in self._targets)
+        found = compute(tuple(view if view.flags.c_contiguous else np.empty(view.shape, view.dtype) for view in views))
+        if not self._of_states:
+            found = completed_lists(self._work.on(region), found)
+        for view, array in zip(views, found, strict=True):
+            if array is not view:
+                view[...] = array

@@ -1,0 +1,67 @@
+"""`BuiltKernels`: the kernels of a plan, which each thread has built at their first use."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from clreduce.codegen.kernel import Kernel
+from clreduce.codegen.lower import Lowered
+from clreduce.codegen.render import render
+from clreduce.errors import CompileError
+from clreduce.program import MapReduce
+from clreduce.runtime.compiler import PROGRAMS
+from clreduce.runtime.device import Device
+from clreduce.runtime.kernel_object import KernelObject
+from clreduce.runtime.profile import building, describe
+
+_written = building("written as OpenCL C")(render)
+_KERNELS: dict[str, Callable[[Lowered], Kernel]] = {
+    "pair": lambda lowered: lowered.pair,
+    "split": lambda lowered: lowered.pair_split,
+    "merge": lambda lowered: lowered.merge,
+    "join": lambda lowered: lowered.join,
+}
+
+
+class _OfThread(threading.local):
+    """The kernel objects of each thread: setting arguments of a shared one would be a race."""
+
+    def __init__(self) -> None:
+        self.kernels: dict[Any, Any] = {}
+
+
+class BuiltKernels:
+    """The kernels of a program in one layout, on one device."""
+
+    def __init__(self, program: MapReduce, lowered: Lowered, device: Device) -> None:
+        self._program, self._lowered, self._device = program, lowered, device
+        self._of_thread = _OfThread()
+
+    def of(self, roles: tuple[str, ...]) -> dict[Any, Any]:
+        """The kernel objects of this thread, by role: these, and those that fill buffers which they read.
+
+        `CompileError` where the driver refuses one.
+        """
+        built: dict[Any, Any] | None = self._of_thread.kernels.get(roles)
+        if built is None:
+            lowered = self._lowered
+            wanted: dict[Any, Kernel] = {}
+            if roles[0] in ("pair", "split"):
+                wanted = {("stored", n): stored.kernel for n, stored in enumerate(lowered.stored)}
+            wanted |= {role: _KERNELS[role](lowered) for role in roles}
+            built = self._of_thread.kernels[roles] = {role: self._build(kernel) for role, kernel in wanted.items()}
+        return built
+
+    def _build(self, kernel: Kernel) -> Any:
+        source, device = _written(kernel), self._device
+        program = PROGRAMS.build(source, device, lambda: f"{kernel.name}: {describe(self._program)}")
+        built = KernelObject(program, kernel.name, len(kernel.arguments), device)
+        if kernel.group > 1 and built.most_items < kernel.group:
+            raise CompileError(
+                f"{device} runs a kernel in groups of up to {built.most_items} items, for it needs many registers; "
+                f"its schedule has group={kernel.group}: give a smaller group",
+                source=source,
+            )
+        return built
