@@ -181,8 +181,8 @@ def class_of(instruction: Instruction, vendor: str) -> str:
 class _Way:
     """The shortest way through a loop and back to its head."""
 
-    instructions: Counter[int]
-    """How often it meets each instruction."""
+    order: tuple[int, ...]
+    """The instructions that it meets, one after the other; those of inner loops as often as they turn."""
     length: float
 
 
@@ -203,6 +203,8 @@ class LoopCount:
     """Blocks of columns in one turn: compilers unroll."""
     classes: Counter[str]
     """Instructions of the turn by class, on the shortest way: where no guard holds, such as that of a list of terms."""
+    order: tuple[Instruction, ...] = ()
+    """These instructions, one after the other."""
 
     @property
     def issued(self) -> float:
@@ -282,16 +284,16 @@ class _Flow:
         if not ways:
             raise CountError(f"no way leads back to instruction {first}")
         shortest = min(ways, key=lambda way: way.length)
-        counts: Counter[int] = Counter()
+        backwards: list[tuple[int, ...]] = []
         at_before = shortest.before
         while at_before is not None:
             if at_before in inside:
                 _, times, way = inside[at_before]
-                counts.update({n: times * c for n, c in way.instructions.items()})
+                backwards.append(times * way.order)
             else:
-                counts[at_before] += 1
+                backwards.append((at_before,))
             at_before = steps[at_before].before
-        return _Way(counts, shortest.length)
+        return _Way(tuple(at for part in reversed(backwards) for at in part), shortest.length)
 
 
 def count(code: Code, turns: dict[int, int], vendor: str) -> LoopCount:
@@ -303,9 +305,6 @@ def count(code: Code, turns: dict[int, int], vendor: str) -> LoopCount:
         raise CountError("the loop over columns is not in the machine code")
     loop = max(innermost, key=lambda one: flow.markers(one)[COLUMNS])
     blocks = flow.markers(loop)[COLUMNS]
-    classes: Counter[str] = Counter()
-    for at, times in flow.way(loop).instructions.items():
-        kind = class_of(code.instructions[at], vendor)
-        if kind != UNCOUNTED:
-            classes[kind] += times
-    return LoopCount(blocks, classes)
+    instructions = [code.instructions[at] for at in flow.way(loop).order]
+    order = tuple(one for one in instructions if class_of(one, vendor) != UNCOUNTED)
+    return LoopCount(blocks, Counter(class_of(one, vendor) for one in order), order)

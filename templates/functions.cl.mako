@@ -4,7 +4,7 @@ accumulator is spilled around it; these are short enough to be inlined.
 
 This file says how functions are written and which file has which: exponentials.cl.mako, logarithms.cl.mako
 (and powers), trigonometry.cl.mako, special.cl.mako (erf, lgamma and theirs), rounding.cl.mako
-(and reads of tables). One def per function,
+(and reads of tables), roots.cl.mako (exponentials of GPUs). One def per function,
 called as def(suffix, T, I, dtype): it writes `T NAME_suffix(T x)`, or `T NAME_suffix(T x, T y)`. A function may call
 others: what it calls is found in its text and written before it.
   suffix  "v" (a lane vector) or "s" (one scalar); "wv" or "ws" beside such in single precision (wide.cl.mako)
@@ -32,6 +32,7 @@ bounds. expm1, log1p and sin make 0 of -0.
 <%namespace name="trigonometry" file="trigonometry.cl.mako"/>
 <%namespace name="special" file="special.cl.mako"/>
 <%namespace name="rounding" file="rounding.cl.mako"/>
+<%namespace name="roots" file="roots.cl.mako"/>
 
 <%!
     import re
@@ -56,7 +57,7 @@ bounds. expm1, log1p and sin make 0 of -0.
 
 <%def name="written(names, realv, inumv, real, inum, dtype, prefix='')">
 <%
-    files = (exponentials, logarithms, trigonometry, special, rounding)
+    files = (exponentials, logarithms, trigonometry, special, rounding, roots)
     text = capture  # Mako sees names at this level only
 
     def both_forms(name):

@@ -1,6 +1,7 @@
 ## The tiled loop shape, for GPUs: a work-group stages tiles of the j-variables in local memory and all its items,
 ## each with rows x lanes rows i, read them from there. Every item meets every barrier, also those past the last row.
 ## In a block-sparse call a work-group does one task, whose pieces of j are staged one after the other.
+<%! from clreduce.codegen.mathematics import COPIES, ROOTS %>\
 <%namespace name="common" file="common.cl.mako"/>\
 ${common.begin_kernel(kernel)}\
 ${common.parameters(kernel)}\
@@ -13,6 +14,12 @@ ${common.sizes(kernel)}\
 % endfor
 ${common.batch_of_item(kernel, block)}\
   const int item = (int)get_local_id(0);
+% if kernel.reads_roots:
+  // ${COPIES} copies of each root of 2 side by side: an item reads its own, so that those in step meet in no bank.
+  __local uint2 roots_in_banks[${ROOTS * COPIES}];
+  for (int e = item; e < ${ROOTS * COPIES}; e += ${kernel.group}) roots_in_banks[e] = root_of_2_s(e / ${COPIES});
+  const __local uint2* roots = roots_in_banks + item % ${COPIES};
+% endif
 % if kernel.task:
 ${common.task_of_group(kernel)}\
 ${common.rows_of_item(kernel, f"first_row + item * {kernel.lanes}", kernel.group * kernel.lanes)}\

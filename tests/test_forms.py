@@ -26,7 +26,7 @@ from clreduce.ir.op import OPS, variable
 from clreduce.numpy import Genred
 from clreduce.ops.arithmetic import inv, raised
 from clreduce.ops.derived import norm, squared_distance
-from clreduce.ops.functions import exp, log, rsqrt, sigmoid
+from clreduce.ops.functions import absolute, exp, log, rsqrt, sigmoid
 from clreduce.ops.hardware import NATIVE
 from clreduce.program import MapReduce, map_reduce
 from clreduce.runtime.device import Device
@@ -106,6 +106,63 @@ def test_programs_with_functions_of_the_hardware_equal_numpy(posing: Device, nam
             np.testing.assert_array_equal(result, right)
         else:
             assert np.linalg.norm(result - right) <= 2e-6 * np.linalg.norm(right)
+
+
+@pytest.mark.parametrize("group", [32, 20])
+@pytest.mark.parametrize("name", ["gaussian", "with a parameter", "long vectors", "LogSumExp", "gradient of gaussian"])
+def test_programs_with_roots_of_two_in_local_memory_equal_numpy(posing: Device, name: str, group: int) -> None:
+    """In double precision; the table is filled by groups that are and are not a multiple of its copies."""
+    needs_tiles_of_doubles(posing)
+    program, (rows, columns) = PROGRAMS[name], (53, 301)
+    schedule = replace(choose_schedule(program, "double", posing.facts), group=min(group, posing.facts.max_group))
+    arrays = random_arrays(program, rows, columns, "float64", 0)
+    arrays = [np.abs(a) + 0.5 if a.ndim == 1 else a for a in arrays]  # parameters are not near 0
+    plan = Plan(program, Signature("float64"), posing, schedule)
+    assert "exp_by_roots" in plan.source
+    for result, right in zip(plan(arrays, rows, columns), program.reference(arrays, rows, columns), strict=True):
+        assert np.linalg.norm(result - right) <= 4e-15 * np.linalg.norm(right)
+
+
+@pytest.mark.parametrize("never_positive", [False, True])
+def test_exponentials_from_roots_of_two_are_within_their_bound(posing: Device, never_positive: bool) -> None:
+    """1.1 ulp and |x| 1.5e-17; nan, infinities and what under- and overflows come out as of any exponential."""
+    needs_tiles_of_doubles(posing)
+    rng = np.random.default_rng(0)
+    ends = [-1022 * np.log(2), -1023 * np.log(2), 1024 * np.log(2)]
+    around = [end + step for end in ends for step in np.linspace(-3, 3, 41)]
+    special = [0.0, -0.0, -np.inf, np.inf, np.nan, -np.nan, -1e-300, -1e5, -1e300, 1e5, 1e300, 5e-324]
+    x = np.concatenate([rng.uniform(-740, 710, 20000), rng.normal(size=20000), around, special])
+    if never_positive:
+        x = -np.abs(x)
+    u, v = variable("x", 1, Domain.I), variable("y", 1, Domain.J)
+    value = exp(-absolute(u + v)) if never_positive else exp(u + v)
+    program = map_reduce([value], "Sum")[0]
+    plan = Plan(program, Signature("float64"), posing)
+    assert ("exp_by_roots_never_above_1_v(" in plan.source) == never_positive
+    with np.errstate(over="ignore"):
+        right = np.exp(x.astype(np.longdouble))
+    (result,) = plan([x.reshape(-1, 1), np.zeros((1, 1))], len(x), 1)
+    result, normal = result[:, 0], (right > 2.0**-1020) & (x < 709.78)
+    error = np.abs(result[normal] - right[normal]) / right[normal]
+    assert float((error - np.abs(x[normal]) * 1.5e-17).max()) <= 1.1 * 2.0**-52
+    assert (np.abs(result[x < -707.3]) <= 2.0**-1020).all()
+    assert (result[x < -709.1] == 0).all()
+    assert np.isnan(result[np.isnan(x)]).all()
+    assert (result[x > 710] == np.inf).all()
+    assert (result[x == 0] == 1).all()
+
+
+def test_full_accuracy_reads_no_roots_of_two(posing: Device) -> None:
+    needs_tiles_of_doubles(posing)
+    aliases = ["x = Vi(3)", "y = Vj(3)"]
+    for accuracy in ("auto", "full"):
+        routine = Genred("Exp(-SqDist(x, y))", aliases, "Sum", axis=1, accuracy=accuracy)
+        assert ("roots" in routine.plan("float64", posing).source) == (accuracy == "auto")
+
+
+def needs_tiles_of_doubles(device: Device) -> None:
+    if not (device.facts.local_tiles and device.facts.has_double):
+        pytest.skip("this driver has no double precision, or no local memory that works")
 
 
 def test_a_trial_names_the_native_functions_within_their_bounds(posing: Device) -> None:

@@ -301,10 +301,13 @@ def test_templates_declare_the_names_that_statements_read() -> None:
     numbers, _ = map_reduce([exp(sin(as_real(position(Domain.J)))) * variable("x", 1, Domain.I)], "Sum")
     sources = [rendered(kernel) for kernel in kernels(lower(numbers, "float", Schedule(), FACTS["cpu"]))]
     sources += [rendered(kernel) for name in CASES for kind in FACTS for kernel in kernels_of(name, "float", kind)]
+    sources += [
+        rendered(kernel) for kernel in kernels_of("gaussian D=1, 1 columns", "double", "gpu")
+    ]  # the table of roots
     names = [name for name in vars(frame).values() if isinstance(name, Name)]
     names += [make(0) for make in (frame.row, frame.wanted, frame.count, frame.out_row)]
     for name in names:
-        declared = re.compile(rf"\b{name.type} (\w+ = [^;]*, )?{name.name}\b")
+        declared = re.compile(rf"\b{re.escape(name.type)} (\w+ = [^;]*, )?{name.name}\b")
         assert any(map(declared.search, sources)), name
 
 

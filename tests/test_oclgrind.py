@@ -51,7 +51,7 @@ def on_oclgrind(tmp_path: Path, *command: str) -> tuple[str, str]:
     ("dtype", "schedule"),
     [("float32", "direct"), ("float32", "split"), ("float32", "local"), ("float32", "local split"),
      ("float32", "gpu"),
-     ("float64", "split"), ("float64", "local")],
+     ("float64", "split"), ("float64", "gpu")],
 )  # fmt: skip
 def test_every_template(dtype: str, schedule: str, tmp_path: Path) -> None:
     out, reports = on_oclgrind(tmp_path, str(ROOT / "tests" / "oclgrind_programs.py"), dtype, schedule)

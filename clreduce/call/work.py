@@ -115,7 +115,7 @@ def plan_of(
     """
     direct_sum = options.sum_scheme == "direct_sum"
     wide = options.dtype_acc == "float64" and program.reduction.blocked
-    full = options.accuracy == "full" and bool(device.facts.native_functions)
+    full = options.accuracy == "full" and device.facts.in_full_accuracy != device.facts
     signature = signature_of(dtype, batched, wide, ranges, full)
     return PLANS.get(computed(program, options, moderate), signature, device, None, direct_sum, rows, columns, measured)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from clreduce.codegen.frame import ROOTS
 from clreduce.codegen.kernel import Kernel
 from clreduce.codegen.printing import text
 from clreduce.codegen.sorting import Sorting
@@ -88,6 +89,7 @@ class Expressions:
             "wide": Type("double"), "widev": Type("double", kernel.lanes),
             "wnum": Type("long"), "wnumv": Type("long", kernel.lanes),
             "int": INT, "long": Type("long"), "marks": Type("marks"), "": NOTHING,
+            "uint2": Type("uint2"),
         }  # fmt: skip
         self.scopes: list[dict[str, Declared]] = [{}]
         self.statement: Statement | None = None
@@ -338,4 +340,6 @@ class Expressions:
                 return [Type(real.base, 1, 1), whole, INT, INT], real
             case "load_four":
                 return [Type(real.base, 1, 1), INT, INT], real
+            case "exp_by_roots" | "exp_by_roots_never_above_1":
+                return [real, self.meaning(ROOTS.type)], real
         return [real] * count, real

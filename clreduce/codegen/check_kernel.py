@@ -22,6 +22,7 @@ from clreduce.codegen.frame import (
     IN_TILE,
     PARTS,
     RESUMES,
+    ROOTS,
     ROWS,
     TASK,
     TILE_BEGIN,
@@ -76,6 +77,10 @@ class _Check(Expressions):
             self.framed(TASK, FIRST_ROW, END_ROW)
             if kernel.template != "map":
                 self.framed(FIRST_PIECE, END_PIECE)
+        if kernel.reads_roots:
+            if kernel.template != LOCAL:
+                self.fail("a table in local memory, which this loop shape does not have")
+            self.framed(ROOTS)
         for r in range(kernel.rows):
             self.framed(wanted(r), row(r), count(r))
         for stage in (kernel.once, kernel.per_i, kernel.state):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,13 @@ class DeviceFacts:
     """Whether kernels may use builtins of the driver's compiler that OpenCL C does not name."""
     native_functions: tuple[str, ...] = ()
     """Functions of `clreduce.ops.hardware` that the device, a GPU, was seen to compute within their bounds."""
+    tables: bool = True
+    """Whether exponentials in double precision on a GPU may read a table in local memory."""
+
+    @property
+    def in_full_accuracy(self) -> DeviceFacts:
+        """The same for kernels whose functions are all clreduce's own, in full accuracy."""
+        return replace(self, native_functions=(), tables=False)
 
     @property
     def is_limited(self) -> bool:

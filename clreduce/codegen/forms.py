@@ -1,7 +1,8 @@
 """Which form of a function a kernel calls: clreduce's own, or the one that the device has an instruction for.
 
-On CPUs, in double precision and for values of i or j alone it is the own one, with the bounds in the templates. For
-float32 values of pairs it is the device's, where a trial has shown that its error fits the bound stated in
+On CPUs and for values of i or j alone it is the own one, with the bounds in the templates. In double precision, GPUs
+with local memory keep a table there for exponentials of pairs, whose polynomial is shorter then. For float32 values of
+pairs it is the device's, where a trial has shown that its error fits the bound stated in
 `clreduce.ops.hardware` (`DeviceFacts.native_functions`):
 
 - e^x is 2^(x log2 e). Beside the error of the device's 2^x there is that of rounding the exponent, up to |x| 2^-24 of
@@ -26,6 +27,8 @@ from clreduce.ir.op import constant, constant_value
 from clreduce.ops.arithmetic import inv
 from clreduce.ops.compare import equal, smaller, where
 from clreduce.ops.hardware import (
+    exp_by_roots,
+    exp_by_roots_never_above_1,
     fast_larger,
     fast_smaller,
     minus_magnitude,
@@ -37,15 +40,20 @@ from clreduce.ops.hardware import (
 
 Rule = tuple[tuple[str, ...], Callable[..., Expr]]
 """The native functions that a form takes, and what is computed in place of a node, by its arguments."""
+_ROOTS = "roots"
+"""In place of native functions: a table in local memory."""
 _LOG2_E = Fraction(math.log2(math.e))
 
 
 class Forms:
     """The rewrite of what a kernel for one device and precision computes."""
 
-    def __init__(self, dtype: str, facts: DeviceFacts) -> None:
+    def __init__(self, dtype: str, facts: DeviceFacts, local_memory: bool = False) -> None:
+        """``local_memory``: whether the kernel has work-groups that share some, and no lanes."""
         self.on_gpu = dtype == "float" and facts.kind == "gpu"
         self.available = frozenset(facts.native_functions if self.on_gpu else ())
+        if dtype == "double" and facts.kind == "gpu" and facts.tables and local_memory:
+            self.available = frozenset((_ROOTS,))
 
     def __call__(self, roots: Sequence[Expr]) -> tuple[Expr, ...]:
         """``roots`` with the device's forms in place of the own ones, for what differs from pair to pair."""
@@ -56,9 +64,9 @@ class Forms:
 
         These are never nan. And what a reduction takes the exponential of is above 0 by rounding alone.
         """
-        if not self.on_gpu:
+        if not self.available and not self.on_gpu:
             return tuple(new)
-        numbers = set(extremes)
+        numbers = set(extremes if self.on_gpu else ())
         for node in topological(new):
             if node.op.name in _EXTREMA and node.args[0] in numbers:
                 numbers.add(node)
@@ -71,14 +79,15 @@ class Forms:
     def _rewritten(
         self,
         roots: Sequence[Expr],
-        rules: dict[str, Rule],
+        rules: dict[str, tuple[Rule, ...]],
         special: Callable[[Expr, tuple[Expr, ...]], Expr | None] = lambda node, args: None,
     ) -> tuple[Expr, ...]:
         def form_of(node: Expr, rebuilt: Expr) -> Expr:
             form = special(node, rebuilt.args)
-            if form is None and node.domain == Domain.IJ and node.op.name in rules:
-                needed, rule = rules[node.op.name]
-                form = rule(*rebuilt.args) if self.available.issuperset(needed) else None
+            if form is None and node.domain == Domain.IJ:
+                for needed, rule in rules.get(node.op.name, ()):
+                    if self.available.issuperset(needed):
+                        return rule(*rebuilt.args)
             return form or rebuilt
 
         return map_graph(roots, form_of)
@@ -121,17 +130,27 @@ def _weight(x: Expr) -> Expr:
     return _exp(x)
 
 
-_RULES: dict[str, Rule] = {
-    "exp": (("exp2",), _exp),
-    "exp_never_above_1": (("exp2",), _exp),
-    "exp2": (("exp2",), native_exp2),
-    "sigmoid": (("exp2", "recip"), _sigmoid),
-    "inv": (("recip",), native_recip),
-    "div": (("recip",), _quotient),
-    "sqrt": (("sqrt",), native_sqrt),
-    "rsqrt": (("rsqrt",), _rsqrt),
-    "inverse_root": (("rsqrt",), lambda x: native_rsqrt(x + constant(0))),
+def _weight_by_roots(x: Expr) -> Expr:
+    """The same in double precision."""
+    if x.op is smaller and constant_value(x.args[1]) == 0:
+        return exp_by_roots_never_above_1(minus_magnitude(x.args[0]))
+    return exp_by_roots(x)
+
+
+_RULES: dict[str, tuple[Rule, ...]] = {
+    "exp": ((("exp2",), _exp), ((_ROOTS,), exp_by_roots)),
+    "exp_never_above_1": ((("exp2",), _exp), ((_ROOTS,), exp_by_roots_never_above_1)),
+    "exp2": ((("exp2",), native_exp2),),
+    "sigmoid": ((("exp2", "recip"), _sigmoid),),
+    "inv": ((("recip",), native_recip),),
+    "div": ((("recip",), _quotient),),
+    "sqrt": ((("sqrt",), native_sqrt),),
+    "rsqrt": ((("rsqrt",), _rsqrt),),
+    "inverse_root": ((("rsqrt",), lambda x: native_rsqrt(x + constant(0))),),
 }
-"""By operation."""
-_RULES_OF_UPDATES: dict[str, Rule] = {"exp": (("exp2",), _weight), "exp_never_above_1": (("exp2",), _weight)}
+"""By operation; the first one that the kernel has what it takes for."""
+_RULES_OF_UPDATES: dict[str, tuple[Rule, ...]] = {
+    "exp": ((("exp2",), _weight), ((_ROOTS,), _weight_by_roots)),
+    "exp_never_above_1": ((("exp2",), _weight), ((_ROOTS,), exp_by_roots_never_above_1)),
+}
 _EXTREMA = {"smaller": fast_smaller, "larger": fast_larger}

@@ -26,6 +26,8 @@ TILE_BEGIN, TILE_END = Name("tile_begin", "long"), Name("tile_end", "long")
 """The first column of a tile, and the one after its last."""
 J, IN_TILE = Name("j", "long"), Name("jt", "int")
 """The first column of a block; the same within its tile in local memory."""
+ROOTS = Name("roots", "const __local uint2*")
+"""The table of roots of 2 that exponentials of double precision read, in local memory."""
 AT = Name("at", "long")
 """Where the merge kernel reads: the row of a part, or its term of a list."""
 

@@ -86,3 +86,8 @@ class Kernel:
     """The first column of a tile that is visited block by block."""
     finish: tuple[tuple[Statement, ...], ...] = ()
     """For each row of the register tile, the statements that compute and store its results."""
+
+    @property
+    def reads_roots(self) -> bool:
+        """Whether its exponentials read the table of roots of 2, which the template keeps in local memory."""
+        return "root_of_2" in self.functions

@@ -75,7 +75,7 @@ class PairLowering(Updates):
         ranged: bool,
         wide: bool,
     ) -> None:
-        forms = Forms(dtype, facts)
+        forms = Forms(dtype, facts, schedule.shape == LOCAL and schedule.lanes == 1)
         values = forms(values)
         super().__init__(program, values, dtype, schedule, wide, forms)
         if schedule.shape == LOCAL:

@@ -92,6 +92,11 @@ def mantissas_of_roots(size: int, dtype: str) -> list[int]:
     return [int(n) for n in fractions - steps * (2 ** bits(dtype).mantissa // size)]
 
 
+ROOTS, COPIES = 64, 16
+"""Roots of 2 in the table that exponentials in double precision read on a GPU, and copies of each: 16 numbers of 8
+bytes stand in 32 banks of local memory."""
+
+
 def looked_up(table: list[int], index: str, dtype: str) -> str:
     """What a table has at the lowest bits of each lane of ``index``.
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
+from clreduce.codegen.frame import ROOTS
 from clreduce.codegen.tree import (
     ARITHMETIC,
     Binary,
@@ -139,6 +140,8 @@ class _Reader:
             return self.call(token)
         self.arithmetic &= token.isdecimal()
         literal = Literal(token, "int" if token.isdecimal() else "long" if token.endswith("L") else "real")
+        if token == ROOTS.name:
+            return lambda holes, kind, form: ROOTS
         if not (token[0].isdigit() or token[0] == "." or token == "INFINITY"):
             raise ValueError(f"the text {self.code!r} of an operation has an unknown name, {token!r}")
         return lambda holes, kind, form: literal

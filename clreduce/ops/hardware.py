@@ -71,6 +71,19 @@ minus_magnitude: Op = elementwise(
 """-|f|, which instructions of a GPU take as an operand."""
 
 
+exp_by_roots: Op = elementwise(
+    "exp_by_roots", numpy=np.exp, code="exp_by_roots_{T}({0}, roots)", functions=("exp_by_roots", "root_of_2"),
+    partials=None, never_negative=True,
+)  # fmt: skip
+"""e^f in double precision, from a table of 2^(k / 64) in local memory: nine instructions for numbers of double
+precision less than without one. Error: 1.1 ulp, and abs(f) * 1.5e-17 of the result."""
+exp_by_roots_never_above_1: Op = elementwise(
+    "exp_by_roots_never_above_1", numpy=np.exp, code="exp_by_roots_never_above_1_{T}({0}, roots)",
+    functions=("exp_by_roots_never_above_1", "root_of_2"), partials=None, never_negative=True,
+)  # fmt: skip
+"""e^f for f that is not above 0."""
+
+
 def _reciprocal_root(x: Array) -> Array:
     return np.asarray(1 / np.sqrt(x))
 

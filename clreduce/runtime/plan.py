@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -81,7 +80,7 @@ class Plan:
                 program,
                 signature.real,
                 self.schedule,
-                replace(device.facts, native_functions=()) if signature.full else device.facts,
+                device.facts.in_full_accuracy if signature.full else device.facts,
                 signature.batched,
                 signature.blocks > 0,
                 signature.wide,
