@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from clreduce.pruning import select
 from ranges import medians
 from scipy.spatial import cKDTree
 from seed_examples import ROOT, cpu_devices, text_table, title
@@ -29,9 +30,7 @@ from suite import machine
 
 from clreduce.language.formula import parse
 from clreduce.program import map_reduce
-from clreduce.pruning import select
-from clreduce.runtime.plan import signature_of
-from clreduce.runtime.plan_cache import PLANS
+from clreduce.runtime.plan import PLANS, signature_of
 
 Array = np.ndarray[Any, Any]
 HEADER = (
@@ -54,24 +53,22 @@ def by_tree(points: Array, neighbours: int) -> Array:
     return np.asarray(cKDTree(points).query(points, neighbours, workers=os.cpu_count() or 1)[1])
 
 
-def rows_of(device: Any, sizes: list[tuple[int, int]], neighbours: int, rounds: int) -> list[list[str]]:
+def rows_of(sizes: list[tuple[int, int]], neighbours: int, rounds: int) -> list[list[str]]:
     table = []
     for count, dim in sizes:
-        formula = parse("SqDist(x, y)", [f"x = Vi({dim})", f"y = Vj({dim})"]).expr
-        program, _ = map_reduce([formula], "ArgKMin", neighbours)
-        plan = PLANS.get(program, signature_of("float32"), device)
+        nearest = Genred("SqDist(x, y)", [f"x = Vi({dim})", f"y = Vj({dim})"], "ArgKMin", axis=1, opt_arg=neighbours)
         for name, points in clouds(count, dim).items():
             calls: dict[str, Callable[[], Any]] = {
-                "blocks": partial(select, program, [points, points], count, count, device),
+                "blocks": partial(nearest, points, points, prune=True),
                 "tree": partial(by_tree, points, neighbours),
-                "all": partial(plan, [points[:ROWS], points], min(ROWS, count), count),
+                "all": partial(nearest, points[:ROWS], points, prune=False),
             }
             seconds, found = medians(calls, rounds, 120.0)
             whole = seconds["all"][0] * count / min(ROWS, count)
-            equal = (found["blocks"].results[0] == found["tree"]).all(axis=1).mean()
+            equal = (found["blocks"] == found["tree"]).all(axis=1).mean()
             ours = seconds["blocks"][0]
             table.append(
-                [name, f"{count}", f"{dim}", f"{neighbours}", f"{found['blocks'].visited / count:.0f}"]
+                [name, f"{count}", f"{dim}", f"{neighbours}", f"{LAST[nearest.program].visited / count:.0f}"]
                 + [f"{number:.2f}" for number in (*seconds["blocks"], *seconds["tree"], whole)]
                 + [f"{seconds['tree'][0] / ours:.1f}", f"{whole / ours:.1f}", f"{equal:.6f}"]
             )
@@ -99,7 +96,9 @@ def main() -> None:
             head += ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
             head += f", load average at the start {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
             print(head, flush=True)
-            parts.append(f"{head}\n\n{text_table(HEADER, rows_of(device, sizes, options.neighbours, rounds))}\n")
+            with use_device(device):
+                table = rows_of(sizes, options.neighbours, rounds)
+            parts.append(f"{head}\n\n{text_table(HEADER, table)}\n")
     text = "\n".join(parts)
     print(f"\n{text}")
     options.output.mkdir(parents=True, exist_ok=True)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 from oracle import Array
 
-from clreduce.domain import Domain
-from clreduce.errors import ShapeError
-from clreduce.language.formula import parse
-from clreduce.program import MapReduce, map_reduce
-from clreduce.pruning import select
+from clreduce.call.pruning import running
+from clreduce.errors import OptionError
+from clreduce.numpy import Genred, LazyTensor, Vi, Vj
 from clreduce.runtime.device import Device
-from clreduce.runtime.plan import signature_of
-from clreduce.runtime.plan_cache import PLANS
 
 ROWS, COLUMNS, BLOCK = 210, 330, 16
 FORMULAS = {
@@ -67,46 +67,64 @@ def with_special_numbers(rng: np.random.Generator, count: int) -> Array:
 CLOUDS = [uniform, clustered, duplicated, on_a_grid, collinear, far_away, one_point, with_special_numbers]
 
 
-def program_of(text: str, reduction: str, count: int | None) -> MapReduce:
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that few points make many blocks."""
+    monkeypatch.setattr(running, "BLOCK", BLOCK)
+
+
+def routine_of(text: str, reduction: str, count: int | None = None, axis: int = 1) -> Genred:
     scale = "s = Pm(1)" if text.startswith("s *") else "s = Pm(3)"
-    formula = parse(text, ["x = Vi(3)", "y = Vj(3)", scale]).expr
-    return map_reduce([formula], reduction, count)[0]
+    aliases = ["x = Vi(3)", "y = Vj(3)", *([scale] if text.startswith(("s *", "Weighted")) else [])]
+    return Genred(text, aliases, reduction, axis=axis, opt_arg=count)
 
 
-def arrays_of(program: MapReduce, x: Array, y: Array, dtype: str) -> list[Array]:
-    known = {"I": x, "J": y, "P": np.array([1.0, 0.25, 3.0])}
-    with np.errstate(over="ignore", under="ignore"):
-        return [known[slot.domain.name or ""].astype(dtype) for slot in program.slots]
+def as_tuple(result: Array | tuple[Array, ...]) -> tuple[Array, ...]:
+    return result if isinstance(result, tuple) else (result,)
 
 
-def assert_equals_all_pairs(program: MapReduce, arrays: list[Array], sizes: tuple[int, int], device: Device) -> int:
+def told_of(routine: Genred) -> running.Skipped:
+    """What the last call of a routine has told."""
+    return running.LAST[routine.program]
+
+
+def assert_equals_all_pairs(routine: Genred, arrays: list[Array], **options: Any) -> int:
     """The pairs that were visited; for each result is the same as without blocks."""
-    expected = PLANS.get(program, signature_of(arrays[0].dtype), device)(arrays, *sizes)
-    found = select(program, arrays, *sizes, device, BLOCK)
-    assert len(found.results) == len(expected)
-    for result, other in zip(found.results, expected, strict=True):
+    expected = as_tuple(routine(*arrays, prune=False, **options))
+    results = as_tuple(routine(*arrays, prune=True, **options))
+    assert len(results) == len(expected)
+    for result, other in zip(results, expected, strict=True):
         assert result.dtype == other.dtype
         np.testing.assert_array_equal(result, other)
-    return found.visited
+    return told_of(routine).visited
+
+
+def points_of(cloud: Callable[[np.random.Generator, int], Array], seed: int = 0) -> list[Array]:
+    rng = np.random.default_rng(seed)
+    with np.errstate(over="ignore", under="ignore"):
+        return [cloud(rng, count).astype(np.float32) for count in (ROWS, COLUMNS)]
 
 
 @pytest.mark.parametrize(("metric", "reduction", "count"), CASES)
 def test_selections_equal_those_over_all_pairs(
     metric: str, reduction: str, count: int | None, device: Device, plain_kernels: None
 ) -> None:
-    program = program_of(FORMULAS[metric], reduction, count)
+    routine = routine_of(FORMULAS[metric], reduction, count)
     for number, cloud in enumerate(CLOUDS):
-        rng = np.random.default_rng(number)
-        arrays = arrays_of(program, cloud(rng, ROWS), cloud(rng, COLUMNS), "float32")
-        assert_equals_all_pairs(program, arrays, (ROWS, COLUMNS), device)
+        arrays = points_of(cloud, number)
+        if len(routine.variables) > 2:
+            arrays.append(np.array([1.0, 0.25, 3.0], np.float32))
+        assert_equals_all_pairs(routine, arrays)
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(1, 1), (1, 40), (40, 1), (17, 3), (3, 0), (0, 3), (BLOCK, BLOCK)])
 def test_any_sizes(rows: int, columns: int, device: Device, plain_kernels: None) -> None:
-    program = program_of("SqDist(x, y)", "KMin_ArgKMin", 4)
+    routine = routine_of("SqDist(x, y)", "KMin_ArgKMin", 4)
     rng = np.random.default_rng(0)
-    arrays = arrays_of(program, rng.random((rows, 3)), rng.random((columns, 3)), "float32")
-    assert_equals_all_pairs(program, arrays, (rows, columns), device)
+    arrays = [rng.random((count, 3)).astype(np.float32) for count in (rows, columns)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of padding
+        assert_equals_all_pairs(routine, arrays)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -114,31 +132,43 @@ def test_default_schedules(dtype: str, device: Device) -> None:
     """With lanes, blocks of columns, and looks beforehand; few of the pairs are visited."""
     if dtype == "float64" and not device.facts.has_double:
         pytest.skip("this device has no float64")
-    program = program_of("SqDist(x, y)", "ArgKMin", 10)
     rng = np.random.default_rng(0)
-    x, y = rng.random((5000, 3)), rng.random((20000, 3))
-    arrays = arrays_of(program, x, y, dtype)
-    expected = PLANS.get(program, signature_of(dtype), device)(arrays, 5000, 20000)
-    found = select(program, arrays, 5000, 20000, device, block=32)
-    np.testing.assert_array_equal(found.results[0], expected[0])
-    assert found.visited < 0.15 * 5000 * 20000
+    arrays = [rng.random((count, 3)).astype(dtype) for count in (5000, 20000)]
+    visited = assert_equals_all_pairs(routine_of("SqDist(x, y)", "ArgKMin", 10), arrays)
+    assert visited < 0.15 * 5000 * 20000
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_positions_batches_and_axes(axis: int, device: Device, plain_kernels: None) -> None:
+    """Positions are those of the caller's arrays; each index of a batch has blocks of its own."""
+    K = Vi(points_of(clustered)[0]).sqdist(Vj(points_of(clustered, 1)[1]))
+    K = K + 1e-3 * (K.i - K.j).abs()
+    np.testing.assert_array_equal(K.argKmin(3, axis=axis, prune=True), K.argKmin(3, axis=axis, prune=False))
+    rng = np.random.default_rng(0)
+    batch = rng.random((2, 1, 90, 1, 3)).astype(np.float32), rng.random((3, 1, 70, 3)).astype(np.float32)
+    K = LazyTensor(batch[0]).sqdist(LazyTensor(batch[1]))
+    result = K.Kmin_argKmin(3, axis=2 + axis, prune=True)
+    for each, other in zip(result, K.Kmin_argKmin(3, axis=2 + axis, prune=False), strict=True):
+        np.testing.assert_array_equal(each, other)
 
 
 @pytest.mark.parametrize("scale", [0.0, 1e-40, np.inf, np.nan, -1.0])
 def test_parameters_of_which_bounds_know_nothing(scale: float, device: Device, plain_kernels: None) -> None:
     """Infinite, nan or subnormal ones: all pairs are visited."""
-    program = program_of("s * SqDist(x, y)", "KMin_ArgKMin", 4)
-    rng = np.random.default_rng(0)
-    x, y = (rng.random((count, 3)).astype(np.float32) for count in (ROWS, COLUMNS))
-    known = {Domain.I: x, Domain.J: y, Domain.P: np.array([scale], np.float32)}
-    arrays = [known[slot.domain] for slot in program.slots]
-    visited = assert_equals_all_pairs(program, arrays, (ROWS, COLUMNS), device)
-    assert (visited == ROWS * COLUMNS) == (scale not in (0.0, -1.0))
+    routine = routine_of("s * SqDist(x, y)", "KMin_ArgKMin", 4)
+    visited = assert_equals_all_pairs(routine, [*points_of(uniform), np.array([scale], np.float32)])
+    assert bool(told_of(routine).reason) == (scale not in (0.0, -1.0))
+    assert not told_of(routine).reason or visited == ROWS * COLUMNS
 
 
-def test_other_programs_are_refused(device: Device) -> None:
+def test_what_cannot_be_asked_for_is_refused() -> None:
     x = np.zeros((4, 3), np.float32)
-    for text, reduction in (("SqDist(x, y)", "Sum"), ("x - y", "Min"), ("Sum(x)", "Min")):
-        program = program_of(text, reduction, None)
-        with pytest.raises(ShapeError, match="a selection without visiting all pairs is by one of Min, ArgMin"):
-            select(program, [x, x], 4, 4, device)
+    with pytest.raises(OptionError, match="no rule tells which terms of Var may be skipped"):
+        routine_of("SqDist(x, y)", "Var")(x, x, prune=True)
+    with pytest.raises(OptionError, match="ArgMin takes no tolerance"):
+        routine_of("SqDist(x, y)", "ArgMin")(x, x, atol=1e-3)
+    for wrong in (-1.0, np.nan, np.inf, "small"):
+        with pytest.raises(OptionError, match="rtol is a number from 0"):
+            routine_of("SqDist(x, y)", "Sum")(x, x, rtol=wrong)
+    with pytest.raises(OptionError, match="prune is True, False or 'auto'"):
+        routine_of("SqDist(x, y)", "ArgMin")(x, x, prune="often")

@@ -18,6 +18,7 @@ from clreduce.call.arguments import (
 from clreduce.call.evaluation import Evaluation
 from clreduce.call.executor import Executor
 from clreduce.call.options import Options
+from clreduce.call.pruning.request import Pruning
 from clreduce.call.ranges import check_ranges
 from clreduce.call.runner import HOST, Runner
 from clreduce.call.work import Work, plan_of
@@ -44,7 +45,7 @@ Array = np.ndarray[Any, Any]
 
 def _evaluation(
     routine: RoutineBase, rows: int, columns: int, batch: tuple[int, ...], dtype: str, executor: Executor,
-    ranges: CheckedRanges | None = None,
+    pruning: Pruning | None = None, ranges: CheckedRanges | None = None,
 ) -> Evaluation:  # fmt: skip
     reduction = routine.program.reduction
     count = reduction.count or 0
@@ -57,7 +58,7 @@ def _evaluation(
             UserWarning,
         )
     region = Region(rows, columns, batch, ranges=ranges, kept=routine._rows)
-    return Evaluation(Work(routine.program, routine.options, region, dtype), executor)
+    return Evaluation(Work(routine.program, routine.options, region, dtype, pruning), executor)
 
 
 _kept_evaluation = memoised(256)(_evaluation)
@@ -137,10 +138,10 @@ class RoutineBase:
             return arguments
         return replace(arguments, ranges=check_ranges(ranges, arguments.sizes, self.library))
 
-    def evaluation(self, arguments: Arguments, executor: Executor) -> Evaluation:
+    def evaluation(self, arguments: Arguments, executor: Executor, pruning: Pruning | None = None) -> Evaluation:
         """The routine's program, for arguments of these sizes."""
         rows, columns = self.sizes(arguments)
-        call = (self, rows, columns, arguments.batch, arguments.dtype, executor)
+        call = (self, rows, columns, arguments.batch, arguments.dtype, executor, pruning)
         if arguments.ranges is None and all(type(size) is int for size in (rows, columns, *arguments.batch)):
             return _kept_evaluation(*call)
         return _evaluation(*call, arguments.ranges)  # not one to keep: of large arrays, or of symbols

@@ -18,6 +18,7 @@ from clreduce.call.base import RoutineBase
 from clreduce.call.derivative import Derivative
 from clreduce.call.executor import Executor
 from clreduce.call.options import refuse_unknown
+from clreduce.call.pruning.request import Pruning
 from clreduce.errors import NotDifferentiableError, ShapeError
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class DerivativeMethods(RoutineBase):
     def vjp(
         self, *args: Any, cotangent: Any, wrt: Sequence[str | int] | str | int | None = None, output: Any = None,
         backend: str = "auto", device_id: int = -1, ranges: Any = None, max_memory: int | str | None = None,
-        deterministic: bool | None = None, **unknown: Any,
+        deterministic: bool | None = None, atol: float | None = None, rtol: float | None = None, **unknown: Any,
     ) -> tuple[Any, ...]:  # fmt: skip
         """Reverse mode: (d result / d argument)^T cotangent, for each argument of ``wrt`` in order.
 
@@ -44,7 +45,8 @@ class DerivativeMethods(RoutineBase):
         gives their positions; None means all.
         The gradients of all i-variables come from one kernel, those of all j-variables from a second. ``output`` is
         what the call returned, if it is known already: the derivatives of ``LogSumExp``, ``Min_ArgMin`` and
-        ``KMin_ArgKMin`` need it and compute it otherwise. ``ranges`` are those of the call.
+        ``KMin_ArgKMin`` need it and compute it otherwise. ``ranges`` are those of the call, and so are ``atol`` and
+        ``rtol``; those of a parameter's gradient hold for each of the terms that are added up over all rows.
         """
         if unknown:
             refuse_unknown("vjp", DerivativeMethods.vjp, unknown)
@@ -52,7 +54,7 @@ class DerivativeMethods(RoutineBase):
         arguments = self._arguments(args, ranges)
         positions = self._positions(wrt)
         incoming = self._checked_cotangent(arguments, cotangent)
-        derivative = self._derivative(arguments, executor, self._checked_output(arguments, output))
+        derivative = self._derivative(arguments, executor, self._checked_output(arguments, output), atol, rtol)
         gradients = self.by_position(
             positions, arguments, self.library.zeros_like, lambda slots: derivative.vjp(incoming, slots)
         )
@@ -77,7 +79,7 @@ class DerivativeMethods(RoutineBase):
     def jvp(
         self, *args: Any, tangents: dict[str | int, Any], output: Any = None, backend: str = "auto",
         device_id: int = -1, ranges: Any = None, max_memory: int | str | None = None,
-        deterministic: bool | None = None, **unknown: Any,
+        deterministic: bool | None = None, atol: float | None = None, rtol: float | None = None, **unknown: Any,
     ) -> Any:  # fmt: skip
         """Forward mode: the directional derivative of the result, for tangents given by alias or position."""
         if unknown:
@@ -87,14 +89,14 @@ class DerivativeMethods(RoutineBase):
         known = self._checked_output(arguments, output)
         incoming = self._by_slot(self._checked_tangents(arguments, args, tangents))
         shape, dtype = self._result_forms(arguments)[0]
-        result = self._derivative(arguments, executor, known).jvp(incoming)[0]
+        result = self._derivative(arguments, executor, known, atol, rtol).jvp(incoming)[0]
         return self.library.finished(result.reshape(shape), dtype, arguments.like)
 
     def hvp(
         self, *args: Any, cotangent: Any, tangents: dict[str | int, Any],
         wrt: Sequence[str | int] | str | int | None = None, output: Any = None, backend: str = "auto",
         device_id: int = -1, ranges: Any = None, max_memory: int | str | None = None,
-        deterministic: bool | None = None, **unknown: Any,
+        deterministic: bool | None = None, atol: float | None = None, rtol: float | None = None, **unknown: Any,
     ) -> tuple[Any, ...]:  # fmt: skip
         """Second derivatives: how `vjp` with this ``cotangent`` changes when the arguments move along ``tangents``.
 
@@ -108,7 +110,7 @@ class DerivativeMethods(RoutineBase):
         known = self._checked_output(arguments, output)
         incoming = self._checked_cotangent(arguments, cotangent)
         moves = self._by_slot(self._checked_tangents(arguments, args, tangents))
-        derivative = self._derivative(arguments, executor, known)
+        derivative = self._derivative(arguments, executor, known, atol, rtol)
         gradients = self.by_position(
             positions, arguments, self.library.zeros_like, lambda slots: derivative.hvp(incoming, moves, slots)
         )
@@ -131,9 +133,13 @@ class DerivativeMethods(RoutineBase):
         slots = {self.slot_of(at): tangent for at, tangent in tangents.items()}
         return {slot: tangent for slot, tangent in slots.items() if slot is not None}
 
-    def _derivative(self, arguments: Arguments, executor: Executor, outputs: tuple[Any, ...] | None) -> Derivative:
+    def _derivative(
+        self, arguments: Arguments, executor: Executor, outputs: tuple[Any, ...] | None, atol: float | None,
+        rtol: float | None,
+    ) -> Derivative:  # fmt: skip
         """The derivatives at these arguments."""
-        evaluation = self.evaluation(arguments, executor)
+        pruning = Pruning.checked("auto", atol, rtol, self.program.reduction)
+        evaluation = self.evaluation(arguments, executor, pruning)
         return Derivative(evaluation, self.feeds(arguments.arrays), self.runner.run_all, outputs)
 
     def _checked_cotangent(self, arguments: Arguments, cotangent: Any) -> dict[int, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from clreduce.call.executor import Executor
+from clreduce.call.pruning import running as pruning
 from clreduce.call.work import Work
 from clreduce.memo import Memo
 from clreduce.program import MapReduce
@@ -46,6 +47,8 @@ class Evaluation:
         ``arrays``: for each slot of the program a NumPy array (.., rows, D), (.., columns, D) or (.., D), with as many
         batch dimensions as the work, of size 1 where it serves all; reals in the work's dtype, indices in int64.
         """
+        if self.work.skips:
+            return written(pruning.run(self.work, self.prepared, arrays, self.executor), results)
         return self.executor.run((self.work, self.prepared, arrays), results)
 
     def of(self, program: MapReduce, flipped: bool = False, once: bool = False) -> Evaluation:
@@ -71,5 +74,16 @@ class Evaluation:
 
 def together(tasks: Sequence[tuple[Evaluation, Sequence[Array]]]) -> list[tuple[Array, ...]]:
     """The results of evaluations by one executor, none of which needs those of another."""
+    if any(evaluation.work.skips for evaluation, _ in tasks):
+        return [evaluation(arrays) for evaluation, arrays in tasks]
     jobs = [(evaluation.work, evaluation.prepared, arrays) for evaluation, arrays in tasks]
     return tasks[0][0].executor.run_together(jobs) if jobs else []
+
+
+def written(found: tuple[Array, ...], results: tuple[Array, ...] | None) -> tuple[Array, ...]:
+    """What was found, in the arrays where it shall be."""
+    if results is None:
+        return found
+    for target, array in zip(results, found, strict=True):
+        target[...] = array.reshape(target.shape)
+    return results

@@ -16,6 +16,7 @@ from clreduce.call.arguments import (
 from clreduce.call.derivative_methods import DerivativeMethods
 from clreduce.call.estimate import MemoryEstimate, ShapesOnly, estimate
 from clreduce.call.options import Options, refuse_unknown
+from clreduce.call.pruning.request import Pruning
 from clreduce.call.ranges import check_ranges
 from clreduce.call.states import State
 from clreduce.call.work import Work
@@ -78,7 +79,8 @@ class Routine(DerivativeMethods):
 
     def __call__(
         self, *args: Any, backend: str = "auto", device_id: int = -1, ranges: Any = None, out: Any = None,
-        max_memory: int | str | None = None, deterministic: bool | None = None, **unknown: Any,
+        max_memory: int | str | None = None, deterministic: bool | None = None, prune: bool | str = "auto",
+        atol: float | None = None, rtol: float | None = None, **unknown: Any,
     ) -> Any:  # fmt: skip
         """The reduction, of shape (batch.., M or N, D).
 
@@ -101,6 +103,12 @@ class Routine(DerivativeMethods):
         takes more is cut into blocks (see `clreduce.set_max_memory`). ``deterministic=True`` gives the same bits on
         all devices of a kind, however many, and for any limit of memory (see `clreduce.set_deterministic`).
 
+        ``prune`` says whether blocks of pairs are skipped that provably cannot change the result: True, False, or
+        ``"auto"``, which tries it for extrema, K nearest lists and conditions over many rows and columns, whose results
+        stay the same bit by bit. ``atol`` and ``rtol`` let sums, means, LogSumExp and SumSoftMaxWeight skip pairs, too:
+        each number of the result, and of derivatives, then differs by at most ``atol + rtol * |exact|``, beside
+        rounding. `explain` tells how many pairs the last call visited.
+
         ``ranges`` names the pairs to reduce over, None meaning all: int32 or int64 arrays ``(ranges_i, slices_i,
         redranges_j, ranges_j, slices_j, redranges_i)``, as `cluster.from_matrix` makes them. A reduction over j reads
         the first three: rows i of ``ranges_i[k]`` meet the j of all intervals [start, end) among
@@ -112,7 +120,10 @@ class Routine(DerivativeMethods):
             refuse_unknown("a call", Routine.__call__, unknown)
         executor = self.runner.executor(backend, device_id, max_memory, deterministic)
         arguments = self._arguments(args, ranges)
-        evaluation = self.evaluation(arguments, executor)
+        pruning = None
+        if prune != "auto" or atol is not None or rtol is not None:
+            pruning = Pruning.checked(prune, atol, rtol, self.program.reduction)
+        evaluation = self.evaluation(arguments, executor, pruning)
         arrays, forms = self.feeds(arguments.arrays), self._result_forms(arguments)
         if out is None:
             found = self.runner.run(evaluation, arrays, arguments.like)

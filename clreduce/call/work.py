@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from clreduce.call.options import Options
+from clreduce.call.pruning.request import DEFAULT, Pruning
 from clreduce.domain import Domain
 from clreduce.ir.expr import INDEX
 from clreduce.ir.op import variable
@@ -21,6 +22,9 @@ from clreduce.runtime.plan_cache import PLANS
 from clreduce.runtime.ranges import Ranges
 from clreduce.runtime.region import Region
 
+_MANY_POINTS = 2**18
+"""Rows and columns from which on blocks of pairs are skipped unless a call says otherwise."""
+
 
 @dataclass(frozen=True)
 class Work:
@@ -31,6 +35,8 @@ class Work:
     region: Region
     dtype: str
     """The precision of the kernels."""
+    pruning: Pruning | None = None
+    """Whether pairs may be skipped; None: where it is likely to pay, and no result changes."""
 
     @cached_property
     def is_residual(self) -> bool:
@@ -42,6 +48,20 @@ class Work:
         """What gives the residuals that derivatives read, and its own result first; itself where they read none."""
         residual = self.program.residual
         return self if residual is None or self.is_residual else self.of(residual)
+
+    @cached_property
+    def skips(self) -> bool:
+        """Whether it is tried to skip pairs of blocks."""
+        pruning, region, reduction = self.pruning or DEFAULT, self.region, self.program.reduction
+        if pruning.prune is False or not reduction.skips or region.ranges is not None:
+            return False
+        if reduction.skips.selects and self.program.values[0].dim != 1:
+            return False
+        if not {Domain.I, Domain.J} <= {slot.domain for slot in self.program.slots}:
+            return False
+        if pruning.prune:
+            return True
+        return not reduction.skips.approximate and min(region.rows, region.columns) >= _MANY_POINTS
 
     @cached_property
     def lists(self) -> tuple[int, ...]:
@@ -63,7 +83,8 @@ class Work:
             region = region.flipped(once)
         elif once and not region.once:
             region = replace(region, once=True)
-        return Work(program, self.options, region, self.dtype)
+        pruning = self.pruning and self.pruning.of_derivative()
+        return Work(program, self.options, region, self.dtype, pruning)
 
     def row_sum(self, dim: int) -> Work:
         """The sum over the rows of a result of this one."""
@@ -73,7 +94,7 @@ class Work:
 
     def on(self, region: Region) -> Work:
         """The same on another region."""
-        return Work(self.program, self.options, region, self.dtype)
+        return Work(self.program, self.options, region, self.dtype, self.pruning)
 
     def components(self, start: int, stop: int) -> tuple[Work, Memo[Any, Any], tuple[int, ...]]:
         """The same for some components of the formula, what is kept for that, and the slots whose arrays it reads."""

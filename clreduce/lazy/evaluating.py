@@ -17,7 +17,9 @@ from clreduce.lazy.parts import PartMethods
 from clreduce.lazy.vectors import VectorReductions
 from clreduce.ops.shape import concat
 
-CALL_OPTIONS = ("backend", "device_id", "ranges", "out", "max_memory", "deterministic")
+CALL_OPTIONS = (
+    "backend", "device_id", "ranges", "out", "max_memory", "deterministic", "prune", "atol", "rtol",
+)  # fmt: skip
 MAKE_OPTIONS = (
     "dtype_acc", "use_double_acc", "sum_scheme", "enable_chunks", "rec_multVar_highdim", "use_fast_math", "fast",
     "accuracy",

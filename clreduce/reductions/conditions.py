@@ -11,7 +11,7 @@ from clreduce.ir.expr import INDEX, Expr
 from clreduce.ir.op import constant, integer
 from clreduce.ops.compare import equal, larger, logical_and, logical_not, logical_or, smaller, where
 from clreduce.ops.indices import tally
-from clreduce.reductions.reduction import Column, Reduction, Slot, State, register
+from clreduce.reductions.reduction import Column, Reduction, Skips, Slot, State, register
 
 _ZERO, _ONE = constant(0), constant(1)
 
@@ -36,6 +36,7 @@ register(
         merge=lambda a, b: (tally(a[0], b[0]),),
         finish=lambda state, first: state,
         numpy=lambda values: (np.count_nonzero(values, axis=1),),
+        skips=Skips.ZEROS,
     )
 )
 register(
@@ -47,6 +48,7 @@ register(
         merge=lambda a, b: (larger(a[0], b[0]),),
         finish=lambda state, first: state,
         numpy=lambda values: ((values != 0).any(1) * 1.0,),
+        skips=Skips.ZEROS,
     )
 )
 register(
@@ -58,5 +60,6 @@ register(
         merge=lambda a, b: (smaller(a[0], b[0]),),
         finish=lambda state, first: state,
         numpy=lambda values: ((values != 0).all(1) * 1.0,),
+        skips=Skips.HOLDING,
     )
 )

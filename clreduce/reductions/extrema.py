@@ -10,7 +10,7 @@ import numpy as np
 from clreduce.ir.expr import INDEX, Expr
 from clreduce.ir.op import Op, constant, integer
 from clreduce.ops.compare import equal, larger, less, smaller, where
-from clreduce.reductions.reduction import Array, Column, Reduction, Slot, State, alias, register
+from clreduce.reductions.reduction import Array, Column, Reduction, Skips, Slot, State, alias, register
 
 _NOWHERE = -1.0
 
@@ -60,6 +60,7 @@ def _declare(name: str, words: str, better: Op, neutral: float, beats: Callable[
         return np.asarray(extreme(cleaned(values, neutral), axis=1, initial=neutral))
 
     both = f"{name}_Arg{name}"
+    skips = Skips.BELOW if neutral < 0 else Skips.ABOVE
     register(
         Reduction(
             name=name,
@@ -71,6 +72,7 @@ def _declare(name: str, words: str, better: Op, neutral: float, beats: Callable[
             numpy=lambda values: (value_numpy(values),),
             tangent=_tangent,
             residual=both,
+            skips=skips,
         )
     )
     register(
@@ -83,6 +85,7 @@ def _declare(name: str, words: str, better: Op, neutral: float, beats: Callable[
             finish=lambda state, first: (first_of_none(state[1], first),),
             numpy=lambda values: (best_indices(values, neutral),),
             guard=guard,
+            skips=skips,
         )
     )
     register(
@@ -97,6 +100,7 @@ def _declare(name: str, words: str, better: Op, neutral: float, beats: Callable[
             guard=guard,
             tangent=_tangent,
             residual=both,
+            skips=skips,
         )
     )
     alias(f"{name}Arg{name}", both)

@@ -20,7 +20,7 @@ from clreduce.ops.derived import truth
 from clreduce.ops.functions import exp, log
 from clreduce.ops.shape import concat, extract, summed
 from clreduce.reductions.extrema import best_indices, cleaned, first_of_none
-from clreduce.reductions.reduction import Array, Column, Reduction, Slot, State, alias, register
+from clreduce.reductions.reduction import Array, Column, Reduction, Skips, Slot, State, alias, register
 
 _INFINITY = constant(float("inf"))
 _MINUS_INFINITY = constant(float("-inf"))
@@ -117,6 +117,7 @@ def _declare(
     finds: bool = False,
     internal: bool = False,
     with_formula2: str = "",
+    may_pass_over: Skips = Skips.NONE,
 ) -> Reduction:
     def slots(dims: tuple[int, ...]) -> tuple[Slot, ...]:
         sums = tuple(Slot(dims[-1] if w else dims[0], 0.0) for w in weighted)
@@ -138,6 +139,7 @@ def _declare(
             blocked=True,
             tangent=tangent,
             residual=residual,
+            skips=may_pass_over,
         ),
         internal,
     )
@@ -177,6 +179,7 @@ LOG_SUM_EXP = _declare(
     "LogSumExp",
     formula2="",
     with_formula2="LogSumExpWeight",
+    may_pass_over=Skips.SMALL_EXPONENTIALS,
 )
 
 # -------------------------------------------------------------------------------------------- LogSumExp with weights
@@ -256,6 +259,7 @@ _declare(
     lambda column, residuals, d_values: _average_tangents(column, residuals, d_values)[0],
     "SumSoftMaxWeight_LogSumExp",
     formula2="the values that are averaged",
+    may_pass_over=Skips.SMALL_EXPONENTIALS,
 )
 _declare(
     "SumSoftMaxWeight_LogSumExp",
@@ -266,6 +270,7 @@ _declare(
     lambda column, residuals, d_values: concat(*_average_tangents(column, residuals, d_values)),
     "SumSoftMaxWeight_LogSumExp",
     formula2="the values that are averaged",
+    may_pass_over=Skips.SMALL_EXPONENTIALS,
     internal=True,
 )
 alias("SoftMax", "SumSoftMaxWeight")

@@ -14,7 +14,7 @@ from clreduce.ops.arithmetic import add, difference
 from clreduce.ops.compare import equal, where
 from clreduce.ops.indices import as_real, tally
 from clreduce.ops.shape import concat
-from clreduce.reductions.reduction import Array, Column, Reduction, Slot, State, register
+from clreduce.reductions.reduction import Array, Column, Reduction, Skips, Slot, State, register
 
 # ------------------------------------------------------------------------------------------------------ mean
 
@@ -49,6 +49,7 @@ def _declare_mean(name: str, doc: str, outputs: int, internal: bool) -> None:
             blocked=True,
             tangent=_mean_tangent,
             residual="Mean_Count",
+            skips=Skips.SMALL,
         ),
         internal,
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from functools import cache
 from typing import Any
 
@@ -34,6 +35,38 @@ class Column:
     values: tuple[Expr, ...]
     index: Expr
     """Of length 1; as long as the values where a kept term comes back (`Reduction.keeps_terms`)."""
+
+
+class Skips(Enum):
+    """Which terms of a row a reduction may pass over: all that is needed to skip blocks of pairs by their bounds."""
+
+    NONE = ""
+    """None that bounds could tell."""
+    ABOVE = "above"
+    """Those that are larger than the last one that is kept."""
+    BELOW = "below"
+    """Those that are smaller than the last one that is kept."""
+    ZEROS = "zeros"
+    """Those that are 0."""
+    HOLDING = "holding"
+    """Those that are not 0."""
+    SMALL = "small"
+    """Those whose sizes add up to less than the tolerance."""
+    SMALL_EXPONENTIALS = "small exponentials"
+    """Those whose exponentials add up to less than the tolerance times the others."""
+
+    def __bool__(self) -> bool:
+        return self is not Skips.NONE
+
+    @property
+    def selects(self) -> bool:
+        """Whether terms are selected by their size."""
+        return self in (Skips.ABOVE, Skips.BELOW)
+
+    @property
+    def approximate(self) -> bool:
+        """Whether results change by what is skipped, within a tolerance."""
+        return self in (Skips.SMALL, Skips.SMALL_EXPONENTIALS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +113,8 @@ class Reduction:
     residual: str = ""
     """The reduction of the same formulas whose outputs are the residuals of ``tangent``; "" if it reads none. Its first
     output is the first of this one, and it is its own residual: so derivatives of all orders exist if the first do."""
+    skips: Skips = Skips.NONE
+    """Which terms need not be visited."""
 
     @property
     def formulas(self) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from clreduce.reductions.reduction import Array, Column, Reduction, Slot, State, register
+from clreduce.reductions.reduction import Array, Column, Reduction, Skips, Slot, State, register
 
 
 def _update(state: State, columns: Sequence[Column]) -> State:
@@ -32,5 +32,6 @@ SUM = register(
         numpy=_numpy,
         blocked=True,
         tangent=lambda column, residuals, d_values: d_values[0],
+        skips=Skips.SMALL,
     )
 )

@@ -21,6 +21,7 @@ from clreduce.reductions.reduction import (
     Array,
     Column,
     Reduction,
+    Skips,
     Slot,
     State,
     alias,
@@ -178,6 +179,7 @@ def _declare_lists(order: _Order, name: str, doc: str, chosen: tuple[int, ...]) 
             order, count, name, doc, slots, lambda state: tuple(state[n] for n in chosen), numpy,
             tangent if smooth else None, both if smooth else "",
         )  # fmt: skip
+        built = replace(built, skips=Skips.BELOW if order.neutral < 0 else Skips.ABOVE)
         if count > 1:
             return built
         # A single term is not in order with others: all columns of a block are compared at once.

@@ -1,0 +1,64 @@
+"""`Pruning`: what a call says on blocks of pairs that are skipped, checked once."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from clreduce.errors import OptionError
+from clreduce.reductions.reduction import Reduction
+
+
+@dataclass(frozen=True, slots=True)
+class Pruning:
+    """Whether blocks of pairs may be skipped, and how far a result may be from that over all pairs."""
+
+    prune: bool | None = None
+    """None: where it is likely to pay, for reductions whose results do not change by it."""
+    atol: float = 0.0
+    rtol: float = 0.0
+
+    @classmethod
+    def checked(cls, prune: Any, atol: Any, rtol: Any, reduction: Reduction) -> Pruning | None:
+        """What a call asks for, None for the default; or `OptionError`."""
+        if prune == "auto" and atol is None and rtol is None:
+            return None
+        if not (isinstance(prune, (bool, np.bool_)) or prune == "auto"):
+            raise OptionError(f"prune is True, False or 'auto'; got {prune!r}")
+        tolerances = []
+        for name, value in (("atol", atol), ("rtol", rtol)):
+            if value is None:
+                tolerances.append(0.0)
+                continue
+            try:
+                number = float(value)
+            except (TypeError, ValueError):
+                number = math.nan
+            if not 0 <= number < math.inf:
+                raise OptionError(f"{name} is a number from 0; got {value!r}")
+            if not reduction.skips.approximate:
+                raise OptionError(
+                    f"{name} is for reductions that add up (Sum, Mean, LogSumExp, SumSoftMaxWeight); "
+                    f"{reduction.name} takes no tolerance"
+                )
+            tolerances.append(number)
+        if prune is True and not reduction.skips:
+            raise OptionError(f"prune=True: no rule tells which terms of {reduction.name} may be skipped")
+        wanted = None if prune == "auto" else bool(prune)
+        if wanted is None and (atol is not None or rtol is not None):
+            wanted = True
+        return cls(wanted, *tolerances)
+
+    @property
+    def has_tolerance(self) -> bool:
+        return self.atol > 0 or self.rtol > 0
+
+    def of_derivative(self) -> Pruning:
+        """What derivatives of such a call ask for: the same tolerances, else what is the default for them."""
+        return self if self.has_tolerance or self.prune is not True else replace(self, prune=None)
+
+
+DEFAULT, NEVER = Pruning(), Pruning(False)

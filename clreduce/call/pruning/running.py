@@ -1,0 +1,184 @@
+"""Runs of works whose pairs are visited in part: who decides, how, and what is told of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from clreduce.call.executor import Executor, completed_lists, has_sources
+from clreduce.call.pruning.blocks import BLOCK, BlockPairs
+from clreduce.call.pruning.request import DEFAULT, NEVER, Pruning
+from clreduce.call.pruning.selection import Selection
+from clreduce.call.work import Work
+from clreduce.domain import Domain
+from clreduce.memo import Memo
+from clreduce.program import MapReduce
+from clreduce.reductions.reduction import Skips
+
+Array = np.ndarray[Any, Any]
+_SAMPLED = 2**28
+"""Pairs from which on a sample tells first whether blocks are skipped."""
+_POINTS = 4096
+"""Rows and columns of the sample."""
+_HOPELESS = 0.95
+"""The part of the pairs of a sample of points from which on nothing is sorted."""
+_TOO_MANY = 0.6
+"""The part of the pairs of some blocks of rows from which on all pairs are visited."""
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """What the last call of a program did."""
+
+    pairs: int
+    """All there are."""
+    visited: int
+    """Those whose terms were computed, some perhaps twice."""
+    error: float = 0.0
+    """What results may differ by at most from those over all pairs, beside rounding."""
+    reason: str = ""
+    """Why all pairs were visited; "" if they were not."""
+
+
+LAST: Memo[MapReduce, Skipped] = Memo(256)
+"""What the last call of a program did, by the program."""
+
+
+def run(work: Work, prepared: Memo[Any, Any], arrays: Sequence[Array], executor: Executor) -> tuple[Array, ...]:
+    """The results of a work that may skip blocks of pairs, (batch.., rows, D) each."""
+    region = work.region
+    if not region.batch:
+        results, told = _run_one(work, arrays, executor)
+        LAST.keep(work.program, told)
+        return results
+    if has_sources(arrays):
+        return executor.run((replace(work, pruning=NEVER), prepared, arrays))
+    parts, tellings = [], []
+    one = work.on(replace(region, batch=(), first_index=()))
+    axes = len(region.batch)
+    for index in np.ndindex(*region.batch):
+        chosen = [
+            array[tuple(0 if size == 1 else at for at, size in zip(index, array.shape[:axes], strict=True))]
+            for array in arrays
+        ]
+        results, told = _run_one(one, chosen, executor)
+        parts.append(results)
+        tellings.append(told)
+    LAST.keep(work.program, _together(tellings))
+    return tuple(
+        np.stack(each).reshape((*region.batch, *each[0].shape)) for each in zip(*parts, strict=True)
+    )  # fmt: skip
+
+
+def _together(tellings: Sequence[Skipped]) -> Skipped:
+    return Skipped(
+        sum(told.pairs for told in tellings), sum(told.visited for told in tellings),
+        max(told.error for told in tellings), next((told.reason for told in tellings if told.reason), ""),
+    )  # fmt: skip
+
+
+def _run_one(work: Work, arrays: Sequence[Array], executor: Executor) -> tuple[tuple[Array, ...], Skipped]:
+    region, pruning = work.region, work.pruning or DEFAULT
+    reason = _obstacle(work, arrays)
+    if not reason:
+        arrays = [np.ascontiguousarray(array) for array in arrays]
+        try:
+            if region.area >= _SAMPLED:
+                part = _sample(work, arrays, executor)
+                if part > _HOPELESS:
+                    reason = f"of a sample, {part:.0%} would be visited"
+            if not reason:
+                pairs = BlockPairs.of(work, arrays, executor, BLOCK)
+                if region.area >= _SAMPLED:
+                    part = _part_of_some(work, pairs, pruning)
+                    if part > _TOO_MANY:
+                        reason = f"of some blocks of rows, {part:.0%} would be visited"
+            if not reason:
+                results, error = _RULES[work.program.reduction.skips](work, pairs, pruning)
+                return results, Skipped(region.area, sum(pairs.visited), error)
+        except NotImplementedError as error:  # of an operation on true integers without a rule of bounds
+            reason = str(error)
+    results = executor.run((replace(work, pruning=NEVER), Memo(), arrays))
+    return results, Skipped(region.area, region.area, reason=reason)
+
+
+def _obstacle(work: Work, arrays: Sequence[Array]) -> str:
+    """Why no bounds are known, or nothing is to be skipped; "" if they are."""
+    if has_sources(arrays):
+        return "arrays are read block by block"
+    if work.region.rows == 0 or work.region.columns == 0:
+        return "there is no pair"
+    for slot, array in zip(work.program.slots, arrays, strict=True):
+        if slot.domain == Domain.P and array.dtype.kind == "f":
+            size = np.abs(array)
+            if not ((size == 0) | ((size >= np.finfo(array.dtype).tiny) & (size < np.inf))).all():
+                return "a parameter is infinite, nan or subnormal"
+    return ""
+
+
+def _sample(work: Work, arrays: Sequence[Array], executor: Executor) -> float:
+    """The part of the pairs that is visited of a few points that are drawn from all."""
+    rows, columns = min(work.region.rows, _POINTS), min(work.region.columns, _POINTS)
+    rng = np.random.default_rng(0)
+    chosen = {
+        Domain.I: np.sort(rng.choice(work.region.rows, rows, replace=False)),
+        Domain.J: np.sort(rng.choice(work.region.columns, columns, replace=False)),
+    }
+    small = [
+        array[chosen[slot.domain]] if slot.domain in chosen else array
+        for slot, array in zip(work.program.slots, arrays, strict=True)
+    ]
+    region = replace(work.region, rows=rows, columns=columns)
+    pruning = work.pruning or DEFAULT
+    pruning = replace(pruning, atol=pruning.atol * columns / work.region.columns)
+    block = max(8, BLOCK * columns // work.region.columns)
+    part = work.on(region)
+    pairs = BlockPairs.of(part, small, executor, block)
+    _RULES[work.program.reduction.skips](part, pairs, pruning)
+    return sum(pairs.visited) / region.area
+
+
+def _part_of_some(work: Work, pairs: BlockPairs, pruning: Pruning) -> float:
+    """The part of the pairs that some of the blocks of rows visit."""
+    full = len(pairs.rows.partition.order) // BLOCK
+    chosen = np.unique(np.linspace(0, full - 1, min(max(full // 128, 4), 64)).astype(int))
+    some = pairs.some(chosen)
+    part = work.on(replace(work.region, rows=len(chosen) * BLOCK))
+    _RULES[work.program.reduction.skips](part, some, pruning)
+    return sum(some.visited) / part.region.area
+
+
+# ------------------------------------------------------------------------------------------------------------ the rules
+
+
+def _select(work: Work, pairs: BlockPairs, pruning: Pruning) -> tuple[tuple[Array, ...], float]:
+    values, places = Selection(pairs).run()
+    region, name = work.region, work.program.reduction.name
+    places = np.where(places < 0, -1, places + region.first_column)
+    if not name.startswith(("K", "ArgK")) and "Arg" in name:
+        empty = np.flatnonzero(places[:, 0] < 0)
+        if len(empty):  # where no term is finite, an index is that of a call over all pairs
+            places[empty] = _over_all(work, pairs, empty)[-1]
+    results = (values, places) if "_" in name else (places,) if name.startswith("Arg") else (values,)
+    return (completed_lists(work, results) if work.lists else results), 0.0
+
+
+def _over_all(work: Work, pairs: BlockPairs, rows: Array) -> tuple[Array, ...]:
+    """The results of some rows by a visit of all columns."""
+    arrays = [
+        np.ascontiguousarray(pairs.arrays[slot][rows]) if slot.domain == Domain.I else pairs.arrays[slot]
+        for slot in pairs.program.slots
+    ]
+    part = replace(work, program=pairs.program, pruning=NEVER)
+    pairs.visited.append(len(rows) * work.region.columns)
+    region = replace(work.region, rows=len(rows))
+    return pairs.executor.run((part.on(region), Memo(), arrays))
+
+
+_RULES: dict[Skips, Callable[[Work, BlockPairs, Pruning], tuple[tuple[Array, ...], float]]] = {
+    Skips.ABOVE: _select, Skips.BELOW: _select,
+}  # fmt: skip
+"""The rule of each kind: results by the rows of the caller, and what they may differ by."""
