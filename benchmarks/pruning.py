@@ -22,15 +22,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from clreduce.pruning import select
 from ranges import medians
 from scipy.spatial import cKDTree
 from seed_examples import ROOT, cpu_devices, text_table, title
 from suite import machine
 
-from clreduce.language.formula import parse
-from clreduce.program import map_reduce
-from clreduce.runtime.plan import PLANS, signature_of
+from clreduce import use_device
+from clreduce.call.pruning.running import LAST
+from clreduce.numpy import Genred
 
 Array = np.ndarray[Any, Any]
 HEADER = (
