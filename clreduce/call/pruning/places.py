@@ -6,7 +6,7 @@ from clreduce.domain import Domain
 from clreduce.ir.expr import REAL, Expr, topological
 from clreduce.program import MapReduce
 
-_LINEAR = ("mul", "neg", "total", "expand", "extract", "place", "concat", "permute", "add")
+_LINEAR = ("mul", "neg", "reduce_sum", "expand", "extract", "pad", "concat", "permute", "add")
 """Operations below which a factor of i or of j alone is a weight of a term, not a place."""
 
 

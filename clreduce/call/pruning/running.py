@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from clreduce.call.executor import Executor, completed_lists, has_sources
+from clreduce.call.executor import Executor
+from clreduce.call.feeding import completed_lists, has_sources
 from clreduce.call.pruning.blocks import BLOCK, BlockPairs
 from clreduce.call.pruning.request import DEFAULT, NEVER, Pruning
 from clreduce.call.pruning.selection import Selection
