@@ -27,7 +27,17 @@ ESTIMATORS = [getattr(kernels, name) for name in kernels.__all__ if isinstance(g
 THEIRS = dict(all_estimators())
 
 
-@parametrize_with_checks([estimator() for estimator in ESTIMATORS])
+NOT_THEIRS_EITHER = {
+    # points that count twice change the numbers that seeding draws
+    "KMeans": {"check_sample_weight_equivalence_on_dense_data": "seeding depends on the number of points"}
+}
+"""Checks that scikit-learn's estimator of the same name does not pass, and why."""
+
+
+@parametrize_with_checks(
+    [estimator() for estimator in ESTIMATORS],
+    expected_failed_checks=lambda estimator: NOT_THEIRS_EITHER.get(type(estimator).__name__, {}),
+)
 def test_checks_of_scikit_learn(estimator: Any, check: Any) -> None:
     check(estimator)
 

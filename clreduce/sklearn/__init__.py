@@ -24,6 +24,7 @@ except ImportError as _error:
     ) from _error
 
 if TYPE_CHECKING:
+    from clreduce.sklearn.kmeans import KMeans
     from clreduce.sklearn.neighbors import (
         KNeighborsClassifier,
         KNeighborsRegressor,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     )
 
 _MODULES = {
+    "kmeans": ("KMeans",),
     "neighbors": (
         "KNeighborsClassifier", "KNeighborsRegressor", "KNeighborsTransformer", "NearestNeighbors",
         "RadiusNeighborsClassifier", "RadiusNeighborsRegressor", "RadiusNeighborsTransformer",
@@ -43,7 +45,7 @@ _MODULES = {
 """Public names by their modules, each of which imports its part of scikit-learn when it is first used."""
 
 __all__ = [
-    "KNeighborsClassifier", "KNeighborsRegressor", "KNeighborsTransformer", "NearestNeighbors",
+    "KMeans", "KNeighborsClassifier", "KNeighborsRegressor", "KNeighborsTransformer", "NearestNeighbors",
     "RadiusNeighborsClassifier", "RadiusNeighborsRegressor", "RadiusNeighborsTransformer",
 ]  # fmt: skip
 
