@@ -31,7 +31,7 @@ from clreduce.ops.indices import as_real
 from clreduce.program import map_reduce
 from clreduce.reductions import FAMILIES, REDUCTIONS
 from clreduce.runtime.blocks import Parts
-from clreduce.runtime.budget import Budget, memory_limit
+from clreduce.runtime.budget import Budget, bytes_of, memory_limit
 from clreduce.runtime.cuts import Bytes, Grain, cut, leaves
 from clreduce.runtime.memory import Memory
 from clreduce.runtime.plan import Plan, Signature
@@ -184,6 +184,57 @@ def test_deterministic_calls_have_the_same_bits_everywhere(device, dtype_acc, su
     finally:
         clreduce.set_deterministic(False)
     PLANS.clear()
+
+
+@pytest.mark.parametrize("dtype_acc", ["auto", "float64"])
+@pytest.mark.parametrize(("limit", "cuts_columns"), [("24KB", False), ("10KB", True)])
+def test_what_leaves_share_stays_on_a_device_with_its_own_memory(device, monkeypatch, limit, cuts_columns, dtype_acc):
+    """Blocks of rows send the columns once, and states do not travel between blocks of columns."""
+    cl = pytest.importorskip("pyopencl")
+    x, y, b = gaussian_arrays(rows=3000)
+    routine = Genred("Exp(-SqDist(x, y)) * b", ALIASES, axis=1, dtype_acc=dtype_acc)
+    in_place = routine(x, y, b, max_memory=limit)
+    monkeypatch.setattr(device, "facts", replace(device.facts, shares_addresses=False, shares_host_memory=False))
+    sent, read, buffer, copy = [], [], Memory._buffer, cl.enqueue_copy
+
+    def counted_buffer(memory, flags, size, array):
+        sent.append(0 if array is None else array.nbytes)
+        return buffer(memory, flags, size, array)
+
+    def counted_copy(queue, target, source, **options):
+        read.append(target.nbytes)
+        return copy(queue, target, source, **options)
+
+    monkeypatch.setattr(Memory, "_buffer", counted_buffer)
+    monkeypatch.setattr(cl, "enqueue_copy", counted_copy)
+    work = Work(routine.program, routine.options, Region(3000, N), "float32")
+    tree = OneDevice(device, bytes_of(limit, "limit")).prepare((work, Memo(), [x, y, b])).tree
+    rows = {leaf.region.first_row for leaf in leaves(tree)}
+    columns = {leaf.region.first_column for leaf in leaves(tree)}
+    assert len(rows) > 2
+    assert (len(columns) > 1) == cuts_columns
+    np.testing.assert_array_equal(routine(x, y, b, max_memory=limit), in_place)
+    assert sum(sent) == x.nbytes + (len(rows) if cuts_columns else 1) * (y.nbytes + b.nbytes)
+    assert sum(read) == in_place.nbytes * (2 if dtype_acc == "float64" else 1)
+
+
+def test_leaves_read_each_block_of_a_source_once(device):
+    """Blocks of rows read the columns of a file once, not once for each block of rows."""
+
+    class Counted:
+        def __init__(self, array):
+            self.array, self.shape, self.dtype, self.rows = array, array.shape, array.dtype, 0
+
+        def __getitem__(self, place):
+            self.rows += len(self.array[place])
+            return self.array[place]
+
+    x, y, b = gaussian_arrays(rows=900, columns=300)
+    routine = Genred("Exp(-SqDist(x, y)) * b", ALIASES, axis=1)
+    sources = [Counted(array) for array in (x, y, b)]
+    found = routine(*sources, max_memory="20KB")
+    np.testing.assert_allclose(found, routine(x, y, b), rtol=1e-5, atol=1e-5)
+    assert [source.rows for source in sources] == [900, 300, 300]
 
 
 def test_a_driver_without_memory_gets_smaller_blocks(device, monkeypatch):

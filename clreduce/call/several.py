@@ -207,7 +207,7 @@ class SeveralDevices(Executor):
             def compute(units: Units) -> None:
                 views = tuple(state[..., units[0] : units[1], :, :] for state in states)
                 part = axis.part(region, units)
-                member.ready.plan.states_of_parts(walk.arrays_of(part), part, parts, views)
+                member.ready.plan.states_of_parts(walk.arrays_of(part), part, parts, views, walk.shared)
 
             return compute
 

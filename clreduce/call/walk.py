@@ -19,6 +19,7 @@ from clreduce.runtime import progress
 from clreduce.runtime.budget import Budget
 from clreduce.runtime.cuts import Concatenation, Leaf, Merge, Tree, leaves
 from clreduce.runtime.region import Place, Region
+from clreduce.runtime.shared_buffers import SharedBuffers
 from clreduce.runtime.sources import BlockSource, Reader
 
 Array = np.ndarray[Any, Any]
@@ -35,6 +36,10 @@ class Walk:
         self._reader: Reader | None = None
         self._following: dict[Region, Region] = {}
         """The leaf after each leaf, which is read while kernels work on this one."""
+        self._parts: dict[int, tuple[Place, Array]] = {}
+        """For each slot the part that the last leaf has read, and where it is: often the next leaf reads the same."""
+        self.shared = SharedBuffers()
+        """What of it stays on the device."""
 
     @contextlib.contextmanager
     def _reading(self, tree: Tree) -> Iterator[None]:
@@ -71,7 +76,7 @@ class Walk:
         rows = (*self._work.region.batch, self._work.region.rows)
         # The length of a row is counted, for NumPy does not infer it where there are no rows.
         self._targets = tuple(target.reshape((*rows, math.prod(target.shape[len(rows) :]))) for target in targets)
-        self._of_states = of_states
+        self._of_states, self.shared.keeps_states = of_states, not of_states
 
     def compute(self, part: Region) -> None:
         """Compute a part of the region into its place."""
@@ -90,11 +95,14 @@ class Walk:
             state: tuple[Array, ...] = ()
             for leaf in tree.children if isinstance(tree, Merge) else [tree]:
                 state = self._partial(leaf, state, budget)
-            self._write(region, lambda views: state if self._of_states else plan.finish(state, region, views))
+            shared = self.shared
+            self._write(
+                region, lambda views: state if self._of_states else plan.finish(state, region, views, shared=shared)
+            )
         else:
             try:
-                arrays = self.arrays_of(region)
-                self._write(region, lambda views: self._told(region, plan.run, arrays, region, views, parts))
+                arrays, shared = self.arrays_of(region), self.shared
+                self._write(region, lambda views: self._told(region, plan.run, arrays, region, views, parts, shared))
             except OutOfMemoryError as error:
                 self._walk(*self._ready.smaller(tree, budget, error))
 
@@ -102,7 +110,7 @@ class Walk:
         """The state after the columns of a leaf, whose rows are those of the state."""
         try:
             arrays, plan = self.arrays_of(leaf.region), self._ready.plan
-            return self._told(leaf.region, plan.partial, arrays, leaf.region, self._ready.parts, state)
+            return self._told(leaf.region, plan.partial, arrays, leaf.region, self._ready.parts, state, self.shared)
         except OutOfMemoryError as error:
             tree, smaller = self._ready.smaller(leaf, budget, error)
             if not isinstance(tree, Merge):  # so few bytes that rows would be cut, too, but their state is one array
@@ -123,19 +131,22 @@ class Walk:
         return found
 
     def arrays_of(self, region: Region) -> list[Array]:
-        """The parts of the arrays that a region reads."""
-        reader = self._reader
-        if reader is None:
-            return as_read([array[place] for array, place in self._places(region)], region)
-        parts = []
-        for array, place in self._places(region):
-            parts.append(reader.read(array, place) if type(array) is BlockSource else array[place])
+        """The parts of the arrays that a region reads; those that the last one has read, too, are the same objects."""
+        places = list(self._places(region))
+        self._parts = {slot: part for slot, part in self._parts.items() if part[0] == places[slot][1]}
+        for slot, (array, place) in enumerate(places):
+            if slot not in self._parts:
+                reader = self._reader if type(array) is BlockSource else None
+                part = array[place] if reader is None else reader.read(array, place)
+                self._parts[slot] = (place, as_read([part], region)[0])
         following = self._following.get(region)
-        if following is not None:
-            for array, place in self._places(following):
-                if type(array) is BlockSource:
-                    reader.begin(array, place)
-        return as_read(parts, region)
+        if following is not None and self._reader is not None:
+            for slot, (array, place) in enumerate(self._places(following)):
+                if type(array) is BlockSource and place != self._parts[slot][0]:
+                    self._reader.begin(array, place)
+        arrays = [self._parts[slot][1] for slot in range(len(places))]
+        self.shared.keep_only(arrays)
+        return arrays
 
     def _places(self, region: Region) -> Iterator[tuple[Any, Place]]:
         """Each array, and where the part is that a region reads."""

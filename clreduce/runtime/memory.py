@@ -10,6 +10,7 @@ from clreduce.errors import DeviceError, OutOfMemoryError
 from clreduce.runtime.device import Device
 from clreduce.runtime.flight import Things, in_flight
 from clreduce.runtime.profile import RECORDER, RecordedCalls
+from clreduce.runtime.shared_buffers import SharedBuffers
 
 Array = np.ndarray[Any, Any]
 _MOST_IDLE_BYTES = 1 << 28
@@ -43,7 +44,8 @@ class Memory:
     They are the calling thread's: `hold` them before the first kernel is launched, and `finish` in the same thread.
     """
 
-    def __init__(self, device: Device) -> None:
+    def __init__(self, device: Device, shared: SharedBuffers | None = None) -> None:
+        """``shared``: what stays on the device from one call to the next, where calls follow each other."""
         import pyopencl as cl
 
         self._cl = cl if RECORDER.get() is None else RecordedCalls(cl)
@@ -56,6 +58,7 @@ class Memory:
         self.queue: Any = self._flight.queue
         self.wait = self._flight.wait
         self._uses_pool = False
+        self._shared = shared
         self._asked = 0  # bytes of the last buffer
         self._outputs: list[tuple[Any, Array]] = []
         self._inputs: dict[int, tuple[Any, Array]] = {}
@@ -87,15 +90,29 @@ class Memory:
             return self._address(array)
         made = self._inputs.get(id(array))
         if made is None:
-            buffer = self._buffer(self._cl.mem_flags.READ_ONLY | self._in_place, array.nbytes, array)
+            buffer = None if self._shared is None else self._shared.input(array, lambda: self._input(array))
+            if buffer is None:
+                buffer = self._input(array)
+            else:
+                self._things.kept.append(buffer)
             made = self._inputs[id(array)] = (buffer, array)  # an array that is gone may leave its number to another
         return made[0]
+
+    def _input(self, array: Array) -> Any:
+        return self._buffer(self._cl.mem_flags.READ_ONLY | self._in_place, array.nbytes, array)
 
     def output(self, array: Array, is_read: bool = False) -> Any:
         """A buffer whose contents `finish` brings into ``array``; ``is_read``: kernels also read what is there."""
         if self._by_address:
             return self._address(array)
         flags = self._cl.mem_flags
+        if self._shared is not None and not self._maps:
+            access, given = flags.READ_WRITE, array if is_read else None
+            contents = self._in_place if is_read else 0
+            state = self._shared.state(array, lambda: self._buffer(access | contents, array.nbytes, given))
+            if state is not None:  # which nobody reads on the host
+                self._things.kept.append(state)
+                return state
         access = flags.READ_WRITE if is_read else flags.WRITE_ONLY
         if self._maps or is_read:
             buffer = self._buffer(access | self._in_place, array.nbytes, array)

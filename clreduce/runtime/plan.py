@@ -29,6 +29,7 @@ from clreduce.runtime.memory import Memory
 from clreduce.runtime.profile import building, describe
 from clreduce.runtime.ranges import CheckedRanges, Ranges
 from clreduce.runtime.region import Region
+from clreduce.runtime.shared_buffers import SharedBuffers
 from clreduce.runtime.signature import Signature, signature_of
 from clreduce.runtime.slices import Pace
 
@@ -150,9 +151,13 @@ class Plan:
         region: Region,
         results: tuple[Array, ...] | None = None,
         parts: Parts | None = None,
+        shared: SharedBuffers | None = None,
     ) -> tuple[Array, ...]:
-        """The results for a region, whose arrays these are; ``parts``: those of the call that it is a part of."""
-        memory = Memory(self.device)
+        """The results for a region, whose arrays these are; ``parts``: those of the call that it is a part of.
+
+        ``shared``: what of that call stays on the device.
+        """
+        memory = Memory(self.device, shared)
         return completed(memory, self._run, arrays, region, results, memory, parts)
 
     def _run(self, *arguments: Any) -> tuple[Array, ...]:
@@ -199,33 +204,41 @@ class Plan:
         )
 
     def partial(
-        self, arrays: Sequence[Array], region: Region, parts: Parts | None = None, begin: tuple[Array, ...] = ()
-    ) -> tuple[Array, ...]:
+        self, arrays: Sequence[Array], region: Region, parts: Parts | None = None, begin: tuple[Array, ...] = (),
+        shared: SharedBuffers | None = None,
+    ) -> tuple[Array, ...]:  # fmt: skip
         """The state of each row after the columns of a region; ``begin``: what it was after the columns before.
 
-        The arrays of ``begin`` are updated in place and returned.
+        The arrays of ``begin`` are updated in place and returned. Where ``shared`` keeps states, their numbers are on
+        the device alone, for the next region and for `finish`.
         """
         if 0 in (region.rows, region.columns, *region.batch):
             return begin or self.neutral_state(region)
         shape = (*region.batch, region.rows)
         state = begin or tuple(np.empty((*shape, dim), kind) for dim, kind in self.states)
         self.check_indices(region)
-        memory = Memory(self.device)
+        if shared is not None:
+            shared.begin_states(state)
+        memory = Memory(self.device, shared)
         completed(memory, self._launch_partial, arrays, region, memory, parts, state, bool(begin))
         return state
 
-    def states_of_parts(self, arrays: Sequence[Array], region: Region, parts: Parts, states: tuple[Array, ...]) -> None:
+    def states_of_parts(
+        self, arrays: Sequence[Array], region: Region, parts: Parts, states: tuple[Array, ...],
+        shared: SharedBuffers | None = None,
+    ) -> None:  # fmt: skip
         """Compute the states of rows in each part of j alone into ``states``, (batch.., parts, rows, D) for each slot.
 
         The region begins where a part does.
         """
         self.check_indices(region)
-        memory = Memory(self.device)
+        memory = Memory(self.device, shared)
         completed(memory, self._launch_partial, arrays, region, memory, parts, states, False, True)
 
     def finish(
-        self, state: Sequence[Array], region: Region, results: tuple[Array, ...] | None = None, parts: int = 1
-    ) -> tuple[Array, ...]:
+        self, state: Sequence[Array], region: Region, results: tuple[Array, ...] | None = None, parts: int = 1,
+        shared: SharedBuffers | None = None,
+    ) -> tuple[Array, ...]:  # fmt: skip
         """The results of rows of which this is the state after all columns of a region.
 
         ``parts``: where it is more than 1, there are states of so many parts of j, (batch.., parts, rows, D) for each
@@ -234,7 +247,7 @@ class Plan:
         results = self.new_results(region) if results is None else results
         if region.rows == 0 or 0 in region.batch:
             return results
-        memory = Memory(self.device)
+        memory = Memory(self.device, shared)
         return completed(memory, self._finish, state, region, results, memory, parts)
 
     def _finish(
