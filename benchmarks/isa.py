@@ -13,20 +13,27 @@ unit, such as that of exponentials, is used up first.
 Counted is one turn of the loop over columns, on the way on which no guard holds: a list that takes none of the new
 terms, a maximum that stays. Per pair are also the bound, which is the unit that is busy for the largest part of the
 time with the cycles that it takes, and the occupancy. The tools are those of offline.py.
+
+Of NVIDIA's processors the report also says how many waves a scheduler holds, how many are enough to hide all latencies
+(latencies.py), and the cycles that a pair takes with those that it holds. Where they are enough, more occupancy gains
+nothing, and a layout that takes fewer registers issues more: that is why some layouts hold less than half of the waves.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import os
 import sys
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from chips import CHIPS
-from machine_code import CLASSES, amd_code, count, marked, nvidia_code
+from chips import CHIPS, Chip
+from latencies import Waiting, waiting, waves_for_tiles
+from machine_code import CLASSES, Instruction, amd_code, count, marked, nvidia_code
 from offline import TARGETS, OfflineError, Target, compile_for, disassembled
 
 from clreduce.codegen.lower import lower
@@ -135,6 +142,10 @@ class Count:
     schedule: Schedule
     cycles: dict[str, float]
     """By unit, the cycles that it is busy for the pair of each of the work-items that run in step."""
+    order: tuple[Instruction, ...] = field(default=(), repr=False)
+    """The instructions of one turn of the loop over columns, one after the other."""
+    pairs: int = 1
+    """That a work-item visits in that turn."""
 
     @property
     def issued(self) -> float:
@@ -144,6 +155,15 @@ class Count:
     def bound(self) -> str:
         """The unit that is used up first."""
         return max(self.cycles, key=lambda unit: self.cycles[unit])
+
+    def waiting(self, chip: Chip) -> Waiting:
+        """How many waves hide the latencies of one turn, and those of a tile; cycles are those of a pair."""
+        of_loop = waiting(self.order, chip, max(1, round(self.occupancy * chip.most_waves)))
+        schedule = self.schedule
+        turns = schedule.tile * schedule.rows / self.pairs
+        waves_of_group = max(1, schedule.group // chip.in_step // chip.schedulers)
+        of_tiles = waves_for_tiles(of_loop.cycles, turns, waves_of_group)
+        return replace(of_loop, enough=max(of_loop.enough, of_tiles), cycles=of_loop.cycles / self.pairs)
 
 
 def count_kernel(program: MapReduce, dtype: str, target: Target, changes: dict[str, int] | None = None) -> Count:
@@ -168,6 +188,8 @@ def count_kernel(program: MapReduce, dtype: str, target: Target, changes: dict[s
         occupancy=chip.occupancy(kernel.registers, kernel.local, schedule.group),
         schedule=schedule,
         cycles=chip.busy(classes),
+        order=loop.order,
+        pairs=pairs,
     )
 
 
@@ -179,7 +201,7 @@ def count_program(name: str, dtype: str, target: Target, changes: dict[str, int]
         classes.update(kernel.classes)  # type: ignore[arg-type]
         cycles.update(kernel.cycles)  # type: ignore[arg-type]
     return replace(
-        kernels[0],
+        min(kernels, key=lambda kernel: kernel.occupancy),
         classes=dict(classes),
         cycles=dict(cycles),
         registers=max(kernel.registers for kernel in kernels),
@@ -193,12 +215,16 @@ def count_program(name: str, dtype: str, target: Target, changes: dict[str, int]
 
 _HEAD = (
     f"{'program':15} {'dtype':8} {'target':8} {'layout':>9} {'per pair':>8} {'KeOps':>6}  {'registers':>9} "
-    f"{'spilled':>7} {'local':>6} {'occupancy':>9}  {'bound':24} by class"
+    f"{'spilled':>7} {'local':>6} {'occupancy':>9}  {'bound':24} {'waves':14} {'cycles':>6}  by class"
 )
 
 
-def line(name: str, dtype: str, target: str, counted: Count) -> str:
-    """One line of the report."""
+def line(name: str, dtype: str, target: str, counted: Count, simulated: bool = True) -> str:
+    """One line of the report; ``simulated``: with what waiting costs, which takes a second."""
+    waves, cycles = "", ""
+    if simulated and TARGETS[target].vendor == "nvidia":
+        hidden = counted.waiting(CHIPS[target])
+        waves, cycles = f"{hidden.waves}, enough {hidden.enough}", f"{hidden.cycles:.2f}"
     schedule, bound = counted.schedule, counted.bound
     layout = f"{schedule.rows}x{schedule.cols}/{schedule.group}"
     reference = REFERENCE.get((name, dtype)) if target == "sm_90" else None
@@ -206,7 +232,7 @@ def line(name: str, dtype: str, target: str, counted: Count) -> str:
     kinds = ", ".join(f"{kind} {n:.2f}" for kind, n in counted.classes.items())
     return (
         f"{name:15} {dtype:8} {target:8} {layout:>9} {counted.issued:8.2f} {reference or '':>6}  {counted.registers:9} "
-        f"{counted.spilled:7} {counted.local:6} {counted.occupancy:9.0%}  {busiest:24} {kinds}"
+        f"{counted.spilled:7} {counted.local:6} {counted.occupancy:9.0%}  {busiest:24} {waves:14} {cycles:>6}  {kinds}"
     )
 
 
@@ -246,12 +272,19 @@ def fault(record: Record, counted: Count) -> str:
     return ""
 
 
+def counted_records() -> Iterator[tuple[Record, Count]]:
+    """The records, each with what its program takes now. Compilers are processes of their own, and run side by side."""
+    records = read_records()
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        counts = pool.map(lambda one: count_program(one.program, one.dtype, TARGETS[one.target]), records)
+        yield from zip(records, counts, strict=True)
+
+
 def check() -> int:
     """Count again what was recorded; the number of kernels that became worse."""
     faults = 0
-    for record in read_records():
-        counted = count_program(record.program, record.dtype, TARGETS[record.target])
-        print(line(record.program, record.dtype, record.target, counted), flush=True)
+    for record, counted in counted_records():
+        print(line(record.program, record.dtype, record.target, counted, simulated=False), flush=True)
         if words := fault(record, counted):
             faults += 1
             print(f"  WORSE: {words}")
@@ -263,8 +296,7 @@ def check() -> int:
 def record() -> None:
     """Write down what the recorded kernels take now."""
     records = []
-    for one in read_records():
-        counted = count_program(one.program, one.dtype, TARGETS[one.target])
+    for one, counted in counted_records():
         print(line(one.program, one.dtype, one.target, counted), flush=True)
         records.append(replace(one, issued=counted.issued, registers=counted.registers))
     write_records(records)

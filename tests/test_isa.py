@@ -17,7 +17,8 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 import isa
 import offline
 from chips import CHIPS
-from machine_code import COLUMNS, Code, CountError, amd_code, count, marked, nvidia_code
+from latencies import LATENCY, cycles_of, step_of, waiting, waves_for_tiles
+from machine_code import COLUMNS, Code, CountError, Instruction, amd_code, count, marked, nvidia_code
 
 SOURCE = """
 __kernel void f(long columns) {
@@ -138,6 +139,48 @@ def test_the_unit_that_is_busy_longest_is_the_bound() -> None:
     assert CHIPS["gfx90a"].busy({"packed": 3.0, "special": 1.0, "local": 1.0})["arithmetic"] == 28.0
 
 
+@pytest.mark.parametrize(("text", "writes", "reads"), [
+    ("FFMA R1, R2, -R3, R1", "R1", "R2 R3 R1"),
+    ("DFMA R4, R8, R10, c[0x2][0x8]", "R4 R5", "R8 R9 R10 R11"),
+    ("LDS.128 R16, [R57+0x10]", "R16 R17 R18 R19", "R57"),
+    ("STS.64 [R8], R4", "", "R8 R4 R5"),
+    ("@!P2 MUFU.EX2 R30, R30", "R30", "P2 R30"),
+    ("IADD3 R24, P2, R16, 0x800, RZ", "R24 P2", "R16"),
+    ("FSETP.GT.AND P0, PT, R1, R2, PT", "P0", "R1 R2"),
+    ("IMAD.WIDE R2, R4, R5, R6", "R2 R3", "R4 R5 R6"),
+])  # fmt: skip
+def test_registers_of_an_instruction_are_read_from_its_text(text: str, writes: str, reads: str) -> None:
+    name = re.sub(r"@!?\w+ ", "", text).split()[0]
+    step = step_of(Instruction(name, f"{text} ;"))
+    assert (" ".join(step.writes), " ".join(step.reads)) == (writes, reads)
+
+
+def steps_of(*texts: str) -> list[Instruction]:
+    return [Instruction(text.split()[0], f"{text} ;") for text in texts]
+
+
+CHAIN = steps_of(*["FFMA R1, R1, R2, R1"] * 12)
+INDEPENDENT = steps_of(*[f"FFMA R{n}, R{n}, R40, R{n}" for n in range(12)])
+
+
+def test_a_chain_needs_as_many_waves_as_its_latency_and_independent_instructions_need_one() -> None:
+    chip = CHIPS["sm_90"]
+    assert waiting(CHAIN, chip, 4).enough == LATENCY["FP32"]
+    assert waiting(INDEPENDENT, chip, 4).enough == 1
+    assert waiting(CHAIN, chip, 1).cycles == pytest.approx(12 * LATENCY["FP32"], rel=0.1)
+    assert waiting(CHAIN, chip, 4).cycles == waiting(INDEPENDENT, chip, 1).cycles == pytest.approx(12, rel=0.1)
+
+
+def test_a_unit_that_is_busy_holds_all_waves_up() -> None:
+    special = [step_of(one) for one in steps_of("MUFU.EX2 R1, R2", "FADD R3, R4, R5")]
+    assert cycles_of(special, 16, CHIPS["sm_90"]) == pytest.approx(8, rel=0.05)
+
+
+def test_a_second_group_has_work_while_one_waits_for_its_tile_and_short_tiles_need_more() -> None:
+    assert waves_for_tiles(turn=300, turns=16, waves_of_group=1) == 2
+    assert waves_for_tiles(turn=30, turns=10, waves_of_group=2) == 6
+
+
 @pytest.fixture
 def tools() -> None:
     target = offline.TARGETS["sm_90"]
@@ -160,6 +203,20 @@ def test_a_sum_of_products_issues_one_instruction_for_each() -> None:
     assert counted.spilled == 0
     wider = isa.count_program("gaussian-d3", "float32", offline.TARGETS["sm_90"], {"rows": 1, "cols": 1})
     assert wider.classes["local"] >= counted.classes["local"] * 2  # each column is read for one row
+
+
+@pytest.mark.usefixtures("tools")
+def test_less_than_half_of_the_waves_hide_all_latencies_of_a_large_register_tile() -> None:
+    """So fewer registers, for more waves, would only issue more."""
+    chip = CHIPS["sm_90"]
+    counted = isa.count_program("gaussian-d10", "float32", offline.TARGETS["sm_90"])
+    assert counted.occupancy < 0.5
+    hidden = counted.waiting(chip)
+    assert hidden.enough <= hidden.waves
+    assert hidden.cycles == pytest.approx(counted.issued, rel=0.03)
+    smaller = isa.count_program("gaussian-d10", "float32", offline.TARGETS["sm_90"], {"rows": 1})
+    assert smaller.occupancy > 0.5
+    assert smaller.waiting(chip).cycles > hidden.cycles
 
 
 @pytest.mark.usefixtures("tools")

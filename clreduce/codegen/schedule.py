@@ -210,7 +210,10 @@ def _on_gpu(program: MapReduce, dtype: str, facts: DeviceFacts, few: int) -> Sch
     room = _ROOM_OF_AMD if facts.driver == "amd" else _ROOM_GPU
     per_row = words * _words_of_row(program, schedule)
     # Terms of a whole block of columns wait for its update, where that is one for all of them.
-    waiting = words * _COLS_GPU if program.reduction.guard is not None or _shares_work(program) else 0
+    waits = program.reduction.guard is not None or _shares_work(program)
+    # So do sums over the components of long vectors. In single precision there is room for those of four rows.
+    waits |= dtype == "double" and any(node.dim > _UNROLL_GPU for node in topological(program.values))
+    waiting = words * _COLS_GPU if waits else 0
     while not arrays and schedule.rows < _MOST_ROWS_GPU and 2 * schedule.rows * (per_row + waiting) <= room + waiting:
         schedule = replace(schedule, rows=2 * schedule.rows)
     if per_row > 2 * room:
