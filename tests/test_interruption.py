@@ -208,7 +208,7 @@ def gradients() -> None:
 def repeated() -> None:
     plan = GAUSSIAN.plan("float32")
     slot = next(n for n, one in enumerate(plan.program.slots) if one.domain == Domain.J and one.dim == 1)
-    call = Repeated(plan, GAUSSIAN.feeds(arrays()), slot, 5, 9)
+    call = Repeated(plan, GAUSSIAN.feeds(arrays()), slot, Region(5, 9))
     call(np.ones((9, 1)))
     call(np.zeros((9, 1)))
 

@@ -31,7 +31,7 @@ from clreduce.call.walk import Walk
 from clreduce.call.work import Work
 from clreduce.errors import DeviceError, OutOfMemoryError
 from clreduce.memo import Memo
-from clreduce.numpy import Genred
+from clreduce.numpy import Genred, KernelSolve
 from clreduce.numpy.cluster import from_matrix
 from clreduce.runtime import device_thread
 from clreduce.runtime import devices as choosing
@@ -576,3 +576,31 @@ def test_the_choice_is_that_of_a_thread(pair):
         thread.start()
         thread.join()
     assert seen[0] != pair
+
+
+# --------------------------------------------------------------------------------------------------------------- solves
+
+
+def test_products_of_solves_are_shared(pair, both_take_part):
+    """Those of the transposed operator and of gradients, too, with the bits of one device."""
+    solver = KernelSolve("Exp(-SqDist(x, y)) * b", ALIASES, "b", axis=1)
+    x, _, b = arrays(300, 300)
+    with clreduce.use_device(pair[0]):
+        wanted = solver(x, x, b, alpha=1.0, eps=1e-4), *solver.vjp(x, x, b, cotangent=b, alpha=1.0, eps=1e-4)
+    with clreduce.use_devices(pair):
+        found = solver(x, x, b, alpha=1.0, eps=1e-4), *solver.vjp(x, x, b, cotangent=b, alpha=1.0, eps=1e-4)
+    assert_equal_bits(found, wanted)
+    assert len(both_take_part) > 10
+    assert set(both_take_part) == {0, 1}
+
+
+def test_small_solves_run_on_the_first_device(device):
+    """Their launches are recorded once and repeated."""
+    twins = Device(device.cl_device), Device(device.cl_device)
+    solver = KernelSolve("Exp(-SqDist(x, y)) * b", ALIASES, "b", axis=1)
+    x, _, b = arrays(30, 30)
+    arguments = solver._arguments((x, x, b), None)
+    with clreduce.use_devices(twins):
+        system = solver.system(arguments, solver.runner.executor("auto", -1, None, None), 1.0)
+        system.product(np.ones(system.shape))
+    assert system._repeated is not None

@@ -14,6 +14,7 @@ from clreduce.ir.coupling import coupled_components
 from clreduce.language.formula import parse_all
 from clreduce.numpy import Genred, KernelSolve, LazyTensor, Vi, Vj, cluster, nystrom
 from clreduce.runtime.devices import current_device
+from clreduce.runtime.region import Region
 from clreduce.runtime.repeat import Repeated
 
 pytestmark = pytest.mark.usefixtures("plain_kernels")
@@ -531,7 +532,7 @@ def test_repeated_call(batch, device):
     plan = routine.plan_of(routine.program, "float64", current_device(), bool(batch), 70, 50)
     slot = routine.slot_of(5)
     assert routine.program.slots[slot].domain == Domain.J
-    call = Repeated(plan, routine.feeds(arrays), slot, 70, 50, batch)
+    call = Repeated(plan, routine.feeds(arrays), slot, Region(70, 50, batch))
     for _ in range(3):
         arrays[5] = rng.normal(size=arrays[5].shape)
         assert np.array_equal(call(arrays[5]), routine(*arrays))

@@ -46,8 +46,16 @@ class Executor(ABC):
         """What rows keep after the columns of a work: an array (batch.., rows, D) for each slot of the reduction."""
 
     @abstractmethod
+    def first_device(self) -> Device:
+        """The device; the first of several."""
+
+    @abstractmethod
     def prepare(self, job: Job) -> Ready:
         """How a work runs on the device, the first of several, without running it."""
+
+    @abstractmethod
+    def repeats(self, job: Job) -> bool:
+        """Whether a work is one call of a plan on one device, whose launches may be recorded and repeated."""
 
     def run_together(self, jobs: Sequence[Job]) -> list[tuple[Array, ...]]:
         """The results of several jobs, none of which needs those of another."""
@@ -161,6 +169,13 @@ class OneDevice(Executor):
     def prepare(self, job: Job) -> Ready:
         work, prepared, arrays = job
         return self._ready(work, prepared, with_parameters(work, arrays))
+
+    def first_device(self) -> Device:
+        return self.device
+
+    def repeats(self, job: Job) -> bool:
+        ready = self.prepare(job)
+        return ready.tree is None and not ready.sources and not self.deterministic
 
     def _ready(self, work: Work, prepared: Prepared, arrays: Sequence[Array], plain: bool = False) -> Ready:
         """How the work runs for these arrays. It is worked out again when plans have been forgotten, as for a schedule

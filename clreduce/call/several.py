@@ -107,8 +107,14 @@ class SeveralDevices(Executor):
         self._share_rows(work, arrays, *shared, states, of_states=True)
         return states
 
+    def first_device(self) -> Device:
+        return self._first.device
+
     def prepare(self, job: Job) -> Ready:
         return self._first.prepare(self._of_first(job))
+
+    def repeats(self, job: Job) -> bool:
+        return self._shared(job, with_columns=True) is None and self._first.repeats(self._of_first(job))
 
     def run_together(self, jobs: Sequence[Job]) -> list[tuple[Array, ...]]:
         if all(self._is_small(job) for job in jobs):

@@ -17,6 +17,7 @@ from dask.base import persist
 from clreduce.call.arguments import Arguments
 from clreduce.call.derivative import Derivative
 from clreduce.call.evaluation import Evaluation
+from clreduce.call.executor import Executor
 from clreduce.call.work import Work
 from clreduce.dask.graphs import GRAPHS
 from clreduce.dask.routine import GraphRoutine
@@ -34,10 +35,10 @@ Array = np.ndarray[Any, Any]
 class GraphSystem(System):
     """A system whose data are dask arrays, but for b, which is on the host."""
 
-    def __init__(self, routine: GraphSolver, arguments: Arguments, executor: Any, alpha: float, rows: Any) -> None:
+    def __init__(self, routine: GraphSolver, arguments: Arguments, executor: Executor, alpha: float, rows: Any) -> None:
         """``rows``: the chunks of b along its rows."""
         super().__init__(routine, routine.unknown, arguments, executor, alpha, self._computed_product)
-        self._executor, self._rows = executor, rows
+        self._rows = rows
 
     def _computed_product(self, vector: Array) -> Array:
         evaluation, arrays = self._with_vector(vector)
@@ -59,7 +60,7 @@ class GraphSystem(System):
         """The product, and its arrays with a vector in the place of the unknown."""
         arrays = self.routine.feeds(self.arguments.arrays)
         arrays[self.slot] = self._in_chunks(vector)
-        return self.routine.evaluation(self.arguments, self._executor), arrays
+        return self.routine.evaluation(self.arguments, self.executor), arrays
 
     def _in_chunks(self, vector: Array) -> Any:
         """A vector of the iteration, in the chunks of b."""
@@ -76,7 +77,7 @@ class GraphSystem(System):
         work = Work(program, self.routine.options, Region(self.size, 1, self.batch), self.dtype.name)
         # Data of i and of j meet here as data of i, and may have other chunks.
         whole = [da.asarray(array).rechunk({-2: self._rows} if array.shape[-2] > 1 else {}) for array in arrays]
-        (found,) = GRAPHS.run(Evaluation(work, self._executor), whole)
+        (found,) = GRAPHS.run(Evaluation(work, self.executor), whole)
         exact: Array = _computed(found).astype(np.float64)
         return exact
 
@@ -89,17 +90,14 @@ class GraphSolver(GraphRoutine, Solver):
 
     __call__.__doc__ = Solver.__call__.__doc__
 
-    def _device_for(self, backend: str, device_id: int) -> Any:
-        return self.runner.executor(backend, device_id, None, None)
-
     def _solution(
-        self, arguments: Arguments, device: Any, alpha: Any, chosen: SolveOptions, x0: Any
+        self, arguments: Arguments, executor: Executor, alpha: Any, chosen: SolveOptions, x0: Any
     ) -> tuple[Any, SolveInfo]:
         right = arguments.arrays[self.unknown]
         arrays = list(persist(*arguments.arrays))
         arrays[self.unknown] = self.library.to_host(right)
         system = GraphSystem(
-            self, replace(arguments, arrays=tuple(arrays)), device, self._ridge(alpha), right.chunks[-2]
+            self, replace(arguments, arrays=tuple(arrays)), executor, self._ridge(alpha), right.chunks[-2]
         )
         start = None if x0 is None else self._checked_vector(system, x0, "x0")
         solution, how = chosen.run(system, self.right_hand_side(system), start)

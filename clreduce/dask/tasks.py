@@ -41,8 +41,14 @@ class OnWorker(Executor):
     def partial(self, job: Job) -> tuple[Array, ...]:
         return self.here().partial(job)
 
+    def first_device(self) -> Device:
+        return self.here().first_device()
+
     def prepare(self, job: Job) -> Ready:
         return self.here().prepare(job)
+
+    def repeats(self, job: Job) -> bool:
+        return self.here().repeats(job)
 
     def here(self) -> Executor:
         """Who runs works on this worker."""

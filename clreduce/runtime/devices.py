@@ -237,9 +237,9 @@ def use_devices(selectors: Selector | Iterable[Selector] | None) -> Iterator[tup
 
     Rows of a result, indices of a batch, or columns where rows are few, are shared by the speed that each device shows.
     A row has the bits that its device alone would give it: with devices of one kind, results are those of one device.
-    Calls of a few milliseconds run on the first device alone, as do solves, and calls that name a ``backend``. A device
-    that fails in a call leaves its part to the others, with a `RuntimeWarning`, and is not asked again until
-    `clreduce.clear_caches` is called.
+    Solves share each product. Calls of a few milliseconds run on the first device alone, as do `tune` and calls that
+    name a ``backend``. A device that fails in a call leaves its part to the others, with a `RuntimeWarning`, and is not
+    asked again until `clreduce.clear_caches` is called.
 
     >>> import numpy as np
     >>> import clreduce

@@ -23,11 +23,8 @@ class Repeated(Call):
     it.
     """
 
-    def __init__(
-        self, plan: Plan, arrays: Sequence[Array], slot: int, rows: int, columns: int, batch: tuple[int, ...] = ()
-    ) -> None:
+    def __init__(self, plan: Plan, arrays: Sequence[Array], slot: int, region: Region) -> None:
         """``arrays``: as `Plan` takes them; that of ``slot`` gives shape and dtype, its values do not matter."""
-        region = Region(rows, columns, batch)
         prepared = plan.prepared(lambda candidate: Call(candidate, region))
         plan = prepared.plan
         super().__init__(plan, region)
@@ -35,7 +32,7 @@ class Repeated(Call):
         plan.check_indices(region)
         self._vector: Array = np.zeros(arrays[slot].shape, arrays[slot].dtype)
         (output,) = plan.program.outputs
-        self._product: Array = np.zeros((*batch, rows, output.dim), plan.signature.dtype)
+        self._product: Array = np.zeros((*region.batch, region.rows, output.dim), plan.signature.dtype)
         self._launches: list[tuple[Any, ...]] = []
         completed(self.memory, self._record, arrays, slot)
 

@@ -14,7 +14,6 @@ import numpy as np
 from clreduce.call.arguments import Arguments
 from clreduce.call.derivative import Derivative, summed_to
 from clreduce.call.evaluation import together
-from clreduce.call.executor import one_device
 from clreduce.call.routine import Routine
 from clreduce.solve.metric import weights_of
 from clreduce.solve.options import SolveOptions
@@ -106,7 +105,7 @@ class SystemDerivative:
 
     def _product(self, arguments: Arguments) -> Derivative:
         """The derivatives of the product K a."""
-        evaluation = self.routine.evaluation(arguments, one_device(self.system.device))
+        evaluation = self.routine.evaluation(arguments, self.system.executor)
         return Derivative(evaluation, self.routine.feeds(arguments.arrays), together)
 
     def _with_vector(self, vector: Array) -> Arguments:

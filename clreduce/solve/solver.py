@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from clreduce.call.arguments import Arguments, check_beside, describe, without_last_axis
-from clreduce.call.backend import device_for
-from clreduce.call.executor import one_device
+from clreduce.call.executor import Executor
 from clreduce.call.options import Options
 from clreduce.call.routine import Routine
 from clreduce.domain import Domain
@@ -18,7 +17,6 @@ from clreduce.ir.expr import Expr
 from clreduce.language.formula import Variable
 from clreduce.language.vocabulary import check_linear
 from clreduce.reductions.reduction import Reduction
-from clreduce.runtime.device import Device
 from clreduce.solve.derivative import SystemDerivative, may_differ_from_transpose
 from clreduce.solve.iteration import SolveInfo
 from clreduce.solve.options import SolveOptions
@@ -120,22 +118,18 @@ class Solver(Routine):
             There is no option of that name; the error names the one that was meant.
         """
         chosen = SolveOptions.checked(eps, **options)
-        device = self._device_for(backend, device_id)
+        executor = self.runner.executor(backend, device_id, None, None)
         arguments = self._arguments(args, ranges)
-        solution, how = self._solution(arguments, device, alpha, chosen, x0)
+        solution, how = self._solution(arguments, executor, alpha, chosen, x0)
         solution = self.library.finished(solution, arguments.given_dtype, arguments.like)
         result = self._like_right(solution, arguments, args)
         return (result, how) if info else result
 
-    def _device_for(self, backend: str, device_id: int) -> Any:
-        """The device that computes products."""
-        return device_for(backend, device_id)
-
     def _solution(
-        self, arguments: Arguments, device: Device, alpha: Any, chosen: SolveOptions, x0: Any
+        self, arguments: Arguments, executor: Executor, alpha: Any, chosen: SolveOptions, x0: Any
     ) -> tuple[Any, SolveInfo]:
         """The solution, of shape (batch.., n, D), and how it was found."""
-        system = self.system(arguments.on_host(self.library), device, self._ridge(alpha))
+        system = self.system(arguments.on_host(self.library), executor, self._ridge(alpha))
         start = None if x0 is None else self._checked_vector(system, x0, "x0")
         solution, how = chosen.run(system, self.right_hand_side(system), start)
         return self.library.between(solution, arguments.like), how
@@ -204,19 +198,19 @@ class Solver(Routine):
     ) -> SystemDerivative:  # fmt: skip
         """The derivatives of the solution for these arguments of a call."""
         chosen = SolveOptions.checked(eps, **options)
-        device = device_for(backend, device_id)
+        executor = self.runner.executor(backend, device_id, None, None)
         arguments = self._arguments(args, ranges).on_host(self.library)
-        return SystemDerivative(self, self.unknown, self.system(arguments, device, self._ridge(alpha)), chosen)
+        return SystemDerivative(self, self.unknown, self.system(arguments, executor, self._ridge(alpha)), chosen)
 
-    def system(self, arguments: Arguments, device: Device, ridge: float | Array) -> System:
+    def system(self, arguments: Arguments, executor: Executor, ridge: float | Array) -> System:
         """The system of these arguments, which are on the host."""
-        return System(self, self.unknown, arguments, device, ridge, self._by_ranges(arguments, device))
+        return System(self, self.unknown, arguments, executor, ridge, self._by_ranges(arguments, executor))
 
-    def _by_ranges(self, arguments: Arguments, device: Device) -> Callable[[Array], Array] | None:
+    def _by_ranges(self, arguments: Arguments, executor: Executor) -> Callable[[Array], Array] | None:
         """Products that leave pairs out are evaluations of their own."""
         if arguments.ranges is None:
             return None
-        evaluation, arrays = self.evaluation(arguments, one_device(device)), self.feeds(arguments.arrays)
+        evaluation, arrays = self.evaluation(arguments, executor), self.feeds(arguments.arrays)
         slot = self.slot_of(self.unknown)
         assert slot is not None, "the formula depends on the unknown"
 

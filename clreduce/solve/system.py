@@ -12,7 +12,7 @@ import numpy as np
 from clreduce.call.arguments import Arguments
 from clreduce.call.derivative import Derivative
 from clreduce.call.evaluation import Evaluation, together
-from clreduce.call.executor import one_device
+from clreduce.call.executor import Executor
 from clreduce.call.routine import Routine
 from clreduce.domain import Domain
 from clreduce.errors import ShapeError
@@ -23,6 +23,7 @@ from clreduce.memo import memoised
 from clreduce.ops.shape import concat, element, placed_element, repeated
 from clreduce.program import MapReduce, map_reduce
 from clreduce.runtime.device import Device
+from clreduce.runtime.region import Region
 from clreduce.runtime.repeat import Repeated
 from clreduce.runtime.sources import whole
 from clreduce.solve.iteration import Operator, SystemTask
@@ -45,15 +46,16 @@ class System:
         routine: Routine,
         unknown: int,
         arguments: Arguments,
-        device: Device,
+        executor: Executor,
         alpha: float | Array,
         product: Callable[[Array], Array] | None = None,
     ) -> None:
-        """``alpha``: a number, or one for each index of the batch, of shape (batch.., 1, 1).
+        """``executor``: who computes products.
 
+        ``alpha``: a number, or one for each index of the batch, of shape (batch.., 1, 1).
         ``product``: computes K times a vector in another way than by a prepared call.
         """
-        self.routine, self.arguments, self.device, self.alpha = routine, arguments, device, alpha
+        self.routine, self.arguments, self.executor, self.alpha = routine, arguments, executor, alpha
         slot = routine.slot_of(unknown)
         assert slot is not None, "the formula depends on the unknown"
         self.slot, self.unknown = slot, routine.program.slots[slot]
@@ -80,28 +82,34 @@ class System:
     def _kernel_product(self, vector: Array) -> Array:
         if self._given is not None:
             return self._given(vector.astype(self.dtype))
-        if self._cut is not None:
-            evaluation, arrays = self._cut
-            return evaluation([vector.astype(self.dtype) if n == self.slot else one for n, one in enumerate(arrays)])[0]
-        if self._repeated is None or self._repeated.queue is not self.device.queue:  # of a thread, or of a profile
+        if self._evaluated is not None:
+            evaluation, arrays = self._evaluated
+            exact = vector.astype(self.dtype)
+            return evaluation([exact if n == self.slot else array for n, array in enumerate(arrays)])[0]
+        if self._repeated is None or self._repeated.queue is not self._device.queue:  # of a thread, or of a profile
             routine, slot = self.routine, self.slot
             arrays = routine.feeds(self.arguments.arrays)
             arrays[slot] = np.empty(self.shape, self.dtype)
             plan = self._plan(routine.program, self.size)
-            self._repeated = Repeated(plan, arrays, slot, self.size, self.size, self.batch)
+            self._repeated = Repeated(plan, arrays, slot, Region(self.size, self.size, self.batch))
         return self._repeated(vector)
 
     @cached_property
-    def _cut(self) -> tuple[Evaluation, list[Any]] | None:
-        """What computes K times a vector in blocks; None where it is computed at once, by kernels that are prepared."""
+    def _evaluated(self) -> tuple[Evaluation, list[Any]] | None:
+        """What computes K times a vector in blocks or on several devices; None where launches are repeated."""
         arrays = self.routine.feeds(self.arguments.arrays)
         arrays[self.slot] = np.empty(self.shape, self.dtype)
-        evaluation = self.routine.evaluation(self.arguments, one_device(self.device))
-        ready = evaluation.executor.prepare((evaluation.work, evaluation.prepared, arrays))
-        return (evaluation, arrays) if ready.tree is not None or ready.sources else None
+        evaluation = self.routine.evaluation(self.arguments, self.executor)
+        repeats = self.executor.repeats((evaluation.work, evaluation.prepared, arrays))
+        return None if repeats else (evaluation, arrays)
+
+    @cached_property
+    def _device(self) -> Device:
+        """Where what is small is computed, and launches are repeated."""
+        return self.executor.first_device()
 
     def _plan(self, program: MapReduce, columns: int) -> Any:
-        return self.routine.plan_of(program, self.dtype.name, self.device, bool(self.batch), self.size, columns)
+        return self.routine.plan_of(program, self.dtype.name, self._device, bool(self.batch), self.size, columns)
 
     def transposed_product(self, vector: Array) -> Array:
         """(alpha + K)^T vector, for a vector that is rounded in place as in `product`."""
@@ -109,7 +117,7 @@ class System:
         arguments = self.arguments
         arrays = self.routine.feeds(arguments.arrays)
         arrays[self.slot] = np.zeros(self.shape, self.dtype)  # K is linear: its gradient is the same everywhere
-        evaluation = self.routine.evaluation(arguments, one_device(self.device))
+        evaluation = self.routine.evaluation(arguments, self.executor)
         gradients = Derivative(evaluation, arrays, together).vjp({0: vector.astype(self.dtype)}, [self.slot])
         result: Array = gradients[self.slot].astype(np.float64) + self.alpha * vector
         return result

@@ -17,9 +17,8 @@ from clreduce.adapters import torch_standins as standins
 from clreduce.adapters.torch import TORCH
 from clreduce.call.arguments import Arguments
 from clreduce.call.derivative import Derivative, summed_to
-from clreduce.call.executor import one_device
+from clreduce.call.executor import Executor
 from clreduce.errors import DtypeError, ShapeError
-from clreduce.runtime.device import Device
 from clreduce.solve.iteration import SolveInfo
 from clreduce.solve.options import SolveOptions
 from clreduce.solve.solver import Solver
@@ -34,7 +33,7 @@ class TrackedSystem:
     solver: TrackedSolver
     arguments: Arguments
     """Sizes, dtypes and ranges; without arrays, which each solve has its own of."""
-    device: Device
+    executor: Executor
     chosen: SolveOptions
     start: torch.Tensor | None
     """Where the iteration starts; None: at zero."""
@@ -58,7 +57,7 @@ class TrackedSystem:
         ridge = TORCH.to_host(alpha).astype(np.float64)
         if not np.isfinite(ridge).all():
             raise ShapeError(f"alpha is a finite number; got {float(ridge.flat[0])}")
-        problem = self.solver.system(arguments, self.device, float(ridge.reshape(())) if ridge.size == 1 else ridge)
+        problem = self.solver.system(arguments, self.executor, float(ridge.reshape(())) if ridge.size == 1 else ridge)
         start = None
         if self.start is not None:
             start = np.broadcast_to(TORCH.to_host(self.start).astype(np.float64), problem.shape)
@@ -93,7 +92,7 @@ class TrackedSystem:
 
     def product(self, arrays: list[torch.Tensor]) -> Derivative:
         """The derivatives of the product with what stands in the place of the unknown."""
-        evaluation = self.solver.evaluation(self.arguments, one_device(self.device))
+        evaluation = self.solver.evaluation(self.arguments, self.executor)
         return Derivative(evaluation, self.solver.feeds(arrays), AUTOGRAD.run_all)
 
 
@@ -181,11 +180,11 @@ class TrackedSolver(Solver):
     __call__.__doc__ = Solver.__call__.__doc__
 
     def _solution(
-        self, arguments: Arguments, device: Device, alpha: Any, chosen: SolveOptions, x0: Any
+        self, arguments: Arguments, executor: Executor, alpha: Any, chosen: SolveOptions, x0: Any
     ) -> tuple[Any, SolveInfo]:
         ridges = [alpha] if TORCH.accepts(alpha) else []
         if not AUTOGRAD.tracks([*arguments.arrays, *ridges]):
-            return super()._solution(arguments, device, alpha, chosen, x0)
+            return super()._solution(arguments, executor, alpha, chosen, x0)
         if ridges and (alpha.numel() != 1 or alpha.is_complex()):
             raise DtypeError(f"alpha is a number, or a tensor of one number; got one of shape {tuple(alpha.shape)}")
         ridge = alpha if ridges else torch.tensor(self._ridge(alpha), dtype=torch.float64)
@@ -193,6 +192,6 @@ class TrackedSolver(Solver):
         start = None if x0 is None else self._beside(shape, arguments.dtype, x0, "x0").detach()
         told: list[SolveInfo] = []
         sizes = replace(arguments, arrays=(), like=None)
-        system = TrackedSystem(self, sizes, device, chosen, start, told, [])
+        system = TrackedSystem(self, sizes, executor, chosen, start, told, [])
         solution = solution_of(system, ridge.reshape((1,) * len(shape)), list(arguments.arrays))
         return solution, told[-1]
