@@ -141,15 +141,13 @@ def test_votes_and_means(weights: Any) -> None:
     X, y = load_iris(return_X_y=True)
     X = X + rng.normal(scale=1e-4, size=X.shape)  # so that no two distances are equal
     several = np.stack([y, y % 2], axis=1)
-    for name in (
-        "KNeighborsClassifier",
-        "KNeighborsRegressor",
-        "RadiusNeighborsClassifier",
-        "RadiusNeighborsRegressor",
+    chosen = {"KNeighbors": {"n_neighbors": 5}, "RadiusNeighbors": {"radius": 1.5}}
+    for name, parameters in (
+        (f"{stem}{kind}", chosen[stem]) for stem in chosen for kind in ("Classifier", "Regressor")
     ):
         for target in (y, several):
             kinds = getattr(kernels, name), getattr(neighbors, name)
-            ours, theirs = (kind(weights=weights).fit(X[::2], target[::2]) for kind in kinds)
+            ours, theirs = (kind(weights=weights, **parameters).fit(X[::2], target[::2]) for kind in kinds)
             np.testing.assert_allclose(ours.predict(X[1::2]), theirs.predict(X[1::2]), rtol=1e-6)
             if "Classifier" in name:
                 votes = [each.predict_proba(X[1::2]) for each in (ours, theirs)]
