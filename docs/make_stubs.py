@@ -8,10 +8,11 @@ Editors and type checkers see these methods only there:
 from __future__ import annotations
 
 import textwrap
-from inspect import Parameter
+from inspect import Parameter, Signature
 from pathlib import Path
 
 from clreduce.lazy.functions import described, signature, wanted
+from clreduce.lazy.registered import reduction_doc, reduction_signature, wanted_reductions
 
 PATH = Path(__file__).resolve().parents[1] / "clreduce" / "lazy" / "functions.pyi"
 
@@ -39,17 +40,25 @@ class FunctionMethods(Methods):
 
 def stub() -> str:
     """The text of the stub."""
-    methods = []
-    for name, function in sorted(wanted().items()):
-        parameters = ["self: Tensor"]
-        for one in list(signature(function).parameters.values())[1:]:
-            star = "*" if one.kind is Parameter.VAR_POSITIONAL else ""
-            default = "" if one.default is Parameter.empty else f" = {one.default}"
-            parameters.append(f"{star}{one.name}: Any{default}")
-        doc = textwrap.wrap(described(function), 108, subsequent_indent="        ")
-        quoted = "\n".join(doc).replace("\\", "\\\\")
-        methods.append(f'    def {name}({", ".join(parameters)}) -> Tensor:\n        """{quoted}"""\n')
+    methods = [
+        _method(name, signature(function), described(function), "Tensor") for name, function in sorted(wanted().items())
+    ]
+    methods += [
+        _method(name, reduction_signature(reduction), reduction_doc(reduction), "Any")
+        for name, reduction in sorted(wanted_reductions().items())
+    ]
     return _HEAD + "\n".join(methods)
+
+
+def _method(name: str, signature: Signature, doc: str, result: str) -> str:
+    parameters = ["self: Tensor"]
+    for parameter in list(signature.parameters.values())[1:]:
+        star = {Parameter.VAR_POSITIONAL: "*", Parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
+        default = "" if parameter.default is Parameter.empty else f" = {parameter.default}"
+        parameters.append(f"{star}{parameter.name}: Any{default}")
+    lines = textwrap.wrap(doc, 108, subsequent_indent="        ")
+    quoted = "\n".join(lines).replace("\\", "\\\\")
+    return f'    def {name}({", ".join(parameters)}) -> {result}:\n        """{quoted}"""\n'
 
 
 if __name__ == "__main__":

@@ -315,6 +315,16 @@ def test_every_function_of_the_registry_is_reachable():
     assert [name for name in missing if name not in by_operator and not name.startswith("Complex")] == []
 
 
+def test_reductions_of_the_registry_are_methods():
+    """Those that no class writes out take K, weights and an axis, as their record says."""
+    x, y, w = rng.random((5, 2)), rng.random((9, 2)), rng.random((9, 1))
+    distances = Vi(x).sqdist(Vj(y))
+    nearest = np.argsort(((x[:, None] - y) ** 2).sum(-1), axis=1)[:, :3]
+    np.testing.assert_allclose(distances.sumKmin(3, Vj(w), axis=1), w[nearest].sum(1))
+    with pytest.raises(TypeError, match=r"the call is x.sumKmin\(K, weight, axis=None, .*missing .* 'K'"):
+        distances.sumKmin(axis=1)
+
+
 def test_the_stub_is_current():
     root = Path(__file__).resolve().parents[1]
     sys.path.insert(0, str(root / "docs"))

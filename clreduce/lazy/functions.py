@@ -1,4 +1,6 @@
-"""One method of `LazyTensor` for each function of the registry that has none yet: a new function needs no line here.
+"""One method of `LazyTensor` for each function and reduction of the registries that has none yet.
+
+A new one needs no line here.
 
 ``functions.pyi`` lists them for editors and type checkers; ``python docs/make_stubs.py`` writes it.
 """
@@ -12,6 +14,7 @@ from typing import Any
 from clreduce.ir.op import FUNCTIONS, Function
 from clreduce.language.vocabulary import DERIVATIVES
 from clreduce.lazy.methods import TO_NUMBERS, Methods, whole, wholes
+from clreduce.lazy.registered import reduction_method, wanted_reductions
 
 NOT_METHODS = frozenset({
     # operators and numbers; what has a method of another form; what tensors of complex numbers do by operators
@@ -120,3 +123,5 @@ def _parameter(value: Any) -> Any:
 
 for _name, _function in wanted().items():
     setattr(FunctionMethods, _name, _method(_name, _function))
+for _name, _reduction in wanted_reductions().items():
+    setattr(FunctionMethods, _name, reduction_method(_name, _reduction))

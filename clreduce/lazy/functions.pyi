@@ -195,3 +195,11 @@ class FunctionMethods(Methods):
 
     def xlogx(self: Tensor) -> Tensor:
         """f * Log(f); 0 with slope -inf at 0 (0 for a sum of squares), nan below 0; f is this tensor."""
+
+    def sumKmax(self: Tensor, K: Any, weight: Any, axis: Any = None, dim: Any = None, **options: Any) -> Any:
+        """Sum of formula2 over the K largest terms; over all where there are fewer, 0 over nothing; slopes in formula2
+        only."""
+
+    def sumKmin(self: Tensor, K: Any, weight: Any, axis: Any = None, dim: Any = None, **options: Any) -> Any:
+        """Sum of formula2 over the K smallest terms; over all where there are fewer, 0 over nothing; slopes in
+        formula2 only."""
