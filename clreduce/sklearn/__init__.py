@@ -34,7 +34,6 @@ if TYPE_CHECKING:
         RadiusNeighborsRegressor,
         RadiusNeighborsTransformer,
     )
-    from clreduce.sklearn.pairwise import pairwise_reduce
 
 _MODULES = {
     "kmeans": ("KMeans",),
@@ -42,13 +41,12 @@ _MODULES = {
         "KNeighborsClassifier", "KNeighborsRegressor", "KNeighborsTransformer", "NearestNeighbors",
         "RadiusNeighborsClassifier", "RadiusNeighborsRegressor", "RadiusNeighborsTransformer",
     ),
-    "pairwise": ("pairwise_reduce",),
 }  # fmt: skip
 """Public names by their modules, each of which imports its part of scikit-learn when it is first used."""
 
 __all__ = [
     "KMeans", "KNeighborsClassifier", "KNeighborsRegressor", "KNeighborsTransformer", "NearestNeighbors",
-    "RadiusNeighborsClassifier", "RadiusNeighborsRegressor", "RadiusNeighborsTransformer", "pairwise_reduce",
+    "RadiusNeighborsClassifier", "RadiusNeighborsRegressor", "RadiusNeighborsTransformer",
 ]  # fmt: skip
 
 
