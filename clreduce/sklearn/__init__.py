@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         RadiusNeighborsRegressor,
         RadiusNeighborsTransformer,
     )
+    from clreduce.sklearn.pairwise import pairwise_reduce
 
 _MODULES = {
     "kmeans": ("KMeans",),
@@ -41,12 +42,13 @@ _MODULES = {
         "KNeighborsClassifier", "KNeighborsRegressor", "KNeighborsTransformer", "NearestNeighbors",
         "RadiusNeighborsClassifier", "RadiusNeighborsRegressor", "RadiusNeighborsTransformer",
     ),
+    "pairwise": ("pairwise_reduce",),
 }  # fmt: skip
 """Public names by their modules, each of which imports its part of scikit-learn when it is first used."""
 
 __all__ = [
     "KMeans", "KNeighborsClassifier", "KNeighborsRegressor", "KNeighborsTransformer", "NearestNeighbors",
-    "RadiusNeighborsClassifier", "RadiusNeighborsRegressor", "RadiusNeighborsTransformer",
+    "RadiusNeighborsClassifier", "RadiusNeighborsRegressor", "RadiusNeighborsTransformer", "pairwise_reduce",
 ]  # fmt: skip
 
 

@@ -48,7 +48,8 @@ class _IndexedNeighbors:
         if not precomputed:
             parameters = with_defaults(self.effective_metric_, self.effective_metric_params_, self._fit_X)
             # An array of numbers in place of a kernel's: selections from a given matrix stay with scikit-learn.
-            self._tree, self._fit_method = Index(self._fit_X, self.effective_metric_, parameters), "ball_tree"
+            self._tree = Index(self._fit_X, self.effective_metric_, parameters, self.algorithm == "brute")
+            self._fit_method = "ball_tree"
             self._tree.distances(self._fit_X[:1])
         return self
 

@@ -10,7 +10,11 @@ import numpy as np
 
 from clreduce.numpy import Vi, Vj
 from clreduce.sklearn.metrics import Distance, distance
+from clreduce.sklearn.projection import Projection, worthwhile
 from clreduce.sklearn.validation import Array
+
+_SQUARED = ("euclidean", "l2", "sqeuclidean")
+"""Metrics for which squared Euclidean distances are enough."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,17 +27,32 @@ class Index:
     """As `metrics.distance` takes it."""
     parameters: Mapping[str, Any]
     """Those of the metric."""
+    all_pairs: bool = False
+    """Whether all pairs are visited in any case; else `Projection` may exclude most of them."""
 
     def query(self, X: Array, k: int = 1, return_distance: bool = True) -> Any:
         """The distances to the k nearest points of each row of X, ascending, and their indices: each (M, k).
 
         Without ``return_distance``, the indices alone.
         """
+        if not self.all_pairs and self.metric in _SQUARED and worthwhile(self.points, len(X), k):
+            distances, indices = self._projected(X, k)
+            return (distances, indices) if return_distance else indices
         found = self.distances(X)
         if not return_distance:
             return found.term.argKmin(k, axis=1)
         terms, indices = found.term.Kmin_argKmin(k, axis=1)
         return found.of_term(terms), indices
+
+    def _projected(self, X: Array, k: int) -> tuple[Array, Array]:
+        """`query` by a search in few dimensions, and among all points where that does not suffice."""
+        dtype = self._dtype(X)
+        X = _as(X, dtype)
+        squares, indices, settled = self._projection(dtype).nearest(X, k)
+        left = np.flatnonzero(~settled)
+        if len(left):
+            squares[left], indices[left] = self.distances(X[left]).term.Kmin_argKmin(k, axis=1)
+        return (squares if self.metric == "sqeuclidean" else np.sqrt(squares)).astype(dtype), indices
 
     def query_radius(
         self, X: Array, r: float, return_distance: bool = False, count_only: bool = False, sort_results: bool = False
@@ -53,9 +72,22 @@ class Index:
 
     def distances(self, X: Array) -> Distance:
         """Those of all rows of X to all points."""
-        points = self.points
-        dtype = np.float32 if X.dtype == points.dtype == np.float32 else np.float64
-        return distance(self.metric, Vi(_as(X, dtype)), Vj(_as(points, dtype)), self.parameters)
+        dtype = self._dtype(X)
+        return distance(self.metric, Vi(_as(X, dtype)), Vj(_as(self.points, dtype)), self.parameters)
+
+    def _dtype(self, X: Array) -> Any:
+        """In which distances are computed: float32 if all points have it."""
+        return np.float32 if X.dtype == self.points.dtype == np.float32 else np.float64
+
+    def _projection(self, dtype: Any) -> Projection:
+        """The points in few dimensions, made when it is first needed."""
+        made = self.__dict__.get("_made")
+        if made is None or made.points.dtype != dtype:
+            made = self.__dict__["_made"] = Projection(_as(self.points, dtype))
+        return made
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_made"}
 
 
 def _as(points: Array, dtype: Any) -> Array:
