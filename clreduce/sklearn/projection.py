@@ -12,8 +12,8 @@ from __future__ import annotations
 import numpy as np
 from sklearn.utils.extmath import randomized_svd
 
-import clreduce
 from clreduce.numpy import Vi, Vj
+from clreduce.runtime.devices import current_device
 from clreduce.sklearn.validation import Array
 
 SHORTEST = 128
@@ -109,6 +109,6 @@ def worthwhile(points: Array, rows: int, k: int) -> bool:
     """Whether a search by `Projection` may pay: many long vectors, on a CPU, and no squares that overflow."""
     count, dim = points.shape
     enough = dim >= SHORTEST and count >= 4096 and k <= 256 and float(rows) * count * dim >= _LEAST_WORK
-    if not enough or clreduce.current_device().facts.kind != "cpu":
+    if not enough or current_device().facts.kind != "cpu":
         return False
     return float(np.abs(points).max()) < float(np.finfo(points.dtype).max) ** 0.5 / (4 * dim)
