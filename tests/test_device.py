@@ -20,7 +20,7 @@ import pytest
 from processes import output_of
 
 from clreduce.codegen.facts import DeviceFacts
-from clreduce.errors import ClreduceError, DeviceError
+from clreduce.errors import ClreduceError, DeviceError, OptionError
 from clreduce.runtime import device_report
 from clreduce.runtime import devices as module
 from clreduce.runtime import survey as listing
@@ -255,8 +255,9 @@ def test_a_bad_selector_lists_what_is_present(selector: str | int) -> None:
 
 
 def test_a_selector_of_another_type() -> None:
-    with pytest.raises(TypeError):
-        select(1.5)  # type: ignore[arg-type]
+    for wrong in (1.5, True, [0]):
+        with pytest.raises(OptionError, match="a selector of devices is an index"):
+            select(wrong)  # type: ignore[arg-type]
 
 
 def test_environment_variable_is_read_at_each_call(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,7 +29,7 @@ from clreduce.call.several import SeveralDevices
 from clreduce.call.sharing import Sharing
 from clreduce.call.walk import Walk
 from clreduce.call.work import Work
-from clreduce.errors import DeviceError, OutOfMemoryError
+from clreduce.errors import DeviceError, OptionError, OutOfMemoryError
 from clreduce.memo import Memo
 from clreduce.numpy import Genred, KernelSolve
 from clreduce.numpy.cluster import from_matrix
@@ -565,8 +565,9 @@ def test_selectors(chosen_by):
     chosen_by()
     with pytest.raises(DeviceError, match="an empty list names no device"), clreduce.use_devices([]):
         pass
-    with pytest.raises(TypeError), clreduce.use_devices([1.5]):
-        pass
+    for wrong in ([1.5], [None], 2.5):
+        with pytest.raises(OptionError, match="a selector of devices is an index"), clreduce.use_devices(wrong):
+            pass
 
 
 def test_the_choice_is_that_of_a_thread(pair):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import clreduce
-from clreduce.errors import ShapeError
+from clreduce.errors import DtypeError, ShapeError
 from clreduce.numpy import Genred, Vi, Vj
 from clreduce.runtime.sources import BlockSource, is_source
 
@@ -137,6 +137,14 @@ def test_a_source_that_changes_or_fails(device):
         routine(x, Broken(y), b, max_memory="30KB")
     with pytest.raises(ShapeError, match="must have the same number of rows"):
         routine(x, Dataset(y), Dataset(b[:-1]))
+    of_text, endless = Dataset(y), Dataset(y)
+    of_text._array, endless.shape = y.astype(str), (float("nan"), 2)
+    with pytest.raises(DtypeError, match="says that its dtype is float32, and gave a block of dtype <U"):
+        routine(x, of_text, b)
+    with pytest.raises(ShapeError, match="has a shape of whole numbers; that of a Dataset is"):
+        routine(x, endless, b)
+    with pytest.raises(DtypeError, match="of dtype object: what is read block by block has real numbers"):
+        routine(x, Dataset(y.astype(object)), b)
     np.testing.assert_allclose(routine(x, y, b), routine(Dataset(x), y, b), rtol=1e-6)
 
 

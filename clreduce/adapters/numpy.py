@@ -61,6 +61,8 @@ class NumPy(Adapter):
             return ", of a dtype that NumPy does not have" if on_host else ", not in the host's memory; write x.cpu()"
         if hasattr(value, "to_numpy"):
             return ", with columns that are no numbers; write x[columns].to_numpy(float)"
+        if getattr(getattr(value, "dtype", None), "kind", "?") in "OSUMmV" and hasattr(value, "__getitem__"):
+            return f" of dtype {value.dtype}: what is read block by block has real numbers, integers or booleans"
         return "; write np.asarray(x)" if isinstance(value, (list, tuple)) else ""
 
     def to_host(self, value: Any) -> Array:

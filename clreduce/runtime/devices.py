@@ -15,7 +15,7 @@ from contextvars import ContextVar
 from itertools import pairwise
 from typing import Any
 
-from clreduce.errors import DeviceError
+from clreduce.errors import DeviceError, OptionError
 from clreduce.runtime.device import Device
 from clreduce.runtime.drivers import DRIVER_TITLES
 from clreduce.runtime.process import check_process
@@ -51,7 +51,7 @@ def select(selector: Selector | None = None) -> Device:
     - a `Device`: itself;
     - None: what the environment variable ``CLREDUCE_DEVICE`` selects, or ``devices()[0]`` if unset or blank.
 
-    `DeviceError`, with a list of the devices present, if nothing fits; TypeError for any other type.
+    `DeviceError`, with a list of the devices present, if nothing fits; `OptionError` for any other type.
     """
     check_process()
     if isinstance(selector, Device):
@@ -87,7 +87,14 @@ def _first_usable(candidates: Sequence[Device], asker: str) -> Device:
 def _fitting(selector: str | int, asker: str) -> list[Device]:
     """The devices that a selector names, the one that it names best first; `DeviceError` if there is none."""
     present = devices()
-    words = selector.lower().split() if isinstance(selector, str) else [str(operator.index(selector))]
+    if isinstance(selector, str):
+        words = selector.lower().split()
+    elif isinstance(selector, bool) or not hasattr(selector, "__index__"):
+        raise OptionError(
+            f"a selector of devices is an index, 'cpu', 'gpu', words of a device's name, or a Device; got {selector!r}"
+        )
+    else:
+        words = [str(operator.index(selector))]
     if len(words) == 1 and re.fullmatch(r"-?[0-9]+", words[0]):
         fitting = [device for index, device in enumerate(present) if index == int(words[0])]
     elif words in (["cpu"], ["gpu"]):

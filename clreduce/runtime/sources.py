@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from clreduce.errors import ShapeError
+from clreduce.errors import DtypeError, ShapeError
 
 Array = np.ndarray[Any, Any]
 
@@ -33,6 +33,11 @@ class BlockSource:
     def __init__(self, value: Any, dtype: Any = None, shape: tuple[int, ...] | None = None) -> None:
         self.value = value
         self.dtype = np.dtype(value.dtype if dtype is None else dtype)
+        if not all(hasattr(size, "__index__") and size >= 0 for size in value.shape):
+            raise ShapeError(
+                f"an array that is read block by block has a shape of whole numbers; that of a {type(value).__name__} "
+                f"is {tuple(value.shape)}"
+            )
         own = tuple(map(int, value.shape))
         self.shape = own if shape is None else shape
         self._axes = _matching_axes(own, self.shape)
@@ -75,6 +80,11 @@ class BlockSource:
             raise ShapeError(
                 f"a {type(self.value).__name__} of shape {tuple(self.value.shape)} gave a block of shape {block.shape} "
                 f"for {own}: it must have the shape that it had when the call began, {self.shape}"
+            )
+        if block.dtype.kind not in "biuf":
+            raise DtypeError(
+                f"a {type(self.value).__name__} says that its dtype is {np.dtype(self.value.dtype)}, and gave a block of "
+                f"dtype {block.dtype} for {own}"
             )
         return np.ascontiguousarray(block.reshape(wanted), self.dtype)
 

@@ -33,7 +33,7 @@ def density(z: da.Array, x: da.Array) -> da.Array:
 
 
 def main() -> None:
-    count = support.scaled(2_000_000)
+    count = support.scaled(10_000_000)
     mesh = support.mesh(-3, 3, 50).astype("float32")
     # One device for both workers, a CPU, is kept busy by one thread each.
     with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster, Client(cluster):
