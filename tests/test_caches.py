@@ -27,7 +27,8 @@ import clreduce
 from clreduce import cache
 from clreduce.cache import PROGRAMS, SCHEDULES, SOURCES, cache_folder, entry_name, read_entry, usage, write_entry
 from clreduce.memo import Memo, memoised
-from clreduce.numpy import Genred, LazyTensor
+from clreduce.numpy import Genred, KernelSolve, LazyTensor
+from clreduce.runtime.device import Device
 from clreduce.runtime.devices import devices
 from clreduce.runtime.plan_cache import PLANS
 
@@ -375,14 +376,21 @@ def test_clear_caches_frees_plans_and_programs(device: Any) -> None:
     def calls() -> None:
         routine(x, x, b)
         routine.vjp(x, x, b, cotangent=b)
+        routine(x, x, b, max_memory="2KB", deterministic=True)
+        routine.finish(routine.partial(x, x, b))
         (LazyTensor(x[:, None]) - LazyTensor(x[None])).sum(-1).sum(axis=1)
+        KernelSolve("Exp(-SqDist(x, y)) * b", ["x = Vi(3)", "y = Vj(3)", "b = Vj(1)"], "b", axis=1)(x, x, b, alpha=1.0)
+        with clreduce.use_devices([device, Device(device.cl_device)]):
+            routine(x, x, b)
 
     calls()
     plans = [weakref.ref(plan) for plan in PLANS._plans.values()]
-    assert len(plans) >= 3
+    programs = [weakref.ref(plan().program) for plan in plans if plan().program != routine.program]
+    assert len(plans) >= 5
     clreduce.clear_caches()
     gc.collect()
-    assert [plan() for plan in plans if plan() is not None] == []
+    for references in (plans, programs):
+        assert [reference() for reference in references if reference() is not None] == []
     calls()
 
 

@@ -9,7 +9,7 @@ import pytest
 
 import clreduce
 from clreduce.errors import OptionError
-from clreduce.numpy import Genred
+from clreduce.numpy import Genred, KernelSolve
 from clreduce.runtime import progress
 from clreduce.runtime.plan_cache import PLANS
 
@@ -119,3 +119,15 @@ def test_an_interrupted_call_closes_its_bar(slow, arrays, capsys, monkeypatch):
 def test_what_set_progress_takes():
     with pytest.raises(OptionError, match="True, False or None"):
         clreduce.set_progress("yes")
+
+
+def test_set_progress_is_for_solves_and_searches_too(capsys, monkeypatch):
+    """Their lines are drawn where nobody says otherwise in the call."""
+    monkeypatch.setattr("clreduce.solve.progress._PATIENCE", 0.0)
+    x, b = np.random.default_rng(0).normal(size=(50, 2)), np.ones((50, 1))
+    solver = KernelSolve("Exp(-SqDist(x, y)) * b", ["x = Vi(2)", "y = Vj(2)", "b = Vj(1)"], "b", axis=1)
+    for chosen, option, shown in ((True, None, True), (True, False, False), (None, None, False), (False, True, True)):
+        clreduce.set_progress(chosen)
+        solver(x, x, b, alpha=1.0, progress=option)
+        clreduce.set_progress(None)
+        assert ("solve [" in capsys.readouterr().err) == shown

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import sys
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -21,11 +18,11 @@ from clreduce.ir.expr import REAL, Expr
 from clreduce.program import MapReduce
 from clreduce.runtime.device import Device
 from clreduce.runtime.devices import current_device
+from clreduce.runtime.progress import StatusLine
 from clreduce.runtime.region import Region
 from clreduce.runtime.tuning import Search, TimedCall, Tuned
 
 Array = np.ndarray[Any, Any]
-_WIDTH = 24
 
 
 def tune(
@@ -48,8 +45,8 @@ def tune(
         Whether to tune the gradients with respect to all arguments as well, as ``routine.vjp`` computes them. They
         share the time.
     progress:
-        Whether to show on stderr how far the search is. None: where stderr is a terminal. There it is one line that is
-        redrawn, elsewhere a line for each schedule tried.
+        Whether to show on stderr how far the search is. None: as `set_progress` says, by default on terminals. There it
+        is one line that is redrawn, elsewhere a line for each schedule tried.
 
     Returns
     -------
@@ -76,7 +73,7 @@ def tune(
     calls = [_timed_call(routine, routine.program, routine.feeds(arguments.arrays), arguments, device)]
     if derivatives:
         calls += _gradient_calls(routine, arguments, device)
-    bar = _Bar(float(seconds), len(calls), sys.stderr.isatty() if progress is None else progress)
+    bar = _Bar(float(seconds), len(calls), progress)
     found: list[Tuned] = []
     try:
         for n, call in enumerate(calls):
@@ -124,29 +121,27 @@ def _gradient_calls(routine: Genred[Any], arguments: Arguments, device: Device) 
 
 
 class _Bar:
-    """How far a search is, on stderr."""
+    """How far the searches of a call of `tune` are."""
 
-    def __init__(self, seconds: float, searches: int, shown: bool) -> None:
+    def __init__(self, seconds: float, searches: int, shown: bool | None) -> None:
         self.seconds, self.searches, self.finished = seconds, searches, 0
-        self._shown, self._redrawn, self._start = shown, sys.stderr.isatty(), time.perf_counter()
+        self._line = StatusLine("tune", shown)
 
     @property
     def elapsed(self) -> float:
         """Seconds since it was made."""
-        return time.perf_counter() - self._start
+        return self._line.elapsed
 
     def show(self, tried: int, gain: float) -> None:
         """Draw the line: of the present search, schedules tried and how many times as fast the best is."""
-        if not self._shown:
-            return
-        full = math.floor(_WIDTH * min(1.0, self.elapsed / self.seconds))
-        which = f" ({self.finished + 1} of {self.searches})" if self.searches > 1 else ""
-        text = f"tune{which} [{'#' * full}{'.' * (_WIDTH - full)}] {self.elapsed:.0f}/{self.seconds:.0f} s"
-        text += f", {tried} schedule{'' if tried == 1 else 's'} tried, the best {gain:.2f} times as fast as the default"
-        print(f"\r{text}\x1b[K" if self._redrawn else text, end="" if self._redrawn else "\n", file=sys.stderr)
-        sys.stderr.flush()
+        if self.searches > 1:
+            self._line.title = f"tune ({self.finished + 1} of {self.searches})"
+        self._line.show(
+            self.elapsed / self.seconds,
+            f"{self.elapsed:.0f}/{self.seconds:.0f} s, {tried} schedule{'' if tried == 1 else 's'} tried, the best "
+            f"{gain:.2f} times as fast as the default",
+        )
 
     def close(self) -> None:
         """End the line."""
-        if self._shown and self._redrawn:
-            print(file=sys.stderr)
+        self._line.close()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 
 from clreduce.codegen.frame import ROOTS
 from clreduce.codegen.tree import (
@@ -22,6 +21,7 @@ from clreduce.codegen.tree import (
     Unary,
     cast,
 )
+from clreduce.memo import memoised
 
 Holes = Mapping[str, Expression]
 Fill = Callable[[Holes, str, str], Expression]
@@ -41,7 +41,7 @@ class Pattern:
     """Whether it is made of + - * / alone: then scalars may stay scalars beside lanes."""
 
 
-@lru_cache(4096)
+@memoised(4096)
 def pattern(code: str) -> Pattern:
     """The tree of a declared text.
 

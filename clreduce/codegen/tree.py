@@ -12,9 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache, reduce
+from functools import reduce
 
 from clreduce.ir.index import Position
+from clreduce.memo import memoised
 
 MASKS = {"realv": "inumv", "inumv": "inumv", "widev": "wnumv", "wnumv": "wnumv"}
 """What a comparison of such lanes gives; one of scalars gives an int."""
@@ -225,7 +226,7 @@ def _wider(left: str, right: str) -> str:
     return right if left == "int" else left
 
 
-@lru_cache(1024)
+@memoised(1024)
 def number(value: int) -> Literal:
     """An int."""
     return Literal(str(value), "int")

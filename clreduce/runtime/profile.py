@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from clreduce.domain import Domain
+from clreduce.memo import memoised
 
 if TYPE_CHECKING:
     from clreduce.program import MapReduce
@@ -272,7 +273,7 @@ def _clock_offset(commands: Sequence[_Command]) -> Callable[[int], int]:
     return lambda time: round(first[1] + drift * (time - first[0]))
 
 
-@functools.lru_cache(maxsize=256)
+@memoised(256)
 def describe(program: MapReduce) -> str:
     """A program in a few words: the variables of i are called x, those of j y, parameters p."""
     from clreduce.ir.show import show  # on demand: devices are listed without any formula

@@ -1,4 +1,4 @@
-"""How far a long call is: a bar on a terminal or in a notebook.
+"""How far a long call is: a bar on a terminal or in a notebook; and how far a search or an iteration is, as a line.
 
 The launches of a call tell how many pairs they have visited. A bar appears when the first of them show that the whole
 call takes longer than two seconds; calls that are one launch know nothing of it.
@@ -7,6 +7,7 @@ call takes longer than two seconds; calls that are one launch know nothing of it
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import sys
 import threading
@@ -22,6 +23,8 @@ _LONG = 2.0
 """Expected seconds of a call from which on it shows a bar."""
 _PATIENCE = 0.3
 """Seconds of a call after which its duration can be told."""
+_WIDTH = 24
+"""Characters of the bar in a `StatusLine`."""
 
 _chosen: bool | None = None
 
@@ -97,6 +100,50 @@ class Part(Progress):
     def complete(self) -> None:
         """All of its pairs have been visited, though not each launch has told so."""
         self.advance(self._total)
+
+
+class StatusLine:
+    """A line on stderr that tells how far a search or an iteration is; on a terminal it is redrawn, else repeated.
+
+    ``shown``: None means what `set_progress` and the environment say, after ``patience`` seconds. ``interval``: seconds
+    between two drawings on a terminal, at least; elsewhere it is a second, if not 0.
+    """
+
+    def __init__(self, title: str, shown: bool | None, patience: float = 0.0, interval: float = 0.0) -> None:
+        self.title, self._shown = title, is_shown() if shown is None else shown
+        self._redrawn = sys.stderr is not None and sys.stderr.isatty()
+        self._interval = interval if self._redrawn or not interval else max(interval, 1.0)
+        self._start = time.perf_counter()
+        self._next = self._start + (patience if shown is None else 0.0)
+        self._waiting, self._is_drawn = "", False
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since it was made."""
+        return time.perf_counter() - self._start
+
+    def show(self, portion: float, words: str) -> None:
+        """Draw it; ``portion``: how much of all is done, between 0 and 1."""
+        if not self._shown:
+            return
+        full = math.floor(_WIDTH * min(1.0, max(0.0, portion)))
+        self._waiting = f"{self.title} [{'#' * full}{'.' * (_WIDTH - full)}] {words}"
+        now = time.perf_counter()
+        if now >= self._next:
+            self._next = now + self._interval
+            self._draw()
+
+    def close(self) -> None:
+        """Draw what has not been drawn, if anything was, and end the line."""
+        if self._is_drawn and self._waiting:
+            self._draw()
+        if self._is_drawn and self._redrawn:
+            print(file=sys.stderr)
+
+    def _draw(self) -> None:
+        text = f"\r{self._waiting}\x1b[K" if self._redrawn else self._waiting
+        print(text, end="" if self._redrawn else "\n", file=sys.stderr, flush=True)
+        self._is_drawn, self._waiting = True, ""
 
 
 def _new_bar(total: float) -> Any:

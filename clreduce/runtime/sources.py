@@ -83,8 +83,8 @@ class BlockSource:
             )
         if block.dtype.kind not in "biuf":
             raise DtypeError(
-                f"a {type(self.value).__name__} says that its dtype is {np.dtype(self.value.dtype)}, and gave a block of "
-                f"dtype {block.dtype} for {own}"
+                f"a {type(self.value).__name__} says that its dtype is {np.dtype(self.value.dtype)}, and gave a block "
+                f"of dtype {block.dtype} for {own}"
             )
         return np.ascontiguousarray(block.reshape(wanted), self.dtype)
 

@@ -97,7 +97,8 @@ class Solver(Routine):
             Called as ``callback(iteration, residuals)`` after each product; ``residuals`` are relative, an array of
             its own, of shape (batch.., D). Not with a ``solver`` of your own.
         progress:
-            Whether to show on stderr how far it is. None: where stderr is a terminal, after one second.
+            Whether to show on stderr how far it is. None: as `set_progress` says, by default on terminals, after one
+            second.
         info:
             Whether to return ``(a, SolveInfo)``.
 
