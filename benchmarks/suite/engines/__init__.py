@@ -17,8 +17,11 @@ CLASSES = {
     "faiss": "search_faiss.Faiss",
     "numba": "loops_numba.Numba",
     "jax": "dense_jax.Jax",
+    "torch-cuda": "on_cuda.TorchOnCuda",
+    "pykeops-cuda": "on_cuda.PyKeopsOnCuda",
 }
-PEERS = tuple(name for name in CLASSES if name != OWN)
+ON_CUDA = ("torch-cuda", "pykeops-cuda")
+PEERS = tuple(name for name in CLASSES if name != OWN and name not in ON_CUDA)
 
 
 def load(peers: Sequence[str], threads: int) -> tuple[list[Engine], dict[str, str]]:

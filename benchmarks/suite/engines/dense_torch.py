@@ -32,13 +32,13 @@ def gaussian_sum(g: Tensor, x: Tensor, y: Tensor, b: Tensor) -> Tensor:
 
 
 def gaussian(problem: Gaussian, arrays: list[Array]) -> Call:
-    return lambda: (gaussian_sum(*tensors(arrays)).numpy(),)
+    return lambda: (gaussian_sum(*tensors(arrays)).numpy(force=True),)
 
 
 def gaussian_batches(problem: GaussianBatches, arrays: list[Array]) -> Call:
     def call() -> tuple[Array]:
         g, *others = tensors(arrays)
-        return (torch.stack([gaussian_sum(g, *one) for one in zip(*others, strict=True)]).numpy(),)
+        return (torch.stack([gaussian_sum(g, *one) for one in zip(*others, strict=True)]).numpy(force=True),)
 
     return call
 
@@ -65,7 +65,9 @@ def gaussian_gradient(problem: GaussianGradient, arrays: list[Array]) -> Call:
                     in_x.append(gradient)
                 else:
                     totals[name] += gradient
-        return tuple(torch.cat(in_x).numpy() if name == "x" else totals[name].numpy() for name in problem.wrt)
+        return tuple(
+            torch.cat(in_x).numpy(force=True) if name == "x" else totals[name].numpy(force=True) for name in problem.wrt
+        )
 
     return call
 
@@ -76,7 +78,7 @@ def log_sum_exp(problem: LogSumExp, arrays: list[Array]) -> Call:
         parts = [
             squared_distances(x[rows], y).neg_().logsumexp(1, keepdim=True) for rows in blocks(len(x), len(y))
         ]  # fmt: skip
-        return (torch.cat(parts).numpy(),)
+        return (torch.cat(parts).numpy(force=True),)
 
     return call
 
@@ -87,7 +89,7 @@ def neighbours(problem: Neighbours, arrays: list[Array]) -> Call:
         parts = [
             torch.cdist(x[rows], y).topk(problem.count, dim=1, largest=False).indices for rows in blocks(len(x), len(y))
         ]
-        return (torch.cat(parts).numpy(),)
+        return (torch.cat(parts).numpy(force=True),)
 
     return call
 
@@ -95,7 +97,9 @@ def neighbours(problem: Neighbours, arrays: list[Array]) -> Call:
 def assignment(problem: Assignment, arrays: list[Array]) -> Call:
     def call() -> tuple[Array]:
         x, y = tensors(arrays)
-        return (torch.cat([torch.cdist(x[rows], y).argmin(1, True) for rows in blocks(len(x), len(y))]).numpy(),)
+        return (
+            torch.cat([torch.cdist(x[rows], y).argmin(1, True) for rows in blocks(len(x), len(y))]).numpy(force=True),
+        )
 
     return call
 
@@ -136,14 +140,16 @@ def example(problem: Example, arrays: list[Array]) -> Call:
 
     def call() -> tuple[Array]:
         given = tensors(arrays)
-        return (torch.cat([compute(*given, rows) for rows in blocks(outputs, reduced * problem.dim)]).numpy(),)
+        return (
+            torch.cat([compute(*given, rows) for rows in blocks(outputs, reduced * problem.dim)]).numpy(force=True),
+        )
 
     return call
 
 
 def tensors(arrays: list[Array]) -> list[Tensor]:
-    """Tensors that share the arrays' memory."""
-    return [torch.from_numpy(array) for array in arrays]
+    """Tensors that share the arrays' memory, or copies of them on the default device."""
+    return [torch.from_numpy(array).to(torch.get_default_device()) for array in arrays]
 
 
 class Torch(Engine):
