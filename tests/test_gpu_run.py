@@ -1,4 +1,4 @@
-"""`benchmarks/gpu_run.py`, made for machines that this one is not: its parts, and a run on a CPU that poses as a GPU."""
+"""`benchmarks/gpu_run.py`, made for machines that this one is not: its parts, and a run on a CPU that poses."""
 
 from __future__ import annotations
 
