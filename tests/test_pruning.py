@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from oracle import Array
+from tolerances import excess, random_case
 
 from clreduce.call.pruning import running
 from clreduce.errors import OptionError
@@ -172,3 +173,43 @@ def test_what_cannot_be_asked_for_is_refused() -> None:
             routine_of("SqDist(x, y)", "Sum")(x, x, rtol=wrong)
     with pytest.raises(OptionError, match="prune is True, False or 'auto'"):
         routine_of("SqDist(x, y)", "ArgMin")(x, x, prune="often")
+
+
+@pytest.mark.parametrize("text", ["SqDist(x, y) - 0.05", "ReLU(0.1 - SqDist(x, y))"])
+@pytest.mark.parametrize("reduction", ["Count", "Any", "All"])
+def test_conditions_equal_those_over_all_pairs(text: str, reduction: str, device: Device, plain_kernels: None) -> None:
+    """A condition is what is not 0; where all pairs of two blocks are alike, none is visited."""
+    routine = routine_of(text, reduction)
+    for number, cloud in enumerate((clustered, on_a_grid, one_point, with_special_numbers)):
+        visited = assert_equals_all_pairs(routine, points_of(cloud, number))
+        assert cloud is not clustered or visited < 0.5 * ROWS * COLUMNS
+
+
+def test_comparisons_and_all_terms_within_a_radius(device: Device, plain_kernels: None) -> None:
+    x, y = points_of(clustered)
+    K = Vi(x).sqdist(Vj(y))
+    for condition, name, axis in ((K <= 0.001, "count", 1), ((K <= 0.001) | (K > 3), "any", 0)):
+        reduce = getattr(condition, name)
+        np.testing.assert_array_equal(reduce(axis=axis, prune=True), reduce(axis=axis, prune=False))
+
+
+def test_random_sums_are_within_their_tolerances(device: Device, plain_kernels: None) -> None:
+    """`python tests/tolerances.py 10000` tries many more."""
+    if not device.facts.has_double:
+        pytest.skip("rounding errors of float32 would hide those of what is skipped")
+    rng = np.random.default_rng(int(device.facts.compute_units))
+    for _ in range(5):
+        assert excess(random_case(rng))[0] <= 1
+
+
+def test_gradients_keep_the_tolerance(device: Device, plain_kernels: None) -> None:
+    routine = Genred("Exp(-SqDist(x, y) / 0.001) * b", ["x = Vi(3)", "y = Vj(3)", "b = Vj(1)"], "Sum", axis=1)
+    rng = np.random.default_rng(0)
+    x, y, b, e = (rng.random(shape).astype(np.float32) for shape in ((300, 3), (400, 3), (400, 1), (300, 1)))
+    exact = routine.vjp(x, y, b, cotangent=e)
+    for gradient, other in zip(routine.vjp(x, y, b, cotangent=e, atol=1e-2), exact, strict=True):
+        assert np.abs(gradient - other).max() <= 1.001e-2
+    # Where a row has a term of its own, no result is so small that its part would demand everything.
+    result = routine(y, y, b, rtol=1e-3)
+    np.testing.assert_allclose(result, routine(y, y, b), rtol=1.01e-3, atol=0)
+    assert told_of(routine).visited < 0.5 * told_of(routine).pairs

@@ -16,7 +16,7 @@ from clreduce.call.pruning.request import NEVER
 from clreduce.call.work import Work, arrangement_of
 from clreduce.domain import Domain
 from clreduce.intervals import Box, bounds_of
-from clreduce.ir.bounds import Bounds
+from clreduce.ir.bounds import Bounds, Precision
 from clreduce.ir.expr import INDEX, REAL, Expr, substitute, topological
 from clreduce.ir.op import OPS, constant, position, variable
 from clreduce.memo import Memo
@@ -139,13 +139,26 @@ class BlockPairs:
                 known[box.nan] = boxes.nan.astype(self.dtype)
         return known
 
+    @cached_property
+    def precision(self) -> Precision:
+        """That of kernels."""
+        return Precision.of(self.dtype)
+
+    @cached_property
+    def size(self) -> Expr:
+        """How many columns a block has: a variable of blocks of columns."""
+        size = variable("size", 1, Domain.J)
+        intervals = self.columns.partition.intervals
+        self.ends[size] = (intervals[:, 1:] - intervals[:, :1]).astype(self.dtype)
+        return size
+
     def over_blocks(
         self, f: Expr, reduction: str, count: int | None = None, further: Mapping[Expr, Array] | None = None
     ) -> Array:
         """A reduction over blocks of columns, for each block of rows; ``further``: values of other variables."""
         program, given = map_reduce([f], reduction, count)
         values = {**self.ends, **(further or {})}
-        arrays = [np.ascontiguousarray(values[leaf]) for leaf in given]
+        arrays = [np.ascontiguousarray(values[leaf], np.int64 if leaf.kind == INDEX else self.dtype) for leaf in given]
         region = Region(self.rows.partition.count, self.columns.partition.count)
         return self._run(program, arrays, region)[0]
 
@@ -220,6 +233,8 @@ class BlockPairs:
     ) -> tuple[Array, ...]:
         """The same of a program with its arrays."""
         self.visited.append(pairs_of(pairs))
+        if not len(pairs.pieces):  # a device has nothing to do, but rows have results
+            pairs = Ranges(np.array([[0, rows]]), np.zeros(0, np.int64), np.zeros((0, 2), np.int64))
         region = Region(rows, columns, ranges=CheckedRanges.by_rows(pairs))
         return self._run(program, arrays, region, self.options)
 

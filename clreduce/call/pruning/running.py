@@ -11,8 +11,11 @@ import numpy as np
 from clreduce.call.executor import Executor
 from clreduce.call.feeding import completed_lists, has_sources
 from clreduce.call.pruning.blocks import BLOCK, BlockPairs
+from clreduce.call.pruning.conditions import Conditions
+from clreduce.call.pruning.exponentials import Exponentials
 from clreduce.call.pruning.request import DEFAULT, NEVER, Pruning
 from clreduce.call.pruning.selection import Selection
+from clreduce.call.pruning.sums import Sums
 from clreduce.call.work import Work
 from clreduce.domain import Domain
 from clreduce.memo import Memo
@@ -179,7 +182,26 @@ def _over_all(work: Work, pairs: BlockPairs, rows: Array) -> tuple[Array, ...]:
     return pairs.executor.run((part.on(region), Memo(), arrays))
 
 
+def _add_up(work: Work, pairs: BlockPairs, pruning: Pruning) -> tuple[tuple[Array, ...], float]:
+    if work.program.reduction.name == "Sum":
+        sums, error = Sums(pairs, pruning).run()
+        return (sums,), error
+    columns = work.region.columns
+    sums, error = Sums(pairs, replace(pruning, atol=pruning.atol * columns)).run()
+    results = sums / sums.dtype.type(columns), np.full((len(sums), 1), columns)
+    return results[: len(work.program.outputs)], error / columns
+
+
+def _add_up_exponentials(work: Work, pairs: BlockPairs, pruning: Pruning) -> tuple[tuple[Array, ...], float]:
+    return Exponentials(pairs, pruning).run()
+
+
+def _count(work: Work, pairs: BlockPairs, pruning: Pruning) -> tuple[tuple[Array, ...], float]:
+    return Conditions(pairs).run(), 0.0
+
+
 _RULES: dict[Skips, Callable[[Work, BlockPairs, Pruning], tuple[tuple[Array, ...], float]]] = {
-    Skips.ABOVE: _select, Skips.BELOW: _select,
+    Skips.ABOVE: _select, Skips.BELOW: _select, Skips.ZEROS: _count, Skips.HOLDING: _count, Skips.SMALL: _add_up,
+    Skips.SMALL_EXPONENTIALS: _add_up_exponentials,
 }  # fmt: skip
 """The rule of each kind: results by the rows of the caller, and what they may differ by."""

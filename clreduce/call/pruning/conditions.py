@@ -1,0 +1,72 @@
+"""Conditions: pairs of blocks in which a condition holds everywhere, or nowhere, are counted without a visit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from clreduce.call.pruning.blocks import BlockPairs
+from clreduce.domain import Domain
+from clreduce.ir.expr import REAL, Expr
+from clreduce.ir.op import OPS, constant, variable
+from clreduce.ops.shape import concat
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Conditions:
+    """The steps of one Count, Any or All, in their order."""
+
+    pairs: BlockPairs
+
+    @cached_property
+    def known(self) -> tuple[Expr, Expr]:
+        """Whether all components are the same in all terms of a pair of blocks, as far as bounds tell; and which of
+        them hold: 1 or 0."""
+        (value,) = self.pairs.values
+        if value.kind != REAL:
+            value = OPS["where"](value, constant(1), constant(0))
+        (bounds,) = self.pairs.bounds(value)
+        zero, less = constant(0), OPS["less"]
+        apart = OPS["logical_or"](less(zero, bounds.low), less(bounds.high, zero))  # nan holds, too
+        is_zero = OPS["logical_and"](OPS["equal"](bounds.low, zero), OPS["equal"](bounds.high, zero))
+        if bounds.nan is not None:
+            is_zero = OPS["logical_and"](is_zero, OPS["less_equal"](bounds.nan, zero))
+        unknown = OPS["where"](OPS["logical_or"](apart, is_zero), zero, constant(1))
+        unknown = unknown if unknown.dim == 1 else OPS["largest"](unknown)
+        return less(unknown, constant(1)), OPS["where"](apart, constant(1), zero)
+
+    def run(self) -> tuple[Array, ...]:
+        """The results by the rows of the caller."""
+        known, holds = self.known
+        is_last, size = variable("is last", 1, Domain.J), self.pairs.columns.partition.size
+        blocks, columns = self.pairs.columns.partition.count, len(self.pairs.columns.partition.order)
+        last = (np.arange(blocks) == blocks - 1)[:, None]
+        # Blocks are counted, for a float holds their number: those that are full, and the last one.
+        counted = OPS["where"](known, holds, constant(0))
+        both = self.pairs.over_blocks(
+            concat(counted * (1 - is_last), counted * is_last), "Sum", None, {is_last: last}
+        ).astype(np.int64)
+        full, of_last = np.split(both, 2, axis=1)
+        holding = full * size + of_last * (columns - (blocks - 1) * size)
+        decided = self.pairs.over_blocks(
+            OPS["where"](known, concat(1 - is_last, is_last), constant(0)), "Sum", None, {is_last: last}
+        ).astype(np.int64)
+        missing = decided @ np.array([[size], [columns - (blocks - 1) * size]]) - holding
+        name = self.pairs.program.reduction.name
+        settled = {"Count": holding < 0, "Any": holding > 0, "All": missing > 0}[name].all(axis=1)
+        is_open = variable("is open", 1, Domain.I)
+        mask = OPS["logical_and"](OPS["logical_not"](known), OPS["less"](constant(0), is_open))
+        (found,) = self.pairs.visit(self.pairs.pairs_where(mask, {is_open: ~settled[:, None]}), name)
+        owner = self.pairs.owner
+        if name == "Count":
+            result = found + holding[owner]
+        elif name == "Any":
+            result = np.maximum(found, holding[owner] > 0)
+        else:
+            result = np.minimum(found, missing[owner] == 0)
+        return (self.pairs.in_order(result.astype(found.dtype)),)
