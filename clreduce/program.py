@@ -287,7 +287,9 @@ class Arrangement:
         """Whether all values of the parameters are moderate; ``arrays``: one per slot."""
         low, high = 1 / self.limit, self.limit
         for slot in self.slots:
-            array = arrays[slot]
+            array: Any = arrays[slot]
+            if not isinstance(array, np.ndarray):  # it is on a device, and stays there
+                return False
             if array.size == 1:  # without NumPy's functions, which take as long as a step of a warm call
                 if not low <= abs(array.item()) <= high:
                     return False

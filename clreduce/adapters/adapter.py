@@ -97,6 +97,18 @@ class Adapter:
         host: Array = array
         return host
 
+    def evaluated(self, array: Any) -> Any:
+        """An array between arguments and results as an evaluation takes it, outside of what follows it."""
+        return self.on_host(array)
+
+    def target(self, out: Any) -> Any:
+        """The memory of ``out``, as an array that an evaluation may write its result into."""
+        return self.to_host(out)
+
+    def empty(self, shape: tuple[int, ...], dtype: str, beside: Sequence[Any]) -> Any:
+        """An array that an evaluation may write its result into, where arrays ``beside`` it are."""
+        return np.empty(shape, dtype)
+
     def between(self, array: Array, like: Any) -> Any:
         """A NumPy array as one between arguments and results, beside the argument ``like``."""
         return array
@@ -130,6 +142,10 @@ class Adapter:
     def rows(self, array: Any, chosen: Array) -> Any:
         """The rows of an array with these indices."""
         return self.from_host(self.to_host(array)[chosen], array)
+
+    def entry(self, array: Any, index: Any) -> Any:
+        """The number at an index that is an array of this library without axes, of an array with one axis."""
+        return array[index]
 
     def swapped(self, array: Any) -> Any:
         """The last two axes exchanged."""

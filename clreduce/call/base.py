@@ -162,12 +162,12 @@ class RoutineBase:
         arrays: Sequence[Any],
         forms: Sequence[tuple[tuple[int, ...], str]],
     ) -> tuple[Any, ...]:
-        """The results on the host, each in its target if it has one."""
+        """The results as kernels give them, each in its target if it has one."""
         results = tuple(
-            np.empty(shape, COMPUTED.get(dtype, dtype)) if target is None else target
+            self.library.empty(shape, COMPUTED.get(dtype, dtype), arrays) if target is None else target
             for target, (shape, dtype) in zip(targets, forms, strict=True)
         )
-        return evaluation([self.library.on_host(array) for array in arrays], results)
+        return evaluation([self.library.evaluated(array) for array in arrays], results)
 
     def _targets(
         self, arguments: Arguments, forms: Sequence[tuple[tuple[int, ...], str]], given: Any
@@ -187,7 +187,7 @@ class RoutineBase:
                 raise ShapeError("the arrays of out share memory: give each result one of its own")
             read = any(self.library.overlap(one, array) for array in arguments.arrays)
             direct = not read and dtype in ("int64", arguments.dtype)
-            targets.append(self.library.to_host(one) if direct else None)
+            targets.append(self.library.target(one) if direct else None)
         return tuple(targets)
 
     def result_forms(self, args: Sequence[Any]) -> list[tuple[tuple[int, ...], str]]:

@@ -14,6 +14,7 @@ from clreduce.call.evaluation import Evaluation
 from clreduce.ir.expr import INDEX
 from clreduce.memo import memoised
 from clreduce.program import Gradient, MapReduce, Source
+from clreduce.runtime.resident import copied, is_resident, reduced
 
 Arrays: TypeAlias = Mapping[int, Any]
 Works: TypeAlias = Sequence[tuple[Evaluation, Sequence[Any]]]
@@ -53,7 +54,10 @@ class Step:
 
     def cut(self, result: Any) -> list[Any]:
         """The parts of the result, one per slot (one per result in forward mode)."""
-        return [result] if len(self._parts) == 1 else [result[part] for part in self._parts]
+        if len(self._parts) == 1:
+            return [result]
+        parts = [result[part] for part in self._parts]
+        return [copied(part, part.dtype) for part in parts] if is_resident(result) else parts
 
 
 def _steps(evaluation: Evaluation, wrt: tuple[int, ...], given: tuple[int, ...]) -> tuple[Step, ...]:
@@ -163,4 +167,6 @@ def summed_to(shape: tuple[int, ...], gradient: Any, batch: int) -> Any:
     if gradient.shape == shape:
         return gradient
     shared = tuple(axis for axis in range(batch) if shape[axis] == 1 != gradient.shape[axis])
-    return (gradient.sum(shared) if shared else gradient).reshape(shape)
+    if shared:
+        gradient = reduced(gradient, "sum", shared) if is_resident(gradient) else gradient.sum(shared)
+    return gradient.reshape(shape)

@@ -24,8 +24,11 @@ from clreduce.runtime.budget import memory_limit
 from clreduce.runtime.cuts import Leaf
 from clreduce.runtime.device import Device
 from clreduce.runtime.launch import completed
+from clreduce.runtime.lent import LentDevice
 from clreduce.runtime.memory import Memory
 from clreduce.runtime.plan_cache import PLANS
+from clreduce.runtime.resident import assign
+from clreduce.runtime.resident_memory import memory_for
 
 Array = np.ndarray[Any, Any]
 Prepared = Memo[Any, Any]
@@ -125,14 +128,16 @@ class OneDevice(Executor):
         if length < 2:
             raise error
         given = results or tuple(
-            np.empty((*region.batch, region.rows, output.dim), "int64" if output.kind == INDEX else work.dtype)
+            self.device.new_array(
+                (*region.batch, region.rows, output.dim), "int64" if output.kind == INDEX else work.dtype
+            )
             for output in work.program.outputs
         )
         targets = [one.reshape((*region.batch, region.rows, count, length)) for one in given]
         for start, stop in ((0, length // 2), (length // 2, length)):
             tile, own, slots = prepared.fetch((start, stop), lambda: work.components(start, stop))  # noqa: B023
             for target, part in zip(targets, self.run((tile, own, [arrays[slot] for slot in slots])), strict=True):
-                target[..., start:stop] = part.reshape((*target.shape[:-1], stop - start))
+                assign(target[..., start:stop], part.reshape((*target.shape[:-1], stop - start)))
         return given
 
     def partial(self, job: Job) -> tuple[Array, ...]:
@@ -149,7 +154,7 @@ class OneDevice(Executor):
             return [self.run(job) for job in jobs]
         if len(jobs) < 2 or any(each.tree is not None or each.sources for each in ready):
             return [self.run(job) for job in jobs]
-        memory, area = Memory(self.device), sum(job[0].region.area for job in jobs)
+        memory, area = memory_for(self.device), sum(job[0].region.area for job in jobs)
         try:
             if area > ready[0].plan.pace.most:
                 with progress.shown(area):
@@ -183,7 +188,9 @@ class OneDevice(Executor):
         moderate = work.arrangement is not None and work.arrangement.holds(arrays)
         limit = self.limit if self.limit is not None else memory_limit()
         sources = not plain and has_sources(arrays)
-        in_place = limit is None and self.device.facts.shares_addresses and (plain or are_plain(arrays))
+        in_place = limit is None and (
+            (self.device.facts.shares_addresses and (plain or are_plain(arrays))) or isinstance(self.device, LentDevice)
+        )
         key = (moderate, in_place, sources)
         ready: Ready | None = prepared.get(key)
         if ready is None or ready.forgotten != PLANS.forgotten or ready.limit != limit:

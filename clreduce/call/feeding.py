@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from clreduce.call.lists import fill_lists, has_gaps
+from clreduce.call.lists import candidates, fill_lists, has_gaps
 from clreduce.call.work import Work
 from clreduce.domain import Domain
 from clreduce.runtime.memory import without_repeats
 from clreduce.runtime.region import Region
+from clreduce.runtime.resident import complete_lists, copied, is_contiguous, is_resident
 from clreduce.runtime.sources import BlockSource, whole
 
 Array = np.ndarray[Any, Any]
@@ -43,11 +44,21 @@ def are_plain(arrays: Sequence[Any]) -> bool:
 def as_read(arrays: Sequence[Any], region: Region) -> list[Array]:
     """Arrays as kernels read them: in memory, contiguous, and those that repeat along a batch only once."""
     return [
-        array
-        if type(array) is not BlockSource and array.flags.c_contiguous
-        else np.ascontiguousarray(without_repeats(whole(array), len(region.batch)))
+        array if type(array) is not BlockSource and has_order(array) else _as_read(array, len(region.batch))
         for array in arrays
     ]
+
+
+def has_order(array: Any) -> bool:
+    """Whether the numbers of an array lie side by side, as kernels read and write them."""
+    return is_contiguous(array) if is_resident(array) else bool(array.flags.c_contiguous)
+
+
+def _as_read(array: Any, dimensions: int) -> Array:
+    if is_resident(array):
+        resident: Array = copied(array, array.dtype)
+        return resident
+    return np.ascontiguousarray(without_repeats(whole(array), dimensions))
 
 
 def completed_lists(work: Work, results: tuple[Array, ...]) -> tuple[Array, ...]:
@@ -57,7 +68,10 @@ def completed_lists(work: Work, results: tuple[Array, ...]) -> tuple[Array, ...]
     region = work.region
     for number in work.lists:
         result = results[number]
-        if has_gaps(result):
+        if is_resident(result):
+            count = work.program.reduction.count or 1
+            complete_lists(result, region.rows, count, candidates(region, count))
+        elif has_gaps(result):
             places = result.reshape((*region.batch, region.rows, work.program.reduction.count, -1))
             fill_lists(places, region.first_column, region.columns, region.pairs)
             if not np.may_share_memory(places, result):

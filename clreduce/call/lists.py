@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from clreduce.runtime.ranges import Ranges
+from clreduce.runtime.region import Region
 
 Array = np.ndarray[Any, Any]
 
@@ -42,6 +43,21 @@ def fill_lists(indices: Array, first_column: int, columns: int, pairs: Ranges | 
             rows[missing] = _filled(
                 rows[missing], first_column + _first_visited(pairs.pieces[pairs.owners == block], count)
             )
+
+
+def candidates(region: Region, count: int) -> Array:
+    """The lowest ``count`` columns that rows of a region visit, ascending: (count,) for all rows, or one row for each.
+
+    A row of (rows, count) ends with -1 where it visits fewer.
+    """
+    pairs, first = region.pairs, region.first_column
+    if pairs is None:
+        return first + np.arange(min(region.columns, count))
+    found = np.full((region.rows, count), -1)
+    for block, (start, end) in enumerate(pairs.blocks):
+        visited = _first_visited(pairs.pieces[pairs.owners == block], count)
+        found[start:end, : len(visited)] = first + visited
+    return found
 
 
 def _first_visited(pieces: Array, count: int) -> Array:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from clreduce.adapters.adapter import Adapter
+from clreduce.adapters.numpy import NUMPY
 from clreduce.domain import Domain
 from clreduce.errors import DtypeError, ShapeError
 from clreduce.runtime.ranges import CheckedRanges
@@ -40,12 +41,12 @@ def _name(n: int) -> str:
 
 
 def _as_integers(n: int, value: Any, library: Adapter) -> Array:
-    given = library.as_array(value)
+    given = value if isinstance(value, np.ndarray) else library.as_array(value)
     if given is None:
         raise DtypeError(
             f"{_name(n)} must be a {library.name} array; got {type(value).__name__}{library.advice(value)}"
         )
-    array: Array = library.to_host(given)
+    array: Array = NUMPY.to_host(given) if isinstance(given, np.ndarray) else library.to_host(given)
     if array.dtype not in _INTEGERS:
         raise DtypeError(f"{_name(n)} must be int32 or int64; got {array.dtype.name}")
     if array.ndim != (1 if n % 3 == 1 else 2) or (array.ndim == 2 and array.shape[1] != 2):

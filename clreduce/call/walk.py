@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from clreduce.call.feeding import as_read, completed_lists
+from clreduce.call.feeding import as_read, completed_lists, has_order
 from clreduce.call.ready import Ready
 from clreduce.call.work import Work
 from clreduce.domain import Domain
@@ -19,6 +19,7 @@ from clreduce.runtime import progress
 from clreduce.runtime.budget import Budget
 from clreduce.runtime.cuts import Concatenation, Leaf, Merge, Tree, leaves
 from clreduce.runtime.region import Place, Region
+from clreduce.runtime.resident import assign
 from clreduce.runtime.shared_buffers import SharedBuffers
 from clreduce.runtime.sources import BlockSource, Reader
 
@@ -154,11 +155,11 @@ class Walk:
 
     def _write(self, region: Region, compute: Callable[[tuple[Array, ...]], tuple[Array, ...]]) -> None:
         """Have the results or states of a region computed into their place."""
-        place = region.within(self._work.region, Domain.I)
+        place, device = region.within(self._work.region, Domain.I), self._ready.plan.device
         views = tuple(target[place] for target in self._targets)
-        found = compute(tuple(view if view.flags.c_contiguous else np.empty(view.shape, view.dtype) for view in views))
+        found = compute(tuple(view if has_order(view) else device.new_array(view.shape, view.dtype) for view in views))
         if not self._of_states:
             found = completed_lists(self._work.on(region), found)
         for view, array in zip(views, found, strict=True):
             if array is not view:
-                view[...] = array
+                assign(view, array)

@@ -168,7 +168,9 @@ class Axes(Batches):
         rest = tuple(place - (place > batch + axis) for place in places if place != batch + axis)
         centres = library.reduced("mean", means, rest)
         shape = tuple(1 if place in rest else size for place, size in enumerate(means.shape))
-        return library.reduced("mean", within + (means - centres.reshape(shape)) ** 2, rest)
+        return library.reduced(
+            "mean", within + (means - library.broadcast(centres.reshape(shape), means.shape)) ** 2, rest
+        )
 
     def _place_of_extreme(self, name: str, options: dict[str, Any]) -> Any:
         """The index of the extreme of all entries, in the order of the dense array."""
@@ -179,7 +181,7 @@ class Axes(Batches):
             chosen = self._first_entry(self.library.to_host(values), self.library.to_host(places), name == "ArgMin")
             return places.reshape(-1)[0] * 0 + chosen
         row = self.library.reduced(name.lower(), values.reshape(-1), (0,))
-        return row * self._sizes[1] + places.reshape(-1)[row]
+        return row * self._sizes[1] + self.library.entry(places.reshape(-1), row)
 
     def _first_entry(self, values: Any, places: Any, smallest: bool) -> int:
         """The lowest index, in the order of the dense array, of the extreme of ``values``.

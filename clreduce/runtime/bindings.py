@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -45,6 +46,19 @@ def kernel_of(program: Any, name: str) -> Any:
         before: Any = getattr(cl, "_PYOPENCL_NO_CACHE", False)
         cl._PYOPENCL_NO_CACHE = True
         try:
-            return cl.Kernel(program, name)
+            kernel = cl.Kernel(program, name)
         finally:
             cl._PYOPENCL_NO_CACHE = before
+            invoker: Any = sys.modules.get("pyopencl.invoker")
+            if invoker is not None and not before and not hasattr(invoker, "invoker_cache"):
+                # It was imported just now, and has left out what the program's own kernels look for.
+                invoker.invoker_cache = _InMemory()
+        return kernel
+
+
+class _InMemory(dict[Any, Any]):
+    """A cache of pyopencl's that lasts as long as the process."""
+
+    def store_if_not_present(self, key: Any, value: Any) -> None:
+        """Keep ``value`` unless there is one."""
+        self.setdefault(key, value)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from clreduce.codegen.facts import DeviceFacts
 from clreduce.errors import DeviceError
 from clreduce.runtime.drivers import DRIVER_TITLES, driver_of, leading_numbers, llvm_of
@@ -90,6 +92,10 @@ class Device:
                 if self._pool is None:
                     self._pool = MemoryPool(ImmediateAllocator(queue))
         return self._pool
+
+    def new_array(self, shape: tuple[int, ...], dtype: Any) -> Any:
+        """An array for a result, where results of this device lie: in the host's memory."""
+        return np.empty(shape, dtype)
 
     def __repr__(self) -> str:
         facts = self.facts

@@ -43,11 +43,15 @@ class KernelObject:
         self,
         queue: Any,
         size: tuple[int, ...],
-        group: tuple[int, ...],
+        group: tuple[int, ...] | None,
         *arguments: Any,
         global_offset: tuple[int, ...] | None = None,
+        wait_for: list[Any] | None = None,
     ) -> Any:
-        """Let the ``size`` work-items run, in groups of ``group``, from ``global_offset`` on; the event of that."""
+        """Let the ``size`` work-items run, in groups of ``group``, from ``global_offset`` on; the event of that.
+
+        ``wait_for``: events that come first, beside what the queue says.
+        """
         set_argument, count = self._set, self._buffers
         for position in range(count):
             set_argument(position, arguments[position])
@@ -58,4 +62,4 @@ class KernelObject:
             for position, number in enumerate(numbers, count):
                 set_argument(position, np.int64(number))
             self._numbers = numbers
-        return self._enqueue(queue, self._kernel, size, group, global_offset)
+        return self._enqueue(queue, self._kernel, size, group, global_offset, wait_for)

@@ -18,6 +18,8 @@ from clreduce.runtime.profile import LAUNCHES, RECORDER, watched
 from clreduce.runtime.progress import current
 from clreduce.runtime.ranges import Tables, numbered_from
 from clreduce.runtime.region import Region
+from clreduce.runtime.resident import assign, is_resident
+from clreduce.runtime.resident_memory import memory_for
 from clreduce.runtime.slices import in_slices
 
 if TYPE_CHECKING:
@@ -45,8 +47,7 @@ class Launched:
             if self.kept is not self.results:
                 for result, one in zip(self.results, self.kept, strict=True):
                     if one is not result:
-                        with np.errstate(over="ignore"):
-                            result[...] = one
+                        assign(result, one)
         return self.results
 
 
@@ -82,7 +83,7 @@ class _Launches:
         self.plan, self.region, self.roles = plan, region, roles
         self.rows, self.columns, self.batch = region.rows, region.columns, region.batch
         self.count = region.count
-        self.memory = memory or Memory(plan.device)
+        self.memory = memory or memory_for(plan.device)
         self.queue = self.memory.queue
         self.kernels: dict[Any, Any] = {}
         """By role; `Plan.prepared` gives them to the call, before it is launched."""
@@ -96,7 +97,11 @@ class _Launches:
             [self._tables[one.name] for one in kernel.arguments if one.name in self._tables] if self._tables else ()
         )
         arguments = (*buffers, *tables, *sizes)
-        if self.plan.signature.batched:
+        order = self.memory.order
+        if order is not None:
+            sizes_, groups = ((*size, self.count), (*group, 1)) if self.plan.signature.batched else (size, group)
+            order.launched(built(self.queue, sizes_, groups, *arguments, wait_for=order.before))
+        elif self.plan.signature.batched:
             built(self.queue, (*size, self.count), (*group, 1), *arguments)
         else:
             built(self.queue, size, group, *arguments)
@@ -216,7 +221,7 @@ class Call(_Launches):
         starts: dict[Any, Array] = {}
         for slot, given in zip(self.plan.program.slots, arrays, strict=True):
             array = given
-            if not array.flags.c_contiguous:
+            if not is_resident(array) and not array.flags.c_contiguous:
                 array = np.ascontiguousarray(without_repeats(array, len(self.batch)))
             buffers[slot] = self.memory.input(array)
             if self.plan.signature.batched:
@@ -295,19 +300,22 @@ class Call(_Launches):
             progress.advance(portion * self.region.area)
 
     def _launch_in_slices(self, built: Any, size: tuple[int, int], arguments: Sequence[Any]) -> None:
-        schedule, device = self.plan.schedule, self.plan.device
+        schedule, device, order = self.plan.schedule, self.plan.device, self.memory.order
         dimensions = 3 if self.plan.signature.batched else 2
         # In a batch, what the parts of an index store follows upon what those of the one before do: all run together.
         parts = 1 if dimensions == 3 else self.parts.count
 
         def launch(group: int, groups: int, part: int, own_parts: int, index: int, indices: int) -> None:
-            built(
+            event = built(
                 self.queue,
                 (groups * schedule.group, own_parts if parts > 1 else size[1], indices)[:dimensions],
                 (schedule.group, 1, 1)[:dimensions],
                 *arguments,
                 global_offset=(group * schedule.group, part, index)[:dimensions],
+                wait_for=None if order is None else order.before,
             )
+            if order is not None:
+                order.launched(event)
 
         pairs = schedule.group_rows * max(1, self._columns_of_group / parts)
         count = self.count if dimensions == 3 else 1

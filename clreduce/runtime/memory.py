@@ -59,6 +59,8 @@ class Memory:
         self.wait = self._flight.wait
         self._uses_pool = False
         self._shared = shared
+        self.order: Any = None
+        """What says what launches wait for, where it is not the queue alone (`ResidentMemory`)."""
         self._asked = 0  # bytes of the last buffer
         self._outputs: list[tuple[Any, Array]] = []
         self._inputs: dict[int, tuple[Any, Array]] = {}

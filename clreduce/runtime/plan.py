@@ -29,6 +29,7 @@ from clreduce.runtime.memory import Memory
 from clreduce.runtime.profile import building, describe
 from clreduce.runtime.ranges import CheckedRanges, Ranges
 from clreduce.runtime.region import Region
+from clreduce.runtime.resident_memory import memory_for
 from clreduce.runtime.shared_buffers import SharedBuffers
 from clreduce.runtime.signature import Signature, signature_of
 from clreduce.runtime.slices import Pace
@@ -157,7 +158,7 @@ class Plan:
 
         ``shared``: what of that call stays on the device.
         """
-        memory = Memory(self.device, shared)
+        memory = memory_for(self.device, shared)
         return completed(memory, self._run, arrays, region, results, memory, parts)
 
     def _run(self, *arguments: Any) -> tuple[Array, ...]:
@@ -189,7 +190,7 @@ class Plan:
         """Arrays for the results of a region."""
         shape = (*region.batch, region.rows)
         try:
-            return tuple(np.empty((*shape, dim), dtype) for dim, dtype in self._outputs)
+            return tuple(self.device.new_array((*shape, dim), dtype) for dim, dtype in self._outputs)
         except MemoryError as error:
             raise OutOfMemoryError(
                 f"the host has no memory for the result ({error}): call with fewer rows at a time, or let out= be a "
@@ -199,9 +200,11 @@ class Plan:
     def neutral_state(self, region: Region) -> tuple[Array, ...]:
         """The state of rows that have met no column, (batch.., rows, D) for each slot."""
         shape, slots = (*region.batch, region.rows), self.program.state_slots
-        return tuple(
-            np.full((*shape, dim), slot.neutral, kind) for slot, (dim, kind) in zip(slots, self.states, strict=True)
-        )
+        state = []
+        for slot, (dim, kind) in zip(slots, self.states, strict=True):
+            state.append(self.device.new_array((*shape, dim), kind))
+            state[-1].fill(slot.neutral)
+        return tuple(state)
 
     def partial(
         self, arrays: Sequence[Array], region: Region, parts: Parts | None = None, begin: tuple[Array, ...] = (),
@@ -215,11 +218,11 @@ class Plan:
         if 0 in (region.rows, region.columns, *region.batch):
             return begin or self.neutral_state(region)
         shape = (*region.batch, region.rows)
-        state = begin or tuple(np.empty((*shape, dim), kind) for dim, kind in self.states)
+        state = begin or tuple(self.device.new_array((*shape, dim), kind) for dim, kind in self.states)
         self.check_indices(region)
         if shared is not None:
             shared.begin_states(state)
-        memory = Memory(self.device, shared)
+        memory = memory_for(self.device, shared)
         completed(memory, self._launch_partial, arrays, region, memory, parts, state, bool(begin))
         return state
 
@@ -232,7 +235,7 @@ class Plan:
         The region begins where a part does.
         """
         self.check_indices(region)
-        memory = Memory(self.device, shared)
+        memory = memory_for(self.device, shared)
         completed(memory, self._launch_partial, arrays, region, memory, parts, states, False, True)
 
     def finish(
@@ -247,7 +250,7 @@ class Plan:
         results = self.new_results(region) if results is None else results
         if region.rows == 0 or 0 in region.batch:
             return results
-        memory = Memory(self.device, shared)
+        memory = memory_for(self.device, shared)
         return completed(memory, self._finish, state, region, results, memory, parts)
 
     def _finish(
@@ -263,7 +266,9 @@ class Plan:
         if not self.signature.wide:
             return results
         kept = self.signature.kept
-        return tuple(result if result.dtype == np.int64 else np.empty(result.shape, kept) for result in results)
+        return tuple(
+            result if result.dtype == np.int64 else self.device.new_array(result.shape, kept) for result in results
+        )
 
     def _launch_partial(
         self, arrays: Sequence[Array], region: Region, memory: Memory, parts: Parts | None, state: Any, resumes: bool,

@@ -33,12 +33,14 @@ class ConjugateGradients(Iteration):
             length = ratio(rz, pq, active)
             self.x += length * p
             r -= length * q
-            residuals = self.relative(r)
+            squares = self.squares(r)
+            residuals = self.relative(r, squares)
             going = self.noted(residuals, active)
             active = active & (residuals > self.eps)
             if not going or not active.any():
                 return
             z = r if self.precondition is None else self.precondition(r)
-            before, rz = rz, self.dot(r, z)
+            is_plain = z is r and self.task.metric is None  # then the inner product is known
+            before, rz = rz, squares if is_plain else self.dot(r, z)
             p *= ratio(rz, before, active)
             p += np.where(active, z, 0.0)

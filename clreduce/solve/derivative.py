@@ -15,6 +15,7 @@ from clreduce.call.arguments import Arguments
 from clreduce.call.derivative import Derivative, summed_to
 from clreduce.call.evaluation import together
 from clreduce.call.routine import Routine
+from clreduce.runtime.resident import is_resident
 from clreduce.solve.metric import weights_of
 from clreduce.solve.options import SolveOptions
 from clreduce.solve.system import System
@@ -45,17 +46,19 @@ class SystemDerivative:
 
     def adjoint(self, cotangent: Array) -> Array:
         """The solution of the transposed system for this right-hand side."""
-        return self.options.run(self.system, cotangent, transposed=True)[0]
+        adjoint: Array = self.system.solved(self.options.run(self.system, cotangent, transposed=True)[0])
+        return adjoint
 
     def gradients(self, solution: Array, adjoint: Array, positions: Sequence[int]) -> list[Array]:
         """Of arguments, for the solution of the transposed system with the cotangent on its right-hand side."""
         others = [at for at in positions if at != self.unknown]
-        arguments, pulled = self._with_vector(solution), {0: -adjoint.astype(self.system.dtype)}
+        arguments, pulled = self._with_vector(solution), {0: (-adjoint).astype(self.system.dtype)}
         product = self._product(arguments)
-        computed = self.routine.by_position(others, arguments, np.zeros_like, lambda slots: product.vjp(pulled, slots))
+        zeros = self.routine.library.zeros_like if is_resident(pulled[0]) else np.zeros_like
+        computed = self.routine.by_position(others, arguments, zeros, lambda slots: product.vjp(pulled, slots))
         by_position = dict(zip(others, computed, strict=True))
         shape = self.system.arguments.arrays[self.unknown].shape
-        in_b = summed_to(shape, adjoint, len(self.system.batch)).astype(self.system.dtype)
+        in_b = summed_to(shape, adjoint.astype(self.system.dtype), len(self.system.batch))
         return [in_b if at == self.unknown else by_position[at] for at in positions]
 
     def tangent(
@@ -67,18 +70,19 @@ class SystemDerivative:
         """
         system = self.system
         own = moves.get(self.unknown)
-        right = np.zeros(system.shape) if own is None else np.broadcast_to(own, system.shape).astype(np.float64)
+        right = system.zeros() if own is None else system.vector(own)
         along = self._by_slot(moves)
         if along:
             product = self._product(self._with_vector(solution))
             if transposed and may_differ_from_transpose(self.routine, self.unknown, self.options):
                 # K is linear: K^T a is its gradient, for the cotangent a
                 pulled = {0: solution.astype(system.dtype)}
-                right -= product.hvp(pulled, along, [system.slot])[system.slot]
+                right -= system.vector(product.hvp(pulled, along, [system.slot])[system.slot])
             else:
-                right -= product.jvp(along)[0]
+                right -= system.vector(product.jvp(along)[0])
         right -= ridge * solution
-        return self.options.run(system, right, transposed=transposed)[0]
+        moved: Array = system.solved(self.options.run(system, right, transposed=transposed)[0])
+        return moved
 
     def moved_gradients(
         self, solution: Array, adjoint: Array, moved: Array, moves: Mapping[int, Array | None],
@@ -90,12 +94,11 @@ class SystemDerivative:
         """
         arguments, dtype = self._with_vector(solution), self.system.dtype
         along = {**self._by_slot(moves), self.system.slot: moved.astype(dtype)}
-        pulled = {0: -adjoint.astype(dtype)}
+        pulled = {0: (-adjoint).astype(dtype)}
         others = [at for at in positions if at != self.unknown]
         product = self._product(arguments)
-        computed = self.routine.by_position(
-            others, arguments, np.zeros_like, lambda slots: product.hvp(pulled, along, slots)
-        )
+        zeros = self.routine.library.zeros_like if is_resident(pulled[0]) else np.zeros_like
+        computed = self.routine.by_position(others, arguments, zeros, lambda slots: product.hvp(pulled, along, slots))
         return dict(zip(others, computed, strict=True))
 
     def _by_slot(self, moves: Mapping[int, Array | None]) -> dict[int, Any]:
@@ -111,5 +114,6 @@ class SystemDerivative:
     def _with_vector(self, vector: Array) -> Arguments:
         """The arguments with a vector in the place of b."""
         arrays = list(self.system.arguments.arrays)
-        arrays[self.unknown] = np.ascontiguousarray(vector, self.system.dtype)
+        rounded = vector.astype(self.system.dtype)
+        arrays[self.unknown] = rounded if is_resident(rounded) else np.ascontiguousarray(rounded)
         return replace(self.system.arguments, arrays=tuple(arrays))

@@ -103,20 +103,39 @@ class Iteration:
     def dot(self, a: Array, b: Array) -> Array:
         """Inner products in the metric of the task, of shape (batch.., 1, E)."""
         metric = self.task.metric
-        return self._by_system(a * b if metric is None else a * metric * b)
+        products = self._by_system(a * b if metric is None else a * metric * b)
+        self._check_sums(a, products)
+        return products
 
-    def relative(self, residual: Array) -> Array:
+    def squares(self, residual: Array) -> Array:
+        """Sums of squares, of shape (batch.., 1, E)."""
+        return self._by_system(residual * residual)
+
+    def relative(self, residual: Array, squares: Array | None = None) -> Array:
         """Norms of residuals over those of b; 0 where b is 0, for there the solution is 0."""
+        squares = self.squares(residual) if squares is None else squares
+        self._check_sums(residual, squares)
         norms = np.zeros_like(self.scale)
-        np.divide(np.sqrt(self._by_system(residual * residual)), self.scale, out=norms, where=self.scale > 0)
+        np.divide(np.sqrt(squares), self.scale, out=norms, where=self.scale > 0)
         return norms
 
     def product(self, vector: Array) -> Array:
         """The operator times a vector, which is rounded in place."""
-        result = self.operator.product(vector)
-        if not np.isfinite(result).all():
+        result: Any = self.operator.product(vector)
+        if isinstance(result, np.ndarray):  # of vectors on a device, the first sum over the product tells
+            self._check_finite(result)
+        product: Array = result
+        return product
+
+    def _check_sums(self, vector: Any, sums: Array) -> None:
+        """Sums over a vector on a device tell whether products held nan or inf."""
+        if not isinstance(vector, np.ndarray):
+            self._check_finite(sums)
+
+    @staticmethod
+    def _check_finite(numbers: Array) -> None:
+        if not np.isfinite(numbers).all():
             raise SolveError("a product with the operator holds nan or inf: look at the data, and at alpha")
-        return result
 
     def run(self, start: Array | None) -> tuple[Array, SolveInfo]:
         """The solution, and how it was found."""

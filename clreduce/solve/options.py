@@ -58,6 +58,15 @@ class SolveOptions:
         return 10 * problem.size * largest if self.maxiter is None else self.maxiter
 
     @property
+    def needs_host(self) -> str | None:
+        """What of these options works on arrays of the host only."""
+        if callable(self.solver):
+            return "a solver of your own"
+        if self.preconditioner is not None and self.preconditioner != "diagonal":
+            return "this preconditioner"
+        return None
+
+    @property
     def is_general(self) -> bool:
         """Whether the operator need not be symmetric."""
         return self.solver == "gmres" or callable(self.solver)

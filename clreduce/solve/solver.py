@@ -17,10 +17,13 @@ from clreduce.ir.expr import Expr
 from clreduce.language.formula import Variable
 from clreduce.language.vocabulary import check_linear
 from clreduce.reductions.reduction import Reduction
+from clreduce.runtime.resident import first_resident
 from clreduce.solve.derivative import SystemDerivative, may_differ_from_transpose
 from clreduce.solve.iteration import SolveInfo
 from clreduce.solve.options import SolveOptions
+from clreduce.solve.resident import ResidentSystem
 from clreduce.solve.system import System
+from clreduce.warning import warn
 
 Array = np.ndarray[Any, Any]
 _RIDGE = "alpha"
@@ -130,7 +133,7 @@ class Solver(Routine):
         self, arguments: Arguments, executor: Executor, alpha: Any, chosen: SolveOptions, x0: Any
     ) -> tuple[Any, SolveInfo]:
         """The solution, of shape (batch.., n, D), and how it was found."""
-        system = self.system(arguments.on_host(self.library), executor, self._ridge(alpha))
+        system = self.system(self._where_solved(arguments, chosen), executor, self._ridge(alpha))
         start = None if x0 is None else self._checked_vector(system, x0, "x0")
         solution, how = chosen.run(system, self.right_hand_side(system), start)
         return self.library.between(solution, arguments.like), how
@@ -164,7 +167,7 @@ class Solver(Routine):
         arguments = derivative.system.arguments
         moves, ridge = self._moves(arguments, args, tangents)
         result = derivative.tangent(self._known(derivative, output), moves, ridge)
-        beside = self.library.between(result, arguments.like)
+        beside = self.library.between(result.astype(derivative.system.dtype), arguments.like)
         finished = self.library.finished(beside, arguments.given_dtype, arguments.like)
         return self._like_right(finished, arguments, args)
 
@@ -200,12 +203,26 @@ class Solver(Routine):
         """The derivatives of the solution for these arguments of a call."""
         chosen = SolveOptions.checked(eps, **options)
         executor = self.runner.executor(backend, device_id, None, None)
-        arguments = self._arguments(args, ranges).on_host(self.library)
+        arguments = self._where_solved(self._arguments(args, ranges), chosen)
         return SystemDerivative(self, self.unknown, self.system(arguments, executor, self._ridge(alpha)), chosen)
 
     def system(self, arguments: Arguments, executor: Executor, ridge: float | Array) -> System:
-        """The system of these arguments, which are on the host."""
-        return System(self, self.unknown, arguments, executor, ridge, self._by_ranges(arguments, executor))
+        """The system of these arguments, which are on the host or on a device that is not left."""
+        kind = System if first_resident(arguments.arrays) is None else ResidentSystem
+        return kind(self, self.unknown, arguments, executor, ridge, self._by_ranges(arguments, executor))
+
+    def _where_solved(self, arguments: Arguments, chosen: SolveOptions) -> Arguments:
+        """The arguments where the system is solved: on the host, or where they are if the iteration can be there."""
+        if first_resident(arguments.arrays) is None:
+            return arguments.on_host(self.library)
+        why = chosen.needs_host
+        if why is None:
+            return arguments
+        warn(
+            f"{why} works on the host: the arrays of this solve are copied there once, and the solution back",
+            UserWarning,
+        )
+        return arguments.on_host(self.library)
 
     def _by_ranges(self, arguments: Arguments, executor: Executor) -> Callable[[Array], Array] | None:
         """Products that leave pairs out are evaluations of their own."""
@@ -232,7 +249,7 @@ class Solver(Routine):
 
     def _checked_vector(self, system: System, vector: Any, what: str) -> Array:
         checked = self._beside(system.shape, system.dtype.name, vector, what)
-        return self.library.on_host(checked).astype(np.float64)
+        return system.vector(checked if isinstance(system, ResidentSystem) else self.library.on_host(checked))
 
     def _beside(self, shape: tuple[int, ...], dtype: str, vector: Any, what: str) -> Any:
         """An array of the shape of the solution, which may come without its last axis, as b."""
@@ -247,13 +264,15 @@ class Solver(Routine):
 
     def right_hand_side(self, system: System) -> Array:
         """b, of the shape of the solution, in float64."""
-        return np.broadcast_to(system.arguments.arrays[self.unknown], system.shape).astype(np.float64)
+        return system.vector(system.arguments.arrays[self.unknown])
 
     def _known(self, derivative: SystemDerivative, output: Any) -> Array:
         """The solution: ``output`` if the caller has it, or that of one more solve."""
         if output is not None:
             return self._checked_vector(derivative.system, output, "output")
-        return derivative.options.run(derivative.system, self.right_hand_side(derivative.system))[0]
+        system = derivative.system
+        solution: Array = system.solved(derivative.options.run(system, self.right_hand_side(system))[0])
+        return solution
 
     def transposes(self, options: SolveOptions) -> bool:
         """Whether the transposed operator may be another one, as far as formula and options tell."""
@@ -289,4 +308,6 @@ class Solver(Routine):
         ridge = sum(self._ridge(tangents[key]) for key, name in names.items() if name is None)
         others = {key: tangents[key] for key, name in names.items() if name is not None}
         moves = self._checked_tangents(arguments, args, others)
-        return {at: self.library.on_host(move) for at, move in moves.items()}, ridge
+        if first_resident(arguments.arrays) is None:
+            moves = {at: self.library.on_host(move) for at, move in moves.items()}
+        return moves, ridge

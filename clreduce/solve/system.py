@@ -70,6 +70,18 @@ class System:
         self.precondition: Callable[[Array], Array] | None = None
         """The preconditioner, once a solve has made it."""
 
+    def vector(self, array: Any) -> Array:
+        """An array of the shape of the unknown, or one that broadcasts to it, as the iteration has vectors."""
+        return np.broadcast_to(array, self.shape).astype(np.float64)
+
+    def solved(self, solution: Any) -> Any:
+        """A solution, in the precision of the data, as a vector that derivatives compute with."""
+        return solution
+
+    def zeros(self) -> Array:
+        """A vector of zeros."""
+        return np.zeros(self.shape)
+
     def product(self, vector: Array) -> Array:
         """(alpha + K) vector. The vector is rounded, in place, to the precision of the data."""
         if self.dtype != vector.dtype:

@@ -1,0 +1,195 @@
+"""pyopencl's arrays: they stay in the context and on the queue that they came with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+from pyopencl.array import Array as DeviceArray
+from pyopencl.array import to_device
+
+from clreduce.adapters.adapter import Adapter
+from clreduce.adapters.numpy import NUMPY, is_symbolic
+from clreduce.errors import DeviceError
+from clreduce.runtime import resident
+
+Array = np.ndarray[Any, Any]
+
+
+class CL(Adapter):
+    """The adapter of pyopencl. Between arguments and results stand its arrays, and NumPy's where numbers were given."""
+
+    name = "pyopencl"
+
+    def __init__(self) -> None:
+        self._names: dict[Any, str] = {}
+
+    def accepts(self, value: Any) -> bool:
+        """Whether ``value`` is an array on a device; `DeviceError` for one without a queue."""
+        if not isinstance(value, DeviceArray):
+            return False
+        if value.queue is None:
+            raise DeviceError(
+                f"an array of shape {value.shape} has no queue to compute on: write x.with_queue(queue) first"
+            )
+        return True
+
+    def advice(self, value: Any) -> str:
+        if is_symbolic(value):
+            return NUMPY.advice(value)
+        return "; write pyopencl.array.to_device(queue, x)"
+
+    def to_host(self, value: Any) -> Array:
+        """The numbers, which are copied to the host."""
+        value = value if resident.is_contiguous(value) else resident.copied(value, value.dtype)
+        numbers: Array = value.get() if value.size else np.empty(value.shape, value.dtype)
+        return numbers
+
+    def from_host(self, array: Array, like: Any) -> Any:
+        if like is None:
+            raise DeviceError("nothing says on which device the result shall be: one argument at least is an array")
+        return to_device(like.queue, np.ascontiguousarray(array), allocator=like.allocator)
+
+    def shape(self, value: Any) -> tuple[int, ...]:
+        shape: tuple[int, ...] = value.shape
+        return shape
+
+    def dtype_name(self, value: Any) -> str:
+        name = self._names.get(value.dtype)
+        if name is None:
+            name = self._names[value.dtype] = str(value.dtype.name)
+        return name
+
+    def place(self, value: Any) -> Any:
+        """The context: arrays of different ones do not mix."""
+        return None if value is None else value.context
+
+    def copy_into(self, out: Any, result: Any) -> Any:
+        if result.base_data is not out.base_data or result.offset != out.offset:
+            resident.assign(out, result)
+        return out
+
+    def writable(self, out: Any) -> bool:
+        axes = zip(out.strides, out.shape, strict=True)
+        return bool(out.size == 0 or all(stride != 0 or size < 2 for stride, size in axes))
+
+    def overlap(self, out: Any, other: Any) -> bool:
+        """Whether both are of one allocation, and their intervals in it meet; true where that cannot be told."""
+        if not isinstance(other, DeviceArray) or not (out.size and other.size):
+            return False
+        if out.base_data is not other.base_data and out.base_data != other.base_data:
+            return bool(self._allocation(out) == self._allocation(other))
+        (a, b), (c, d) = _extent(out), _extent(other)
+        return a < d and c < b
+
+    @staticmethod
+    def _allocation(array: Any) -> Any:
+        """The buffer that an array's is a part of."""
+        import pyopencl as cl
+
+        data = array.base_data
+        if not isinstance(data, cl.MemoryObjectHolder):
+            return id(data)
+        parent: Any = data.get_info(cl.mem_info.ASSOCIATED_MEMOBJECT)
+        return data.int_ptr if parent is None else parent.int_ptr
+
+    def forms(self, arguments: Sequence[Any]) -> tuple[Any, ...] | None:
+        forms = []
+        for value in arguments:
+            if type(value) is not DeviceArray or value.queue is None:
+                return None
+            context: Any = value.context
+            forms.append((value.shape, value.dtype, value.strides, context.int_ptr))
+        return tuple(forms)
+
+    # ------------------------------------------------------------------ arrays between the arguments and the results
+
+    def arranged(self, value: Any, dtype: str, shape: tuple[int, ...]) -> Any:
+        if isinstance(value, np.ndarray):
+            return NUMPY.arranged(value, dtype, shape)
+        if value.dtype.kind == "c":
+            value = value if resident.is_contiguous(value) else resident.copied(value, value.dtype)
+            value = (value.reshape(1) if value.ndim == 0 else value).view(np.dtype(f"float{4 * value.dtype.itemsize}"))
+        if value.dtype == dtype and resident.is_contiguous(value):
+            return value if value.shape == shape else value.reshape(shape)
+        return resident.copied(value, dtype, shape)
+
+    def on_host(self, array: Any) -> Array:
+        return array if isinstance(array, np.ndarray) else self.to_host(array)
+
+    def evaluated(self, array: Any) -> Any:
+        return array
+
+    def target(self, out: Any) -> Any:
+        return out if resident.is_contiguous(out) else self._new(out.shape, out.dtype, out)
+
+    def empty(self, shape: tuple[int, ...], dtype: str, beside: Sequence[Any]) -> Any:
+        return self._new(shape, dtype, resident.first_resident(beside))
+
+    def _new(self, shape: tuple[int, ...], dtype: Any, like: Any) -> Any:
+        place = resident.place_of_array(like)
+        with place.device.at(place):
+            return place.device.new_array(shape, dtype)
+
+    def zeros_like(self, array: Any) -> Any:
+        return np.zeros_like(array) if isinstance(array, np.ndarray) else self._zeros(array)
+
+    def _zeros(self, array: Any) -> Any:
+        made = self._new(array.shape, array.dtype, array)
+        if made.size:
+            made.fill(0)
+        return made
+
+    def finished(self, array: Any, dtype: str, like: Any) -> Any:
+        if isinstance(array, np.ndarray):
+            with np.errstate(over="ignore"):
+                return self.from_host(array.astype(dtype, copy=False), like)
+        return array if array.dtype == dtype else resident.copied(array, dtype)
+
+    def finished_complex(self, array: Any, like: Any) -> Any:
+        return self.as_complex(self.from_host(array, like) if isinstance(array, np.ndarray) else array)
+
+    # ------------------------------------------------------------------------------------------- results, as they are
+
+    def as_complex(self, result: Any) -> Any:
+        if result.dtype == np.float16:
+            result = resident.copied(result, np.float32)
+        return result.view({"float32": np.complex64, "float64": np.complex128}[result.dtype.name])
+
+    def reduced(self, name: str, result: Any, axes: tuple[int, ...]) -> Any:
+        if name == "mean":
+            number = prod(result.shape[axis] for axis in axes)
+            return resident.reduced(result, "sum", axes) * result.dtype.type(1 / number if number else np.nan)
+        return resident.reduced(result, name, axes)
+
+    def rows(self, array: Any, chosen: Array) -> Any:
+        return resident.taken(array, chosen)
+
+    def entry(self, array: Any, index: Any) -> Any:
+        from pyopencl.array import take
+
+        entry: Any = take(array, index.reshape(1))
+        return entry.reshape(())
+
+    def swapped(self, array: Any) -> Any:
+        axes = (*range(array.ndim - 2), array.ndim - 1, array.ndim - 2)
+        return self.permuted(array, axes)
+
+    def permuted(self, array: Any, axes: tuple[int, ...]) -> Any:
+        view = resident.permuted(array, axes)
+        return view if resident.is_contiguous(view) else resident.copied(view, view.dtype)
+
+    def broadcast(self, array: Any, shape: tuple[int, ...]) -> Any:
+        return array if array.shape == shape else resident.copied(resident.broadcast(array, shape), array.dtype)
+
+
+def _extent(array: Any) -> tuple[int, int]:
+    """Where the bytes of an array that has some begin and end in its buffer."""
+    spans = [(size - 1) * stride for size, stride in zip(array.shape, array.strides, strict=True)]
+    start = array.offset + sum(min(span, 0) for span in spans)
+    return start, array.offset + sum(max(span, 0) for span in spans) + array.dtype.itemsize
+
+
+CL_ARRAYS = CL()

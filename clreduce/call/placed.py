@@ -1,0 +1,89 @@
+"""Calls that run where their arrays are: on a device in a context of the caller's."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from clreduce.call.backend import checked_limits, kind_of
+from clreduce.call.executor import Executor, Job, OneDevice, one_device
+from clreduce.call.ready import Ready
+from clreduce.call.runner import Runner
+from clreduce.errors import BackendError, DeviceError
+from clreduce.memo import Memo
+from clreduce.runtime.device import Device
+from clreduce.runtime.devices import current_device
+from clreduce.runtime.resident import first_resident, place_of_array
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class WhereArraysAre(Executor):
+    """Runs each work on the queue of the first of its arrays that is on a device.
+
+    A work without such an array, as of a state that is kept by the host, runs on the current device.
+    """
+
+    limit: int | None = None
+    deterministic: bool = False
+
+    @contextlib.contextmanager
+    def _at(self, arrays: Sequence[Any]) -> Iterator[OneDevice]:
+        array = first_resident(arrays)
+        if array is None:
+            yield one_device(current_device(), self.limit, self.deterministic)
+            return
+        place = place_of_array(array)
+        with place.device.at(place):
+            yield one_device(place.device, self.limit, self.deterministic)
+
+    @staticmethod
+    def _own(job: Job, executor: OneDevice) -> Job:
+        """A job with what is kept for it on that device."""
+        work, prepared, arrays = job
+        return work, prepared.fetch(executor, Memo), arrays
+
+    def run(self, job: Job, results: tuple[Array, ...] | None = None) -> tuple[Array, ...]:
+        with self._at(job[2]) as executor:
+            return executor.run(self._own(job, executor), results)
+
+    def partial(self, job: Job) -> tuple[Array, ...]:
+        with self._at(job[2]) as executor:
+            return executor.partial(self._own(job, executor))
+
+    def prepare(self, job: Job) -> Ready:
+        with self._at(job[2]) as executor:
+            return executor.prepare(self._own(job, executor))
+
+    def first_device(self) -> Device:
+        return current_device()
+
+    def repeats(self, job: Job) -> bool:
+        with self._at(job[2]) as executor:
+            return executor.repeats(self._own(job, executor))
+
+    def run_together(self, jobs: Sequence[Job]) -> list[tuple[Array, ...]]:
+        with self._at([array for job in jobs for array in job[2]]) as executor:
+            return executor.run_together([self._own(job, executor) for job in jobs])
+
+
+class PlacedRunner(Runner):
+    """Runs evaluations where their arrays are."""
+
+    def executor(
+        self, backend: str, device_id: int, max_memory: int | str | None, deterministic: bool | None
+    ) -> Executor:
+        kind_of(backend, device_id)
+        if backend != "auto":
+            raise BackendError(f"arrays on a device are computed with on their own: backend is 'auto'; got {backend!r}")
+        if device_id != -1:
+            raise DeviceError(f"arrays on a device are computed with on their own: device_id is -1; got {device_id!r}")
+        return WhereArraysAre(*checked_limits(max_memory, deterministic))
+
+
+PLACED = PlacedRunner()

@@ -1,0 +1,56 @@
+"""The front end for pyopencl's arrays, which stay on their device.
+
+What is computed from arrays runs in their context, on their queue, and gives arrays there. Nothing is copied to the
+host, and nobody waits: results carry the event of their last kernel, as pyopencl's own do.
+
+>>> import numpy as np, pyopencl as cl, pyopencl.array
+>>> from clreduce.cl import Genred
+>>> queue = cl.CommandQueue(cl.create_some_context(interactive=False))
+>>> x = cl.array.to_device(queue, np.zeros((2, 3)))
+>>> y = cl.array.to_device(queue, np.ones((4, 3)))
+>>> Genred("SqDist(x, y)", ["x = Vi(3)", "y = Vj(3)"], "Sum", axis=1)(x, y)
+cl.Array([[12.],
+       [12.]])
+"""
+
+from pyopencl.array import Array as _Array
+
+from clreduce.adapters.cl import CL_ARRAYS
+from clreduce.binding import bind, generics, variables
+from clreduce.call.genred import Genred as _Genred
+from clreduce.call.placed import PLACED
+from clreduce.lazy.complex import ComplexMethods
+from clreduce.lazy.tensor import LazyTensor as _LazyTensor
+from clreduce.solve.iteration import SolveInfo
+from clreduce.solve.kernel_solve import KernelSolve as _KernelSolve
+from clreduce.solve.preconditioners import nystrom
+
+
+class Genred(_Genred[_Array]):
+    pass
+
+
+class KernelSolve(_KernelSolve[_Array]):
+    pass
+
+
+class LazyTensor(_LazyTensor[_Array]):
+    __slots__ = ()
+
+
+class ComplexLazyTensor(ComplexMethods, LazyTensor):
+    __slots__ = ()
+
+
+bind(CL_ARRAYS, Genred, KernelSolve, LazyTensor, ComplexLazyTensor, PLACED)
+Vi, Vj, Pm = variables(LazyTensor)
+generic_sum, generic_logsumexp, generic_argmin, generic_argkmin = generics(Genred)
+
+__all__ = [
+    "ComplexLazyTensor", "Genred", "KernelSolve", "LazyTensor", "Pm", "SolveInfo", "Vi", "Vj", "generic_argkmin",
+    "generic_argmin", "generic_logsumexp", "generic_sum", "nystrom",
+]  # fmt: skip
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,128 @@
+"""`LentDevice`: a device in a context that the caller owns. Arrays of that context are read and written where they are.
+
+A `Place` is such a device with one of the caller's queues. It is entered for the time of a call: what the call launches
+goes to that queue.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from clreduce.errors import DeviceError, OutOfMemoryError
+from clreduce.memo import Memo
+from clreduce.runtime.device import Device
+from clreduce.runtime.devices import devices, passed_over, select
+from clreduce.runtime.process import check_process
+
+
+@dataclass(eq=False)
+class Place:
+    """A queue of the caller's, and the device in its context."""
+
+    device: LentDevice
+    queue: Any
+    in_order: bool
+    """Whether the queue runs its commands one after the other."""
+    allocator: Any = None
+    """What gives memory for results; None: the context."""
+    pool: Any = None
+    """Memory for temporaries, which one call after the other may use where the queue is in order."""
+
+
+class LentDevice(Device):
+    """A device in a context of the caller's; made by `place_of`, once for each context."""
+
+    def __init__(self, listed: Device, context: Any) -> None:
+        """``listed``: the same device as `devices` lists it, with what its trial has shown."""
+        super().__init__(listed.cl_device)
+        self.identity = listed.identity
+        self.said = listed.said
+        self.facts = replace(listed.facts, shares_addresses=False, maps_memory=False)
+        self._context = context
+        self._now = threading.local()
+
+    @property
+    def place(self) -> Place:
+        """The place whose call this thread is in."""
+        place: Place = self._now.place
+        return place
+
+    @contextlib.contextmanager
+    def at(self, place: Place) -> Iterator[None]:
+        """What this thread runs on the device in this block goes to the queue of ``place``."""
+        before = getattr(self._now, "place", None)
+        self._now.place = place
+        try:
+            yield
+        finally:
+            self._now.place = before
+
+    @property
+    def queue(self) -> Any:
+        """The caller's queue."""
+        check_process()
+        return self.place.queue
+
+    @property
+    def pool(self) -> Any:
+        """Memory for temporaries on the caller's queue."""
+        place = self.place
+        if place.pool is None:
+            from pyopencl.tools import ImmediateAllocator, MemoryPool
+
+            place.pool = MemoryPool(ImmediateAllocator(place.queue))
+        return place.pool
+
+    def new_array(self, shape: tuple[int, ...], dtype: Any) -> Any:
+        """An array on the device, whose memory comes from where that of the call's arrays does."""
+        import pyopencl as cl
+        from pyopencl.array import Array
+
+        place = self.place
+        try:
+            return Array(place.queue, shape, np.dtype(dtype), allocator=place.allocator)
+        except (cl.MemoryError, MemoryError) as error:
+            raise OutOfMemoryError(
+                f"{self} has no memory for a result of shape {shape} ({error}): call with fewer rows at a time"
+            ) from None
+
+
+_PLACES: Memo[int, Place] = Memo(256)
+_DEVICES: Memo[tuple[int, int], LentDevice] = Memo(64)
+
+
+def place_of(queue: Any, allocator: Any = None) -> Place:
+    """The place of a queue of the caller's; `DeviceError` where its device is none that clreduce uses.
+
+    A place keeps its queue alive, so the number of that is its own.
+    """
+    place = _PLACES.get(queue.int_ptr)
+    if place is None:
+        place = _PLACES.fetch(queue.int_ptr, lambda: _new_place(queue))
+    return place if allocator is None else replace(place, allocator=allocator)
+
+
+def _new_place(queue: Any) -> Place:
+    import pyopencl as cl
+
+    context, cl_device = queue.context, queue.device
+    device = _DEVICES.fetch((context.int_ptr, cl_device.int_ptr), lambda: _lent(cl_device, context))
+    out_of_order = cl.command_queue_properties.OUT_OF_ORDER_EXEC_MODE_ENABLE
+    return Place(device, queue, not queue.properties & out_of_order)
+
+
+def _lent(cl_device: Any, context: Any) -> LentDevice:
+    for listed in devices():
+        if listed.cl_device == cl_device:
+            return LentDevice(select(listed), context)
+    reasons = "".join(f"\n  passed over: {line}" for line in passed_over())
+    raise DeviceError(
+        f"the arrays are on {cl_device.name.strip()!r}, a device that clreduce does not use; "
+        f"clreduce.explain_devices() lists those that it uses{reasons}"
+    )

@@ -1,0 +1,403 @@
+"""Arrays that stay on their device: ``pyopencl.array.Array``, in a context of the caller's.
+
+Here is what the host does with NumPy's functions elsewhere: copies in another dtype or layout, sums over axes, lists
+that are completed. Each is a kernel on the array's queue, which waits for the events of the arrays that it reads. Its
+own event is put among those of what it writes.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from clreduce.errors import DtypeError, ShapeError
+from clreduce.runtime.compiler import PROGRAMS
+from clreduce.runtime.kernel_object import KernelObject
+from clreduce.runtime.lent import LentDevice, Place, place_of
+
+TYPES = {
+    "bool": "uchar", "int8": "char", "uint8": "uchar", "int16": "short", "uint16": "ushort", "int32": "int",
+    "uint32": "uint", "int64": "long", "uint64": "ulong", "float16": "half", "float32": "float", "float64": "double",
+    "complex64": "float2", "complex128": "double2",
+}  # fmt: skip
+"""OpenCL's types of numbers, by NumPy's names."""
+
+
+def is_resident(array: Any) -> bool:
+    """Whether ``array`` is one of pyopencl's."""
+    module = sys.modules.get("pyopencl.array")
+    return module is not None and isinstance(array, module.Array)
+
+
+def first_resident(arrays: Sequence[Any]) -> Any:
+    """The first of them that is one of pyopencl's; None if there is none."""
+    module = sys.modules.get("pyopencl.array")
+    if module is not None:
+        for array in arrays:
+            if isinstance(array, module.Array):
+                return array
+    return None
+
+
+def place_of_array(array: Any) -> Place:
+    """The queue of an array, on whose device what is computed from it is computed."""
+    return place_of(array.queue, array.allocator)
+
+
+def is_contiguous(array: Any) -> bool:
+    """Whether the numbers of an array lie side by side, the last axis first."""
+    step = array.dtype.itemsize
+    for size, stride in zip(reversed(array.shape), reversed(array.strides), strict=True):
+        if size != 1 and stride != step:
+            return bool(array.size == 0)
+        step *= size
+    return True
+
+
+# ------------------------------------------------------------------------------------------------------- the order
+
+
+class Order:
+    """What commands on a place wait for, and whose events they become."""
+
+    def __init__(self, place: Place) -> None:
+        self._place, self._queue = place, place.queue
+        self._waiting: list[Any] = []
+        self._seen: set[int] = set()
+        self.last: Any = None
+
+    def after(self, array: Any) -> None:
+        """Commands from now on wait for what the contents of ``array`` depend on."""
+        events = array.events
+        if events:
+            self._waiting += events
+        queue = array.queue
+        if queue is not None and queue.int_ptr != self._queue.int_ptr and queue.int_ptr not in self._seen:
+            import pyopencl as cl
+
+            self._seen.add(queue.int_ptr)  # commands of a queue in order may have left no event
+            self._waiting.append(cl.enqueue_marker(queue))
+            queue.flush()
+
+    @property
+    def before(self) -> list[Any] | None:
+        """Events that the next command waits for."""
+        if self._place.in_order:
+            waiting, self._waiting = self._waiting, []
+            return waiting or None
+        return (self._waiting if self.last is None else [*self._waiting, self.last]) or None
+
+    def launched(self, event: Any) -> None:
+        """``event`` is that of the last command."""
+        self.last = event
+        if not self._place.in_order:
+            self._waiting = []
+
+    def became(self, written: Sequence[Any], read: Sequence[Any] = ()) -> None:
+        """The last command has written these arrays, and read those."""
+        if self.last is None:
+            return
+        for array in written:
+            array.add_event(self.last)
+        if not self._place.in_order:  # who writes there next waits for its own array's events
+            for array in read:
+                array.add_event(self.last)
+
+
+class _OfThread(threading.local):
+    def __init__(self) -> None:
+        self.kernels: dict[tuple[str, LentDevice], KernelObject] = {}
+
+
+_OF_THREAD = _OfThread()
+_MOST_KERNELS = 512
+
+
+def _run(source: str, items: int, written: Any, read: Sequence[Any], numbers: Sequence[int]) -> None:
+    """Run a kernel over ``items`` on the queue of ``written``, after what all the arrays depend on.
+
+    Its arguments are the data of ``written``, those of ``read``, the offset of each in numbers, and ``numbers``.
+    """
+    if items == 0:
+        return
+    place, arrays = place_of_array(written), [written, *read]
+    device = place.device
+    kernel = _OF_THREAD.kernels.get((source, device))
+    if kernel is None:
+        program = PROGRAMS.build(_PRELUDE + source, device, lambda: "a copy or a sum of an array on the device")
+        if len(_OF_THREAD.kernels) >= _MOST_KERNELS:
+            _OF_THREAD.kernels.clear()
+        kernel = _OF_THREAD.kernels[source, device] = KernelObject(program, "run", len(arrays), device)
+    order = Order(place)
+    for array in arrays:
+        order.after(array)
+    offsets = [array.offset // array.dtype.itemsize for array in arrays]
+    buffers = [array.base_data for array in arrays]
+    order.launched(kernel(place.queue, (items,), None, *buffers, *offsets, *numbers, wait_for=order.before))
+    order.became([written], read)
+
+
+# --------------------------------------------------------------------------------------------------------- kernels
+
+_PRELUDE = """\
+#ifdef cl_khr_fp64
+#pragma OPENCL EXTENSION cl_khr_fp64 : enable
+#endif
+"""
+
+
+def _type(array: Any) -> str:
+    name = array.dtype.name
+    if name not in TYPES:
+        raise DtypeError(f"arrays on a device are of real numbers, integers or booleans here; got {name}")
+    return TYPES[name]
+
+
+def _load(kind: str, array: str, place: str) -> str:
+    return f"vload_half({place}, {array})" if kind == "half" else f"{array}[{place}]"
+
+
+def _store(kind: str, array: str, place: str, value: str) -> str:
+    return f"vstore_half((float)({value}), {place}, {array});" if kind == "half" else f"{array}[{place}] = {value};"
+
+
+def _copy_source(target: str, source: str, dim: int, truth: bool) -> str:
+    sizes = "".join(f", long n{k}, long s{k}, long t{k}" for k in range(dim))
+    steps = "".join(
+        f"    at = rest % n{k}; rest /= n{k}; to += at * s{k}; from += at * t{k};\n" for k in reversed(range(dim))
+    )
+    if target != source and "2" in target + source:
+        raise DtypeError("complex numbers are copied as they are, or as pairs of reals")
+    value = _load(source, "in", "from")
+    value = f"({value}) != 0" if truth else value if target == source or target == "half" else f"({target})({value})"
+    return (
+        f"__kernel void run(__global {target}* out, __global const {source}* in, long to, long from, long count{sizes})"
+        "\n{\n    long rest = get_global_id(0), at;\n    if (rest >= count) return;\n"
+        f"{steps}    {_store(target, 'out', 'to', value)}\n}}\n"
+    )
+
+
+def assign(target: Any, source: Any) -> None:
+    """``target[...] = source``: arrays of the host, or of one device, of the same shape and any dtypes and strides."""
+    if isinstance(target, np.ndarray):
+        with np.errstate(over="ignore"):
+            target[...] = source
+        return
+    axes = [
+        (size, to, at) for size, to, at in zip(target.shape, _steps(target), _steps(source), strict=True) if size != 1
+    ]
+    merged: list[tuple[int, int, int]] = []
+    for size, to, at in axes:
+        if merged and merged[-1][1] == size * to and merged[-1][2] == size * at:
+            merged[-1] = (merged[-1][0] * size, to, at)
+        else:
+            merged.append((size, to, at))
+    text = _copy_source(_type(target), _type(source), len(merged), target.dtype.name == "bool" != source.dtype.name)
+    _run(text, target.size, target, [source], [target.size, *(number for axis in merged for number in axis)])
+
+
+def _steps(array: Any) -> list[int]:
+    return [stride // array.dtype.itemsize for stride in array.strides]
+
+
+def copied(array: Any, dtype: Any, shape: tuple[int, ...] | None = None) -> Any:
+    """A contiguous copy in another dtype or shape, on the array's device and queue."""
+    made = _beside(array, array.shape, dtype)
+    assign(made, array)
+    return made if shape is None or shape == made.shape else made.reshape(shape)
+
+
+def permuted(array: Any, axes: Sequence[int]) -> Any:
+    """A view with the axes in this order."""
+    shape, strides = (tuple(each[axis] for axis in axes) for each in (array.shape, array.strides))
+    return array._new_with_changes(array.base_data, offset=array.offset, shape=shape, strides=strides)
+
+
+def broadcast(array: Any, shape: tuple[int, ...]) -> Any:
+    """A view of this shape, in which numbers are repeated."""
+    ahead = len(shape) - len(array.shape)
+    strides = tuple(
+        0 if axis < ahead or array.shape[axis - ahead] != size else array.strides[axis - ahead]
+        for axis, size in enumerate(shape)
+    )
+    np.broadcast_shapes(array.shape, shape)
+    return array._new_with_changes(array.base_data, offset=array.offset, shape=tuple(shape), strides=strides)
+
+
+_REDUCED = {
+    # name: the first value, and what a number does to it
+    "sum": ("0", "total += value;"),
+    "prod": ("1", "total *= value;"),
+    "min": ("value", "total = value < total || value != value ? value : total;"),
+    "max": ("value", "total = value > total || value != value ? value : total;"),
+    "any": ("0", "total = total != 0 || value != 0;"),
+    "all": ("1", "total = total != 0 && value != 0;"),
+    "argmin": ("0", "if (k == 0 || value < best || (value != value && best == best)) { best = value; total = k; }"),
+    "argmax": ("0", "if (k == 0 || value > best || (value != value && best == best)) { best = value; total = k; }"),
+}
+_LONG = 4096
+"""Terms from which on a sum over an axis is computed in two steps, by more work-items."""
+
+
+_LOGARITHM = """\
+__kernel void run(__global {0}* out, __global const {0}* in, long to, long from, long count, long terms, long inner)
+{{
+    long n = get_global_id(0);
+    if (n >= count) return;
+    long at = from + n / inner * inner * terms + n % inner;
+    {0} most = -INFINITY, total = 0, value;
+    for (long k = 0; k < terms; k++) {{
+        value = in[at + k * inner];
+        most = value > most || value != value ? value : most;
+    }}
+    {0} shift = isfinite(most) ? most : 0;
+    for (long k = 0; k < terms; k++) total += exp(in[at + k * inner] - shift);
+    out[to + n] = log(total) + shift;
+}}
+"""
+
+
+def _reduction_source(name: str, kind: str, target: str) -> str:
+    if name == "logsumexp":
+        return _LOGARITHM.format(kind)
+    first, step = _REDUCED[name]
+    first = f"({kind})in[at]" if first == "value" else first
+    total = "long" if name.startswith("arg") else target
+    return (
+        f"__kernel void run(__global {target}* out, __global const {kind}* in, long to, long from, long count, "
+        "long terms, long inner)\n{\n    long n = get_global_id(0);\n    if (n >= count) return;\n"
+        "    long at = from + n / inner * inner * terms + n % inner;\n"
+        f"    {kind} value, best = 0;\n    {total} total = {first};\n"
+        "    for (long k = 0; k < terms; k++) {\n        value = in[at + k * inner];\n"
+        f"        {step}\n    }}\n    out[to + n] = total;\n}}\n"
+    )
+
+
+def _axis_reduced(array: Any, name: str, axis: int, dtype: Any) -> Any:
+    """A contiguous array reduced over one axis."""
+    before, terms, inner = array.shape[:axis], array.shape[axis], prod(array.shape[axis + 1 :])
+    if terms == 0 and name in ("min", "max", "argmin", "argmax"):
+        raise ShapeError(f"{name} over an axis of length 0")
+    if terms >= 2 * _LONG and not name.startswith("arg"):
+        array = _blocks_reduced(array, name, axis)
+        terms = array.shape[axis]
+    made = _beside(array, (*before, *array.shape[axis + 1 :]), dtype)
+    _run(_reduction_source(name, _type(array), _type(made)), made.size, made, [array], [made.size, terms, inner])
+    return made
+
+
+def _blocks_reduced(array: Any, name: str, axis: int) -> Any:
+    """A long axis reduced block by block, as many blocks as may be side by side; and the rest on its own."""
+    before, terms, after = array.shape[:axis], array.shape[axis], array.shape[axis + 1 :]
+    length = terms // _LONG
+    head = _contiguous(array[_part(axis, slice(0, length * _LONG))]).reshape((*before, _LONG, length, *after))
+    if length * _LONG == terms:
+        return _axis_reduced(head, name, axis + 1, array.dtype)
+    both = _beside(array, (*before, _LONG + 1, *after), array.dtype)
+    assign(both[_part(axis, slice(0, _LONG))], _axis_reduced(head, name, axis + 1, array.dtype))
+    tail = _contiguous(array[_part(axis, slice(length * _LONG, terms))])
+    assign(both[_part(axis, _LONG)], _axis_reduced(tail, name, axis, array.dtype))
+    return both
+
+
+def _part(axis: int, part: slice | int) -> tuple[Any, ...]:
+    """The index of a part along an axis."""
+    return (*(slice(None),) * axis, part)
+
+
+def _contiguous(array: Any) -> Any:
+    return array if is_contiguous(array) else copied(array, array.dtype)
+
+
+def _beside(array: Any, shape: tuple[int, ...], dtype: Any) -> Any:
+    """A new array where another one is."""
+    place = place_of_array(array)
+    with place.device.at(place):
+        return place.device.new_array(shape, dtype)
+
+
+def reduced(array: Any, name: str, axes: Sequence[int]) -> Any:
+    """The sum, product, least, largest ... of an array over axes, each a kernel; ``arg`` forms give int64."""
+    dtype = {"argmin": "int64", "argmax": "int64", "any": "bool", "all": "bool"}.get(name, array.dtype)
+    if array.dtype.name in ("bool", "int32") and name == "sum":
+        dtype = "int64"
+        array = copied(array, dtype)
+    if array.dtype.name == "float16":
+        return copied(reduced(copied(array, "float32"), name, axes), "float16" if dtype == array.dtype else dtype)
+    array = _contiguous(array)
+    for axis in sorted((axis % len(array.shape) for axis in axes), reverse=True):
+        array = _axis_reduced(array, name, axis, dtype)
+    return array
+
+
+def taken(array: Any, indices: np.ndarray[Any, Any]) -> Any:
+    """The rows of an array with these indices, a new array."""
+    place, inner = place_of_array(array), prod(array.shape[1:])
+    array = _contiguous(array)
+    chosen = np.ascontiguousarray(indices, np.int64)
+    made = _beside(array, (*chosen.shape, *array.shape[1:]), array.dtype)
+    kind = _type(array)
+    value = _store(kind, "out", "to + n", _load(kind, "in", "from + rows[first + n / inner] * inner + n % inner"))
+    source = (
+        f"__kernel void run(__global {kind}* out, __global const {kind}* in, __global const long* rows, long to, "
+        "long from, long first, long count, long inner)\n{\n    long n = get_global_id(0);\n"
+        f"    if (n < count) {value}\n}}\n"
+    )
+    if made.size:
+        _run(source, made.size, made, [array, _table(place, chosen)], [made.size, inner])
+    return made
+
+
+def _table(place: Place, numbers: np.ndarray[Any, Any]) -> Any:
+    """Numbers of the host as an array on the device, copied when its buffer is made."""
+    import pyopencl as cl
+    from pyopencl.array import Array
+
+    flags = cl.mem_flags.READ_ONLY | cl.mem_flags.COPY_HOST_PTR
+    buffer = cl.Buffer(place.device.context, flags, hostbuf=numbers)
+    return Array(place.queue, numbers.shape, numbers.dtype, data=buffer)
+
+
+_LISTS = """\
+__kernel void run(__global long* lists, __global const long* candidates, long at, long from, long count, long places,
+                  long dim, long rows, long number)
+{
+    long n = get_global_id(0);
+    if (n >= count) return;
+    __global long* list = lists + at + n / dim * dim * places + n % dim;
+    __global const long* free = candidates + from + (rows ? n / dim % rows * number : 0);
+    long next = 0, first = 0;
+    while (first < places && list[first * dim] >= 0) first++;
+    for (long place = first; place < places; place++) {
+        for (; next < number; next++) {
+            long k = 0;
+            while (k < first && list[k * dim] != free[next]) k++;
+            if (k == first) break;
+        }
+        if (next == number || free[next] < 0) return;
+        list[place * dim] = free[next++];
+    }
+}
+"""
+
+
+def complete_lists(lists: Any, rows: int, count: int, candidates: np.ndarray[Any, Any]) -> None:
+    """Let candidates, ascending, that are in no list yet take the places of -1, in place.
+
+    ``lists``: contiguous, (batch.., rows, K * D), a list of K = ``count`` places for each component. ``candidates``:
+    the same for all rows, or one row of them for each, in which -1 ends it.
+    """
+    if lists.size == 0 or candidates.size == 0:
+        return
+    table = np.ascontiguousarray(candidates, np.int64)
+    beside = _table(place_of_array(lists), table)
+    dim = lists.shape[-1] // count
+    number = table.shape[-1]
+    each = rows if table.ndim > 1 else 0
+    items = lists.size // count
+    _run(_LISTS, items, lists, [beside], [items, count, dim, each, number])

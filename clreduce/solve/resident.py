@@ -1,0 +1,111 @@
+"""A linear system whose data and vectors stay on a device of the caller's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from clreduce.call.arguments import Arguments
+from clreduce.call.derivative import Derivative
+from clreduce.call.evaluation import together
+from clreduce.call.executor import Executor
+from clreduce.call.routine import Routine
+from clreduce.program import MapReduce, map_reduce
+from clreduce.runtime.region import Region
+from clreduce.runtime.resident import first_resident, place_of_array
+from clreduce.solve.metric import weights_of
+from clreduce.solve.system import System
+from clreduce.solve.vectors import Space, Vector
+
+Array = np.ndarray[Any, Any]
+
+
+class ResidentSystem(System):
+    """Products of alpha + K with a `Vector`, in float64 where the device has that.
+
+    Nothing is copied to the host. Where the iteration asks for sums over rows, one number for each system is read.
+    """
+
+    def __init__(
+        self,
+        routine: Routine,
+        unknown: int,
+        arguments: Arguments,
+        executor: Executor,
+        alpha: float | Array,
+        product: Callable[[Array], Array] | None = None,
+    ) -> None:
+        super().__init__(routine, unknown, arguments, executor, alpha, product)
+        place = place_of_array(first_resident(arguments.arrays))
+        self.space = Space(place, np.dtype("float64" if place.device.facts.has_double else arguments.dtype))
+        self._feeds = routine.feeds(arguments.arrays)
+
+    def vector(self, array: Any) -> Any:
+        if isinstance(array, np.ndarray):  # a number that was given for all rows
+            array = self.routine.library.from_host(array, first_resident(self.arguments.arrays))
+        return self.space.vector(array, self.shape)
+
+    def solved(self, solution: Any) -> Any:
+        return self.vector(solution)
+
+    def zeros(self) -> Any:
+        return self.space.zeros(self.shape)
+
+    def product(self, vector: Any) -> Any:
+        rounded = self._rounded(vector)
+        if self._given is not None:
+            product = self._given(rounded)
+        else:
+            (product,) = self._evaluation([rounded if n == self.slot else one for n, one in enumerate(self._feeds)])
+        return self._shifted(product, vector)
+
+    def transposed_product(self, vector: Any) -> Any:
+        rounded = self._rounded(vector)
+        arrays = [rounded if n == self.slot else one for n, one in enumerate(self._feeds)]  # K is linear
+        gradients = Derivative(self._evaluation, arrays, together).vjp({0: rounded}, [self.slot])
+        return self._shifted(gradients[self.slot], vector)
+
+    @cached_property
+    def _evaluation(self) -> Any:
+        return self.routine.evaluation(self.arguments, self.executor)
+
+    def _rounded(self, vector: Vector) -> Any:
+        """A vector in the precision of the data, which it has from now on."""
+        rounded = vector.astype(self.dtype)
+        if self.dtype != self.space.dtype:
+            vector[...] = self.space.vector(rounded, self.shape)
+        return rounded
+
+    def _shifted(self, product: Any, vector: Vector) -> Vector:
+        result = Vector(self.space, ("row", self.shape[-1]), (product,), self.shape)
+        if product.dtype != self.space.dtype:
+            result = self.space.vector(product, self.shape)
+        return result + self.alpha * vector if np.any(self.alpha) else result
+
+    @cached_property
+    def metric(self) -> Any:
+        weights = weights_of(self.routine.program.values[0], self.unknown)
+        if weights is None:
+            return None
+        program, leaves = map_reduce([weights], "Sum")
+        by_row = self._evaluate(program, [self._array(leaf) for leaf in leaves])
+        if by_row.max() < 0:
+            by_row = -by_row
+        least, largest = by_row.min(), by_row.max()
+        usable = np.isfinite(by_row).all() and least > 0
+        if not usable or largest - least <= 8 * float(np.finfo(self.dtype).eps) * largest:
+            return None
+        return by_row
+
+    def _array(self, leaf: Any) -> Any:
+        return self._feeds[leaf.params[0]]
+
+    def _evaluate(self, program: MapReduce, arrays: Sequence[Any]) -> Any:
+        place = self.space.place
+        with place.device.at(place):
+            plan = self.routine.plan_of(program, self.dtype.name, place.device, bool(self.batch), self.size, 1)
+            (result,) = plan.run(arrays, Region(self.size, 1, self.batch))
+        return self.space.vector(result, (*self.shape[:-1], result.shape[-1]))
