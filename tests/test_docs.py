@@ -22,7 +22,7 @@ from clreduce.runtime.device import Device
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs/internals").glob("*.md"))]
-_OF_LIBRARIES = ("dask",)
+_OF_LIBRARIES = ("dask", "sklearn")
 """Pages on front ends for libraries that may not be installed."""
 TABLES = runpy.run_path(str(ROOT / "docs" / "make_tables.py"))
 

@@ -59,29 +59,130 @@ class _IndexedNeighbors:
         return tags
 
 
+_COMMON = """
+    Parameters and attributes are those of scikit-learn's estimator of this name; these have another meaning.
+
+    Parameters
+    ----------
+    metric:
+        A name of scikit-learn's metrics; a formula in ``x``, ``y`` and the names of ``metric_params``, such as
+        ``"Sum(w * Abs(x - y))"``; a function that takes two `LazyTensor` and ``metric_params`` by name, and gives a
+        `LazyTensor` with a number for each pair. Or 'precomputed': then scikit-learn's own search runs.
+    algorithm:
+        'brute' visits all pairs. All other values may leave out pairs that cannot matter; the results are the same.
+    leaf_size, n_jobs:
+        Accepted; a device uses all its cores.
+
+    Notes
+    -----
+    float32 data give float32 distances; all else is computed in float64. Of equal distances the lowest index comes
+    first. Sparse data are refused, but for a precomputed matrix.
+"""
+
+
 class NearestNeighbors(_IndexedNeighbors, neighbors.NearestNeighbors):
+    __doc__ = f"""The nearest points of each query, and all within a radius.
+{_COMMON}
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from clreduce.sklearn import NearestNeighbors
+    >>> found = NearestNeighbors(n_neighbors=2, radius=1.5).fit(np.array([[0.0], [1.0], [3.0]]))
+    >>> found.kneighbors([[0.9]])
+    (array([[0.1, 0.9]]), array([[1, 0]]))
+    >>> found.radius_neighbors([[2.0]], return_distance=False)[0]
+    array([1, 2])
+    """
+
     _parameter_constraints = _constraints(neighbors.NearestNeighbors)
 
 
 class KNeighborsTransformer(_IndexedNeighbors, neighbors.KNeighborsTransformer):
+    __doc__ = f"""The graph of the k nearest neighbours, as a sparse matrix.
+{_COMMON}
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from clreduce.sklearn import KNeighborsTransformer
+    >>> X = np.array([[0.0], [1.0], [3.0]])
+    >>> KNeighborsTransformer(n_neighbors=1, mode="connectivity").fit_transform(X).toarray()
+    array([[1., 0., 0.],
+           [0., 1., 0.],
+           [0., 0., 1.]])
+    """
+
     _parameter_constraints = _constraints(neighbors.KNeighborsTransformer)
 
 
 class RadiusNeighborsTransformer(_IndexedNeighbors, neighbors.RadiusNeighborsTransformer):
+    __doc__ = f"""The graph of all neighbours within a radius, as a sparse matrix.
+{_COMMON}
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from clreduce.sklearn import RadiusNeighborsTransformer
+    >>> RadiusNeighborsTransformer(radius=1.5).fit_transform(np.array([[0.0], [1.0], [3.0]])).toarray()
+    array([[0., 1., 0.],
+           [1., 0., 0.],
+           [0., 0., 0.]])
+    """
+
     _parameter_constraints = _constraints(neighbors.RadiusNeighborsTransformer)
 
 
 class KNeighborsClassifier(_IndexedNeighbors, neighbors.KNeighborsClassifier):
+    __doc__ = f"""Classification by a vote of the k nearest neighbours.
+{_COMMON}
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from clreduce.sklearn import KNeighborsClassifier
+    >>> fitted = KNeighborsClassifier(n_neighbors=3).fit(np.array([[0.0], [1.0], [2.0], [3.0]]), [0, 0, 1, 1])
+    >>> fitted.predict([[1.1]]), fitted.predict_proba([[0.9]]).round(3)
+    (array([0]), array([[0.667, 0.333]]))
+    """
+
     _parameter_constraints = _constraints(neighbors.KNeighborsClassifier)
 
 
 class RadiusNeighborsClassifier(_IndexedNeighbors, neighbors.RadiusNeighborsClassifier):
+    __doc__ = f"""Classification by a vote of all neighbours within a radius.
+{_COMMON}
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from clreduce.sklearn import RadiusNeighborsClassifier
+    >>> fitted = RadiusNeighborsClassifier(radius=1.0).fit(np.array([[0.0], [1.0], [2.0], [3.0]]), [0, 0, 1, 1])
+    >>> fitted.predict([[1.5]])
+    array([0])
+    """
+
     _parameter_constraints = _constraints(neighbors.RadiusNeighborsClassifier)
 
 
 class KNeighborsRegressor(_IndexedNeighbors, neighbors.KNeighborsRegressor):
+    __doc__ = f"""Regression by the mean of the k nearest neighbours, weighted or not.
+{_COMMON}
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from clreduce.sklearn import KNeighborsRegressor
+    >>> KNeighborsRegressor(n_neighbors=2).fit(np.array([[0.0], [1.0], [2.0], [3.0]]), [0, 0, 1, 1]).predict([[1.5]])
+    array([0.5])
+    """
+
     _parameter_constraints = _constraints(neighbors.KNeighborsRegressor)
 
 
 class RadiusNeighborsRegressor(_IndexedNeighbors, neighbors.RadiusNeighborsRegressor):
+    __doc__ = f"""Regression by the mean of all neighbours within a radius, weighted or not.
+{_COMMON}
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from clreduce.sklearn import RadiusNeighborsRegressor
+    >>> RadiusNeighborsRegressor(radius=1.0).fit(np.array([[0.0], [1.0], [2.0], [3.0]]), [0, 0, 1, 1]).predict([[1.5]])
+    array([0.5])
+    """
+
     _parameter_constraints = _constraints(neighbors.RadiusNeighborsRegressor)

@@ -28,7 +28,7 @@ class Index:
     parameters: Mapping[str, Any]
     """Those of the metric."""
     all_pairs: bool = False
-    """Whether all pairs are visited in any case; else `Projection` may exclude most of them."""
+    """Whether all pairs are visited in any case; else bounds, or `Projection`, may exclude most of them."""
 
     def query(self, X: Array, k: int = 1, return_distance: bool = True) -> Any:
         """The distances to the k nearest points of each row of X, ascending, and their indices: each (M, k).
@@ -39,9 +39,10 @@ class Index:
             distances, indices = self._projected(X, k)
             return (distances, indices) if return_distance else indices
         found = self.distances(X)
+        prune = False if self.all_pairs else "auto"
         if not return_distance:
-            return found.term.argKmin(k, axis=1)
-        terms, indices = found.term.Kmin_argKmin(k, axis=1)
+            return found.term.argKmin(k, axis=1, prune=prune)
+        terms, indices = found.term.Kmin_argKmin(k, axis=1, prune=prune)
         return found.of_term(terms), indices
 
     def _projected(self, X: Array, k: int) -> tuple[Array, Array]:
