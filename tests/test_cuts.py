@@ -396,3 +396,16 @@ def test_positions_beyond_32_bits(device, name):
     assert places.tolist() == [[first + 1, first + 3][: places.shape[1]]] * 3
     with pytest.raises(DeviceError, match="need 64 bits"):
         routine.partial(x.astype("float32"), y.astype("float32"), first_column=first)
+
+
+def test_deterministic_calls_with_ranges_are_not_cut_between_columns(device):
+    """They are cut in rows, which changes no bit; where all columns do not fit, an error says so."""
+    x, y, b = gaussian_arrays(rows=3000)
+    routine = Genred("Exp(-SqDist(x, y)) * b", ALIASES, axis=1)
+    blocks = np.array([[0, 1400], [1400, 3000]]), np.array([2, 3]), np.array([[0, 90], [100, 701], [400, 600]])
+    back = np.array([[0, 400], [400, 701]]), np.array([1, 2]), np.array([[0, 1400], [0, 3000]])
+    ranges = (*blocks, *back)
+    wanted = routine(x, y, b, ranges=ranges, deterministic=True)
+    np.testing.assert_array_equal(routine(x, y, b, ranges=ranges, deterministic=True, max_memory="20KB"), wanted)
+    with pytest.raises(OutOfMemoryError, match=r"the smallest block of this call, \d+ rows by 701 columns"):
+        routine(x, y, b, ranges=ranges, deterministic=True, max_memory="6KB")

@@ -26,6 +26,7 @@ from clreduce.dask.graphs import GRAPHS  # noqa: E402
 from clreduce.dask.tasks import RESOURCE, device_of_worker  # noqa: E402
 from clreduce.errors import (  # noqa: E402
     BackendError,
+    DeviceError,
     DtypeError,
     NotDifferentiableError,
     OptionError,
@@ -33,6 +34,7 @@ from clreduce.errors import (  # noqa: E402
     SolveError,
 )
 from clreduce.runtime.devices import devices  # noqa: E402
+from clreduce.runtime.plan_cache import PLANS  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("plain_kernels")
 ALIASES = ["x = Vi(2)", "y = Vj(2)", "b = Vj(1)", "p = Pm(1)"]
@@ -90,6 +92,47 @@ def test_results_are_those_of_one_process(device, reduction, options, axis):
     first = found[0] if isinstance(found, tuple) else found
     assert first.chunks[0] == (ROWS if axis == 1 else COLUMNS)
     assert_equal(found, wanted, exact=reduction in ("Min_ArgMin", "KMin_ArgKMin"))
+
+
+@pytest.mark.parametrize("reduction", ["Sum", "LogSumExp", "Var", "ArgKMin"])
+@pytest.mark.parametrize("dtype_acc", ["auto", "float64"])
+def test_deterministic_results_do_not_depend_on_chunks(device, monkeypatch, reduction, dtype_acc):
+    """They, and gradients, have the bits of one process."""
+    if dtype_acc == "float64" and reduction == "ArgKMin":
+        pytest.skip("it keeps no sums")
+    for name in ("plan", "determinism"):
+        monkeypatch.setattr(f"clreduce.runtime.{name}.PART", 256)
+    monkeypatch.setattr("clreduce.dask.graphs.PART", 256)
+    PLANS.clear()
+    rng = np.random.default_rng(3)
+    x, y, b = (rng.normal(size=size).astype("float32") for size in ((700, 2), (1100, 2), (1100, 1)))
+    options = {"opt_arg": 3} if reduction == "ArgKMin" else {"dtype_acc": dtype_acc}
+    single, graph = (
+        each.Genred("Exp(-SqDist(x, y)) * b", ALIASES[:3], reduction, axis=1, **options) for each in (whole, chunked)
+    )
+    wanted = single(x, y, b, deterministic=True)
+    cotangent = np.ones((700, 1), "float32")
+    gradients = () if reduction == "ArgKMin" else single.vjp(x, y, b, cotangent=cotangent, deterministic=True)
+    for rows, columns in ((700, 1100), (300, 500), ((1, 299, 400), (30, 500, 270, 0, 300))):
+        chunks = [da.from_array(x, (rows, 2)), da.from_array(y, (columns, 2)), da.from_array(b, (columns, 1))]
+        assert_equal(graph(*chunks, deterministic=True), wanted, exact=True)
+        if gradients:
+            found = graph.vjp(*chunks, cotangent=da.from_array(cotangent, (rows, 1)), deterministic=True)
+            assert_equal(found, gradients, exact=True)
+    PLANS.clear()
+
+
+def test_what_deterministic_graphs_refuse(device, monkeypatch):
+    arrays, chunks = data()
+    ranges = whole.cluster.from_matrix(np.array([[0, M]]), np.array([[0, N]]), np.array([[True]]))
+    graph = chunked.Genred(GAUSSIAN, ALIASES, axis=1)
+    with pytest.raises(OptionError, match="deterministic=True with ranges takes one chunk along the axis"):
+        graph(*chunks, ranges=ranges, deterministic=True)
+    one_chunk = [chunks[0], *(da.from_array(array) for array in arrays[1:])]
+    assert_equal(graph(*one_chunk, ranges=ranges, deterministic=True), whole.Genred(GAUSSIAN, ALIASES, axis=1)(*arrays))
+    monkeypatch.setattr("clreduce.dask.graphs.PART", 10)  # as if the device added up other parts than all others do
+    with pytest.raises(DeviceError, match="adds up parts of 16384 columns, so that results would depend on chunks"):
+        graph(*chunks, deterministic=True).compute()
 
 
 @pytest.mark.parametrize("reduction", ["Sum", "LogSumExp", "Min"])

@@ -27,6 +27,7 @@ from clreduce.runtime.launch import completed
 from clreduce.runtime.lent import LentDevice
 from clreduce.runtime.memory import Memory
 from clreduce.runtime.plan_cache import PLANS
+from clreduce.runtime.region import Region
 from clreduce.runtime.resident import assign
 from clreduce.runtime.resident_memory import memory_for
 
@@ -45,8 +46,15 @@ class Executor(ABC):
         """The results, each of shape (batch.., rows, D), written into ``results`` if those are given."""
 
     @abstractmethod
-    def partial(self, job: Job) -> tuple[Array, ...]:
-        """What rows keep after the columns of a work: an array (batch.., rows, D) for each slot of the reduction."""
+    def partial(self, job: Job, begin: tuple[Array, ...] = ()) -> tuple[Array, ...]:
+        """What rows keep after the columns of a work: an array (batch.., rows, D) for each slot of the reduction.
+
+        ``begin``: what they have kept before these columns.
+        """
+
+    @abstractmethod
+    def finish(self, job: Job, state: tuple[Array, ...], region: Region) -> tuple[Array, ...]:
+        """The results of rows that have met all columns of a region; ``job``: of the last of these columns."""
 
     @abstractmethod
     def first_device(self) -> Device:
@@ -140,11 +148,14 @@ class OneDevice(Executor):
                 assign(target[..., start:stop], part.reshape((*target.shape[:-1], stop - start)))
         return given
 
-    def partial(self, job: Job) -> tuple[Array, ...]:
+    def partial(self, job: Job, begin: tuple[Array, ...] = ()) -> tuple[Array, ...]:
         work, prepared, arrays = job
         arrays = with_parameters(work, arrays)
         ready = self._ready(work, prepared, arrays)
-        return Walk(work, ready, arrays).state(ready.tree or Leaf(work.region), ready.budget)
+        return Walk(work, ready, arrays, begin).state(ready.tree or Leaf(work.region), ready.budget)
+
+    def finish(self, job: Job, state: tuple[Array, ...], region: Region) -> tuple[Array, ...]:
+        return completed_lists(job[0].on(region), self.prepare(job).plan.finish(state, region))
 
     def run_together(self, jobs: Sequence[Job]) -> list[tuple[Array, ...]]:
         """As in the class above. They are waited for once: a wait takes as long as a small kernel."""

@@ -98,14 +98,17 @@ class SeveralDevices(Executor):
         self._share_rows(work, arrays, members, axis, results, of_states=False)
         return results
 
-    def partial(self, job: Job) -> tuple[Array, ...]:
-        shared = self._shared(job, with_columns=False)
+    def partial(self, job: Job, begin: tuple[Array, ...] = ()) -> tuple[Array, ...]:
+        shared = None if begin else self._shared(job, with_columns=False)
         if shared is None:
-            return self._first.partial(self._of_first(job))
+            return self._first.partial(self._of_first(job), begin)
         work, arrays = job[0], with_parameters(job[0], job[2])
         states = shared[0][0].ready.plan.neutral_state(work.region)
         self._share_rows(work, arrays, *shared, states, of_states=True)
         return states
+
+    def finish(self, job: Job, state: tuple[Array, ...], region: Region) -> tuple[Array, ...]:
+        return self._first.finish(self._of_first(job), state, region)
 
     def first_device(self) -> Device:
         return self._first.device

@@ -29,8 +29,9 @@ Array = np.ndarray[Any, Any]
 class Walk:
     """One run of a work that is cut."""
 
-    def __init__(self, work: Work, ready: Ready, arrays: Sequence[Array]) -> None:
-        self._work, self._ready, self._arrays = work, ready, arrays
+    def __init__(self, work: Work, ready: Ready, arrays: Sequence[Array], begin: tuple[Array, ...] = ()) -> None:
+        """``begin``: what all rows have kept before the columns of this work."""
+        self._work, self._ready, self._arrays, self._begin = work, ready, arrays, begin
         self._targets: tuple[Array, ...] = ()
         """Where results or states of the whole region are written."""
         self._of_states = False
@@ -93,7 +94,7 @@ class Walk:
             for child in tree.children:
                 self._walk(child, budget)
         elif isinstance(tree, Merge) or self._of_states:
-            state: tuple[Array, ...] = ()
+            state = tuple(array[region.within(self._work.region, Domain.I)].copy() for array in self._begin)
             for leaf in tree.children if isinstance(tree, Merge) else [tree]:
                 state = self._partial(leaf, state, budget)
             shared = self.shared

@@ -24,10 +24,11 @@ from clreduce.call.evaluation import Evaluation
 from clreduce.call.executor import Executor
 from clreduce.call.runner import Runner
 from clreduce.call.work import Work
-from clreduce.dask.tasks import Compute, Finish, Merge, OnWorker, Partial
+from clreduce.dask.tasks import Compute, Finish, Merge, OnWorker, Partial, Resume, ResumeAndFinish
 from clreduce.domain import Domain
-from clreduce.errors import ShapeError
+from clreduce.errors import OptionError, ShapeError
 from clreduce.ir.expr import INDEX
+from clreduce.runtime.determinism import PART
 from clreduce.runtime.region import Interval, Region
 
 Chunks = tuple[int, ...]
@@ -90,6 +91,20 @@ class Cut:
         batch = tuple(chunks_of(_BATCH.format(axis), size) for axis, size in enumerate(region.batch))
         return cls(chunks_of("I", region.rows), chunks_of("J", region.columns), batch)
 
+    def in_fixed_parts(self, work: Work) -> Cut:
+        """The same, whose chunks of columns end where parts of j of deterministic calls do."""
+        if len(self.columns) == 1:
+            return self
+        if work.region.ranges is not None:
+            raise OptionError(
+                "deterministic=True with ranges takes one chunk along the axis that is reduced, and there are "
+                f"{len(self.columns)}: parts of sums over ranges would depend on chunks; write x.rechunk({{0: -1}})"
+            )
+        ends = {-(-end // PART) * PART for end in accumulate(self.columns)}
+        size = sum(self.columns)
+        kept = [0, *sorted(end for end in ends if end < size), size]
+        return replace(self, columns=tuple(stop - start for start, stop in pairwise(kept)))
+
     def aligned(self, array: Any, domain: Domain) -> Any:
         """An array in these chunks, where it has a single one."""
         own = [*self.batch, *{Domain.I: [self.rows], Domain.J: [self.columns]}.get(domain, [])]
@@ -107,6 +122,8 @@ class Graph:
     def __init__(self, work: Work, executor: OnWorker, arrays: Sequence[Any]) -> None:
         self._work, self._executor = work, executor
         self._cut = Cut.of(work, arrays)
+        if executor.deterministic:
+            self._cut = self._cut.in_fixed_parts(work)
         self._arrays = [
             self._cut.aligned(array, slot.domain) for slot, array in zip(work.program.slots, arrays, strict=True)
         ]
@@ -131,6 +148,9 @@ class Graph:
             part = self._only(region.part(columns=columns))
             if part.columns and (part.ranges is None or len(pairs_of(part).pieces)):
                 blocks.append((j, work.on(part)))
+        if self._executor.deterministic and blocks and work.region.ranges is None:
+            self._add_chain(index, i, work, blocks)
+            return
         if len(blocks) == 1:
             ((j, only),) = blocks
             # All columns are in the region, those too that no row visits: the values over nothing tell them.
@@ -151,6 +171,18 @@ class Graph:
                 states.append(key)
             level += 1
         self._layer[last] = (Finish(work), *states)
+
+    def _add_chain(self, index: tuple[int, ...], i: int, work: Work, blocks: Sequence[tuple[int, Work]]) -> None:
+        """Tasks that take the columns of a chunk of rows one chunk after the other, as one process would."""
+        before: list[Key] = []
+        last = (self._name, *index, i)
+        for j, part_work in blocks[:-1]:
+            key = (f"{self._name}-partial", *index, i, j)
+            self._layer[key] = (Resume(self._executor, part_work), *before, *self._inputs(index, i, j))
+            before = [key]
+        j, part_work = blocks[-1]
+        finishing = ResumeAndFinish(self._executor, part_work, work)
+        self._layer[last] = (finishing, *before, *self._inputs(index, i, j))
 
     def _inputs(self, index: tuple[int, ...], i: int, j: int) -> list[Key]:
         """The chunks that a block reads."""

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from clreduce.ir.expr import REAL
 from clreduce.memo import Memo
 from clreduce.runtime.device import Device
 from clreduce.runtime.devices import VARIABLE, chosen_device, devices, select
+from clreduce.runtime.region import Region
 
 RESOURCE = "CLREDUCE_DEVICE"
 """The resource of a worker of ``distributed`` that holds the number of its device."""
@@ -38,8 +40,11 @@ class OnWorker(Executor):
     def run(self, job: Job, results: tuple[Array, ...] | None = None) -> tuple[Array, ...]:
         return self.here().run(job, results)
 
-    def partial(self, job: Job) -> tuple[Array, ...]:
-        return self.here().partial(job)
+    def partial(self, job: Job, begin: tuple[Array, ...] = ()) -> tuple[Array, ...]:
+        return self.here().partial(job, begin)
+
+    def finish(self, job: Job, state: tuple[Array, ...], region: Region) -> tuple[Array, ...]:
+        return self.here().finish(job, state, region)
 
     def first_device(self) -> Device:
         return self.here().first_device()
@@ -111,6 +116,46 @@ class Partial:
 
     def __call__(self, *arrays: Array) -> tuple[Array, ...]:
         return self.executor.partial((self.work, Memo(), _as_kernels_read(arrays)))
+
+
+@dataclass(frozen=True, eq=False)
+class Resume:
+    """What rows keep after the columns of a work, in the order of a deterministic call.
+
+    It takes what they have kept before, unless these columns are the first, and the arrays.
+    """
+
+    executor: OnWorker
+    work: Work
+
+    def __call__(self, *states_and_arrays: Any) -> tuple[Array, ...]:
+        return self.resumed(*self.read(*states_and_arrays))
+
+    def read(self, *given: Any) -> tuple[tuple[Array, ...], Job]:
+        """The state before, and what is computed."""
+        begin = () if self.work.region.first_column == 0 else given[0]
+        return begin, (self.work, Memo(), _as_kernels_read(given if not begin else given[1:]))
+
+    def resumed(self, begin: tuple[Array, ...], job: Job) -> tuple[Array, ...]:
+        length = self.executor.prepare(job).parts.length
+        if self.work.region.first_column % length:
+            raise DeviceError(
+                f"{self.executor.here().first_device()!r} adds up parts of {length} columns, so that results would "
+                "depend on chunks: call without deterministic=True, or with one chunk along the axis that is reduced"
+            )
+        return self.executor.partial(job, begin)
+
+
+@dataclass(frozen=True, eq=False)
+class ResumeAndFinish(Resume):
+    """The results after the last columns of rows, which no other columns follow."""
+
+    whole: Work
+    """These rows with all of their columns."""
+
+    def __call__(self, *states_and_arrays: Any) -> tuple[Array, ...]:
+        begin, job = self.read(*states_and_arrays)
+        return self.executor.finish(job, self.resumed(begin, job), self.whole.region)
 
 
 @dataclass(frozen=True, eq=False)

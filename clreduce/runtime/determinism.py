@@ -22,6 +22,9 @@ def set_deterministic(deterministic: bool = True) -> None:
     - for any ``max_memory``, and on any number of devices of one kind (the same driver, version and processor);
     - for rows that are computed alone or among others.
 
+    Calls with ``ranges`` are never cut between columns then, for their parts are counted along what each row visits: a
+    call needs memory for all its columns and a block of rows, and one that has less raises `OutOfMemoryError`.
+
     Devices of different kinds differ within rounding. It costs little: a few percent where a device would rather cut j
     in another way.
 
