@@ -176,7 +176,9 @@ class OneDevice(Executor):
 
     def _launch_together(self, jobs: Sequence[Job], ready: Sequence[Ready], memory: Memory) -> list[tuple[Array, ...]]:
         launched = [
-            each.plan.launch(as_read(arrays, work.region), work.region, None, memory, each.fixed_parts)
+            each.plan.launch(
+                as_read(arrays, work.region), work.region, None, memory, each.parts if self.deterministic else None
+            )
             for (work, _, arrays), each in zip(jobs, ready, strict=True)
         ]
         results = [each.wait() for each in launched]
