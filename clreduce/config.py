@@ -18,6 +18,8 @@ from typing import Any
 
 from clreduce.cache import VARIABLE, cache_folder
 from clreduce.errors import DeviceError
+from clreduce.runtime.devices import devices as _devices
+from clreduce.runtime.process import check_process as _check_process
 
 LEVEL_VARIABLE = "CLREDUCE_LOG"
 """Environment variable with the level from which on messages are shown, read when clreduce is imported."""
@@ -118,12 +120,9 @@ def set_build_folder(path: str | os.PathLike[str] | None = None) -> None:
 
 def __getattr__(name: str) -> Any:
     if name == "gpu_available":
-        from clreduce.runtime.devices import devices
-        from clreduce.runtime.process import check_process
-
-        check_process()  # in a forked child the answer would be no, and wrong
+        _check_process()  # in a forked child the answer would be no, and wrong
         try:
-            return any(device.facts.kind == "gpu" for device in devices())
+            return any(device.facts.kind == "gpu" for device in _devices())
         except DeviceError:
             return False
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -17,6 +17,7 @@ from clreduce.errors import BackendError, DeviceError
 from clreduce.memo import Memo
 from clreduce.runtime.device import Device
 from clreduce.runtime.devices import current_device
+from clreduce.runtime.region import Region
 from clreduce.runtime.resident import first_resident, place_of_array
 
 Array = np.ndarray[Any, Any]
@@ -52,9 +53,13 @@ class WhereArraysAre(Executor):
         with self._at(job[2]) as executor:
             return executor.run(self._own(job, executor), results)
 
-    def partial(self, job: Job) -> tuple[Array, ...]:
+    def partial(self, job: Job, begin: tuple[Array, ...] = ()) -> tuple[Array, ...]:
         with self._at(job[2]) as executor:
-            return executor.partial(self._own(job, executor))
+            return executor.partial(self._own(job, executor), begin)
+
+    def finish(self, job: Job, state: tuple[Array, ...], region: Region) -> tuple[Array, ...]:
+        with self._at(job[2]) as executor:
+            return executor.finish(self._own(job, executor), state, region)
 
     def prepare(self, job: Job) -> Ready:
         with self._at(job[2]) as executor:

@@ -10,6 +10,8 @@ from typing import Any, TextIO
 import numpy as np
 
 from clreduce.errors import ClreduceError
+from clreduce.health.checks import CHECKS, bound_of, run_check
+from clreduce.health.report import as_text, survey
 from clreduce.numpy import Genred
 from clreduce.runtime.device import Device
 from clreduce.runtime.devices import devices
@@ -27,8 +29,6 @@ def check_health(file: TextIO | None = None) -> None:
     clreduce ...
     result:   ...: right...
     """
-    from clreduce.health.report import as_text, survey
-
     file = file or sys.stdout
     print(as_text(survey(isolated=False)), file=file)
     try:
@@ -42,8 +42,6 @@ def check_health(file: TextIO | None = None) -> None:
 
 def _trial(device: Device, dtype: str) -> str:
     """What Gaussian sums give on a device, in words."""
-    from clreduce.health.checks import CHECKS, bound_of, run_check
-
     start = time.perf_counter()
     try:
         error = run_check(CHECKS[0], device, dtype)

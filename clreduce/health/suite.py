@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from clreduce.health.listing import surveyed
 from clreduce.runtime.child import run_child
 
 CHECKS_MODULE = "clreduce.health.checks"
@@ -64,8 +65,6 @@ def _ending(failure: str, stderr: str) -> str:
 
 def main(argument: dict[str, Any], report: Callable[[dict[str, Any]], None]) -> None:
     """The child's side of `try_device`."""
-    from clreduce.health.listing import surveyed
-
     twins = [device for device in surveyed() if device.identity == argument["identity"]]
     device = twins[argument["twin"]]
     device.facts = replace(device.said, **argument["changed_facts"])

@@ -15,7 +15,7 @@ import numpy as np
 
 from clreduce.errors import ShapeError
 from clreduce.ir.expr import Expr
-from clreduce.ir.op import Array, Edge, Op, constant, elementwise, spell
+from clreduce.ir.op import INF, NAN, Array, Edge, Op, constant, elementwise, spell
 from clreduce.ops.arithmetic import difference, square
 from clreduce.ops.bounds.functions import falling_scale
 from clreduce.ops.compare import equal, larger, less, where
@@ -255,7 +255,6 @@ def _spell(name: str, build: Callable[..., Expr], doc: str, arguments: str = "z"
     spell(name, build, doc, arguments, parameters, example=example, interval=(0.5, 2.0), edges=edges)
 
 
-_INF, _NAN = float("inf"), float("nan")
 _ZERO = (0.0, 0.0)
 
 _spell("Real2Complex", from_real, "f + 0i", "f", example=(3,))
@@ -264,10 +263,10 @@ _spell("ComplexReal", real, "real parts of the complex numbers (re, im, re, im, 
 _spell("ComplexImag", imaginary, "imaginary parts")
 _spell("Conj", conjugate, "complex conjugate")
 _spell("ComplexAbs", modulus, "modulus |z|; slope 0 at 0", edges=(
-    Edge((_ZERO,), 0.0, (_ZERO,)), Edge(((_INF, 1.0),), _INF), Edge(((_NAN, 1.0),), _NAN)))  # fmt: skip
+    Edge((_ZERO,), 0.0, (_ZERO,)), Edge(((INF, 1.0),), INF), Edge(((NAN, 1.0),), NAN)))  # fmt: skip
 _spell("ComplexSquareAbs", square_modulus, "|z|^2", edges=(Edge((_ZERO,), 0.0, (_ZERO,)),))
 _spell("ComplexAngle", angle, "Atan2(im, re), the argument in [-pi, pi]; 0 with slope nan at 0", edges=(
-    Edge((_ZERO,), 0.0, ((_NAN, _NAN),)), Edge(((0.0, 2.0),), pi / 2, ((-0.5, 0.0),)),
+    Edge((_ZERO,), 0.0, ((NAN, NAN),)), Edge(((0.0, 2.0),), pi / 2, ((-0.5, 0.0),)),
     Edge(((-2.0, 0.0),), pi, ((0.0, -0.5),)), Edge(((-2.0, -0.0),), -pi)))  # fmt: skip
 _spell("ComplexSum", total_of, "sum of the complex numbers")
 _spell("ComplexSumT", repeated_number, "one complex number repeated to a vector of m reals", "z", "m", (2, 6))
@@ -275,16 +274,16 @@ _spell("ComplexAdd", add_complex, "z + w for complex vectors, equally long or on
 _spell("ComplexSubtract", subtract_complex, "z - w for complex vectors", "z w", example=(2, 6))
 _spell("ComplexMult", multiply, "z w for complex vectors", "z w", example=(6, 6))
 _spell("ComplexDivide", divide, "z / w for complex vectors; z / 0 is nan", "z w", example=(6, 2), edges=(
-    Edge(((1.0, 2.0), _ZERO), (_NAN, _NAN), ((_NAN, _NAN), (_NAN, _NAN))),
-    Edge(((1.0, 2.0), (_INF, 0.0)), (_NAN, _NAN))))  # fmt: skip
+    Edge(((1.0, 2.0), _ZERO), (NAN, NAN), ((NAN, NAN), (NAN, NAN))),
+    Edge(((1.0, 2.0), (INF, 0.0)), (NAN, NAN))))  # fmt: skip
 _spell("ComplexRealScal", scale, "a real number times a complex vector, in either order", "s z", example=(1, 6))
-_spell("ComplexInv", inverse, "1 / z; nan at 0", edges=(Edge((_ZERO,), (_NAN, _NAN), ((_NAN, _NAN),)),))
+_spell("ComplexInv", inverse, "1 / z; nan at 0", edges=(Edge((_ZERO,), (NAN, NAN), ((NAN, NAN),)),))
 _spell("ComplexExp", exponential, "e^z; 0 for a real part of -inf, if the imaginary part is finite", edges=(
-    Edge((_ZERO,), (1.0, 0.0), ((1.0, 1.0),)), Edge(((-_INF, 3.0),), _ZERO, (_ZERO,)),
-    Edge(((-_INF, _INF),), (_NAN, _NAN))))  # fmt: skip
+    Edge((_ZERO,), (1.0, 0.0), ((1.0, 1.0),)), Edge(((-INF, 3.0),), _ZERO, (_ZERO,)),
+    Edge(((-INF, INF),), (NAN, NAN))))  # fmt: skip
 _spell("ComplexExp1j", unit, "e^(i f) = Cos(f) + Sin(f) i", "f", example=(3,))
 _spell("ComplexLog", logarithm, "principal logarithm, Log|z| + ComplexAngle(z) i; cut at the negative reals", edges=(
-    Edge((_ZERO,), (-_INF, 0.0)), Edge(((-1.0, 0.0),), (0.0, pi)), Edge(((-1.0, -0.0),), (0.0, -pi))))  # fmt: skip
+    Edge((_ZERO,), (-INF, 0.0)), Edge(((-1.0, 0.0),), (0.0, pi)), Edge(((-1.0, -0.0),), (0.0, -pi))))  # fmt: skip
 _spell("ComplexSqrt", square_root, "root with real part 0 or more; cut at the negative reals, slope 0 at 0", edges=(
     Edge((_ZERO,), _ZERO, (_ZERO,)), Edge(((-4.0, 0.0),), (0.0, 2.0)), Edge(((0.0, -2.0),), (1.0, -1.0))))  # fmt: skip
 _spell("ComplexPow", integer_power, "z^n for an integer n of any sign; z^0 = 1", "z", "n", (6, 3))

@@ -9,13 +9,11 @@ import numpy as np
 
 from clreduce.domain import Domain
 from clreduce.ir.expr import REAL, Expr
-from clreduce.ir.op import Array, Edge, Fold, Op, constant, iota, register, spell
+from clreduce.ir.op import INF, NAN, Array, Edge, Fold, Op, constant, iota, register, spell
 from clreduce.ops.bounds.support import Rule
 from clreduce.ops.bounds.vectors import extreme_component, place_of_component
 from clreduce.ops.compare import equal, where
 from clreduce.ops.shape import summed
-
-_INF, _NAN = float("inf"), float("nan")
 
 
 def _infer(args: tuple[Expr, ...], params: tuple[Any, ...]) -> tuple[int, Domain, str]:
@@ -63,40 +61,40 @@ def _declare(extreme: str, place: str, sign: str, neutral: float) -> tuple[Op, O
     return _folded(extreme, best, Fold((neutral,), (better(0, "{x}") + "{0}",)), slope, extremes), where_best
 
 
-largest, arg_largest = _declare("largest", "arg_largest", ">", -_INF)
-smallest, arg_smallest = _declare("smallest", "arg_smallest", "<", _INF)
+largest, arg_largest = _declare("largest", "arg_largest", ">", -INF)
+smallest, arg_smallest = _declare("smallest", "arg_smallest", "<", INF)
 
 spell(
     "Max", largest, "largest component; nan is passed over, the slope is 1 in the first of equals and else 0", "f",
     example=(6,), edges=(
         Edge(((1.0, 3.0, 3.0),), 3.0, ((0.0, 1.0, 0.0),)),
-        Edge(((_NAN, 1.0, -_INF),), 1.0, ((0.0, 1.0, 0.0),)),
-        Edge(((_INF, 1.0, _INF),), _INF, ((1.0, 0.0, 0.0),)),
-        Edge(((_NAN, _NAN),), -_INF, ((1.0, 0.0),)),
+        Edge(((NAN, 1.0, -INF),), 1.0, ((0.0, 1.0, 0.0),)),
+        Edge(((INF, 1.0, INF),), INF, ((1.0, 0.0, 0.0),)),
+        Edge(((NAN, NAN),), -INF, ((1.0, 0.0),)),
     ),
 )  # fmt: skip
 spell(
     "Min", smallest, "smallest component; nan is passed over, the slope is 1 in the first of equals and else 0", "f",
     example=(6,), edges=(
         Edge(((1.0, 1.0, 3.0),), 1.0, ((1.0, 0.0, 0.0),)),
-        Edge(((_NAN, 1.0, _INF),), 1.0, ((0.0, 1.0, 0.0),)),
-        Edge(((-_INF, 1.0, -_INF),), -_INF, ((1.0, 0.0, 0.0),)),
-        Edge(((_NAN, _NAN),), _INF, ((1.0, 0.0),)),
+        Edge(((NAN, 1.0, INF),), 1.0, ((0.0, 1.0, 0.0),)),
+        Edge(((-INF, 1.0, -INF),), -INF, ((1.0, 0.0, 0.0),)),
+        Edge(((NAN, NAN),), INF, ((1.0, 0.0),)),
     ),
 )  # fmt: skip
 spell(
     "ArgMax", arg_largest, "place of the largest component, the first of equals, counted from 0; nan is passed over, "
     "slope 0 everywhere", "f", example=(6,), edges=(
         Edge(((1.0, 3.0, 3.0),), 1.0, ((0.0, 0.0, 0.0),)),
-        Edge(((_NAN, 1.0, -_INF),), 1.0, ((0.0, 0.0, 0.0),)),
-        Edge(((_NAN, _NAN),), 0.0, ((0.0, 0.0),)),
+        Edge(((NAN, 1.0, -INF),), 1.0, ((0.0, 0.0, 0.0),)),
+        Edge(((NAN, NAN),), 0.0, ((0.0, 0.0),)),
     ),
 )  # fmt: skip
 spell(
     "ArgMin", arg_smallest, "place of the smallest component, the first of equals, counted from 0; nan is passed over, "
     "slope 0 everywhere", "f", example=(6,), edges=(
         Edge(((3.0, 1.0, 1.0),), 1.0, ((0.0, 0.0, 0.0),)),
-        Edge(((_NAN, 1.0, _INF),), 1.0, ((0.0, 0.0, 0.0),)),
-        Edge(((_NAN, _NAN),), 0.0, ((0.0, 0.0),)),
+        Edge(((NAN, 1.0, INF),), 1.0, ((0.0, 0.0, 0.0),)),
+        Edge(((NAN, NAN),), 0.0, ((0.0, 0.0),)),
     ),
 )  # fmt: skip

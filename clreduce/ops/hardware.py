@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from clreduce.ir.op import Array, Op, elementwise
+from clreduce.ir.op import INF, NAN, Array, Op, elementwise
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,6 @@ class NativeFunction:
 
 NATIVE: dict[str, NativeFunction] = {}
 """By name without ``native_``."""
-_INF, _NAN = float("inf"), float("nan")
 
 
 def _native(
@@ -52,7 +51,7 @@ def _native(
     op = elementwise(
         f"native_{name}", numpy=numpy, code=f"native_{name}({{0}})", partials=None, never_negative=never_negative
     )
-    NATIVE[name] = NativeFunction(op, ulp * 2.0**-23, exponents, signed, (*exact, (_NAN, _NAN)))
+    NATIVE[name] = NativeFunction(op, ulp * 2.0**-23, exponents, signed, (*exact, (NAN, NAN)))
     return op
 
 
@@ -89,19 +88,17 @@ def _reciprocal_root(x: Array) -> Array:
 
 
 native_exp2: Op = _native(
-    "exp2", np.exp2, 2, (-30, 6), ((0.0, 1.0), (-200.0, 0.0), (-1e30, 0.0), (-_INF, 0.0), (200.0, _INF), (_INF, _INF)),
+    "exp2", np.exp2, 2, (-30, 6), ((0.0, 1.0), (-200.0, 0.0), (-1e30, 0.0), (-INF, 0.0), (200.0, INF), (INF, INF)),
     signed=True, never_negative=True,
 )  # fmt: skip
 """2^f: NVIDIA's and AMD's hardware have 1 to 2 ulp. Results below 2^-126 may be 0."""
 native_recip: Op = _native(
-    "recip", np.reciprocal, 1.5, (-125, 125), ((0.0, _INF), (-0.0, -_INF), (_INF, 0.0), (-_INF, -0.0)), signed=True
+    "recip", np.reciprocal, 1.5, (-125, 125), ((0.0, INF), (-0.0, -INF), (INF, 0.0), (-INF, -0.0)), signed=True
 )
 """1 / f; 0 where that is below 2^-126."""
-native_sqrt: Op = _native(
-    "sqrt", np.sqrt, 2, (-125, 127), ((0.0, 0.0), (_INF, _INF), (-1.0, _NAN)), never_negative=True
-)
+native_sqrt: Op = _native("sqrt", np.sqrt, 2, (-125, 127), ((0.0, 0.0), (INF, INF), (-1.0, NAN)), never_negative=True)
 """The square root."""
 native_rsqrt: Op = _native(
-    "rsqrt", _reciprocal_root, 2, (-125, 127), ((0.0, _INF), (_INF, 0.0), (-1.0, _NAN)), never_negative=True
+    "rsqrt", _reciprocal_root, 2, (-125, 127), ((0.0, INF), (INF, 0.0), (-1.0, NAN)), never_negative=True
 )
 """1 / Sqrt(f)."""

@@ -10,11 +10,9 @@ from math import prod
 
 from clreduce.errors import ShapeError
 from clreduce.ir.expr import Expr
-from clreduce.ir.op import Edge, spell
+from clreduce.ir.op import INF, NAN, Edge, spell
 from clreduce.ops.arithmetic import difference
 from clreduce.ops.shape import concat, element, expand, extract, permute, reduce_sum, summed
-
-_INF, _NAN = float("inf"), float("nan")
 
 
 def _repeat(f: Expr, outer: int, n: int, inner: int) -> Expr:
@@ -163,4 +161,4 @@ spell("Kron", kronecker, "numpy.kron of f and g read as arrays of sizes dimf and
 spell("Cross", cross_product, "vector product in three dimensions; exactly 0 for g = f", "f g")
 spell("Det", determinant, "determinant of a 2 x 2 or 3 x 3 matrix", "f", example=(9,))
 spell("Inverse", inverse, "inverse of a 2 x 2 or 3 x 3 matrix; inf or nan where it is singular", "f", example=(9,),
-      edges=(Edge(((1.0, 1.0, 1.0, 1.0),), (_INF, -_INF, -_INF, _INF)), Edge(((0.0,) * 9,), (_NAN,) * 9)))  # fmt: skip
+      edges=(Edge(((1.0, 1.0, 1.0, 1.0),), (INF, -INF, -INF, INF)), Edge(((0.0,) * 9,), (NAN,) * 9)))  # fmt: skip

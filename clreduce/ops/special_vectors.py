@@ -8,7 +8,7 @@ import numpy as np
 
 from clreduce.errors import ShapeError
 from clreduce.ir.expr import Expr
-from clreduce.ir.op import COSTLY, Array, Edge, Op, constant, elementwise, iota, spell
+from clreduce.ir.op import COSTLY, INF, NAN, Array, Edge, Op, constant, elementwise, iota, spell
 from clreduce.ops.arithmetic import square
 from clreduce.ops.bounds.functions import soft_minimum
 from clreduce.ops.compare import equal, less, less_equal, logical_and, where
@@ -16,8 +16,6 @@ from clreduce.ops.derived import truth
 from clreduce.ops.functions import clamp, exp, floor
 from clreduce.ops.scan import scanned
 from clreduce.ops.shape import concat, element, extract
-
-_INF, _NAN = float("inf"), float("nan")
 
 
 def _scalar(name: str, label: str, f: Expr) -> None:
@@ -139,7 +137,7 @@ spell(
     "slope 0 everywhere", "f", "n", example=(1, 3), edges=(
         Edge((0.5,), (0.0, 1.0, 0.0), (0.0,)), Edge((-0.5,), (1.0, 0.0, 0.0), (0.0,)),
         Edge((-1.0,), (0.0, 0.0, 0.0), (0.0,)), Edge((3.0,), (0.0, 0.0, 0.0), (0.0,)),
-        Edge((_INF,), (0.0, 0.0, 0.0), (0.0,)), Edge((_NAN,), (0.0, 0.0, 0.0), (0.0,)),
+        Edge((INF,), (0.0, 0.0, 0.0), (0.0,)), Edge((NAN,), (0.0, 0.0, 0.0), (0.0,)),
     ),
 )  # fmt: skip
 spell(
@@ -148,14 +146,14 @@ spell(
     edges=(
         Edge(((0.0, 0.0, 0.0, 1.0, 1.0, 1.0), 0.0), (1.0, 0.0, 0.0), (None, 0.0)),
         Edge(((0.0, 0.0, 0.0, 1.0, 1.0, 1.0), 1.0), (0.0, 0.0, 0.0), (None, 0.0)),
-        Edge(((0.0, 1.0, 2.0, 3.0, 4.0, 5.0), _INF), (0.0, 0.0, 0.0), (None, 0.0)),
-        Edge(((0.0, 1.0, 2.0, 3.0, 4.0, 5.0), -_INF), (0.0, 0.0, 0.0), (None, 0.0)),
-        Edge(((0.0, 1.0, 2.0, 3.0, 4.0, 5.0), _NAN), (_NAN, _NAN, _NAN)),
+        Edge(((0.0, 1.0, 2.0, 3.0, 4.0, 5.0), INF), (0.0, 0.0, 0.0), (None, 0.0)),
+        Edge(((0.0, 1.0, 2.0, 3.0, 4.0, 5.0), -INF), (0.0, 0.0, 0.0), (None, 0.0)),
+        Edge(((0.0, 1.0, 2.0, 3.0, 4.0, 5.0), NAN), (NAN, NAN, NAN)),
     ),
 )  # fmt: skip
 spell(
     "SoftDTW_SqDist", soft_dtw, "soft dynamic time warping of the sequences x and y with squared distances, for "
     "gamma > 0; R_kl = (x_k - y_l)^2 + softmin of R_(k-1)(l-1), R_(k-1)l and R_k(l-1), where the softmin of a is "
     "-gamma * Log(sum of Exp(-a_n / gamma)); the first row and column add up", "x y gamma", example=(3, 2, 1),
-    interval=(0.5, 2.0), edges=(Edge(((1.0, 2.0), (1.0, 2.0), _NAN), _NAN),),
+    interval=(0.5, 2.0), edges=(Edge(((1.0, 2.0), (1.0, 2.0), NAN), NAN),),
 )  # fmt: skip
