@@ -24,6 +24,9 @@ except ImportError as _error:
     ) from _error
 
 if TYPE_CHECKING:
+    from clreduce.sklearn.gaussian_process import GaussianProcessRegressor
+    from clreduce.sklearn.kernel_density import KernelDensity
+    from clreduce.sklearn.kernel_ridge import KernelRidge
     from clreduce.sklearn.kmeans import KMeans
     from clreduce.sklearn.neighbors import (
         KNeighborsClassifier,
@@ -34,21 +37,30 @@ if TYPE_CHECKING:
         RadiusNeighborsRegressor,
         RadiusNeighborsTransformer,
     )
+    from clreduce.sklearn.nystroem import Nystroem
     from clreduce.sklearn.pairwise import pairwise_reduce
+    from clreduce.sklearn.spectral import SpectralClustering, spectral_affinity
 
 _MODULES = {
+    "gaussian_process": ("GaussianProcessRegressor",),
+    "kernel_density": ("KernelDensity",),
+    "kernel_ridge": ("KernelRidge",),
     "kmeans": ("KMeans",),
     "neighbors": (
         "KNeighborsClassifier", "KNeighborsRegressor", "KNeighborsTransformer", "NearestNeighbors",
         "RadiusNeighborsClassifier", "RadiusNeighborsRegressor", "RadiusNeighborsTransformer",
     ),
+    "nystroem": ("Nystroem",),
     "pairwise": ("pairwise_reduce",),
+    "spectral": ("SpectralClustering", "spectral_affinity"),
 }  # fmt: skip
 """Public names by their modules, each of which imports its part of scikit-learn when it is first used."""
 
 __all__ = [
-    "KMeans", "KNeighborsClassifier", "KNeighborsRegressor", "KNeighborsTransformer", "NearestNeighbors",
-    "RadiusNeighborsClassifier", "RadiusNeighborsRegressor", "RadiusNeighborsTransformer", "pairwise_reduce",
+    "GaussianProcessRegressor", "KMeans", "KNeighborsClassifier", "KNeighborsRegressor", "KNeighborsTransformer",
+    "KernelDensity", "KernelRidge", "NearestNeighbors", "Nystroem", "RadiusNeighborsClassifier",
+    "RadiusNeighborsRegressor", "RadiusNeighborsTransformer", "SpectralClustering", "pairwise_reduce",
+    "spectral_affinity",
 ]  # fmt: skip
 
 

@@ -2,15 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
 import numpy as np
 
-from clreduce.solve.iteration import Array, Iteration, ratio
+from clreduce.solve.iteration import Array, Iteration, SystemTask, ratio
+
+
+@dataclass
+class Recurrence:
+    """The coefficients of a descent: they make the matrix of Lanczos' process, whose eigenvalues are about those of A.
+
+    Each is of shape (batch.., 1, E), and 0 for a system that has stopped.
+    """
+
+    lengths: list[Array] = field(default_factory=list)
+    """How far each step goes along its direction."""
+    turns: list[Array] = field(default_factory=list)
+    """How much of a direction the next one keeps."""
+
+    def tridiagonals(self) -> Iterator[tuple[Array, Array]]:
+        """For each system the diagonal, of length k, and the k - 1 numbers beside it, of the matrix after k steps.
+
+        It is the projection of A (of M^1/2 A M^1/2 with a preconditioner M) onto the Krylov space of the residual at
+        the start.
+        """
+        steps = len(self.lengths)
+        lengths = np.array(self.lengths).reshape(steps, -1).T
+        turns = np.array(self.turns).reshape(len(self.turns), lengths.shape[0]).T
+        for length, turn in zip(lengths, turns, strict=True):
+            k = int((np.append(length, 0.0) == 0).argmax())
+            length, turn = length[:k], turn[: max(k - 1, 0)]
+            diagonal = 1 / length
+            diagonal[1:] += turn / length[:-1]
+            yield diagonal, np.sqrt(turn) / length[:-1]
 
 
 class ConjugateGradients(Iteration):
     """A system stops once its residual is at most ``eps`` times its part of b."""
 
+    def __init__(self, task: SystemTask) -> None:
+        super().__init__(task)
+        self.recurrences: list[Recurrence] = []
+        """One for each descent; the first one begins with the residual of the start."""
+
     def descend(self, residual: Array, active: Array) -> None:
+        recurrence = Recurrence()
+        self.recurrences.append(recurrence)
         r = residual
         z = r if self.precondition is None else self.precondition(r)
         p = np.where(active, z, 0.0)
@@ -31,6 +70,7 @@ class ConjugateGradients(Iteration):
                 self.check_symmetric(*first, p, q, active)
                 first = None
             length = ratio(rz, pq, active)
+            recurrence.lengths.append(length)
             self.x += length * p
             r -= length * q
             squares = self.squares(r)
@@ -42,5 +82,7 @@ class ConjugateGradients(Iteration):
             z = r if self.precondition is None else self.precondition(r)
             is_plain = z is r and self.task.metric is None  # then the inner product is known
             before, rz = rz, squares if is_plain else self.dot(r, z)
-            p *= ratio(rz, before, active)
+            turn = ratio(rz, before, active)
+            recurrence.turns.append(turn)
+            p *= turn
             p += np.where(active, z, 0.0)

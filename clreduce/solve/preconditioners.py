@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -14,6 +14,28 @@ from clreduce.solve.system import System
 
 Array = np.ndarray[Any, Any]
 Precondition = Callable[[Array], Array]
+
+
+class Entries(Protocol):
+    """A matrix alpha + K, positive definite, of which the diagonal and some columns are asked for."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The precision of its entries."""
+
+    @property
+    def alpha(self) -> float | Array:
+        """What is added to the diagonal: a number, or one for each index of a batch, of shape (batch.., 1, 1)."""
+
+    @property
+    def metric(self) -> Array | None:
+        """Weights, (batch.., n, 1 or E), in whose inner product K is symmetric; None for 1."""
+
+    def diagonal(self) -> Array:
+        """The diagonal of K, of shape (batch.., n, E)."""
+
+    def column(self, index: Array) -> Array:
+        """Column ``index``, of shape batch, of K: an array of shape (batch.., n, E)."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +112,7 @@ def _low_rank(system: System, chosen: Nystrom) -> Precondition:
             "a Nystrom preconditioner needs a formula that acts on each component of the unknown on its own; "
             "preconditioner='diagonal' serves any"
         )
-    factor = _partial_cholesky(system, min(chosen.rank, system.size), chosen.seed)
+    factor = partial_cholesky(system, min(chosen.rank, system.size), chosen.seed)
     values, vectors = np.linalg.eigh(factor.swapaxes(-1, -2) @ factor)  # (batch.., 1 or E, r)
     values = np.maximum(values, 0.0)
     basis = factor @ vectors
@@ -119,7 +141,7 @@ def _low_rank(system: System, chosen: Nystrom) -> Precondition:
     return lambda residual: apply(residual * root) / root
 
 
-def _partial_cholesky(system: System, rank: int, seed: int) -> Array:
+def partial_cholesky(system: Entries, rank: int, seed: int) -> Array:
     """F of shape (batch.., 1 or E, n, r) so that F F^T is about K; 1 if K is the same for all components."""
     random = np.random.default_rng(seed)
     rest = system.diagonal()
@@ -148,7 +170,7 @@ def _partial_cholesky(system: System, rank: int, seed: int) -> Array:
     return factor
 
 
-def _symmetric_column(system: System, pivot: Array) -> Array:
+def _symmetric_column(system: Entries, pivot: Array) -> Array:
     """A column of diag(w)^1/2 K diag(w)^-1/2, which is symmetric where K is so in a metric w."""
     column = system.column(pivot)
     if system.metric is None:

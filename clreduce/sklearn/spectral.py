@@ -1,0 +1,202 @@
+"""Spectral clustering by the eigenvectors of an affinity that is never stored."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy.linalg import eigh
+from scipy.sparse.linalg import LinearOperator, eigsh, lobpcg
+from sklearn import cluster
+from sklearn.base import _fit_context
+from sklearn.cluster._spectral import cluster_qr, discretize
+from sklearn.utils import check_random_state
+
+from clreduce.errors import ShapeError
+from clreduce.sklearn.kernels import Array, PairKernel, check_not_negative, pair_kernel
+from clreduce.sklearn.systems import wide_product
+from clreduce.sklearn.validation import checked_data
+from clreduce.warning import warn
+
+_STORED = ("nearest_neighbors", "precomputed", "precomputed_nearest_neighbors")
+"""Affinities that are matrices, mostly sparse ones: scikit-learn's own code serves them."""
+
+
+class Affinity(LinearOperator):
+    """The matrix D^-1/2 (K - diag K) D^-1/2 of a kernel K, or K itself; made by `spectral_affinity`.
+
+    Attributes
+    ----------
+    shape, dtype
+        (n, n), float32 or float64.
+    degree_roots : array of shape (n,)
+        The diagonal of D^1/2: roots of the row sums of K without its diagonal, 1 where there is none.
+    """
+
+    def __init__(self, kernel: PairKernel, X: Array, normalize: bool) -> None:
+        super().__init__(X.dtype, (len(X), len(X)))
+        self.kernel, self.X, self.normalize = kernel, X, normalize
+        self.degree_roots = np.ones(len(X), X.dtype)
+        if normalize:
+            self._diagonal = kernel.diagonal(X)[:, None]
+            degrees = self._off_diagonal(np.ones((len(X), 1), X.dtype))[:, 0]
+            if degrees.min() < 0:
+                raise ShapeError(
+                    f"an affinity has row sums of 0 or more; the least is {degrees.min():.3g}: take another kernel"
+                )
+            self.degree_roots[degrees > 0] = np.sqrt(degrees[degrees > 0])
+
+    def _kernel_product(self, vectors: Array) -> Array:
+        return wide_product(lambda block: self.kernel.product(self.X, self.X, block), vectors)
+
+    def _off_diagonal(self, vectors: Array) -> Array:
+        return self._kernel_product(vectors) - self._diagonal * vectors
+
+    def _matmat(self, vectors: Array) -> Array:
+        vectors = np.asarray(vectors).astype(self.dtype, copy=False)
+        if not self.normalize:
+            return self._kernel_product(vectors)
+        roots = self.degree_roots[:, None]
+        return self._off_diagonal(vectors / roots) / roots
+
+    def _matvec(self, vector: Array) -> Array:
+        return self._matmat(np.reshape(vector, (-1, 1)))
+
+    def _adjoint(self) -> Affinity:
+        return self
+
+
+def spectral_affinity(
+    X: Any, affinity: Any = "rbf", *, gamma: float = 1.0, degree: float = 3, coef0: float = 1,
+    kernel_params: dict[str, Any] | None = None, normalize: bool = True,
+) -> Affinity:  # fmt: skip
+    """The affinity of points as a linear operator, for ``scipy.sparse.linalg``: it is multiplied and never stored.
+
+    Parameters
+    ----------
+    X : array of shape (n, n_features)
+        The points; float32 is kept.
+    affinity
+        The kernel, as in `clreduce.sklearn.kernels.pair_kernel`; symmetric, and not negative.
+    gamma, degree, coef0, kernel_params
+        Its parameters.
+    normalize
+        Whether the operator is that of a random walk, D^-1/2 (K - diag K) D^-1/2, with row sums D, whose largest
+        eigenvalue is 1; else it is K.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scipy.sparse.linalg import eigsh
+    >>> from clreduce.sklearn import spectral_affinity
+    >>> X = np.concatenate([np.arange(5.0), 20 + np.arange(5.0)])[:, None]
+    >>> eigsh(spectral_affinity(X), k=2, which="LA", return_eigenvectors=False).round(6)
+    array([1., 1.])
+    """
+    X = np.asarray(X)
+    if X.ndim != 2:
+        raise ShapeError(f"X is an array of shape (n, n_features); got shape {X.shape}")
+    X = np.ascontiguousarray(X, np.float32 if X.dtype == np.float32 else np.float64)
+    check_not_negative(affinity, X)
+    kernel = pair_kernel(
+        affinity, X.shape[1], gamma=gamma, degree=degree, coef0=coef0, kernel_params=kernel_params
+    )  # fmt: skip
+    return Affinity(kernel, X, normalize)
+
+
+class SpectralClustering(cluster.SpectralClustering):
+    """Spectral clustering in memory linear in the number of points.
+
+    Parameters are those of ``sklearn.cluster.SpectralClustering``. Affinities that are matrices (nearest neighbours,
+    precomputed ones) are left to scikit-learn; kernels are never stored. ``eigen_solver="amg"`` needs a matrix:
+    ARPACK takes its place, with a warning.
+
+    Parameters
+    ----------
+    affinity : str or callable
+        A name as in ``sklearn.metrics.pairwise``, ``"matern"``; a formula of ``x`` and ``y``; a function on
+        LazyTensors; a kernel of ``sklearn.gaussian_process.kernels``; or one of scikit-learn's matrices. See
+        `clreduce.sklearn.kernels.pair_kernel`.
+    gamma, degree, coef0, kernel_params
+        Parameters of the kernel; formulas may use all of them by name.
+    n_clusters, n_components, eigen_solver, eigen_tol, assign_labels, n_init, random_state, n_neighbors, verbose
+        As in scikit-learn.
+    n_jobs
+        Without effect on kernels.
+
+    Attributes
+    ----------
+    n_features_in_, feature_names_in_
+        As in scikit-learn.
+    labels_ : array of shape (n_samples,)
+        The cluster of each point.
+    affinity_matrix_ : `Affinity`
+        K as a linear operator; a matrix where the affinity is one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from clreduce.sklearn import SpectralClustering
+    >>> X = np.concatenate([np.arange(5.0), 20 + np.arange(5.0)])[:, None]
+    >>> labels = SpectralClustering(n_clusters=2, random_state=0).fit_predict(X)
+    >>> bool((labels == labels[0]).tolist() == [True] * 5 + [False] * 5)
+    True
+    """
+
+    _parameter_constraints = cluster.SpectralClustering._parameter_constraints | {"affinity": [str, callable]}
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any = None) -> SpectralClustering:
+        """Cluster the points, of shape (n_samples, n_features). ``y`` is not used."""
+        if self._has_matrix:
+            super().fit(X, y)
+            return self
+        X = checked_data(self, X, reset=True, ensure_min_samples=2)
+        options: dict[str, Any] = {"kernel_params": self.kernel_params}
+        if not callable(self.affinity):
+            options |= {"gamma": self.gamma, "degree": self.degree, "coef0": self.coef0}
+        self.affinity_matrix_ = spectral_affinity(X, self.affinity, **options, normalize=False)
+        random = check_random_state(self.random_state)
+        maps = self._embedding(spectral_affinity(X, self.affinity, **options), random)
+        if self.assign_labels == "kmeans":
+            _, self.labels_, _ = cluster.k_means(
+                maps, self.n_clusters, random_state=random, n_init=self.n_init, verbose=self.verbose
+            )
+        elif self.assign_labels == "cluster_qr":
+            self.labels_ = cluster_qr(maps)
+        else:
+            self.labels_ = discretize(maps, random_state=random)
+        return self
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = self._has_matrix
+        return tags
+
+    @property
+    def _has_matrix(self) -> bool:
+        return isinstance(self.affinity, str) and self.affinity in _STORED
+
+    def _embedding(self, walk: Affinity, random: np.random.RandomState) -> Array:
+        """The first eigenvectors of the Laplacian 1 - walk, in units of the degrees, of shape (n, n_components)."""
+        n, count = walk.shape[0], self.n_components or self.n_clusters
+        solver = self.eigen_solver or "arpack"
+        if solver == "amg":
+            warn(RuntimeWarning("eigen_solver='amg' needs a matrix, and a kernel is not stored: ARPACK is used"))
+        if n < 5 * count + 1:  # iterations need some more points than eigenvectors
+            matrix = np.asarray(walk @ np.eye(n, dtype=walk.dtype), float)
+            vectors = eigh((matrix + matrix.T) / 2)[1][:, ::-1]
+        elif solver == "lobpcg":
+            start = random.standard_normal((n, count + 1)).astype(walk.dtype)
+            start[:, 0] = walk.degree_roots
+            tol = None if self.eigen_tol == "auto" else self.eigen_tol
+            vectors = lobpcg(walk, start, tol=tol, largest=True, maxiter=2000)[1]
+        else:
+            tol = 0 if self.eigen_tol == "auto" else self.eigen_tol
+            start = random.uniform(-1, 1, n).astype(walk.dtype)
+            vectors = eigsh(walk, k=count, which="LA", tol=tol, v0=start)[1][:, ::-1]
+        maps = vectors[:, :count] / walk.degree_roots[:, None]
+        largest = np.abs(maps).argmax(0)
+        signs = np.sign(maps[largest, np.arange(maps.shape[1])])
+        embedding: Array = maps * signs
+        return embedding
