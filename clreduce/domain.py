@@ -21,6 +21,16 @@ class Domain(IntFlag):
     J = 2
     IJ = 3
 
+    # Those of `IntFlag` take several times as long, and lowering calls them some thousand times for each formula.
+    def __and__(self, other: int) -> Domain:
+        return _DOMAINS[int.__and__(self, other)]
+
+    def __or__(self, other: int) -> Domain:
+        return _DOMAINS[int.__or__(self, other)]
+
     def swapped(self) -> Domain:
         """The domain with the roles of i and j exchanged."""
         return Domain((self & Domain.I) << 1 | (self & Domain.J) >> 1)
+
+
+_DOMAINS = (Domain.P, Domain.I, Domain.J, Domain.IJ)

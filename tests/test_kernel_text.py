@@ -296,6 +296,21 @@ def test_the_check_finds_any_name_that_is_not_declared(seed: int) -> None:
             check_kernel(rest)
 
 
+def test_kernels_that_few_calls_need_are_made_on_demand() -> None:
+    case = CASES["gaussian D=1, 1 columns"]
+    lowered = lower(case.program, "float", Schedule(), FACTS["cpu"])
+    assert not {"pair_split", "merge", "join"} & set(vars(lowered))
+    assert lowered.pair_split is lowered.pair_split
+    assert lowered.pair_split != lowered.pair
+
+
+def test_domains_are_joined_and_cut_as_their_bits_are() -> None:
+    for a in Domain:
+        for b in Domain:
+            assert (a | b) is Domain(int(a) | int(b))
+            assert (a & b) is Domain(int(a) & int(b))
+
+
 def test_templates_declare_the_names_that_statements_read() -> None:
     """With the types that `frame` states; each in some kernel."""
     numbers, _ = map_reduce([exp(sin(as_real(position(Domain.J)))) * variable("x", 1, Domain.I)], "Sum")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from clreduce.codegen.facts import DeviceFacts
 from clreduce.codegen.hoist import hoist
@@ -14,6 +17,7 @@ from clreduce.codegen.lower_nearest import NearestLowering
 from clreduce.codegen.lower_pairs import PairLowering
 from clreduce.codegen.panels import ROWS_OF_PANEL
 from clreduce.codegen.schedule import Schedule, check_state
+from clreduce.errors import FormulaError
 from clreduce.ir.expr import Expr
 from clreduce.ir.rewrite import simplify
 from clreduce.ir.signs import with_known_signs
@@ -22,19 +26,31 @@ from clreduce.program import MapReduce
 
 @dataclass(frozen=True)
 class Lowered:
-    """Everything that runs for one program under one schedule."""
+    """Everything that runs for one program under one schedule. Kernels that few calls need are made on demand."""
 
     stored: tuple[Stored, ...]
     stored_as: tuple[Expr, ...]
     """The variable that stands for each of them."""
     pair: Kernel
-    pair_split: Kernel
-    """The same up to its end: it stores the state of each part of j."""
-    merge: Kernel
-    join: Kernel
-    """Merges states of parts, too, and stores the state."""
     inputs: tuple[Expr, ...]
     """What the pair kernels read: slots of the program, or ``("stored", n)``."""
+    _make: Callable[[str], Kernel] = field(repr=False, compare=False)
+    """What makes a kernel, by its name here."""
+
+    @cached_property
+    def pair_split(self) -> Kernel:
+        """The same as `pair` up to its end: it stores the state of each part of j."""
+        return self._make("pair_split")
+
+    @cached_property
+    def merge(self) -> Kernel:
+        """Merges the states of parts, and gives the results."""
+        return self._make("merge")
+
+    @cached_property
+    def join(self) -> Kernel:
+        """Merges states of parts, too, and stores the state."""
+        return self._make("join")
 
 
 def lower(
@@ -56,16 +72,38 @@ def lower(
     of_state = "double" if wide else dtype
     wide = wide and dtype == "float"
     check_state(program, replace(schedule, flush=False) if wide else schedule, 4 if of_state == "float" else 8)
-    values = with_known_signs(simplify(program.values))
-    hoisted = hoist(values, schedule.unroll)
-    panel = schedule.lanes if schedule.lanes > 1 else ROWS_OF_PANEL
-    stored = tuple(
-        lower_map(node, dtype, schedule, panel if leaf in hoisted.panels else 0, batched, ranged)
-        for leaf, node in hoisted.stored
-    )
-    lowering = NearestLowering if program.reduction.keeps_terms else PairLowering
-    pair = lowering(program, hoisted.values, hoisted.panels, dtype, schedule, facts, ranged, wide)
-    merge = lower_merge(program, of_state, schedule, batched, ranged)
-    join = lower_join(program, of_state, schedule, batched)
-    leaves = tuple(leaf for leaf, _ in hoisted.stored)
-    return Lowered(stored, leaves, pair.kernel(False, batched), pair.kernel(True, batched), merge, join, pair.inputs)
+    with _deep_formulas_refused():
+        values = with_known_signs(simplify(program.values))
+        hoisted = hoist(values, schedule.unroll)
+        panel = schedule.lanes if schedule.lanes > 1 else ROWS_OF_PANEL
+        stored = tuple(
+            lower_map(node, dtype, schedule, panel if leaf in hoisted.panels else 0, batched, ranged)
+            for leaf, node in hoisted.stored
+        )
+
+        def lowering() -> PairLowering:
+            kind = NearestLowering if program.reduction.keeps_terms else PairLowering
+            return kind(program, hoisted.values, hoisted.panels, dtype, schedule, facts, ranged, wide)
+
+        def make(name: str) -> Kernel:
+            with _deep_formulas_refused():
+                match name:
+                    case "pair_split":
+                        return lowering().kernel(True, batched)
+                    case "merge":
+                        return lower_merge(program, of_state, schedule, batched, ranged)
+                    case "join":
+                        return lower_join(program, of_state, schedule, batched)
+            raise KeyError(name)
+
+        pair = lowering()
+        leaves = tuple(leaf for leaf, _ in hoisted.stored)
+        return Lowered(stored, leaves, pair.kernel(False, batched), pair.inputs, make)
+
+
+@contextlib.contextmanager
+def _deep_formulas_refused() -> Iterator[None]:
+    try:
+        yield
+    except RecursionError:
+        raise FormulaError("the formula is nested too deeply for a kernel: compute parts of it on their own") from None

@@ -14,7 +14,7 @@ from clreduce.codegen.lower import Lowered, lower
 from clreduce.codegen.render import render
 from clreduce.codegen.schedule import Schedule, narrowed
 from clreduce.domain import Domain
-from clreduce.errors import CompileError, DeviceError, FormulaError, OutOfMemoryError
+from clreduce.errors import CompileError, DeviceError, OutOfMemoryError
 from clreduce.ir.expr import INDEX, topological
 from clreduce.memo import Memo
 from clreduce.program import MapReduce
@@ -77,20 +77,15 @@ class Plan:
         """Whether the schedule is one that was chosen by measuring."""
         self.schedule = schedule or narrowed(chosen or self.case.default(), signature.blocks)
         self._succession = Succession(schedule is not None)
-        try:
-            self.lowered: Lowered = lower(
-                program,
-                signature.real,
-                self.schedule,
-                device.facts.in_full_accuracy if signature.full else device.facts,
-                signature.batched,
-                signature.blocks > 0,
-                signature.wide,
-            )
-        except RecursionError:
-            raise FormulaError(
-                "the formula is nested too deeply for a kernel: compute parts of it on their own"
-            ) from None
+        self.lowered: Lowered = lower(
+            program,
+            signature.real,
+            self.schedule,
+            device.facts.in_full_accuracy if signature.full else device.facts,
+            signature.batched,
+            signature.blocks > 0,
+            signature.wide,
+        )
         if _LOGGER.isEnabledFor(logging.DEBUG):
             why = "explicit" if schedule is not None else "tuned" if self.tuned else "default"
             if schedule is None and self.schedule != (chosen or self.case.default()):

@@ -362,7 +362,9 @@ def _failures() -> tuple[type[Exception], ...]:
 
 def _text(plan: Plan) -> tuple[Any, ...]:
     """What tells kernels apart, and how many of them are started."""
-    return (*_sources(plan)[:-2], plan.schedule.lanes, plan.schedule.rows, plan.schedule.group)
+    lowered, schedule = plan.lowered, plan.schedule
+    sources = [render(kernel) for kernel in (*(stored.kernel for stored in lowered.stored), lowered.pair)]
+    return (*sources, schedule.lanes, schedule.rows, schedule.group)
 
 
 def _sources(plan: Plan) -> list[str]:
