@@ -18,7 +18,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -28,8 +27,7 @@ from clreduce.ir.evaluate import evaluate
 from clreduce.ir.expr import INDEX, MASK, REAL, Expr, topological
 from clreduce.ir.op import INF, OPS, constant, constant_value, variable
 from clreduce.ir.signs import Sign, signs_of
-
-Array = np.ndarray[Any, Any]
+from clreduce.typing import Array
 
 
 @dataclass(frozen=True)

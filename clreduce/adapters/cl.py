@@ -14,8 +14,7 @@ from clreduce.adapters.adapter import Adapter
 from clreduce.adapters.numpy import NUMPY, is_symbolic
 from clreduce.errors import DeviceError
 from clreduce.runtime import resident
-
-Array = np.ndarray[Any, Any]
+from clreduce.typing import Array
 
 
 class CL(Adapter):

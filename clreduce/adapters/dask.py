@@ -12,8 +12,7 @@ from clreduce.adapters.adapter import Adapter
 from clreduce.adapters.numpy import NUMPY
 from clreduce.errors import ShapeError
 from clreduce.runtime.sources import BlockSource
-
-Array = np.ndarray[Any, Any]
+from clreduce.typing import Array
 
 
 class Dask(Adapter):

@@ -9,9 +9,7 @@ import numpy as np
 
 from clreduce.adapters.adapter import Adapter
 from clreduce.runtime.sources import BlockSource, is_source, whole
-
-Array = np.ndarray[Any, Any]
-
+from clreduce.typing import Array
 
 _HOST = 1
 """The number of the host's memory among the devices of DLPack."""

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-
 from clreduce.adapters.adapter import Adapter
 from clreduce.call.arguments import (
     COMPUTED,
@@ -35,12 +33,11 @@ from clreduce.runtime.devices import current_device
 from clreduce.runtime.plan import Plan
 from clreduce.runtime.ranges import CheckedRanges, Ranges
 from clreduce.runtime.region import Region
+from clreduce.typing import Array
 from clreduce.warning import warn
 
 if TYPE_CHECKING:
     pass
-
-Array = np.ndarray[Any, Any]
 
 
 def _evaluation(

@@ -14,8 +14,7 @@ from clreduce.runtime.memory import without_repeats
 from clreduce.runtime.region import Region
 from clreduce.runtime.resident import complete_lists, copied, is_contiguous, is_resident
 from clreduce.runtime.sources import BlockSource, whole
-
-Array = np.ndarray[Any, Any]
+from clreduce.typing import Array
 
 
 def has_sources(arrays: Sequence[Any]) -> bool:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from clreduce.runtime.ranges import Ranges
 from clreduce.runtime.region import Region
-
-Array = np.ndarray[Any, Any]
-
+from clreduce.typing import Array
 
 _SMALL = 1024
 _GAP = np.int64(-1).tobytes()

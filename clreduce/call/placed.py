@@ -7,8 +7,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from clreduce.call.backend import checked_limits, kind_of
 from clreduce.call.executor import Executor, Job, OneDevice, one_device
 from clreduce.call.ready import Ready
@@ -19,8 +17,7 @@ from clreduce.runtime.device import Device
 from clreduce.runtime.devices import current_device
 from clreduce.runtime.region import Region
 from clreduce.runtime.resident import first_resident, place_of_array
-
-Array = np.ndarray[Any, Any]
+from clreduce.typing import Array
 
 
 @dataclass(frozen=True)

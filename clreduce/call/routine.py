@@ -32,8 +32,6 @@ from clreduce.runtime.region import Region
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-Array = np.ndarray[Any, Any]
-
 
 def checked_axis(axis: Any) -> int:
     """0 or 1, or one error."""

@@ -21,8 +21,7 @@ from clreduce.runtime.devices import current_device
 from clreduce.runtime.progress import StatusLine
 from clreduce.runtime.region import Region
 from clreduce.runtime.tuning import Search, TimedCall, Tuned
-
-Array = np.ndarray[Any, Any]
+from clreduce.typing import Array
 
 
 def tune(

@@ -17,8 +17,8 @@ import numpy as np
 
 from clreduce.adapters.adapter import Adapter
 from clreduce.errors import DtypeError, ShapeError
+from clreduce.typing import Array
 
-Array = np.ndarray[Any, Any]
 Given = TypeVar("Given")
 """The arrays of a library, which these functions take and give."""
 

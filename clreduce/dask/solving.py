@@ -28,8 +28,7 @@ from clreduce.solve.iteration import SolveInfo
 from clreduce.solve.options import SolveOptions
 from clreduce.solve.solver import Solver
 from clreduce.solve.system import System
-
-Array = np.ndarray[Any, Any]
+from clreduce.typing import Array
 
 
 class GraphSystem(System):

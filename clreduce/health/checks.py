@@ -16,8 +16,8 @@ from clreduce.numpy import Genred, LazyTensor, cluster
 from clreduce.runtime.device import Device
 from clreduce.runtime.devices import use_device
 from clreduce.runtime.plan_cache import PLANS
+from clreduce.typing import Array
 
-Array = np.ndarray[Any, Any]
 _ROWS, _COLUMNS = 70, 300
 _FEW, _MANY = 3, 9000
 """Few rows and many columns: such calls are cut into parts of j, which a second kernel merges."""

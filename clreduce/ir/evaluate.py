@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
 from clreduce.ir.expr import REAL, Expr, topological
-
-Array = np.ndarray[Any, Any]
+from clreduce.typing import Array
 
 
 def evaluate(roots: Sequence[Expr], leaves: Mapping[Expr, Array], dtype: str | None = None) -> list[Array]:

@@ -17,8 +17,8 @@ from clreduce.domain import Domain
 from clreduce.errors import ShapeError
 from clreduce.ir.expr import INDEX, MASK, REAL, Expr, exact
 from clreduce.ir.index import Position
+from clreduce.typing import Array as Array
 
-Array = np.ndarray[Any, Any]
 Inference = tuple[int, Domain, str]
 Term = tuple[int, Position]
 """Which argument, and which of its components, a component of a linear operation reads."""

@@ -17,11 +17,10 @@ from clreduce.ir.op import constant_value, integer
 from clreduce.lazy.base import Recorded
 from clreduce.lazy.leaves import Leaf, Operand, with_array
 from clreduce.ops.tables import MOST_ROWS, lookup, table_index
+from clreduce.typing import Array
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-Array = np.ndarray[Any, Any]
 
 
 Tensor = TypeVar("Tensor", bound="TableMethods")

@@ -21,12 +21,12 @@ from clreduce.runtime.region import Region
 from clreduce.runtime.resident import assign, is_resident
 from clreduce.runtime.resident_memory import memory_for
 from clreduce.runtime.slices import in_slices
+from clreduce.typing import Array
 
 if TYPE_CHECKING:
     from clreduce.codegen.lower_map import Stored
     from clreduce.runtime.plan import Plan
 
-Array = np.ndarray[Any, Any]
 _Results = TypeVar("_Results")
 
 

@@ -11,8 +11,8 @@ from clreduce.runtime.device import Device
 from clreduce.runtime.flight import Things, in_flight
 from clreduce.runtime.profile import RECORDER, RecordedCalls
 from clreduce.runtime.shared_buffers import SharedBuffers
+from clreduce.typing import Array
 
-Array = np.ndarray[Any, Any]
 _MOST_IDLE_BYTES = 1 << 28
 """Memory for temporaries that is kept between calls, at most."""
 _OUT_OF_MEMORY = (-4, -5, -6, -61)

@@ -9,11 +9,10 @@ import numpy as np
 
 from clreduce.runtime.launch import Call, completed
 from clreduce.runtime.region import Region
+from clreduce.typing import Array
 
 if TYPE_CHECKING:
     from clreduce.runtime.plan import Plan
-
-Array = np.ndarray[Any, Any]
 
 
 class Repeated(Call):

@@ -12,8 +12,6 @@ from clreduce.runtime.memory import Memory
 from clreduce.runtime.resident import Order, assign, copied, is_contiguous, is_resident
 from clreduce.runtime.shared_buffers import SharedBuffers
 
-Array = np.ndarray[Any, Any]
-
 
 class ResidentMemory(Memory):
     """The buffers of one call, or of several that run together, on a queue of the caller's.

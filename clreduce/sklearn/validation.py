@@ -7,8 +7,6 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import validate_data
 
-Array = np.ndarray[Any, Any]
-
 
 def checked_data(estimator: Any, X: Any, y: Any = "no_validation", *, reset: bool, **options: Any) -> Any:
     """``X``, or ``(X, y)``, after scikit-learn's checks: finite numbers, at least one row and column.

@@ -19,8 +19,7 @@ from clreduce.runtime.resident import is_resident
 from clreduce.solve.metric import weights_of
 from clreduce.solve.options import SolveOptions
 from clreduce.solve.system import System
-
-Array = np.ndarray[Any, Any]
+from clreduce.typing import Array
 
 
 def may_differ_from_transpose(routine: Routine, unknown: int, options: SolveOptions) -> bool:

@@ -13,8 +13,8 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 
 from clreduce.errors import SolveError
+from clreduce.typing import Array as Array
 
-Array = np.ndarray[Any, Any]
 _ROUNDING = 16
 """Errors of a product, in units of the rounding error of the sum of the sizes of its terms: at most so many."""
 _FIRST_LOOKS = (500, 1000)

@@ -19,8 +19,7 @@ from clreduce.runtime.resident import first_resident, place_of_array
 from clreduce.solve.metric import weights_of
 from clreduce.solve.system import System
 from clreduce.solve.vectors import Space, Vector
-
-Array = np.ndarray[Any, Any]
+from clreduce.typing import Array
 
 
 class ResidentSystem(System):

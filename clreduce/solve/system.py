@@ -28,8 +28,8 @@ from clreduce.runtime.repeat import Repeated
 from clreduce.runtime.sources import whole
 from clreduce.solve.iteration import Operator, SystemTask
 from clreduce.solve.metric import in_i, weights_of
+from clreduce.typing import Array
 
-Array = np.ndarray[Any, Any]
 _CHOSEN = "chosen"
 """The name of the variable that holds the index of the column that is asked for."""
 

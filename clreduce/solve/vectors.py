@@ -28,8 +28,8 @@ from clreduce.runtime.plan_cache import PLANS
 from clreduce.runtime.region import Region
 from clreduce.runtime.resident import broadcast, copied
 from clreduce.runtime.signature import signature_of
+from clreduce.typing import Array
 
-Array = np.ndarray[Any, Any]
 Structure = tuple[Any, ...]
 """A formula without its data: ``("row", dim)``, ``("number", dim)``, or an operation's name and its arguments'."""
 _MOST_PENDING = 2

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -13,8 +12,7 @@ from clreduce.domain import Domain
 from clreduce.ir.expr import REAL, Expr
 from clreduce.ir.op import OPS, constant, variable
 from clreduce.ops.shape import concat
-
-Array = np.ndarray[Any, Any]
+from clreduce.typing import Array
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -16,8 +15,8 @@ from clreduce.domain import Domain
 from clreduce.ir.expr import Expr
 from clreduce.ir.op import INF, OPS, constant, variable
 from clreduce.ops.shape import concat, reduce_sum
+from clreduce.typing import Array
 
-Array = np.ndarray[Any, Any]
 _FIRST_VISITS = 4
 """Blocks that are visited for an estimate of the sums."""
 _STEP = 2

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 from clreduce.call.pruning.blocks import BlockPairs
 from clreduce.call.pruning.request import Pruning
+from clreduce.typing import Array
 
-Array = np.ndarray[Any, Any]
 Attempt = Callable[[Array, Array], tuple[tuple[Array, ...], Array]]
 """From what each block of rows (B, D) may pass over, and which blocks are asked for (B,): results by rows in the order
 of the blocks, and what they differ by at most (B, D); rows of other blocks hold anything."""
