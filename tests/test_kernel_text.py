@@ -297,11 +297,12 @@ def test_the_check_finds_any_name_that_is_not_declared(seed: int) -> None:
 
 
 def test_kernels_that_few_calls_need_are_made_on_demand() -> None:
-    case = CASES["gaussian D=1, 1 columns"]
-    lowered = lower(case.program, "float", Schedule(), FACTS["cpu"])
-    assert not {"pair_split", "merge", "join"} & set(vars(lowered))
-    assert lowered.pair_split is lowered.pair_split
-    assert lowered.pair_split != lowered.pair
+    """That of a part of j is the same text where states are results, as for sums: then it is compiled once."""
+    for name, same in (("gaussian D=1, 1 columns", True), ("LogSumExp", False)):
+        lowered = lower(CASES[name].program, "float", Schedule(), FACTS["cpu"])
+        assert not {"pair_split", "merge", "join"} & set(vars(lowered))
+        assert lowered.pair_split is lowered.pair_split
+        assert (lowered.pair_split == lowered.pair) == same
 
 
 def test_domains_are_joined_and_cut_as_their_bits_are() -> None:
