@@ -13,7 +13,8 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from clreduce.numpy import Vi, Vj
-from clreduce.sklearn.validation import Array, checked_data
+from clreduce.sklearn.validation import checked_data
+from clreduce.typing import Array
 from clreduce.warning import warn
 
 _BLOCK = 4096

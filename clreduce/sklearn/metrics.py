@@ -12,7 +12,7 @@ from clreduce.errors import FormulaError, OptionError
 from clreduce.language.names import did_you_mean
 from clreduce.numpy import LazyTensor
 from clreduce.sklearn.formulas import of_pairs, parameter
-from clreduce.sklearn.validation import Array
+from clreduce.typing import Array
 
 Function = Callable[[Any], Any]
 

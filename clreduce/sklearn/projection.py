@@ -14,7 +14,7 @@ from sklearn.utils.extmath import randomized_svd
 
 from clreduce.numpy import Vi, Vj
 from clreduce.runtime.devices import current_device
-from clreduce.sklearn.validation import Array
+from clreduce.typing import Array
 
 SHORTEST = 128
 """Components of a vector from which on it is worth it."""

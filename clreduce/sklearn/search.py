@@ -11,7 +11,7 @@ import numpy as np
 from clreduce.numpy import Vi, Vj
 from clreduce.sklearn.metrics import Distance, distance
 from clreduce.sklearn.projection import Projection, worthwhile
-from clreduce.sklearn.validation import Array
+from clreduce.typing import Array
 
 _SQUARED = ("euclidean", "l2", "sqeuclidean")
 """Metrics for which squared Euclidean distances are enough."""
