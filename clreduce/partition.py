@@ -45,7 +45,7 @@ class Partition:
         return np.stack((starts, np.minimum(starts + self.size, len(self.order))), axis=1)
 
     def coarser(self, factor: int) -> Partition:
-        """The same order in blocks of ``factor`` of these, a power of two."""
+        """This order in larger blocks, each of ``factor`` of these; a power of two."""
         if factor < 1 or factor & (factor - 1):
             raise ShapeError(f"blocks are joined by powers of two; got {factor}")
         return Partition(self.order, self.size * factor)

@@ -277,7 +277,7 @@ class Arrangement:
     careful: MapReduce
     """For any parameters."""
     moderate: MapReduce
-    """The same or a faster one, for parameters of moderate size."""
+    """For parameters of moderate size: faster where that is possible."""
     slots: tuple[int, ...]
     """The parameters that this one reads as such."""
     limit: float

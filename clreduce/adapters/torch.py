@@ -64,7 +64,7 @@ class Torch(Adapter):
         return host if host.flags.c_contiguous else np.ascontiguousarray(host)
 
     def on_host(self, value: torch.Tensor) -> Array:
-        """The same in the order that the tensor has."""
+        """The numbers of a tensor as a NumPy array, in the order of the tensor."""
         if transforms_active():
             with torch._C._DisableFuncTorch():
                 return self._values(standins.unwrapped(value))
@@ -115,7 +115,7 @@ class Torch(Adapter):
         return None if value is None else value.device
 
     def promoted(self, names: Iterable[str]) -> str:
-        """As PyTorch promotes tensors; integers alone give the default dtype."""
+        """The dtype to which PyTorch promotes tensors; integers alone give the default dtype."""
         names = sorted(names)
         try:
             dtype = reduce(torch.promote_types, (getattr(torch, name) for name in names))

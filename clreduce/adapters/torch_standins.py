@@ -93,7 +93,7 @@ def recorded(task: Task, tensors: Sequence[torch.Tensor]) -> tuple[torch.Tensor,
 
 _numbers: dict[Task, int] = {}
 _tasks: list[Task] = []
-"""Those that graphs name by their number, as long as the process lasts."""
+"""The tasks that graphs name by their number, for as long as the process lasts."""
 
 
 @torch.library.custom_op("clreduce::task", mutates_args=())

@@ -58,7 +58,7 @@ class Arguments:
     """The pairs to visit; None for all."""
 
     def on_host(self, library: Adapter) -> Arguments:
-        """The same with NumPy arrays."""
+        """These arguments as NumPy arrays."""
         return replace(self, arrays=tuple(map(library.on_host, self.arrays)))
 
 

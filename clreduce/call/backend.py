@@ -25,7 +25,7 @@ def executor_for(
     max_memory: int | str | None = None,
     deterministic: bool | None = None,
 ) -> Executor:
-    """Who runs a call with these options. The device or devices in use, where they name none."""
+    """The executor of a call with these options: on the device or devices in use, unless they name one."""
     if backend == "auto" and device_id == -1 and max_memory is None and deterministic is None:
         chosen = current_devices()  # on the path of every call
         if len(chosen) == 1 and not is_deterministic():

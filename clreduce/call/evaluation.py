@@ -60,7 +60,7 @@ class Evaluation:
         return Evaluation(self.work.row_sum(dim), self.executor)
 
     def without_symbols(self) -> Evaluation:
-        """The same with sizes that are plain numbers: a recorder of graphs may have symbols there."""
+        """This evaluation with plain numbers for sizes, where a recorder of graphs may have symbols."""
         region = self.work.region
         plain = replace(
             region, rows=int(region.rows), columns=int(region.columns), batch=tuple(map(int, region.batch))
@@ -68,7 +68,7 @@ class Evaluation:
         return Evaluation(self.work.on(plain), self.executor)
 
     def wider(self, sizes: tuple[int, ...]) -> Evaluation:
-        """The same for a batch with these dimensions in front of its own."""
+        """This evaluation for a batch with these dimensions before its own."""
         return Evaluation(self.work.wider(sizes), self.executor)
 
 

@@ -39,7 +39,7 @@ Job = tuple[Work, Prepared, Sequence[Array]]
 
 
 class Executor(ABC):
-    """Who runs works."""
+    """Runs works."""
 
     @abstractmethod
     def run(self, job: Job, results: tuple[Array, ...] | None = None) -> tuple[Array, ...]:
@@ -158,7 +158,7 @@ class OneDevice(Executor):
         return completed_lists(job[0].on(region), self.prepare(job).plan.finish(state, region))
 
     def run_together(self, jobs: Sequence[Job]) -> list[tuple[Array, ...]]:
-        """As in the class above. They are waited for once: a wait takes as long as a small kernel."""
+        """Run jobs and wait once for all of them, since a wait takes as long as a small kernel."""
         try:
             ready = [self.prepare(job) for job in jobs]
         except ScheduleError:

@@ -17,7 +17,7 @@ class Runner:
     def executor(
         self, backend: str, device_id: int, max_memory: int | str | None, deterministic: bool | None
     ) -> Executor:
-        """Who runs a call with these options."""
+        """The executor of a call with these options."""
         return executor_for(backend, device_id, max_memory, deterministic)
 
     def tracks(self, arrays: Sequence[Any]) -> bool:

@@ -49,7 +49,7 @@ class Axis:
         return self.units // self.step
 
     def part(self, region: Region, units: Units) -> Region:
-        """These units of a region."""
+        """The part of a region that some units are."""
 
         def interval(size: int) -> tuple[int, int]:
             return units[0] * self.length, min(units[1] * self.length, size)
@@ -77,7 +77,7 @@ class SeveralDevices(Executor):
     """Devices that share calls: rows, indices of a batch, or columns where rows are few.
 
     A row has the bits that its device alone would give it. So with devices of one kind, results are those of one of
-    them, whatever their number and whoever computed which rows.
+    them, whatever their number and whichever device computed which rows.
     """
 
     devices: tuple[Device, ...]
@@ -126,12 +126,12 @@ class SeveralDevices(Executor):
 
     @property
     def _first(self) -> OneDevice:
-        """Who runs small calls."""
+        """The executor of small calls."""
         return self._one(self._numbers[0])
 
     @property
     def _numbers(self) -> list[int]:
-        """Those of the devices that have not failed; all, where all have."""
+        """The numbers of the devices that have not failed; all numbers if all devices have."""
         able = [n for n, device in enumerate(self.devices) if device not in _LEFT_OUT]
         return able or list(range(len(self.devices)))
 
@@ -141,7 +141,7 @@ class SeveralDevices(Executor):
         return job[0].region.area < _WORTH_SHARING * _speed(self.prepare(job))
 
     def _shared(self, job: Job, with_columns: bool) -> tuple[list[Member], Axis] | None:
-        """Who shares a call, and along which axis; None where the first device runs it alone."""
+        """The devices that share a call, and the axis; None if the first device runs it alone."""
         if self._is_small(job) or len(self._numbers) < 2:
             return None
         work, prepared, arrays = job

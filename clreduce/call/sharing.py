@@ -30,7 +30,7 @@ Units = tuple[int, int]
 
 
 class Sharing:
-    """What of a call was taken by which device, and what is left. Safe to use from several threads.
+    """Which units of a call each device has taken, and which are left. Safe to use from several threads.
 
     >>> sharing = Sharing(1000, 10, [300.0, 100.0], [True, True])
     >>> sharing.take(0), sharing.take(1), sharing.take(0)

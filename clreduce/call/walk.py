@@ -41,7 +41,7 @@ class Walk:
         self._parts: dict[int, tuple[Place, Array]] = {}
         """For each slot the part that the last leaf has read, and where it is: often the next leaf reads the same."""
         self.shared = SharedBuffers()
-        """What of it stays on the device."""
+        """The arrays of a leaf that stay on the device."""
 
     @contextlib.contextmanager
     def _reading(self, tree: Tree) -> Iterator[None]:

@@ -93,16 +93,16 @@ class Work:
         return Work(_row_sum(dim), self.options, rows, self.dtype)
 
     def on(self, region: Region) -> Work:
-        """The same on another region."""
+        """This work on another region."""
         return Work(self.program, self.options, region, self.dtype, self.pruning)
 
     def components(self, start: int, stop: int) -> tuple[Work, Memo[Any, Any], tuple[int, ...]]:
-        """The same for some components of the formula, what is kept for that, and the slots whose arrays it reads."""
+        """This work for some components of the formula, a memo for it, and the slots whose arrays it reads."""
         program, slots = self.program.components(start, stop)
         return Work(program, self.options, self.region, self.dtype), Memo(), slots
 
     def wider(self, sizes: tuple[int, ...]) -> Work:
-        """The same for a batch with these dimensions in front of its own."""
+        """This work for a batch with these dimensions before its own."""
         return self.on(replace(self.region, batch=(*sizes, *self.region.batch), first_index=()))
 
     def plan(self, device: Device, moderate: bool = False, measured: bool = True) -> Plan:

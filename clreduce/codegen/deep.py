@@ -21,7 +21,7 @@ SUMS = ("add", "sub")
 
 
 def deep_nodes(order: Sequence[Expr]) -> frozenset[Expr]:
-    """Those of ``order``, arguments before users, that stand more than `DEEP` nodes above their farthest leaf."""
+    """The nodes of ``order``, arguments before users, that stand more than `DEEP` nodes above their farthest leaf."""
     if len(order) <= DEEP:
         return frozenset()
     depth: dict[Expr, int] = {}

@@ -52,7 +52,7 @@ class DeviceFacts:
 
     @property
     def in_full_accuracy(self) -> DeviceFacts:
-        """The same for kernels whose functions are all clreduce's own, in full accuracy."""
+        """These facts for kernels whose functions are all clreduce's own, in full accuracy."""
         return replace(self, native_functions=(), tables=False)
 
     @property

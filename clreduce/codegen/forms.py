@@ -60,7 +60,7 @@ class Forms:
         return self._rewritten(roots, _RULES) if self.available else tuple(roots)
 
     def of_update(self, new: Sequence[Expr], extremes: Sequence[Expr]) -> tuple[Expr, ...]:
-        """The same for the new state of a reduction, of which ``extremes`` are running maxima and minima.
+        """Rewrite the new state of a reduction, of which ``extremes`` are running maxima and minima.
 
         These are never nan. And what a reduction takes the exponential of is above 0 by rounding alone.
         """
@@ -131,7 +131,7 @@ def _weight(x: Expr) -> Expr:
 
 
 def _weight_by_roots(x: Expr) -> Expr:
-    """The same in double precision."""
+    """The weight in double precision."""
     if x.op is smaller and constant_value(x.args[1]) == 0:
         return exp_by_roots_never_above_1(minus_magnitude(x.args[0]))
     return exp_by_roots(x)

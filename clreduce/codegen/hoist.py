@@ -79,7 +79,7 @@ def _store(
 
 
 def _costliest(nodes: Sequence[Expr]) -> list[Expr]:
-    """Those of many ``nodes`` that are worth storing most, as many as there is memory for."""
+    """The nodes that are most worth storing, as many as there is memory for."""
     room = max(_MOST_NUMBERS, 2 * sum(leaf.dim for leaf in variables(nodes)))
     chosen: set[Expr] = set()
     for node in sorted(nodes, key=lambda node: -work(node) / node.dim):

@@ -39,7 +39,7 @@ class Lowered:
 
     @cached_property
     def pair_split(self) -> Kernel:
-        """The same as `pair` up to its end: it stores the state of each part of j."""
+        """The pair kernel that stores the state of each part of j instead of results."""
         return self._make("pair_split")
 
     @cached_property

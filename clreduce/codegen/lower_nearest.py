@@ -141,7 +141,7 @@ class NearestLowering(PairLowering):
         return state if self.prefilter is None else self.prefilter.stands_for(state, version)
 
     def update_under_guard(self, columns: Sequence[Column], r: int, scope: Scope) -> None:
-        """Columns enter one by one, for otherwise the text would grow with their number times K; or by a queue."""
+        """Columns enter one by one, or by a queue. Together they would make the text grow with their number times K."""
         condition = self.holds(self.guard(0, columns), r)
         outer = self.start_pair(scope)
         if self.queue is not None:

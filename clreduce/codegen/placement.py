@@ -66,7 +66,7 @@ class Placement(ABC):
         self.count_more_uses(tuple(roots))
 
     def count_more_uses(self, roots: tuple[Expr, ...]) -> None:
-        """The same for further formulas beside those that are known, such as the step of a scan."""
+        """Count the uses of further formulas, such as the step of a scan."""
         order = topological(roots)
         for node in order:
             self.uses.update(node.args)

@@ -22,7 +22,7 @@ DIRECT, LOCAL = "mapreduce", "mapreduce_local"
 _STACK_BYTES = 1 << 19
 """Private memory for what the rows of a work-item keep; what pairs keep may take half as much besides."""
 _LONG_STACK_BYTES = 3 << 19
-"""The same for sums where each row keeps so much that `_STACK_BYTES` would leave less than `_SHORT_VECTOR` of lanes."""
+"""Private memory for sums where `_STACK_BYTES` would leave less than `_SHORT_VECTOR` of lanes."""
 _SHORT_VECTOR = 32
 """Bytes of lanes below which most of the processor's arithmetic would be idle."""
 _MOST_STATE_BYTES = 1 << 21
@@ -40,7 +40,7 @@ _LONGEST_OF_ROWS = 2000
 _MOST_PARTS = 250
 """Parts of vectors put together from many, each of which takes statements of its own for each pair of a tile."""
 _LONGEST_SHARED = 700
-"""The same where columns share work: fewer of them would do more of it."""
+"""The limit where columns share work: fewer columns would do more of it."""
 _SMALL_GROUP = 32
 """Work-items that a GPU runs in step: a smaller group would leave some of them idle."""
 _SHORT = 16
@@ -58,7 +58,7 @@ _ROOM_GPU = 24
 """Registers for what the rows of a work-item keep, beside some 40 for all else: NVIDIA's processors hold half of their
 work-items where each takes up to 64."""
 _ROOM_OF_AMD = 32
-"""The same for processors of AMD, which have more of them."""
+"""Registers for the rows of a work-item on processors of AMD, which have more of them."""
 _PAIRS_OF_AMD = 16
 _LONGEST_GPU = 1200
 """Operations in the body of the pair loop on a GPU."""

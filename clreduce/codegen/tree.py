@@ -208,7 +208,7 @@ class If:
 
 @dataclass(slots=True, unsafe_hash=True)
 class Comment:
-    """Words for whoever reads the kernel."""
+    """Words for a reader of the kernel."""
 
     words: str
 

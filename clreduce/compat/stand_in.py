@@ -149,7 +149,7 @@ class _Settings(_Module):
 
 
 class _Devices(_Settings):
-    """Those about devices: whether there is a GPU, and whether calls that name no backend run on one."""
+    """Settings of devices: whether there is a GPU, and whether calls that name no backend run on one."""
 
     @property
     def gpu_available(self) -> bool:

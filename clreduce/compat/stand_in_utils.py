@@ -241,7 +241,7 @@ class _Tools:
 
     @staticmethod
     def view(x: Any, s: Any) -> Any:
-        """The same numbers in another shape."""
+        """The numbers of x in another shape."""
         return x.reshape(s)
 
     @staticmethod
@@ -256,7 +256,7 @@ class _Tools:
 
 
 class numpytools(_Tools):
-    """Those of NumPy."""
+    """The tools for NumPy's arrays."""
 
     norm, arraysum, exp, log = (
         staticmethod(np.linalg.norm),
@@ -285,7 +285,7 @@ class numpytools(_Tools):
 
     @staticmethod
     def long(x: Any) -> Any:
-        """As int64."""
+        """x as int64."""
         return x.astype(np.int64)
 
     @staticmethod
@@ -320,7 +320,7 @@ class numpytools(_Tools):
 
 
 class torchtools(_Tools):
-    """Those of PyTorch, which is imported when one is used."""
+    """The tools for PyTorch's tensors; PyTorch is imported when one is used."""
 
     @staticmethod
     def exp(x: Any) -> Any:
@@ -364,7 +364,7 @@ class torchtools(_Tools):
 
     @staticmethod
     def long(x: Any) -> Any:
-        """As int64."""
+        """x as int64."""
         return x.long()
 
     @staticmethod

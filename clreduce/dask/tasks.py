@@ -56,7 +56,7 @@ class OnWorker(Executor):
         return self.here().repeats(job)
 
     def here(self) -> Executor:
-        """Who runs works on this worker."""
+        """The executor of works on this worker."""
         if (self.backend, self.device_id) == ("auto", -1):
             device = device_of_worker()
             if device is not None:

@@ -58,7 +58,7 @@ class Scene:
     """What traps are recognised by: what listing the devices gave, and where the system's files are."""
 
     devices: Sequence[dict[str, Any]] = ()
-    """As in the report of ``clreduce info``."""
+    """The devices, as in the report of ``clreduce info``."""
     passed_over: Sequence[str] = ()
     driver_files: Sequence[str] = ()
     chosen: dict[str, Any] = field(default_factory=dict)

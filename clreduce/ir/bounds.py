@@ -33,7 +33,7 @@ class Precision:
 
     @classmethod
     def of(cls, dtype: str) -> Precision:
-        """That of ``"float32"`` or ``"float64"``.
+        """The precision of ``"float32"`` or ``"float64"``.
 
         >>> Precision.of("float32").eps == Fraction(1, 2**23)
         True
@@ -92,7 +92,7 @@ class Bounds:
         )  # fmt: skip
 
     def settled(self) -> Bounds:
-        """The same with no error left to count: both ends are moved outward by those that have been."""
+        """These bounds with no error left to count: both ends move outward by the errors counted so far."""
         if self.low.kind != REAL:
             return self
         ends = self.clamped()

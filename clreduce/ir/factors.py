@@ -59,7 +59,7 @@ def arrange_products(roots: Sequence[Expr]) -> tuple[Expr, ...]:
 
 
 def arrange_moderate_products(roots: Sequence[Expr]) -> Arranged:
-    """The same where parameters move as constants do, as far as that leaves fewer multiplications per pair.
+    """Arrange products where parameters move as constants do, as far as that leaves fewer multiplications per pair.
 
     >>> from clreduce.ir.op import variable
     >>> g, e, b = variable("g", 1, Domain.P), variable("e", 1, Domain.I), variable("b", 1, Domain.J)

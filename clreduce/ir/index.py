@@ -87,7 +87,7 @@ class Index:
         return whole + quotient, remainder
 
     def _divided_in_steps(self, divisor: int) -> tuple[int | Index, int | Index]:
-        """The same, all factors being less than the divisor.
+        """Quotient and remainder where all factors are less than the divisor.
 
         If the terms of large factors are multiples of a number g that divides the divisor, and the others stay below
         g, then ``(g * q + r) // (g * h) = q // h``.

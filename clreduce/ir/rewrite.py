@@ -67,7 +67,7 @@ def _fold(node: Expr, compute: Callable[[Fraction, Fraction], Fraction]) -> Expr
 
 
 def _shrunk(node: Expr) -> Expr | None:
-    """The same operation on scalars instead of repeated scalars, where one argument keeps the length."""
+    """An operation on scalars instead of repeated scalars, where one argument keeps the length."""
     plain = tuple(_plain(arg) for arg in node.args)
     if plain == node.args:
         return None

@@ -160,7 +160,7 @@ class Recorded:
         return self if self._vectors is not None else self._like(self.expr, self._leaves, vectors=False)
 
     def _of_kind(self, kind: type[Any]) -> Any:
-        """The same tensor, of another class."""
+        """This tensor as one of another class."""
         made = object.__new__(kind)
         made._set(
             self.expr, self._leaves, self._batch, self.ni, self.nj, self.ranges, self.backend, self._vectors,
@@ -226,7 +226,7 @@ class Recorded:
 
     @property
     def dtype(self) -> Any:
-        """That of the results, of NumPy or PyTorch as the data; bool for conditions; None if there are only numbers."""
+        """The dtype of results, in the library of the data; bool for conditions; None if there are only numbers."""
         name = "bool" if self.is_condition else self._dtype_name
         return None if name is None else self.library.dtype(name)
 

@@ -129,7 +129,7 @@ class LazyTensor(Shown[Array], Protocols[Array], SolveMethods[Array], TableMetho
 
 
 class _NotHere:
-    """An attribute that is not there, with advice. A ``__getattr__`` would slow down all that are there."""
+    """A missing attribute, with advice. A ``__getattr__`` would slow down all others."""
 
     def __init__(self, name: str, advice: str) -> None:
         self._name, self._advice = name, advice

@@ -137,7 +137,7 @@ def flat_zero(f: Expr) -> Expr | None:
 
 
 def _flat_zero(f: Expr, of_args: Sequence[Expr | None]) -> Expr | None:
-    """The same, by those of the arguments."""
+    """`flat_zero` of f, given those of its arguments."""
     name = f.op.name
     if name in ("square", "abs"):
         return f

@@ -30,7 +30,7 @@ class NativeFunction:
 
     @property
     def name(self) -> str:
-        """As the facts of a device have it."""
+        """The name of the function in the facts of a device."""
         return self.op.name.removeprefix("native_")
 
 

@@ -105,7 +105,7 @@ def soft_dtw(x: Expr, y: Expr, gamma: Expr) -> Expr:
 
 
 def _soft_dtw_in_loops(x: Expr, y: Expr, gamma: Expr) -> Expr:
-    """The same as a scan over rows, whose carry is a row; and each row as a scan over its columns."""
+    """The distance as a scan over rows whose carry is a row; each row is a scan over its columns."""
     columns = y.dim - 1
 
     def in_first_row(left: Expr, series: Sequence[Expr], shared: Sequence[Expr]) -> Expr:

@@ -80,7 +80,7 @@ index that the table has not."""
 
 
 def searched(table: Expr, index: Expr, dim: int) -> Expr:
-    """The same by comparing the index with the number of each row, for tables that kernels have no address of."""
+    """The row of a table, by comparing the index with each row number: for tables without an address."""
     rows = table.dim // dim
     chosen = equal(iota(rows), as_real(index))
     chosen = chosen if dim == 1 or rows == 1 else expand(chosen, rows, dim, 1)

@@ -43,17 +43,17 @@ class Skips(Enum):
     NONE = ""
     """None that bounds could tell."""
     ABOVE = "above"
-    """Those that are larger than the last one that is kept."""
+    """Terms larger than the last one in the list."""
     BELOW = "below"
-    """Those that are smaller than the last one that is kept."""
+    """Terms smaller than the last one in the list."""
     ZEROS = "zeros"
-    """Those that are 0."""
+    """Terms that are 0."""
     HOLDING = "holding"
-    """Those that are not 0."""
+    """Terms that are not 0."""
     SMALL = "small"
-    """Those whose sizes add up to less than the tolerance."""
+    """Terms whose sizes add up to less than the tolerance."""
     SMALL_EXPONENTIALS = "small exponentials"
-    """Those whose exponentials add up to less than the tolerance times the others."""
+    """Terms whose exponentials add up to less than the tolerance times the others."""
 
     def __bool__(self) -> bool:
         return self is not Skips.NONE

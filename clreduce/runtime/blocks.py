@@ -54,7 +54,7 @@ class Footprint:
 
     @classmethod
     def of(cls, program: MapReduce, inputs: Sequence[Expr], size: int, schedule: Schedule) -> Footprint:
-        """That of pair kernels which read ``inputs``, numbers having ``size`` bytes."""
+        """The footprint of pair kernels that read ``inputs``, with numbers of ``size`` bytes."""
         column = size * sum(leaf.dim for leaf in inputs if leaf.domain == Domain.J)
         components = sum(slot.dim for slot in program.state_slots)
         count = program.reduction.count or 1
@@ -79,7 +79,7 @@ def cut_columns(
     footprint: Footprint = _LIGHT,
     longest: int = 0,
 ) -> Parts:
-    """As many parts as keep the device busy when ``groups`` work-groups share the rows; one if the rows are enough.
+    """Cut columns into as many parts as keep the device busy when ``groups`` work-groups share the rows.
 
     On a CPU also as many as keep j-data in its caches: all ``rows`` visit a part before they go on to the next. Of very
     many columns, also as many as keep rounding errors small, as many as a driver needs that ends long loops, and so

@@ -101,7 +101,7 @@ def run_child(
 
 
 class _Reader(threading.Thread):
-    """Reads a stream to its end, so that whoever writes to it never waits."""
+    """Reads a stream to its end, so that the process that writes to it never waits."""
 
     def __init__(self, stream: Any) -> None:
         super().__init__(daemon=True)

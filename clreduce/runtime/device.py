@@ -37,7 +37,7 @@ class Device:
         self.said: DeviceFacts = _read_facts(cl_device)
         """What the driver says of the device."""
         self.facts: DeviceFacts = self.said
-        """The same without what a trial has shown not to work, once there was one."""
+        """What clreduce relies on: ``said``, without what a trial has shown not to work."""
         # The device's version belongs to the identity: PoCL may say only there which processor it compiles for.
         self.identity: str = " | ".join(
             (self.platform_name, self.platform_version, self.name, cl_device.version.strip(), self.driver_version)

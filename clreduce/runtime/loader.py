@@ -43,7 +43,7 @@ class DriverFile:
 
     path: Path
     origin: str
-    """Who installed it, in words: ``"pip's intel-opencl-rt"``."""
+    """The package or system that installed it, in words: ``"pip's intel-opencl-rt"``."""
 
 
 def driver_files() -> tuple[DriverFile, ...]:
@@ -295,5 +295,5 @@ def _loaded_libraries() -> frozenset[str]:
 
 
 def _loaded_drivers() -> frozenset[str]:
-    """Those of them that are OpenCL drivers: then the loader has looked for drivers already."""
+    """OpenCL drivers among the loaded libraries. If there are any, the loader has looked for drivers already."""
     return frozenset(path for path in _loaded_libraries() if _A_DRIVER.match(Path(path).name))

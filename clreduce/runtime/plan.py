@@ -167,7 +167,7 @@ class Plan:
         memory: Memory,
         parts: Parts | None = None,
     ) -> Launched:
-        """The same without waiting, in a function that is being `completed`.
+        """Launch without waiting, in a function that is being `completed`.
 
         ``memory``: that of the calls which are waited for together with this one.
         """

@@ -160,7 +160,7 @@ _OF_THREAD = _OfThread()
 
 
 def current() -> Progress | None:
-    """That of the call that this thread works for; None if nobody wants to know."""
+    """The progress of the call that this thread works for; None if nobody wants to know."""
     return _OF_THREAD.progress
 
 

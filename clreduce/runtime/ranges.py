@@ -60,7 +60,7 @@ class Ranges:
         return cls(blocks, *_joined(owners, intervals))
 
     def once(self) -> Ranges:
-        """The same pairs, those listed several times only once."""
+        """These pairs, each listed once."""
         if len(self.pieces) < 2:
             return self
         # Blocks are moved apart, so that one running maximum serves all of them.
@@ -74,12 +74,12 @@ class Ranges:
         return Ranges(self.blocks, *_joined(self.owners[kept], pieces[kept]))
 
     def within(self, rows: tuple[int, int], columns: tuple[int, int]) -> Ranges:
-        """Those of the pairs that lie in these rows and columns, [start, stop), which are numbered from 0 then."""
+        """The pairs in these rows and columns, [start, stop), numbered from the first of them."""
         inside = self.clipped(rows, columns)
         return Ranges(inside.blocks - rows[0], inside.owners, inside.pieces - columns[0])
 
     def clipped(self, rows: tuple[int, int], columns: tuple[int, int]) -> Ranges:
-        """Those of the pairs that lie in these rows and columns, [start, stop), with the numbers that they have."""
+        """The pairs in these rows and columns, [start, stop), numbered as before."""
         blocks, pieces = np.clip(self.blocks, *rows), np.clip(self.pieces, *columns)
         used = blocks[:, 0] < blocks[:, 1]
         chosen = (pieces[:, 0] < pieces[:, 1]) & used[self.owners]
@@ -176,12 +176,12 @@ class CheckedRanges:
         return made
 
     def only(self, kept: Domain, pairs: Ranges) -> CheckedRanges:
-        """The same call with these of its pairs, known by these rows only: what a process that computes them needs."""
+        """This call restricted to ``pairs`` and known by their rows only: what a process that computes them needs."""
         slices = np.searchsorted(pairs.owners, np.arange(len(pairs.blocks)), side="right")
         return CheckedRanges({kept: (pairs.blocks, slices, pairs.pieces)}, self._sizes)
 
     def moved(self, firsts: Mapping[Domain, int]) -> CheckedRanges:
-        """The same pairs as part of a larger call, in which the first i and the first j have these numbers."""
+        """These pairs as part of a larger call, in which the first i and the first j have these numbers."""
         halves = {
             kept: (blocks + firsts[kept], slices, intervals + firsts[kept.swapped()])
             for kept, (blocks, slices, intervals) in self._halves.items()

@@ -91,7 +91,7 @@ class Region:
         )
 
     def flipped(self, once: bool = False) -> Self:
-        """The same pairs, rows and columns exchanged; ``once``: also count each of them once."""
+        """This region with rows and columns exchanged; ``once``: also count each pair once."""
         return replace(
             self, rows=self.columns, columns=self.rows, first_row=self.first_column, first_column=self.first_row,
             kept=self.kept.swapped(), once=self.once or once,

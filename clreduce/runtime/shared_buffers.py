@@ -29,7 +29,7 @@ class SharedBuffers:
         """Whether states stay on the device, and the host does not see them."""
 
     def keep_only(self, arrays: Sequence[Array]) -> None:
-        """These arrays are read next; they do not change while they are named here."""
+        """Announce the arrays that are read next; they do not change while they are named here."""
         self._inputs = {id(array): self._inputs.get(id(array), (array, None)) for array in arrays}
 
     def begin_states(self, states: Sequence[Array]) -> None:

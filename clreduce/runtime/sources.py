@@ -57,11 +57,11 @@ class BlockSource:
         return int(self.size * self.dtype.itemsize)
 
     def arranged(self, dtype: str, shape: tuple[int, ...]) -> BlockSource:
-        """The same in another dtype and shape, whose axes longer than 1 are the same."""
+        """This source in another dtype and shape; axes longer than 1 must agree."""
         return BlockSource(self.value, dtype, shape)
 
     def reshape(self, *shape: Any) -> BlockSource:
-        """The same with axes of length 1 more or less."""
+        """This source with axes of length 1 added or removed."""
         sizes = shape[0] if len(shape) == 1 and isinstance(shape[0], tuple) else shape
         return self.arranged(self.dtype.name, tuple(sizes))
 

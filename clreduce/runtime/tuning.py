@@ -81,15 +81,15 @@ class Tuned:
     default: Schedule
     """What is used without a search."""
     seconds: float
-    """Of one call with ``schedule``, on as much of the data as was timed; nan if nothing was."""
+    """Seconds of one call with ``schedule``, on as much of the data as was timed; nan if nothing was."""
     default_seconds: float
-    """The same with ``default``."""
+    """Seconds of one call with ``default``, on the same data."""
     tried: int
     """Schedules that were built and timed besides the default."""
     errors: tuple[str, ...] = ()
     """Schedules that failed or gave another result than the default, and how; never chosen. To be reported."""
     derivatives: tuple[Tuned, ...] = ()
-    """The same for each gradient program, if those were asked for."""
+    """What tuning each gradient program gave, if derivatives were asked for."""
 
     @property
     def speedup(self) -> float:

@@ -26,7 +26,7 @@ class Index:
     metric: str | Callable[..., Any]
     """As `metrics.distance` takes it."""
     parameters: Mapping[str, Any]
-    """Those of the metric."""
+    """The parameters of the metric."""
     all_pairs: bool = False
     """Whether all pairs are visited in any case; else bounds, or `Projection`, may exclude most of them."""
 
@@ -72,7 +72,7 @@ class Index:
         return (indices, _rows(found.of_term(near.values), near.offsets)) if return_distance else indices
 
     def distances(self, X: Array) -> Distance:
-        """Those of all rows of X to all points."""
+        """The distances of all rows of X to all points."""
         dtype = self._dtype(X)
         return distance(self.metric, Vi(_as(X, dtype)), Vj(_as(self.points, dtype)), self.parameters)
 

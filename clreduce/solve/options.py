@@ -59,7 +59,7 @@ class SolveOptions:
 
     @property
     def needs_host(self) -> str | None:
-        """What of these options works on arrays of the host only."""
+        """The options that work on arrays of the host only."""
         if callable(self.solver):
             return "a solver of your own"
         if self.preconditioner is not None and self.preconditioner != "diagonal":

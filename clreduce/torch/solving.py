@@ -74,11 +74,11 @@ class TrackedSystem:
         return [(tuple(map(int, shape)), torch.float64)]
 
     def wider(self, sizes: tuple[int, ...]) -> TrackedSystem:
-        """The same with these dimensions in front of the batch."""
+        """This system with these dimensions before the batch."""
         return replace(self, arguments=replace(self.arguments, batch=(*sizes, *self.arguments.batch)), prepared=[])
 
     def quiet(self) -> TrackedSystem:
-        """The same for another right-hand side, of which the caller is not told."""
+        """This system for another right-hand side, without a report to the caller."""
         return replace(self, chosen=replace(self.chosen, callback=None), start=None, told=[])
 
     def adjoint(self) -> TrackedSystem:

@@ -51,7 +51,7 @@ class Side:
         return array
 
     def boxes(self, slot: Expr) -> Boxes:
-        """Those around the values of a variable in each block."""
+        """The boxes around the values of a variable, one per block."""
         boxes = self._boxes.get(slot)
         if boxes is None:
             boxes = self._boxes[slot] = self.partition.boxes(self.ordered(slot))
@@ -122,7 +122,7 @@ class BlockPairs:
         return (arrangement.moderate if moderate else arrangement.careful).values
 
     def bounds(self, *values: Expr) -> list[Bounds]:
-        """Those of formulas over pairs of blocks."""
+        """The bounds of formulas over pairs of blocks."""
         return bounds_of(values, self._boxes, self.dtype)
 
     @cached_property
@@ -141,7 +141,7 @@ class BlockPairs:
 
     @cached_property
     def precision(self) -> Precision:
-        """That of kernels."""
+        """The precision of kernels."""
         return Precision.of(self.dtype)
 
     @cached_property
@@ -231,7 +231,7 @@ class BlockPairs:
     def visit_arrays(
         self, pairs: Ranges, program: MapReduce, arrays: Sequence[Array], rows: int, columns: int
     ) -> tuple[Array, ...]:
-        """The same of a program with its arrays."""
+        """The results of another program with its arrays, over the same pairs."""
         self.visited.append(pairs_of(pairs))
         if not len(pairs.pieces):  # a device has nothing to do, but rows have results
             pairs = Ranges(np.array([[0, rows]]), np.zeros(0, np.int64), np.zeros((0, 2), np.int64))
@@ -245,7 +245,7 @@ class BlockPairs:
         return self.executor.run((work, Memo(), arrays))
 
     def some(self, blocks: Array) -> BlockPairs:
-        """The same call for the rows of some blocks only, all of them full."""
+        """This call restricted to the rows of some blocks, all of them full."""
         size = self.rows.partition.size
         chosen = self.rows.partition.order[(blocks[:, None] * size + np.arange(size)).ravel()]
         arrays = {

@@ -40,7 +40,7 @@ class Skipped:
     pairs: int
     """All there are."""
     visited: int
-    """Those whose terms were computed, some perhaps twice."""
+    """How many terms were computed; some perhaps twice."""
     error: float = 0.0
     """What results may differ by at most from those over all pairs, beside rounding."""
     reason: str = ""

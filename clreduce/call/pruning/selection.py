@@ -51,7 +51,7 @@ class Selection:
 
     @cached_property
     def bounds(self) -> Bounds:
-        """Those of the terms of a pair of blocks, in formulas; of their negative, if the largest are selected."""
+        """Bounds of the terms of a pair of blocks, as formulas; of their negative if the largest are selected."""
         (term,) = self.pairs.values
         (bounds,) = self.pairs.bounds(-term if self.largest else term)
         return bounds

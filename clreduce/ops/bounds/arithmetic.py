@@ -38,7 +38,7 @@ def sum_of_two(node: Expr, a: Bounds, b: Bounds) -> Bounds:
 
 
 def difference_of_two(node: Expr, a: Bounds, b: Bounds) -> Bounds:
-    """That of a + (-b)."""
+    """The bounds of a + (-b)."""
     if _same_sign(a, opposite(b)):
         return _added(a, opposite(b), node.op(a.low, b.high), node.op(a.high, b.low))
     a, b = _addends(a, b)
