@@ -1,7 +1,7 @@
 """`State`: what rows keep after some of the columns. States of adjacent columns merge, and a state gives the results.
 
-Code that spreads a call over processes needs these three steps and nothing else. `State.merge` and `State.finish` need no
-device: the formulas of the reduction are evaluated by NumPy, in double precision.
+Code that spreads a call over processes needs these three steps and nothing else. `State.merge` and `State.finish` need
+no device: NumPy evaluates the formulas of the reduction in double precision.
 """
 
 from __future__ import annotations

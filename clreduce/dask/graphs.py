@@ -92,7 +92,7 @@ class Cut:
         return cls(chunks_of("I", region.rows), chunks_of("J", region.columns), batch)
 
     def in_fixed_parts(self, work: Work) -> Cut:
-        """The same, whose chunks of columns end where parts of j of deterministic calls do."""
+        """This graph with chunks of columns that end where parts of j of deterministic calls do."""
         if len(self.columns) == 1:
             return self
         if work.region.ranges is not None:

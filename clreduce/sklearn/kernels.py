@@ -143,7 +143,7 @@ class _Named:
     defaults: Mapping[str, Any]
     """Its parameters; None: one over the number of features."""
     fixed: tuple[str, ...] = ()
-    """Those of them that are part of the formula: another value needs another kernel to be built."""
+    """Parameters that are part of the formula: another value needs another kernel to be built."""
 
 
 _POLYNOMIAL = _Named(_polynomial, {"gamma": None, "degree": 3, "coef0": 1}, fixed=("degree",))

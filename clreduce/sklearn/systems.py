@@ -58,7 +58,7 @@ class KernelSystem:
         return result
 
     def diagonal(self) -> Array:
-        """That of A without the noise, of shape (n, 1)."""
+        """The diagonal of A without the noise, of shape (n, 1)."""
         values = self.kernel.diagonal(self.X).astype(float)
         return (values if self.scale is None else values * self.scale**2)[:, None]
 
