@@ -1,7 +1,8 @@
 """One entry for all array libraries: ``clreduce.LazyTensor`` and its kin take the front end of the arrays they get.
 
-Tensors of PyTorch go to `clreduce.torch`, arrays of Dask to `clreduce.dask`; everything else goes to `clreduce.numpy`,
-which also reads arrays of other libraries that lie in the host's memory.
+Tensors of PyTorch go to `clreduce.torch`, arrays of Dask to `clreduce.dask`, those of pyopencl to `clreduce.cl`. Where
+arrays are of another library that follows the array API standard, so are results (`array_api`). Everything else goes to
+`clreduce.numpy`, which also reads what lies in the host's memory.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol, overload
 
+import numpy as np
+
+from clreduce.adapters.foreign import is_foreign
 from clreduce.lazy.products import Block
 
 if TYPE_CHECKING:
@@ -31,14 +35,18 @@ class _Chunked(Protocol):
     def persist(self) -> Any: ...
 
 
-_FRONT_ENDS = (("torch", "Tensor", "clreduce.torch"), ("dask.array", "Array", "clreduce.dask"))
+_FRONT_ENDS = (
+    ("torch", "Tensor", "clreduce.torch"), ("dask.array", "Array", "clreduce.dask"),
+    ("pyopencl.array", "Array", "clreduce.cl"),
+)  # fmt: skip
 """Array libraries, the names of their arrays' classes, and the front ends for them."""
 
 
 def front_end(*values: Any) -> ModuleType:
-    """The front end of the first value that is an array of PyTorch or Dask, or a tensor of such arrays.
+    """The front end of the first value that is an array of PyTorch, Dask or pyopencl, or a tensor of such arrays.
 
-    It is `clreduce.numpy` if there is none. No array library is imported that the program has not imported.
+    Without one, that of the first array of another library; else `clreduce.numpy`. No array library is imported that
+    the program has not imported.
     """
     for library, kind, name in _FRONT_ENDS:
         arrays, lazy = sys.modules.get(library), sys.modules.get(name)
@@ -47,6 +55,10 @@ def front_end(*values: Any) -> ModuleType:
                 return importlib.import_module(name)
             if lazy is not None and isinstance(value, lazy.LazyTensor):
                 return lazy
+    for value in values:
+        if type(value) is not np.ndarray and is_foreign(value):
+            made: ModuleType = importlib.import_module("clreduce.array_api").front_end_of(value)
+            return made
     return importlib.import_module("clreduce.numpy")
 
 
