@@ -91,7 +91,7 @@ class LinearOperator(Neighbours[Array]):
 
     def rmatvec(self, v: Any) -> Array:
         """``K.T @ v``, as SciPy calls it; for complex numbers with the conjugate transpose."""
-        return self.T.conj() @ self._converted(v)
+        return self.H @ self._converted(v)
 
     def _converted(self, v: Any) -> Any:
         """Solvers mix dtypes: eigenvalues of float32 operators start from float64 vectors."""
@@ -114,6 +114,17 @@ class LinearOperator(Neighbours[Array]):
         leaves = {_swapped(leaf): data for leaf, data in self._leaves.items()}
         ranges = None if self.ranges is None else (*self.ranges[3:], *self.ranges[:3])
         return self._like(expr, leaves, ni=self.nj, nj=self.ni, ranges=ranges)
+
+    @property
+    def H(self: Tensor) -> Tensor:
+        """The conjugate transpose; of real numbers the transpose."""
+        transposed: Any = self.T
+        adjoint: Tensor = transposed.conj() if self.is_complex else transposed
+        return adjoint
+
+    def adjoint(self: Tensor) -> Tensor:
+        """The conjugate transpose, as SciPy calls it."""
+        return self.H
 
     def t(self: Tensor) -> Tensor:
         """The transpose: i and j exchanged. Batch dimensions stay."""

@@ -46,8 +46,8 @@ class CompositeOperator:
         return self @ v
 
     def rmatvec(self, v: Any) -> Any:
-        """``A.T @ v``, as SciPy calls it."""
-        return self.T @ v
+        """``A.T @ v``, as SciPy calls it; for complex numbers with the conjugate transpose."""
+        return (self.T @ v.conj()).conj() if np.dtype(self.dtype).kind == "c" else self.T @ v
 
     matmat, rmatmat = matvec, rmatvec
 

@@ -31,7 +31,7 @@ _NOT_HERE = {
     **dict.fromkeys(("item",), "K.sum() and the like give numbers; a tensor has one for each pair"),
     "sort": "write K.Kmin(k, axis=1) for the k smallest of each row, in order",
     "dot": "write K @ v", "mm": "write K @ v", "mv": "write K @ v", "softmax": "write K.sumsoftmaxweight(v, axis=1)",
-    "trace": "write K.diagonal().sum()", "H": "write K.T.conj()", "mT": "write K.T", "size": "write K.shape",
+    "trace": "write K.diagonal().sum()", "mT": "write K.T", "size": "write K.shape",
     "transpose": "write K.T",
 }  # fmt: skip
 
