@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import validate_data
 
+from clreduce.typing import Array as Array
+
 
 def checked_data(estimator: Any, X: Any, y: Any = "no_validation", *, reset: bool, **options: Any) -> Any:
     """``X``, or ``(X, y)``, after scikit-learn's checks: finite numbers, at least one row and column.
