@@ -8,10 +8,8 @@ phase_tests() { # the README's own test command, with the drivers that pip insta
 phase_checks() { # format, lint, types, and which module may import which
     local tools=$work/checkout/.venv/bin failed=0 # the environment of the tests, if they were run
     [ -x "$tools/ruff" ] || new_venv "$work/checkout/.venv" -e ".[test]"
-    "$tools/ruff" format --check . || failed=1
-    "$tools/ruff" check . || failed=1
-    "$tools/mypy" || failed=1
-    "$tools/lint-imports" || failed=1
+    "$tools/python" -m pip install -q nox
+    PATH=$tools:$PATH "$tools/python" -m nox --no-venv -s lint || failed=1
     check_workflows || failed=1
     return $failed
 }
@@ -95,36 +93,18 @@ print(f"clreduce {clreduce.__version__} from the wheel, with pyopencl {VERSION_T
 PYTHON
 }
 
-phase_examples() { # every example at reduced size, with the installed wheel
-    local python=$work/installed/bin/python tests=$work/checkout/.venv/bin/python sites example examples
+phase_docs() { # the site without a warning, its search, and every example at reduced size, with the installed wheel
+    local python=$work/installed/bin/python tests=$work/checkout/.venv/bin/python sites
     [ -x "$python" ] || die "no installed wheel: run the phases wheel and smoke before"
     if [ -x "$tests" ]; then # behind the own packages come those of the tests, so that torch is unpacked once
         sites="import sysconfig; print(sysconfig.get_path('purelib'))"
         "$tests" -c "$sites" >"$("$python" -c "$sites")/of_the_tests.pth"
     fi
-    "$python" -m pip install -q "clreduce[examples-torch,examples-dask]"
-    mkdir "$work/examples"
-    cd "$work/examples"
+    "$python" -m pip install -q "clreduce[docs]" nox
+    mkdir "$work/site"
+    copy_checkout "$work/site"
+    rm -r "$work/site/clreduce" # so that the examples and the reference see the wheel
+    cd "$work/site"
     "$python" -c "import clreduce, sys; sys.exit(not clreduce.__file__.startswith(sys.prefix))" || die "not the wheel"
-    examples=("$work"/checkout/examples/{,torch/,dask/}*.py)
-    for example in "${examples[@]}"; do
-        [ -f "$example" ] || die "no ${example#"$work"/checkout/}"
-    done
-    export -f run_example
-    export work
-    printf '%s\0' "${examples[@]}" | xargs -0 -n 1 -P "$(nproc)" bash -euo pipefail -c 'run_example "$1"' bash
-    echo "${#examples[@]} examples ran"
-}
-
-run_example() { # run_example FILE: in a folder and with a PoCL cache of its own
-    local name=${1#"$work"/checkout/examples/} start=$SECONDS
-    export POCL_CACHE_DIR=$POCL_CACHE_DIR/${name%.py}
-    mkdir -p "$work/examples/${name%.py}" "$POCL_CACHE_DIR"
-    cd "$work/examples/${name%.py}"
-    CLREDUCE_EXAMPLE_SCALE=0.1 MPLBACKEND=Agg "$work/installed/bin/python" "$1" >output.log 2>&1 || {
-        echo "$name failed" >>output.log
-        cat output.log
-        return 1
-    }
-    echo "$name: $((SECONDS - start)) s"
+    CLREDUCE_DOCS_JOBS=$(nproc) PATH=$work/installed/bin:$PATH "$python" -m nox --no-venv -s docs 2>&1 | tee "$work/logs/docs"
 }

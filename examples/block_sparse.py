@@ -1,16 +1,24 @@
-r"""A Gaussian product in which only near clusters meet: block-sparse ranges.
+r"""
+Far clusters cost nothing: block-sparse products
+================================================
+
+A Gaussian product in which only near clusters meet: block-sparse ranges.
+
+::
 
     a_i = sum_j exp(-|x_i - x_j|^2 / (2 s^2)) b_j        with s much smaller than the cloud of points.
 
-Points that are farther apart than r = 6 s add less than exp(-18) |b_j| each. To leave them out in blocks:
+Points that are farther apart than r = 6 s add less than ``exp(-18) |b_j|`` each. To leave them out in blocks:
 
-    1. label each point by the cell of a grid that it lies in, and sort the points, so that a cell is a range of rows;
-    2. keep the pairs of cells whose centroids are nearer than r plus two diagonals of a cell: a point is within one
-       diagonal of its centroid, so that all pairs of points nearer than r are kept;
-    3. give the kept blocks as `K.ranges`, for all products with K.
+1. label each point by the cell of a grid that it lies in, and sort the points, so that a cell is a range of rows;
+2. keep the pairs of cells whose centroids are nearer than r plus two diagonals of a cell: a point is within one
+   diagonal of its centroid, so that all pairs of points nearer than r are kept;
+3. give the kept blocks as `K.ranges`, for all products with K.
 
-So |a - exact| <= exp(-18) sum_j |b_j|, plus rounding, and the time goes with the number of kept pairs. NumPy computes
-some of the rows in float64.
+So ``|a - exact| <= exp(-18) sum_j |b_j|``, plus rounding, and the time goes with the number of kept pairs. NumPy
+computes some of the rows in float64.
+
+Run it::
 
     python examples/block_sparse.py --output FOLDER
 """

@@ -1,10 +1,16 @@
-r"""Two estimates of a density from samples x_1 .. x_N in the plane, both by their logarithm and LogSumExp.
+r"""
+Two densities by their logarithms, which never underflow
+========================================================
+
+Two estimates of a density from samples x_1 .. x_N in the plane, both by their logarithm and LogSumExp.
 
 A kernel density puts a Gaussian on each sample. With C the covariance of the samples, and Scott's width h = N^(-1/6),
 
+::
+
     log p(q) = log sum_j exp(-1/2 (q - x_j)^T (h^2 C)^-1 (q - x_j)) - log(N 2 pi h^2 sqrt(det C)).
 
-A mixture has few Gaussians, with weights w_k, means m_k and covariances C_k:
+A mixture has few Gaussians, with weights w_k, means m_k and covariances C_k::
 
     F(q)_k   = log w_k - log(2 pi) - 1/2 log det C_k - 1/2 (q - m_k)^T C_k^-1 (q - m_k),
     log p(q) = log sum_k exp F(q)_k.
@@ -12,6 +18,8 @@ A mixture has few Gaussians, with weights w_k, means m_k and covariances C_k:
 Expectation maximisation fits it: the responsibility r_ik = exp(F(x_i)_k - log p(x_i)) says how much of sample i belongs
 to Gaussian k. Sums over i of r, r x and r (x - m)(x - m)^T then give the new weights, means and covariances. The sum of
 all log p(x_i) grows with every step. NumPy takes the same steps, and SciPy's gaussian_kde is the same kernel density.
+
+Run it::
 
     python examples/density.py --output FOLDER
 """

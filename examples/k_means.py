@@ -1,15 +1,23 @@
-r"""Clusters by Lloyd's algorithm: k-means.
+r"""
+k-means takes two reductions a step
+===================================
+
+Clusters by Lloyd's algorithm: k-means.
 
 Given points x_1 .. x_M and centres c_1 .. c_K, the inertia is the sum of squared distances to the nearest centre,
 
+::
+
     sum_i min_k |x_i - c_k|^2.
 
-Each step of the algorithm makes it smaller, by two reductions:
+Each step of the algorithm makes it smaller, by two reductions::
 
     l_i = argmin_k |x_i - c_k|^2                        over the centres: the label of each point;
     c_k = sum_i [l_i = k] x_i / sum_i [l_i = k]         over the points: the mean of each cluster.
 
 It ends when no label changes. NumPy, in float64, takes the same steps from the same start.
+
+Run it::
 
     python examples/k_means.py --output FOLDER
 """

@@ -1,17 +1,25 @@
-r"""Interpolation with a kernel: kernel ridge regression, or kriging, on the line and in the plane.
+r"""
+Kernel interpolation solves a linear system without its matrix
+==============================================================
+
+Interpolation with a kernel: kernel ridge regression, or kriging, on the line and in the plane.
 
 Given values b_i at points x_i, the function
+
+::
 
     f(q) = sum_j k(q, x_j) a_j        with        (alpha I + K) a = b,    K_ij = k(x_i, x_j),
 
 is the smoothest one (in the norm that k defines) that passes near the values. alpha is the variance of their noise:
-with alpha -> 0, f interpolates. Two kernels of width s:
+with alpha -> 0, f interpolates. Two kernels of width s::
 
     Gaussian     exp(-|x - y|^2 / (2 s^2)),    very smooth functions;
     exponential  exp(-|x - y| / s),            continuous functions with kinks.
 
 `K.solve(b, alpha=..)` finds a by conjugate gradients, here with a preconditioner made of 100 columns of K. The matrix K
 is never stored; NumPy stores and factorises it.
+
+Run it::
 
     python examples/kernel_interpolation.py --output FOLDER
 """

@@ -1,11 +1,17 @@
-r"""The logarithm of a sum of exponentials: safely, and in the way that overflows.
+r"""
+LogSumExp survives where the logarithm of a sum overflows
+=========================================================
+
+The logarithm of a sum of exponentials: safely, and in the way that overflows.
+
+::
 
     c_i = log sum_j exp(F_ij),    F_ij = (p - a_j)^2 exp(x_i + y_j)        all of them numbers, not vectors.
 
 Unstable: sum up exp(F_ij) and take the logarithm. In float32, exp(89) is infinite already.
 Stable: the reduction LogSumExp. With m_i the largest F_ij, it computes m_i + log sum_j exp(F_ij - m_i), in one pass.
 
-Both have a gradient in y, for numbers e_i that weigh the rows:
+Both have a gradient in y, for numbers e_i that weigh the rows::
 
     d <c, e> / d y_j = sum_i e_i exp(F_ij) / s_i  dF_ij/dy_j,    s_i = sum_j exp(F_ij).
 
@@ -13,6 +19,8 @@ The unstable way applies the chain rule: it is the gradient of the plain sum for
 asks LogSumExp for its gradient, in which exp(F_ij) / s_i = exp(F_ij - c_i) cannot overflow.
 
 Where nothing overflows the two agree to rounding. At last x grows by 80, and only one of them survives.
+
+Run it::
 
     python examples/log_sum_exp.py --output FOLDER
 """

@@ -1,17 +1,23 @@
-r"""Classification by the K nearest neighbours, for three distances.
+r"""
+Nearest neighbours for any distance: three metrics, three maps of classes
+=========================================================================
+
+Classification by the K nearest neighbours, for three distances.
 
 The training points x_j lie in the half-plane {(u, v): v > 0}, each of a class. A query point q_i gets the class that
-most of its K nearest training points have. Near may mean:
+most of its K nearest training points have. Near may mean::
 
     Euclidean   |q - x|^2
     Manhattan   sum_d |q_d - x_d|
     hyperbolic  arcosh(1 + |q - x|^2 / (2 q_v x_v)),    the distance of Poincaré's half-plane model,
 
-and any increasing function of a distance finds the same neighbours: so |q - x|^2 / (q_v x_v) does for the last one.
+and any increasing function of a distance finds the same neighbours: so ``|q - x|^2 / (q_v x_v)`` does for the last one.
 The disc of hyperbolic points nearest to q is a disc for the eye as well, with a middle above q. Neither the table of
 distances nor a sorted row of it is ever stored: the reduction ArgKMin keeps K candidates for each query.
 
 NumPy sorts all distances of some of the queries, by the definitions above, arcosh and all.
+
+Run it::
 
     python examples/nearest_neighbours.py --output FOLDER
 """

@@ -1,11 +1,17 @@
-r"""Optimal transport between two clouds of points: Sinkhorn's algorithm with logarithms.
+r"""
+Sinkhorn's algorithm reaches sharp plans with logarithms
+========================================================
+
+Optimal transport between two clouds of points: Sinkhorn's algorithm with logarithms.
 
 A plan P moves the masses a_i at the points x_i to masses b_j at the points y_j: its rows add up to a, its columns to b.
-The one with the least  sum_ij P_ij C_ij + eps KL(P | a b^T),  C_ij = |x_i - y_j|^2 / 2,  has the form
+The one with the least  ``sum_ij P_ij C_ij + eps KL(P | a b^T)``,  ``C_ij = |x_i - y_j|^2 / 2``,  has the form
+
+::
 
     P_ij = a_i b_j exp((f_i + g_j - C_ij) / eps)
 
-with potentials f and g for which both conditions hold. Sinkhorn's algorithm satisfies them in turn:
+with potentials f and g for which both conditions hold. Sinkhorn's algorithm satisfies them in turn::
 
     f_i = -eps log sum_j exp(log b_j + (g_j - C_ij) / eps),    and g_j likewise, with a sum over i.
 
@@ -14,6 +20,8 @@ saved by starting with an eps of the size of the clouds, and lowering it (epsilo
 to sum_j P_ij y_j / a_i, a mean of all y weighted by exp.
 
 NumPy takes the same steps with the table C, and SciPy's assignment of x to y gives the cost without eps.
+
+Run it::
 
     python examples/optimal_transport.py --output FOLDER
 """

@@ -1,6 +1,10 @@
-r"""Spectral embedding and clustering: eigenvectors of a kernel matrix that is never stored.
+r"""
+Spectral embedding separates bent shapes, and stores no kernel matrix
+=====================================================================
 
-For points x_1 .. x_N, a Gaussian kernel says how well two of them are connected:
+Spectral embedding and clustering: eigenvectors of a kernel matrix that is never stored.
+
+For points x_1 .. x_N, a Gaussian kernel says how well two of them are connected::
 
     K_ij = exp(-|x_i - x_j|^2 / (2 s^2)),    d_i = sum_j K_ij,    A_ij = K_ij / sqrt(d_i d_j).
 
@@ -10,6 +14,8 @@ scaled to length 1, are almost the same for all points of a part: near each othe
 
 SciPy's eigsh needs nothing of A but products with vectors, which `A @ v` computes. A dense solver checks what it
 finds.
+
+Run it::
 
     python examples/spectral_embedding.py --output FOLDER
 """

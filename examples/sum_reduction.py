@@ -1,18 +1,24 @@
-r"""A sum over j of a formula, and its gradient.
+r"""
+A sum over all pairs and its gradient, without the table of terms
+=================================================================
 
-Given are x with M rows and y with N rows, a number a_j for each row of y, and a parameter p:
+A sum over j of a formula, and its gradient.
+
+Given are x with M rows and y with N rows, a number a_j for each row of y, and a parameter p::
 
     c_i = sum_j (p - a_j)^2 exp(x_i + y_j)        x_i and y_j are vectors of length 3, a_j and p are numbers,
 
 so that c, like x, has M rows of length 3. The M x N table of terms is never stored.
 
 For a table e of the shape of c, the gradient of <c, e> in y has N rows. Only the terms of column j depend on y_j, so
-each of its rows is a sum as well, over i this time:
+each of its rows is a sum as well, over i this time::
 
     g_j = sum_i (p - a_j)^2 exp(x_i + y_j) e_i    (products of vectors entry by entry).
 
 It is computed in two ways: by writing `Grad(formula, y, e)` as a formula and reducing it over i (axis=0), and by asking
 the first routine for its gradient. NumPy in float64 on the same numbers, row by row, tells how exact all of them are.
+
+Run it::
 
     python examples/sum_reduction.py --output FOLDER
 """

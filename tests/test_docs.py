@@ -21,8 +21,11 @@ from clreduce.reductions import FAMILIES, REDUCTIONS
 from clreduce.runtime.device import Device
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs/internals").glob("*.md"))]
-_OF_LIBRARIES = ("dask", "sklearn")
+PAGES = [
+    *sorted(ROOT.glob("*.md")),
+    *(path for folder in ("", "guide", "internals") for path in sorted((ROOT / "docs" / folder).glob("*.md"))),
+]
+_OF_LIBRARIES = ("dask", "jax", "sklearn")
 """Pages on front ends for libraries that may not be installed."""
 TABLES = runpy.run_path(str(ROOT / "docs" / "make_tables.py"))
 
@@ -84,4 +87,10 @@ def test_operators_are_what_the_table_says(written: str, same: str) -> None:
 def test_links_lead_to_files(page: Path) -> None:
     prose = re.sub(r"^```.*?^```$", "", page.read_text("utf-8"), flags=re.M | re.S)
     targets = [target for target in re.findall(r"\]\(([^)#\s]+)", prose) if "://" not in target]
-    assert [target for target in targets if not (page.parent / target).exists()] == []
+    # the pages of the gallery are made of the examples
+    files = [
+        f"{target}.py".replace("auto_examples", "../examples") if "auto_examples/" in target else target
+        for target in targets
+    ]
+    files = [name.removesuffix("index.py") for name in files]
+    assert [name for name in files if not (page.parent / name).exists()] == []

@@ -1,7 +1,13 @@
-"""Clusters by Lloyd's algorithm over an array on disk, which is read chunk by chunk.
+"""
+k-means over an array on disk reads one chunk at a time
+=======================================================
+
+Clusters by Lloyd's algorithm over an array on disk, which is read chunk by chunk.
 
 Each step reads every chunk once for its labels and once for the sums of its points; only the centres and their counts
 come back. One process, with all points in memory, takes the same steps.
+
+Run it::
 
     python examples/dask/k_means.py
 """

@@ -1,6 +1,12 @@
-"""The K nearest of many points: each pair of chunks gives lists of K, and lists are merged.
+"""
+The K nearest, chunk by chunk: merged lists are exact
+=====================================================
 
-python examples/dask/nearest_neighbours.py
+The K nearest of many points: each pair of chunks gives lists of K, and lists are merged.
+
+Run it::
+
+    python examples/dask/nearest_neighbours.py
 """
 
 from __future__ import annotations

@@ -1,8 +1,14 @@
-"""Kernel ridge regression: conjugate gradients, each of whose products is a graph over the chunks.
+"""
+Ridge regression whose products are graphs of tasks
+===================================================
 
-(K + alpha) a = b,    K_ij = exp(-|x_i - x_j|^2 / (2 s^2)),    f(z) = sum_j exp(-|z - x_j|^2 / (2 s^2)) a_j
+Kernel ridge regression: conjugate gradients, each of whose products is a graph over the chunks.
 
-python examples/dask/ridge_regression.py
+::
+
+    (K + alpha) a = b,    K_ij = exp(-|x_i - x_j|^2 / (2 s^2)),    f(z) = sum_j exp(-|z - x_j|^2 / (2 s^2)) a_j
+
+    python examples/dask/ridge_regression.py
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 def output_folder(description: str | None) -> Path:
     """The folder for the plot, from the command line; created if need be."""
-    parser = argparse.ArgumentParser(description=(description or "").split("\n")[0])
+    parser = argparse.ArgumentParser(description=(description or "").strip().split("\n")[0])
     parser.add_argument("--output", type=Path, default=Path("output"), metavar="FOLDER", help="where the plot goes")
     folder: Path = parser.parse_args().output
     folder.mkdir(parents=True, exist_ok=True)

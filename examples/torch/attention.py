@@ -1,6 +1,10 @@
-r"""Attention without the table of scores, in a small network that learns to interpolate.
+r"""
+Attention without the table of scores
+=====================================
 
-For queries q_i, keys k_j and values v_j, attention is a softmax-weighted mean, for each head and each batch:
+Attention without the table of scores, in a small network that learns to interpolate.
+
+For queries q_i, keys k_j and values v_j, attention is a softmax-weighted mean, for each head and each batch::
 
     out_i = sum_j exp(s_ij) v_j / sum_j exp(s_ij),    s_ij = <q_i, k_j> / sqrt(D).
 
@@ -12,6 +16,8 @@ First, outputs and gradients are compared with torch's scaled_dot_product_attent
 attention layer learns to interpolate in the plane: queries and keys are made of positions, values of the numbers that
 are known there. Each training step shows it new functions. The same network with torch's attention takes the same
 training steps from the same start, for comparison.
+
+Run it::
 
     python examples/torch/attention.py --output FOLDER
 """

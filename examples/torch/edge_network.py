@@ -1,6 +1,12 @@
-r"""A network on the edges between particles, which learns the law of their forces and never sees a single force.
+r"""
+A network on pairs learns a law of forces from their sums
+=========================================================
+
+A network on the edges between particles, which learns the law of their forces and never sees a single force.
 
 Particles with places x_i in the plane and charges q_i act on each other. The sum at each of them is observed,
+
+::
 
     F_i = sum_j f(x_i - x_j, q_i, q_j),
 
@@ -12,6 +18,8 @@ private memory. Dense torch stores more than a hundred numbers for each pair. Th
 First, outputs and gradients in places, charges and all weights are compared with dense torch in float64. Then the
 network is trained on random clouds of particles, new ones in each step. A copy of it takes the first steps with dense
 torch. The picture shows the force between two particles beside the one that the network has learnt.
+
+Run it::
 
     python examples/torch/edge_network.py --output FOLDER
 """

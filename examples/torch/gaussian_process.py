@@ -1,10 +1,18 @@
-r"""Gaussian process regression, with hyper-parameters learnt by gradients of the marginal likelihood.
+r"""
+A Gaussian process learns its width, size and noise
+===================================================
+
+Gaussian process regression, with hyper-parameters learnt by gradients of the marginal likelihood.
 
 Values y_i at points x_i on the line are those of a Gaussian process with noise: jointly normal, with the covariance
+
+::
 
     A = K + noise^2 I,    K_ij = size^2 exp(-|x_i - x_j|^2 / (2 width^2)).
 
 Width, size and noise maximise the likelihood of y; they minimise
+
+::
 
     L = 1/2 y^T A^-1 y + 1/2 log det A + n/2 log(2 pi).
 
@@ -13,6 +21,8 @@ Neither A nor a factor of it is stored. The first term is a system, solved by co
 +1 and -1 the mean of z^T A^-1 dA z is that trace (Hutchinson). So a few systems A w = z give an unbiased estimate: the
 gradient of  1/2 mean <w, A z>  where w counts as constant. With all the vectors sqrt(n) e_k in the place of random ones
 it is exact, which is compared with torch's Cholesky factor in float64, and so are the final L and the predictions.
+
+Run it::
 
     python examples/torch/gaussian_process.py --output FOLDER
 """

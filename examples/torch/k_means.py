@@ -1,17 +1,27 @@
-r"""Clusters of tensors by Lloyd's algorithm, k-means, which is Newton's method for a function that autograd knows.
+r"""
+Lloyd's algorithm is Newton's method, as autograd shows
+=======================================================
+
+Clusters of tensors by Lloyd's algorithm, k-means, which is Newton's method for a function that autograd knows.
 
 Given points x_1 .. x_M and centres c_1 .. c_K, the inertia is the sum of squared distances to the nearest centre,
+
+::
 
     f(c) = sum_i min_k |x_i - c_k|^2.
 
 The minimum over k is a reduction with a gradient: that of the distance to the nearest centre. So `torch.autograd.grad`
 of f is  df/dc_k = 2 n_k (c_k - mean of the n_k points that are nearest to c_k).  Its second derivative is 2 n_k, and
 
+::
+
     c_k  <-  c_k - (df/dc_k) / (2 n_k)
 
 is Newton's step. It puts each centre at the mean of its cluster, as Lloyd's algorithm does. Both run from the same
 start, in float32: one with the labels of all points and `index_add`, the other with gradients alone. Some
 steps are compared with torch in float64, with the table of distances.
+
+Run it::
 
     python examples/torch/k_means.py --output FOLDER
 """

@@ -1,6 +1,12 @@
-r"""Interpolation with a kernel whose widths and ridge are learnt: gradients through a linear system.
+r"""
+Gradients through a linear system learn the widths of a kernel
+==============================================================
+
+Interpolation with a kernel whose widths and ridge are learnt: gradients through a linear system.
 
 Given values b_i with noise at points x_i of the plane, kernel ridge regression is the function
+
+::
 
     f(q) = sum_j k(q, x_j) a_j        with        (alpha I + K) a = b,    K_ij = k(x_i, x_j),
 
@@ -11,6 +17,8 @@ squared error at other points, where values are known too.
 `K.solve(b, alpha=..)` finds a by conjugate gradients, without a table K. It is a node of autograd's graph, and its
 gradient is one more system with the same K: none of the steps of the iteration is kept. torch in float64, with the
 table and `torch.linalg.solve`, computes the same errors and gradients on fewer points.
+
+Run it::
 
     python examples/torch/kernel_interpolation.py --output FOLDER
 """

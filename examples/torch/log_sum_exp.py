@@ -1,4 +1,10 @@
-r"""The logarithm of a sum of exponentials: safely, and in the way that overflows; with gradients by autograd.
+r"""
+LogSumExp of tensors: its gradients survive where sums overflow
+===============================================================
+
+The logarithm of a sum of exponentials: safely, and in the way that overflows; with gradients by autograd.
+
+::
 
     c_i = log sum_j exp(F_ij),    F_ij = (p - a_j)^2 exp(x_i + y_j)        all of them numbers, not vectors.
 
@@ -6,6 +12,8 @@ Unstable: sum up exp(F_ij) and take torch.log. In float32, exp(89) is infinite a
 Stable: the reduction LogSumExp. With m_i the largest F_ij, it computes m_i + log sum_j exp(F_ij - m_i), in one pass.
 
 Both are nodes of autograd's graph, and `torch.autograd.grad(c, y, e)` gives the gradient of <c, e> in y,
+
+::
 
     g_j = sum_i e_i exp(F_ij) / s_i  dF_ij/dy_j,    s_i = sum_j exp(F_ij),
 
@@ -15,6 +23,8 @@ only one of them survives, with its gradient.
 
 torch in float64, with the table of all F_ij, tells how exact they are. Where pykeops is installed, it is timed too: on
 the same tensors, in the same lines of code.
+
+Run it::
 
     python examples/torch/log_sum_exp.py --output FOLDER
 """

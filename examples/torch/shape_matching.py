@@ -1,6 +1,12 @@
-r"""Matching of two curves by a geodesic of diffeomorphisms: Hamiltonian shooting, optimised by L-BFGS.
+r"""
+One curve is shot onto another along a geodesic
+===============================================
+
+Matching of two curves by a geodesic of diffeomorphisms: Hamiltonian shooting, optimised by L-BFGS.
 
 A curve of N points q moves with momenta p, one vector for each point, by Hamilton's equations
+
+::
 
     dq/dt = dH/dp,    dp/dt = -dH/dq,      H(p, q) = 1/2 sum_ij k(q_i, q_j) <p_i, p_j>,    k Gaussian.
 
@@ -9,11 +15,15 @@ and the way is the shortest one for this kernel. It depends on the momenta p(0) 
 curve ends near a target, as currents see it: curves are sets of segments with middles c_k and vectors n_k, with the
 product
 
+::
+
     <curve, other> = sum_kl k'(c_k, c'_l) <n_k, n'_l>,      |curve - target|^2 is what has to be small.
 
 This needs no correspondence of points. The right-hand sides of Hamilton's equations are gradients of a kernel sum by
 `torch.autograd.grad(.., create_graph=True)`; the gradient of the loss goes through them, so it takes second derivatives
 of that sum. torch in float64, with tables of all pairs, computes the same loss and gradient.
+
+Run it::
 
     python examples/torch/shape_matching.py --output FOLDER
 """

@@ -1,11 +1,20 @@
-r"""A cloud of points flows into another one, down the gradient of the Sinkhorn divergence.
+r"""
+A cloud flows into another down the gradient of a transport cost
+================================================================
 
-For clouds x and y of N points with masses 1 / N, and costs C_ij = |x_i - y_j|^2 / 2, the regularised optimal transport
+A cloud of points flows into another one, down the gradient of the Sinkhorn divergence.
+
+For clouds x and y of N points with masses 1 / N, and costs ``C_ij = |x_i - y_j|^2 / 2``, the regularised optimal
+transport
+
+::
 
     OT(x, y) = max over f, g of  mean_i f_i + mean_j g_j,  where each of them belongs to the other by Sinkhorn's step:
     f_i = -eps log( 1/N sum_j exp((g_j - C_ij) / eps) ),    and g_j likewise, with a sum over i,
 
 takes x_i to a mean of several y_j, so that x = y isn't its minimum. The Sinkhorn divergence
+
+::
 
     S(x, y) = OT(x, y) - OT(x, x) / 2 - OT(y, y) / 2
 
@@ -19,6 +28,8 @@ steps of Euler.
 torch in float64, with the table C and autograd through all the steps, says how exact value and gradient are. Through
 all steps, clreduce gives the same to rounding; through the last one, what differs is that Sinkhorn's algorithm hasn't
 quite converged.
+
+Run it::
 
     python examples/torch/sinkhorn_flow.py --output FOLDER
 """

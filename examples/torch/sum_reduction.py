@@ -1,17 +1,23 @@
-r"""A sum over j of a formula of tensors, and its gradient by autograd.
+r"""
+A sum of tensors, and its gradient by autograd
+==============================================
 
-Given are x with M rows and y with N rows, a number a_j for each row of y, and a parameter p:
+A sum over j of a formula of tensors, and its gradient by autograd.
+
+Given are x with M rows and y with N rows, a number a_j for each row of y, and a parameter p::
 
     c_i = sum_j (p - a_j)^2 exp(x_i + y_j)        x_i and y_j are vectors of length 3, a_j and p are numbers,
 
 so that c, like x, has M rows of length 3. The M x N table of terms is never stored.
 
-`torch.autograd.grad(c, y, e)` gives the gradient of <c, e> in y, a sum over i:
+`torch.autograd.grad(c, y, e)` gives the gradient of <c, e> in y, a sum over i::
 
     g_j = sum_i (p - a_j)^2 exp(x_i + y_j) e_i    (products of vectors entry by entry).
 
 It is computed in a second way, by writing `Grad(formula, y, e)` as a formula and reducing it over i (axis=0). torch in
 float64 on the same numbers, with the table, tells how exact all of them are.
+
+Run it::
 
     python examples/torch/sum_reduction.py --output FOLDER
 """
