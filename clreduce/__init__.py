@@ -43,16 +43,18 @@ from clreduce.runtime.progress import set_progress
 
 if TYPE_CHECKING:
     from clreduce.call.profile import profile
+    from clreduce.call.pruning.index import Index
     from clreduce.call.tuning import tune
     from clreduce.dispatching import Genred, KernelSolve, LazyTensor, Pm, Vi, Vj, block
     from clreduce.health import check_health, test_numpy_bindings, test_torch_bindings
 
 __all__ = [
     "BackendError", "ClreduceError", "CompileError", "ConvergenceWarning", "DeviceError", "DtypeError",
-    "FormulaError", "Genred", "KernelSolve", "LazyTensor", "NotConverged", "NotDifferentiableError", "OptionError",
-    "OutOfMemoryError", "Pm", "ScheduleError", "ShapeError", "SolveError", "StandInError", "TraceError", "Vi", "Vj",
-    "block", "check_health", "clear_caches", "current_device", "current_devices", "devices", "explain_devices",
-    "get_build_folder", "profile", "set_build_folder", "set_default_device", "set_default_devices", "set_deterministic",
+    "FormulaError", "Genred", "Index", "KernelSolve", "LazyTensor", "NotConverged", "NotDifferentiableError",
+    "OptionError", "OutOfMemoryError", "Pm", "ScheduleError", "ShapeError", "SolveError", "StandInError", "TraceError",
+    "Vi", "Vj", "block", "check_health", "clear_caches", "current_device", "current_devices", "devices",
+    "explain_devices", "get_build_folder", "profile", "set_build_folder", "set_default_device", "set_default_devices",
+    "set_deterministic",
     "set_max_memory", "set_progress", "set_verbose", "test_numpy_bindings", "test_torch_bindings", "tune", "use_device",
     "use_devices",
 ]  # fmt: skip
@@ -72,6 +74,7 @@ def clear_caches() -> None:
 _ON_DEMAND = {
     "clreduce.call.tuning": ("tune",),
     "clreduce.call.profile": ("profile",),
+    "clreduce.call.pruning.index": ("Index",),
     "clreduce.health": ("check_health", "test_numpy_bindings", "test_torch_bindings"),
     "clreduce.dispatching": ("Genred", "KernelSolve", "LazyTensor", "Pm", "Vi", "Vj", "block"),
 }

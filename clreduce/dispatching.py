@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, overload
 import numpy as np
 
 from clreduce.adapters.foreign import is_foreign
+from clreduce.call.pruning.index import Index
 from clreduce.lazy.products import Block
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def front_end(*values: Any) -> ModuleType:
     Without one, that of the first array of another library; else `clreduce.numpy`. No array library is imported that
     the program has not imported.
     """
+    values = tuple(value.points if isinstance(value, Index) else value for value in values)
     for library, kind, name in _FRONT_ENDS:
         arrays, lazy = sys.modules.get(library), sys.modules.get(name)
         for value in values:

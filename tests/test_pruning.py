@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -11,9 +12,11 @@ import pytest
 from oracle import Array
 from tolerances import excess, random_case
 
-from clreduce.call.pruning import running
-from clreduce.errors import OptionError
+import clreduce
+from clreduce.call.pruning import blocks, index, running
+from clreduce.errors import DtypeError, OptionError, ShapeError
 from clreduce.numpy import Genred, LazyTensor, Vi, Vj
+from clreduce.partition import partition
 from clreduce.runtime.device import Device
 
 ROWS, COLUMNS, BLOCK = 210, 330, 16
@@ -213,3 +216,59 @@ def test_gradients_keep_the_tolerance(device: Device, plain_kernels: None) -> No
     result = routine(y, y, b, rtol=1e-3)
     np.testing.assert_allclose(result, routine(y, y, b), rtol=1.01e-3, atol=0)
     assert told_of(routine).visited < 0.75 * told_of(routine).pairs
+
+
+def test_an_index_is_sorted_once_and_changes_no_result(
+    device: Device, plain_kernels: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "BLOCK", index.BLOCK)
+    rng = np.random.default_rng(0)
+    y = rng.random((700, 3)).astype(np.float32)
+    known, sorted_points = clreduce.Index(y), []
+    monkeypatch.setattr(index, "partition", lambda *case: sorted_points.append(1) or partition(*case))
+    monkeypatch.setattr(blocks, "partition", lambda points, size: partition(points, size))
+    for _ in range(2):
+        x = rng.random((300, 3)).astype(np.float32)
+        nearest = Vi(x).sqdist(Vj(known)).argKmin(3, axis=1, prune=True)
+        np.testing.assert_array_equal(nearest, Vi(x).sqdist(Vj(y)).argKmin(3, axis=1, prune=False))
+    assert len(sorted_points) == 1
+    y[:] = 0  # the index has a copy
+    np.testing.assert_array_equal(nearest, Vi(x).sqdist(Vj(known)).argKmin(3, axis=1, prune=True))
+
+
+def test_what_is_no_index() -> None:
+    with pytest.raises(ShapeError, match=r"an index is made of points of shape \(N, D\); got shape \(3,\)"):
+        clreduce.Index(np.zeros(3))
+    with pytest.raises(DtypeError, match="an index is made of float32 or float64 points; got int64"):
+        clreduce.Index(np.zeros((3, 2), int))
+
+
+def test_tensors_skip_pairs_and_have_derivatives(device: Device, plain_kernels: None) -> None:
+    torch = pytest.importorskip("torch")
+    x, y = (torch.tensor(points, requires_grad=True) for points in points_of(clustered))
+    distances = {}
+    for prune in (True, False):
+        K = clreduce.Vi(x).sqdist(clreduce.Vj(clreduce.Index(y) if prune else y))
+        distances[prune] = K.min(axis=1, prune=prune)
+        distances[prune].sum().backward()
+        distances[prune] = distances[prune].detach(), x.grad, y.grad
+        x.grad = y.grad = None
+    for pruned, whole in zip(distances[True], distances[False], strict=True):
+        torch.testing.assert_close(pruned, whole)
+    exact = (-K * 1e3).exp().sum(axis=1)
+    near = (-K * 1e3).exp().sum(axis=1, atol=1e-2)
+    assert (near - exact).abs().max() <= 1.001e-2
+
+
+def test_explain_tells_what_was_skipped(device: Device, plain_kernels: None) -> None:
+    nearest = routine_of("SqDist(x, y) * 1.5", "ArgMin")
+    assert "no call has tried it yet" in explanation(nearest)
+    nearest(*points_of(clustered), prune=True)
+    assert f"the last call visited {told_of(nearest).visited:,} of 69,300 pairs" in explanation(nearest)
+    assert "no rule tells which terms of Var may be skipped" in explanation(routine_of("SqDist(x, y)", "Var"))
+
+
+def explanation(routine: Genred[Any]) -> str:
+    written = io.StringIO()
+    routine.explain(file=written)
+    return written.getvalue()

@@ -6,11 +6,14 @@ from dataclasses import asdict
 
 from clreduce.call.base import RoutineBase
 from clreduce.call.derivative import gradients_of
+from clreduce.call.pruning.running import LAST
 from clreduce.call.work import computed
 from clreduce.errors import NotDifferentiableError
+from clreduce.ir.expr import topological
 from clreduce.ir.rewrite import simplify
 from clreduce.ir.show import show_shared, tree
 from clreduce.program import Gradient, Source
+from clreduce.reductions.reduction import Skips
 from clreduce.runtime.device import Device
 from clreduce.runtime.plan import Plan
 
@@ -37,6 +40,9 @@ def explain(routine: RoutineBase, dtype: str, device: Device) -> str:
             _title("Gradients"),
             *_gradients(routine),
             "",
+            _title("Pairs that are skipped"),
+            *_skipped(routine),
+            "",
             _title("Schedule"),
             f"device: {device}",
             f"dtype:  {dtype}",
@@ -56,6 +62,37 @@ def _functions(plan: Plan) -> str:
     if not names or plan.signature.full or plan.signature.dtype != "float32":
         return "clreduce's own"
     return f"{', '.join(names)} of the hardware, seen to be within their bounds; else clreduce's own"
+
+
+_RULES = {
+    Skips.NONE: "no rule tells which terms of {name} may be skipped: all pairs are visited",
+    Skips.ABOVE: "blocks of pairs whose terms are all larger than those that are kept, exactly",
+    Skips.BELOW: "blocks of pairs whose terms are all smaller than those that are kept, exactly",
+    Skips.ZEROS: "blocks of pairs whose terms are all 0, or all not 0, exactly",
+    Skips.HOLDING: "blocks of pairs whose terms are all 0, or all not 0, exactly",
+    Skips.SMALL: "with atol or rtol, blocks of pairs whose terms add up to less than the tolerance",
+    Skips.SMALL_EXPONENTIALS: "with atol or rtol, blocks of pairs whose exponentials change less than the tolerance",
+}
+
+
+def _skipped(routine: RoutineBase) -> list[str]:
+    """Which pairs a call may pass over, and what the last one did."""
+    reduction = routine.program.reduction
+    lines = [_RULES[reduction.skips].format(name=reduction.name)]
+    if reduction.skips:
+        without = {node.op.name for node in topological(routine.program.values) if node.args and node.op.bounds is None}
+        if without:
+            lines.append(f"bounds know the range of these operations only: {', '.join(sorted(without))}")
+        told = LAST.get(routine.program)
+        if told is None:
+            lines.append("no call has tried it yet")
+        elif told.reason:
+            lines.append(f"the last call that tried it visited all {told.pairs:,} pairs: {told.reason}")
+        else:
+            error = f"; no result differs by more than {told.error:.3g} for it" if reduction.skips.approximate else ""
+            part = told.visited / max(told.pairs, 1)
+            lines.append(f"the last call visited {told.visited:,} of {told.pairs:,} pairs ({part:.2%}){error}")
+    return lines
 
 
 def _title(text: str) -> str:

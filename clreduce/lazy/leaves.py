@@ -13,6 +13,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 from clreduce.adapters.adapter import Adapter
+from clreduce.call.pruning.index import Index
 from clreduce.domain import Domain
 from clreduce.errors import DtypeError, ShapeError
 from clreduce.ir.expr import REAL, Expr
@@ -229,6 +230,8 @@ def operand(value: Any, library: Adapter, axis: int | None = None) -> Operand:
     """Anything that may stand in an expression, as a formula."""
     if axis is not None and axis not in (0, 1, 2):
         raise ShapeError(f"axis is 0 (vectors of i), 1 (of j) or 2 (a parameter); got {axis!r}")
+    if isinstance(value, Index):
+        value = value.points
     if library.accepts(value):
         return from_array(value, axis, library)
     array = None if isinstance(value, (int, float, complex, np.generic)) else library.foreign(value)

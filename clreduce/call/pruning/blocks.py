@@ -11,6 +11,7 @@ import numpy as np
 
 from clreduce.call.executor import Executor
 from clreduce.call.options import Options
+from clreduce.call.pruning.index import BLOCK, index_of
 from clreduce.call.pruning.places import places_of
 from clreduce.call.pruning.request import NEVER
 from clreduce.call.work import Work, arrangement_of
@@ -26,8 +27,6 @@ from clreduce.runtime.ranges import CheckedRanges, Ranges
 from clreduce.runtime.region import Region
 
 Array = np.ndarray[Any, Any]
-BLOCK = 128
-"""Points of a block."""
 _WORD = 16
 """Blocks of columns that one number of a mask tells of; all sums of powers of two up to 2^16 are exact in float32."""
 _MASKS = 2**24
@@ -37,11 +36,14 @@ _MASKS = 2**24
 class Side:
     """Points of i, or of j, in the order of their blocks."""
 
-    def __init__(self, partition: Partition, arrays: Mapping[Expr, Array], points: Sequence[Array] = ()) -> None:
-        """``arrays``: by the variable, in the order that the caller knows; ``points``: those that were sorted."""
+    def __init__(
+        self, partition: Partition, arrays: Mapping[Expr, Array], points: Sequence[Array] = (),
+        ordered: Mapping[Expr, Array] | None = None, boxes: Mapping[Expr, Boxes] | None = None,
+    ) -> None:  # fmt: skip
+        """``arrays``: by the variable, in the order that the caller knows; ``points``: those that were sorted;
+        ``ordered`` and ``boxes``: as far as they are known."""
         self.partition, self.points, self._given = partition, points, arrays
-        self._ordered: dict[Expr, Array] = {}
-        self._boxes: dict[Expr, Boxes] = {}
+        self._ordered, self._boxes = dict(ordered or {}), dict(boxes or {})
 
     def ordered(self, slot: Expr) -> Array:
         """The values of a variable in the order of the blocks."""
@@ -76,10 +78,9 @@ class BlockPairs:
 
     @classmethod
     def of(
-        cls, work: Work, arrays: Sequence[Array], executor: Executor, block: int = BLOCK,
-        known: Mapping[int, Partition] | None = None,
+        cls, work: Work, arrays: Sequence[Array], executor: Executor, block: int = BLOCK
     ) -> BlockPairs:  # fmt: skip
-        """``work`` without a batch; ``arrays``: one for each slot; ``known``: partitions by the id of an array."""
+        """``work`` without a batch; ``arrays``: one for each slot."""
         region, program = work.region, work.program
         by_slot = dict(zip(program.slots, arrays, strict=True))
         located: dict[Expr, Expr] = {}
@@ -98,7 +99,7 @@ class BlockPairs:
         for domain in (Domain.I, Domain.J):
             parts = {slot: array for slot, array in by_slot.items() if slot.domain == domain}
             chosen = [slot for slot in parts if slot in places]
-            sides.append(_side(parts, [parts[slot] for slot in chosen], block, known or {}, sides))
+            sides.append(_side(parts, chosen, block, sides))
         return cls(program, by_slot, work.options, work.dtype, executor, sides[0], sides[1])
 
     # --------------------------------------------------------------------------------------------------------- bounds
@@ -217,9 +218,10 @@ class BlockPairs:
     # --------------------------------------------------------------------------------------------------------- visits
 
     def visit(
-        self, pairs: Ranges, reduction: str, count: int | None = None, values: Sequence[Expr] | None = None
-    ) -> tuple[Array, ...]:
-        """The results of a reduction over some pairs, rows in the order of the blocks."""
+        self, pairs: Ranges, reduction: str, count: int | None = None, values: Sequence[Expr] | None = None,
+    ) -> tuple[Array, ...]:  # fmt: skip
+        """The results of a reduction over some pairs, rows in the order of the blocks; ``values``: of other formulas
+        than the program's."""
         program, given = map_reduce(self.program.values if values is None else values, reduction, count)
         arrays = [
             self.arrays[slot] if slot.domain == Domain.P else self._side(slot).ordered(slot) for slot in given
@@ -260,17 +262,18 @@ class BlockPairs:
         return placed
 
 
-def _side(
-    parts: Mapping[Expr, Array], points: Sequence[Array], block: int, known: Mapping[int, Partition],
-    before: Sequence[Side],
-) -> Side:  # fmt: skip
+def _side(parts: Mapping[Expr, Array], places: Sequence[Expr], block: int, before: Sequence[Side]) -> Side:
     """The blocks of one index; those of ``before`` where they are of the same points."""
-    for array in points:
-        if id(array) in known:
-            return Side(known[id(array)], parts, points)
+    points = [parts[slot] for slot in places]
     for side in before:
         if len(side.points) == len(points) and all(map(_same, side.points, points)):
             return Side(side.partition, parts, points)
+    index = index_of(points[0]) if len(points) == 1 and block % BLOCK == 0 else None
+    if index is not None:
+        near, ordered, boxes = index.blocks()
+        if block == BLOCK:
+            return Side(near, parts, points, {places[0]: ordered}, {places[0]: boxes})
+        return Side(near.coarser(block // BLOCK), parts, points, {places[0]: ordered})
     real = [array if array.dtype.kind == "f" else array.astype(np.float64) for array in points]
     return Side(partition(np.concatenate(real, axis=1) if len(real) > 1 else real[0], block), parts, points)
 

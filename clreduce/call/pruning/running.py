@@ -10,9 +10,10 @@ import numpy as np
 
 from clreduce.call.executor import Executor
 from clreduce.call.feeding import completed_lists, has_sources
-from clreduce.call.pruning.blocks import BLOCK, BlockPairs
+from clreduce.call.pruning.blocks import BlockPairs
 from clreduce.call.pruning.conditions import Conditions
 from clreduce.call.pruning.exponentials import Exponentials
+from clreduce.call.pruning.index import BLOCK
 from clreduce.call.pruning.request import DEFAULT, NEVER, Pruning
 from clreduce.call.pruning.selection import Selection
 from clreduce.call.pruning.sums import Sums
@@ -23,6 +24,8 @@ from clreduce.program import MapReduce
 from clreduce.reductions.reduction import Skips
 
 Array = np.ndarray[Any, Any]
+_VERY_MANY = 2**42
+"""Pairs from which on blocks are twice as large, for there are so many pairs of them."""
 _SAMPLED = 2**28
 """Pairs from which on a sample tells first whether blocks are skipped."""
 _POINTS = 4096
@@ -95,7 +98,8 @@ def _run_one(work: Work, arrays: Sequence[Array], executor: Executor) -> tuple[t
                 if part > _HOPELESS:
                     reason = f"of a sample, {part:.0%} would be visited"
             if not reason:
-                pairs = BlockPairs.of(work, arrays, executor, BLOCK)
+                block = BLOCK if region.area < _VERY_MANY else 2 * BLOCK
+                pairs = BlockPairs.of(work, arrays, executor, block)
                 if region.area >= _SAMPLED:
                     part = _part_of_some(work, pairs, pruning)
                     if part > _TOO_MANY:
@@ -147,10 +151,11 @@ def _sample(work: Work, arrays: Sequence[Array], executor: Executor) -> float:
 
 def _part_of_some(work: Work, pairs: BlockPairs, pruning: Pruning) -> float:
     """The part of the pairs that some of the blocks of rows visit."""
-    full = len(pairs.rows.partition.order) // BLOCK
+    size = pairs.rows.partition.size
+    full = len(pairs.rows.partition.order) // size
     chosen = np.unique(np.linspace(0, full - 1, min(max(full // 128, 4), 64)).astype(int))
     some = pairs.some(chosen)
-    part = work.on(replace(work.region, rows=len(chosen) * BLOCK))
+    part = work.on(replace(work.region, rows=len(chosen) * size))
     _RULES[work.program.reduction.skips](part, some, pruning)
     return sum(some.visited) / part.region.area
 
@@ -161,7 +166,8 @@ def _part_of_some(work: Work, pairs: BlockPairs, pruning: Pruning) -> float:
 def _select(work: Work, pairs: BlockPairs, pruning: Pruning) -> tuple[tuple[Array, ...], float]:
     values, places = Selection(pairs).run()
     region, name = work.region, work.program.reduction.name
-    places = np.where(places < 0, -1, places + region.first_column)
+    if region.first_column:
+        places = np.where(places < 0, -1, places + region.first_column)
     if not name.startswith(("K", "ArgK")) and "Arg" in name:
         empty = np.flatnonzero(places[:, 0] < 0)
         if len(empty):  # where no term is finite, an index is that of a call over all pairs

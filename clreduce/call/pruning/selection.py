@@ -57,12 +57,12 @@ class Selection:
         return bounds
 
     def run(self) -> tuple[Array, Array]:
-        """The K terms and their indices, or -1, by the rows of the caller: (rows, K) each.
+        """The K terms and their indices, or -1, by the rows of the caller: (rows, K) each; of no shape what the
+        reduction does not ask for.
 
         The first visit tells how large the K-th terms may be, the second one visits what is not beyond.
         """
-        first = self._first_visit()
-        limit = self._last_terms(self._visit(first, self.count)[0])
+        limit = self._last_terms(self._visit(self._first_visit(), self.count)[0])
         while True:
             pairs = self._not_beyond(limit)
             # One term more tells where the last one is one of several equal ones.
@@ -72,9 +72,15 @@ class Selection:
             if (last <= limit).all():
                 break
             limit = np.maximum(last, limit)
-        places = np.where(places < 0, -1, self.pairs.columns.partition.order[places])
+        order = self.pairs.columns.partition.order
+        places = np.where(places < 0, -1, order[places]) if (places[:, -1] < 0).any() else order[places]
         self._settle_ties(pairs, values, places)
         return self._in_order(values[:, : self.count], places[:, : self.count])
+
+    @property
+    def _end(self) -> float:
+        """What comes after all terms."""
+        return -np.inf if self.largest else np.inf
 
     def _visit(self, pairs: Ranges, count: int) -> tuple[Array, Array]:
         return self._found(self.pairs.visit(pairs, self.name, count))
@@ -82,7 +88,9 @@ class Selection:
     def _found(self, results: tuple[Array, ...]) -> tuple[Array, Array]:
         """Terms and indices; -1 where there is no term, or an infinite one that comes last, which kernels leave out."""
         values, places = results
-        return values, np.where(values == (-np.inf if self.largest else np.inf), -1, places)
+        if (values[:, -1] == self._end).any():
+            places[values == self._end] = -1
+        return values, places
 
     def _last_terms(self, values: Array) -> Array:
         """Of each block of rows, the K-th term that comes last; negative, if the largest are selected."""
@@ -159,4 +167,8 @@ class Selection:
             by = np.lexsort((keys, sizes), axis=1)
             values[rows] = np.take_along_axis(values[rows], by, 1)
             places[rows] = np.take_along_axis(places[rows], by, 1)
-        return self.pairs.in_order(values), self.pairs.in_order(places)
+        nothing, name = np.zeros(0), self.pairs.program.reduction.name
+        return (
+            nothing if name.startswith("Arg") else self.pairs.in_order(values),
+            self.pairs.in_order(places) if "Arg" in name else nothing,
+        )
