@@ -98,8 +98,9 @@ def _run_one(work: Work, arrays: Sequence[Array], executor: Executor) -> tuple[t
                 if part > _HOPELESS:
                     reason = f"of a sample, {part:.0%} would be visited"
             if not reason:
-                block = BLOCK if region.area < _VERY_MANY else 2 * BLOCK
-                pairs = BlockPairs.of(work, arrays, executor, block)
+                # Bounds of exponentials and three passes over them cost more than those of a selection.
+                large = region.area >= _VERY_MANY or work.program.reduction.skips.approximate
+                pairs = BlockPairs.of(work, arrays, executor, 2 * BLOCK if large else BLOCK)
                 if region.area >= _SAMPLED:
                     part = _part_of_some(work, pairs, pruning)
                     if part > _TOO_MANY:
