@@ -81,6 +81,7 @@ def test_examples_import_what_their_extra_names():
     required = setup["options"]["install_requires"] + extras["examples"]
     assert "clreduce[examples,torch]" in extras["examples-torch"]
     assert "clreduce[examples,dask]" in extras["examples-dask"]
+    assert "clreduce[examples,sklearn]" in extras["examples-sklearn"]
     # pykeops: the stand-in for it
     always = {"clreduce", "pykeops", "support", "helpers", *sys.stdlib_module_names}
     for folder, pattern, more in (
@@ -88,6 +89,7 @@ def test_examples_import_what_their_extra_names():
         ("examples/support", "*.py", ""),
         ("examples/torch", "**/*.py", extras["torch"]),
         ("examples/dask", "*.py", extras["dask"]),
+        ("examples/sklearn", "*.py", extras["sklearn"].replace("scikit-learn", "sklearn")),
     ):
         allowed = always | {re.match(r"[\w-]*", line.strip())[0] for line in (required + more).splitlines()}
         imported = set()

@@ -21,6 +21,8 @@ from clreduce.ir.op import variable
 from clreduce.ir.show import show
 from clreduce.numpy import KernelSolve, LazyTensor, Vi, Vj, nystrom
 from clreduce.runtime.device import Device
+from clreduce.solve.conjugate import ConjugateGradients
+from clreduce.solve.iteration import SystemTask
 from clreduce.solve.metric import weights_of
 
 pytestmark = pytest.mark.usefixtures("plain_kernels")
@@ -436,3 +438,32 @@ def test_a_nystrom_preconditioner_is_for_symmetric_kernels(device: Device) -> No
 def test_cuda_type_is_taken_as_the_reference_takes_it() -> None:
     with pytest.warns(DeprecationWarning, match="cuda_type is ignored"):
         KernelSolve(GAUSS, [*ALIASES[:2], "b = Vj(2)"], "b", axis=1, cuda_type="float32")
+
+
+class _Stored:
+    """A stored matrix as the operator of an iteration, for two right-hand sides."""
+
+    dtype, groups = np.dtype("float64"), (0, 1)
+
+    def __init__(self, matrix: np.ndarray) -> None:
+        self.matrix = matrix
+
+    def product(self, vector: np.ndarray) -> np.ndarray:
+        return self.matrix @ vector
+
+
+def test_conjugate_gradients_know_the_eigenvalues_that_their_systems_have_met() -> None:
+    """Of a general right-hand side all of them, and of an eigenvector its own, with a preconditioner or without."""
+    eigenvalues = np.array([1.0, 2.0, 4.0, 7.0, 11.0])
+    vectors = np.linalg.qr(np.random.default_rng(0).normal(size=(5, 5)))[0]
+    matrix = vectors * eigenvalues @ vectors.T
+    right = np.stack([vectors.sum(1), vectors[:, 3]], 1)
+    for scale in (None, 2.0):
+        precondition = None if scale is None else lambda residual, scale=scale: residual / scale
+        iteration = ConjugateGradients(SystemTask(_Stored(matrix), right, 1e-12, 50, precondition))
+        iteration.run(None)
+        (diagonal, beside), (alone, none) = iteration.recurrences[0].tridiagonals()
+        lanczos = np.diag(diagonal) + np.diag(beside, 1) + np.diag(beside, -1)
+        np.testing.assert_allclose(np.linalg.eigvalsh(lanczos) * (scale or 1), eigenvalues, rtol=1e-8)
+        np.testing.assert_allclose(alone * (scale or 1), [7.0], rtol=1e-8)
+        assert none.size == 0
