@@ -1,4 +1,4 @@
-"""Writes the tables of operations and reductions: docs/operations.md, and the list of names in README.md.
+"""Writes the tables of operations and reductions: docs/operations.md.
 
 Everything is read from the registries, so a new operation needs no line here:
 
@@ -7,8 +7,6 @@ Everything is read from the registries, so a new operation needs no line here:
 
 from __future__ import annotations
 
-import re
-import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -226,35 +224,8 @@ def operations_page() -> str:
     )  # fmt: skip
 
 
-def names_in_readme() -> str:
-    """The list of names in README.md, between its two markers."""
-    kinds = {
-        "Operations": (["+", "-", "*", "/", "**", "|", "<", "<=", ">", ">=", "==", "!="], FUNCTIONS),
-        "Derivatives inside formulas": ([], DERIVATIVES),
-        "Reductions": ([], [*REDUCTIONS, *FAMILIES, *ALIASES]),
-    }
-    return "".join(
-        textwrap.fill(f"- {title}: {', '.join(f'`{name}`' for name in [*signs, *names])}.", 118, subsequent_indent="  ")
-        + "\n"
-        for title, (signs, names) in kinds.items()
-    )
-
-
-MARKED = re.compile(r"(?<=<!-- names: python docs/make_tables\.py -->\n).*?(?=<!-- end of names -->)", re.S)
-
-
-def with_names(readme: str) -> str:
-    """The README with its list of names as the registries have it."""
-    text, count = MARKED.subn(lambda _: names_in_readme(), readme)
-    if count != 1:
-        raise ValueError("README.md needs the two markers of the list of names, once")
-    return text
-
-
 def main() -> None:
     (ROOT / "docs" / "operations.md").write_text(operations_page(), encoding="utf-8")
-    readme = ROOT / "README.md"
-    readme.write_text(with_names(readme.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":
