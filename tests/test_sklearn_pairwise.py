@@ -11,9 +11,9 @@ pytest.importorskip("sklearn")
 
 from sklearn.metrics import pairwise_distances
 
+from clreduce.distance.reducing import REDUCTIONS
 from clreduce.errors import OptionError, ShapeError
 from clreduce.sklearn import pairwise_reduce
-from clreduce.sklearn.pairwise import REDUCTIONS
 
 pytestmark = pytest.mark.usefixtures("plain_kernels")
 rng = np.random.default_rng(0)

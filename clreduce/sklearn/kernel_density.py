@@ -15,8 +15,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
+from clreduce.distance.metrics import Distance, distance, with_defaults
 from clreduce.numpy import LazyTensor, Vi, Vj
-from clreduce.sklearn.metrics import Distance, distance, with_defaults
 from clreduce.sklearn.validation import Array, checked_data
 
 

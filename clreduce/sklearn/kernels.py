@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from clreduce.distance.formulas import of_pairs
 from clreduce.domain import Domain
 from clreduce.errors import FormulaError, ShapeError
 from clreduce.ir.evaluate import evaluate
@@ -22,7 +23,6 @@ from clreduce.ops.functions import absolute, exp, sqrt
 from clreduce.ops.norms import normalized
 from clreduce.ops.shape import summed
 from clreduce.ops.trigonometry import tanh
-from clreduce.sklearn.formulas import of_pairs
 
 Array = np.ndarray[Any, Any]
 Parameters = dict[Expr, Any]

@@ -11,8 +11,8 @@ from typing import Any
 from scipy.sparse import issparse
 from sklearn import neighbors
 
+from clreduce.distance.metrics import with_defaults
 from clreduce.errors import DtypeError
-from clreduce.sklearn.metrics import with_defaults
 from clreduce.sklearn.search import Index
 
 

@@ -8,21 +8,9 @@ from typing import Any
 import numpy as np
 from sklearn.metrics.pairwise import check_pairwise_arrays
 
-from clreduce.errors import OptionError, ShapeError
-from clreduce.language.names import did_you_mean
+from clreduce.distance.metrics import distance, with_defaults
+from clreduce.distance.reducing import checked_reduction, reduced
 from clreduce.numpy import Vi, Vj
-from clreduce.sklearn.metrics import distance, with_defaults
-
-_BY_ORDER = {
-    # reductions that need only know which distance is larger: the methods of LazyTensor, and whether distances come out
-    "min": ("min", (True,)), "max": ("max", (True,)), "argmin": ("argmin", (False,)), "argmax": ("argmax", (False,)),
-    "min_argmin": ("min_argmin", (True, False)), "max_argmax": ("max_argmax", (True, False)),
-    "kmin": ("Kmin", (True,)), "kmax": ("Kmax", (True,)), "argkmin": ("argKmin", (False,)),
-    "argkmax": ("argKmax", (False,)), "kmin_argkmin": ("Kmin_argKmin", (True, False)),
-    "kmax_argkmax": ("Kmax_argKmax", (True, False)),
-}  # fmt: skip
-_OF_NUMBERS = ("sum", "mean", "var", "std", "prod", "logsumexp")
-REDUCTIONS = (*_OF_NUMBERS, *_BY_ORDER)
 
 
 def pairwise_reduce(
@@ -79,36 +67,9 @@ def pairwise_reduce(
     >>> pairwise_reduce(X, Y, "sum", metric="Exp(-g * SqDist(x, y))", metric_params={"g": 0.5}, weights=[1.0, 0.0, 2.0])
     array([0.60653066, 0.27100603])
     """
-    name = reduction.lower() if isinstance(reduction, str) else repr(reduction)
-    if name not in REDUCTIONS:
-        raise OptionError(
-            f"unknown reduction {reduction!r}{did_you_mean(name, REDUCTIONS)}: the names are {', '.join(REDUCTIONS)}"
-        )
-    if axis not in (0, 1):
-        raise OptionError(f"axis is 1, to reduce over Y, or 0, over X; got {axis!r}")
-    counts = "kmin" in name or "kmax" in name
-    if counts is (k is None):
-        raise OptionError(f"the reduction {name!r} {'takes k, the number of terms' if counts else 'takes no k'}")
-    if weights is not None and name != "sum":
-        raise OptionError(f"weights multiply the terms of 'sum'; the reduction {name!r} takes none")
+    name = checked_reduction(reduction, k, weights, axis)
     allows_nan = isinstance(metric, str) and metric == "nan_euclidean"
     X, Y = check_pairwise_arrays(X, Y, ensure_all_finite="allow-nan" if allows_nan else True)
     X, Y = np.ascontiguousarray(X), np.ascontiguousarray(Y)
     found = distance(metric, Vi(X), Vj(Y), with_defaults(metric, metric_params or {}, X))
-    if name in _BY_ORDER:
-        method, are_distances = _BY_ORDER[name]
-        results = getattr(found.term, method)(*([k] if counts else []), axis=axis)
-        results = results if isinstance(results, tuple) else (results,)
-        pairs = zip(results, are_distances, strict=True)
-        reduced = tuple(_narrow(found.of_term(each) if is_distance else each, counts) for each, is_distance in pairs)
-        return reduced if len(reduced) > 1 else reduced[0]
-    if weights is None:
-        return _narrow(getattr(found.tensor, name)(axis=axis), False)
-    factors = np.asarray(weights, X.dtype)
-    if factors.ndim not in (1, 2) or len(factors) != (len(Y), len(X))[1 - axis]:
-        raise ShapeError(f"weights have shape ({(len(Y), len(X))[1 - axis]},) or that and E; got {factors.shape}")
-    return (found.tensor if axis else found.tensor.T) @ factors
-
-
-def _narrow(result: Any, has_columns: bool) -> Any:
-    return result if has_columns else result[:, 0]
+    return reduced(found, name, k, None if weights is None else np.asarray(weights, X.dtype), axis)

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from clreduce.distance.metrics import Distance, distance
 from clreduce.numpy import Vi, Vj
-from clreduce.sklearn.metrics import Distance, distance
 from clreduce.sklearn.projection import Projection, worthwhile
 from clreduce.typing import Array
 

@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
+from clreduce.adapters.numpy import NUMPY
 from clreduce.domain import Domain
 from clreduce.errors import FormulaError, OptionError, ShapeError
 from clreduce.ir.expr import substitute
 from clreduce.language.formula import parse
-from clreduce.numpy import LazyTensor, Pm
+from clreduce.lazy.base import Recorded
+from clreduce.lazy.tensor import variables_of
 
 _KINDS = {Domain.I: "Vi", Domain.J: "Vj", Domain.P: "Pm"}
 
 
-def parameter(value: Any, dtype: Any) -> LazyTensor:
-    """A number, vector or matrix (row by row) as a parameter, in the precision of the data."""
-    return Pm(np.ascontiguousarray(value, dtype=dtype).reshape(-1))
+Tensor: TypeAlias = Any
+"""A `LazyTensor` of any array library."""
 
 
-def written(text: str, x: LazyTensor, y: LazyTensor, parameters: Mapping[str, Any] | None = None) -> LazyTensor:
+def parameter(value: Any, x: Tensor) -> Tensor:
+    """A number, vector or matrix (row by row) as a parameter beside ``x``, in the precision of its data."""
+    if x.library is NUMPY and x.dtype is not None:
+        return variables_of(type(x), np.ascontiguousarray(value, dtype=x.dtype).reshape(-1), None, 2)
+    return type(x)._from(np.asarray(value, np.float64).reshape(-1).tolist())
+
+
+def written(text: str, x: Tensor, y: Tensor, parameters: Mapping[str, Any] | None = None) -> Tensor:
     """What a formula in ``x``, ``y`` and the names of ``parameters`` computes for each pair.
 
     ``x`` and ``y`` are data of i and of j; parameters are numbers or arrays. What is wrong with the text raises
@@ -37,7 +45,7 @@ def written(text: str, x: LazyTensor, y: LazyTensor, parameters: Mapping[str, An
     for name, value in (parameters or {}).items():
         if name in tensors:
             raise FormulaError(f"x and y are the points; a parameter has another name than {name!r}")
-        tensors[name] = parameter(value, x.dtype)
+        tensors[name] = parameter(value, x)
     aliases = [f"{name} = {_KINDS[tensor.expr.domain]}({tensor.expr.dim})" for name, tensor in tensors.items()]
     parsed = parse(text, aliases)
     if len(parsed.variables) > len(tensors):
@@ -48,8 +56,8 @@ def written(text: str, x: LazyTensor, y: LazyTensor, parameters: Mapping[str, An
 
 
 def of_pairs(
-    function: str | Callable[..., Any], x: LazyTensor, y: LazyTensor, parameters: Mapping[str, Any] | None = None
-) -> LazyTensor:
+    function: str | Callable[..., Any], x: Tensor, y: Tensor, parameters: Mapping[str, Any] | None = None
+) -> Tensor:
     """A number for each pair: by a formula, or by a function that takes x, y and ``parameters`` by name.
 
     Raises
@@ -66,7 +74,7 @@ def of_pairs(
     else:
         name = getattr(function, "__name__", type(function).__name__)
         pairs, told = function(x, y, **(parameters or {})), f"the function {name}"
-        if not isinstance(pairs, LazyTensor):
+        if not isinstance(pairs, Recorded):
             raise OptionError(
                 f"{told} takes two LazyTensors, all x and all y at once, and gives one, such as "
                 f"((x - y) ** 2).sum(-1); it gave a {type(pairs).__name__}"

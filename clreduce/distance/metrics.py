@@ -8,10 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from clreduce.distance.formulas import Tensor, of_pairs, parameter
 from clreduce.errors import FormulaError, OptionError
 from clreduce.language.names import did_you_mean
-from clreduce.numpy import LazyTensor
-from clreduce.sklearn.formulas import of_pairs, parameter
 from clreduce.typing import Array
 
 Function = Callable[[Any], Any]
@@ -20,7 +19,7 @@ Function = Callable[[Any], Any]
 class Distance(NamedTuple):
     """The distance between points x_i and y_j, by a term that grows with it and is cheaper."""
 
-    term: LazyTensor
+    term: Tensor
     """A number for each pair (i, j)."""
     of_term: Function
     """The distance that a term stands for, elementwise."""
@@ -28,9 +27,9 @@ class Distance(NamedTuple):
     """The inverse of ``of_term``."""
 
     @property
-    def tensor(self) -> LazyTensor:
+    def tensor(self) -> Tensor:
         """The distance itself, a number for each pair."""
-        distance: LazyTensor = self.of_term(self.term)
+        distance: Tensor = self.of_term(self.term)
         return distance
 
 
@@ -38,12 +37,12 @@ def _same(values: Any) -> Any:
     return values
 
 
-def _own(term: LazyTensor) -> Distance:
+def _own(term: Tensor) -> Distance:
     """A term that is the distance."""
     return Distance(term, _same, _same)
 
 
-def _root(term: LazyTensor) -> Distance:
+def _root(term: Tensor) -> Distance:
     """A term that is the square of the distance."""
     return Distance(term, np.sqrt, np.square)
 
@@ -55,50 +54,50 @@ def _power(values: Any, exponent: float) -> Any:
 # ------------------------------------------------------------------------------------------------ sums of coordinates
 
 
-def _euclidean(x: LazyTensor, y: LazyTensor) -> Distance:
+def _euclidean(x: Tensor, y: Tensor) -> Distance:
     return _root(x.sqdist(y))
 
 
-def _sqeuclidean(x: LazyTensor, y: LazyTensor) -> Distance:
+def _sqeuclidean(x: Tensor, y: Tensor) -> Distance:
     return _own(x.sqdist(y))
 
 
-def _manhattan(x: LazyTensor, y: LazyTensor) -> Distance:
+def _manhattan(x: Tensor, y: Tensor) -> Distance:
     return _own((x - y).abs().sum(-1))
 
 
-def _chebyshev(x: LazyTensor, y: LazyTensor) -> Distance:
+def _chebyshev(x: Tensor, y: Tensor) -> Distance:
     return _own((x - y).abs().max(-1))
 
 
-def _minkowski(x: LazyTensor, y: LazyTensor, p: float = 2, w: Any = None) -> Distance:
+def _minkowski(x: Tensor, y: Tensor, p: float = 2, w: Any = None) -> Distance:
     if p is None or not p > 0:
         raise OptionError(f"the metric 'minkowski' needs p > 0; got {p!r}")
     if np.isinf(p):
         return _chebyshev(x, y)
     differences = (x - y).abs()
     powers = differences if p == 1 else differences**2 if p == 2 else differences ** float(p)
-    total = (powers if w is None else parameter(w, x.dtype) * powers).sum(-1)
+    total = (powers if w is None else parameter(w, x) * powers).sum(-1)
     if p == 1:
         return _own(total)
     return _root(total) if p == 2 else Distance(total, partial(_power, exponent=1 / p), partial(_power, exponent=p))
 
 
-def _seuclidean(x: LazyTensor, y: LazyTensor, V: Any) -> Distance:
-    return _root(((x - y) ** 2 / parameter(V, x.dtype)).sum(-1))
+def _seuclidean(x: Tensor, y: Tensor, V: Any) -> Distance:
+    return _root(((x - y) ** 2 / parameter(V, x)).sum(-1))
 
 
-def _mahalanobis(x: LazyTensor, y: LazyTensor, V: Any = None, VI: Any = None) -> Distance:
+def _mahalanobis(x: Tensor, y: Tensor, V: Any = None, VI: Any = None) -> Distance:
     inverse = np.asarray(np.linalg.inv(V) if VI is None else VI, np.float64)
     values, vectors = np.linalg.eigh((inverse + inverse.T) / 2)
     if values[0] < -1e-7 * abs(values[-1]):
         raise OptionError(f"VI of the metric 'mahalanobis' has to be positive; its smallest eigenvalue is {values[0]}")
     # Euclidean after a linear map, which is computed once for each point and not for each pair.
-    root = parameter(np.sqrt(np.maximum(values, 0))[:, None] * vectors.T, x.dtype)
+    root = parameter(np.sqrt(np.maximum(values, 0))[:, None] * vectors.T, x)
     return _root(root.matvecmult(x).sqdist(root.matvecmult(y)))
 
 
-def _nan_euclidean(x: LazyTensor, y: LazyTensor) -> Distance:
+def _nan_euclidean(x: Tensor, y: Tensor) -> Distance:
     present = (x == x) & (y == y)
     total, count = (x - y).where(present, 0).sqnorm2(), present.sum(-1)
     return _root(total * (x.shape[-1] / count))
@@ -107,11 +106,11 @@ def _nan_euclidean(x: LazyTensor, y: LazyTensor) -> Distance:
 # --------------------------------------------------------------------------------------------------------- directions
 
 
-def _cosine(x: LazyTensor, y: LazyTensor) -> Distance:
+def _cosine(x: Tensor, y: Tensor) -> Distance:
     return _own((1 - (x.normalize() | y.normalize())).relu())
 
 
-def _correlation(x: LazyTensor, y: LazyTensor) -> Distance:
+def _correlation(x: Tensor, y: Tensor) -> Distance:
     return _cosine(x - x.mean(-1), y - y.mean(-1))
 
 
@@ -123,7 +122,7 @@ def _twice_arcsine(term: Any) -> Any:
     return 2 * np.arcsin(np.sqrt(term))
 
 
-def _haversine(x: LazyTensor, y: LazyTensor) -> Distance:
+def _haversine(x: Tensor, y: Tensor) -> Distance:
     if x.shape[-1] != 2:
         raise OptionError(
             f"the metric 'haversine' is of points (latitude, longitude) in radians; got {x.shape[-1]} features"
@@ -136,67 +135,73 @@ def _haversine(x: LazyTensor, y: LazyTensor) -> Distance:
 # ------------------------------------------------------------------------------------------------- counts and ratios
 
 
-def _ratio(above: LazyTensor, below: LazyTensor) -> LazyTensor:
+def _ratio(above: Tensor, below: Tensor) -> Tensor:
     """``above / below``, and 0 where both are 0."""
     return (above / below).where(below != 0, 0)
 
 
-def _canberra(x: LazyTensor, y: LazyTensor) -> Distance:
+def _canberra(x: Tensor, y: Tensor) -> Distance:
     return _own(_ratio((x - y).abs(), x.abs() + y.abs()).sum(-1))
 
 
-def _braycurtis(x: LazyTensor, y: LazyTensor) -> Distance:
+def _braycurtis(x: Tensor, y: Tensor) -> Distance:
     return _own(_ratio((x - y).abs().sum(-1), (x + y).abs().sum(-1)))
 
 
-def _hamming(x: LazyTensor, y: LazyTensor) -> Distance:
+def _jensenshannon(x: Tensor, y: Tensor, base: float | None = None) -> Distance:
+    p, q = x / x.sum(-1), y / y.sum(-1)
+    bits = (p.xlogx() + q.xlogx() - 2 * ((p + q) / 2).xlogx()).sum(-1)
+    return _root(bits.relu() / (2 * (1.0 if base is None else float(np.log(base)))))
+
+
+def _hamming(x: Tensor, y: Tensor) -> Distance:
     return _own((x != y).mean(-1))
 
 
 class _Counts(NamedTuple):
     """Of how many features both points have them (not 0), only one, or none."""
 
-    both: LazyTensor
-    only_x: LazyTensor
-    only_y: LazyTensor
+    both: Tensor
+    only_x: Tensor
+    only_y: Tensor
     features: int
 
     @property
-    def unequal(self) -> LazyTensor:
+    def unequal(self) -> Tensor:
         return self.only_x + self.only_y
 
 
-def _counts(x: LazyTensor, y: LazyTensor) -> _Counts:
+def _counts(x: Tensor, y: Tensor) -> _Counts:
     in_x, in_y = x != 0, y != 0
     return _Counts((in_x & in_y).sum(-1), (in_x & ~in_y).sum(-1), (~in_x & in_y).sum(-1), x.shape[-1])
 
 
-def _jaccard(n: _Counts) -> LazyTensor:
+def _jaccard(n: _Counts) -> Tensor:
     return _ratio(n.unequal, n.unequal + n.both)
 
 
-def _dice(n: _Counts) -> LazyTensor:
+def _dice(n: _Counts) -> Tensor:
     return _ratio(n.unequal, n.unequal + 2 * n.both)
 
 
-def _rogerstanimoto(n: _Counts) -> LazyTensor:
+def _rogerstanimoto(n: _Counts) -> Tensor:
     return _ratio(2 * n.unequal, n.unequal + n.features)
 
 
-def _russellrao(n: _Counts) -> LazyTensor:
+def _russellrao(n: _Counts) -> Tensor:
     return (n.features - n.both) / n.features
 
 
-def _sokalsneath(n: _Counts) -> LazyTensor:
+def _sokalsneath(n: _Counts) -> Tensor:
     return _ratio(2 * n.unequal, 2 * n.unequal + n.both)
 
 
-def _yule(n: _Counts) -> LazyTensor:
+def _yule(n: _Counts) -> Tensor:
     mixed = n.only_x * n.only_y
     return _ratio(2 * mixed, n.both * (n.features - n.both - n.unequal) + mixed)
 
 
-def _of_counts(rule: Callable[[_Counts], LazyTensor], x: LazyTensor, y: LazyTensor) -> Distance:
+def _of_counts(rule: Callable[[_Counts], Tensor], x: Tensor, y: Tensor) -> Distance:
     return _own(rule(_counts(x, y)))
 
 
@@ -207,14 +212,15 @@ METRICS: dict[str, Callable[..., Distance]] = {
     "chebyshev": _chebyshev, "infinity": _chebyshev, "minkowski": _minkowski, "p": _minkowski,
     "seuclidean": _seuclidean, "mahalanobis": _mahalanobis, "nan_euclidean": _nan_euclidean,
     "cosine": _cosine, "correlation": _correlation, "haversine": _haversine,
-    "canberra": _canberra, "braycurtis": _braycurtis, "hamming": _hamming,
+    "canberra": _canberra, "braycurtis": _braycurtis, "hamming": _hamming, "matching": _hamming,
+    "jensenshannon": _jensenshannon,
     **{rule.__name__[1:]: partial(_of_counts, rule) for rule in _SETS},
 }  # fmt: skip
-"""By their names in scikit-learn. A function takes x, y and the parameters of the metric."""
+"""By their names in scikit-learn and SciPy. A function takes x, y and the parameters of the metric."""
 
 
 def distance(
-    metric: str | Callable[..., Any], x: LazyTensor, y: LazyTensor, parameters: Mapping[str, Any] | None = None
+    metric: str | Callable[..., Any], x: Tensor, y: Tensor, parameters: Mapping[str, Any] | None = None
 ) -> Distance:
     """The distance between all x_i and y_j.
 
@@ -259,7 +265,7 @@ def distance(
     if isinstance(metric, str) and metric.isidentifier():
         raise FormulaError(
             f"unknown metric {metric!r}{did_you_mean(metric, METRICS)}: the names are {', '.join(sorted(METRICS))}; "
-            "else a metric is a formula in x and y, such as 'Sum(Abs(x - y))', or a function on LazyTensors"
+            "else a metric is a formula in x and y, such as 'Sum(Abs(x - y))', or a function on LazyLazyTensors"
         )
     return _own(of_pairs(metric, x, y, parameters))
 
