@@ -82,6 +82,10 @@ class Selection:
         """What comes after all terms."""
         return -np.inf if self.largest else np.inf
 
+    def pairs_to_visit(self) -> Ranges:
+        """The pairs of blocks that hold all terms of the result, up to rounding."""
+        return self._not_beyond(self._last_terms(self._visit(self._first_visit(), self.count)[0]))
+
     def _visit(self, pairs: Ranges, count: int) -> tuple[Array, Array]:
         return self._found(self.pairs.visit(pairs, self.name, count))
 
