@@ -130,9 +130,10 @@ def main() -> None:
         edge_colours = colours[np.repeat(cluster_of_landmark, K)]
         axes[1].add_collection(LineCollection(edges, colors=edge_colours, linewidth=0.4, alpha=0.7))
         axes[1].autoscale()
-        axes[2].bar(np.arange(1, len(values) + 1), np.maximum(values, 1e-7), color=support.LINE)
+        bars = [support.LINE] * SHAPES + [support.FAINT] * (len(values) - SHAPES)
+        axes[2].bar(np.arange(1, len(values) + 1), np.maximum(values, 2e-7), color=bars)
         axes[2].set(
-            title=f"Eigenvalues of the Laplacian: {SHAPES} near 0, then a gap",
+            title=f"Eigenvalues of the Laplacian: the first {SHAPES} tell the clusters",
             xlabel="number",
             yscale="log",
             ylim=(1e-7, 1),

@@ -6,6 +6,7 @@ output written below it, any other is executed.
 
 from __future__ import annotations
 
+import ast
 import doctest
 import re
 import runpy
@@ -92,3 +93,14 @@ def test_links_lead_to_files(page: Path) -> None:
     ]
     files = [name.removesuffix("index.py") for name in files]
     assert [name for name in files if not (page.parent / name).exists()] == []
+
+
+def test_examples_are_pages_of_the_gallery() -> None:
+    examples = [path for path in (ROOT / "examples").rglob("*.py") if path.name != "__init__.py"]
+    assert examples
+    for path in examples:
+        assert (path.parent / "GALLERY_HEADER.rst").exists(), (
+            f"{path.parent} is left out of the gallery without a header"
+        )
+        title, line = (ast.get_docstring(ast.parse(path.read_text("utf-8"))) or "").split("\n")[:2]
+        assert line == "=" * len(title), f"the docstring of {path} begins with no title, which a line of = underlines"

@@ -30,6 +30,8 @@ class LinksOut(SphinxTransform):
             if "://" in target or target.startswith("#") or not target or target.endswith(".ipynb"):
                 continue
             path = Path(os.path.normpath(source.parent / target.partition("#")[0]))
+            if not path.exists():  # in a page of the root folder that is included here
+                path = root / target
             if path.exists() and not path.is_relative_to(self.app.srcdir):
                 shown = str(path.relative_to(root)) if path.is_relative_to(root) else target
                 text = node.astext()

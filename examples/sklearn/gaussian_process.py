@@ -1,13 +1,21 @@
-"""A Gaussian process of many points in the plane, without its kernel matrix, beside scikit-learn's Cholesky factor.
+"""
+A Gaussian process of scikit-learn, without its kernel matrix
+=============================================================
+
+A Gaussian process of many points in the plane, without its kernel matrix, beside scikit-learn's Cholesky factor.
 
 Measurements y_i = f(x_i) + noise lie densely in the left half of the square and hardly anywhere in a hole on the right.
 The kernel is a sum of a smooth part and of white noise,
+
+::
 
     k(x, y) = c exp(-|x - y|^2 / (2 l^2)) + s [x is y],
 
 of which c, l and s are learnt: L-BFGS climbs the marginal likelihood, whose determinant and slopes are estimated with
 15 random vectors. Means and deviations come from conjugate gradients. With the same hyper-parameters, scikit-learn
 computes the likelihood, its slopes, means and deviations from the stored matrix.
+
+Run it::
 
     python examples/sklearn/gaussian_process.py --output FOLDER
 """
