@@ -79,7 +79,7 @@ _ON_DEMAND = {
     "clreduce.dispatching": ("Genred", "KernelSolve", "LazyTensor", "Pm", "Vi", "Vj", "block"),
 }
 """Public names by the modules that have them: those import NumPy, Mako or an array library."""
-_SUBPACKAGES = ("config", "dask", "numpy", "sklearn", "torch")
+_SUBPACKAGES = ("config", "dask", "jax", "numpy", "sklearn", "torch")
 
 
 def __getattr__(name: str) -> Any:

@@ -37,7 +37,7 @@ class _Chunked(Protocol):
 
 
 _FRONT_ENDS = (
-    ("torch", "Tensor", "clreduce.torch"), ("dask.array", "Array", "clreduce.dask"),
+    ("torch", "Tensor", "clreduce.torch"), ("jax", "Array", "clreduce.jax"), ("dask.array", "Array", "clreduce.dask"),
     ("pyopencl.array", "Array", "clreduce.cl"),
 )  # fmt: skip
 """Array libraries, the names of their arrays' classes, and the front ends for them."""

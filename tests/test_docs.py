@@ -63,7 +63,7 @@ def test_examples(page: Path, device: Device, monkeypatch: pytest.MonkeyPatch) -
     report: list[str] = []
     for line, code in blocks(page.read_text("utf-8")):
         if ">>>" in code:
-            example = doctest.DocTestParser().get_doctest(code, names, name_of(page), str(page), line)
+            example = doctest.DocTestParser().get_doctest(code, names, f"{name_of(page)}:{line}", str(page), line)
             doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(example, out=report.append, clear_globs=False)
             names = example.globs
         else:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib.util
+from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
@@ -19,6 +20,17 @@ pytestmark = pytest.mark.usefixtures("plain_kernels")
 rng = np.random.default_rng(0)
 x, y, w = rng.normal(size=(5, 3)), rng.normal(size=(7, 3)), rng.normal(size=7)
 DISTANCES = ((x[:, None] - y) ** 2).sum(-1)
+
+
+@pytest.fixture(autouse=True)
+def doubles_of_jax() -> Iterator[None]:
+    if importlib.util.find_spec("jax") is None:
+        yield
+        return
+    import jax
+
+    with (jax.enable_x64 if hasattr(jax, "enable_x64") else jax.experimental.enable_x64)(True):
+        yield
 
 
 def frame(values: Any) -> Any:
@@ -38,9 +50,7 @@ def labelled(values: Any) -> Any:
 
 
 def of_jax(values: Any) -> Any:
-    jax = pytest.importorskip("jax")
-    jax.config.update("jax_enable_x64", True)
-    return jax.numpy.asarray(values)
+    return pytest.importorskip("jax").numpy.asarray(values)
 
 
 KINDS = {"pandas": frame, "polars": table, "xarray": labelled, "jax": of_jax}
@@ -51,7 +61,7 @@ KINDS = {"pandas": frame, "polars": table, "xarray": labelled, "jax": of_jax}
 @pytest.mark.filterwarnings("error")
 def test_tables_and_arrays_are_read(kind: str, module: ModuleType) -> None:
     lent: Callable[[Any], Any] = KINDS[kind]
-    expected = torch.Tensor if module is cr.torch else np.ndarray
+    expected = torch.Tensor if module is cr.torch else type(lent(x)) if (kind, module) == ("jax", cr) else np.ndarray
     K = module.Vi(lent(x)).sqdist(module.Vj(lent(y)))
     np.testing.assert_allclose(K.dense(), DISTANCES)
     np.testing.assert_allclose(K @ lent(w), DISTANCES @ w)

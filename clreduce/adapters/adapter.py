@@ -58,13 +58,20 @@ class Adapter:
         """The dtype of this library that has this name."""
         return np.dtype(name)
 
+    def is_weak(self, value: Any) -> bool:
+        """Whether an array takes the precision of the others, as plain numbers do."""
+        return False
+
     def place(self, value: Any) -> Any:
         """Where an array's memory is, if arrays of different places do not mix."""
         return None
 
     def promoted(self, names: Iterable[str]) -> str:
-        """The dtype of the result for arguments of these dtypes (real ones): a float, float64 if none of them is."""
-        dtype = np.result_type(*names)
+        """The dtype of the result for arguments of these dtypes (real ones): a float, float64 if none of them is.
+
+        There may be none, for plain numbers alone.
+        """
+        dtype = np.result_type(*names, np.bool_)
         return dtype.name if dtype.name in _FLOATS else "float64"
 
     def copy_into(self, out: Any, result: Any) -> Any:

@@ -115,8 +115,10 @@ class Torch(Adapter):
         return None if value is None else value.device
 
     def promoted(self, names: Iterable[str]) -> str:
-        """The dtype to which PyTorch promotes tensors; integers alone give the default dtype."""
+        """The dtype to which PyTorch promotes tensors; of integers alone its default, of numbers alone float64."""
         names = sorted(names)
+        if not names:
+            return "float64"
         try:
             dtype = reduce(torch.promote_types, (getattr(torch, name) for name in names))
         except RuntimeError:

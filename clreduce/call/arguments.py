@@ -70,6 +70,8 @@ class _Form:
     dtype: str
     is_complex: bool = False
     numbers: Array | None = None
+    weak: bool = False
+    """Whether it takes the precision of other arguments: numbers do, and some arrays (`Adapter.is_weak`)."""
 
 
 def describe(variable: Variable) -> str:
@@ -268,7 +270,7 @@ def _form(variable: Variable, value: Any, library: Adapter) -> _Form:
         shape = (*shape, 1)
     shape = shape or (1,)
     if name not in REAL_OF:
-        return _Form(shape, name, False, numbers)
+        return _Form(shape, name, False, numbers, numbers is None and library.is_weak(value))
     if numbers is not None:
         numbers = numbers.reshape(shape).view(np.float64)
     return _Form((*shape[:-1], 2 * shape[-1]), REAL_OF[name], True, numbers)
@@ -297,12 +299,13 @@ def _check_places(
 
 def _common_dtype(variables: Sequence[Variable], forms: Sequence[_Form], library: Adapter) -> str:
     # A plain number has no precision of its own: it takes that of the arrays. True integers keep theirs.
-    names = {form.dtype for v, form in zip(variables, forms, strict=True) if v.kind == REAL and form.numbers is None}
+    reals = [form for v, form in zip(variables, forms, strict=True) if v.kind == REAL and form.numbers is None]
+    names = {form.dtype for form in reals if not form.weak} or {form.dtype for form in reals}
     if len(names) == 1:
         (name,) = names
         if name in COMPUTED:
             return name
-    return library.promoted(names) if names else "float64"
+    return library.promoted(names)
 
 
 def _rank(variable: Variable) -> int:

@@ -87,13 +87,16 @@ class Derivative:
         self._residuals = outputs if evaluation.work.is_residual else None
         self._residual_tangents: Arrays | None = None
 
-    def vjp(self, cotangents: Arrays, wrt: Sequence[int]) -> dict[int, Any]:
+    def vjp(
+        self, cotangents: Arrays, wrt: Sequence[int], shapes: Mapping[int, tuple[int, ...]] | None = None
+    ) -> dict[int, Any]:
         """The gradient in each slot of ``wrt``, of its array's shape.
 
         ``cotangents``: of results, by number and of shape (batch.., rows, D); those that are left out are zero.
+        ``shapes``: those of the gradients, where an array that serves several indices of a batch shall have one each.
         """
         self._cotangents = cotangents
-        return self._pulled(wrt, self._work)
+        return self._pulled(wrt, self._work, shapes)
 
     def jvp(self, tangents: Arrays) -> dict[int, Any]:
         """The directional derivatives of the real results, by number, for tangents of slots."""
@@ -108,14 +111,17 @@ class Derivative:
         self._cotangents, self._tangents = cotangents, tangents
         return self._pulled(wrt, self._work_along)
 
-    def _pulled(self, wrt: Sequence[int], work: Callable[[Step], tuple[Evaluation, Sequence[Any]]]) -> dict[int, Any]:
+    def _pulled(
+        self, wrt: Sequence[int], work: Callable[[Step], tuple[Evaluation, Sequence[Any]]],
+        shapes: Mapping[int, tuple[int, ...]] | None = None,
+    ) -> dict[int, Any]:  # fmt: skip
         steps = _steps(self.evaluation, tuple(sorted(wrt)), tuple(sorted(self._cotangents)))
         batch, found = len(self.evaluation.work.region.batch), {}
         for step, (result,) in zip(steps, self._run([work(step) for step in steps]), strict=True):
             if step.row_sum is not None:
                 ((result,),) = self._run([(step.row_sum, [result])])
             for slot, part in zip(step.gradient.wrt, step.cut(result), strict=True):
-                shape = self.inputs[slot].shape
+                shape = self.inputs[slot].shape if shapes is None else shapes[slot]
                 found[slot] = part if part.shape == shape else summed_to(shape, part, batch)
         return found
 

@@ -55,7 +55,7 @@ class ShapesOnly(Adapter):
     def __init__(self, library: Adapter) -> None:
         self.name = library.name
         self.accepts, self.shape, self.dtype_name = library.accepts, library.shape, library.dtype_name  # type: ignore[method-assign]
-        self.place, self.promoted = library.place, library.promoted  # type: ignore[method-assign]
+        self.place, self.promoted, self.is_weak = library.place, library.promoted, library.is_weak  # type: ignore[method-assign]
 
     def arranged(self, value: Any, dtype: str, shape: tuple[int, ...]) -> Any:
         """Zeros in the shape that kernels would read, of which one is in memory."""

@@ -235,9 +235,11 @@ class Recorded:
         """The name of the dtype in which it is computed."""
         # Integers that are indices, not numbers of the formula, have no part in its precision.
         arrays = [data.array for leaf, data in self._leaves.items() if leaf.kind == REAL]
-        names = {self.library.dtype_name(array) for array in arrays if array is not None and type(array) is not tuple}
-        if not names:
+        arrays = [array for array in arrays if array is not None and type(array) is not tuple]
+        if not arrays:
             return None
+        strong = [array for array in arrays if not self.library.is_weak(array)]
+        names = {self.library.dtype_name(array) for array in strong or arrays}
         name = self.library.promoted({REAL_OF.get(name, name) for name in names})
         return _COMPLEX_OF[name] if self.is_complex else name
 

@@ -131,8 +131,8 @@ class Solver(Routine):
 
     def _solution(
         self, arguments: Arguments, executor: Executor, alpha: Any, chosen: SolveOptions, x0: Any
-    ) -> tuple[Any, SolveInfo]:
-        """The solution, of shape (batch.., n, D), and how it was found."""
+    ) -> tuple[Any, SolveInfo | None]:
+        """The solution, of shape (batch.., n, D), and how it was found; None if it will be found later."""
         system = self.system(self._where_solved(arguments, chosen), executor, self._ridge(alpha))
         start = None if x0 is None else self._checked_vector(system, x0, "x0")
         solution, how = chosen.run(system, self.right_hand_side(system), start)

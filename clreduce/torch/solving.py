@@ -7,42 +7,22 @@ and derivatives of products with it. None follows the iteration, and they have d
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 
 from clreduce.adapters import torch_standins as standins
 from clreduce.adapters.torch import TORCH
-from clreduce.call.arguments import Arguments
-from clreduce.call.derivative import Derivative, summed_to
-from clreduce.call.executor import Executor
-from clreduce.errors import DtypeError, ShapeError
-from clreduce.solve.iteration import SolveInfo
-from clreduce.solve.options import SolveOptions
-from clreduce.solve.solver import Solver
+from clreduce.call.derivative import summed_to
+from clreduce.solve.followed import FollowedSolver, FollowedSystem
 from clreduce.torch.autograd import AUTOGRAD
 from clreduce.torch.compiled import leave_recording_out
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class TrackedSystem:
-    """All of a solve but the numbers."""
-
-    solver: TrackedSolver
-    arguments: Arguments
-    """Sizes, dtypes and ranges; without arrays, which each solve has its own of."""
-    executor: Executor
-    chosen: SolveOptions
-    start: torch.Tensor | None
-    """Where the iteration starts; None: at zero."""
-    told: list[SolveInfo]
-    """What is said of how a solve ended."""
-    prepared: list[Any]
-    """The preconditioner, once a solve has made it: that of all solves with this operator."""
-    transposed: bool = False
-    """Whether this is the system of the transposed operator."""
+class TrackedSystem(FollowedSystem):
+    """A system of tensors."""
 
     def solved(self, alpha: torch.Tensor, arrays: Sequence[torch.Tensor]) -> torch.Tensor:
         """The solution, for the right-hand side that stands in the place of the unknown."""
@@ -52,48 +32,13 @@ class TrackedSystem:
 
     def __call__(self, tensors: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
         """The solution, by alpha and the arrays, all of which have values."""
-        alpha, *arrays = tensors
-        arguments = replace(self.arguments, arrays=tuple(map(TORCH.to_host, arrays)))
-        ridge = TORCH.to_host(alpha).astype(np.float64)
-        if not np.isfinite(ridge).all():
-            raise ShapeError(f"alpha is a finite number; got {float(ridge.flat[0])}")
-        problem = self.solver.system(arguments, self.executor, float(ridge.reshape(())) if ridge.size == 1 else ridge)
-        start = None
-        if self.start is not None:
-            start = np.broadcast_to(TORCH.to_host(self.start).astype(np.float64), problem.shape)
-        problem.precondition = self.prepared[0] if self.prepared else None
-        solution, how = self.chosen.run(problem, self.solver.right_hand_side(problem), start, self.transposed)
-        self.told.append(how)
-        self.prepared[:] = [problem.precondition]
-        return (TORCH.from_host(solution, arrays[0]),)
+        alpha, *arrays = map(TORCH.to_host, tensors)
+        start = None if self.start is None else TORCH.to_host(self.start.detach())
+        return (TORCH.from_host(self.computed(alpha, arrays, start), tensors[1]),)
 
     def forms(self) -> list[tuple[tuple[int, ...], torch.dtype]]:
         """Shape and dtype of the solution."""
-        rows, solver = self.solver.sizes(self.arguments)[0], self.solver
-        shape = (*self.arguments.batch, rows, solver.variables[solver.unknown].dim)
-        return [(tuple(map(int, shape)), torch.float64)]
-
-    def wider(self, sizes: tuple[int, ...]) -> TrackedSystem:
-        """This system with these dimensions before the batch."""
-        return replace(self, arguments=replace(self.arguments, batch=(*sizes, *self.arguments.batch)), prepared=[])
-
-    def quiet(self) -> TrackedSystem:
-        """This system for another right-hand side, without a report to the caller."""
-        return replace(self, chosen=replace(self.chosen, callback=None), start=None, told=[])
-
-    def adjoint(self) -> TrackedSystem:
-        """The system of the transposed operator; this one where the operator is symmetric."""
-        return replace(self, transposed=not self.transposed) if self.solver.transposes(self.chosen) else self
-
-    def with_right(self, arrays: list[torch.Tensor], right: torch.Tensor) -> list[torch.Tensor]:
-        """The arrays with another one in the place of the unknown."""
-        at = self.solver.unknown
-        return [*arrays[:at], right.to(arrays[at].dtype), *arrays[at + 1 :]]
-
-    def product(self, arrays: list[torch.Tensor]) -> Derivative:
-        """The derivatives of the product with what stands in the place of the unknown."""
-        evaluation = self.solver.evaluation(self.arguments, self.executor)
-        return Derivative(evaluation, self.solver.feeds(arrays), AUTOGRAD.run_all)
+        return [(self.shape, torch.float64)]
 
 
 class Solution(torch.autograd.Function):
@@ -138,9 +83,7 @@ class Solution(torch.autograd.Function):
         if along:
             product = system.product(system.with_right(arrays, solution))
             if system.transposed:  # K is linear: K^T a is its gradient, for the cotangent a
-                slot = solver.slot_of(solver.unknown)
-                assert slot is not None, "the formula depends on the unknown"
-                right = right - product.hvp({0: solution}, along, [slot])[slot]
+                right = right - product.hvp({0: solution}, along, [system.slot])[system.slot]
             else:
                 right = right - product.jvp(along)[0]
         if by_alpha is not None:
@@ -169,29 +112,17 @@ def solution_of(system: TrackedSystem, alpha: torch.Tensor, arrays: list[torch.T
     return solution
 
 
-class TrackedSolver(Solver):
+class TrackedSolver(FollowedSolver):
     """A solver whose solutions autograd follows."""
+
+    followed = TrackedSystem
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         if torch.compiler.is_compiling():
             leave_recording_out()
         return super().__call__(*args, **options)
 
-    __call__.__doc__ = Solver.__call__.__doc__
+    __call__.__doc__ = FollowedSolver.__call__.__doc__
 
-    def _solution(
-        self, arguments: Arguments, executor: Executor, alpha: Any, chosen: SolveOptions, x0: Any
-    ) -> tuple[Any, SolveInfo]:
-        ridges = [alpha] if TORCH.accepts(alpha) else []
-        if not AUTOGRAD.tracks([*arguments.arrays, *ridges]):
-            return super()._solution(arguments, executor, alpha, chosen, x0)
-        if ridges and (alpha.numel() != 1 or alpha.is_complex()):
-            raise DtypeError(f"alpha is a number, or a tensor of one number; got one of shape {tuple(alpha.shape)}")
-        ridge = alpha if ridges else torch.tensor(self._ridge(alpha), dtype=torch.float64)
-        shape = (*arguments.batch, self.sizes(arguments)[0], self.variables[self.unknown].dim)
-        start = None if x0 is None else self._beside(shape, arguments.dtype, x0, "x0").detach()
-        told: list[SolveInfo] = []
-        sizes = replace(arguments, arrays=(), like=None)
-        system = TrackedSystem(self, sizes, executor, chosen, start, told, [])
-        solution = solution_of(system, ridge.reshape((1,) * len(shape)), list(arguments.arrays))
-        return solution, told[-1]
+    def _followed(self, system: Any, alpha: Any, arrays: list[Any]) -> Any:
+        return solution_of(system, alpha, arrays)

@@ -1,0 +1,159 @@
+"""JAX's arrays, and the tracers that stand for them inside transforms. Only `to_host` looks at numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import reduce
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from clreduce.adapters.adapter import Adapter
+from clreduce.adapters.numpy import NUMPY, is_symbolic
+from clreduce.errors import DeviceError, OptionError, TraceError
+from clreduce.runtime.sources import whole
+from clreduce.typing import Array
+
+
+class Jax(Adapter):
+    """The adapter of JAX. Arrays of other libraries become JAX's as ``jnp.asarray`` makes them."""
+
+    name = "jax"
+
+    def accepts(self, value: Any) -> bool:
+        """Whether ``value`` is an array, or a tracer of one."""
+        return isinstance(value, jax.Array)
+
+    def foreign(self, value: Any) -> Any:
+        """Arrays of NumPy and what NumPy's front end reads; of 64 bits where JAX has them (``jax_enable_x64``)."""
+        array = value if NUMPY.accepts(value) else NUMPY.foreign(value)
+        return jnp.asarray(whole(array)) if array is not None and array.dtype.kind in "biufc" else None
+
+    def advice(self, value: Any) -> str:
+        if is_symbolic(value) or isinstance(value, np.ma.MaskedArray):
+            return NUMPY.advice(value)
+        return "; write jnp.asarray(x)" if isinstance(value, (list, tuple)) else ""
+
+    def to_host(self, value: Any) -> Array:
+        """The values of an array, in its own memory where that is the host's; `TraceError` for a tracer."""
+        if isinstance(value, jax.core.Tracer):
+            raise TraceError(
+                "a value that JAX traces has no numbers yet. What has to be known when a call is traced, such as "
+                "ranges, clusters or an index, is made of arrays outside of jit, grad and vmap"
+            )
+        if isinstance(value, jax.Array) and len(value.sharding.device_set) > 1:
+            raise spread_over_devices()
+        array: Array = np.asarray(value)
+        return array if array.flags.c_contiguous else np.ascontiguousarray(array)
+
+    def from_host(self, array: Array, like: Any) -> Any:
+        array = self.narrowed(array)
+        if isinstance(like, jax.Array) and not isinstance(like, jax.core.Tracer):
+            (device,) = like.devices()
+            if device.platform != "cpu":
+                return jax.device_put(array, device)
+        return jnp.asarray(array)
+
+    def narrowed(self, array: Array) -> Array:
+        """``array``, in 32 bits if it has 64 and JAX has not (without ``jax_enable_x64``)."""
+        if array.dtype.itemsize < 8 or _has_64_bits():
+            return array
+        return array.astype(jax.dtypes.canonicalize_dtype(array.dtype))
+
+    def shape(self, value: Any) -> tuple[int, ...]:
+        shape: tuple[int, ...] = value.shape
+        return shape
+
+    def dtype_name(self, value: Any) -> str:
+        return str(value.dtype.name)
+
+    def dtype(self, name: str) -> Any:
+        """The dtype of this name; of 32 bits where JAX has no other (without ``jax_enable_x64``)."""
+        return jax.dtypes.canonicalize_dtype(jnp.dtype(name))
+
+    def is_weak(self, value: Any) -> bool:
+        return bool(value.weak_type)
+
+    def promoted(self, names: Iterable[str]) -> str:
+        """As JAX promotes arrays; integers alone give its default float."""
+        dtypes = [jnp.dtype(name) for name in sorted(names)]
+        dtype = reduce(jnp.promote_types, dtypes, dtypes[0]) if dtypes else jnp.dtype("int32")
+        return str(dtype.name if jnp.issubdtype(dtype, jnp.floating) else self.dtype("float64").name)
+
+    def writable(self, out: Any) -> bool:
+        raise OptionError("arrays of JAX do not change, so there is no out=: take the result of the call")
+
+    def forms(self, arguments: Sequence[Any]) -> tuple[Any, ...] | None:
+        forms: list[Any] = [_has_64_bits()]
+        for value in arguments:
+            if not isinstance(value, jax.Array):
+                return None
+            forms += value.shape, value.dtype, value.weak_type
+        return tuple(forms)
+
+    # ------------------------------------------------------------------ arrays between the arguments and the results
+
+    def arranged(self, value: Any, dtype: str, shape: tuple[int, ...]) -> Any:
+        if jnp.issubdtype(value.dtype, jnp.complexfloating):
+            value = jnp.stack([value.real, value.imag], axis=-1)
+        own = self.dtype(dtype)
+        value = value if value.dtype == own else value.astype(own)
+        return value if value.shape == shape else value.reshape(shape)
+
+    def on_host(self, array: Any) -> Array:
+        return self.to_host(array) if isinstance(array, jax.Array) else array
+
+    def between(self, array: Array, like: Any) -> Any:
+        return self.from_host(array, like)
+
+    def zeros_like(self, array: Any) -> Any:
+        return jnp.zeros_like(array)
+
+    def finished(self, array: Any, dtype: str, like: Any) -> Any:
+        own = self.dtype(dtype)
+        return array if array.dtype == own else array.astype(own)
+
+    def finished_complex(self, array: Any, like: Any) -> Any:
+        return self.as_complex(array)
+
+    # ------------------------------------------------------------------------------------------- results, as they are
+
+    def as_complex(self, result: Any) -> Any:
+        pairs = result.reshape((*result.shape[:-1], -1, 2))
+        if result.dtype not in (jnp.float32, jnp.float64):
+            pairs = pairs.astype(jnp.float32)
+        return jax.lax.complex(pairs[..., 0], pairs[..., 1])
+
+    def reduced(self, name: str, result: Any, axes: tuple[int, ...]) -> Any:
+        function = jax.scipy.special.logsumexp if name == "logsumexp" else getattr(jnp, name)
+        return function(result, axis=axes[0] if name.startswith("arg") else axes)
+
+    def rows(self, array: Any, chosen: Array) -> Any:
+        return array[chosen]
+
+    def swapped(self, array: Any) -> Any:
+        return array.swapaxes(-1, -2)
+
+    def permuted(self, array: Any, axes: tuple[int, ...]) -> Any:
+        return array.transpose(axes)
+
+    def broadcast(self, array: Any, shape: tuple[int, ...]) -> Any:
+        return jnp.broadcast_to(array, shape)
+
+
+def _has_64_bits() -> bool:
+    return bool(jax.dtypes.canonicalize_dtype(np.float64) == np.float64)
+
+
+def spread_over_devices() -> DeviceError:
+    """The error for an array, or a computation, on several devices of JAX."""
+    return DeviceError(
+        "kernels run on the devices of OpenCL, for an array that is whole: one that JAX has spread over several of its "
+        "devices has to be brought to one, jax.device_put(x, jax.devices()[0]), and pmap and shard_map become vmap. "
+        "clreduce.use_devices shares a call among devices of OpenCL"
+    )
+
+
+JAX = Jax()

@@ -1,0 +1,88 @@
+"""Solutions of linear systems as tasks of JAX.
+
+The tangent of ``a = (alpha + K)^-1 b`` is the solution of one more system, with the same operator. A solution is linear
+in b, and its transpose is that of the transposed operator. So none follows the iteration, and derivatives have any
+order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax.numpy as jnp
+
+from clreduce.call.derivative import summed_to
+from clreduce.errors import TraceError
+from clreduce.jax.following import Gradients, Tangent
+from clreduce.jax.tasks import Form, Task, run
+from clreduce.solve.followed import FollowedSolver, FollowedSystem
+from clreduce.typing import Array
+
+
+@dataclass(frozen=True, eq=False)
+class Solution(Task):
+    """The solution of a system, by alpha, of shape (batch.., 1, 1), the arrays, and perhaps where to start."""
+
+    system: FollowedSystem
+
+    def computed(self, arrays: Sequence[Array]) -> Sequence[Array]:
+        count = 1 + len(self.system.solver.variables)
+        start = arrays[count] if len(arrays) > count else None
+        return [self.system.computed(arrays[0], arrays[1:count], start)]
+
+    def forms(self) -> list[Form]:
+        return [(self.system.shape, "float64")]
+
+    def wider(self, size: int) -> Solution:
+        return Solution(self.system.wider((size,)))
+
+    def differential(self, arrays: Sequence[Any], moves: Mapping[int, Any]) -> tuple[Sequence[Any], Mapping[int, Any]]:
+        (solution,) = run(self, arrays)
+        system, solver = self.system.quiet(), self.system.solver
+        alpha, *data = arrays[: 1 + len(solver.variables)]
+        right = jnp.broadcast_to(moves.get(1 + solver.unknown, jnp.zeros((), solution.dtype)), solution.shape)
+        slots = {solver.slot_of(at): moves.get(1 + at) for at in range(len(data)) if at != solver.unknown}
+        along = {slot: move for slot, move in slots.items() if slot is not None and move is not None}
+        if along:
+            right = right - self._product_along(solver.feeds(system.with_right(data, solution)), along)
+        if 0 in moves:
+            right = right - (moves[0] * solution).astype(right.dtype)
+        (tangent,) = run(Solution(system), [alpha, *system.with_right(data, right)])
+        return [solution], {0: tangent}
+
+    def _product_along(self, arrays: Sequence[Any], along: Mapping[int, Any]) -> Any:
+        """How the product with the solution, which is among the arrays, changes along tangents of slots."""
+        evaluation, slot = self.system.evaluation, self.system.slot
+        if not self.system.transposed:
+            (found,) = run(Tangent(evaluation, tuple(along)), [*arrays, *along.values()])
+            return found
+        # K is linear: K^T a is its gradient, for the cotangent a
+        product = Gradients(evaluation, (0,), (slot,), (arrays[slot].shape,))
+        return product.differential([*arrays, arrays[slot]], along)[1][0]
+
+    def transposed(self, cotangents: Mapping[int, Any], arrays: Sequence[Any], linear: Sequence[int]) -> Sequence[Any]:
+        system, right = self.system.adjoint(), arrays[1 + self.system.solver.unknown]
+        alpha, *data = arrays
+        (found,) = run(Solution(system), [alpha, *system.with_right(data, cotangents[0])])
+        return [summed_to(right.shape, found, len(system.arguments.batch)).astype(right.dtype)]
+
+
+class FollowingSolver(FollowedSolver):
+    """A solver whose solutions JAX follows."""
+
+    def __call__(self, *args: Any, info: bool = False, **options: Any) -> Any:
+        result, how = super().__call__(*args, info=True, **options)
+        if info and how is None:
+            raise TraceError(
+                "info=True: how a solve ends is not known when JAX traces it; solve outside of jit, grad and vmap"
+            )
+        return (result, how) if info else result
+
+    __call__.__doc__ = FollowedSolver.__call__.__doc__
+
+    def _followed(self, system: FollowedSystem, alpha: Any, arrays: list[Any]) -> Any:
+        start = [] if system.start is None else [system.start]
+        (solution,) = run(Solution(replace(system, start=None)), [alpha, *arrays, *start])
+        return solution

@@ -1,0 +1,137 @@
+"""What the host computes for JAX, as one primitive: `Task` says how to compute it and what its derivatives are.
+
+In a compiled function a task is one call back to the host; outside of one it runs at once. It is a primitive rather
+than a `jax.pure_callback` in a custom rule, because a task has derivatives in both modes, of any order, and serves
+whole batches. And as no function of JAX runs inside the call back, none can wait there for a thread that waits for it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
+
+from clreduce.adapters.jax import JAX, spread_over_devices
+from clreduce.typing import Array
+
+Form = tuple[tuple[int, ...], str]
+"""Shape and dtype of a result."""
+
+
+class Task(ABC):
+    """A computation of the host, all of it but its arrays. Equal tasks compute the same."""
+
+    @abstractmethod
+    def computed(self, arrays: Sequence[Array]) -> Sequence[Array]:
+        """The results, on NumPy arrays; indices, there and here, are int64."""
+
+    @abstractmethod
+    def forms(self) -> Sequence[Form]:
+        """Shapes and dtypes of the results."""
+
+    @abstractmethod
+    def wider(self, size: int) -> Task:
+        """This task for a batch: all arrays have one more dimension in front, of this size or 1, the results of it."""
+
+    @abstractmethod
+    def differential(self, arrays: Sequence[Any], moves: Mapping[int, Any]) -> tuple[Sequence[Any], Mapping[int, Any]]:
+        """The results, and their tangents by number, for tangents of some arrays, by number."""
+
+    def transposed(self, cotangents: Mapping[int, Any], arrays: Sequence[Any], linear: Sequence[int]) -> Sequence[Any]:
+        """The cotangents of arrays on which the results depend linearly, for those of results, by number.
+
+        ``arrays``: all of them, with what has shape and dtype only in the places that ``linear`` numbers.
+        """
+        raise NotImplementedError(f"{type(self).__name__} is not linear in its arrays")
+
+
+def run(task: Task, arrays: Sequence[Any]) -> list[Any]:
+    """The results of a task, which JAX follows."""
+    results: list[Any] = _task.bind(*arrays, task=task)
+    return results
+
+
+_task = Primitive("clreduce")
+_task.multiple_results = True
+
+
+def _on_host(task: Task, arrays: Sequence[Array]) -> tuple[Array, ...]:
+    wide = [array.astype(np.int64) if array.dtype == np.int32 else array for array in arrays]
+    return tuple(map(JAX.narrowed, task.computed(wide)))
+
+
+def _compute(*arrays: Any, task: Task) -> list[Any]:
+    results = _on_host(task, [JAX.to_host(array) for array in arrays])
+    return [JAX.from_host(result, arrays[0] if arrays else None) for result in results]
+
+
+def _abstract(*_: Any, task: Task) -> list[Any]:
+    return [jax.core.ShapedArray(shape, JAX.dtype(dtype)) for shape, dtype in task.forms()]
+
+
+_task.def_impl(_compute)
+_task.def_abstract_eval(_abstract)
+
+
+def _lower(context: Any, *arrays: Any, task: Task) -> Any:
+    axes = context.module_context.axis_context
+    mesh = getattr(axes, "mesh", None)
+    if getattr(axes, "num_devices", 1) > 1 or (mesh is not None and mesh.size > 1):
+        raise spread_over_devices()
+
+    def call(*values: Any) -> tuple[Array, ...]:
+        return _on_host(task, [np.asarray(value) for value in values])
+
+    results, _, _ = mlir.emit_python_callback(
+        context, call, None, list(arrays), context.avals_in, context.avals_out, has_side_effect=False,
+        returns_token=False,
+    )  # fmt: skip
+    return results
+
+
+mlir.register_lowering(_task, _lower, cacheable=False)
+
+
+def _differentiate(arrays: Sequence[Any], tangents: Sequence[Any], task: Task) -> tuple[list[Any], list[Any]]:
+    moves = {n: tangent for n, tangent in enumerate(tangents) if type(tangent) is not ad.Zero}
+    results, found = task.differential(arrays, moves)
+    return list(results), [found[n] if n in found else _zero_beside(one) for n, one in enumerate(results)]
+
+
+ad.primitive_jvps[_task] = _differentiate
+
+
+def _zero_beside(result: Any) -> Any:
+    """The tangent of a result that does not move; that of an index has the dtype float0."""
+    return ad.Zero(jax.core.ShapedArray(result.shape, result.dtype).to_tangent_aval())
+
+
+def _transpose(cotangents: Sequence[Any], *arrays: Any, task: Task) -> list[Any]:
+    linear = [n for n, array in enumerate(arrays) if ad.is_undefined_primal(array)]
+    incoming = {n: one for n, one in enumerate(cotangents) if type(one) is not ad.Zero}
+    formed = [array.aval if ad.is_undefined_primal(array) else array for array in arrays]
+    found = dict(zip(linear, task.transposed(incoming, formed, linear), strict=True)) if incoming else {}
+    return [found.get(n) for n in range(len(arrays))]
+
+
+ad.primitive_transposes[_task] = _transpose
+
+
+def _batch(arrays: Sequence[Any], axes: Sequence[Any], task: Task) -> tuple[list[Any], list[int]]:
+    sizes = {array.shape[axis] for array, axis in zip(arrays, axes, strict=True) if axis is not None}
+    (size,) = sizes
+    moved = [
+        jnp.expand_dims(array, 0) if axis is None else jnp.moveaxis(array, axis, 0)
+        for array, axis in zip(arrays, axes, strict=True)
+    ]
+    results = run(task.wider(size), moved)
+    return results, [0] * len(results)
+
+
+batching.primitive_batchers[_task] = _batch

@@ -1,0 +1,124 @@
+"""Solves for array libraries that follow what is computed: the system as a value, of which they make derivatives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from clreduce.call.arguments import Arguments
+from clreduce.call.derivative import Derivative
+from clreduce.call.evaluation import Evaluation
+from clreduce.call.executor import Executor
+from clreduce.errors import DtypeError, ShapeError
+from clreduce.solve.iteration import SolveInfo
+from clreduce.solve.options import SolveOptions
+from clreduce.solve.solver import Solver
+from clreduce.typing import Array
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class FollowedSystem:
+    """All of a solve but the numbers. What ``arrays`` are here, is for the array library to say."""
+
+    solver: Solver
+    arguments: Arguments
+    """Sizes, dtypes and ranges; without arrays, which each solve has its own of."""
+    executor: Executor
+    chosen: SolveOptions
+    told: list[SolveInfo]
+    """What is said of how a solve ended."""
+    prepared: list[Any]
+    """The preconditioner, once a solve has made it: that of all solves with this operator."""
+    transposed: bool = False
+    """Whether this is the system of the transposed operator."""
+    start: Any = None
+    """Where the iteration starts; None: at zero."""
+
+    def computed(self, alpha: Array, arrays: Sequence[Array], start: Array | None) -> Array:
+        """The solution in float64, by alpha and the arrays of a call, the right-hand side in place of the unknown."""
+        ridge = alpha.astype(np.float64)
+        if not np.isfinite(ridge).all():
+            raise ShapeError(f"alpha is a finite number; got {float(ridge.flat[0])}")
+        arguments = replace(self.arguments, arrays=tuple(arrays))
+        problem = self.solver.system(arguments, self.executor, float(ridge.reshape(())) if ridge.size == 1 else ridge)
+        if start is not None:
+            start = np.broadcast_to(start.astype(np.float64), problem.shape)
+        problem.precondition = self.prepared[0] if self.prepared else None
+        solution, how = self.chosen.run(problem, self.solver.right_hand_side(problem), start, self.transposed)
+        self.told.append(how)
+        self.prepared[:] = [problem.precondition]
+        return solution
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the solution."""
+        rows, solver = self.solver.sizes(self.arguments)[0], self.solver
+        return tuple(map(int, (*self.arguments.batch, rows, solver.variables[solver.unknown].dim)))
+
+    def wider(self, sizes: tuple[int, ...]) -> Self:
+        """This system with these dimensions in front of the batch."""
+        return replace(self, arguments=replace(self.arguments, batch=(*sizes, *self.arguments.batch)), prepared=[])
+
+    def quiet(self) -> Self:
+        """This system for another right-hand side, without a report to the caller."""
+        return replace(self, chosen=replace(self.chosen, callback=None), start=None, told=[])
+
+    def adjoint(self) -> Self:
+        """The system of the transposed operator; this one where the operator is symmetric."""
+        return replace(self, transposed=not self.transposed) if self.solver.transposes(self.chosen) else self
+
+    def with_right(self, arrays: Sequence[Any], right: Any) -> list[Any]:
+        """The arrays with another one in the place of the unknown."""
+        at, library = self.solver.unknown, self.solver.library
+        array = library.arranged(right, self.arguments.dtype, tuple(right.shape))
+        return [*arrays[:at], array, *arrays[at + 1 :]]
+
+    @property
+    def slot(self) -> int:
+        """The slot of the unknown in the program of the product."""
+        slot = self.solver.slot_of(self.solver.unknown)
+        assert slot is not None, "the formula depends on the unknown"
+        return slot
+
+    @property
+    def evaluation(self) -> Evaluation:
+        """The product with what stands in the place of the unknown."""
+        return self.solver.evaluation(self.arguments, self.executor)
+
+    def product(self, arrays: Sequence[Any]) -> Derivative:
+        """The derivatives of the product."""
+        return Derivative(self.evaluation, self.solver.feeds(arrays), self.solver.runner.run_all)
+
+
+class FollowedSolver(Solver):
+    """A solver whose solutions are followed, where its runner says so."""
+
+    followed: ClassVar[type[FollowedSystem]] = FollowedSystem
+
+    def _solution(
+        self, arguments: Arguments, executor: Executor, alpha: Any, chosen: SolveOptions, x0: Any
+    ) -> tuple[Any, SolveInfo | None]:
+        library = self.library
+        ridges = [alpha] if library.accepts(alpha) else []
+        starts = [x0] if library.accepts(x0) else []
+        if not self.runner.tracks([*arguments.arrays, *ridges, *starts]):
+            return super()._solution(arguments, executor, alpha, chosen, x0)
+        if ridges and (np.prod(library.shape(alpha)) != 1 or library.dtype_name(alpha).startswith("complex")):
+            raise DtypeError(f"alpha is a number, or an array of one number; got one of shape {library.shape(alpha)}")
+        ridge = alpha if ridges else library.between(np.array(self._ridge(alpha)), None)
+        told: list[SolveInfo] = []
+        system = self.followed(self, replace(arguments, arrays=(), like=None), executor, chosen, told, [])
+        if x0 is not None:
+            system = replace(system, start=self._beside(system.shape, arguments.dtype, x0, "x0"))
+        solution = self._followed(system, ridge.reshape((1,) * len(system.shape)), list(arguments.arrays))
+        return solution, told[-1] if told else None
+
+    def _followed(self, system: FollowedSystem, alpha: Any, arrays: list[Any]) -> Any:
+        """The solution, for alpha of shape (1, .., 1)."""
+        raise NotImplementedError
