@@ -1,14 +1,20 @@
-r"""Which metric suits the data? A grid search over names, a formula and a function.
+r"""
+A metric written as a formula finds digits of any exposure
+==========================================================
+
+Which metric suits the data? A grid search over names, a formula and a function.
 
 Images of handwritten digits were taken with any exposure, and half of them are negatives: x = c s + b with a random
 contrast c, also below 0, and a random level b. `KNeighborsClassifier` of `clreduce.sklearn` is searched over four
-metrics and over K by scikit-learn's `GridSearchCV`:
+metrics and over K by scikit-learn's `GridSearchCV`::
 
     'euclidean', 'correlation'                   by name; the latter sees no exposure, but takes negatives for far;
     1 - <x, y>^2 / (|x|^2 |y|^2)                 a formula, for which the sign of c doesn't matter, but the level does;
     1 - r(x, y)^2, r being the correlation       a function on LazyTensors, for which none of it matters.
 
 Scikit-learn's own estimator gets the same folds, for the metrics that it knows by name.
+
+Run it::
 
     python examples/sklearn/choice_of_metric.py --output FOLDER
 """
