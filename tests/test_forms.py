@@ -108,6 +108,22 @@ def test_programs_with_functions_of_the_hardware_equal_numpy(posing: Device, nam
             assert np.linalg.norm(result - right) <= 2e-6 * np.linalg.norm(right)
 
 
+@pytest.mark.parametrize("name", ["gaussian", "LogSumExp", "ArgMin", "K nearest"])
+def test_a_gpu_with_few_rows_cuts_short_columns_into_parts(
+    posing: Device, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hundred compute units would wait for one work-group; lists of K terms are worth parts K times as long."""
+    monkeypatch.setattr(posing, "facts", replace(posing.facts, compute_units=100))
+    program, (rows, columns) = PROGRAMS[name], (100, 1500)
+    arrays = random_arrays(program, rows, columns, "float32", 0)
+    plan = Plan(program, Signature("float32"), posing)
+    parts = plan.cut(rows, columns, 1)[1]
+    assert parts.count == (1 if name == "K nearest" else 4)
+    exact = program.reference([a.astype(float) for a in arrays], rows, columns)
+    for result, right in zip(plan(arrays, rows, columns), exact, strict=True):
+        np.testing.assert_allclose(result, right, rtol=2e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("group", [32, 20])
 @pytest.mark.parametrize("name", ["gaussian", "with a parameter", "long vectors", "LogSumExp", "gradient of gaussian"])
 def test_programs_with_roots_of_two_in_local_memory_equal_numpy(posing: Device, name: str, group: int) -> None:

@@ -17,7 +17,9 @@ from clreduce.domain import Domain
 from clreduce.ir.expr import Expr
 from clreduce.program import MapReduce
 
-_SHORTEST_PART = 2048
+_SHORTEST_PART = {"cpu": 2048, "gpu": 256}
+"""Columns that are worth a part, for each term that a row keeps on a GPU: there a work-item needs some 20 microseconds
+for 512 columns, and what merges the parts five."""
 _GROUPS_PER_UNIT = {"cpu": 4, "gpu": 8}
 _CACHED = 2 << 20
 """Bytes of j-data that stay in the caches of a CPU while blocks of rows pass over them."""
@@ -90,11 +92,13 @@ def cut_columns(
     Parts(count=8, length=125184)
     >>> cut_columns(1000, 10**6, Schedule(), DeviceFacts(compute_units=2)).count
     1
+    >>> cut_columns(20, 10**4, Schedule(tile=128), DeviceFacts(kind="gpu", compute_units=132)).count
+    27
     >>> cut_columns(1000, 10**6, Schedule(), DeviceFacts(compute_units=2), 16000, 1, Footprint(400, 8))
     Parts(count=187, length=5376)
     """
     wanted = schedule.split or -(-facts.compute_units * _GROUPS_PER_UNIT[facts.kind] // max(groups, 1))
-    shortest = 1 if schedule.split else _SHORTEST_PART
+    shortest = 1 if schedule.split else _SHORTEST_PART[facts.kind] * (footprint.kept if facts.kind == "gpu" else 1)
     count = max(1, min(wanted, columns // shortest))
     if not schedule.split:
         count = max(count, _cached_parts(groups // batch, columns, facts, rows, footprint))
