@@ -230,7 +230,7 @@ def test_graphs_are_linear_in_the_pairs_of_chunks_and_no_block_is_dense(device):
 
     with Recorded():
         total.compute()
-    assert max(sizes.values()) == total.nbytes  # the result: a block of 100 x 100 pairs would take 25 times as much
+    assert max(sizes.values()) <= total.nbytes  # the result: a block of 100 x 100 pairs would take 25 times as much
     assert chunked.Genred("Exp(-SqDist(x, y))", ALIASES[:2], "Sum", axis=1)(x, y).name == total.name
 
 
