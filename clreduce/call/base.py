@@ -83,9 +83,9 @@ class RoutineBase:
         self.variables: tuple[Variable, ...] = tuple(variables)
         self.axis, self.options = axis, options
         values = values if axis == 1 else [swapped(expr)[0] for expr in values]
-        self.program, given = map_reduce(values, reduction.name, reduction.count)
+        self.program, leaves = map_reduce(values, reduction.name, reduction.count)
         self._check = Checks(self.variables)
-        self._feeds = tuple(leaf.params[0] for leaf in given)
+        self._feeds = tuple(leaf.params[0] for leaf in leaves)
         self._rows, self._columns = (Domain.I, Domain.J) if axis == 1 else (Domain.J, Domain.I)
 
     def plan(self, dtype: str = "float32", device: Device | None = None) -> Plan:
@@ -144,12 +144,12 @@ class RoutineBase:
         return _evaluation(*call, arguments.ranges)  # not one to keep: of large arrays, or of symbols
 
     def _finished(
-        self, found: Sequence[Any], forms: Sequence[tuple[tuple[int, ...], str]], arguments: Arguments
+        self, computed: Sequence[Any], forms: Sequence[tuple[tuple[int, ...], str]], arguments: Arguments
     ) -> tuple[Any, ...]:
         """Results of (batch.., rows, D) as the caller gets them."""
         return tuple(
             self.library.finished(result if result.shape == shape else result.reshape(shape), dtype, arguments.like)
-            for result, (shape, dtype) in zip(found, forms, strict=True)
+            for result, (shape, dtype) in zip(computed, forms, strict=True)
         )
 
     def _computed_into(
@@ -167,24 +167,24 @@ class RoutineBase:
         return evaluation([self.library.evaluated(array) for array in arrays], results)
 
     def _targets(
-        self, arguments: Arguments, forms: Sequence[tuple[tuple[int, ...], str]], given: Any
+        self, arguments: Arguments, forms: Sequence[tuple[tuple[int, ...], str]], outs: Any
     ) -> tuple[Array | None, ...]:
         """Where kernels write the results: into the caller's arrays, unless they read there too."""
-        if not isinstance(given, tuple) or len(given) != len(forms):
-            raise ShapeError(f"out is a tuple of {len(forms)} arrays, one for each result; got {type(given).__name__}")
+        if not isinstance(outs, tuple) or len(outs) != len(forms):
+            raise ShapeError(f"out is a tuple of {len(forms)} arrays, one for each result; got {type(outs).__name__}")
         targets: list[Array | None] = []
-        for one, (shape, dtype) in zip(given, forms, strict=True):
-            check_result(shape, dtype, one, "out", self.library)
-            if not self.library.writable(one):
+        for out, (shape, dtype) in zip(outs, forms, strict=True):
+            check_result(shape, dtype, out, "out", self.library)
+            if not self.library.writable(out):
                 raise ShapeError("out is read-only, or shows one number in several places: give an array of its own")
-            if self.library.place(one) != self.library.place(arguments.like):
-                raise DeviceError(f"out is on {self.library.place(one)}: it must be where the arrays are")
-            written = any(self.library.overlap(one, other) for other in given[: len(targets)])
+            if self.library.place(out) != self.library.place(arguments.like):
+                raise DeviceError(f"out is on {self.library.place(out)}: it must be where the arrays are")
+            written = any(self.library.overlap(out, other) for other in outs[: len(targets)])
             if written:
                 raise ShapeError("the arrays of out share memory: give each result one of its own")
-            read = any(self.library.overlap(one, array) for array in arguments.arrays)
+            read = any(self.library.overlap(out, array) for array in arguments.arrays)
             direct = not read and dtype in ("int64", arguments.dtype)
-            targets.append(self.library.target(one) if direct else None)
+            targets.append(self.library.target(out) if direct else None)
         return tuple(targets)
 
     def result_forms(self, args: Sequence[Any]) -> list[tuple[tuple[int, ...], str]]:

@@ -60,14 +60,14 @@ class Step:
         return [copied(part, part.dtype) for part in parts] if is_resident(result) else parts
 
 
-def _steps(evaluation: Evaluation, wrt: tuple[int, ...], given: tuple[int, ...]) -> tuple[Step, ...]:
+def _steps(evaluation: Evaluation, wrt: tuple[int, ...], outputs_with_cotangents: tuple[int, ...]) -> tuple[Step, ...]:
     """How the gradients in these slots are computed from cotangents of the ``given`` results."""
-    steps: tuple[Step, ...] | None = evaluation.prepared.get((wrt, given))
+    steps: tuple[Step, ...] | None = evaluation.prepared.get((wrt, outputs_with_cotangents))
     if steps is None:
         program = evaluation.program
-        outputs = None if given == program.real_outputs else given
+        outputs = None if outputs_with_cotangents == program.real_outputs else outputs_with_cotangents
         made = tuple(Step(evaluation, gradient) for gradient in gradients_of(program, wrt, outputs))
-        steps = evaluation.prepared.keep((wrt, given), made)
+        steps = evaluation.prepared.keep((wrt, outputs_with_cotangents), made)
     return steps
 
 
@@ -116,14 +116,14 @@ class Derivative:
         shapes: Mapping[int, tuple[int, ...]] | None = None,
     ) -> dict[int, Any]:  # fmt: skip
         steps = _steps(self.evaluation, tuple(sorted(wrt)), tuple(sorted(self._cotangents)))
-        batch, found = len(self.evaluation.work.region.batch), {}
+        batch, gradients = len(self.evaluation.work.region.batch), {}
         for step, (result,) in zip(steps, self._run([work(step) for step in steps]), strict=True):
             if step.row_sum is not None:
                 ((result,),) = self._run([(step.row_sum, [result])])
             for slot, part in zip(step.gradient.wrt, step.cut(result), strict=True):
                 shape = self.inputs[slot].shape if shapes is None else shapes[slot]
-                found[slot] = part if part.shape == shape else summed_to(shape, part, batch)
-        return found
+                gradients[slot] = part if part.shape == shape else summed_to(shape, part, batch)
+        return gradients
 
     def _work(self, step: Step) -> tuple[Evaluation, Sequence[Any]]:
         """What a step evaluates."""

@@ -125,8 +125,8 @@ class DerivativeMethods(RoutineBase):
     ) -> list[Any]:
         """What ``gradients`` gives by slot, for each argument of ``positions``; zeros for what isn't used."""
         slots = {at: self.slot_of(at) for at in positions}
-        found = gradients(sorted({slot for slot in slots.values() if slot is not None}))
-        return [zeros(arguments.arrays[at]) if slots[at] is None else found[slots[at]] for at in positions]  # type: ignore[index]
+        by_slot = gradients(sorted({slot for slot in slots.values() if slot is not None}))
+        return [zeros(arguments.arrays[at]) if slots[at] is None else by_slot[slots[at]] for at in positions]  # type: ignore[index]
 
     def _by_slot(self, tangents: Mapping[int, Any]) -> dict[int, Any]:
         """Tangents by position, as those of slots; of arguments that aren't used there is none."""
@@ -147,23 +147,23 @@ class DerivativeMethods(RoutineBase):
         if not self.program.real_outputs:
             return {}  # the program says that it has no derivative
         shape, _ = self._result_forms(arguments)[0]
-        given = check_beside(shape, arguments.dtype, cotangent, "cotangent", self.library)
-        return {0: _by_row(given, arguments)}
+        checked = check_beside(shape, arguments.dtype, cotangent, "cotangent", self.library)
+        return {0: _by_row(checked, arguments)}
 
     def _checked_output(self, arguments: Arguments, output: Any) -> tuple[Any, ...] | None:
         """The results of a call that derivatives may start from."""
         if output is None:
             return None
         forms = self._result_forms(arguments)
-        given = output if isinstance(output, tuple) else (output,)
-        if len(given) != len(forms):
-            raise ShapeError(f"output is what the call returned, {len(forms)} array(s); got {len(given)}")
-        found = tuple(
-            _by_row(check_beside(shape, COMPUTED.get(dtype, dtype), one, "output", self.library), arguments)
-            for one, (shape, dtype) in zip(given, forms, strict=True)
+        outputs = output if isinstance(output, tuple) else (output,)
+        if len(outputs) != len(forms):
+            raise ShapeError(f"output is what the call returned, {len(forms)} array(s); got {len(outputs)}")
+        checked = tuple(
+            _by_row(check_beside(shape, COMPUTED.get(dtype, dtype), array, "output", self.library), arguments)
+            for array, (shape, dtype) in zip(outputs, forms, strict=True)
         )
         # A result that was rounded to a shorter float is too coarse to start from.
-        return found if arguments.given_dtype == arguments.dtype else None
+        return checked if arguments.given_dtype == arguments.dtype else None
 
     def _checked_tangents(self, arguments: Arguments, args: Sequence[Any], tangents: Any) -> dict[int, Any]:
         """Tangents by position, each of its argument's shape."""
@@ -185,14 +185,14 @@ class DerivativeMethods(RoutineBase):
         self, gradients: Sequence[Any], arguments: Arguments, args: Sequence[Any], positions: Sequence[int]
     ) -> tuple[Any, ...]:
         """Gradients as arrays of the caller's library, each of its argument's shape and complex if that is."""
-        found = []
+        shaped = []
         for gradient, at in zip(gradients, positions, strict=True):
             if arguments.are_complex[at]:
                 numbers = self.library.finished_complex(gradient, arguments.like)
             else:
                 numbers = self.library.finished(gradient, arguments.given_dtype, arguments.like)
-            found.append(numbers.reshape(np.shape(args[at])))
-        return tuple(found)
+            shaped.append(numbers.reshape(np.shape(args[at])))
+        return tuple(shaped)
 
     def _positions(self, names: Sequence[str | int] | str | int | None) -> list[int]:
         if names is None:
@@ -200,14 +200,14 @@ class DerivativeMethods(RoutineBase):
         if isinstance(names, (str, int, np.integer)):
             names = [names]
         known = {variable.name: variable.position for variable in self.variables if variable.name}
-        found = []
+        positions = []
         for name in names:
             if isinstance(name, str) and name in known:
-                found.append(known[name])
+                positions.append(known[name])
             elif isinstance(name, (int, np.integer)) and name is not True and 0 <= name < len(self.variables):
-                found.append(int(name))
+                positions.append(int(name))
             else:
                 raise NotDifferentiableError(
                     f"no argument {name!r} to differentiate; there are {', '.join(map(describe, self.variables))}"
                 )
-        return found
+        return positions

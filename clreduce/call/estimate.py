@@ -68,7 +68,7 @@ def estimate(routine: RoutineBase, arguments: Arguments, executor: Executor) -> 
     arrays = routine.feeds(arguments.arrays)
     ready = executor.prepare((work, Memo(), arrays))
     plan, region = ready.plan, work.region
-    kept = np.dtype(plan.signature.kept).itemsize
+    kept = np.dtype(plan.signature.state_dtype).itemsize
     numbers = sum(output.dim * (8 if output.kind == INDEX else kept) for output in plan.program.outputs)
     inputs, outputs = sum(array.nbytes for array in arrays), numbers * region.rows * region.count
     seconds = region.area / plan.pace.speed

@@ -98,10 +98,10 @@ class OneDevice(Executor):
         if not plain or ready.tree is not None:
             return self._run(work, ready, arrays, results)
         try:
-            found = ready.plan.run(arrays, work.region, results, ready.parts if self.deterministic else None)
+            computed = ready.plan.run(arrays, work.region, results, ready.parts if self.deterministic else None)
         except OutOfMemoryError as error:
             return self._run_smaller(work, ready, arrays, results, error)
-        return completed_lists(work, found) if work.lists else found
+        return completed_lists(work, computed) if work.lists else computed
 
     def _run(
         self, work: Work, ready: Ready, arrays: Sequence[Array], results: tuple[Array, ...] | None
@@ -135,18 +135,18 @@ class OneDevice(Executor):
         length, region, count = work.program.length, work.region, work.program.reduction.count or 1
         if length < 2:
             raise error
-        given = results or tuple(
+        whole = results or tuple(
             self.device.new_array(
                 (*region.batch, region.rows, output.dim), "int64" if output.kind == INDEX else work.dtype
             )
             for output in work.program.outputs
         )
-        targets = [one.reshape((*region.batch, region.rows, count, length)) for one in given]
+        targets = [result.reshape((*region.batch, region.rows, count, length)) for result in whole]
         for start, stop in ((0, length // 2), (length // 2, length)):
             tile, own, slots = prepared.fetch((start, stop), lambda: work.components(start, stop))  # noqa: B023
             for target, part in zip(targets, self.run((tile, own, [arrays[slot] for slot in slots])), strict=True):
                 assign(target[..., start:stop], part.reshape((*target.shape[:-1], stop - start)))
-        return given
+        return whole
 
     def partial(self, job: Job, begin: tuple[Array, ...] = ()) -> tuple[Array, ...]:
         work, prepared, arrays = job
@@ -182,7 +182,7 @@ class OneDevice(Executor):
             for (work, _, arrays), each in zip(jobs, ready, strict=True)
         ]
         results = [each.wait() for each in launched]
-        return [completed_lists(job[0], found) for job, found in zip(jobs, results, strict=True)]
+        return [completed_lists(job[0], computed) for job, computed in zip(jobs, results, strict=True)]
 
     def prepare(self, job: Job) -> Ready:
         work, prepared, arrays = job

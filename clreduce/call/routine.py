@@ -124,16 +124,18 @@ class Routine(DerivativeMethods):
         evaluation = self.evaluation(arguments, executor, pruning)
         arrays, forms = self.feeds(arguments.arrays), self._result_forms(arguments)
         if out is None:
-            found = self.runner.run(evaluation, arrays, arguments.like)
-            results = self._finished(found, forms, arguments)
+            computed = self.runner.run(evaluation, arrays, arguments.like)
+            results = self._finished(computed, forms, arguments)
         else:
-            given = (out,) if len(forms) == 1 else out
-            targets = self._targets(arguments, forms, given)
-            if self.runner.tracks([*arguments.arrays, *given]):
+            outs = (out,) if len(forms) == 1 else out
+            targets = self._targets(arguments, forms, outs)
+            if self.runner.tracks([*arguments.arrays, *outs]):
                 results = self._finished(self.runner.run(evaluation, arrays, arguments.like), forms, arguments)
             else:
                 results = self._computed_into(targets, evaluation, arrays, forms)
-            results = tuple(self.library.copy_into(one, result) for one, result in zip(given, results, strict=True))
+            results = tuple(
+                self.library.copy_into(target, result) for target, result in zip(outs, results, strict=True)
+            )
         return results[0] if len(results) == 1 else results
 
     def partial(

@@ -225,8 +225,8 @@ class SeveralDevices(Executor):
             if member.number in failures:
                 continue
             try:
-                found = member.ready.plan.finish(states, region, results, parts.count)
-                return completed_lists(work, found)
+                merged = member.ready.plan.finish(states, region, results, parts.count)
+                return completed_lists(work, merged)
             except (DeviceError, CompileError) as error:
                 failures[member.number] = error
         raise failures[min(failures)]

@@ -128,9 +128,9 @@ class Walk:
             return run(*arguments)
         own = progress.Part(call, region.area)
         with progress.working_for(own):
-            found = run(*arguments)
+            results = run(*arguments)
         own.complete()
-        return found
+        return results
 
     def arrays_of(self, region: Region) -> list[Array]:
         """The parts of the arrays that a region reads; those that the last one has read, too, are the same objects."""
@@ -158,9 +158,11 @@ class Walk:
         """Have the results or states of a region computed into their place."""
         place, device = region.within(self._work.region, Domain.I), self._ready.plan.device
         views = tuple(target[place] for target in self._targets)
-        found = compute(tuple(view if has_order(view) else device.new_array(view.shape, view.dtype) for view in views))
+        results = compute(
+            tuple(view if has_order(view) else device.new_array(view.shape, view.dtype) for view in views)
+        )
         if not self._of_states:
-            found = completed_lists(self._work.on(region), found)
-        for view, array in zip(views, found, strict=True):
+            results = completed_lists(self._work.on(region), results)
+        for view, array in zip(views, results, strict=True):
             if array is not view:
                 assign(view, array)

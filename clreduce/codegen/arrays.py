@@ -98,19 +98,19 @@ def _prices(order: Sequence[Expr], candidates: Set[Expr] = frozenset()) -> tuple
     which masks leave one term is none.
     """
     prices: dict[Expr, _Price] = {}
-    kept: set[Expr] = set()
+    in_arrays: set[Expr] = set()
     for node in order:
         if node.op.terms is not None and only_term(node, make_index("k", 0, node.dim - 1)) is None:
             prices[node] = _Price(node.op.terms(*node.args, *node.params), True)
         elif is_scan(node):
             prices[node] = _Price(0, False)  # it stands in an array of its own
         else:
-            below = [prices[arg] for arg in node.args if arg.dim > 1 and arg not in kept]
+            below = [prices[arg] for arg in node.args if arg.dim > 1 and arg not in in_arrays]
             own = cost_of_component(node)
             prices[node] = _Price(own + sum(price.operations for price in below), any(price.sums for price in below))
         if node in candidates and prices[node].operations > _TRIFLE:
-            kept.add(node)
-    return prices, frozenset(kept)
+            in_arrays.add(node)
+    return prices, frozenset(in_arrays)
 
 
 def _repetition(node: Expr, arg: Expr) -> float:

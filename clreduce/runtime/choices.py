@@ -54,8 +54,8 @@ class Case:
 
     def default(self) -> Schedule:
         """What the policy chooses, which knows no measurement."""
-        found = choose_schedule(self.program, self.real, self.device.facts, self.few)
-        return replace(found, flush=False) if self.direct_sum else found
+        schedule = choose_schedule(self.program, self.real, self.device.facts, self.few)
+        return replace(schedule, flush=False) if self.direct_sum else schedule
 
 
 def few_rows(rows: int) -> int:

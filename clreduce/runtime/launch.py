@@ -37,17 +37,17 @@ class Launched:
     call: Call | Finish | None
     """None: there is nothing to compute."""
     results: tuple[Array, ...]
-    kept: tuple[Array, ...]
+    written: tuple[Array, ...]
     """What kernels write: the results, or the same in double precision."""
 
     def wait(self) -> tuple[Array, ...]:
         """The results, once they are there."""
         if self.call is not None:
             self.call.memory.finish()
-            if self.kept is not self.results:
-                for result, one in zip(self.results, self.kept, strict=True):
-                    if one is not result:
-                        assign(result, one)
+            if self.written is not self.results:
+                for result, written in zip(self.results, self.written, strict=True):
+                    if written is not result:
+                        assign(result, written)
         return self.results
 
 
@@ -94,7 +94,9 @@ class _Launches:
         if RECORDER.get() is not None or LAUNCHES.isEnabledFor(DEBUG):
             built = watched(built, self.plan, role)
         tables = (
-            [self._tables[one.name] for one in kernel.arguments if one.name in self._tables] if self._tables else ()
+            [self._tables[argument.name] for argument in kernel.arguments if argument.name in self._tables]
+            if self._tables
+            else ()
         )
         arguments = (*buffers, *tables, *sizes)
         order = self.memory.order
@@ -195,7 +197,7 @@ class Call(_Launches):
     def temporaries(self) -> int:
         """Bytes on the device beside data and results: values stored for pair kernels, merged states, tables."""
         tables = () if self.tables is None else self.tables.named(0).values()
-        stored = sum(one.length(self._stored_size(one)) for one in self.plan.lowered.stored)
+        stored = sum(kernel.length(self._stored_size(kernel)) for kernel in self.plan.lowered.stored)
         states = 0 if len(self.roles) == 1 else self.parts.count * self.rows * sum(self.plan.state_sizes)
         own = self.count * (stored * np.dtype(self.plan.signature.dtype).itemsize + states)
         return own + sum(table.nbytes for table in tables)
@@ -219,8 +221,8 @@ class Call(_Launches):
         """By variable: its buffer, and where in it the data of each index of the batch begin."""
         buffers: dict[Any, Any] = {}
         starts: dict[Any, Array] = {}
-        for slot, given in zip(self.plan.program.slots, arrays, strict=True):
-            array = given
+        for slot, supplied in zip(self.plan.program.slots, arrays, strict=True):
+            array = supplied
             if not is_resident(array) and not array.flags.c_contiguous:
                 array = np.ascontiguousarray(without_repeats(array, len(self.batch)))
             buffers[slot] = self.memory.input(array)
@@ -240,10 +242,10 @@ class Call(_Launches):
             buffers[leaf] = self.memory.scratch(self.count * length, plan.signature.dtype)
             starts[leaf] = np.arange(self.count, dtype=np.int64) * length
             if size:
-                given = self._given(stored.inputs, buffers, starts)
+                inputs = self._arguments(stored.inputs, buffers, starts)
                 items = self._padded(-(-size // plan.schedule.lanes))
                 sizes = (size, self._origin[stored.domain == Domain.J]) if stored.kernel.origin else (size,)
-                self._launch(("stored", n), stored.kernel, (items, 1), (buffers[leaf], *given), *sizes)
+                self._launch(("stored", n), stored.kernel, (items, 1), (buffers[leaf], *inputs), *sizes)
 
     def _stored_size(self, stored: Stored) -> int:
         """For how many i or j values are stored."""
@@ -257,7 +259,7 @@ class Call(_Launches):
 
     def _reduce(self, buffers: dict[Any, Any], starts: dict[Any, Array], outputs: list[Any]) -> None:
         plan, parts = self.plan, self.parts
-        given = self._given(plan.lowered.inputs, buffers, starts)
+        inputs = self._arguments(plan.lowered.inputs, buffers, starts)
         size = (self.items * plan.schedule.group, parts.count)
         sizes: tuple[int, ...] = (self.rows, self.items)
         if self.tables is None:
@@ -266,10 +268,10 @@ class Call(_Launches):
             sizes += self._origin
         if len(self.roles) == 1:
             kernel = plan.lowered.pair_split if self._partial else plan.lowered.pair
-            self._launch(self.roles[0], kernel, size, (*outputs, *given), *sizes)
+            self._launch(self.roles[0], kernel, size, (*outputs, *inputs), *sizes)
             return
         states = [self.memory.scratch(self.count * parts.count * self.rows * dim, kind) for dim, kind in plan.states]
-        self._launch("split", plan.lowered.pair_split, size, (*states, *given), *sizes)
+        self._launch("split", plan.lowered.pair_split, size, (*states, *inputs), *sizes)
         size = (self._padded(self.rows), 1)
         if self._partial:
             sizes = (self.rows, int(self._resumes), parts.count)
@@ -278,19 +280,19 @@ class Call(_Launches):
             sizes = (self.rows, self.region.first_column if self.columns else -1, parts.count)
             self._launch("merge", plan.lowered.merge, size, (*outputs, *states), *sizes)
 
-    def _given(self, inputs: Sequence[Any], buffers: dict[Any, Any], starts: dict[Any, Array]) -> list[Any]:
+    def _arguments(self, inputs: Sequence[Any], buffers: dict[Any, Any], starts: dict[Any, Array]) -> list[Any]:
         """The buffers of a kernel's inputs, and in a batch the table of where their data begin."""
-        given = [buffers[leaf] for leaf in inputs]
+        arguments = [buffers[leaf] for leaf in inputs]
         if self.plan.signature.batched:
             table = np.stack([starts[leaf] for leaf in inputs], axis=1) if inputs else np.zeros(1, np.int64)
-            given.append(self.memory.input(np.ascontiguousarray(table)))
-        return given
+            arguments.append(self.memory.input(np.ascontiguousarray(table)))
+        return arguments
 
     def _launch(self, role: Any, kernel: Kernel, size: tuple[int, int], buffers: Sequence[Any], *sizes: int) -> None:
         if not self._is_long or role not in ("pair", "split"):
             _Launches._launch(self, role, kernel, size, buffers, *sizes)
             return
-        tables = [self._tables[one.name] for one in kernel.arguments if one.name in self._tables]
+        tables = [self._tables[argument.name] for argument in kernel.arguments if argument.name in self._tables]
         self._launch_in_slices(self._watched(role), size, (*buffers, *tables, *sizes))
 
     def _tell(self, portion: float) -> None:

@@ -109,9 +109,9 @@ class Memory:
             return self._address(array)
         flags = self._cl.mem_flags
         if self._shared is not None and not self._maps:
-            access, given = flags.READ_WRITE, array if is_read else None
+            access, contents_of = flags.READ_WRITE, array if is_read else None
             contents = self._in_place if is_read else 0
-            state = self._shared.state(array, lambda: self._buffer(access | contents, array.nbytes, given))
+            state = self._shared.state(array, lambda: self._buffer(access | contents, array.nbytes, contents_of))
             if state is not None:  # which nobody reads on the host
                 self._things.kept.append(state)
                 return state

@@ -105,7 +105,7 @@ class Plan:
         self.result_sizes = tuple(dim * np.dtype(kind).itemsize for dim, kind in self._outputs)
         """Bytes of each result per row."""
         self.states = tuple(
-            (slot.dim, "int64" if slot.kind == INDEX else signature.kept) for slot in program.state_slots
+            (slot.dim, "int64" if slot.kind == INDEX else signature.state_dtype) for slot in program.state_slots
         )  # fmt: skip
         """Length and dtype of each slot of a state."""
         self.state_sizes = tuple(dim * np.dtype(kind).itemsize for dim, kind in self.states)
@@ -260,9 +260,9 @@ class Plan:
         """Where kernels write: the results, or the same in double precision where they keep that."""
         if not self.signature.wide:
             return results
-        kept = self.signature.kept
+        dtype = self.signature.state_dtype
         return tuple(
-            result if result.dtype == np.int64 else self.device.new_array(result.shape, kept) for result in results
+            result if result.dtype == np.int64 else self.device.new_array(result.shape, dtype) for result in results
         )
 
     def _launch_partial(
@@ -284,8 +284,8 @@ class Plan:
 
     def cut(self, rows: int, columns: int, count: int) -> tuple[int, Parts]:
         """Blocks of rows, and parts of j, of calls whose batch has ``count`` indices."""
-        found = self._cuts.get((rows, columns, count))
-        if found is None:
+        layout = self._cuts.get((rows, columns, count))
+        if layout is None:
             items = -(-rows // self.schedule.group_rows)
             parts = cut_columns(
                 items * count,
@@ -297,8 +297,8 @@ class Plan:
                 self.footprint,
                 max(1, self.pace.longest // self.schedule.group_rows),
             )
-            found = self._cuts.keep((rows, columns, count), (items, parts))
-        return found
+            layout = self._cuts.keep((rows, columns, count), (items, parts))
+        return layout
 
     def parts_of(self, region: Region) -> Parts:
         """How kernels cut j in a call of a region. With ranges, they cut the columns that a block of rows visits."""

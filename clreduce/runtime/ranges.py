@@ -47,12 +47,12 @@ class Ranges:
         """From a checked triple of int64 arrays: ``intervals[slices[k - 1]:slices[k]]`` belong to ``blocks[k]``."""
         owners = np.repeat(np.arange(len(blocks)), np.diff(slices, prepend=0))
         used = blocks[:, 0] < blocks[:, 1]
-        kept = (intervals[:, 0] < intervals[:, 1]) & used[owners]
+        used_intervals = (intervals[:, 0] < intervals[:, 1]) & used[owners]
         if not used.all():
             owners = np.cumsum(used)[owners] - 1
             blocks = blocks[used]
-        if not kept.all():
-            owners, intervals = owners[kept], intervals[kept]
+        if not used_intervals.all():
+            owners, intervals = owners[used_intervals], intervals[used_intervals]
         unsorted = (intervals[1:, 0] < intervals[:-1, 0]) & (owners[1:] == owners[:-1])
         if unsorted.any():
             order = np.lexsort((intervals[:, 0], owners))
@@ -69,9 +69,9 @@ class Ranges:
         starts = self.pieces[:, 0].copy()
         same = self.owners[1:] == self.owners[:-1]
         starts[1:] = np.where(same, np.maximum(starts[1:], reached[:-1]), starts[1:])
-        kept = starts < self.pieces[:, 1]
+        is_new = starts < self.pieces[:, 1]
         pieces = np.stack((starts, self.pieces[:, 1]), axis=1)
-        return Ranges(self.blocks, *_joined(self.owners[kept], pieces[kept]))
+        return Ranges(self.blocks, *_joined(self.owners[is_new], pieces[is_new]))
 
     def within(self, rows: tuple[int, int], columns: tuple[int, int]) -> Ranges:
         """The pairs in these rows and columns, [start, stop), numbered from the first of them."""
@@ -90,10 +90,10 @@ class Ranges:
         first = np.full(len(self.blocks), -1)
         owners, at = np.unique(self.owners, return_index=True)
         first[owners] = self.pieces[at, 0]
-        found = np.full(rows, -1)
+        by_row = np.full(rows, -1)
         for (start, end), column in zip(self.blocks, first, strict=True):
-            found[start:end] = column
-        return found
+            by_row[start:end] = column
+        return by_row
 
     def cut(
         self,
@@ -129,10 +129,10 @@ class Ranges:
         each = np.arange(parts.count)[:, None] + of * parts.count
         tasks = np.stack(np.broadcast_arrays(starts, ends, bounds[each], bounds[each + 1]), axis=2)
         order = np.argsort(blocks[:, 0])
-        found = np.full(len(blocks), -1)
+        first_visited = np.full(len(blocks), -1)
         some = firsts[1:] > firsts[:-1]
-        found[some] = self.pieces[firsts[:-1][some], 0]
-        visited = np.repeat(found[order], (blocks[:, 1] - blocks[:, 0])[order])
+        first_visited[some] = self.pieces[firsts[:-1][some], 0]
+        visited = np.repeat(first_visited[order], (blocks[:, 1] - blocks[:, 0])[order])
         return Tables(tasks, pieces, len(starts), parts, longest, total, visited)
 
     def _in_parts(self, lengths: Array, offsets: Array, parts: Parts, blocks: int) -> tuple[Array, Array]:
@@ -175,22 +175,22 @@ class CheckedRanges:
         made._made[Domain.I, False] = ranges
         return made
 
-    def only(self, kept: Domain, pairs: Ranges) -> CheckedRanges:
+    def only(self, index: Domain, pairs: Ranges) -> CheckedRanges:
         """This call restricted to ``pairs`` and known by their rows only: what a process that computes them needs."""
         slices = np.searchsorted(pairs.owners, np.arange(len(pairs.blocks)), side="right")
-        return CheckedRanges({kept: (pairs.blocks, slices, pairs.pieces)}, self._sizes)
+        return CheckedRanges({index: (pairs.blocks, slices, pairs.pieces)}, self._sizes)
 
     def moved(self, firsts: Mapping[Domain, int]) -> CheckedRanges:
         """These pairs as part of a larger call, in which the first i and the first j have these numbers."""
         halves = {
-            kept: (blocks + firsts[kept], slices, intervals + firsts[kept.swapped()])
-            for kept, (blocks, slices, intervals) in self._halves.items()
+            index: (blocks + firsts[index], slices, intervals + firsts[index.swapped()])
+            for index, (blocks, slices, intervals) in self._halves.items()
         }
         return CheckedRanges(halves, {domain: size + firsts[domain] for domain, size in self._sizes.items()})
 
-    def spans(self, kept: Domain, rows: int, columns: int) -> bool:
+    def spans(self, index: Domain, rows: int, columns: int) -> bool:
         """Whether these are all rows and columns of the call."""
-        return not self._sizes or (self._sizes[kept] == rows and self._sizes[kept.swapped()] == columns)
+        return not self._sizes or (self._sizes[index] == rows and self._sizes[index.swapped()] == columns)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return CheckedRanges, (self._halves, self._sizes)

@@ -117,10 +117,10 @@ class Region:
         """
         own = self.first_index or (0,) * len(self.batch)
         outer = whole.first_index or (0,) * len(whole.batch)
-        found = [slice(a - b, a - b + size) for a, b, size in zip(own, outer, self.batch, strict=True)]
+        place = [slice(a - b, a - b + size) for a, b, size in zip(own, outer, self.batch, strict=True)]
         if domain == Domain.I:
-            found.append(slice(self.first_row - whole.first_row, self.first_row - whole.first_row + self.rows))
+            place.append(slice(self.first_row - whole.first_row, self.first_row - whole.first_row + self.rows))
         elif domain == Domain.J:
             start = self.first_column - whole.first_column
-            found.append(slice(start, start + self.columns))
-        return tuple(found)
+            place.append(slice(start, start + self.columns))
+        return tuple(place)

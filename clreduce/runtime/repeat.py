@@ -38,14 +38,14 @@ class Repeated(Call):
     def _record(self, arrays: Sequence[Array], slot: int) -> None:
         """Make the buffers and note the launches: those of fixed stored values run now, the others each time."""
         plan = self.plan
-        given = [self._vector if n == slot else array for n, array in enumerate(arrays)]
-        buffers, starts = self._slots(given)
+        supplied = [self._vector if n == slot else array for n, array in enumerate(arrays)]
+        buffers, starts = self._slots(supplied)
         changing = plan.program.slots[slot]
         self._input = buffers[changing]
         output_buffers = [self.memory.output(self._product)]
         self._store(buffers, starts)
         self._reduce(buffers, starts, output_buffers)
-        fixed = {("stored", n) for n, one in enumerate(plan.lowered.stored) if changing not in one.inputs}
+        fixed = {("stored", n) for n, stored in enumerate(plan.lowered.stored) if changing not in stored.inputs}
         self._run([launch for launch in self._launches if launch[0] in fixed])
         self._launches = [launch for launch in self._launches if launch[0] not in fixed]
 

@@ -34,7 +34,7 @@ class Signature:
         return _REAL[self.dtype]
 
     @property
-    def kept(self) -> str:
+    def state_dtype(self) -> str:
         """The precision of what rows keep."""
         return "float64" if self.wide else self.dtype
 

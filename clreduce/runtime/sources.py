@@ -69,7 +69,7 @@ class BlockSource:
         """A block, given by slices of the first axes."""
         slices = place if isinstance(place, tuple) else (place,)
         slices += (slice(None),) * (self.ndim - len(slices))
-        intervals = [one.indices(size)[:2] for one, size in zip(slices, self.shape, strict=True)]
+        intervals = [part.indices(size)[:2] for part, size in zip(slices, self.shape, strict=True)]
         wanted = tuple(stop - start for start, stop in intervals)
         own = tuple(
             slice(*intervals[axis]) if axis is not None else slice(None)
@@ -118,8 +118,8 @@ def is_source(value: Any) -> bool:
 
 def whole(array: Any) -> Array:
     """An array; one that is read block by block is read at once."""
-    found: Array = array[()] if isinstance(array, BlockSource) else array
-    return found
+    values: Array = array[()] if isinstance(array, BlockSource) else array
+    return values
 
 
 class Reader:
@@ -147,4 +147,4 @@ class Reader:
 
 
 def _key(source: BlockSource, place: tuple[slice, ...]) -> tuple[Any, ...]:
-    return (id(source), *((one.start, one.stop) for one in place))
+    return (id(source), *((part.start, part.stop) for part in place))

@@ -51,8 +51,8 @@ class Autograd(Runner):
             return self.computed(evaluation, arrays, like)
         # What derivatives will read is computed along with the results, of which it has the first.
         apply = TrackedReduction.apply if transforms_active() else _apply
-        found: tuple[torch.Tensor, ...] = apply(evaluation.with_residuals, *map(_unwrap_if_dead, arrays))
-        return found[: len(evaluation.program.outputs)]
+        results: tuple[torch.Tensor, ...] = apply(evaluation.with_residuals, *map(_unwrap_if_dead, arrays))
+        return results[: len(evaluation.program.outputs)]
 
     def run_all(self, works: Works) -> list[tuple[torch.Tensor, ...]]:
         return [self.run(evaluation, arrays) for evaluation, arrays in works]
@@ -99,36 +99,36 @@ class TrackedReduction(torch.autograd.Function):
         ctx.evaluation = evaluation
         ctx.set_materialize_grads(False)
         if len(program.real_outputs) < len(output):
-            ctx.mark_non_differentiable(*(one for n, one in enumerate(output) if n not in program.real_outputs))
-        kept = arrays + output if evaluation.work.is_residual else arrays
-        ctx.save_for_backward(*kept)
+            ctx.mark_non_differentiable(*(result for n, result in enumerate(output) if n not in program.real_outputs))
+        saved = arrays + output if evaluation.work.is_residual else arrays
+        ctx.save_for_backward(*saved)
         if forward_ad._current_level >= 0:
-            ctx.save_for_forward(*kept)
+            ctx.save_for_forward(*saved)
 
     @staticmethod
     def backward(ctx: Any, *cotangents: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
         count = len(ctx.evaluation.program.slots)
-        given = {n: one for n, one in enumerate(cotangents) if one is not None}
-        if not given:
+        pulled_back = {n: cotangent for n, cotangent in enumerate(cotangents) if cotangent is not None}
+        if not pulled_back:
             return (None,) * (count + 1)
         wrt = [n for n, needed in enumerate(ctx.needs_input_grad[1:]) if needed]
         saved = ctx.saved_tensors
-        arrays = (*saved, *given.values())
+        arrays = (*saved, *pulled_back.values())
         if AUTOGRAD.looks_on(arrays):
-            found = _derivative(ctx, saved, AUTOGRAD.run_all).vjp(given, wrt)
+            by_slot = _derivative(ctx, saved, AUTOGRAD.run_all).vjp(pulled_back, wrt)
         else:  # the same on NumPy arrays, whose parts and shapes cost less
             hosts = TORCH.all_on_host(arrays)
-            pulled = dict(zip(given, hosts[len(saved) :], strict=True))
+            pulled = dict(zip(pulled_back, hosts[len(saved) :], strict=True))
             gradients = _derivative(ctx, tuple(hosts[: len(saved)]), together).vjp(pulled, wrt)
-            found = dict(zip(gradients, TORCH.all_from_host(gradients.values(), saved[0]), strict=True))
-        return (None, *map(found.get, range(count)))
+            by_slot = dict(zip(gradients, TORCH.all_from_host(gradients.values(), saved[0]), strict=True))
+        return (None, *map(by_slot.get, range(count)))
 
     @staticmethod
     def jvp(ctx: Any, *tangents: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
         derivative, program = _derivative(ctx, ctx.saved_tensors, AUTOGRAD.run_all), ctx.evaluation.program
-        given = {n: one for n, one in enumerate(tangents[1:]) if one is not None}
-        found = derivative.jvp(given) if given and program.real_outputs else {}
-        return tuple(found.get(n) for n in range(len(program.outputs)))
+        moving = {n: tangent for n, tangent in enumerate(tangents[1:]) if tangent is not None}
+        by_output = derivative.jvp(moving) if moving and program.real_outputs else {}
+        return tuple(by_output.get(n) for n in range(len(program.outputs)))
 
     @staticmethod
     def vmap(
@@ -139,8 +139,8 @@ class TrackedReduction(torch.autograd.Function):
             array.unsqueeze(0) if dim is None else array.movedim(dim, 0)
             for array, dim in zip(arrays, in_dims[1:], strict=True)
         ]
-        found: tuple[torch.Tensor, ...] = TrackedReduction.apply(wide, *moved)  # type: ignore[no-untyped-call]
-        return found, (0,) * len(found)
+        results: tuple[torch.Tensor, ...] = TrackedReduction.apply(wide, *moved)  # type: ignore[no-untyped-call]
+        return results, (0,) * len(results)
 
 
 _apply = super(torch.autograd.Function, TrackedReduction).apply  # type: ignore[misc]

@@ -32,7 +32,7 @@ class _Followed(_Clustering[_torch.Tensor]):
     def _given_back(
         self, cloud: _Cloud, labels: _np.ndarray[Any, Any], x: Any, weights: Any, weights_c: Any, least: float = 0.0
     ) -> tuple[Any, Any]:
-        known = [one for one in (weights, weights_c) if one is not None]
+        known = [tensor for tensor in (weights, weights_c) if tensor is not None]
         if not _AUTOGRAD.tracks([x, *known]):
             return super()._given_back(cloud, labels, x, weights, weights_c, least)
         groups, count = _TORCH.from_host(labels, x), len(cloud.counts)

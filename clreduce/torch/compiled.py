@@ -46,8 +46,8 @@ def genred(
     routine: str, arrays: Sequence[torch.Tensor], ranges: Sequence[torch.Tensor], backend: str, device_id: int
 ) -> list[torch.Tensor]:
     """The results of a `Genred`."""
-    found = _routine(routine)(*arrays, backend=backend, device_id=device_id, ranges=ranges or None)
-    return list(found) if isinstance(found, tuple) else [found]
+    results = _routine(routine)(*arrays, backend=backend, device_id=device_id, ranges=ranges or None)
+    return list(results) if isinstance(results, tuple) else [results]
 
 
 @genred.register_fake
@@ -66,14 +66,14 @@ def genred_vjp(
     output: Sequence[torch.Tensor], cotangent: torch.Tensor, wrt: Sequence[int],
 ) -> list[torch.Tensor]:  # fmt: skip
     """The gradients in the arrays ``wrt``, by position, for a cotangent of the first result."""
-    found = _routine(routine).vjp(
+    gradients = _routine(routine).vjp(
         *arrays, cotangent=cotangent, wrt=list(wrt), output=tuple(output), backend=backend, device_id=device_id,
         ranges=ranges or None,
     )  # fmt: skip
     # Gradients of one kernel are parts of one result; those of an operator share no memory.
     return [
         torch.clone(gradient.to(arrays[at].dtype), memory_format=torch.contiguous_format)
-        for gradient, at in zip(found, wrt, strict=True)
+        for gradient, at in zip(gradients, wrt, strict=True)
     ]
 
 
@@ -95,15 +95,15 @@ def _pull(ctx: Any, cotangents: list[torch.Tensor | None]) -> tuple[Any, ...]:
     count, blocks = ctx.counts
     saved = ctx.saved_tensors
     arrays, ranges, output = saved[:count], saved[count : count + blocks], saved[count + blocks :]
-    found: list[torch.Tensor | None] = [None] * count
+    by_argument: list[torch.Tensor | None] = [None] * count
     wrt = [at for at in range(count) if ctx.needs_input_grad[1][at]]
     if cotangents[0] is not None and wrt:
         gradients = torch.ops.clreduce.genred_vjp(
             ctx.routine, arrays, ranges, ctx.backend, ctx.device_id, output, cotangents[0], wrt
         )
         for at, gradient in zip(wrt, gradients, strict=True):
-            found[at] = gradient
-    return None, found, [None] * blocks, None, None
+            by_argument[at] = gradient
+    return None, by_argument, [None] * blocks, None, None
 
 
 genred.register_autograd(_pull, setup_context=_keep)
@@ -120,8 +120,8 @@ def left_to_python(has_limits: bool) -> bool:
 
 def call(routine: str, single: bool, args: Sequence[Any], backend: str, device_id: int, ranges: Any, out: Any) -> Any:
     """A call of the routine as the compiler sees it."""
-    like = next((one for one in args if isinstance(one, torch.Tensor)), None)
-    arrays = [one if isinstance(one, torch.Tensor) else _vector(one, like) for one in args]
+    like = next((arg for arg in args if isinstance(arg, torch.Tensor)), None)
+    arrays = [arg if isinstance(arg, torch.Tensor) else _vector(arg, like) for arg in args]
     results = torch.ops.clreduce.genred(routine, arrays, [] if ranges is None else list(ranges), backend, device_id)
     if out is not None:
         targets = [out] if single else list(out)
@@ -131,10 +131,10 @@ def call(routine: str, single: bool, args: Sequence[Any], backend: str, device_i
 
 def _vector(numbers: Any, like: torch.Tensor | None) -> torch.Tensor:
     """A parameter of plain numbers."""
-    given = list(numbers) if isinstance(numbers, (tuple, list)) else [numbers]
+    listed = list(numbers) if isinstance(numbers, (tuple, list)) else [numbers]
     if like is None or not (like.dtype.is_floating_point or like.dtype.is_complex):
-        return torch.tensor(given, dtype=torch.float64)
-    return torch.tensor(given, dtype=like.dtype, device=like.device)
+        return torch.tensor(listed, dtype=torch.float64)
+    return torch.tensor(listed, dtype=like.dtype, device=like.device)
 
 
 def leave_recording_out() -> None:

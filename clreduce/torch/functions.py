@@ -51,9 +51,9 @@ class TorchFunctions(Protocols[torch.Tensor]):
                 return getattr(args[0], straight)(args[1])
             return getattr(args[1], reflected)(args[0])
         if name in _METHODS and not options:
-            found = getattr(_lazy(*args)._from(args[0]), _METHODS[name], None)
-            if found is not None:
-                return found(*args[1:]) if callable(found) and not isinstance(found, Recorded) else found
+            method = getattr(_lazy(*args)._from(args[0]), _METHODS[name], None)
+            if method is not None:
+                return method(*args[1:]) if callable(method) and not isinstance(method, Recorded) else method
         if all(issubclass(kind, (Recorded, torch.Tensor)) for kind in types):
             told = f", with {', '.join(options)}" if options else ""
             advice = _INSTEAD.get(name, "K.dense() makes a tensor of it")
@@ -70,7 +70,7 @@ _INSTEAD = {
 
 def _lazy(*args: Any) -> Any:
     """The first `LazyTensor` among the arguments."""
-    return next(one for one in args if isinstance(one, Recorded))
+    return next(arg for arg in args if isinstance(arg, Recorded))
 
 
 def _reduction(name: str) -> Callable[..., Any]:
