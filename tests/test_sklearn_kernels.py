@@ -134,6 +134,13 @@ def test_a_kernel_that_is_none_is_one_clear_error(kernel: Any, error: type[Clred
         pair_kernel(kernel, 3)
 
 
+def test_a_parameter_that_a_kernel_does_not_have_is_an_error() -> None:
+    with pytest.raises(OptionError, match=r"no parameter 'gama'.*'gamma'"):
+        pair_kernel("rbf", 3, kernel_params={"gama": 1.0})
+    with pytest.raises(OptionError, match="it holds its own"):
+        pair_kernel(sk.RBF(), 3, kernel_params={"gamma": 1.0})
+
+
 # ----------------------------------------------------------------------------------------------------------- densities
 
 

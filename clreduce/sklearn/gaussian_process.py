@@ -186,9 +186,7 @@ class GaussianProcessRegressor(gaussian_process.GaussianProcessRegressor):
             warn(ConvergenceWarning(f"the search for hyper-parameters ended after {found.nit} steps: {found.message}"))
         return found.x, found.fun
 
-    def log_marginal_likelihood(
-        self, theta: Any = None, eval_gradient: bool = False, clone_kernel: bool = True
-    ) -> Any:  # fmt: skip
+    def log_marginal_likelihood(self, theta: Any = None, eval_gradient: bool = False, clone_kernel: bool = True) -> Any:
         """The logarithm of the marginal likelihood of hyper-parameters, estimated for more than ``max_dense`` points.
 
         Parameters
@@ -206,7 +204,7 @@ class GaussianProcessRegressor(gaussian_process.GaussianProcessRegressor):
         slopes : array of shape (n_kernel_params,)
             If asked for.
         """
-        if theta is None or self._is_dense:
+        if theta is None or getattr(self, "_is_dense", True):
             return super().log_marginal_likelihood(theta, eval_gradient, clone_kernel)
         kernel = self.kernel_.clone_with_theta(theta) if clone_kernel else self.kernel_
         kernel.theta = theta

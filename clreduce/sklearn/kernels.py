@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from clreduce.distance.formulas import of_pairs
 from clreduce.domain import Domain
-from clreduce.errors import FormulaError, ShapeError
+from clreduce.errors import FormulaError, OptionError, ShapeError
 from clreduce.ir.evaluate import evaluate
 from clreduce.ir.expr import Expr, variables
 from clreduce.ir.op import constant, variable
@@ -195,6 +195,8 @@ def pair_kernel(
     ------
     FormulaError
         The kernel is unknown, or the formula cannot be read.
+    OptionError
+        It has no parameter of a name in ``kernel_params``.
     ShapeError
         It does not give one number for each pair.
 
@@ -217,6 +219,7 @@ def pair_kernel(
     if isinstance(kernel, str):
         offered = {"gamma": gamma, "degree": degree, "coef0": coef0, **params}
         if kernel in NAMED:
+            _check_known(params, NAMED[kernel].defaults, kernel)
             return _by_name(kernel, x, y, offered)
         if kernel.isidentifier():
             raise FormulaError(f"unknown kernel {kernel!r}{did_you_mean(kernel, NAMED)}; known are {', '.join(NAMED)}")
@@ -225,6 +228,7 @@ def pair_kernel(
     if hasattr(kernel, "hyperparameters"):
         from clreduce.sklearn.process_kernels import ProcessKernel
 
+        _check_known(params, (), type(kernel).__name__)
         process = ProcessKernel.of(kernel, n_features)
         return process.at(process.values_of(kernel))
     if callable(kernel):
@@ -233,6 +237,15 @@ def pair_kernel(
         "kernel is a name, a formula of x and y, a function on LazyTensors or a kernel of "
         f"sklearn.gaussian_process; got {kernel!r}"
     )
+
+
+def _check_known(params: Mapping[str, Any], known: Collection[str], name: str) -> None:
+    for key in params:
+        if key not in known:
+            told = f"has {', '.join(known)}" if known else "has none: it holds its own"
+            raise OptionError(
+                f"kernel_params: no parameter {key!r}{did_you_mean(key, known)}; the kernel {name} {told}"
+            )
 
 
 def check_not_negative(kernel: Any, X: Array) -> None:
