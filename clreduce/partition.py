@@ -7,13 +7,12 @@ blocks that follow each other from a multiple of 2^k on are one node of the tree
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from clreduce.errors import ShapeError
-
-Array = np.ndarray[Any, Any]
+from clreduce.typing import Array
 
 
 class Boxes(NamedTuple):

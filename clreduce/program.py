@@ -26,8 +26,7 @@ from clreduce.memo import memoised
 from clreduce.ops.shape import concat, extract, zeros
 from clreduce.reductions.compensated import compensated
 from clreduce.reductions.reduction import Column, Reduction, Slot, differentiable_names, reduction_named
-
-Array = np.ndarray[Any, Any]
+from clreduce.typing import Array
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+from clreduce.typing import Array
+
 _FLOATS = ("float16", "float32", "float64")
 
 

@@ -17,9 +17,9 @@ from clreduce.adapters import torch_standins as standins
 from clreduce.adapters.adapter import Adapter
 from clreduce.adapters.numpy import NUMPY, is_symbolic
 from clreduce.errors import DeviceError, DtypeError
+from clreduce.typing import Array
 from clreduce.warning import warn
 
-Array = np.ndarray[Any, Any]
 DTYPES = {
     name: getattr(torch, name)
     for name in ("float16", "bfloat16", "float32", "float64", "int64")

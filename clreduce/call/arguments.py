@@ -22,8 +22,8 @@ from clreduce.ir.expr import REAL
 from clreduce.language.formula import Variable
 from clreduce.memo import Memo, memoised
 from clreduce.runtime.ranges import CheckedRanges
+from clreduce.typing import Array
 
-Array = np.ndarray[Any, Any]
 _CATEGORY = {Domain.I: "Vi", Domain.J: "Vj", Domain.P: "Pm"}
 _SIZE = {Domain.I: "M", Domain.J: "N"}
 _INTEGER = re.compile(r"u?int(8|16|32|64)|bool")

@@ -7,15 +7,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-
 from clreduce.call.executor import Executor
 from clreduce.call.pruning import running as pruning
 from clreduce.call.work import Work
 from clreduce.memo import Memo
 from clreduce.program import MapReduce
-
-Array = np.ndarray[Any, Any]
+from clreduce.typing import Array
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from clreduce.call.feeding import are_plain, as_read, completed_lists, has_sources, with_parameters
 from clreduce.call.ready import Ready
 from clreduce.call.walk import Walk
@@ -30,8 +28,8 @@ from clreduce.runtime.plan_cache import PLANS
 from clreduce.runtime.region import Region
 from clreduce.runtime.resident import assign
 from clreduce.runtime.resident_memory import memory_for
+from clreduce.typing import Array
 
-Array = np.ndarray[Any, Any]
 Prepared = Memo[Any, Any]
 """What is kept between runs of one work by one executor."""
 Job = tuple[Work, Prepared, Sequence[Array]]

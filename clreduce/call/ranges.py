@@ -12,8 +12,8 @@ from clreduce.adapters.numpy import NUMPY
 from clreduce.domain import Domain
 from clreduce.errors import DtypeError, ShapeError
 from clreduce.runtime.ranges import CheckedRanges
+from clreduce.typing import Array
 
-Array = np.ndarray[Any, Any]
 _NAMES = ("ranges_i", "slices_i", "redranges_j", "ranges_j", "slices_j", "redranges_i")
 _INTEGERS = (np.dtype(np.int32), np.dtype(np.int64))
 

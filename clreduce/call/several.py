@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -19,9 +19,9 @@ from clreduce.memo import Memo, memoised
 from clreduce.runtime import progress
 from clreduce.runtime.device import Device
 from clreduce.runtime.region import Region
+from clreduce.typing import Array
 from clreduce.warning import warn
 
-Array = np.ndarray[Any, Any]
 _WORTH_SHARING = 0.005
 """Seconds that a call takes on the first device from which on the others help."""
 _MANY = 8

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -23,8 +22,7 @@ from clreduce.memo import memoised
 from clreduce.program import MapReduce
 from clreduce.reductions.reduction import Column
 from clreduce.runtime.ranges import numbered_from
-
-Array = np.ndarray[Any, Any]
+from clreduce.typing import Array
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,6 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import numpy as np
-
 from clreduce.call.feeding import as_read, completed_lists, has_order
 from clreduce.call.ready import Ready
 from clreduce.call.work import Work
@@ -22,8 +20,7 @@ from clreduce.runtime.region import Place, Region
 from clreduce.runtime.resident import assign
 from clreduce.runtime.shared_buffers import SharedBuffers
 from clreduce.runtime.sources import BlockSource, Reader
-
-Array = np.ndarray[Any, Any]
+from clreduce.typing import Array
 
 
 class Walk:

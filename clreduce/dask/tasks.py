@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from clreduce.call.backend import executor_for
-from clreduce.call.executor import Array, Executor, Job, one_device
+from clreduce.call.executor import Executor, Job, one_device
 from clreduce.call.ready import Ready
 from clreduce.call.states import State, joined
 from clreduce.call.work import Work
@@ -22,6 +22,7 @@ from clreduce.memo import Memo
 from clreduce.runtime.device import Device
 from clreduce.runtime.devices import VARIABLE, chosen_device, devices, select
 from clreduce.runtime.region import Region
+from clreduce.typing import Array
 
 RESOURCE = "CLREDUCE_DEVICE"
 """The resource of a worker of ``distributed`` that holds the number of its device."""

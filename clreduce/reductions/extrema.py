@@ -10,7 +10,8 @@ import numpy as np
 from clreduce.ir.expr import INDEX, Expr
 from clreduce.ir.op import Op, constant, integer
 from clreduce.ops.compare import equal, larger, less, smaller, where
-from clreduce.reductions.reduction import Array, Column, Reduction, Skips, Slot, State, alias, register
+from clreduce.reductions.reduction import Column, Reduction, Skips, Slot, State, alias, register
+from clreduce.typing import Array
 
 _NOWHERE = -1.0
 

@@ -20,7 +20,8 @@ from clreduce.ops.derived import truth
 from clreduce.ops.functions import exp, log
 from clreduce.ops.shape import concat, extract, summed
 from clreduce.reductions.extrema import best_indices, cleaned, first_of_none
-from clreduce.reductions.reduction import Array, Column, Reduction, Skips, Slot, State, alias, register
+from clreduce.reductions.reduction import Column, Reduction, Skips, Slot, State, alias, register
+from clreduce.typing import Array
 
 _INFINITY = constant(float("inf"))
 _MINUS_INFINITY = constant(float("-inf"))

@@ -14,7 +14,8 @@ from clreduce.ops.arithmetic import add, difference
 from clreduce.ops.compare import equal, where
 from clreduce.ops.indices import as_real, tally
 from clreduce.ops.shape import concat
-from clreduce.reductions.reduction import Array, Column, Reduction, Skips, Slot, State, register
+from clreduce.reductions.reduction import Column, Reduction, Skips, Slot, State, register
+from clreduce.typing import Array
 
 # ------------------------------------------------------------------------------------------------------ mean
 

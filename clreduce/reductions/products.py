@@ -13,7 +13,8 @@ from clreduce.ops.arithmetic import mul
 from clreduce.ops.compare import equal, logical_and, where
 from clreduce.ops.indices import tally
 from clreduce.ops.shape import concat
-from clreduce.reductions.reduction import Array, Column, Reduction, Slot, State, register
+from clreduce.reductions.reduction import Column, Reduction, Slot, State, register
+from clreduce.typing import Array
 
 _ZERO, _ONE = constant(0), constant(1)
 

@@ -11,11 +11,9 @@ from enum import Enum
 from functools import cache
 from typing import Any
 
-import numpy as np
-
 from clreduce.ir.expr import REAL, Expr
+from clreduce.typing import Array
 
-Array = np.ndarray[Any, Any]
 State = tuple[Expr, ...]
 
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from clreduce.reductions.reduction import Array, Column, Reduction, Skips, Slot, State, register
+from clreduce.reductions.reduction import Column, Reduction, Skips, Slot, State, register
+from clreduce.typing import Array
 
 
 def _update(state: State, columns: Sequence[Column]) -> State:

@@ -18,7 +18,6 @@ from clreduce.ops.compare import equal, larger, less, smaller, where
 from clreduce.ops.derived import truth
 from clreduce.ops.shape import concat, expand, extract, reduce_sum, repeated
 from clreduce.reductions.reduction import (
-    Array,
     Column,
     Reduction,
     Skips,
@@ -28,6 +27,7 @@ from clreduce.reductions.reduction import (
     reduction_named,
     register_family,
 )
+from clreduce.typing import Array
 
 _NOWHERE = -1.0
 

@@ -33,8 +33,8 @@ from clreduce.runtime.resident_memory import memory_for
 from clreduce.runtime.shared_buffers import SharedBuffers
 from clreduce.runtime.signature import Signature, signature_of
 from clreduce.runtime.slices import Pace
+from clreduce.typing import Array
 
-Array = np.ndarray[Any, Any]
 _LOGGER = logging.getLogger("clreduce.schedules")
 _LARGEST_INDEX = 2**31 - 2
 AnyCall = TypeVar("AnyCall", Call, Finish)

@@ -16,8 +16,8 @@ from clreduce.codegen.facts import DeviceFacts
 from clreduce.codegen.schedule import Schedule
 from clreduce.domain import Domain
 from clreduce.runtime.blocks import Footprint, Parts, cut_columns
+from clreduce.typing import Array
 
-Array = np.ndarray[Any, Any]
 _MANY_ROWS = 512
 """Rows of a block from which on more make no difference."""
 _WORTH_A_STATE = 16

@@ -9,9 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
-Array = np.ndarray[Any, Any]
+from clreduce.typing import Array
 
 
 class SharedBuffers:

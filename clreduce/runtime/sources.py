@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from clreduce.errors import DtypeError, ShapeError
-
-Array = np.ndarray[Any, Any]
+from clreduce.typing import Array
 
 
 class BlockSource:

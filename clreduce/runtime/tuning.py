@@ -28,8 +28,8 @@ from clreduce.runtime.plan import Plan, Signature
 from clreduce.runtime.plan_cache import PLANS
 from clreduce.runtime.profile import describe
 from clreduce.runtime.region import Region
+from clreduce.typing import Array
 
-Array = np.ndarray[Any, Any]
 Report = Callable[[int, float], None]
 """Told after each candidate how many there were so far, and how many times as fast as the default the best is."""
 

@@ -17,9 +17,9 @@ from clreduce.solve.minimal_residual import Gmres, Minres
 from clreduce.solve.preconditioners import preconditioner_of
 from clreduce.solve.progress import SolveBar
 from clreduce.solve.system import System
+from clreduce.typing import Array
 from clreduce.warning import warn
 
-Array = np.ndarray[Any, Any]
 _SOLVERS: dict[str, type[Iteration]] = {
     "auto": ConjugateGradients, "cg": ConjugateGradients, "minres": Minres, "gmres": Gmres,
 }  # fmt: skip

@@ -11,8 +11,8 @@ import numpy as np
 
 from clreduce.errors import ShapeError, SolveError
 from clreduce.solve.system import System
+from clreduce.typing import Array
 
-Array = np.ndarray[Any, Any]
 Precondition = Callable[[Array], Array]
 
 

@@ -23,9 +23,9 @@ from clreduce.solve.iteration import SolveInfo
 from clreduce.solve.options import SolveOptions
 from clreduce.solve.resident import ResidentSystem
 from clreduce.solve.system import System
+from clreduce.typing import Array
 from clreduce.warning import warn
 
-Array = np.ndarray[Any, Any]
 _RIDGE = "alpha"
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -25,8 +24,8 @@ from clreduce.partition import Boxes, Partition, partition
 from clreduce.program import MapReduce, map_reduce
 from clreduce.runtime.ranges import CheckedRanges, Ranges
 from clreduce.runtime.region import Region
+from clreduce.typing import Array
 
-Array = np.ndarray[Any, Any]
 _WORD = 16
 """Blocks of columns that one number of a mask tells of; all sums of powers of two up to 2^16 are exact in float32."""
 _MASKS = 2**24

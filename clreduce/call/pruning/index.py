@@ -12,8 +12,8 @@ import numpy as np
 
 from clreduce.errors import DtypeError, ShapeError
 from clreduce.partition import Boxes, Partition, partition
+from clreduce.typing import Array
 
-Array = np.ndarray[Any, Any]
 Key = tuple[int, tuple[int, ...], str]
 BLOCK = 64
 """Points of a block."""

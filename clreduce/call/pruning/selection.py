@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -20,8 +19,8 @@ from clreduce.ir.op import OPS, constant, variable
 from clreduce.program import map_reduce
 from clreduce.reductions.reduction import Skips
 from clreduce.runtime.ranges import Ranges
+from clreduce.typing import Array
 
-Array = np.ndarray[Any, Any]
 _FIRST_VISITS = 4
 """Blocks that are visited to find how large the K-th term may be, beside those that K terms fill."""
 _MOST_GATHERED = 2**22
