@@ -38,7 +38,7 @@ QUESTIONS = {
     "thread-safe": "guide/processes",
     "fork": "guide/processes",
     "multiprocessing": "guide/processes",
-    "JAX": "guide/libraries",
+    "JAX": "jax",
     "CuPy": "guide/libraries",
     "Dask": "dask",
     "pandas": "guide/libraries",

@@ -39,7 +39,7 @@ def public_packages() -> list[str]:
     return sorted(
         f"clreduce.{module.name}"
         for module in pkgutil.iter_modules(clreduce.__path__)
-        if module.name in {*clreduce._SUBPACKAGES, "cl", "jax"} and module.ispkg
+        if module.name in {*clreduce._SUBPACKAGES, "cl", "distance"} and module.ispkg
     )
 
 
