@@ -108,7 +108,8 @@ def test_arrays_of_pyopencl_are_dispatched() -> None:
     import pyopencl as cl
     import pyopencl.array
 
-    queue = cl.CommandQueue(cl.Context([clreduce.current_device().cl_device]))
+    context = cl.Context([clreduce.current_device().cl_device])
+    queue = cl.CommandQueue(context)
     x = cl.array.to_device(queue, np.ones((4, 3)))
     assert isinstance(clreduce.Genred("SqDist(x, y)", ["x = Vi(3)", "y = Vj(3)"], "Sum", axis=1)(x, x), cl.array.Array)
     assert type(clreduce.Vi(x)).__module__ == "clreduce.cl"

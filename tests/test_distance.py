@@ -75,7 +75,8 @@ def test_reductions() -> None:
 
 
 def test_arrays_of_a_device() -> None:
-    queue = cl.CommandQueue(cl.Context([clreduce.current_device().cl_device]))
+    context = cl.Context([clreduce.current_device().cl_device])
+    queue = cl.CommandQueue(context)
     x, y = (cl.array.to_device(queue, each) for each in (X, Y))
     for metric, parameters in (("euclidean", {}), ("minkowski", {"p": 3, "w": [1.0, 2.0, 3.0, 4.0]})):
         for reduction in ("sum", "min", "argmin"):

@@ -89,6 +89,7 @@ def test_examples_import_what_their_extra_names():
         ("examples/support", "*.py", ""),
         ("examples/torch", "**/*.py", extras["torch"]),
         ("examples/dask", "*.py", extras["dask"]),
+        ("examples/cl", "*.py", ""),
         ("examples/sklearn", "*.py", extras["sklearn"].replace("scikit-learn", "sklearn")),
     ):
         allowed = always | {re.match(r"[\w-]*", line.strip())[0] for line in (required + more).splitlines()}

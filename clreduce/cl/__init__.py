@@ -5,7 +5,8 @@ host, and nobody waits: results carry the event of their last kernel, as pyopenc
 
 >>> import numpy as np, pyopencl as cl, pyopencl.array
 >>> from clreduce.cl import Genred
->>> queue = cl.CommandQueue(cl.create_some_context(interactive=False))
+>>> context = cl.create_some_context(interactive=False)
+>>> queue = cl.CommandQueue(context)
 >>> x = cl.array.to_device(queue, np.zeros((2, 3)))
 >>> y = cl.array.to_device(queue, np.ones((4, 3)))
 >>> Genred("SqDist(x, y)", ["x = Vi(3)", "y = Vj(3)"], "Sum", axis=1)(x, y)

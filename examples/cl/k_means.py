@@ -1,0 +1,80 @@
+"""
+k-means never leaves the device
+===============================
+
+Clusters by Lloyd's algorithm on arrays of pyopencl. Points, labels and centres stay on the device: no step copies an
+array to the host, and none waits for one. A last step reads the inertia, one number.
+
+The same steps on NumPy's arrays take the way through the host's memory. Both are timed.
+
+Run it::
+
+    python examples/cl/k_means.py
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+import numpy as np
+import pyopencl as cl
+import pyopencl.array
+import support
+
+import clreduce as cr
+
+STEPS, CLUSTERS = 10, 30
+
+
+def step(x: Any, centres: Any) -> Any:
+    """The means of the points that are nearest to each centre."""
+    labels = cr.Vi(x).sqdist(cr.Vj(centres)).argmin(axis=1)
+    belongs = cr.Vi(labels.astype(x.dtype)) == cr.Vj(numbers(centres))
+    sums, counts = (belongs * cr.Vi(x)).sum(axis=0), belongs.sum(axis=0)
+    return (cr.Vi(sums) / cr.Vi(counts)).sum(axis=1)  # over the only j
+
+
+def numbers(centres: Any) -> Any:
+    """0, 1, 2 .. for each centre, where they are."""
+    count = len(centres)
+    if isinstance(centres, np.ndarray):
+        return np.arange(count, dtype=centres.dtype)[:, None]
+    return cl.array.arange(centres.queue, count, dtype=centres.dtype).reshape(count, 1)
+
+
+def k_means(x: Any) -> Any:
+    """The centres after some steps from the first points."""
+    centres = x[:CLUSTERS]
+    for _ in range(STEPS):
+        centres = step(x, centres)
+    if not isinstance(centres, np.ndarray):
+        centres.finish()
+    return centres
+
+
+def main() -> None:
+    rng = np.random.default_rng(1)
+    middles = rng.uniform(-10, 10, size=(CLUSTERS, 2))
+    points = (middles[rng.integers(CLUSTERS, size=support.scaled(200_000))]).astype("float32")
+    points += rng.normal(size=points.shape).astype("float32")
+    points[:CLUSTERS] = middles
+    context = cl.Context([cr.current_device().cl_device])  # any context and queue of yours
+    queue = cl.CommandQueue(context)
+    x = cl.array.to_device(queue, points)
+    centres, seconds = support.timed(k_means, x, calls=4)
+    of_host, seconds_of_host = support.timed(k_means, points, calls=4)
+    inertia = cr.Vi(x).sqdist(cr.Vj(centres)).min(axis=1)
+    print(f"{STEPS} steps for {len(points)} points and {CLUSTERS} centres")
+    print(f"on the device {1e3 * seconds:.1f} ms, through the host {1e3 * seconds_of_host:.1f} ms")
+    print(f"mean squared distance to the nearest centre: {float(cl.array.sum(inertia).get()) / len(points):.4f}")
+    limits = support.Limits()
+    limits.expect("relative difference of the centres", support.norm_ratio(centres.get(), of_host), 1e-3)
+    limits.check()
+
+
+if __name__ == "__main__":
+    main()
