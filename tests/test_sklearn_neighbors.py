@@ -136,6 +136,18 @@ def test_ties_go_to_the_lowest_index_and_a_point_is_not_its_own_neighbour() -> N
     np.testing.assert_array_equal(found.kneighbors(return_distance=False)[:2], [[1, 2, 3], [0, 2, 3]])
 
 
+def test_a_search_over_k_compiles_few_kernels() -> None:
+    lengths = [search._length(k) for k in range(1, 65)]
+    assert len(set(lengths)) == 12
+    assert all(k <= length <= max(1.5 * k, 1) for k, length in enumerate(lengths, 1))
+    X = rng.normal(size=(40, 3))
+    fitted = kernels.NearestNeighbors().fit(X)
+    distances, indices = fitted.kneighbors(X, 40)
+    for k in (1, 2, 3, 5, 39):
+        np.testing.assert_array_equal(fitted.kneighbors(X, k, return_distance=False), indices[:, :k])
+        np.testing.assert_array_equal(fitted.kneighbors(X, k)[0], distances[:, :k])
+
+
 @pytest.mark.parametrize("weights", ["uniform", "distance", lambda distances: 1 / (1 + distances)])
 def test_votes_and_means(weights: Any) -> None:
     X, y = load_iris(return_X_y=True)

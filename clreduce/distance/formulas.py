@@ -76,8 +76,8 @@ def of_pairs(
         pairs, told = function(x, y, **(parameters or {})), f"the function {name}"
         if not isinstance(pairs, Recorded):
             raise OptionError(
-                f"{told} takes two LazyTensors, all x and all y at once, and gives one, such as "
-                f"((x - y) ** 2).sum(-1); it gave a {type(pairs).__name__}"
+                f"{told} takes two LazyTensors, all x and all y at once, and gives one, by reducing the vectors alone: "
+                f"((x - y) ** 2).sum(-1), np.sum(abs(x - y), axis=-1); it gave a {type(pairs).__name__}"
             )
     if pairs.is_complex or pairs.expr.dim != 1:
         raise ShapeError(f"{told} has to give a real number for each pair, such as a .sum(-1); got shape {pairs.shape}")

@@ -39,11 +39,10 @@ class Index:
             distances, indices = self._projected(X, k)
             return (distances, indices) if return_distance else indices
         found = self.distances(X)
-        prune = False if self.all_pairs else "auto"
-        if not return_distance:
-            return found.term.argKmin(k, axis=1, prune=prune)
-        terms, indices = found.term.Kmin_argKmin(k, axis=1, prune=prune)
-        return found.of_term(terms), indices
+        # One kernel serves with and without distances.
+        terms, indices = found.term.Kmin_argKmin(_length(k), axis=1, prune=False if self.all_pairs else "auto")
+        indices = np.ascontiguousarray(indices[:, :k])
+        return (found.of_term(terms[:, :k]), indices) if return_distance else indices
 
     def _projected(self, X: Array, k: int) -> tuple[Array, Array]:
         """`query` by a search in few dimensions, and among all points where that does not suffice."""
@@ -52,7 +51,8 @@ class Index:
         squares, indices, settled = self._projection(dtype).nearest(X, k)
         left = np.flatnonzero(~settled)
         if len(left):
-            squares[left], indices[left] = self.distances(X[left]).term.Kmin_argKmin(k, axis=1)
+            terms = self.distances(X[left]).term.Kmin_argKmin(_length(k), axis=1)
+            squares[left], indices[left] = (each[:, :k] for each in terms)
         return (squares if self.metric == "sqeuclidean" else np.sqrt(squares)).astype(dtype), indices
 
     def query_radius(
@@ -89,6 +89,12 @@ class Index:
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_made"}
+
+
+def _length(k: int) -> int:
+    """How many terms a kernel keeps for k: 2^n or 3 * 2^n, so that a search over k compiles few kernels."""
+    power = 1 << (k - 1).bit_length()
+    return power * 3 // 4 if power >= 4 and k <= power * 3 // 4 else power
 
 
 def _as(points: Array, dtype: Any) -> Array:
