@@ -13,8 +13,8 @@ from typing import Any
 from sphinx_gallery.scrapers import figure_rst
 
 _ORDER = (
-    "sum_reduction", "log_sum_exp", "galaxy_density", "colour_transfer", "nearest_neighbours", "spectral_clustering",
-    "k_means", "density", "kernel_interpolation", "large_gaussian_process", "gaussian_process", "several_devices",
+    "galaxy_density", "colour_transfer", "spectral_clustering", "large_gaussian_process", "several_devices",
+    "sum_reduction", "log_sum_exp", "nearest_neighbours", "k_means", "density", "kernel_interpolation",
 )  # fmt: skip
 """The examples that come first, in this order; the others follow by name."""
 
