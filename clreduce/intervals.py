@@ -110,7 +110,10 @@ def _of_leaf(leaf: Expr, precision: Precision) -> Bounds:
     if value < -precision.largest:
         return Bounds(constant(-INF), constant(-precision.largest), precision)
     subnormal = -precision.tiny < value < precision.tiny and value != 0
-    return Bounds(leaf, leaf, precision, relative=0 if precision.holds(value) else 1, absolute=int(subnormal))
+    return Bounds(
+        leaf, leaf, precision, relative=0 if precision.holds(value) else 1, absolute=int(subnormal),
+        never_negative=value >= 0, never_positive=value <= 0,
+    )  # fmt: skip
 
 
 def _of_range(node: Expr, precision: Precision) -> Bounds:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from clreduce.call.executor import Executor
-from clreduce.call.feeding import completed_lists, has_sources
+from clreduce.call.feeding import completed_lists
 from clreduce.call.pruning.blocks import BlockPairs
 from clreduce.call.pruning.conditions import Conditions
 from clreduce.call.pruning.exponentials import Exponentials
@@ -61,7 +61,7 @@ def run(work: Work, prepared: Memo[Any, Any], arrays: Sequence[Array], executor:
         results, told = _run_one(work, arrays, executor)
         LAST.keep(work.program, told)
         return results
-    if has_sources(arrays):
+    if not all(isinstance(array, np.ndarray) for array in arrays):
         return executor.run((replace(work, pruning=NEVER), prepared, arrays))
     parts, tellings = [], []
     one = work.on(replace(region, batch=(), first_index=()))
@@ -89,7 +89,7 @@ def _together(tellings: Sequence[Skipped]) -> Skipped:
 
 def _run_one(work: Work, arrays: Sequence[Array], executor: Executor) -> tuple[tuple[Array, ...], Skipped]:
     region, pruning = work.region, work.pruning or DEFAULT
-    reason = _obstacle(work, arrays)
+    reason = _obstacle(work, arrays, executor)
     if not reason:
         arrays = [np.ascontiguousarray(array) for array in arrays]
         try:
@@ -114,10 +114,12 @@ def _run_one(work: Work, arrays: Sequence[Array], executor: Executor) -> tuple[t
     return results, Skipped(region.area, region.area, reason=reason)
 
 
-def _obstacle(work: Work, arrays: Sequence[Array]) -> str:
+def _obstacle(work: Work, arrays: Sequence[Array], executor: Executor) -> str:
     """Why no bounds are known, or nothing is to be skipped; "" if they are."""
-    if has_sources(arrays):
-        return "arrays are read block by block"
+    if not all(isinstance(array, np.ndarray) for array in arrays):
+        return "arrays are on a device, or read block by block"
+    if work.pruning is None and work.region.area < _VERY_MANY and executor.first_device().facts.kind != "cpu":
+        return "a GPU may visit them in less time than it takes to sort points on the host"
     if work.region.rows == 0 or work.region.columns == 0:
         return "there is no pair"
     for slot, array in zip(work.program.slots, arrays, strict=True):
