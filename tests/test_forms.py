@@ -108,6 +108,23 @@ def test_programs_with_functions_of_the_hardware_equal_numpy(posing: Device, nam
             assert np.linalg.norm(result - right) <= 2e-6 * np.linalg.norm(right)
 
 
+@pytest.mark.parametrize(("dim", "dtype"), [(900, "float32"), (700, "float32"), (400, "float64")])
+def test_vectors_of_hundreds_of_components_are_staged_block_by_block(
+    posing: Device, monkeypatch: pytest.MonkeyPatch, dim: int, dtype: str
+) -> None:
+    """Within 48 KiB of local memory; whole blocks of columns and the rest of them equal NumPy."""
+    if dtype == "float64":
+        needs_tiles_of_doubles(posing)
+    monkeypatch.setattr(posing, "facts", replace(posing.facts, local_memory=49152, driver="nvidia"))
+    program = map_reduce([exp(-squared_distance(*pair(dim)) / dim) * B], "Sum")[0]
+    plan = Plan(program, Signature(dtype), posing)
+    assert plan.schedule.tile == plan.schedule.cols > 1
+    assert all(column.staged for column in plan.lowered.pair.column_inputs)
+    arrays = random_arrays(program, 9, 45, dtype, 0)
+    (result,), (right,) = plan(arrays, 9, 45), program.reference([a.astype(float) for a in arrays], 9, 45)
+    assert np.linalg.norm(result - right) <= (2e-6 if dtype == "float32" else 4e-15) * np.linalg.norm(right)
+
+
 @pytest.mark.parametrize("name", ["gaussian", "LogSumExp", "ArgMin", "K nearest"])
 def test_a_gpu_with_few_rows_cuts_short_columns_into_parts(
     posing: Device, name: str, monkeypatch: pytest.MonkeyPatch

@@ -24,7 +24,7 @@ from clreduce.codegen.frame import (
 )
 from clreduce.codegen.kernel import ColumnInput, Helper, Kernel
 from clreduce.codegen.panels import ROWS_OF_PANEL, Panel
-from clreduce.codegen.schedule import LOCAL, Schedule
+from clreduce.codegen.schedule import LOCAL, Schedule, staged_bytes
 from clreduce.codegen.scopes import Scope
 from clreduce.codegen.tree import (
     Binary,
@@ -87,7 +87,7 @@ class PairLowering(Updates):
         self.inputs = tuple(variables(values))
         self.names = {leaf: Name(f"v{n}", pointer_to(leaf.kind, const=True)) for n, leaf in enumerate(self.inputs)}
         size = 4 if dtype == "float" else 8
-        budget = facts.local_memory // 2 // (size * max(1, schedule.tile))
+        budget = staged_bytes(facts) // (size * max(1, schedule.tile))
         self.staged: set[Expr] = set()
         for leaf in self.inputs:
             if schedule.shape == LOCAL and leaf.domain == Domain.J and leaf.kind == REAL and leaf.dim <= budget:

@@ -237,7 +237,15 @@ def _on_gpu(program: MapReduce, dtype: str, facts: DeviceFacts, few: int) -> Sch
     tile = 128
     while tile > _SHORTEST_TILE and tile * staged > _TILE_BYTES:
         tile //= 2
+    if tile > schedule.cols and tile * staged > staged_bytes(facts) >= schedule.cols * staged and facts.driver != "amd":
+        # Several hundred components: a tile is one block of columns. (AMD's processors have too little memory for it.)
+        tile = schedule.cols
     return replace(schedule, group=group, tile=tile, shape=LOCAL)
+
+
+def staged_bytes(facts: DeviceFacts) -> int:
+    """Local memory that tiles of columns may take; there may be tables, too."""
+    return facts.local_memory * 2 // 3
 
 
 def _words_of_row(program: MapReduce, schedule: Schedule) -> int:
