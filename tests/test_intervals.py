@@ -17,7 +17,7 @@ from random_programs import random_sample
 from clreduce.domain import Domain
 from clreduce.intervals import Box, Interval, bounds_of, evaluate_bounds
 from clreduce.ir.evaluate import evaluate
-from clreduce.ir.expr import Expr, variables
+from clreduce.ir.expr import MASK, Expr, topological, variables
 from clreduce.ir.op import FUNCTIONS, OPS, Op, constant, position, variable
 from clreduce.language.formula import parse
 from clreduce.ops import hardware
@@ -131,8 +131,20 @@ def test_bounds_hold_for_the_exponential_of_a_gpu() -> None:
         assert ((bounds.low <= exact - error) & (exact + error <= bounds.high)).all()
 
 
+def test_constants_are_points_whatever_their_sign() -> None:
+    """A quotient by one has no corners, and asks no question whose answer is known."""
+    x = variable("x", 1, Domain.I)
+    for divisor in (0.0011, -0.0011):
+        (bounds,) = bounds_of([x / divisor], {x: Box.around(x)}, "float32")
+        asked = [
+            node for node in topological([bounds.low, bounds.high]) if node.kind == MASK and node.domain == Domain.P
+        ]
+        assert asked == []
+        assert bounds.nan is None
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_kernels_of_bounds_compute_what_numpy_computes(dtype: str, device: Device) -> None:
+def test_kernels_of_bounds_compute_what_numpy_computes(dtype: str, device: Device, plain_kernels: None) -> None:
     """Up to rounding; and both hold for the values that kernels compute."""
     if dtype == "float64" and not device.facts.has_double:
         pytest.skip("this device has no float64")
