@@ -17,13 +17,14 @@ import numpy as np
 from clreduce.domain import Domain
 from clreduce.ir.expr import Expr
 from clreduce.ir.op import constant, variable
-from clreduce.memo import memoised
+from clreduce.memo import Memo, memoised
 from clreduce.ops.arithmetic import add, div, mul, neg, sub
 from clreduce.ops.compare import less, where
 from clreduce.ops.functions import absolute
 from clreduce.ops.shape import repeated
 from clreduce.program import MapReduce, map_reduce
 from clreduce.runtime.lent import Place
+from clreduce.runtime.plan import Plan
 from clreduce.runtime.plan_cache import PLANS
 from clreduce.runtime.region import Region
 from clreduce.runtime.resident import broadcast, copied
@@ -32,7 +33,9 @@ from clreduce.typing import Array
 
 Structure = tuple[Any, ...]
 """A formula without its data: ``("row", dim)``, ``("number", dim)``, or an operation's name and its arguments'."""
-_MOST_PENDING = 2
+_CALLS: Memo[Any, tuple[Plan, Region]] = Memo(256)
+"""How expressions of vectors of a shape are computed."""
+_MOST_PENDING = 3
 """Arrays of an expression that goes into a larger one as it is; one of more is computed first."""
 
 
@@ -113,12 +116,18 @@ class Vector:
         return numbers.astype(np.float64, copy=False)
 
     def _computed(self, name: str, over_rows: bool, rows: int, columns: int) -> Any:
-        program = _program(self.structure, self.shape[-1], name, over_rows)
-        place, batch = self.space.place, self.shape[:-2]
-        signature = signature_of(self.space.dtype.name, bool(batch))
+        place = self.space.place
+        key = (self.structure, self.shape, name, over_rows, self.space.dtype, place.device, PLANS.forgotten)
         with place.device.at(place):
-            plan = PLANS.get(program, signature, place.device, rows=rows, columns=columns)
-            return plan.run(self.arrays, Region(rows, columns, batch))[0]
+            known = _CALLS.get(key)
+            if known is None:
+                program = _program(self.structure, self.shape[-1], name, over_rows)
+                batch = self.shape[:-2]
+                signature = signature_of(self.space.dtype.name, bool(batch))
+                plan = PLANS.get(program, signature, place.device, rows=rows, columns=columns)
+                known = _CALLS.keep(key, (plan, Region(rows, columns, batch)))
+            plan, region = known
+            return plan.run(self.arrays, region)[0]
 
     # --------------------------------------------------------------------------------------------------- arithmetic
 
