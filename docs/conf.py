@@ -76,7 +76,7 @@ sphinx_gallery_conf = {
     "reset_argv": reset_arguments,
     "reset_modules": (reset_libraries,),
     "within_subsection_order": order_of_examples,
-    "subsection_order": ["../examples/torch", "../examples/sklearn", "../examples/dask", "*"],
+    "subsection_order": ["../examples/torch", "../examples/jax", "../examples/sklearn", "../examples/dask", "*"],
     "min_reported_time": 10**6,
     "write_computation_times": False,
     "show_memory": False,

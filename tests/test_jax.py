@@ -25,7 +25,7 @@ from jax.test_util import check_grads  # noqa: E402
 import clreduce as cr  # noqa: E402
 import clreduce.numpy  # noqa: E402
 from clreduce.errors import DtypeError, OptionError, ShapeError, TraceError  # noqa: E402
-from clreduce.jax import Genred, KernelSolve, LazyTensor, Pm, Vi, Vj  # noqa: E402
+from clreduce.jax import Genred, KernelSolve, LazyTensor, Pm, Vi, Vj, cluster  # noqa: E402
 from clreduce.runtime.launch import Call  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("plain_kernels")
@@ -467,3 +467,23 @@ except ImportError as error:
 
 def test_without_jax_the_extra_is_named() -> None:
     assert "pip install 'clreduce[jax]'" in run(MISSING)
+
+
+def test_clusters_have_derivatives_of_what_their_ranges_visit() -> None:
+    """Ranges are made of arrays; calls with them are followed."""
+    x = jnp.asarray(uniform(30, 2))
+    labels = cluster.grid_cluster(x, 0.5)
+    ranges, centroids, weights = cluster.cluster_ranges_centroids(x, labels)
+    x, labels = cluster.sort_clusters(x, labels)
+    assert (centroids.shape[0], weights.shape[0]) == (len(ranges), len(ranges))
+    near = ((centroids[:, None] - centroids) ** 2).sum(-1) < 0.3
+    routine = Genred("SqDist(x, y)", ["x = Vi(2)", "y = Vj(2)"], "Sum", axis=1)
+    visited = cluster.from_matrix(ranges, ranges, near)
+
+    def masked(x: Any) -> Any:
+        return (((x[:, None] - x) ** 2).sum(-1) * near[labels][:, labels]).sum(1)[:, None]
+
+    found = jax.jit(jax.value_and_grad(scalar(lambda x: routine(x, x, ranges=visited))))(x)
+    close(found, jax.value_and_grad(scalar(masked))(x))
+    with pytest.raises(TraceError, match="outside of jit"):
+        jax.jit(lambda x: cluster.grid_cluster(x, 0.5))(x)

@@ -81,6 +81,7 @@ def test_examples_import_what_their_extra_names():
     required = setup["options"]["install_requires"] + extras["examples"]
     assert "clreduce[examples,torch]" in extras["examples-torch"]
     assert "clreduce[examples,dask]" in extras["examples-dask"]
+    assert "clreduce[examples,jax]" in extras["examples-jax"]
     assert "clreduce[examples,sklearn]" in extras["examples-sklearn"]
     # pykeops: the stand-in for it
     always = {"clreduce", "pykeops", "support", "helpers", *sys.stdlib_module_names}
@@ -90,6 +91,7 @@ def test_examples_import_what_their_extra_names():
         ("examples/torch", "**/*.py", extras["torch"]),
         ("examples/dask", "*.py", extras["dask"]),
         ("examples/cl", "*.py", ""),
+        ("examples/jax", "*.py", extras["jax"] + extras["examples-jax"]),
         ("examples/sklearn", "*.py", extras["sklearn"].replace("scikit-learn", "sklearn")),
     ):
         allowed = always | {re.match(r"[\w-]*", line.strip())[0] for line in (required + more).splitlines()}

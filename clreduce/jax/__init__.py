@@ -20,6 +20,7 @@ except ImportError as _error:
 from clreduce.adapters.jax import JAX
 from clreduce.binding import bind, generics, variables
 from clreduce.call.genred import Genred as _Genred
+from clreduce.jax import cluster
 from clreduce.jax.following import FOLLOWING
 from clreduce.jax.solving import FollowingSolver
 from clreduce.lazy.complex import ComplexMethods
@@ -50,8 +51,8 @@ Vi, Vj, Pm = variables(LazyTensor)
 generic_sum, generic_logsumexp, generic_argmin, generic_argkmin = generics(Genred)
 
 __all__ = [
-    "ComplexLazyTensor", "Genred", "KernelSolve", "LazyTensor", "Pm", "SolveInfo", "Vi", "Vj", "generic_argkmin",
-    "generic_argmin", "generic_logsumexp", "generic_sum", "nystrom",
+    "ComplexLazyTensor", "Genred", "KernelSolve", "LazyTensor", "Pm", "SolveInfo", "Vi", "Vj", "cluster",
+    "generic_argkmin", "generic_argmin", "generic_logsumexp", "generic_sum", "nystrom",
 ]  # fmt: skip
 
 
