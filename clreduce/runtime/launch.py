@@ -223,7 +223,7 @@ class Call(_Launches):
         starts: dict[Any, Array] = {}
         for slot, supplied in zip(self.plan.program.slots, arrays, strict=True):
             array = supplied
-            if not is_resident(array) and not array.flags.c_contiguous:
+            if not array.flags.c_contiguous and not is_resident(array):
                 array = np.ascontiguousarray(without_repeats(array, len(self.batch)))
             buffers[slot] = self.memory.input(array)
             if self.plan.signature.batched:
