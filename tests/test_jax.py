@@ -412,6 +412,12 @@ def test_wrong_arrays_are_told_while_tracing() -> None:
         Vi(x) - clreduce.numpy.Vj(Y)
 
 
+def test_what_depends_on_numbers_is_told_when_it_runs() -> None:
+    x, b = arrays(X, B[:4])
+    with pytest.raises(jax.errors.JaxRuntimeError, match="nan"):
+        jax.block_until_ready(jax.jit(lambda b: SOLVE(x, x, b * jnp.nan, P, alpha=0.1))(b))
+
+
 def test_arrays_choose_the_front_end() -> None:
     K = cr.Vi(jnp.asarray(X)).sqdist(cr.Vj(jnp.asarray(Y)))
     assert type(K) is LazyTensor
