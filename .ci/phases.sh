@@ -103,7 +103,7 @@ phase_docs() { # the site without a warning, its search, and every example at re
     "$python" -m pip install -q "clreduce[docs]" nox
     mkdir "$work/site"
     copy_checkout "$work/site"
-    rm -r "$work/site/clreduce" # so that the examples and the reference see the wheel
+    rm "$work/site/clreduce/__init__.py" # so that the examples and the reference see the wheel; pages link to the other files
     cd "$work/site"
     "$python" -c "import clreduce, sys; sys.exit(not clreduce.__file__.startswith(sys.prefix))" || die "not the wheel"
     CLREDUCE_DOCS_JOBS=$(nproc) PATH=$work/installed/bin:$PATH "$python" -m nox --no-venv -s docs 2>&1 | tee "$work/logs/docs"
