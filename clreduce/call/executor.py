@@ -184,6 +184,8 @@ class OneDevice(Executor):
 
     def prepare(self, job: Job) -> Ready:
         work, prepared, arrays = job
+        if are_plain(arrays):
+            return self._ready(work, prepared, arrays, plain=True)
         return self._ready(work, prepared, with_parameters(work, arrays))
 
     def first_device(self) -> Device:

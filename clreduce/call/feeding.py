@@ -19,7 +19,10 @@ from clreduce.typing import Array
 
 def has_sources(arrays: Sequence[Any]) -> bool:
     """Whether some of them are read block by block."""
-    return any(type(array) is BlockSource for array in arrays)
+    for array in arrays:  # noqa: SIM110 (as in `are_plain`)
+        if type(array) is BlockSource:
+            return True
+    return False
 
 
 def with_parameters(work: Work, arrays: Sequence[Any]) -> Sequence[Any]:
@@ -42,6 +45,8 @@ def are_plain(arrays: Sequence[Any]) -> bool:
 
 def as_read(arrays: Sequence[Any], region: Region) -> list[Array]:
     """Arrays as kernels read them: in memory, contiguous, and those that repeat along a batch only once."""
+    if are_plain(arrays):
+        return list(arrays)
     return [
         array if type(array) is not BlockSource and has_order(array) else _as_read(array, len(region.batch))
         for array in arrays
