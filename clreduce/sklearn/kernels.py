@@ -23,8 +23,8 @@ from clreduce.ops.functions import absolute, exp, sqrt
 from clreduce.ops.norms import normalized
 from clreduce.ops.shape import summed
 from clreduce.ops.trigonometry import tanh
+from clreduce.typing import Array
 
-Array = np.ndarray[Any, Any]
 Parameters = dict[Expr, Any]
 """Variables of category P, each with its value: a number, a tuple of numbers or an array of shape (D,)."""
 WIDTH = 16

@@ -22,7 +22,8 @@ from clreduce.ops.derived import norm, scalar_product, squared_distance
 from clreduce.ops.functions import exp, log1p
 from clreduce.ops.shape import extract
 from clreduce.ops.trigonometry import sin
-from clreduce.sklearn.kernels import NAMED, WIDTH, Array, PairKernel, matern, named_kernel, numbers
+from clreduce.sklearn.kernels import NAMED, WIDTH, PairKernel, matern, named_kernel, numbers
+from clreduce.typing import Array
 
 _Values = dict[str, Expr]
 """The hyper-parameters of a kernel by name: vectors of length 1, or of one number for each feature."""

@@ -13,9 +13,10 @@ from sklearn.cluster._spectral import cluster_qr, discretize
 from sklearn.utils import check_random_state
 
 from clreduce.errors import ShapeError
-from clreduce.sklearn.kernels import Array, PairKernel, check_not_negative, pair_kernel
+from clreduce.sklearn.kernels import PairKernel, check_not_negative, pair_kernel
 from clreduce.sklearn.systems import wide_product
 from clreduce.sklearn.validation import checked_data
+from clreduce.typing import Array
 from clreduce.warning import warn
 
 _STORED = ("nearest_neighbors", "precomputed", "precomputed_nearest_neighbors")

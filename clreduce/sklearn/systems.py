@@ -9,10 +9,11 @@ from scipy.linalg import eigh_tridiagonal, solve_triangular
 from sklearn.exceptions import ConvergenceWarning
 
 from clreduce.errors import NotConverged, SolveError
-from clreduce.sklearn.kernels import WIDTH, Array, PairKernel
+from clreduce.sklearn.kernels import WIDTH, PairKernel
 from clreduce.solve.conjugate import ConjugateGradients
 from clreduce.solve.iteration import SolveInfo, SystemTask
 from clreduce.solve.preconditioners import partial_cholesky
+from clreduce.typing import Array
 from clreduce.warning import warn
 
 

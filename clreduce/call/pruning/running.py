@@ -22,8 +22,8 @@ from clreduce.domain import Domain
 from clreduce.memo import Memo
 from clreduce.program import MapReduce
 from clreduce.reductions.reduction import Skips
+from clreduce.typing import Array
 
-Array = np.ndarray[Any, Any]
 _VERY_MANY = 2**42
 """Pairs from which on blocks are twice as large, for there are so many pairs of them."""
 _SAMPLED = 2**28
