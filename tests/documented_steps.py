@@ -29,13 +29,9 @@ _WHOLE = ["tests/test_docs.py", "tests/test_interface_names.py", "tests/test_sig
 """Tests that compare a whole registry with a table, a stub or a page."""
 
 
-def copy_of_the_repository(folder: Path) -> Path:
-    listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    for name in subprocess.run(listing, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\0"):
-        if (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
-    return folder
+_NOT_COPIED = shutil.ignore_patterns(
+    ".git", ".venv", ".nox", ".*_cache", "__pycache__", "*.egg-info", "_build", "auto_examples", "generated", "output"
+)
 
 
 def follow_the_page(folder: Path) -> list[str]:
@@ -59,7 +55,7 @@ def follow_the_page(folder: Path) -> list[str]:
 
 def main() -> None:
     with tempfile.TemporaryDirectory(prefix="clreduce-steps-") as name:
-        folder = copy_of_the_repository(Path(name))
+        folder = Path(shutil.copytree(ROOT, Path(name) / "clreduce", ignore=_NOT_COPIED))
         changed = follow_the_page(folder)
         environment = {**os.environ, "PYTHONPATH": str(folder)}
 

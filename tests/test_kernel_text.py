@@ -16,6 +16,7 @@ from template_cases import CASES, Case
 
 import clreduce.ops  # noqa: F401  (fills the registry)
 from clreduce.codegen import frame, render
+from clreduce.codegen.check_expressions import Expressions
 from clreduce.codegen.check_kernel import KernelTextError, check_kernel
 from clreduce.codegen.facts import DeviceFacts
 from clreduce.codegen.kernel import Kernel
@@ -258,6 +259,26 @@ def test_the_check_finds(fault: str) -> None:
         check_kernel(damaged(kernel, "body", rule))
     assert isinstance(caught.value, ClreduceError)
     assert "map_reduce" in str(caught.value)
+
+
+def test_the_check_visits_each_part_of_a_long_sum_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twice would be 2^n visits for n terms that are added up one after the other."""
+    x = variable("x", 1, Domain.I)
+    kernel = lower(map_reduce([x], "Sum")[0], "float", Schedule(), DeviceFacts()).pair
+    visits, type_of = 0, Expressions.type_of
+
+    def counted(self: Expressions, expression: Expression) -> Any:
+        nonlocal visits
+        visits += 1
+        assert visits < 1000
+        return type_of(self, expression)
+
+    monkeypatch.setattr(Expressions, "type_of", counted)
+    total = number(0)
+    for term in range(100):
+        total = Binary("+", total, number(term))
+    Expressions(kernel).type_of(total)
+    assert visits == 201
 
 
 def test_the_check_finds_a_constant_that_is_assigned() -> None:

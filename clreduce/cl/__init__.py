@@ -3,9 +3,9 @@
 What is computed from arrays runs in their context, on their queue, and gives arrays there. Nothing is copied to the
 host, and nobody waits: results carry the event of their last kernel, as pyopencl's own do.
 
->>> import numpy as np, pyopencl as cl, pyopencl.array
+>>> import clreduce, numpy as np, pyopencl as cl, pyopencl.array
 >>> from clreduce.cl import Genred
->>> context = cl.create_some_context(interactive=False)
+>>> context = cl.Context([clreduce.current_device().cl_device])
 >>> queue = cl.CommandQueue(context)
 >>> x = cl.array.to_device(queue, np.zeros((2, 3)))
 >>> y = cl.array.to_device(queue, np.ones((4, 3)))

@@ -180,7 +180,9 @@ class Expressions:
 
     def together(self, left: Expression, right: Expression) -> Type:
         """The common type of two operands."""
-        a, b = self.type_of(left), self.type_of(right)
+        return self._common(left, self.type_of(left), right, self.type_of(right))
+
+    def _common(self, left: Expression, a: Type, right: Expression, b: Type) -> Type:
         if a.pointers or b.pointers:
             self.fail(f"{text(left)} of type {a} and {text(right)} of type {b} are no numbers")
         if a == b:
@@ -213,13 +215,12 @@ class Expressions:
 
     def _binary(self, expression: Binary) -> Type:
         operator, left, right = expression.operator, expression.left, expression.right
-        if operator in ("+", "-"):
-            pointer = self.type_of(left)
-            if pointer.pointers:
-                if not self.type_of(right).whole:
-                    self.fail(f"{text(right)} is no offset")
-                return pointer
-        kind = self.together(left, right)
+        a, b = self.type_of(left), self.type_of(right)
+        if operator in ("+", "-") and a.pointers:
+            if not b.whole:
+                self.fail(f"{text(right)} is no offset")
+            return a
+        kind = self._common(left, a, right, b)
         if operator in COMPARISONS:
             return self._mask_of(kind)
         if operator in LOGICAL:
