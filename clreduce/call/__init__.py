@@ -1,1 +1,1 @@
-"""Calls: arrays checked against a formula, what then runs, its derivatives, and what is told of it."""
+"""Calls: the checks of arrays against a formula, executors, derivatives, and reports on a call."""

@@ -1,9 +1,9 @@
-"""The arrays of one call: checked once, in the caller's words, before any kernel runs; and the dtype that they have.
+"""The checks of the arrays of one call, before any kernel runs, and the dtype of its results.
 
-That is what the library's promotion gives for all of them together, plain numbers not counted; for NumPy
-(``np.result_type``) float32 with float64 is float64, int16 with float32 is float32, int32 with float32 is float64. If
-none is a float it is float64. A complex array counts as pairs of reals and has half the columns that its variable
-declares. float16 and bfloat16 are formats to keep data in: kernels compute in float32, and results are rounded.
+The library's promotion of all arrays gives the dtype; plain numbers do not count. For NumPy (``np.result_type``)
+float32 with float64 is float64, int16 with float32 is float32, and int32 with float32 is float64. Without any float the
+dtype is float64. A complex array counts as pairs of reals, and has half the columns that its variable declares. float16
+and bfloat16 are storage formats only: kernels compute in float32, and results are rounded.
 """
 
 from __future__ import annotations
@@ -29,49 +29,49 @@ _SIZE = {Domain.I: "M", Domain.J: "N"}
 _INTEGER = re.compile(r"u?int(8|16|32|64)|bool")
 _READ = re.compile(r"u?int(8|16|32|64)|bool|b?float16|float(32|64)|complex(64|128)")
 REAL_OF = {"complex64": "float32", "complex128": "float64"}
-"""The dtype of the parts of complex numbers."""
+"""The dtype of the real and imaginary parts, by the complex dtype."""
 _MOST_BATCH_DIMENSIONS = 30
-"""With those of the vectors these are 32, the most that broadcasting takes."""
+"""NumPy broadcasts up to 32 dimensions; rows and columns take two of them."""
 COMPUTED = {"float16": "float32", "bfloat16": "float32", "float32": "float32", "float64": "float64"}
 """The precision in which kernels compute, by the dtype of the arrays."""
 
 
 @dataclass(frozen=True)
 class Arguments:
-    """Checked arrays, one per variable in order, and the sizes they agree on."""
+    """The checked arrays of a call, one per variable in order, and the sizes on which they agree."""
 
     arrays: tuple[Any, ...]
-    """What kernels read, in the library's form; in a batch all have its dimensions, of size 1 where they serve all of
-    its indices."""
+    """The library's arrays that kernels read. In a batch, each array has all batch dimensions; a dimension of size 1
+    serves all indices of the batch."""
     sizes: dict[Domain, int]
-    """M under ``Domain.I``, N under ``Domain.J``; 1 where no variable tells."""
+    """M under ``Domain.I`` and N under ``Domain.J``; 1 if no variable has that domain."""
     batch: tuple[int, ...]
     dtype: str
     """The dtype of ``arrays``: the precision of the kernels."""
     given_dtype: str
-    """The dtype of the arguments together, and of the results."""
+    """The common dtype of the arguments, which is the dtype of the results."""
     are_complex: tuple[bool, ...]
-    """Which arguments came as complex numbers."""
+    """For each argument, whether the caller passed complex numbers."""
     like: Any
-    """The argument that results are made like: the first array, None if there are only numbers."""
+    """The first array among the arguments: results have its library and device. None if all arguments are numbers."""
     ranges: CheckedRanges | None = None
     """The pairs to visit; None for all."""
 
     def on_host(self, library: Adapter) -> Arguments:
-        """These arguments as NumPy arrays."""
+        """These arguments with NumPy arrays on the host."""
         return replace(self, arrays=tuple(map(library.on_host, self.arrays)))
 
 
 @dataclass(slots=True)
 class _Form:
-    """Shape and dtype of an argument, as real numbers; and the numbers if it is no array."""
+    """Shape and dtype of an argument, counted in real numbers; for plain numbers also their values."""
 
     shape: tuple[int, ...]
     dtype: str
     is_complex: bool = False
     numbers: Array | None = None
     weak: bool = False
-    """Whether it takes the precision of other arguments: numbers do, and some arrays (`Adapter.is_weak`)."""
+    """Whether the argument takes the precision of the others: plain numbers do, and some arrays (`Adapter.is_weak`)."""
 
 
 def describe(variable: Variable) -> str:
@@ -81,11 +81,11 @@ def describe(variable: Variable) -> str:
 
 
 def check_arguments(variables: Sequence[Variable], given: Sequence[Any], library: Adapter) -> Arguments:
-    """The arrays of a call, or one error that says which argument is wrong and how.
+    """The arrays of a call; raises one error that says which argument is wrong, and how.
 
     Shapes: Vi (batch.., M, D), Vj (batch.., N, D), Pm (batch.., D); batch dimensions broadcast as in NumPy. Variables
-    of length 1 may come without their last axis: as (M,) or (N,), as a number for Pm, and in a batch, which another
-    argument shows, as (batch.., M), (batch.., N), (batch..,).
+    of length 1 may lack their last axis: (M,) or (N,), or a number for Pm. In a batch they are (batch.., M),
+    (batch.., N) or (batch..,), if another argument shows the batch dimensions.
     """
     if len(given) != len(variables):
         wanted = ", ".join(describe(variable) for variable in variables)
@@ -129,7 +129,7 @@ def check_arguments(variables: Sequence[Variable], given: Sequence[Any], library
 
 
 class Checks:
-    """The checks of the arguments of a routine. What shapes and dtypes say is found out once for each of them."""
+    """The checks of the arguments of a routine. Equal shapes and dtypes are checked once."""
 
     def __init__(self, variables: Sequence[Variable]) -> None:
         self._variables = variables
@@ -142,25 +142,25 @@ class Checks:
         """The checked arguments of a call; see `check_arguments`."""
         forms = library.forms(given)
         try:
-            found = self._known.get(forms)  # nothing is kept under None
+            remembered = self._known.get(forms)  # nothing is kept under None
         except TypeError:  # sizes that are symbols
             return check_arguments(self._variables, given, library)
-        if found is None:
+        if remembered is None:
             checked = check_arguments(self._variables, given, library)
             if forms is not None:
                 self._known.keep(forms, (replace(checked, arrays=(), like=None), self._changes(checked, given)))
             return checked
-        known, changes = found
+        known, changes = remembered
         if changes is None:
             arrays = tuple(given)
         else:
-            arrays = tuple(library.arranged(one, *form) for one, form in zip(given, changes, strict=True))
+            arrays = tuple(library.arranged(array, *form) for array, form in zip(given, changes, strict=True))
         like = given[0] if given else None
         return Arguments(arrays, known.sizes, known.batch, known.dtype, known.given_dtype, known.are_complex, like)
 
     def _changes(self, checked: Arguments, given: Sequence[Any]) -> list[Any] | None:
-        """The dtype and the shape that each array is given; None where all are read as they are."""
-        if all(one is array for one, array in zip(given, checked.arrays, strict=True)):
+        """The dtype and shape to which each array is converted; None if kernels read all arrays unchanged."""
+        if all(argument is array for argument, array in zip(given, checked.arrays, strict=True)):
             return None
         return [
             (checked.dtype if variable.kind == REAL else "int64", tuple(array.shape))
@@ -169,7 +169,7 @@ class Checks:
 
 
 def without_last_axis(given: tuple[int, ...], arranged: tuple[int, ...]) -> bool:
-    """Whether an argument of this shape, ``arranged`` as kernels read it, came without the axis of its length 1."""
+    """Whether an argument of shape ``given``, which kernels read in shape ``arranged``, lacked its last axis."""
     return len(given) < 2 or arranged[-len(given) :] != given
 
 
@@ -177,15 +177,18 @@ def check_result(shape: tuple[int, ...], dtype: str, given: Any, what: str, libr
     """Raise an error unless ``given`` is an array of exactly this shape and dtype."""
     if not library.accepts(given):
         raise DtypeError(f"{what} must be a {library.name} array; got {type(given).__name__}{library.advice(given)}")
-    found = tuple(library.shape(given))
-    if found != shape:
-        raise ShapeError(f"{what} must have shape {shape}; got {found}")
+    own = tuple(library.shape(given))
+    if own != shape:
+        raise ShapeError(f"{what} must have shape {shape}; got {own}")
     if library.dtype_name(given) != dtype:
         raise DtypeError(f"{what} must be {dtype}, as the result is; got {library.dtype_name(given)}")
 
 
 def check_beside(shape: tuple[int, ...], dtype: str, given: Any, what: str, library: Adapter) -> Any:
-    """``given`` as an array of this shape and dtype: complex numbers as pairs, converted if that is exact."""
+    """``given`` as an array of this shape and dtype.
+
+    Complex numbers become pairs of reals. A narrower dtype is converted; a wider one raises `DtypeError`.
+    """
     array = library.as_array(given)
     if array is None:
         raise DtypeError(f"{what} must be a {library.name} array; got {type(given).__name__}{library.advice(given)}")
@@ -201,7 +204,7 @@ def check_beside(shape: tuple[int, ...], dtype: str, given: Any, what: str, libr
 
 
 def _without_columns(variable: Variable, shape: tuple[int, ...]) -> str:
-    """What is wrong with an array of one axis or none for a vector of i or j, and what to write."""
+    """The error message for an array with one axis or none where a vector of i or j needs two; with advice."""
     size, category = _SIZE[variable.domain], _CATEGORY[variable.domain]
     name = variable.name or "it"
     if not shape:
@@ -239,13 +242,13 @@ def _is_number(value: Any) -> bool:
 
 
 def _converted(variable: Variable, value: Any, library: Adapter) -> Any:
-    """An argument of another library as an array of this one, where that is cheap; numbers for Pm stay numbers."""
+    """An argument as an array of this library, if the conversion is cheap; else unchanged. Numbers for Pm stay so."""
     array = None if variable.domain == Domain.P and _is_number(value) else library.as_array(value)
     return value if array is None else array
 
 
 def _form(variable: Variable, value: Any, library: Adapter) -> _Form:
-    """An argument, told from others by its shape and dtype."""
+    """The shape and dtype of an argument; raises an error if no kernel can read it."""
     numbers = None
     if library.accepts(value):
         shape, name = tuple(library.shape(value)), library.dtype_name(value)
@@ -289,16 +292,16 @@ def _readable(name: str) -> bool:
 def _check_places(
     variables: Sequence[Variable], given: Sequence[Any], forms: Sequence[_Form], library: Adapter
 ) -> None:
-    """Arrays of a call are on one device."""
+    """Raise `DeviceError` unless all arrays of a call are on one device."""
     places = [library.place(value) for value, form in zip(given, forms, strict=True) if form.numbers is None]
     if any(place != places[0] for place in places):
-        told = [describe(v) for v, form in zip(variables, forms, strict=True) if form.numbers is None]
-        where = ", ".join(f"{what}: {place}" for what, place in zip(told, places, strict=True))
+        names = [describe(v) for v, form in zip(variables, forms, strict=True) if form.numbers is None]
+        where = ", ".join(f"{name}: {place}" for name, place in zip(names, places, strict=True))
         raise DeviceError(f"the arrays of a call are on one device; got {where}")
 
 
 def _common_dtype(variables: Sequence[Variable], forms: Sequence[_Form], library: Adapter) -> str:
-    # A plain number has no precision of its own: it takes that of the arrays. True integers keep theirs.
+    # A plain number has no precision of its own and takes that of the arrays. Index arguments keep their dtype.
     reals = [form for v, form in zip(variables, forms, strict=True) if v.kind == REAL and form.numbers is None]
     names = {form.dtype for form in reals if not form.weak} or {form.dtype for form in reals}
     if len(names) == 1:
@@ -309,15 +312,15 @@ def _common_dtype(variables: Sequence[Variable], forms: Sequence[_Form], library
 
 
 def _rank(variable: Variable) -> int:
-    """Dimensions of one index of a batch."""
+    """The number of dimensions that a variable has for one index of a batch."""
     return 1 if variable.domain == Domain.P else 2
 
 
 def _complete_numbers(variables: Sequence[Variable], forms: Sequence[_Form]) -> None:
-    """Give variables of length 1 in a batch their last axis where they came without.
+    """Add the last axis to variables of length 1 that lack it in a batch.
 
-    Only in a batch that another argument shows: else data of length 3 for a variable of length 1 would be one. A last
-    axis of size 1 is that of the vector, unless the other variables of its index have one row.
+    Another argument must show the batch: otherwise data of length 3 for a variable of length 1 would become a batch of
+    3. A last axis of size 1 is the axis of the vector, unless the other variables of that index have one row.
     """
     pairs = list(zip(variables, forms, strict=True))
     rows = {v.domain: form.shape[-2] for v, form in pairs if v.dim > 1 and v.domain != Domain.P}
@@ -337,7 +340,7 @@ def _complete_numbers(variables: Sequence[Variable], forms: Sequence[_Form]) -> 
 
 
 def _align_batches(variables: Sequence[Variable], forms: Sequence[_Form]) -> tuple[int, ...]:
-    """The common batch shape; the forms get as many batch dimensions each, of size 1 where they had none."""
+    """The common batch shape. Each form is padded to that many batch dimensions, with dimensions of size 1."""
     own = [1 if variable.domain == Domain.P else 2 for variable in variables]
     for v, form in zip(variables, forms, strict=True):
         count = len(form.shape) - (1 if v.domain == Domain.P else 2)

@@ -1,4 +1,4 @@
-"""Backend names of the reference interface, as devices."""
+"""The devices that the backend names of the reference interface mean."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def executor_for(
     max_memory: int | str | None = None,
     deterministic: bool | None = None,
 ) -> Executor:
-    """The executor of a call with these options: on the device or devices in use, unless they name one."""
+    """The executor of a call with these options. It uses the devices in use unless the options name a device."""
     if backend == "auto" and device_id == -1 and max_memory is None and deterministic is None:
         chosen = current_devices()  # on the path of every call
         if len(chosen) == 1 and not is_deterministic():
@@ -40,7 +40,10 @@ def executor_for(
 
 
 def checked_limits(max_memory: int | str | None, deterministic: bool | None) -> tuple[int | None, bool]:
-    """Bytes that a call may take, None for no limit of its own; and whether it is deterministic. Or one error."""
+    """The checked options: bytes that a call may take (None: no limit of its own), and whether it is deterministic.
+
+    Raises `OptionError` for anything else.
+    """
     limit = None if max_memory is None else bytes_of(max_memory, "max_memory")
     if deterministic is not None and not isinstance(deterministic, (bool, np.bool_)):
         raise OptionError(f"deterministic is True, False or None; got {deterministic!r}")
@@ -48,7 +51,10 @@ def checked_limits(max_memory: int | str | None, deterministic: bool | None) -> 
 
 
 def kind_of(backend: str, device_id: int) -> str | None:
-    """The kind of device that ``backend`` names, None for any; one error for what no machine has."""
+    """The kind of device that ``backend`` names; None for any kind.
+
+    Raises `BackendError` for an unknown name and `DeviceError` if ``device_id`` is no integer.
+    """
     if not isinstance(backend, str) or backend not in _KIND:
         raise BackendError(f"unknown backend {backend!r}; known are {', '.join(_KIND)}")
     if isinstance(device_id, bool) or not hasattr(device_id, "__index__"):
@@ -57,9 +63,10 @@ def kind_of(backend: str, device_id: int) -> str | None:
 
 
 def device_for(backend: str = "auto", device_id: int = -1) -> Device:
-    """The device that ``backend`` and ``device_id`` mean; ``"auto"`` is the current device.
+    """The device that ``backend`` and ``device_id`` name; the current device by default.
 
-    ``device_id`` counts the devices of that kind (all of them for ``"auto"``); -1 leaves the choice open.
+    ``device_id`` counts the devices of that kind (all devices for ``"auto"``) from 0. -1 means the current device if it
+    is of that kind, else the first one of that kind.
     """
     if backend == "auto" and device_id == -1:
         return current_device()

@@ -1,4 +1,4 @@
-"""`RoutineBase`: a program with its arguments and options: what all calls, derivatives and explanations share."""
+"""`RoutineBase`: a program with its arguments and options; the base of calls, derivatives and explanations."""
 
 from __future__ import annotations
 
@@ -59,13 +59,13 @@ def _evaluation(
 
 
 _kept_evaluation = memoised(256)(_evaluation)
-"""Evaluations over all pairs, which keep what they prepare."""
+"""Evaluations over all pairs. They are reused, with the plans that they have prepared."""
 
 
 class RoutineBase:
-    """A reduction over i or j of formulas that are read or recorded already; what it is called with comes in order.
+    """A reduction over i or j of formulas that have been parsed or recorded.
 
-    ``values`` are formulas in which ``variables`` stand for the arguments of a call.
+    ``values`` are the formulas; ``variables`` stand in them for the arguments of a call, in order.
     """
 
     library: ClassVar[Adapter]
@@ -89,7 +89,10 @@ class RoutineBase:
         self._rows, self._columns = (Domain.I, Domain.J) if axis == 1 else (Domain.J, Domain.I)
 
     def plan(self, dtype: str = "float32", device: Device | None = None) -> Plan:
-        """The compiled form of this routine: its schedule, kernels and source."""
+        """The compiled form of this routine: its schedule, kernels and source.
+
+        ``device`` is the current device by default. Raises `DeviceError` if the device lacks the dtype.
+        """
         return self.plan_of(self.program, dtype, device or current_device())
 
     def plan_of(
@@ -105,9 +108,9 @@ class RoutineBase:
     ) -> Plan:
         """The plan of this routine's program or of one of its derivatives, under this routine's options.
 
-        ``rows``: the number of rows of the result, where it is known; None means many. ``columns``: over how many it
-        reduces, at least. ``ranges``: for block-sparse calls such as one with these. ``moderate``: for parameters of
-        moderate size (`Arrangement`).
+        ``rows`` is the number of rows of the result; None means many. ``columns`` is a lower bound of the number of
+        columns. With ``ranges`` the plan serves block-sparse calls of that shape. ``moderate`` plans assume parameters
+        of moderate size (`Arrangement`).
         """
         return plan_of(program, self.options, dtype, device, batched, rows, columns, ranges, moderate)
 
@@ -116,15 +119,15 @@ class RoutineBase:
         return [arrays[position] for position in self._feeds]
 
     def slot_of(self, position: int) -> int | None:
-        """The program's slot that the argument at ``position`` feeds; None if the formula does not use it."""
+        """The program's slot for the argument at ``position``; None if the formula does not use that argument."""
         return self._feeds.index(position) if position in self._feeds else None
 
     def sizes(self, arguments: Arguments) -> tuple[int, int]:
-        """Rows and columns of the pairs that a call visits."""
+        """The numbers of rows and of columns of a call with these arguments."""
         return arguments.sizes[self._rows], arguments.sizes[self._columns]
 
     def ranges_of(self, arguments: Arguments) -> Ranges | None:
-        """The pairs that a call visits, by rows of its result."""
+        """The pairs that a call visits, by rows of its result; None for all pairs."""
         return None if arguments.ranges is None else arguments.ranges.pairs(self._rows)
 
     def _arguments(self, args: Sequence[Any], ranges: Any) -> Arguments:
@@ -141,12 +144,12 @@ class RoutineBase:
         call = (self, rows, columns, arguments.batch, arguments.dtype, executor, pruning)
         if arguments.ranges is None and all(type(size) is int for size in (rows, columns, *arguments.batch)):
             return _kept_evaluation(*call)
-        return _evaluation(*call, arguments.ranges)  # not one to keep: of large arrays, or of symbols
+        return _evaluation(*call, arguments.ranges)  # not kept: ranges may be large arrays, and sizes may be symbols
 
     def _finished(
         self, computed: Sequence[Any], forms: Sequence[tuple[tuple[int, ...], str]], arguments: Arguments
     ) -> tuple[Any, ...]:
-        """Results of (batch.., rows, D) as the caller gets them."""
+        """Results of shape (batch.., rows, D) in the caller's shapes, dtypes and library."""
         return tuple(
             self.library.finished(result if result.shape == shape else result.reshape(shape), dtype, arguments.like)
             for result, (shape, dtype) in zip(computed, forms, strict=True)
@@ -159,7 +162,7 @@ class RoutineBase:
         arrays: Sequence[Any],
         forms: Sequence[tuple[tuple[int, ...], str]],
     ) -> tuple[Any, ...]:
-        """The results as kernels give them, each in its target if it has one."""
+        """The results in the dtypes of the kernels, each written into its target if that is not None."""
         results = tuple(
             self.library.empty(shape, COMPUTED.get(dtype, dtype), arrays) if target is None else target
             for target, (shape, dtype) in zip(targets, forms, strict=True)
@@ -169,14 +172,17 @@ class RoutineBase:
     def _targets(
         self, arguments: Arguments, forms: Sequence[tuple[tuple[int, ...], str]], outs: Any
     ) -> tuple[Array | None, ...]:
-        """Where kernels write the results: into the caller's arrays, unless they read there too."""
+        """For each result, the caller's array if kernels can write into it directly; else None.
+
+        Kernels cannot if the array shares memory with an argument, or if its dtype is not the one they compute in.
+        """
         if not isinstance(outs, tuple) or len(outs) != len(forms):
             raise ShapeError(f"out is a tuple of {len(forms)} arrays, one for each result; got {type(outs).__name__}")
         targets: list[Array | None] = []
         for out, (shape, dtype) in zip(outs, forms, strict=True):
             check_result(shape, dtype, out, "out", self.library)
             if not self.library.writable(out):
-                raise ShapeError("out is read-only, or shows one number in several places: give an array of its own")
+                raise ShapeError("out is read-only, or shows one number in several places: pass a writable array")
             if self.library.place(out) != self.library.place(arguments.like):
                 raise DeviceError(f"out is on {self.library.place(out)}: it must be where the arrays are")
             written = any(self.library.overlap(out, other) for other in outs[: len(targets)])
@@ -188,7 +194,7 @@ class RoutineBase:
         return tuple(targets)
 
     def result_forms(self, args: Sequence[Any]) -> list[tuple[tuple[int, ...], str]]:
-        """Shape and dtype of each result of a call with ``args``, whose values are not looked at."""
+        """Shape and dtype of each result of a call with ``args``; the values in the arrays are not read."""
         return self._result_forms(self._arguments(args, None))
 
     def _result_forms(self, arguments: Arguments) -> list[tuple[tuple[int, ...], str]]:
@@ -205,5 +211,5 @@ class RoutineBase:
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """The formulas as text, with the output index called i."""
+        """The formulas as text; i is the index of the result."""
         return tuple(show(value) for value in self.program.values)

@@ -1,7 +1,7 @@
-"""Derivatives of an evaluation: its program's gradient programs, run on the arrays of a call.
+"""Derivatives of an evaluation: the gradient programs of its program, run on the arrays of a call.
 
-Arrays are NumPy's or any library's that follows a computation, and all that computes goes through ``run``: so where
-``run`` can be differentiated, so can what is computed here.
+Arrays may be NumPy's, or those of a library that records computations. All evaluations go through ``run``. If a library
+can differentiate ``run``, it can differentiate these derivatives too.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ Run: TypeAlias = Callable[[Works], Sequence[tuple[Any, ...]]]
 def gradients_of(
     program: MapReduce, wrt: tuple[int, ...], outputs: tuple[int, ...] | None = None
 ) -> tuple[Gradient, ...]:
-    """The gradient programs for these slots and cotangents of these outputs, built once per program."""
+    """The gradient programs in the slots ``wrt`` for cotangents of ``outputs``, built once per program."""
     return tuple(program.vjp(wrt, outputs))
 
 
 @memoised(512)
 def tangent_of(program: MapReduce, wrt: tuple[int, ...]) -> Gradient:
-    """The forward-mode program for these slots, built once per program."""
+    """The forward-mode program for tangents in the slots ``wrt``, built once per program."""
     return program.jvp(wrt)
 
 
-class Step:
-    """How a gradient program gives derivatives of an evaluation."""
+class GradientStep:
+    """One gradient program of an evaluation: what it evaluates, and how its result is split into gradients."""
 
     def __init__(self, evaluation: Evaluation, gradient: Gradient) -> None:
-        # An index among the residuals selects a term, however often the ranges offered it.
+        # An index among the residuals selects one term, even if ranges visit that term several times.
         once = any(
             source.role == "residual" and slot.kind == INDEX
             for source, slot in zip(gradient.sources, gradient.program.slots, strict=True)
@@ -50,23 +50,25 @@ class Step:
         ends = accumulate(gradient.dims)
         self._parts = [(..., slice(end - dim, end)) for end, dim in zip(ends, gradient.dims, strict=True)]
         self.inputs = [source.number if source.role == "input" else None for source in gradient.sources]
-        """For each slot of the gradient program the slot of the evaluation's that it takes as it is."""
+        """For each slot of the gradient program, the slot of the evaluation whose array it reads; else None."""
 
     def cut(self, result: Any) -> list[Any]:
-        """The parts of the result, one per slot (one per result in forward mode)."""
+        """The parts of the result: one per slot, or one per result in forward mode."""
         if len(self._parts) == 1:
             return [result]
         parts = [result[part] for part in self._parts]
         return [copied(part, part.dtype) for part in parts] if is_resident(result) else parts
 
 
-def _steps(evaluation: Evaluation, wrt: tuple[int, ...], outputs_with_cotangents: tuple[int, ...]) -> tuple[Step, ...]:
-    """How the gradients in these slots are computed from cotangents of the ``given`` results."""
-    steps: tuple[Step, ...] | None = evaluation.prepared.get((wrt, outputs_with_cotangents))
+def _steps(
+    evaluation: Evaluation, wrt: tuple[int, ...], outputs_with_cotangents: tuple[int, ...]
+) -> tuple[GradientStep, ...]:
+    """The steps that compute the gradients in these slots from cotangents of these outputs."""
+    steps: tuple[GradientStep, ...] | None = evaluation.prepared.get((wrt, outputs_with_cotangents))
     if steps is None:
         program = evaluation.program
         outputs = None if outputs_with_cotangents == program.real_outputs else outputs_with_cotangents
-        made = tuple(Step(evaluation, gradient) for gradient in gradients_of(program, wrt, outputs))
+        made = tuple(GradientStep(evaluation, gradient) for gradient in gradients_of(program, wrt, outputs))
         steps = evaluation.prepared.keep((wrt, outputs_with_cotangents), made)
     return steps
 
@@ -74,8 +76,8 @@ def _steps(evaluation: Evaluation, wrt: tuple[int, ...], outputs_with_cotangents
 class Derivative:
     """Derivatives of ``evaluation`` at ``inputs``, an array per slot of its program.
 
-    ``outputs``: its results there, if they are known: they spare a kernel where it is its own residual. ``run`` takes
-    evaluations with their arrays, all of which it may let run before it waits for one.
+    ``outputs`` are the results of the evaluation, if the caller knows them. They save a kernel if the program is its
+    own residual. ``run`` takes a list of evaluations with their arrays; it may start all before it waits for one.
     """
 
     def __init__(
@@ -90,29 +92,29 @@ class Derivative:
     def vjp(
         self, cotangents: Arrays, wrt: Sequence[int], shapes: Mapping[int, tuple[int, ...]] | None = None
     ) -> dict[int, Any]:
-        """The gradient in each slot of ``wrt``, of its array's shape.
+        """The gradient in each slot of ``wrt``, in the shape of the slot's array.
 
-        ``cotangents``: of results, by number and of shape (batch.., rows, D); those that are left out are zero.
-        ``shapes``: those of the gradients, where an array that serves several indices of a batch shall have one each.
+        ``cotangents`` maps numbers of results to arrays (batch.., rows, D); missing ones are zero. ``shapes`` overrides
+        the shapes of the gradients. It keeps a gradient per index of a batch for an array that serves all indices.
         """
         self._cotangents = cotangents
         return self._pulled(wrt, self._work, shapes)
 
     def jvp(self, tangents: Arrays) -> dict[int, Any]:
-        """The directional derivatives of the real results, by number, for tangents of slots."""
+        """The directional derivatives of the real results, by number. ``tangents`` maps slots to arrays."""
         self._tangents = tangents
         program = self.evaluation.program
-        step = Step(self.evaluation, tangent_of(program, tuple(sorted(tangents))))
+        step = GradientStep(self.evaluation, tangent_of(program, tuple(sorted(tangents))))
         ((result,),) = self._run([self._work(step)])
         return dict(zip(program.real_outputs, step.cut(result), strict=True))
 
     def hvp(self, cotangents: Arrays, tangents: Arrays, wrt: Sequence[int]) -> dict[int, Any]:
-        """The derivative of `vjp` along ``tangents``, that of residuals included, for fixed cotangents."""
+        """The derivative of `vjp` along ``tangents`` for fixed cotangents; residuals change along them too."""
         self._cotangents, self._tangents = cotangents, tangents
         return self._pulled(wrt, self._work_along)
 
     def _pulled(
-        self, wrt: Sequence[int], work: Callable[[Step], tuple[Evaluation, Sequence[Any]]],
+        self, wrt: Sequence[int], work: Callable[[GradientStep], tuple[Evaluation, Sequence[Any]]],
         shapes: Mapping[int, tuple[int, ...]] | None = None,
     ) -> dict[int, Any]:  # fmt: skip
         steps = _steps(self.evaluation, tuple(sorted(wrt)), tuple(sorted(self._cotangents)))
@@ -125,16 +127,16 @@ class Derivative:
                 gradients[slot] = part if part.shape == shape else summed_to(shape, part, batch)
         return gradients
 
-    def _work(self, step: Step) -> tuple[Evaluation, Sequence[Any]]:
-        """What a step evaluates."""
+    def _work(self, step: GradientStep) -> tuple[Evaluation, Sequence[Any]]:
+        """The evaluation of a step, and the array for each of its slots."""
         inputs = self.inputs
         return step.evaluation, [
             self._array(source) if number is None else inputs[number]
             for number, source in zip(step.inputs, step.gradient.sources, strict=True)
         ]
 
-    def _work_along(self, step: Step) -> tuple[Evaluation, Sequence[Any]]:
-        """What gives the derivative of a step's result along the tangents."""
+    def _work_along(self, step: GradientStep) -> tuple[Evaluation, Sequence[Any]]:
+        """The evaluation that differentiates a step's result along the tangents, and its arrays."""
         gradient = step.gradient
         tangents = {n: self._tangent(source) for n, source in enumerate(gradient.sources)}
         moving = tuple(n for n, tangent in tangents.items() if tangent is not None)
@@ -157,7 +159,7 @@ class Derivative:
         return self._residuals[source.number]
 
     def _tangent(self, source: Source) -> Any:
-        """How what a source feeds changes along the tangents; None if it doesn't."""
+        """The tangent of the array that a source names; None if that array is constant."""
         if source.role == "input":
             return self._tangents.get(source.number)
         if source.role == "cotangent":
@@ -169,7 +171,10 @@ class Derivative:
 
 
 def summed_to(shape: tuple[int, ...], gradient: Any, batch: int) -> Any:
-    """A gradient per index of a batch of that rank, added up over the dimensions in which its argument has size 1."""
+    """A gradient reduced to the ``shape`` of its argument.
+
+    The gradient is added up over the first ``batch`` dimensions in which the argument has size 1.
+    """
     if gradient.shape == shape:
         return gradient
     shared = tuple(axis for axis in range(batch) if shape[axis] == 1 != gradient.shape[axis])

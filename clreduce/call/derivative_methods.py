@@ -1,4 +1,4 @@
-"""Derivatives of a routine: `vjp`, `grad`, `jvp`, `hvp`, and the checks of what they are given."""
+"""Derivatives of a routine: `vjp`, `grad`, `jvp` and `hvp`, and the checks of their arguments."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 
 def _by_row(array: Any, arguments: Arguments) -> Any:
-    """A result's array as (batch.., rows, D)."""
+    """An array of a result's shape, reshaped to (batch.., rows, D)."""
     rank = len(arguments.batch) + 1
     return array.reshape((*array.shape[:rank], prod(array.shape[rank:])))
 
 
 class DerivativeMethods(RoutineBase):
-    """What gives derivatives of a routine at arrays."""
+    """The methods that differentiate a routine."""
 
     def vjp(
         self, *args: Any, cotangent: Any, wrt: Sequence[str | int] | str | int | None = None, output: Any = None,
@@ -41,12 +41,13 @@ class DerivativeMethods(RoutineBase):
     ) -> tuple[Any, ...]:  # fmt: skip
         """Reverse mode: (d result / d argument)^T cotangent, for each argument of ``wrt`` in order.
 
-        ``cotangent`` has the shape of the result (of the values, where there are indices too). ``wrt`` names aliases or
-        gives their positions; None means all.
-        The gradients of all i-variables come from one kernel, those of all j-variables from a second. ``output`` is
-        what the call returned, if it is known already: the derivatives of ``LogSumExp``, ``Min_ArgMin`` and
-        ``KMin_ArgKMin`` need it and compute it otherwise. ``ranges`` are those of the call, and so are ``atol`` and
-        ``rtol``; those of a parameter's gradient hold for each of the terms that are added up over all rows.
+        ``cotangent`` has the shape of the result; of the values, if the result has indices too. ``wrt`` contains
+        aliases or positions; None means all arguments. Each gradient has the shape of its argument.
+
+        One kernel computes the gradients in all i-variables, and a second kernel those in all j-variables. ``output``
+        is the result of the call, if you have it. The derivatives of ``LogSumExp``, ``Min_ArgMin`` and
+        ``KMin_ArgKMin`` need it, and compute it if it is missing. Pass the ``ranges``, ``atol`` and ``rtol`` of the
+        call. The gradient in a parameter is a sum over all rows; its tolerance holds for each term of that sum.
         """
         if unknown:
             refuse_unknown("vjp", DerivativeMethods.vjp, unknown)
@@ -61,9 +62,9 @@ class DerivativeMethods(RoutineBase):
         return self._as_given(gradients, arguments, args, positions)
 
     def grad(self, variable: str | int) -> Callable[..., Any]:
-        """The routine ``g(*args, cotangent)`` that gives (d result / d variable)^T cotangent.
+        """The function ``g(*args, cotangent)`` that returns (d result / d variable)^T cotangent.
 
-        It takes the options of `vjp`: ``g(*args, cotangent, output=result, ranges=ranges)``, for instance.
+        It takes the options of `vjp`, as in ``g(*args, cotangent, output=result, ranges=ranges)``.
         """
         (position,) = self._positions([variable])
 
@@ -81,7 +82,11 @@ class DerivativeMethods(RoutineBase):
         device_id: int = -1, ranges: Any = None, max_memory: int | str | None = None,
         deterministic: bool | None = None, atol: float | None = None, rtol: float | None = None, **unknown: Any,
     ) -> Any:  # fmt: skip
-        """Forward mode: the directional derivative of the result, for tangents given by alias or position."""
+        """Forward mode: the directional derivative of the result, in its shape.
+
+        ``tangents`` maps aliases or positions to arrays of the arguments' shapes; missing ones are zero. The other
+        options are those of `vjp`.
+        """
         if unknown:
             refuse_unknown("jvp", DerivativeMethods.jvp, unknown)
         executor = self.runner.executor(backend, device_id, max_memory, deterministic)
@@ -98,9 +103,9 @@ class DerivativeMethods(RoutineBase):
         device_id: int = -1, ranges: Any = None, max_memory: int | str | None = None,
         deterministic: bool | None = None, atol: float | None = None, rtol: float | None = None, **unknown: Any,
     ) -> tuple[Any, ...]:  # fmt: skip
-        """Second derivatives: how `vjp` with this ``cotangent`` changes when the arguments move along ``tangents``.
+        """Second derivatives: the Hessian of <cotangent, result> times ``tangents``, for each argument of ``wrt``.
 
-        That is the Hessian of <cotangent, result> times the tangents, for each argument of ``wrt`` in order.
+        This is the derivative of `vjp` with this ``cotangent`` along ``tangents``. The options are those of `vjp`.
         """
         if unknown:
             refuse_unknown("hvp", DerivativeMethods.hvp, unknown)
@@ -123,13 +128,16 @@ class DerivativeMethods(RoutineBase):
         zeros: Callable[[Any], Any],
         gradients: Callable[[list[int]], dict[int, Any]],
     ) -> list[Any]:
-        """What ``gradients`` gives by slot, for each argument of ``positions``; zeros for what isn't used."""
+        """The gradient in each argument of ``positions``; zeros for arguments that the formula does not use.
+
+        ``gradients`` computes gradients by slot.
+        """
         slots = {at: self.slot_of(at) for at in positions}
         by_slot = gradients(sorted({slot for slot in slots.values() if slot is not None}))
         return [zeros(arguments.arrays[at]) if slots[at] is None else by_slot[slots[at]] for at in positions]  # type: ignore[index]
 
     def _by_slot(self, tangents: Mapping[int, Any]) -> dict[int, Any]:
-        """Tangents by position, as those of slots; of arguments that aren't used there is none."""
+        """Tangents by slot, from tangents by position. Arguments that the formula does not use have none."""
         slots = {self.slot_of(at): tangent for at, tangent in tangents.items()}
         return {slot: tangent for slot, tangent in slots.items() if slot is not None}
 
@@ -137,13 +145,13 @@ class DerivativeMethods(RoutineBase):
         self, arguments: Arguments, executor: Executor, outputs: tuple[Any, ...] | None, atol: float | None,
         rtol: float | None,
     ) -> Derivative:  # fmt: skip
-        """The derivatives at these arguments."""
+        """The `Derivative` of the routine at these arguments."""
         pruning = Pruning.checked("auto", atol, rtol, self.program.reduction)
         evaluation = self.evaluation(arguments, executor, pruning)
         return Derivative(evaluation, self.feeds(arguments.arrays), self.runner.run_all, outputs)
 
     def _checked_cotangent(self, arguments: Arguments, cotangent: Any) -> dict[int, Any]:
-        """What derivatives of the first result are weighted with, of shape (batch.., rows, D), by its number."""
+        """The cotangent of the first result, of shape (batch.., rows, D), under its number 0."""
         if not self.program.real_outputs:
             return {}  # the program says that it has no derivative
         shape, _ = self._result_forms(arguments)[0]
@@ -151,7 +159,7 @@ class DerivativeMethods(RoutineBase):
         return {0: _by_row(checked, arguments)}
 
     def _checked_output(self, arguments: Arguments, output: Any) -> tuple[Any, ...] | None:
-        """The results of a call that derivatives may start from."""
+        """The results that the caller passed as ``output``, checked; None if derivatives must compute them again."""
         if output is None:
             return None
         forms = self._result_forms(arguments)
@@ -162,11 +170,11 @@ class DerivativeMethods(RoutineBase):
             _by_row(check_beside(shape, COMPUTED.get(dtype, dtype), array, "output", self.library), arguments)
             for array, (shape, dtype) in zip(outputs, forms, strict=True)
         )
-        # A result that was rounded to a shorter float is too coarse to start from.
+        # A result that was rounded to float16 or bfloat16 is not accurate enough to serve as a residual.
         return checked if arguments.given_dtype == arguments.dtype else None
 
     def _checked_tangents(self, arguments: Arguments, args: Sequence[Any], tangents: Any) -> dict[int, Any]:
-        """Tangents by position, each of its argument's shape."""
+        """The checked tangents by position, each in its argument's shape."""
         if not isinstance(tangents, Mapping):
             raise ShapeError(f"tangents maps aliases (or positions) to arrays; got {type(tangents).__name__}")
         positions = self._positions(list(tangents))
@@ -184,7 +192,7 @@ class DerivativeMethods(RoutineBase):
     def _as_given(
         self, gradients: Sequence[Any], arguments: Arguments, args: Sequence[Any], positions: Sequence[int]
     ) -> tuple[Any, ...]:
-        """Gradients as arrays of the caller's library, each of its argument's shape and complex if that is."""
+        """Gradients as arrays of the caller's library, each in its argument's shape; complex for complex arguments."""
         shaped = []
         for gradient, at in zip(gradients, positions, strict=True):
             if arguments.are_complex[at]:

@@ -1,4 +1,4 @@
-"""The memory that one call of a routine takes on its device, told before it runs."""
+"""An estimate of the device memory and the time of one call, before it runs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from clreduce.runtime.launch import Call
 
 @dataclass(frozen=True)
 class MemoryEstimate:
-    """Bytes on the device during a call. A device that shares the host's memory reads inputs and writes results there.
+    """Bytes on the device during a call. A device that shares memory with the host uses the host's arrays in place.
 
     >>> MemoryEstimate(inputs=2**20, outputs=2**10, temporaries=0)
     MemoryEstimate(1.0 MiB: inputs 1.0 MiB, outputs 1.0 KiB, temporaries 0 B)
@@ -28,29 +28,29 @@ class MemoryEstimate:
     inputs: int
     outputs: int
     temporaries: int
-    """Values of j or of i that are computed beforehand, and the states of parts of j that are merged at the end."""
+    """Values that are computed once per i or per j in advance, and the states of parts of j before they are merged."""
     host: int = 0
     """Bytes of the arrays and results of the whole call, on the host."""
     blocks: int = 1
-    """Blocks that the call is cut into, for it takes more than `clreduce.set_max_memory` or its device allows; the
-    bytes above are then those of the largest."""
+    """The number of blocks of a call that exceeds `clreduce.set_max_memory` or the memory of its device; else 1. With
+    several blocks, ``inputs``, ``outputs`` and ``temporaries`` are those of the largest."""
     seconds: float = 0.0
-    """How long the call may take: by the speed of earlier long calls of this kind, or a guess from its operations."""
+    """The expected time: from the speed of earlier long calls of this kind, or else from the number of operations."""
 
     @property
     def total(self) -> int:
-        """All of them together."""
+        """Inputs, outputs and temporaries together."""
         return self.inputs + self.outputs + self.temporaries
 
     def __repr__(self) -> str:
         parts = (("inputs", self.inputs), ("outputs", self.outputs), ("temporaries", self.temporaries))
-        told = ", ".join(f"{name} {memory_text(size)}" for name, size in parts)
+        sizes = ", ".join(f"{name} {memory_text(size)}" for name, size in parts)
         blocks = f", the largest of {self.blocks} blocks" if self.blocks > 1 else ""
-        return f"MemoryEstimate({memory_text(self.total)}: {told}{blocks})"
+        return f"MemoryEstimate({memory_text(self.total)}: {sizes}{blocks})"
 
 
 class ShapesOnly(Adapter):
-    """Another adapter whose arrays are told by shape and dtype only, so that none is copied."""
+    """An adapter that checks arrays as ``library`` does, but reads only shapes and dtypes and copies nothing."""
 
     def __init__(self, library: Adapter) -> None:
         self.name = library.name
@@ -58,12 +58,12 @@ class ShapesOnly(Adapter):
         self.place, self.promoted, self.is_weak = library.place, library.promoted, library.is_weak  # type: ignore[method-assign]
 
     def arranged(self, value: Any, dtype: str, shape: tuple[int, ...]) -> Any:
-        """Zeros in the shape that kernels would read, of which one is in memory."""
+        """Zeros of the shape that kernels would read. Only one number is stored."""
         return np.broadcast_to(np.zeros((), dtype), shape)
 
 
 def estimate(routine: RoutineBase, arguments: Arguments, executor: Executor) -> MemoryEstimate:
-    """What a call of ``routine`` with these arguments takes. Kernels are laid out, but neither built nor run."""
+    """The memory and time of a call of ``routine`` with these arguments. No kernel is built or run."""
     work = routine.evaluation(arguments, executor).work
     arrays = routine.feeds(arguments.arrays)
     ready = executor.prepare((work, Memo(), arrays))
@@ -83,7 +83,7 @@ def estimate(routine: RoutineBase, arguments: Arguments, executor: Executor) -> 
 
 
 def memory_text(size: int | float) -> str:
-    """Bytes for a person.
+    """A number of bytes as text with a binary unit.
 
     >>> memory_text(1536), memory_text(80 * 2**30)
     ('1.5 KiB', '80.0 GiB')

@@ -1,6 +1,6 @@
-"""Executors run works on arrays: at once, or cut into what fits. Here the one for a single device.
+"""Executors run works on arrays, whole or in blocks that fit into memory. `OneDevice` is the executor of one device.
 
-What a cut needs is there once, for every reduction: how a region is cut (`Ready`) and the walk over the tree (`Walk`).
+`Ready` says how a region is cut into blocks, and `Walk` visits the blocks; both serve every reduction.
 """
 
 from __future__ import annotations
@@ -31,43 +31,46 @@ from clreduce.runtime.resident_memory import memory_for
 from clreduce.typing import Array
 
 Prepared = Memo[Any, Any]
-"""What is kept between runs of one work by one executor."""
+"""The cache of one work and one executor, kept between runs."""
 Job = tuple[Work, Prepared, Sequence[Array]]
-"""A work, what is kept for it, and its arrays: one per slot, (.., rows, D), (.., columns, D) or (.., D)."""
+"""A work, its cache, and its arrays: one per slot, (.., rows, D), (.., columns, D) or (.., D)."""
 
 
 class Executor(ABC):
-    """Runs works."""
+    """Runs works on one or more devices."""
 
     @abstractmethod
     def run(self, job: Job, results: tuple[Array, ...] | None = None) -> tuple[Array, ...]:
-        """The results, each of shape (batch.., rows, D), written into ``results`` if those are given."""
+        """The results, each of shape (batch.., rows, D). They are written into ``results`` if it is not None."""
 
     @abstractmethod
     def partial(self, job: Job, begin: tuple[Array, ...] = ()) -> tuple[Array, ...]:
-        """What rows keep after the columns of a work: an array (batch.., rows, D) for each slot of the reduction.
+        """The state of the rows after the columns of a work: an array (batch.., rows, D) per slot of the reduction.
 
-        ``begin``: what they have kept before these columns.
+        ``begin`` is the state before these columns; the neutral state if it is empty.
         """
 
     @abstractmethod
     def finish(self, job: Job, state: tuple[Array, ...], region: Region) -> tuple[Array, ...]:
-        """The results of rows that have met all columns of a region; ``job``: of the last of these columns."""
+        """The results of the rows of ``region``, from their ``state`` after all of its columns.
+
+        ``job`` is the job of the last of these columns.
+        """
 
     @abstractmethod
     def first_device(self) -> Device:
-        """The device; the first of several."""
+        """The device, or the first of several."""
 
     @abstractmethod
     def prepare(self, job: Job) -> Ready:
-        """How a work runs on the device, the first of several, without running it."""
+        """How a work would run on the device (the first of several). Nothing runs."""
 
     @abstractmethod
     def repeats(self, job: Job) -> bool:
-        """Whether a work is one call of a plan on one device, whose launches may be recorded and repeated."""
+        """Whether a work is a single call of a plan on one device. Its launches can then be recorded and repeated."""
 
     def run_together(self, jobs: Sequence[Job]) -> list[tuple[Array, ...]]:
-        """The results of several jobs, none of which needs those of another."""
+        """The results of several independent jobs."""
         return [self.run(job) for job in jobs]
 
 
@@ -77,9 +80,9 @@ class OneDevice(Executor):
 
     device: Device
     limit: int | None = None
-    """Bytes that a call may take; None: as many as `memory_limit` says, or the device has."""
+    """Bytes that a call may take. None means `memory_limit`, or else the memory of the device."""
     deterministic: bool = False
-    """Whether the order of sums follows the formula and the arrays alone (`set_deterministic`)."""
+    """Whether the order of additions depends on the formula and the arrays only (`set_deterministic`)."""
 
     def run(self, job: Job, results: tuple[Array, ...] | None = None) -> tuple[Array, ...]:
         work, prepared, arrays = job
@@ -120,14 +123,14 @@ class OneDevice(Executor):
         results: tuple[Array, ...] | None,
         error: OutOfMemoryError,
     ) -> tuple[Array, ...]:
-        """The results in blocks, after a driver had no memory for the whole."""
+        """The results in smaller blocks, after the driver had no memory for the whole."""
         smaller = ready.smaller(Leaf(work.region), ready.budget, error)
         return Walk(work, ready, arrays).run(*smaller, results)
 
     def _run_in_tiles(self, job: Job, results: tuple[Array, ...] | None, error: ScheduleError) -> tuple[Array, ...]:
-        """The results of a work whose rows are too long for a kernel: those of each half of their components.
+        """The results of a work whose rows are too long for a kernel, computed in halves of the components.
 
-        The error, where results do not fall apart into components, or one alone is too much.
+        Raises ``error`` if the components cannot be computed separately, or if a single one is too large.
         """
         work, prepared, arrays = job
         length, region, count = work.program.length, work.region, work.program.reduction.count or 1
@@ -156,7 +159,7 @@ class OneDevice(Executor):
         return completed_lists(job[0].on(region), self.prepare(job).plan.finish(state, region))
 
     def run_together(self, jobs: Sequence[Job]) -> list[tuple[Array, ...]]:
-        """Run jobs and wait once for all of them, since a wait takes as long as a small kernel."""
+        """Run jobs and wait once for all of them, because a wait takes as long as a small kernel."""
         try:
             ready = [self.prepare(job) for job in jobs]
         except ScheduleError:
@@ -196,8 +199,8 @@ class OneDevice(Executor):
         return ready.tree is None and not ready.sources and not self.deterministic
 
     def _ready(self, work: Work, prepared: Prepared, arrays: Sequence[Array], plain: bool = False) -> Ready:
-        """How the work runs for these arrays. It is worked out again when plans have been forgotten, as for a schedule
-        that was found faster, and for another limit."""
+        """How the work runs for these arrays. It is prepared again if the memory limit has changed, or if plans have
+        been forgotten (for example, after tuning found a faster schedule)."""
         moderate = work.arrangement is not None and work.arrangement.holds(arrays)
         limit = self.limit if self.limit is not None else memory_limit()
         sources = not plain and has_sources(arrays)
@@ -226,11 +229,11 @@ _PLAIN: Memo[Device, OneDevice] = Memo()
 
 
 def plain_executor(device: Device) -> OneDevice:
-    """`one_device` without options."""
+    """`one_device` without options, at less cost per call."""
     return _PLAIN.get(device) or _PLAIN.keep(device, one_device(device))
 
 
 @memoised(64)
 def one_device(device: Device, limit: int | None = None, deterministic: bool = False) -> OneDevice:
-    """The executor of a device; the same one each time."""
+    """The executor of a device. Equal arguments give the same object."""
     return OneDevice(device, limit, deterministic)

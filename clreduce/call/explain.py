@@ -1,4 +1,4 @@
-"""What a routine computes and how, as text for a person."""
+"""A report on a routine: what it computes, and how."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def explain(routine: RoutineBase, dtype: str, device: Device) -> str:
 
 
 def _functions(plan: Plan) -> str:
-    """Which functions the kernels call."""
+    """A line that names the elementary functions that the kernels call."""
     names = plan.device.facts.native_functions
     if not names or plan.signature.full or plan.signature.dtype != "float32":
         return "clreduce's own"
@@ -76,22 +76,22 @@ _RULES = {
 
 
 def _skipped(routine: RoutineBase) -> list[str]:
-    """Which pairs a call may pass over, and what the last one did."""
+    """Lines that say which pairs a call may skip, and how many pairs the last such call visited."""
     reduction = routine.program.reduction
     lines = [_RULES[reduction.skips].format(name=reduction.name)]
     if reduction.skips:
         without = {node.op.name for node in topological(routine.program.values) if node.args and node.op.bounds is None}
         if without:
             lines.append(f"bounds know the range of these operations only: {', '.join(sorted(without))}")
-        told = LAST.get(routine.program)
-        if told is None:
+        last = LAST.get(routine.program)
+        if last is None:
             lines.append("no call has tried it yet")
-        elif told.reason:
-            lines.append(f"the last call that tried it visited all {told.pairs:,} pairs: {told.reason}")
+        elif last.reason:
+            lines.append(f"the last call that tried it visited all {last.pairs:,} pairs: {last.reason}")
         else:
-            error = f"; no result differs by more than {told.error:.3g} for it" if reduction.skips.approximate else ""
-            part = told.visited / max(told.pairs, 1)
-            lines.append(f"the last call visited {told.visited:,} of {told.pairs:,} pairs ({part:.2%}){error}")
+            error = f"; no result differs by more than {last.error:.3g} for it" if reduction.skips.approximate else ""
+            part = last.visited / max(last.pairs, 1)
+            lines.append(f"the last call visited {last.visited:,} of {last.pairs:,} pairs ({part:.2%}){error}")
     return lines
 
 
@@ -103,8 +103,8 @@ def _rewritten(routine: RoutineBase) -> list[str]:
     if routine.options.fast is None:
         return []
     rewritten = computed(routine.program, routine.options)
-    found = "nothing to rewrite" if rewritten == routine.program else show_shared(rewritten.values, _names(routine))
-    return ["", f"computed, with fast={routine.options.fast!r}, as", found]
+    text = "nothing to rewrite" if rewritten == routine.program else show_shared(rewritten.values, _names(routine))
+    return ["", f"computed, with fast={routine.options.fast!r}, as", text]
 
 
 def _gradients(routine: RoutineBase) -> list[str]:
@@ -120,9 +120,9 @@ def _gradients(routine: RoutineBase) -> list[str]:
 
 
 def _names(routine: RoutineBase) -> dict[object, str]:
-    """What the caller calls the variable in each slot."""
+    """The caller's name of the variable in each slot."""
     by_slot = {routine.slot_of(variable.position): variable for variable in routine.variables}
-    return {slot: found.name or f"argument_{found.position}" for slot, found in by_slot.items() if slot is not None}
+    return {slot: used.name or f"argument_{used.position}" for slot, used in by_slot.items() if slot is not None}
 
 
 def _source_name(routine: RoutineBase, source: Source) -> str:

@@ -1,4 +1,4 @@
-"""Arrays of a work as kernels read them, and results with what kernels leave to the host."""
+"""Conversion of a work's arrays to the form that kernels read, and completion of results on the host."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from clreduce.typing import Array
 
 
 def has_sources(arrays: Sequence[Any]) -> bool:
-    """Whether some of them are read block by block."""
+    """Whether some of the arrays are read block by block (`BlockSource`)."""
     for array in arrays:  # noqa: SIM110 (as in `are_plain`)
         if type(array) is BlockSource:
             return True
@@ -26,7 +26,7 @@ def has_sources(arrays: Sequence[Any]) -> bool:
 
 
 def with_parameters(work: Work, arrays: Sequence[Any]) -> Sequence[Any]:
-    """Arrays whose parameters are in memory: those are needed as a whole."""
+    """The arrays, with parameters read into memory: every block needs them whole."""
     if not has_sources(arrays):
         return arrays
     return [
@@ -36,7 +36,7 @@ def with_parameters(work: Work, arrays: Sequence[Any]) -> Sequence[Any]:
 
 
 def are_plain(arrays: Sequence[Any]) -> bool:
-    """Whether all of them are in memory as kernels read them; on the path of every call."""
+    """Whether all arrays are contiguous NumPy arrays, which kernels read in place. It runs in every call."""
     for array in arrays:  # noqa: SIM110 (a generator takes three times as long)
         if type(array) is not np.ndarray or not array.flags.c_contiguous:
             return False
@@ -44,7 +44,7 @@ def are_plain(arrays: Sequence[Any]) -> bool:
 
 
 def as_read(arrays: Sequence[Any], region: Region) -> list[Array]:
-    """Arrays as kernels read them: in memory, contiguous, and those that repeat along a batch only once."""
+    """The arrays in memory and contiguous. An array that repeats along a batch dimension is stored once."""
     if are_plain(arrays):
         return list(arrays)
     return [
@@ -54,7 +54,7 @@ def as_read(arrays: Sequence[Any], region: Region) -> list[Array]:
 
 
 def has_order(array: Any) -> bool:
-    """Whether the numbers of an array lie side by side, as kernels read and write them."""
+    """Whether an array is C-contiguous, as kernels read and write it."""
     return is_contiguous(array) if is_resident(array) else bool(array.flags.c_contiguous)
 
 
@@ -66,7 +66,7 @@ def _as_read(array: Any, dimensions: int) -> Array:
 
 
 def completed_lists(work: Work, results: tuple[Array, ...]) -> tuple[Array, ...]:
-    """Results of kernels with what those leave to the host, in place: indices of terms that are infinite."""
+    """Complete the results of kernels in place: they lack the indices of infinite terms in K nearest lists."""
     if not work.lists:
         return results
     region = work.region

@@ -1,4 +1,4 @@
-"""`generic_sum` and its kin: routines from a formula and a description of the result like that of an argument."""
+"""`generic_sum` and similar functions: routines from a formula and a description of the result."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _REDUCTIONS = {
 }
 _DOC = """A `Genred` that {what}: ``{name}(formula, output, *aliases, **options)``.
 
-``output`` describes the result, as an alias does an argument: ``"a = Vi({dim})"`` has a row per i, and the reduction is
-over j; ``"a = Vj({dim})"`` has a row per j. {length} Options are those of `Genred`.
+``output`` describes the result like an alias: ``"a = Vi({dim})"`` has a row per i and reduces over j,
+``"a = Vj({dim})"`` has a row per j and reduces over i. {length} Options are those of `Genred`.
 """
-_IGNORED = "Its length is that of the formula, whatever is written."
-_COUNTED = "Its length is K."
+_IGNORED = "The length in parentheses is ignored: the result has the length of the formula."
+_COUNTED = "The length in parentheses is K."
 
 
 def generic(cls: type[Made], name: str) -> Callable[..., Made]:
-    """The function of that name, which makes routines of ``cls``."""
+    """The function called ``name``, which makes routines of class ``cls``."""
     reduction_op, what = _REDUCTIONS[name]
     counted = reduction_op == "ArgKMin"
 

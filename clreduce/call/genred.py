@@ -1,4 +1,4 @@
-"""`Genred`: a routine made from a formula in text."""
+"""`Genred`: a routine that is made from the text of a formula."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from clreduce.language.formula import parse_all
 from clreduce.language.vocabulary import checked_reduction
 
 Array = TypeVar("Array")
-"""The arrays of a library, which calls give."""
+"""The array type that calls return."""
 
 
 class Genred(Routine, Generic[Array]):
@@ -26,8 +26,8 @@ class Genred(Routine, Generic[Array]):
         The arguments in order: ``"x = Vi(3)"`` (one vector of length 3 per i), ``"y = Vj(3)"`` (per j),
         ``"p = Pm(1)"`` (one vector for all pairs).
     reduction_op:
-        ``Sum``, ``Mean``, ``Var``, ``Prod``; ``Min``, ``ArgMin``, ``Min_ArgMin`` and the same of ``Max``; ``KMin``,
-        ``ArgKMin``, ``KMin_ArgKMin``, ``SumKMin`` and the same of ``KMax``, which take ``opt_arg``; ``Count``, ``Any``,
+        ``Sum``, ``Mean``, ``Var``, ``Prod``; ``Min``, ``ArgMin``, ``Min_ArgMin`` and their ``Max`` forms; ``KMin``,
+        ``ArgKMin``, ``KMin_ArgKMin``, ``SumKMin`` and their ``KMax`` forms, which take ``opt_arg``; ``Count``, ``Any``,
         ``All``; ``LogSumExp``, ``Max_SumShiftExp``; and, with ``formula2``, ``LogSumExpWeight``, ``SumSoftMaxWeight``
         (or ``SoftMax``), ``Max_SumShiftExpWeight``.
     axis:
@@ -35,43 +35,44 @@ class Genred(Routine, Generic[Array]):
     opt_arg:
         The number K, 1 or more, of reductions with ``KMin`` or ``KMax`` in their name.
     formula2:
-        A second formula, of any length, for reductions whose first one then has length 1: the weights of the terms of
-        ``LogSumExp`` (there it may be left out), ``LogSumExpWeight`` and ``Max_SumShiftExpWeight``, the values that
-        ``SumSoftMaxWeight`` averages, or those that ``SumKMin`` and ``SumKMax`` add up.
+        A second formula of any length; the first one must then have length 1. It gives the weights of the terms of
+        ``LogSumExp`` (optional), ``LogSumExpWeight`` and ``Max_SumShiftExpWeight``, the values that
+        ``SumSoftMaxWeight`` averages, or the values that ``SumKMin`` and ``SumKMax`` add up.
     dtype_acc:
-        The precision in which sums are kept, for reductions that add up: ``"auto"`` is that of the computation. For
-        float32 arrays ``"float64"`` computes the terms in float32 and all that comes after them in float64; only the
-        result is rounded to float32. Other arrays take their own dtype, or float32 if they are float16.
+        The precision of the accumulators of reductions that add up. ``"auto"`` is the precision of the terms. For
+        float32 arrays, ``"float64"`` computes the terms in float32, accumulates them in float64 and rounds the result
+        to float32. Other arrays allow their own dtype only; float16 and bfloat16 arrays also float32.
     use_double_acc:
         Short for ``dtype_acc="float64"``.
     sum_scheme:
-        ``"block_sum"`` (the default, ``"auto"``) adds up in blocks, which keeps rounding errors small;
-        ``"direct_sum"`` uses one running sum; ``"kahan_scheme"`` also keeps what rounding takes from it, so that
-        errors don't grow with the number of terms. A sum that is kept in float64 for float32 arrays has no blocks.
+        ``"block_sum"`` (the default, ``"auto"``) adds up in blocks, which keeps rounding errors small.
+        ``"direct_sum"`` uses one running sum. ``"kahan_scheme"`` (compensated summation) also accumulates the rounding
+        errors, so the error does not grow with the number of terms. Float32 arrays with ``dtype_acc="float64"`` need
+        no blocks and use none.
     fast:
-        ``"dot"`` computes squared distances between vectors x_i and y_j, from 8 components on, as
-        ``|x_i|^2 + |y_j|^2 - 2 <x_i, y_j>``, in the derivatives too. That takes fewer operations, and costs digits: the
-        error of a squared distance is about eps * (|x_i|^2 + |y_j|^2) however small it is, so centre data that are far
-        from the origin; near-ties in ``ArgMin`` or ``ArgKMin`` may be resolved differently. None (the default)
+        ``"dot"`` computes squared distances between vectors x_i and y_j of 8 or more components as
+        ``|x_i|^2 + |y_j|^2 - 2 <x_i, y_j>``, also in derivatives. This takes fewer operations but loses digits: the
+        absolute error is about eps * (|x_i|^2 + |y_j|^2), even if the distance is small. So centre data that are far
+        from the origin. Near-ties in ``ArgMin`` or ``ArgKMin`` may be resolved differently. None (the default)
         subtracts component by component.
     accuracy:
-        On GPUs, float32 formulas of each pair may call functions that the hardware has, where the device was seen to
-        compute them within stated bounds: 2^x for exponentials, roots and quotients (`explain` shows which). The error
-        of such an exponential e^x is up to 2 ulp and ``|x| * 6e-8``. In float64, e^x of pairs reads a table in local
-        memory there, with an error of 1.1 ulp and ``|x| * 1.5e-17``. ``"full"`` keeps the functions of clreduce, whose
-        results differ from the right ones by a few ulp everywhere. On CPUs there is no difference.
+        ``"auto"`` allows faster functions on GPUs, for values that are computed for each pair. In float32 these are
+        functions of the hardware (2^x for exponentials, roots, quotients), if a test on the device has shown that they
+        keep stated bounds; `explain` lists them. The relative error of e^x is then up to 2 ulp plus ``|x| * 6e-8``. In
+        float64, e^x reads a table in local memory; its relative error is 1.1 ulp plus ``|x| * 1.5e-17``. ``"full"``
+        always uses the functions of clreduce, whose errors are a few ulp everywhere. CPUs always use those.
     dtype, cuda_type, enable_chunks, rec_multVar_highdim, use_fast_math:
-        Accepted for compatibility. The first two are deprecated (the data's dtype decides); the others are speed
-        switches of another engine and have no effect on results.
+        Accepted for compatibility, and ignored. The first two are deprecated: the data's dtype decides. The others are
+        speed switches of another engine.
 
     Raises
     ------
     FormulaError
-        The formula or an alias cannot be read; the message points at the place.
+        The formula, an alias or an option is invalid. For a syntax error the message points at the place.
     ShapeError
-        Lengths inside the formula do not fit.
+        Vectors inside the formula have incompatible lengths.
     OptionError
-        There is no option of that name; the error names the nearest one.
+        An option is unknown; the error names the nearest known one.
     """
 
     if TYPE_CHECKING:  # reductions with two results give a pair; type checkers refuse unknown options

@@ -1,4 +1,4 @@
-"""Indices of the K best terms: terms of inf (-inf for the largest), which kernels leave out, are entered here."""
+"""Completion of K nearest lists: kernels leave out terms of inf (-inf for the largest), and this module adds them."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ _GAP = np.int64(-1).tobytes()
 
 
 def has_gaps(indices: Array) -> bool:
-    """Whether there is a -1 among indices, int64 and else not negative."""
+    """Whether some index is -1; all others must be nonnegative int64."""
     if indices.size <= _SMALL:  # NumPy's reductions take several microseconds in the midst of a call
         return _GAP in indices.tobytes()
     return bool(indices.min() < 0)
 
 
 def fill_lists(indices: Array, first_column: int, columns: int, pairs: Ranges | None) -> None:
-    """Let the lowest indices that are in no list yet take the places of -1, in place, as long as there are any.
+    """Replace each -1 in a list by the lowest column that is not in the list, in place, while there is such a column.
 
-    ``indices``: of shape (batch.., rows, K, D), a list of K places for each component. One with a place of -1 holds all
-    terms that are better than the neutral value, so the others have that value, or are nan. ``pairs``: which of the
-    ``columns`` each row visits, counted from 0; None for all. They are numbered from ``first_column`` on.
+    ``indices`` has shape (batch.., rows, K, D): a list of K places for each component. A list that contains -1 already
+    has all terms that are better than the neutral value, so all other terms have that value or are nan. ``pairs`` says
+    which of the ``columns`` each row visits; None means all. Columns are numbered from ``first_column``.
     """
     short = indices[..., -1, :] < 0
     if not short.any():
@@ -42,22 +42,23 @@ def fill_lists(indices: Array, first_column: int, columns: int, pairs: Ranges | 
 
 
 def candidates(region: Region, count: int) -> Array:
-    """The lowest ``count`` columns that rows of a region visit, ascending: (count,) for all rows, or one row for each.
+    """The lowest ``count`` columns that the rows of a region visit, ascending.
 
-    A row of (rows, count) ends with -1 where it visits fewer.
+    The shape is (count,) if all rows visit the same columns (shorter if there are fewer columns), else (rows, count).
+    A row of (rows, count) is padded with -1.
     """
     pairs, first = region.pairs, region.first_column
     if pairs is None:
         return first + np.arange(min(region.columns, count))
-    found = np.full((region.rows, count), -1)
+    lowest = np.full((region.rows, count), -1)
     for block, (start, end) in enumerate(pairs.blocks):
         visited = _first_visited(pairs.pieces[pairs.owners == block], count)
-        found[start:end, : len(visited)] = first + visited
-    return found
+        lowest[start:end, : len(visited)] = first + visited
+    return lowest
 
 
 def _first_visited(pieces: Array, count: int) -> Array:
-    """The ``count`` lowest columns of some intervals."""
+    """The ``count`` lowest columns in the intervals ``pieces`` of shape (S, 2)."""
     if len(pieces) == 0:
         return np.zeros(0, np.int64)
     parts = [np.arange(start, min(end, start + count)) for start, end in pieces]
@@ -65,7 +66,7 @@ def _first_visited(pieces: Array, count: int) -> Array:
 
 
 def _filled(lists: Array, candidates: Array) -> Array:
-    """Lists (S, K) whose places of -1, which come last, are taken by the candidates, ascending, that they lack."""
+    """Lists (S, K) whose trailing -1 are replaced by those ``candidates``, ascending, that are not in the list."""
     if len(candidates) == 0:
         return lists
     at = np.minimum(np.searchsorted(candidates, lists), len(candidates) - 1)

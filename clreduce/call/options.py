@@ -1,4 +1,4 @@
-"""The options of a routine that concern how it computes, checked once."""
+"""`Options`: how a routine computes; checked once."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _ACCUMULATORS = {
     "float32": ("float32", "float64"),
     "float64": ("float64",),
 }
-"""By the dtype of the arrays: what ``dtype_acc`` may be. Shorter floats are computed in float32 in any case."""
+"""The allowed values of ``dtype_acc``, by the dtype of the arrays. Kernels compute float16 and bfloat16 in float32."""
 
 
 def refuse_unknown(what: str, function: Callable[..., Any], unknown: Mapping[str, Any]) -> None:
-    """Raise `OptionError` for options that ``function`` does not have, naming the nearest that it has.
+    """Raise `OptionError` for options that ``function`` does not have; the error names the nearest known option.
 
-    ``what`` is how a message calls it.
+    ``what`` is the name of the function in the message.
     """
     parameters = inspect.signature(function).parameters.values()
     known = [each.name for each in parameters if each.default is not each.empty and each.name not in _DEPRECATED]
@@ -45,12 +45,12 @@ _OF_OTHERS = {
     **dict.fromkeys(("op", "reduction", "reduce"), "reduction_op"), "weights": "formula2", "accumulate": "dtype_acc",
     "device": "backend", "gpu": "device_id",
 }  # fmt: skip
-"""What users of other libraries call the options of a reduction."""
+"""Names of options in other libraries, and the names that clreduce has for them."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """How a routine computes, where there is a choice."""
+    """The choices that a caller has in how a routine computes; see `Genred` for their meaning."""
 
     sum_scheme: str = "auto"
     fast: str | None = None
@@ -68,7 +68,10 @@ class Options:
         accuracy: str = "auto",
         **ignored: Any,
     ) -> Options:
-        """Options for ``reduction``, or one error; the others are speed switches of another engine."""
+        """The checked options for ``reduction``. Raises `FormulaError` for a value that has no meaning there.
+
+        The options in ``ignored`` are speed switches of another engine.
+        """
         if sum_scheme not in _SCHEMES:
             raise FormulaError(f"sum_scheme is one of {', '.join(_SCHEMES)}; got {sum_scheme!r}")
         if fast not in _FAST:
@@ -91,7 +94,7 @@ class Options:
         return cls(sum_scheme, fast, dtype_acc, accuracy)
 
     def check_precision(self, dtype: str) -> None:
-        """Raise `DtypeError` if sums over arrays of this dtype cannot be kept as asked."""
+        """Raise `DtypeError` if arrays of this dtype do not allow the chosen ``dtype_acc``."""
         if self.dtype_acc != "auto" and self.dtype_acc not in _ACCUMULATORS[dtype]:
             allowed = " or ".join(_ACCUMULATORS[dtype])
             raise DtypeError(f"for {dtype} arrays dtype_acc is auto, {allowed}; got {self.dtype_acc!r}")

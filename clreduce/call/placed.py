@@ -1,4 +1,4 @@
-"""Calls that run where their arrays are: on a device in a context of the caller's."""
+"""Calls on device arrays: they run on the arrays' queue, in the caller's context."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from clreduce.typing import Array
 
 @dataclass(frozen=True)
 class WhereArraysAre(Executor):
-    """Runs each work on the queue of the first of its arrays that is on a device.
+    """Runs each work on the queue of its first device array.
 
-    A work without such an array, as of a state that is kept by the host, runs on the current device.
+    A work without device arrays (for example, one whose states are on the host) runs on the current device.
     """
 
     limit: int | None = None
@@ -42,7 +42,7 @@ class WhereArraysAre(Executor):
 
     @staticmethod
     def _own(job: Job, executor: OneDevice) -> Job:
-        """A job with what is kept for it on that device."""
+        """The job with its cache for that executor."""
         work, prepared, arrays = job
         return work, prepared.fetch(executor, Memo), arrays
 
@@ -75,16 +75,16 @@ class WhereArraysAre(Executor):
 
 
 class PlacedRunner(Runner):
-    """Runs evaluations where their arrays are."""
+    """Runs evaluations on the devices of their arrays."""
 
     def executor(
         self, backend: str, device_id: int, max_memory: int | str | None, deterministic: bool | None
     ) -> Executor:
         kind_of(backend, device_id)
         if backend != "auto":
-            raise BackendError(f"arrays on a device are computed with on their own: backend is 'auto'; got {backend!r}")
+            raise BackendError(f"arrays on a device choose the device: backend must be 'auto'; got {backend!r}")
         if device_id != -1:
-            raise DeviceError(f"arrays on a device are computed with on their own: device_id is -1; got {device_id!r}")
+            raise DeviceError(f"arrays on a device choose the device: device_id must be -1; got {device_id!r}")
         return WhereArraysAre(*checked_limits(max_memory, deterministic))
 
 

@@ -1,4 +1,4 @@
-"""`profile`: what a block of a program spent its time on, as numbers, a table, a trace and a picture."""
+"""`profile`: where a block of a program spends its time, as numbers, a table, a trace and a picture."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CATEGORIES = (BUILDING, TRANSFERS, LAUNCHING, WAITING, PYTHON)
 
 @dataclass(frozen=True)
 class KernelTotal:
-    """All runs of one kind of kernel on one device. Seconds are nan where the driver keeps no times."""
+    """All runs of one kind of kernel on one device. Seconds are nan if the driver records no times."""
 
     formula: str
     role: str
@@ -38,26 +38,26 @@ class KernelTotal:
     count: int
     seconds: float
     share: float
-    """Of the time of all kernels on all devices."""
+    """The fraction of the time of all kernels on all devices."""
 
     @property
     def mean(self) -> float:
-        """Seconds of one run."""
+        """The average seconds of one run."""
         return self.seconds / self.count
 
 
 class Profile:
-    """What the block of ``with clreduce.profile() as p:`` did; made by `profile`. Times are in seconds.
+    """The times of the block ``with clreduce.profile() as p:``, in seconds; `profile` makes it.
 
-    A profile covers one block. Inside the block it is empty.
+    A profile covers one block. It is empty until the block ends.
     """
 
     def __init__(self) -> None:
         self._recorder: Recorder | None = None
         self.wall: float = 0.0
-        """From the beginning of the block to its end."""
+        """The seconds from the beginning of the block to its end."""
         self.records: tuple[HostSpan | DeviceCommand, ...] = ()
-        """All spans of the host and all commands of devices, in the order of time."""
+        """All spans of the host and all commands of devices, in order of time."""
 
     def __enter__(self) -> Self:
         if self._recorder is not None:
@@ -75,10 +75,10 @@ class Profile:
 
     @property
     def host(self) -> dict[str, float]:
-        """How the thread that ran the block spent the wall time: disjoint parts, which add up to it.
+        """Seconds of the block's thread by category; they add up to `wall`.
 
-        ``building`` kernels, ``transfers``, ``launching`` kernels (the driver's part of it), ``waiting`` for devices,
-        and ``Python``: all the rest.
+        The categories are ``building`` kernels, ``transfers``, ``launching`` kernels (inside the driver), ``waiting``
+        for devices, and ``Python`` for the rest.
         """
         parts = dict.fromkeys(CATEGORIES, 0.0)
         for span in self._host_spans():
@@ -88,7 +88,7 @@ class Profile:
 
     @property
     def kernels(self) -> tuple[KernelTotal, ...]:
-        """Totals of each kind of kernel, those that took longest first."""
+        """Totals of each kind of kernel; the longest total comes first."""
         runs: dict[tuple[str, str, str], list[float]] = {}
         for command in self._commands():
             if command.role != "copy":
@@ -102,21 +102,23 @@ class Profile:
 
     @property
     def busy(self) -> dict[str, float]:
-        """For each device, the seconds in which it ran kernels or copies; nan where its driver keeps no times."""
+        """For each device, the seconds in which it ran kernels or copies; nan if its driver records no times."""
         by_device: dict[str, list[tuple[float, float]]] = {}
         for command in self._commands():
             by_device.setdefault(command.device, []).append((command.start, command.start + command.seconds))
         return {device: _covered(intervals) for device, intervals in by_device.items()}
 
     def trace(self, path: str | os.PathLike[str]) -> None:
-        """Write the records as JSON that Perfetto (ui.perfetto.dev) and chrome://tracing show: threads of the host and
-        devices, one row each, on the host's clock."""
+        """Write the records as JSON for Perfetto (ui.perfetto.dev) or chrome://tracing.
+
+        Each thread of the host and each device has a row. All times are on the host's clock.
+        """
         from clreduce.call.profile_trace import write_trace
 
         write_trace(self.records, self.wall, path)
 
     def plot(self, path_or_axes: Any) -> Any:
-        """Draw the records over time with Matplotlib, into a file of that path or into axes; gives the axes."""
+        """Draw the records over time with Matplotlib, into axes or into a new file; returns the axes."""
         from clreduce.call.profile_plot import draw
 
         return draw(self, path_or_axes)
@@ -170,33 +172,33 @@ class Profile:
 
 
 def profile() -> Profile:
-    """A context that measures what its block spends time on: building, transfers, launching, waiting, Python; kernels.
+    """A context manager that measures where its block spends time: building, transfers, launching, waiting, Python.
 
     >>> import numpy as np
     >>> import clreduce
     >>> from clreduce.numpy import Genred
     >>> nearest = Genred("SqDist(x, y)", ["x = Vi(2)", "y = Vj(2)"], "ArgMin", axis=1)
     >>> with clreduce.profile() as p:
-    ...     found = nearest(np.zeros((5, 2)), np.ones((7, 2)))
+    ...     indices = nearest(np.zeros((5, 2)), np.ones((7, 2)))
     >>> abs(sum(p.host.values()) - p.wall) < 1e-9
     True
     >>> [(total.formula, total.count) for total in p.kernels if total.role == "pair"]
     [('ArgMin: SqDist(x, y)', 1)]
 
-    ``print(p)`` shows a table, ``p.trace("trace.json")`` writes a file for Perfetto or chrome://tracing,
-    ``p.plot("profile.png")`` draws with Matplotlib; `Profile.records` has the single records.
+    ``print(p)`` shows a table, ``p.trace("trace.json")`` writes a file for Perfetto or chrome://tracing, and
+    ``p.plot("profile.png")`` draws with Matplotlib. `Profile.records` contains the individual records.
 
-    It covers what the calling thread or asynchronous task does, and contexts copied from it (`asyncio.to_thread`):
-    their records appear, but `Profile.host` counts the thread of the block only. Threads started inside the block are
-    not covered: a profile of their own covers them. Blocks may be nested; the outer profile has the records of both.
-    Inside the block, commands go to a queue that notes times, which takes some 20 us per launch. Some drivers finish
-    compiling when a kernel first runs: that counts as waiting, and as no time of the device.
+    The profile covers the calling thread or asynchronous task. It also records contexts copied from it (as
+    `asyncio.to_thread` does), but `Profile.host` counts the thread of the block only. It does not cover threads that
+    start inside the block: profile each of them separately. Blocks may be nested; the outer profile has all records.
+    Inside the block, commands go to a queue that records times; this costs about 20 us per launch. Some drivers finish
+    compiling when a kernel first runs. That time counts as waiting, not as time of the device.
     """
     return Profile()
 
 
 def _covered(intervals: Sequence[tuple[float, float]]) -> float:
-    """The length of a union of intervals; nan if none is known."""
+    """The length of the union of the intervals with known ends; nan if there is none."""
     known = sorted(interval for interval in intervals if not math.isnan(interval[0]))
     if not known:
         return math.nan

@@ -1,4 +1,4 @@
-"""A picture of a profile, by Matplotlib."""
+"""A picture of a profile, drawn with Matplotlib."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 _COLORS = {BUILDING: "tab:orange", TRANSFERS: "tab:green", LAUNCHING: "tab:purple", WAITING: "tab:gray"}
 _KERNELS = ("tab:blue", "tab:red", "tab:olive", "tab:cyan", "tab:pink", "tab:brown")
-"""Kinds of kernels, those that took longest first; all others look like the last."""
+"""Colors of the kinds of kernels, the longest total first. Further kinds share the last color."""
 _LONGEST_LABEL = 60
 
 
 def draw(profile: Profile, path_or_axes: Any) -> Any:
-    """Draw into axes, or into a file of that path."""
+    """Draw into axes, or into a new file at that path; returns the axes."""
     if not isinstance(path_or_axes, (str, os.PathLike)):
         _draw(profile, path_or_axes)
         return path_or_axes

@@ -1,4 +1,4 @@
-"""Records of a profile as JSON of the kind that chrome://tracing and Perfetto read ("Trace Event Format")."""
+"""Records of a profile as JSON in the "Trace Event Format" of chrome://tracing and Perfetto."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from clreduce.runtime.profile import DeviceCommand, HostSpan
 
 
 def write_trace(records: Sequence[HostSpan | DeviceCommand], wall: float, path: str | os.PathLike[str]) -> None:
-    """Write the file. The host is one process with a row per thread; devices are another, with a row each."""
+    """Write the file. The host is one process with a row per thread; the devices are another, with a row per device."""
     with open(path, "w", encoding="utf-8") as file:
         json.dump({"traceEvents": trace_events(records, wall), "displayTimeUnit": "ms"}, file)
 
@@ -20,7 +20,7 @@ def write_trace(records: Sequence[HostSpan | DeviceCommand], wall: float, path: 
 def trace_events(records: Sequence[HostSpan | DeviceCommand], wall: float) -> list[dict[str, Any]]:
     """Complete events (phase X) in microseconds, and names of processes and rows (phase M)."""
     host = os.getpid()
-    devices = host + 1  # another number than the host's is all that is needed
+    devices = host + 1  # any number other than the host's will do
     rows: dict[tuple[int, str], int] = {}
     events = [_name("process_name", host, 0, "host"), _name("process_name", devices, 0, "devices")]
 

@@ -1,4 +1,4 @@
-"""The argument ``ranges`` of a call: checked in the caller's words before any kernel runs."""
+"""The checks of the argument ``ranges`` of a call, before any kernel runs."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _INTEGERS = (np.dtype(np.int32), np.dtype(np.int64))
 
 
 def check_ranges(given: Any, sizes: Mapping[Domain, int], library: Adapter) -> CheckedRanges:
-    """The argument ``ranges`` of a call, or one error that says what is wrong with it.
+    """The checked ``ranges`` of a call; raises one error that says which array is wrong, and how.
 
     ``given`` is the tuple ``(ranges_i, slices_i, redranges_j, ranges_j, slices_j, redranges_i)`` of int32 or int64
-    arrays of shapes (Mc, 2), (Mc,), (S, 2), (Nc, 2), (Nc,), (S', 2). Block k of the rows i, ``ranges_i[k]``, visits the
-    intervals ``redranges_j[slices_i[k - 1]:slices_i[k]]`` of j; the second half says the same of the blocks of j.
+    arrays of shapes (Mc, 2), (Mc,), (S, 2), (Nc, 2), (Nc,), (S', 2). Rows i in block ``ranges_i[k]`` visit the columns
+    j in the intervals ``redranges_j[slices_i[k - 1]:slices_i[k]]``. The other three arrays do this for blocks of j.
     """
     if not isinstance(given, (tuple, list)):
         raise DtypeError(f"ranges is a tuple of six arrays ({', '.join(_NAMES)}); got {type(given).__name__}")
@@ -56,7 +56,7 @@ def _as_integers(n: int, value: Any, library: Adapter) -> Array:
 
 
 def _check_half(arrays: Sequence[Array], n: int, rows: tuple[str, int], columns: tuple[str, int]) -> None:
-    """One triple: blocks of rows, where the intervals of each end, and the intervals of columns."""
+    """Check one triple: blocks of rows, the end of each block's intervals, and the intervals of columns."""
     blocks, slices, intervals = arrays
     _check_intervals(blocks, n, *rows)
     if len(slices) != len(blocks):
@@ -85,14 +85,14 @@ def _check_intervals(intervals: Array, n: int, letter: str, size: int) -> None:
 
 
 def _check_disjoint(blocks: Array, n: int) -> None:
-    """Blocks may come in any order; empty ones may be anywhere."""
+    """Raise `ShapeError` if two blocks overlap. They may come in any order, and empty blocks may be anywhere."""
     order = np.argsort(blocks[:, 0], kind="stable")
     order = order[(blocks[:, 0] < blocks[:, 1])[order]]
     ordered = blocks[order]
     wrong = np.flatnonzero(ordered[1:, 0] < ordered[:-1, 1])
     if wrong.size:
-        one, other = (int(k) for k in order[wrong[0] : wrong[0] + 2])
+        first, second = (int(k) for k in order[wrong[0] : wrong[0] + 2])
         raise ShapeError(
-            f"{_name(n)} holds blocks that do not overlap; entry {one} is [{blocks[one, 0]}, {blocks[one, 1]}) "
-            f"and entry {other} is [{blocks[other, 0]}, {blocks[other, 1]})"
+            f"{_name(n)} holds blocks that do not overlap; entry {first} is [{blocks[first, 0]}, {blocks[first, 1]}) "
+            f"and entry {second} is [{blocks[second, 0]}, {blocks[second, 1]})"
         )

@@ -1,4 +1,4 @@
-"""`Ready`: how a work runs on a device: its plan, the parts of j, and how its region is cut into what fits."""
+"""`Ready`: how a work runs on a device: its plan, the parts of j, and the blocks that fit into memory."""
 
 from __future__ import annotations
 
@@ -17,33 +17,36 @@ class Ready:
     """How a work runs on a device."""
 
     forgotten: int
-    """How often plans had been forgotten when this was made."""
+    """The value of ``PLANS.forgotten`` when this was made."""
     limit: int | None
-    """The limit of memory that it was made for."""
+    """The memory limit in bytes; None for no limit."""
     plan: Plan
     tree: Tree | None
-    """None: the whole region at once."""
+    """The tree of blocks; None if the whole region fits at once."""
     parts: Parts
-    """How j is cut in kernels."""
+    """The parts into which a kernel cuts j."""
     in_place: bool
-    """Whether arrays are read and results are written where they are."""
+    """Whether kernels use the caller's arrays in place, without buffers of their own."""
     sources: bool
-    """Whether some arrays are read block by block: then there are two blocks at a time."""
+    """Whether some arrays are read block by block. Two blocks are then in memory at a time."""
     deterministic: bool = False
-    """Whether the order of sums follows the formula and the arrays alone."""
+    """Whether the order of additions depends on the formula and the arrays only."""
 
     @property
     def budget(self) -> Budget:
-        """What a leaf may take."""
+        """The bytes that one leaf may take."""
         return budget_of(self.plan.device, self.limit)
 
     @property
     def fixed_parts(self) -> Parts | None:
-        """The parts of j of a call that is not cut; None: those that suit the device."""
+        """The parts of j for a call that is not cut; None lets the plan choose them for the device."""
         return self.parts if self.deterministic else None
 
     def cut(self, region: Region, budget: Budget, in_place: bool = False) -> Tree:
-        """How a region is cut; ``in_place``: arrays of the host count as nothing."""
+        """The tree of blocks of a region. With ``in_place``, arrays on the host need no memory.
+
+        Raises `OutOfMemoryError` if not even the smallest block fits.
+        """
         plan, parts = self.plan, self.parts
 
         def cost(part: Region) -> Bytes:
@@ -65,7 +68,7 @@ class Ready:
         return tree
 
     def smaller(self, leaf: Leaf, budget: Budget, error: OutOfMemoryError) -> tuple[Tree, Budget]:
-        """What is tried after a leaf did not fit; the error, if nothing is left to try."""
+        """A finer tree for a leaf that did not fit, and its budget. Raises ``error`` if the leaf cannot be cut."""
         taken = self.plan.bytes(leaf.region, self.parts)
         budget = Budget(min(budget.total, taken.total), min(budget.buffer, taken.largest)).halved()
         try:

@@ -1,4 +1,4 @@
-"""`Routine`: what is called with arrays. Written once; each array library binds it to its adapter."""
+"""`Routine`: a callable reduction. Each array library binds this class to its adapter."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 def checked_axis(axis: Any) -> int:
-    """0 or 1, or one error."""
+    """``axis`` as 0 or 1; raises `ShapeError` for anything else."""
     try:
         number = -1 if isinstance(axis, (bool, np.bool_)) else operator.index(axis)
     except TypeError:
@@ -45,9 +45,9 @@ def checked_axis(axis: Any) -> int:
 
 
 class Routine(DerivativeMethods):
-    """A reduction over i or j of formulas that are read or recorded already; what it is called with comes in order.
+    """A reduction over i or j of formulas that have been parsed or recorded.
 
-    ``values`` are formulas in which ``variables`` stand for the arguments of a call.
+    ``values`` are the formulas; ``variables`` stand in them for the arguments of a call, in order.
     """
 
     @classmethod
@@ -61,7 +61,7 @@ class Routine(DerivativeMethods):
         opt_arg: Any = None,
         options: tuple[tuple[str, Any], ...] = (),
     ) -> Self:
-        """The routine whose arguments are ``leaves``, the variables of the formulas; the same one each time."""
+        """The routine whose arguments are ``leaves``, the variables of the formulas. Equal calls return one object."""
         reduction = checked_reduction(reduction_op, opt_arg, None if len(values) == 1 else values[1])
         variables = [Variable(None, n, leaf.dim, leaf.domain, leaf.kind) for n, leaf in enumerate(leaves)]
         named = {leaf: known.expr for leaf, known in zip(leaves, variables, strict=True)}
@@ -69,7 +69,7 @@ class Routine(DerivativeMethods):
 
     @property
     def expr(self) -> Expr:
-        """The formula as read, with the output index called i."""
+        """The formula; i is the index of the result."""
         return self.program.values[0]
 
     def __repr__(self) -> str:
@@ -82,37 +82,39 @@ class Routine(DerivativeMethods):
     ) -> Any:  # fmt: skip
         """The reduction, of shape (batch.., M or N, D).
 
-        D is the length of the formula; with ``formula2`` it is that of ``formula2``. ``Max_SumShiftExp`` puts two
-        vectors side by side. Where K terms are kept it is (batch.., M or N, K, D), or (batch.., M or N, K) if D is 1.
-        ``Min_ArgMin``, ``KMin_ArgKMin`` and those of ``Max`` give two results, values and indices, and take a tuple of
-        two as ``out``.
+        D is the length of ``formula2`` if there is one, else that of the formula; ``Max_SumShiftExp`` puts two vectors
+        side by side. Lists of K terms have shape (batch.., M or N, K, D), or (batch.., M or N, K) if D is 1.
+        ``Min_ArgMin``, ``KMin_ArgKMin`` and their ``Max`` forms return two results, values and indices, and take a
+        tuple of two arrays as ``out``.
 
-        ``args`` are the arrays in the order of the aliases: (.., M, D) for Vi, (.., N, D) for Vj, (.., D) for Pm. Where
-        D is 1 the last axis may be left out: (M,), (N,), a number; and in a batch, if another argument has its
-        dimensions, (B, M), (B, N), (B,). Gradients have the shapes of what came in. The
-        result has the dtype that NumPy's promotion gives for all of them together; integers and booleans without floats
-        are computed in float64, float16 in float32 and rounded. A complex array has half as many columns, and counts as
-        pairs (re, im) of reals; results are real. A parameter may be a number, or a tuple of them, which has no dtype.
+        ``args`` are the arrays in the order of the aliases: (.., M, D) for Vi, (.., N, D) for Vj, (.., D) for Pm. If D
+        is 1, the last axis may be missing: (M,), (N,), a number; in a batch, if another argument has the batch
+        dimensions, (B, M), (B, N), (B,). The result has the dtype that NumPy's promotion gives for all arrays together.
+        Integers and booleans without floats are computed in float64; float16 is computed in float32, and the result is
+        rounded. A complex array has half as many columns and counts as pairs (re, im) of reals; results are real. A
+        parameter may be a number or a tuple of numbers; these do not affect the dtype.
 
-        ``out`` receives the result if given. ``backend`` is ``"auto"`` (the current device), ``"CPU"`` or ``"GPU"``
-        (longer spellings such as ``"GPU_1D"`` mean the same); ``device_id`` counts devices of that kind from 0.
+        ``out`` receives the result. ``backend`` is ``"auto"`` (the current device), ``"CPU"`` or ``"GPU"`` (longer
+        spellings such as ``"GPU_1D"`` mean the same); ``device_id`` counts devices of that kind from 0. ``max_memory``
+        limits the memory of the call on its device, in bytes or as text such as ``"512MB"``; a larger call runs in
+        blocks (see `clreduce.set_max_memory`). ``deterministic=True`` gives the same bits on any number of devices of
+        one kind and under any memory limit (see `clreduce.set_deterministic`).
 
-        ``max_memory`` is the most that the call may take on its device, in bytes or as text such as ``"512MB"``: what
-        takes more is cut into blocks (see `clreduce.set_max_memory`). ``deterministic=True`` gives the same bits on
-        all devices of a kind, however many, and for any limit of memory (see `clreduce.set_deterministic`).
+        ``prune`` says whether the call skips blocks of pairs that provably cannot change the result: True, False, or
+        ``"auto"``, which does so for extrema, K nearest lists and conditions over many rows and columns. Their results
+        stay the same bit by bit. With ``atol`` or ``rtol``, sums, means, LogSumExp and SumSoftMaxWeight skip pairs too:
+        each number of the result and of its derivatives then differs by at most ``atol + rtol * |exact|``, apart from
+        rounding. `explain` says how many pairs the last call visited.
 
-        ``prune`` says whether blocks of pairs are skipped that provably cannot change the result: True, False, or
-        ``"auto"``, which tries it for extrema, K nearest lists and conditions over many rows and columns, whose results
-        stay the same bit by bit. ``atol`` and ``rtol`` let sums, means, LogSumExp and SumSoftMaxWeight skip pairs, too:
-        each number of the result, and of derivatives, then differs by at most ``atol + rtol * |exact|``, beside
-        rounding. `explain` tells how many pairs the last call visited.
+        ``ranges`` selects the pairs; None means all. It is a tuple of int32 or int64 arrays ``(ranges_i, slices_i,
+        redranges_j, ranges_j, slices_j, redranges_i)``, as `cluster.from_matrix` makes it. A reduction over j reads the
+        first three: rows i in ``ranges_i[k]`` visit all j in the intervals [start, end) of
+        ``redranges_j[slices_i[k - 1]:slices_i[k]]``, and twice if two intervals contain j. A reduction over i reads
+        the other three. Rows outside every block are reduced over nothing. All indices of a batch share the ranges. A
+        gradient reads the three arrays of its argument's index, so both halves must select the same pairs.
 
-        ``ranges`` names the pairs to reduce over, None meaning all: int32 or int64 arrays ``(ranges_i, slices_i,
-        redranges_j, ranges_j, slices_j, redranges_i)``, as `cluster.from_matrix` makes them. A reduction over j reads
-        the first three: rows i of ``ranges_i[k]`` meet the j of all intervals [start, end) among
-        ``redranges_j[slices_i[k - 1]:slices_i[k]]``, those listed twice twice. One over i reads the other three. Rows
-        outside every block are reduced over nothing. In a batch, all indices share the ranges. Gradients take the half
-        that belongs to the argument's index, so the two must name the same pairs.
+        Raises `ShapeError`, `DtypeError`, `DeviceError` or `OptionError` for invalid arguments, and `OutOfMemoryError`
+        if not even a small block fits.
         """
         if unknown:
             refuse_unknown("a call", Routine.__call__, unknown)
@@ -142,11 +144,11 @@ class Routine(DerivativeMethods):
         self, *args: Any, first_row: int = 0, first_column: int = 0, backend: str = "auto", device_id: int = -1,
         ranges: Any = None, max_memory: int | str | None = None, deterministic: bool | None = None,
     ) -> State:  # fmt: skip
-        """What the rows keep after some of the columns: a `State`, which merges with that of the next columns.
+        """The state of some rows after some columns: a `State`, which merges with the state of the next columns.
 
-        The arrays are those of a part of the rows and of the columns; ``first_row`` and ``first_column`` are the
-        numbers that its first ones have in the whole. Reductions over i have a row for each j. ``ranges`` count rows
-        and columns from 0 in these arrays.
+        The arrays contain these rows and columns only. ``first_row`` and ``first_column`` are the indices of the first
+        row and column in the whole. A reduction over i has a row for each j. ``ranges`` count rows and columns from 0
+        in the given arrays.
 
         >>> import numpy as np
         >>> from clreduce.numpy import Genred
@@ -172,11 +174,14 @@ class Routine(DerivativeMethods):
         return State(work, executor.partial((work, Memo(), arrays)))
 
     def finish(self, state: State, like: Any = None) -> Any:
-        """The result of rows that have met all their columns; ``like``: an array where results shall be."""
+        """The result of a state that covers all columns, on the device of the array ``like`` if there is one.
+
+        Raises `ShapeError` if another routine made the state.
+        """
         if not isinstance(state, State):
             raise ShapeError(f"finish takes a state that partial gave; got {type(state).__name__}")
         if (state.work.program, state.work.options) != (self.program, self.options):
-            raise ShapeError("the state is one of another routine: give it to the routine whose partial made it")
+            raise ShapeError("another routine made this state: pass it to the routine whose partial made it")
         reduction, region = self.program.reduction, state.work.region
         count = reduction.count if reduction.lists else None
         results = []
@@ -190,7 +195,7 @@ class Routine(DerivativeMethods):
         self, *args: Any, backend: str = "auto", device_id: int = -1, ranges: Any = None,
         max_memory: int | str | None = None, deterministic: bool | None = None,
     ) -> MemoryEstimate:  # fmt: skip
-        """Bytes that a call with these arrays takes on its device: data, results, and temporaries. None is made."""
+        """The bytes that a call with these arrays would take on its device, and its expected time. Nothing runs."""
         arguments = check_arguments(self.variables, args, ShapesOnly(self.library))
         self.options.check_precision(arguments.given_dtype)
         if ranges is not None:
@@ -198,5 +203,8 @@ class Routine(DerivativeMethods):
         return estimate(self, arguments, self.runner.executor(backend, device_id, max_memory, deterministic))
 
     def explain(self, dtype: str = "float32", file: TextIO | None = None) -> None:
-        """Print formula, structure of the gradients, schedule and kernel source, for a person."""
+        """Print a report: formula, gradients, skipped pairs, schedule and kernel source.
+
+        The kernels are those for ``dtype`` on the current device. ``file`` is the standard output by default.
+        """
         print(explaining.explain(self, dtype, current_device()), file=file or sys.stdout)

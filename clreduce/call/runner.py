@@ -1,4 +1,4 @@
-"""`Runner`: how a front end has evaluations run. Array libraries that follow their arrays have one of their own."""
+"""`Runner`: how a front end runs evaluations. A library that records computations has its own subclass."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from clreduce.call.executor import Executor
 
 
 class Runner:
-    """Runs evaluations on NumPy arrays, at once."""
+    """Runs evaluations on NumPy arrays immediately."""
 
     def executor(
         self, backend: str, device_id: int, max_memory: int | str | None, deterministic: bool | None
@@ -21,15 +21,15 @@ class Runner:
         return executor_for(backend, device_id, max_memory, deterministic)
 
     def tracks(self, arrays: Sequence[Any]) -> bool:
-        """Whether what is computed from ``arrays`` is followed, so that it has to come from `run`."""
+        """Whether the library records computations with ``arrays``. Their results must then come from `run`."""
         return False
 
     def run(self, evaluation: Evaluation, arrays: Sequence[Any], like: Any = None) -> tuple[Any, ...]:
-        """The results of ``evaluation``; beside ``like`` where there are no ``arrays``."""
+        """The results of ``evaluation``; without ``arrays`` they are placed on the device of ``like``."""
         return evaluation(arrays)
 
     def run_all(self, works: Works) -> Sequence[tuple[Any, ...]]:
-        """The results of evaluations with their arrays, none of which needs those of another."""
+        """The results of independent evaluations, each with its arrays."""
         return together(works)
 
 

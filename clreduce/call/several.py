@@ -1,4 +1,4 @@
-"""`SeveralDevices`: an executor whose devices share a call, by the speed that each of them shows."""
+"""`SeveralDevices`: an executor whose devices share a call in proportion to their measured speeds."""
 
 from __future__ import annotations
 
@@ -23,33 +23,33 @@ from clreduce.typing import Array
 from clreduce.warning import warn
 
 _WORTH_SHARING = 0.005
-"""Seconds that a call takes on the first device from which on the others help."""
+"""A call is shared if it takes at least this many seconds on the first device."""
 _MANY = 8
-"""Turns of each device that are enough for equal ends."""
+"""With this many turns per device, all devices finish at about the same time."""
 _LEFT_OUT: Memo[Device, str] = Memo()
-"""Devices that have failed, and how."""
+"""Devices that have failed, with the error message."""
 
 
 @dataclass(frozen=True)
 class Axis:
-    """Along what a region is cut into units."""
+    """The axis along which a region is cut into units."""
 
     kind: Literal["indices", "rows", "columns"]
     units: int
     length: int
-    """Indices, rows or columns of a unit."""
+    """The number of indices, rows or columns in a unit."""
     step: int
-    """Units that keep a device busy."""
+    """The number of units that keep a device busy."""
     dimension: int = 0
-    """Of the batch."""
+    """The dimension of the batch, if ``kind`` is "indices"."""
 
     @property
     def turns(self) -> int:
-        """How often a device is kept busy."""
+        """How many times the units keep a device busy."""
         return self.units // self.step
 
     def part(self, region: Region, units: Units) -> Region:
-        """The part of a region that some units are."""
+        """The part of a region that consists of these units."""
 
         def interval(size: int) -> tuple[int, int]:
             return units[0] * self.length, min(units[1] * self.length, size)
@@ -67,24 +67,24 @@ class Member:
     """One of the devices that share a call."""
 
     number: int
-    """Among the devices of the executor."""
+    """The position of the device in ``SeveralDevices.devices``."""
     executor: OneDevice
     ready: Ready
 
 
 @dataclass(frozen=True)
 class SeveralDevices(Executor):
-    """Devices that share calls: rows, indices of a batch, or columns where rows are few.
+    """Devices that share calls by rows, by indices of a batch, or, if there are few rows, by columns.
 
-    A row has the bits that its device alone would give it. So with devices of one kind, results are those of one of
-    them, whatever their number and whichever device computed which rows.
+    A shared call gives each row the bits that its device alone would give. Results on devices of one kind therefore do
+    not depend on the number of devices, or on which device computed which rows.
     """
 
     devices: tuple[Device, ...]
     limit: int | None = None
-    """Bytes that a call may take on each device; None: as `OneDevice` has it."""
+    """Bytes that a call may take on each device; None as in `OneDevice`."""
     deterministic: bool = False
-    """Whether the order of sums follows the formula and the arrays alone (`set_deterministic`)."""
+    """Whether the order of additions depends on the formula and the arrays only (`set_deterministic`)."""
 
     def run(self, job: Job, results: tuple[Array, ...] | None = None) -> tuple[Array, ...]:
         shared = self._shared(job, with_columns=True)
@@ -126,17 +126,17 @@ class SeveralDevices(Executor):
 
     @property
     def _first(self) -> OneDevice:
-        """The executor of small calls."""
+        """The executor of the first device that has not failed; it runs small calls."""
         return self._one(self._numbers[0])
 
     @property
     def _numbers(self) -> list[int]:
-        """The numbers of the devices that have not failed; all numbers if all devices have."""
+        """The numbers of the devices that have not failed; all numbers if all devices have failed."""
         able = [n for n, device in enumerate(self.devices) if device not in _LEFT_OUT]
         return able or list(range(len(self.devices)))
 
     def _is_small(self, job: Job) -> bool:
-        """Whether a call on the first device ends before the others could help."""
+        """Whether a call is too short to be worth sharing."""
         self._check_precision(job[0])
         return job[0].region.area < _WORTH_SHARING * _speed(self.prepare(job))
 
@@ -164,7 +164,7 @@ class SeveralDevices(Executor):
         return None if axis is None or len(members) < 2 else (members, axis)
 
     def _of_first(self, job: Job) -> Job:
-        """A job as the first device gets it."""
+        """The job with the cache of the first device."""
         return job[0], self._prepared(job[1], self._numbers[0]), job[2]
 
     def _one(self, number: int) -> OneDevice:
@@ -172,12 +172,12 @@ class SeveralDevices(Executor):
         return one_device(self.devices[number], self.limit, self.deterministic)
 
     def _prepared(self, prepared: Prepared, number: int) -> Prepared:
-        """What is kept between runs of a work on one device."""
+        """The cache of a work on one device."""
         own: Prepared | None = prepared.get(number)
         return prepared.keep(number, Memo()) if own is None else own
 
     def _check_precision(self, work: Work) -> None:
-        """`DeviceError` unless all devices have the precision of a call."""
+        """Raise `DeviceError` if a call needs float64 and only some of the devices have it."""
         if work.dtype != "float64" and work.options.dtype_acc != "float64":
             return
         without = [device for device in self.devices if not device.facts.has_double]
@@ -192,7 +192,7 @@ class SeveralDevices(Executor):
         self, work: Work, arrays: Sequence[Array], members: Sequence[Member], axis: Axis, targets: tuple[Array, ...],
         of_states: bool,
     ) -> None:  # fmt: skip
-        """Have the results of a region, or its states, computed into ``targets``."""
+        """Compute the results of a region, or its states, into ``targets``."""
 
         def computation(member: Member) -> Callable[[Units], None]:
             walk = Walk(work, member.ready, arrays)
@@ -205,7 +205,7 @@ class SeveralDevices(Executor):
         self, work: Work, arrays: Sequence[Array], members: Sequence[Member], axis: Axis,
         results: tuple[Array, ...] | None,
     ) -> tuple[Array, ...]:  # fmt: skip
-        """The results of a region whose parts of j are shared: their states are merged in order on one device."""
+        """The results of a region whose devices share the parts of j. One device merges their states in order."""
         region, plan = work.region, members[0].ready.plan
         parts = replace(members[0].ready.parts, count=axis.units, length=axis.length)
         states = tuple(np.empty((*region.batch, parts.count, region.rows, dim), kind) for dim, kind in plan.states)
@@ -235,7 +235,7 @@ class SeveralDevices(Executor):
         self, region: Region, members: Sequence[Member], axis: Axis,
         computation: Callable[[Member], Callable[[Units], None]],
     ) -> dict[int, ClreduceError]:  # fmt: skip
-        """Have all units computed; which devices have failed, by their number."""
+        """Compute all units; the result maps the numbers of devices that have failed to their errors."""
         pairs = max(1.0, region.area / axis.units)
         paces = [member.ready.plan.pace for member in members]
         speeds = [_speed(member.ready) / pairs for member in members]
@@ -252,12 +252,12 @@ class SeveralDevices(Executor):
         return failures
 
     def _leave_out(self, failures: dict[int, ClreduceError]) -> None:
-        """Warn of devices that have failed, and do not ask them again but for those that only had no memory."""
+        """Warn of devices that have failed. Later calls do not use them, unless they only ran out of memory."""
         for number, error in failures.items():
-            lasts = not isinstance(error, OutOfMemoryError)
-            if lasts:
+            is_permanent = not isinstance(error, OutOfMemoryError)
+            if is_permanent:
                 _LEFT_OUT.keep(self.devices[number], str(error))
-            advice = ", and is left out until clreduce.clear_caches() is called" if lasts else ""
+            advice = ", and is left out until clreduce.clear_caches() is called" if is_permanent else ""
             warn(
                 f"{self.devices[number]!r} failed in a call; it left its part to the other devices{advice}. {error}",
                 RuntimeWarning,
@@ -267,7 +267,7 @@ class SeveralDevices(Executor):
 def axis_of(region: Region, members: Sequence[Member], with_columns: bool) -> Axis | None:
     """The axis along which a region is shared; None if no axis keeps all devices busy.
 
-    Columns are cut where parts of j end, and only where all of the call fits at once.
+    Columns are cut at the ends of parts of j, and only if the whole call fits into memory.
     """
     units = max(member.executor.device.facts.compute_units for member in members)
     group_rows = max(member.ready.plan.schedule.group_rows for member in members)
@@ -290,7 +290,7 @@ def axis_of(region: Region, members: Sequence[Member], with_columns: bool) -> Ax
 
 
 def _speed(ready: Ready) -> float:
-    """Pairs that a device visits per second, measured or expected."""
+    """Pairs per second on a device: measured, or expected if there is no measurement."""
     pace = ready.plan.pace
     return pace.measured or pace.expected
 
@@ -299,5 +299,5 @@ def _speed(ready: Ready) -> float:
 def several_devices(
     devices: tuple[Device, ...], limit: int | None = None, deterministic: bool = False
 ) -> SeveralDevices:
-    """The executor of these devices, two or more; the same one each time."""
+    """The executor of two or more devices. Equal arguments give the same object."""
     return SeveralDevices(devices, limit, deterministic)

@@ -1,7 +1,7 @@
-"""How devices share a call: which of them computes which block next, and the wait until all have done their part.
+"""How devices share a call: `Sharing` assigns blocks to devices, and `SharedRun` waits until all blocks are computed.
 
-A call is so many *units*, as a rule work-groups of rows. A device that is free takes the next ones: a portion of its
-share of what is left, so that blocks become shorter towards the end and all devices end at about the same time.
+A call consists of *units*, usually work-groups of rows. A free device takes a portion of its share of the remaining
+units. Blocks therefore become shorter towards the end, and all devices finish at about the same time.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from clreduce.runtime.device_thread import thread_of
 from clreduce.runtime.progress import Progress, current, working_for
 
 _PORTION = 0.5
-"""Of its share of what is left, what a device takes at a time."""
+"""The fraction of its share of the remaining units that a device takes at a time."""
 _SHORTEST, _LONGEST = 0.005, 0.3
-"""Seconds of a block."""
+"""The shortest and the longest time of a block, in seconds."""
 _POLL = 0.25
-"""Seconds between looks for a signal, where waiting for another thread does not let it through."""
+"""Seconds between checks for signals: on some systems, signals do not interrupt the wait for another thread."""
 
 Units = tuple[int, int]
-"""[start, stop)"""
+"""The units [start, stop)."""
 
 
 class Sharing:
-    """Which units of a call each device has taken, and which are left. Safe to use from several threads.
+    """The assignment of the units of a call to devices. Safe to use from several threads.
 
     >>> sharing = Sharing(1000, 10, [300.0, 100.0], [True, True])
     >>> sharing.take(0), sharing.take(1), sharing.take(0)
@@ -38,7 +38,10 @@ class Sharing:
     """
 
     def __init__(self, units: int, step: int, speeds: Sequence[float], measured: Sequence[bool]) -> None:
-        """``speeds``: units per second of each device, ``measured`` or expected; ``step``: units that keep one busy."""
+        """``speeds`` are units per second of each device; ``measured`` says which are not merely expected.
+
+        ``step`` is the number of units that keep a device busy.
+        """
         self.speeds, self.measured = list(speeds), list(measured)
         self._units, self._step = units, step
         self._taken = self._finished = 0
@@ -53,7 +56,7 @@ class Sharing:
         return self._finished == self._units
 
     def take(self, device: int) -> Units | None:
-        """The units that a device computes next; None where the others are done sooner without it."""
+        """The units that a device computes next; None if the other devices finish earlier without its help."""
         with self._lock:
             if self._returned:
                 return self._returned.pop()
@@ -75,7 +78,7 @@ class Sharing:
             return start, start + size
 
     def note(self, device: int, units: Units, seconds: float) -> None:
-        """A device has computed units in this time. That of its first ones also counts the building of kernels."""
+        """Record that a device has computed units. The time of its first ones is ignored: it includes building."""
         with self._lock:
             size = units[1] - units[0]
             self._finished += size
@@ -86,52 +89,52 @@ class Sharing:
             self._is_warm[device] = True
 
     def give_back(self, device: int, units: Units) -> None:
-        """A device has failed in these units, which others shall compute."""
+        """Record that a device has failed. Another device will compute these units."""
         with self._lock:
             self._returned.append(units)
             self._failed.add(device)
 
 
 class _EndedError(Exception):
-    """The call has ended, and nobody wants to have the rest of a block."""
+    """Raised in a device's thread to abandon a block, because the call has ended."""
 
 
 class _Watch(Progress):
-    """Tells how far a block is, between two launches; there the block ends if the call does."""
+    """Reports the progress of a block after each launch, and abandons the block if the call has ended."""
 
-    def __init__(self, run: SharedRun, told: Progress | None) -> None:
+    def __init__(self, run: SharedRun, call: Progress | None) -> None:
         super().__init__(0.0)
-        self._run, self._told = run, told
+        self._run, self._call = run, call
 
     def advance(self, pairs: float) -> None:
         if self._run.is_closed:
             raise _EndedError
-        if self._told is not None:
-            self._told.advance(pairs)
+        if self._call is not None:
+            self._call.advance(pairs)
 
 
 class SharedRun:
-    """A call that devices are working on."""
+    """One shared call, from its first block to its last."""
 
     def __init__(
         self, devices: Sequence[Device], computations: Sequence[Callable[[Units], None]], sharing: Sharing
     ) -> None:
-        """``computations``: for each device what computes units there, in the device's thread."""
+        """``computations`` has a function for each device. It computes units there, in the thread of the device."""
         self.failures: dict[int, ClreduceError] = {}
-        """Why devices could not do their part, by their number."""
+        """The errors of devices that have failed, by the position of the device."""
         self._devices, self._computations, self._sharing = devices, list(computations), sharing
         self._error: BaseException | None = None
         self.is_closed = False
-        """Whether devices take no more units, and end the blocks that they have."""
-        self._told = current()
+        """Whether the call has ended: devices take no more units and abandon their blocks."""
+        self._progress = current()
         self._at_work = [False] * len(devices)
-        # The caller holds no lock at any time: a signal's handler may share another call by the same threads.
+        # The caller never holds a lock: a signal handler may share another call among the same threads.
         self._have_left: SimpleQueue[int] = SimpleQueue()
 
     def finish(self) -> None:
-        """Have all units computed; the error of a device if all have failed.
+        """Compute all units. Raises the error of a device if all devices have failed.
 
-        Whatever it raises, no device works on the call any more when that reaches the caller.
+        When this method returns or raises, no device works on the call any more.
         """
         try:
             self._share()
@@ -155,21 +158,21 @@ class SharedRun:
                     raise self._error
 
     def _close(self) -> None:
-        """Let devices take no more units, and wait for those at work, whatever signals arrive meanwhile."""
+        """Stop devices from taking units and wait for those at work, even if signals arrive meanwhile."""
         while True:
             try:
                 self.is_closed = True
                 while any(self._at_work):
                     time.sleep(0.0005)
-                self._computations.clear()  # threads that are busy with other calls hold this one for a while
+                self._computations.clear()  # threads that are busy with other calls keep a reference to this one
                 return
-            except BaseException:  # the first interruption is on its way to the caller, and kernels still run
+            except BaseException:  # the first interruption will reach the caller; kernels still run
                 continue
 
     def _work(self, device: int) -> None:
-        """What the thread of a device does."""
+        """Take and compute units until none are left; runs in the thread of a device."""
         try:
-            watch = _Watch(self, self._told)
+            watch = _Watch(self, self._progress)
             while True:
                 self._at_work[device] = True
                 units = None if self.is_closed else self._sharing.take(device)

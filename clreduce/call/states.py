@@ -1,7 +1,7 @@
-"""`State`: what rows keep after some of the columns. States of adjacent columns merge, and a state gives the results.
+"""`State`: the state of rows after some columns. States of adjacent columns merge; the last state gives the results.
 
-Code that spreads a call over processes needs these three steps and nothing else. `State.merge` and `State.finish` need
-no device: NumPy evaluates the formulas of the reduction in double precision.
+These three steps suffice to spread a call over processes. `State.merge` and `State.finish` need no device: NumPy
+evaluates the formulas of the reduction in double precision.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from clreduce.typing import Array
 
 @dataclass(frozen=True)
 class State:
-    """What the rows of a region keep after its columns: one array (batch.., rows, D) for each slot of the reduction.
+    """The state of the rows of a region after its columns: an array (batch.., rows, D) per slot of the reduction.
 
-    It holds no device, and can be pickled.
+    It refers to no device and can be pickled.
     """
 
     work: Work
-    """Its region: these rows, and the columns that they have met."""
+    """The work; its region consists of these rows and of the columns that they have visited."""
     slots: tuple[Array, ...]
 
     def merge(self, after: State) -> State:
-        """The state after these columns and then those of ``after``, which begin where these end.
+        """The state after these columns and then the columns of ``after``, which begin where these end.
 
-        `ShapeError` unless both are states of the same rows of one program, and their columns adjacent.
+        Raises `ShapeError` unless both states have the same program and rows, and adjacent columns.
         """
         if not isinstance(after, State):
             raise ShapeError(f"a state merges with another state; got {type(after).__name__}")
@@ -51,7 +51,7 @@ class State:
         rows = (ours.batch, ours.first_row, ours.rows) == (theirs.batch, theirs.first_row, theirs.rows)
         if not (same and rows and ends == theirs.first_column):
             raise ShapeError(
-                f"states merge that are of one program, of the same rows and of adjacent columns; these are of rows "
+                f"states merge if they have one program, the same rows and adjacent columns; these are of rows "
                 f"{ours.first_row} to {ours.first_row + ours.rows}, columns {ours.first_column} to {ends}, and of rows "
                 f"{theirs.first_row} to {theirs.first_row + theirs.rows}, columns {theirs.first_column} to "
                 f"{theirs.first_column + theirs.columns}{'' if same else ', of different programs'}"
@@ -60,7 +60,7 @@ class State:
         return State(work, joined(work, self.slots, after.slots))
 
     def finish(self) -> tuple[Array, ...]:
-        """The results of these rows, each of shape (batch.., rows, D), if they meet no other columns."""
+        """The results of these rows over the columns so far, each of shape (batch.., rows, D)."""
         work, region = self.work, self.work.region
         program = computed(work.program, work.options, moderate=False)
         pairs = region.pairs
@@ -80,12 +80,12 @@ class State:
 
 
 def joined(work: Work, before: Sequence[Array], after: Sequence[Array]) -> tuple[Array, ...]:
-    """The slots of a state after some columns and then others, perhaps with a gap in between that no row visits."""
+    """The merged slots of two states. There may be columns in between that no row visits."""
     return merged(computed(work.program, work.options, moderate=False), before, after)
 
 
 def merged(program: MapReduce, before: Sequence[Array], after: Sequence[Array]) -> tuple[Array, ...]:
-    """The state after the columns of one and then those of another, by NumPy; in the dtypes of ``before``."""
+    """The merged state of two states of one program, computed by NumPy, in the dtypes of ``before``."""
     leaves, others, count = _variables(program)
     values = _exact(leaves, before)
     if program.reduction.keeps_terms:
@@ -106,7 +106,7 @@ def merged(program: MapReduce, before: Sequence[Array], after: Sequence[Array]) 
 
 
 def finished(program: MapReduce, state: Sequence[Array], first: Array) -> tuple[Array, ...]:
-    """The results of a state, by NumPy; ``first``: the index of each row's first column, -1 if it has none."""
+    """The results of a state, computed by NumPy. ``first`` has the index of each row's first column; -1 for none."""
     leaves, _, _ = _variables(program)
     index = variable("first", 1, Domain.I, INDEX)
     return tuple(evaluate(program.reduction.finish(leaves, index), {**_exact(leaves, state), index: first}))
@@ -121,7 +121,10 @@ def _exact(leaves: Sequence[Expr], arrays: Sequence[Array]) -> dict[Expr, Array]
 
 @memoised(256)
 def _variables(program: MapReduce) -> tuple[tuple[Expr, ...], tuple[Expr, ...], int]:
-    """Variables for a state, for another one (for one term of it, if states are lists of terms), and their length."""
+    """Variables for a state, variables for a second state, and 1.
+
+    If states are lists of K terms, the second variables stand for one term, and the number is K.
+    """
     slots, reduction = program.state_slots, program.reduction
     count = (reduction.count or 1) if reduction.keeps_terms else 1
     state = tuple(variable(("state", n), slot.dim, Domain.I, slot.kind) for n, slot in enumerate(slots))
@@ -131,7 +134,7 @@ def _variables(program: MapReduce) -> tuple[tuple[Expr, ...], tuple[Expr, ...], 
 
 @memoised(256)
 def _entering(program: MapReduce) -> tuple[Expr, ...]:
-    """The state after one term of another list has entered."""
+    """The formulas of a list of K terms after one term of another list has entered."""
     state, term, _ = _variables(program)
     column = Column(tuple(slot for slot in term if slot.kind == REAL), term[-1])
     return program.reduction.update(state, [column])

@@ -1,4 +1,4 @@
-"""`tune`: a timed search for the schedules of a routine, on the caller's arrays."""
+"""`tune`: a timed search for the fastest schedule of a routine on the caller's arrays."""
 
 from __future__ import annotations
 
@@ -27,39 +27,38 @@ from clreduce.typing import Array
 def tune(
     routine: Genred[Any], *arrays: Any, seconds: float = 20.0, derivatives: bool = False, progress: bool | None = None
 ) -> Tuned:
-    """Search, by timing, for the schedule with which ``routine`` is fastest on the current device and on such arrays.
+    """Measure schedules of ``routine`` on the current device and on such arrays, and keep the fastest.
 
-    The choice is kept on disk, for this device (and version of its driver), the arrays' dtype and the structure of the
-    formula; calls of this and of later processes use it, for any names of variables and any sizes. But calls with 1,
-    with 2, with up to 4, 8, 16 or 32 and with more rows in the result have choices of their own: tune on arrays of the
-    kind that you are going to have. `clreduce.clear_caches` forgets all choices.
+    The choice is stored on disk for the device, the version of its driver, the dtype of the arrays and the structure of
+    the formula. Calls in this process and in later ones use it, for any names of variables and any sizes. Results with
+    1, 2, up to 4, 8, 16, 32 and more rows have separate choices, so tune with arrays of realistic size.
+    `clreduce.clear_caches` removes all choices.
 
     Parameters
     ----------
     routine, arrays:
-        What would be called as ``routine(*arrays)``. Of large arrays, a part is timed.
+        A routine, and the arrays of a call ``routine(*arrays)``. Only a part of large arrays is timed.
     seconds:
-        The time for the whole search. A kernel that is being built when it ends is still finished.
+        The time for the whole search. It may take longer if a kernel is still being built at the end.
     derivatives:
-        Whether to tune the gradients with respect to all arguments as well, as ``routine.vjp`` computes them. They
-        share the time.
+        Whether to tune the gradients of ``routine.vjp`` in all arguments too, within the same time.
     progress:
-        Whether to show on stderr how far the search is. None: as `set_progress` says, by default on terminals. There it
-        is one line that is redrawn, elsewhere a line for each schedule tried.
+        Whether to show progress on stderr. None follows `set_progress`, which by default shows it on terminals. A
+        terminal shows one line that is redrawn; other files get a line for each schedule tried.
 
     Returns
     -------
     Tuned
-        The schedule chosen, the default one, the seconds that a call takes with each, and how many were tried.
-        A schedule is chosen only if it is clearly faster (3 %) than the default and gives the same numbers.
-        Ctrl-C ends the search early, and keeps the best schedule so far.
+        The chosen schedule, the default schedule, the seconds of a call with each, and the number of schedules tried.
+        The choice differs from the default only if it is at least 3 % faster and gives the same numbers. Ctrl-C ends
+        the search early and keeps the best schedule so far.
 
     Raises
     ------
     ShapeError, DtypeError
-        Arrays that the routine would refuse.
+        The routine does not accept the arrays.
     NotDifferentiableError
-        ``derivatives=True`` for a reduction that has none.
+        ``derivatives=True``, and the reduction has no derivatives.
     ScheduleError
         ``seconds`` is not a positive number.
     """
@@ -73,26 +72,26 @@ def tune(
     if derivatives:
         calls += _gradient_calls(routine, arguments, device)
     bar = _Bar(float(seconds), len(calls), progress)
-    found: list[Tuned] = []
+    results: list[Tuned] = []
     try:
         for n, call in enumerate(calls):
             search = Search(call, (seconds - bar.elapsed) / (len(calls) - n), bar.show)
             try:
                 search.run()
             except KeyboardInterrupt:
-                found.append(search.finish())
+                results.append(search.finish())
                 break
-            found.append(search.finish())
+            results.append(search.finish())
             bar.finished += 1
     finally:
         bar.close()
-    return replace(found[0], derivatives=tuple(found[1:]))
+    return replace(results[0], derivatives=tuple(results[1:]))
 
 
 def _timed_call(
     routine: Genred[Any], program: MapReduce, feeds: Sequence[Array], arguments: Arguments, device: Device
 ) -> TimedCall:
-    """A call of the routine's program, or of a derivative's with ``feeds`` in its slots."""
+    """A call of ``program`` (the routine's, or a derivative's) with the arrays ``feeds`` in its slots."""
     rows, columns = routine.sizes(arguments)
     moderate = arrangement_of(program, routine.options).holds(feeds)
     plan = routine.plan_of(program, arguments.dtype, device, bool(arguments.batch), moderate=moderate)
@@ -102,7 +101,7 @@ def _timed_call(
 
 
 def _gradient_calls(routine: Genred[Any], arguments: Arguments, device: Device) -> Iterator[TimedCall]:
-    """Calls of the gradient programs for all arguments. Ones stand for cotangents and for results of other programs."""
+    """Calls of the gradient programs for all arguments. Cotangents and residuals are arrays of ones."""
     own_feeds, own_sizes = routine.feeds(arguments.arrays), routine.sizes(arguments)
     for gradient in gradients_of(routine.program, tuple(range(len(routine.program.slots)))):
         rows, columns = reversed(own_sizes) if gradient.flipped else own_sizes
@@ -120,7 +119,7 @@ def _gradient_calls(routine: Genred[Any], arguments: Arguments, device: Device) 
 
 
 class _Bar:
-    """How far the searches of a call of `tune` are."""
+    """The progress line of the searches of one call of `tune`."""
 
     def __init__(self, seconds: float, searches: int, shown: bool | None) -> None:
         self.seconds, self.searches, self.finished = seconds, searches, 0
@@ -128,11 +127,11 @@ class _Bar:
 
     @property
     def elapsed(self) -> float:
-        """Seconds since it was made."""
+        """Seconds since the line was made."""
         return self._line.elapsed
 
     def show(self, tried: int, gain: float) -> None:
-        """Draw the line: of the present search, schedules tried and how many times as fast the best is."""
+        """Draw the line: the schedules that this search has tried, and the gain of the best one."""
         if self.searches > 1:
             self._line.title = f"tune ({self.finished + 1} of {self.searches})"
         self._line.show(

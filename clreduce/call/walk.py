@@ -1,4 +1,4 @@
-"""`Walk`: one run of a work that is cut: from leaf to leaf, over rows, columns and indices of a batch."""
+"""`Walk`: one run of a work that is cut into blocks, leaf by leaf."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ from clreduce.typing import Array
 
 
 class Walk:
-    """One run of a work that is cut."""
+    """One run of a work that is cut along rows, columns and indices of a batch."""
 
     def __init__(self, work: Work, ready: Ready, arrays: Sequence[Array], begin: tuple[Array, ...] = ()) -> None:
-        """``begin``: what all rows have kept before the columns of this work."""
+        """``begin`` is the state of all rows before the columns of this work; the neutral state if it is empty."""
         self._work, self._ready, self._arrays, self._begin = work, ready, arrays, begin
         self._targets: tuple[Array, ...] = ()
-        """Where results or states of the whole region are written."""
+        """The arrays of the whole region into which results or states are written."""
         self._of_states = False
         self._reader: Reader | None = None
         self._following: dict[Region, Region] = {}
-        """The leaf after each leaf, which is read while kernels work on this one."""
+        """The next leaf for each leaf. It is read while kernels work on the current one."""
         self._parts: dict[int, tuple[Place, Array]] = {}
-        """For each slot the part that the last leaf has read, and where it is: often the next leaf reads the same."""
+        """For each slot the part that the last leaf has read, and its place. Often the next leaf reads it too."""
         self.shared = SharedBuffers()
         """The arrays of a leaf that stay on the device."""
 
     @contextlib.contextmanager
     def _reading(self, tree: Tree) -> Iterator[None]:
-        """Arrays that are read block by block are read ahead."""
+        """Read block sources ahead inside this context."""
         if not self._ready.sources:
             yield
             return
@@ -71,9 +71,9 @@ class Walk:
         return states
 
     def write_to(self, targets: tuple[Array, ...], of_states: bool = False) -> None:
-        """Name the arrays of the whole region into which results or states are computed."""
+        """Set the arrays of the whole region into which results or states are computed."""
         rows = (*self._work.region.batch, self._work.region.rows)
-        # The length of a row is counted, for NumPy does not infer it where there are no rows.
+        # NumPy cannot infer the length of a row with -1 if there are no rows.
         self._targets = tuple(target.reshape((*rows, math.prod(target.shape[len(rows) :]))) for target in targets)
         self._of_states, self.shared.keeps_states = of_states, not of_states
 
@@ -85,7 +85,7 @@ class Walk:
             self._walk(tree, budget)
 
     def _walk(self, tree: Tree, budget: Budget) -> None:
-        """Compute what a tree is of, into its place."""
+        """Compute the region of a tree into its place."""
         plan, parts, region = self._ready.plan, self._ready.parts, tree.region
         if isinstance(tree, Concatenation):
             for child in tree.children:
@@ -101,25 +101,25 @@ class Walk:
         else:
             try:
                 arrays, shared = self.arrays_of(region), self.shared
-                self._write(region, lambda views: self._told(region, plan.run, arrays, region, views, parts, shared))
+                self._write(region, lambda views: self._counted(region, plan.run, arrays, region, views, parts, shared))
             except OutOfMemoryError as error:
                 self._walk(*self._ready.smaller(tree, budget, error))
 
     def _partial(self, leaf: Leaf, state: tuple[Array, ...], budget: Budget) -> tuple[Array, ...]:
-        """The state after the columns of a leaf, whose rows are those of the state."""
+        """The state after the columns of a leaf. The leaf and the state have the same rows."""
         try:
             arrays, plan = self.arrays_of(leaf.region), self._ready.plan
-            return self._told(leaf.region, plan.partial, arrays, leaf.region, self._ready.parts, state, self.shared)
+            return self._counted(leaf.region, plan.partial, arrays, leaf.region, self._ready.parts, state, self.shared)
         except OutOfMemoryError as error:
             tree, smaller = self._ready.smaller(leaf, budget, error)
-            if not isinstance(tree, Merge):  # so few bytes that rows would be cut, too, but their state is one array
+            if not isinstance(tree, Merge):  # there is so little memory that rows would be cut, too: one state has all
                 raise
             for part in tree.children:
                 state = self._partial(part, state, smaller)
             return state
 
-    def _told(self, region: Region, run: Callable[..., tuple[Array, ...]], *arguments: Any) -> tuple[Array, ...]:
-        """What ``run`` gives for a leaf, after which the call has come as far as if nobody had told its launches."""
+    def _counted(self, region: Region, run: Callable[..., tuple[Array, ...]], *arguments: Any) -> tuple[Array, ...]:
+        """The results of ``run`` for a leaf. The progress of the call then includes all pairs of the leaf."""
         call = progress.current()
         if call is None:
             return run(*arguments)
@@ -130,7 +130,7 @@ class Walk:
         return results
 
     def arrays_of(self, region: Region) -> list[Array]:
-        """The parts of the arrays that a region reads; those that the last one has read, too, are the same objects."""
+        """The parts of the arrays that a region reads. Parts that the last region has read are the same objects."""
         places = list(self._places(region))
         self._parts = {slot: part for slot, part in self._parts.items() if part[0] == places[slot][1]}
         for slot, (array, place) in enumerate(places):
@@ -148,11 +148,11 @@ class Walk:
         return arrays
 
     def _places(self, region: Region) -> Iterator[tuple[Any, Place]]:
-        """Each array, and where the part is that a region reads."""
+        """Each array, with the place of the part that a region reads."""
         return region.parts_of(self._work.region, self._work.program.slots, self._arrays)
 
     def _write(self, region: Region, compute: Callable[[tuple[Array, ...]], tuple[Array, ...]]) -> None:
-        """Have the results or states of a region computed into their place."""
+        """Compute the results or states of a region into their place in the targets."""
         place, device = region.within(self._work.region, Domain.I), self._ready.plan.device
         views = tuple(target[place] for target in self._targets)
         results = compute(

@@ -1,6 +1,6 @@
-"""`Work`: a program, its options and a region. It is what runs, and what derivatives are taken of.
+"""`Work`: a program, its options and a region: the unit that executors run and that derivatives differentiate.
 
-It holds no array and no device, and crosses the border of a process as it is.
+It contains no array and no device, so it can be sent to another process.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from clreduce.runtime.ranges import Ranges
 from clreduce.runtime.region import Region
 
 _MANY_POINTS = 2**18
-"""Rows and columns from which on blocks of pairs are skipped unless a call says otherwise."""
+"""By default, a call tries to skip blocks of pairs if it has at least this many rows and columns."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """A program on a region, in a precision, under options: all of a call but its numbers and who runs it."""
+    """A program on a region, in a precision, under options: a call without its arrays and its executor."""
 
     program: MapReduce
     options: Options
@@ -36,22 +36,25 @@ class Work:
     dtype: str
     """The precision of the kernels."""
     pruning: Pruning | None = None
-    """Whether pairs may be skipped; None: where it is likely to pay, and no result changes."""
+    """How pairs may be skipped. None skips pairs only if this probably saves time and leaves all results unchanged."""
 
     @cached_property
     def is_residual(self) -> bool:
-        """Whether derivatives read its own results as residuals."""
+        """Whether derivatives read the work's own results as residuals."""
         return self.program.residual == self.program
 
     @cached_property
     def with_residuals(self) -> Work:
-        """What gives the residuals that derivatives read, and its own result first; itself where they read none."""
+        """The work whose results are the residuals that derivatives read; its first result is this work's result.
+
+        It is this work itself if derivatives read no residuals, or only its own results.
+        """
         residual = self.program.residual
         return self if residual is None or self.is_residual else self.of(residual)
 
     @cached_property
     def skips(self) -> bool:
-        """Whether it is tried to skip pairs of blocks."""
+        """Whether a run tries to skip blocks of pairs."""
         pruning, region, reduction = self.pruning or DEFAULT, self.region, self.program.reduction
         if pruning.prune is False or not reduction.skips or region.ranges is not None:
             return False
@@ -65,19 +68,19 @@ class Work:
 
     @cached_property
     def lists(self) -> tuple[int, ...]:
-        """Which results are indices of the K best terms."""
+        """The numbers of the results that are indices of the K best terms."""
         if not self.program.reduction.lists:
             return ()
         return tuple(n for n, output in enumerate(self.program.outputs) if output.kind == INDEX)
 
     @cached_property
     def arrangement(self) -> Arrangement | None:
-        """How products are computed, where that depends on the size of parameters."""
+        """The arrangement of products, if it depends on the size of parameters; else None."""
         arrangement = arrangement_of(self.program, self.options)
         return arrangement if arrangement.slots else None
 
     def of(self, program: MapReduce, flipped: bool = False, once: bool = False) -> Work:
-        """Another program over the same pairs; ``flipped``: its rows are the columns of this one."""
+        """The work of ``program`` over the same pairs. If ``flipped``, its rows are the columns of this one."""
         region = self.region
         if flipped:
             region = region.flipped(once)
@@ -87,7 +90,7 @@ class Work:
         return Work(program, self.options, region, self.dtype, pruning)
 
     def row_sum(self, dim: int) -> Work:
-        """The sum over the rows of a result of this one."""
+        """The work that adds up the rows of a result (.., rows, dim) of this one."""
         region = self.region
         rows = Region(1, region.rows, region.batch, 0, region.first_row, region.first_index)
         return Work(_row_sum(dim), self.options, rows, self.dtype)
@@ -102,12 +105,11 @@ class Work:
         return Work(program, self.options, self.region, self.dtype), Memo(), slots
 
     def wider(self, sizes: tuple[int, ...]) -> Work:
-        """This work for a batch with these dimensions before its own."""
+        """This work for a larger batch: ``sizes`` are dimensions before its own."""
         return self.on(replace(self.region, batch=(*sizes, *self.region.batch), first_index=()))
 
     def plan(self, device: Device, moderate: bool = False, measured: bool = True) -> Plan:
-        """Its plan on a device; ``moderate``: for parameters of moderate size (`Arrangement`); not ``measured``: under
-        the default schedule in any case."""
+        """The plan of this work on a device; see `plan_of`."""
         region = self.region
         batched, pairs = bool(region.batch), region.pairs
         return plan_of(
@@ -130,9 +132,10 @@ def plan_of(
 ) -> Plan:
     """The plan of a program under options.
 
-    ``rows``: the number of rows of the result, where it is known; None means many. ``columns``: over how many it
-    reduces, at least. ``ranges``: for block-sparse calls such as one with these. ``moderate``: for parameters of
-    moderate size (`Arrangement`). Not ``measured``: under the default schedule for many rows, whatever was measured.
+    ``rows`` is the number of rows of the result; None means many. ``columns`` is a lower bound of the number of
+    columns. With ``ranges`` the plan serves block-sparse calls of that shape. ``moderate`` plans assume parameters of
+    moderate size (`Arrangement`). Without ``measured``, the plan has the default schedule for many rows, and ignores
+    tuning.
     """
     direct_sum = options.sum_scheme == "direct_sum"
     wide = options.dtype_acc == "float64" and program.reduction.blocked
@@ -142,9 +145,9 @@ def plan_of(
 
 
 def computed(program: MapReduce, options: Options, moderate: bool = True) -> MapReduce:
-    """What runs for a program: its products arranged, and rewritten if the options ask for it.
+    """The program that runs in place of ``program``: with arranged products, and rewritten as the options ask.
 
-    ``moderate``: for parameters of moderate size (`Arrangement`).
+    If ``moderate``, products are arranged for parameters of moderate size (`Arrangement`).
     """
     arrangement = arrangement_of(program, options)
     program = arrangement.moderate if moderate else arrangement.careful
@@ -152,7 +155,7 @@ def computed(program: MapReduce, options: Options, moderate: bool = True) -> Map
 
 
 def arrangement_of(program: MapReduce, options: Options) -> Arrangement:
-    """How the products of a program are computed under options."""
+    """The arrangement of the products of a program under options."""
     return arranged(program if options.fast is None else with_fast_distances(program))
 
 
