@@ -55,7 +55,7 @@ class Partition:
             raise ShapeError(f"an array of shape {ordered.shape} has no row for each of {len(self.order)} points")
         if not len(ordered):
             return Boxes(ordered, ordered, np.zeros(ordered.shape, bool))
-        starts = np.arange(self.count) * self.size
+        starts = self.intervals[:, 0]
         low, high = np.fmin.reduceat(ordered, starts), np.fmax.reduceat(ordered, starts)
         nan = np.zeros(low.shape, bool)
         missing = np.isnan(ordered)

@@ -56,7 +56,7 @@ class Work:
     def skips(self) -> bool:
         """Whether a run tries to skip blocks of pairs."""
         pruning, region, reduction = self.pruning or DEFAULT, self.region, self.program.reduction
-        if pruning.prune is False or not reduction.skips or region.ranges is not None:
+        if pruning.prune is False or not reduction.skips:
             return False
         if reduction.skips.selects and self.program.values[0].dim != 1:
             return False

@@ -10,6 +10,7 @@ import numpy as np
 
 from clreduce.call.executor import Executor
 from clreduce.call.options import Options
+from clreduce.call.pruning.cutting import CutPartition, Cuts, drawn, named_blocks, pairs_of
 from clreduce.call.pruning.index import BLOCK, index_of
 from clreduce.call.pruning.places import places_of
 from clreduce.call.pruning.request import NEVER
@@ -72,6 +73,8 @@ class BlockPairs:
     executor: Executor
     rows: Side
     columns: Side
+    named: Ranges | None = None
+    """The pairs of blocks that the ranges of the call name; None for all."""
     visited: list[int] = field(default_factory=list)
     """The number of pairs of each visit."""
 
@@ -94,12 +97,18 @@ class BlockPairs:
             program, given = map_reduce(values, program.reduction.name, program.reduction.count)
             by_slot = {slot: by_slot[leaf] for slot, leaf in zip(program.slots, given, strict=True)}
         sides: list[Side] = []
+        cuts = Cuts.of(region)
         places = places_of(program)
         for domain in (Domain.I, Domain.J):
             parts = {slot: array for slot, array in by_slot.items() if slot.domain == domain}
             chosen = [slot for slot in parts if slot in places]
-            sides.append(_side(parts, chosen, block, sides))
-        return cls(program, by_slot, work.options, work.dtype, executor, sides[0], sides[1])
+            if cuts is None:
+                sides.append(_side(parts, chosen, block, sides))
+            else:
+                points = [parts[slot] for slot in chosen]
+                sides.append(Side(cuts.partition(domain, _joined(points), block), parts, points))
+        named = None if cuts is None else cuts.in_blocks(sides[0].partition, sides[1].partition)
+        return cls(program, by_slot, work.options, work.dtype, executor, sides[0], sides[1], named)
 
     # --------------------------------------------------------------------------------------------------------- bounds
 
@@ -159,7 +168,8 @@ class BlockPairs:
         program, given = map_reduce([f], reduction, count)
         values = {**self.ends, **(further or {})}
         arrays = [np.ascontiguousarray(values[leaf], np.int64 if leaf.kind == INDEX else self.dtype) for leaf in given]
-        region = Region(self.rows.partition.count, self.columns.partition.count)
+        named = None if self.named is None else CheckedRanges.by_rows(self.named)
+        region = Region(self.rows.partition.count, self.columns.partition.count, ranges=named)
         return self._run(program, arrays, region)[0]
 
     def pairs_where(self, mask: Expr, further: Mapping[Expr, Array] | None = None) -> Ranges:
@@ -180,17 +190,27 @@ class BlockPairs:
                 array = array[None]
             wide[leaf] = array
         row, column = [], []
-        for start, end in _chunks(self.rows.partition.count, max(1, _MASKS // groups)):
+        most = _MASKS if self.named is None else _MASKS // _WORD
+        for start, end in _chunks(self.rows.partition.count, max(1, most // groups)):
             arrays = [
                 np.ascontiguousarray(wide[leaf][:, start:end] if leaf.domain == Domain.I else wide[leaf])
                 for leaf in given
             ]
             words = self._run(program, arrays, Region(end - start, _WORD, (groups,)))[0][..., 0].T
+            if self.named is not None:
+                words = words.astype(np.int64) & self._named_words((start, end), groups)
             of, group = np.nonzero(words)
             which, bit = np.nonzero((words[of, group].astype(np.int64)[:, None] >> np.arange(_WORD)) & 1)
             row.append(start + of[which])
             column.append(group[which] * _WORD + bit)
         return self.ranges(np.concatenate(row), np.concatenate(column))
+
+    def _named_words(self, rows: tuple[int, int], groups: int) -> Array:
+        """(rows, groups): the pairs that ranges name, a bit for each block of columns as in `pairs_where`."""
+        assert self.named is not None, "only ranges name pairs"
+        bits = named_blocks(self.named, rows, groups * _WORD)
+        words: Array = np.packbits(bits, axis=1, bitorder="little").view("<u2").astype(np.int64)
+        return words
 
     def ranges(self, row: Array, column: Array) -> Ranges:
         """Pairs of blocks as ranges of rows and columns; ``row`` is ascending."""
@@ -202,12 +222,14 @@ class BlockPairs:
         """The ``count`` blocks of columns, for each block of rows, for which a formula is lowest."""
         count = min(count, self.columns.partition.count)
         places = self.over_blocks(lowest_first, "ArgKMin", count)
-        return self.ranges(np.repeat(np.arange(len(places)), count), np.maximum(places, 0).ravel())
+        row, number = np.nonzero(places >= 0)
+        return self.ranges(row, places[row, number])
 
     @cached_property
     def owner(self) -> Array:
         """The block of each row, in the order of the blocks."""
-        return np.arange(len(self.rows.partition.order)) // self.rows.partition.size
+        intervals = self.rows.partition.intervals
+        return np.repeat(np.arange(len(intervals)), intervals[:, 1] - intervals[:, 0])
 
     def least(self, values: Array) -> Array:
         """The smallest of the values (rows, ..) of each block of rows; nan is passed over if there is another."""
@@ -246,13 +268,27 @@ class BlockPairs:
         return self.executor.run((work, Memo(), arrays))
 
     def some(self, blocks: Array) -> BlockPairs:
-        """This call restricted to the rows of some blocks, all of them full."""
-        size = self.rows.partition.size
-        chosen = self.rows.partition.order[(blocks[:, None] * size + np.arange(size)).ravel()]
+        """This call restricted to the rows of some blocks, in the order of the blocks."""
+        intervals = self.rows.partition.intervals[blocks]
+        chosen = self.rows.partition.order[np.concatenate([np.arange(*interval) for interval in intervals])]
         arrays = {
             slot: array[chosen] if slot.domain == Domain.I else array for slot, array in self.arrays.items()
         }  # fmt: skip
-        return replace(self, arrays=arrays, rows=Side(Partition(np.arange(len(chosen)), size), arrays), visited=[])
+        lengths = intervals[:, 1] - intervals[:, 0]
+        part = CutPartition(np.arange(len(chosen)), self.rows.partition.size, np.cumsum(lengths) - lengths)
+        named = None
+        if self.named is not None:
+            named = drawn(self.named, blocks, np.arange(self.columns.partition.count))
+        return replace(self, arrays=arrays, rows=Side(part, arrays), named=named, visited=[])
+
+    @property
+    def named_pairs(self) -> Ranges | None:
+        """The pairs of rows and columns that ranges name, both in the order of the blocks; None for all."""
+        if self.named is None:
+            return None
+        sides = (self.rows.partition, self.columns.partition)
+        edges = [np.append(side.intervals[:, 0], len(side.order)) for side in sides]
+        return Ranges(edges[0][self.named.blocks], self.named.owners, edges[1][self.named.pieces])
 
     def in_order(self, result: Array) -> Array:
         """A result by rows as the caller has them."""
@@ -273,8 +309,13 @@ def _side(parts: Mapping[Expr, Array], places: Sequence[Expr], block: int, befor
         if block == BLOCK:
             return Side(near, parts, points, {places[0]: ordered}, {places[0]: boxes})
         return Side(near.coarser(block // BLOCK), parts, points, {places[0]: ordered})
+    return Side(partition(_joined(points), block), parts, points)
+
+
+def _joined(points: Sequence[Array]) -> Array:
+    """The values of several variables side by side, as points."""
     real = [array if array.dtype.kind == "f" else array.astype(np.float64) for array in points]
-    return Side(partition(np.concatenate(real, axis=1) if len(real) > 1 else real[0], block), parts, points)
+    return np.concatenate(real, axis=1) if len(real) > 1 else real[0]
 
 
 def _same(a: Array, b: Array) -> bool:
@@ -285,9 +326,3 @@ def _same(a: Array, b: Array) -> bool:
 def _chunks(count: int, size: int) -> Iterator[tuple[int, int]]:
     for start in range(0, count, size):
         yield start, min(start + size, count)
-
-
-def pairs_of(pairs: Ranges) -> int:
-    """The number of pairs."""
-    sizes = pairs.blocks[:, 1] - pairs.blocks[:, 0]
-    return int((sizes[pairs.owners] * (pairs.pieces[:, 1] - pairs.pieces[:, 0])).sum())

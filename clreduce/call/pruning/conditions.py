@@ -14,6 +14,9 @@ from clreduce.ir.op import OPS, constant, variable
 from clreduce.ops.shape import concat
 from clreduce.typing import Array
 
+_BASE = 16
+"""Of the digits of the number of columns of a block."""
+
 
 @dataclass(frozen=True, eq=False)
 class Conditions:
@@ -41,22 +44,22 @@ class Conditions:
     def run(self) -> tuple[Array, ...]:
         """The results by the rows of the caller."""
         known, holds = self.known
-        is_last, size = variable("is last", 1, Domain.J), self.pairs.columns.partition.size
-        blocks, columns = self.pairs.columns.partition.count, len(self.pairs.columns.partition.order)
-        last = (np.arange(blocks) == blocks - 1)[:, None]
-        # Blocks are counted, for a float holds their number: those that are full, and the last one.
-        counted = OPS["where"](known, holds, constant(0))
-        both = self.pairs.over_blocks(
-            concat(counted * (1 - is_last), counted * is_last), "Sum", None, {is_last: last}
-        ).astype(np.int64)
-        full, of_last = np.split(both, 2, axis=1)
-        holding = full * size + of_last * (columns - (blocks - 1) * size)
-        decided = self.pairs.over_blocks(
-            OPS["where"](known, concat(1 - is_last, is_last), constant(0)), "Sum", None, {is_last: last}
-        ).astype(np.int64)
-        missing = decided @ np.array([[size], [columns - (blocks - 1) * size]]) - holding
+        # A float holds the numbers of columns, digit by digit.
+        sizes = np.diff(self.pairs.columns.partition.intervals, axis=1)
+        digits = {variable(("digit", base), 1, Domain.J): sizes // base % _BASE for base in (1, _BASE, _BASE**2)}
+
+        def columns(part: Expr) -> Array:
+            """(blocks of rows, components): how many columns are in blocks for which a mask holds, or is 1."""
+            counts = self.pairs.over_blocks(concat(*(part * digit for digit in digits)), "Sum", None, digits)
+            ones, tens, hundreds = np.split(counts.astype(np.int64), len(digits), axis=1)
+            number: Array = ones + _BASE * (tens + _BASE * hundreds)
+            return number
+
+        holding = columns(OPS["where"](known, holds, constant(0)))
+        missing: Array = columns(OPS["where"](known, constant(1), constant(0))) - holding
         name = self.pairs.program.reduction.name
-        settled = {"Count": holding < 0, "Any": holding > 0, "All": missing > 0}[name].all(axis=1)
+        known_results = {"Count": holding < 0, "Any": holding > 0, "All": missing > 0}
+        settled: Array = np.logical_and.reduce(known_results[name], axis=1)
         is_open = variable("is open", 1, Domain.I)
         mask = OPS["logical_and"](OPS["logical_not"](known), OPS["less"](constant(0), is_open))
         (found,) = self.pairs.visit(self.pairs.pairs_where(mask, {is_open: ~settled[:, None]}), name)

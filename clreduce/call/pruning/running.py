@@ -12,6 +12,7 @@ from clreduce.call.executor import Executor
 from clreduce.call.feeding import completed_lists
 from clreduce.call.pruning.blocks import BlockPairs
 from clreduce.call.pruning.conditions import Conditions
+from clreduce.call.pruning.cutting import Cuts, columns_per_row, drawn, pairs_in
 from clreduce.call.pruning.exponentials import Exponentials
 from clreduce.call.pruning.index import BLOCK
 from clreduce.call.pruning.request import DEFAULT, NEVER, Pruning
@@ -22,12 +23,16 @@ from clreduce.domain import Domain
 from clreduce.memo import Memo
 from clreduce.program import MapReduce
 from clreduce.reductions.reduction import Skips
+from clreduce.runtime.ranges import CheckedRanges
+from clreduce.runtime.region import Region
 from clreduce.typing import Array
 
 _VERY_MANY = 2**42
 """Pairs from which on blocks are twice as large, for there are so many pairs of them."""
 _SAMPLED = 2**28
 """Pairs from which on a sample tells first whether blocks are skipped."""
+_FEW = 2**36
+"""Pairs that ranges name from which on sorting points is likely to pay."""
 _POINTS = 4096
 """Rows and columns of the sample."""
 _HOPELESS = 0.95
@@ -89,29 +94,30 @@ def _together(tellings: Sequence[Skipped]) -> Skipped:
 
 def _run_one(work: Work, arrays: Sequence[Array], executor: Executor) -> tuple[tuple[Array, ...], Skipped]:
     region, pruning = work.region, work.pruning or DEFAULT
+    total = pairs_in(region)
     reason = _obstacle(work, arrays, executor)
     if not reason:
         arrays = [np.ascontiguousarray(array) for array in arrays]
         try:
-            if region.area >= _SAMPLED:
+            if total >= _SAMPLED:
                 part = _sample(work, arrays, executor)
                 if part > _HOPELESS:
                     reason = f"of a sample, {part:.0%} would be visited"
             if not reason:
                 # Bounds of exponentials and three passes over them cost more than those of a selection.
-                large = region.area >= _VERY_MANY or work.program.reduction.skips.approximate
+                large = total >= _VERY_MANY or work.program.reduction.skips.approximate
                 pairs = BlockPairs.of(work, arrays, executor, 2 * BLOCK if large else BLOCK)
-                if region.area >= _SAMPLED:
+                if total >= _SAMPLED:
                     part = _part_of_some(work, pairs, pruning)
                     if part > _TOO_MANY:
                         reason = f"of some blocks of rows, {part:.0%} would be visited"
             if not reason:
                 results, error = _RULES[work.program.reduction.skips](work, pairs, pruning)
-                return results, Skipped(region.area, sum(pairs.visited), error)
+                return results, Skipped(total, sum(pairs.visited), error)
         except NotImplementedError as error:  # of an operation on true integers without a rule of bounds
             reason = str(error)
     results = executor.run((replace(work, pruning=NEVER), Memo(), arrays))
-    return results, Skipped(region.area, region.area, reason=reason)
+    return results, Skipped(total, total, reason=reason)
 
 
 def _obstacle(work: Work, arrays: Sequence[Array], executor: Executor) -> str:
@@ -127,7 +133,17 @@ def _obstacle(work: Work, arrays: Sequence[Array], executor: Executor) -> str:
             size = np.abs(array)
             if not ((size == 0) | ((size >= np.finfo(array.dtype).tiny) & (size < np.inf))).all():
                 return "a parameter is infinite, nan or subnormal"
-    return ""
+    return _obstacle_of_ranges(work)
+
+
+def _obstacle_of_ranges(work: Work) -> str:
+    """Why nothing is to be skipped of the pairs that ranges name; "" if there is no reason."""
+    if work.region.ranges is None:
+        return ""
+    if not (work.pruning or DEFAULT).prune and pairs_in(work.region) < _FEW:
+        return "the ranges name few pairs"
+    cuts = Cuts.of(work.region)
+    return cuts.obstacle(BLOCK) if cuts is not None else ""
 
 
 def _sample(work: Work, arrays: Sequence[Array], executor: Executor) -> float:
@@ -142,25 +158,29 @@ def _sample(work: Work, arrays: Sequence[Array], executor: Executor) -> float:
         array[chosen[slot.domain]] if slot.domain in chosen else array
         for slot, array in zip(work.program.slots, arrays, strict=True)
     ]
-    region = replace(work.region, rows=rows, columns=columns)
+    region, named = Region(rows, columns), work.region.pairs
+    if named is not None:
+        ranges = CheckedRanges.by_rows(drawn(named, chosen[Domain.I], chosen[Domain.J]))
+        region = Region(rows, columns, ranges=ranges)
     pruning = work.pruning or DEFAULT
     pruning = replace(pruning, atol=pruning.atol * columns / work.region.columns)
     block = max(8, BLOCK * columns // work.region.columns)
     part = work.on(region)
     pairs = BlockPairs.of(part, small, executor, block)
     _RULES[work.program.reduction.skips](part, pairs, pruning)
-    return sum(pairs.visited) / region.area
+    return sum(pairs.visited) / max(pairs_in(region), 1)
 
 
 def _part_of_some(work: Work, pairs: BlockPairs, pruning: Pruning) -> float:
     """The part of the pairs that some of the blocks of rows visit."""
-    size = pairs.rows.partition.size
-    full = len(pairs.rows.partition.order) // size
-    chosen = np.unique(np.linspace(0, full - 1, min(max(full // 128, 4), 64)).astype(int))
+    count = pairs.rows.partition.count
+    chosen = np.unique(np.linspace(0, count - 1, min(max(count // 128, 4), 64)).astype(int))
     some = pairs.some(chosen)
-    part = work.on(replace(work.region, rows=len(chosen) * size))
+    named = some.named_pairs
+    ranges = None if named is None else CheckedRanges.by_rows(named)
+    part = work.on(Region(len(some.rows.partition.order), work.region.columns, ranges=ranges))
     _RULES[work.program.reduction.skips](part, some, pruning)
-    return sum(some.visited) / part.region.area
+    return sum(some.visited) / max(pairs_in(part.region), 1)
 
 
 # ------------------------------------------------------------------------------------------------------------ the rules
@@ -186,8 +206,12 @@ def _over_all(work: Work, pairs: BlockPairs, rows: Array) -> tuple[Array, ...]:
         for slot in pairs.program.slots
     ]
     part = replace(work, program=pairs.program, pruning=NEVER)
-    pairs.visited.append(len(rows) * work.region.columns)
-    region = replace(work.region, rows=len(rows))
+    region, named = replace(work.region, rows=len(rows), first_row=0), work.region.pairs
+    if named is not None:
+        part_of_them = drawn(named, rows, np.arange(region.columns))
+        numbered = replace(part_of_them, pieces=part_of_them.pieces + region.first_column)
+        region = replace(region, ranges=CheckedRanges.by_rows(numbered), kept=Domain.I, once=False)
+    pairs.visited.append(pairs_in(region))
     return pairs.executor.run((part.on(region), Memo(), arrays))
 
 
@@ -195,10 +219,13 @@ def _add_up(work: Work, pairs: BlockPairs, pruning: Pruning) -> tuple[tuple[Arra
     if work.program.reduction.name == "Sum":
         sums, error = Sums(pairs, pruning).run()
         return (sums,), error
-    columns = work.region.columns
-    sums, error = Sums(pairs, replace(pruning, atol=pruning.atol * columns)).run()
-    results = sums / sums.dtype.type(columns), np.full((len(sums), 1), columns)
-    return results[: len(work.program.outputs)], error / columns
+    named, rows = work.region.pairs, len(pairs.rows.partition.order)
+    counts = np.full(rows, work.region.columns) if named is None else columns_per_row(named, rows)
+    fewest = int(counts[counts > 0].min(initial=work.region.columns))
+    sums, error = Sums(pairs, replace(pruning, atol=pruning.atol * fewest)).run()
+    with np.errstate(invalid="ignore"):
+        results = sums / counts[:, None].astype(sums.dtype), counts[:, None]
+    return results[: len(work.program.outputs)], error / fewest
 
 
 def _add_up_exponentials(work: Work, pairs: BlockPairs, pruning: Pruning) -> tuple[tuple[Array, ...], float]:

@@ -105,7 +105,8 @@ class Selection:
         """The blocks of columns whose terms are likely to be among the K first of a block of rows."""
         most = constant(self.bounds.precision.largest)
         middle = OPS["larger"](OPS["smaller"](self.bounds.low, most), -most) + self.bounds.high
-        return self.pairs.likely(middle, -(-self.count // self.pairs.columns.partition.size) + _FIRST_VISITS)
+        columns = self.pairs.columns.partition
+        return self.pairs.likely(middle, -(-self.count * columns.count // len(columns.order)) + _FIRST_VISITS)
 
     def _not_beyond(self, last: Array) -> Ranges:
         """The pairs of blocks some terms of which may come before the last term of a row, or beside it."""
