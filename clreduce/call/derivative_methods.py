@@ -37,7 +37,8 @@ class DerivativeMethods(RoutineBase):
     def vjp(
         self, *args: Any, cotangent: Any, wrt: Sequence[str | int] | str | int | None = None, output: Any = None,
         backend: str = "auto", device_id: int = -1, ranges: Any = None, max_memory: int | str | None = None,
-        deterministic: bool | None = None, atol: float | None = None, rtol: float | None = None, **unknown: Any,
+        deterministic: bool | None = None, prune: bool | str = "auto", atol: float | None = None,
+        rtol: float | None = None, **unknown: Any,
     ) -> tuple[Any, ...]:  # fmt: skip
         """Reverse mode: (d result / d argument)^T cotangent, for each argument of ``wrt`` in order.
 
@@ -46,8 +47,9 @@ class DerivativeMethods(RoutineBase):
 
         One kernel computes the gradients in all i-variables, and a second kernel those in all j-variables. ``output``
         is the result of the call, if you have it. The derivatives of ``LogSumExp``, ``Min_ArgMin`` and
-        ``KMin_ArgKMin`` need it, and compute it if it is missing. Pass the ``ranges``, ``atol`` and ``rtol`` of the
-        call. The gradient in a parameter is a sum over all rows; its tolerance holds for each term of that sum.
+        ``KMin_ArgKMin`` need it, and compute it if it is missing. Pass the ``ranges``, ``prune``, ``atol`` and
+        ``rtol`` of the call. The gradient in a parameter is a sum over all rows; its tolerance holds for each term of
+        that sum.
         """
         if unknown:
             refuse_unknown("vjp", DerivativeMethods.vjp, unknown)
@@ -55,7 +57,7 @@ class DerivativeMethods(RoutineBase):
         arguments = self._arguments(args, ranges)
         positions = self._positions(wrt)
         incoming = self._checked_cotangent(arguments, cotangent)
-        derivative = self._derivative(arguments, executor, self._checked_output(arguments, output), atol, rtol)
+        derivative = self._derivative(arguments, executor, self._checked_output(arguments, output), prune, atol, rtol)
         gradients = self.by_position(
             positions, arguments, self.library.zeros_like, lambda slots: derivative.vjp(incoming, slots)
         )
@@ -80,7 +82,8 @@ class DerivativeMethods(RoutineBase):
     def jvp(
         self, *args: Any, tangents: dict[str | int, Any], output: Any = None, backend: str = "auto",
         device_id: int = -1, ranges: Any = None, max_memory: int | str | None = None,
-        deterministic: bool | None = None, atol: float | None = None, rtol: float | None = None, **unknown: Any,
+        deterministic: bool | None = None, prune: bool | str = "auto", atol: float | None = None,
+        rtol: float | None = None, **unknown: Any,
     ) -> Any:  # fmt: skip
         """Forward mode: the directional derivative of the result, in its shape.
 
@@ -94,14 +97,15 @@ class DerivativeMethods(RoutineBase):
         known = self._checked_output(arguments, output)
         incoming = self._by_slot(self._checked_tangents(arguments, args, tangents))
         shape, dtype = self._result_forms(arguments)[0]
-        result = self._derivative(arguments, executor, known, atol, rtol).jvp(incoming)[0]
+        result = self._derivative(arguments, executor, known, prune, atol, rtol).jvp(incoming)[0]
         return self.library.finished(result.reshape(shape), dtype, arguments.like)
 
     def hvp(
         self, *args: Any, cotangent: Any, tangents: dict[str | int, Any],
         wrt: Sequence[str | int] | str | int | None = None, output: Any = None, backend: str = "auto",
         device_id: int = -1, ranges: Any = None, max_memory: int | str | None = None,
-        deterministic: bool | None = None, atol: float | None = None, rtol: float | None = None, **unknown: Any,
+        deterministic: bool | None = None, prune: bool | str = "auto", atol: float | None = None,
+        rtol: float | None = None, **unknown: Any,
     ) -> tuple[Any, ...]:  # fmt: skip
         """Second derivatives: the Hessian of <cotangent, result> times ``tangents``, for each argument of ``wrt``.
 
@@ -115,7 +119,7 @@ class DerivativeMethods(RoutineBase):
         known = self._checked_output(arguments, output)
         incoming = self._checked_cotangent(arguments, cotangent)
         moves = self._by_slot(self._checked_tangents(arguments, args, tangents))
-        derivative = self._derivative(arguments, executor, known, atol, rtol)
+        derivative = self._derivative(arguments, executor, known, prune, atol, rtol)
         gradients = self.by_position(
             positions, arguments, self.library.zeros_like, lambda slots: derivative.hvp(incoming, moves, slots)
         )
@@ -142,11 +146,11 @@ class DerivativeMethods(RoutineBase):
         return {slot: tangent for slot, tangent in slots.items() if slot is not None}
 
     def _derivative(
-        self, arguments: Arguments, executor: Executor, outputs: tuple[Any, ...] | None, atol: float | None,
-        rtol: float | None,
+        self, arguments: Arguments, executor: Executor, outputs: tuple[Any, ...] | None, prune: bool | str,
+        atol: float | None, rtol: float | None,
     ) -> Derivative:  # fmt: skip
         """The `Derivative` of the routine at these arguments."""
-        pruning = Pruning.checked("auto", atol, rtol, self.program.reduction)
+        pruning = Pruning.checked(prune, atol, rtol, self.program.reduction)
         evaluation = self.evaluation(arguments, executor, pruning)
         return Derivative(evaluation, self.feeds(arguments.arrays), self.runner.run_all, outputs)
 

@@ -79,6 +79,8 @@ def _skipped(routine: RoutineBase) -> list[str]:
     """Lines that say which pairs a call may skip, and how many pairs the last such call visited."""
     reduction = routine.program.reduction
     lines = [_RULES[reduction.skips].format(name=reduction.name)]
+    if reduction.skips.selects and reduction.tangent is not None:
+        lines.append("derivatives of large calls visit only the pairs that were selected")
     if reduction.skips:
         without = {node.op.name for node in topological(routine.program.values) if node.args and node.op.bounds is None}
         if without:
@@ -92,6 +94,22 @@ def _skipped(routine: RoutineBase) -> list[str]:
             error = f"; no result differs by more than {last.error:.3g} for it" if reduction.skips.approximate else ""
             part = last.visited / max(last.pairs, 1)
             lines.append(f"the last call visited {last.visited:,} of {last.pairs:,} pairs ({part:.2%}){error}")
+    return [*lines, *_skipped_by_gradients(routine)]
+
+
+def _skipped_by_gradients(routine: RoutineBase) -> list[str]:
+    """Lines that say how many pairs the last gradients visited, if they tried to skip some."""
+    try:
+        gradients = gradients_of(routine.program, tuple(range(len(routine.program.slots))))
+    except NotDifferentiableError:
+        return []
+    lines, names = [], _names(routine)
+    for gradient in gradients:
+        last = LAST.get(gradient.program)
+        if last is not None:
+            of = ", ".join(names[slot] for slot in gradient.wrt)
+            reason = f": {last.reason}" if last.reason else ""
+            lines.append(f"the last gradient in {of} visited {last.visited:,} of {last.pairs:,} pairs{reason}")
     return lines
 
 

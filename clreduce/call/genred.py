@@ -79,24 +79,28 @@ class Genred(Routine, Generic[Array]):
 
         def __call__(  # type: ignore[override]
             self, *args: Any, backend: str = "auto", device_id: int = -1, ranges: Any = None, out: Any = None,
-            max_memory: int | str | None = None, deterministic: bool | None = None,
+            max_memory: int | str | None = None, deterministic: bool | None = None, prune: bool | str = "auto",
+            atol: float | None = None, rtol: float | None = None,
         ) -> Array: ...  # fmt: skip
         def grad(self, variable: str | int) -> Callable[..., Array]: ...
         def vjp(  # type: ignore[override]
             self, *args: Any, cotangent: Any, wrt: Sequence[str | int] | str | int | None = None, output: Any = None,
             backend: str = "auto", device_id: int = -1, ranges: Any = None, max_memory: int | str | None = None,
-            deterministic: bool | None = None,
+            deterministic: bool | None = None, prune: bool | str = "auto", atol: float | None = None,
+            rtol: float | None = None,
         ) -> tuple[Array, ...]: ...  # fmt: skip
         def jvp(  # type: ignore[override]
             self, *args: Any, tangents: dict[str | int, Any], output: Any = None, backend: str = "auto",
             device_id: int = -1, ranges: Any = None, max_memory: int | str | None = None,
-            deterministic: bool | None = None,
+            deterministic: bool | None = None, prune: bool | str = "auto", atol: float | None = None,
+            rtol: float | None = None,
         ) -> Array: ...  # fmt: skip
         def hvp(  # type: ignore[override]
             self, *args: Any, cotangent: Any, tangents: dict[str | int, Any],
             wrt: Sequence[str | int] | str | int | None = None, output: Any = None, backend: str = "auto",
             device_id: int = -1, ranges: Any = None, max_memory: int | str | None = None,
-            deterministic: bool | None = None,
+            deterministic: bool | None = None, prune: bool | str = "auto", atol: float | None = None,
+            rtol: float | None = None,
         ) -> tuple[Array, ...]: ...  # fmt: skip
 
     def __init__(

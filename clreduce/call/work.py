@@ -11,6 +11,7 @@ from typing import Any
 
 from clreduce.call.options import Options
 from clreduce.call.pruning.request import DEFAULT, Pruning
+from clreduce.call.pruning.selected import Selected, selected_of
 from clreduce.domain import Domain
 from clreduce.ir.expr import INDEX
 from clreduce.ir.op import variable
@@ -22,6 +23,8 @@ from clreduce.runtime.plan_cache import PLANS
 from clreduce.runtime.ranges import Ranges
 from clreduce.runtime.region import Region
 
+_PAIRS_PER_SELECTED = 2**12
+"""Pairs of a call for each selected one from which on only these are visited: one costs as much as many in a row."""
 _MANY_POINTS = 2**18
 """By default, a call tries to skip blocks of pairs if it has at least this many rows and columns."""
 
@@ -50,7 +53,7 @@ class Work:
         It is this work itself if derivatives read no residuals, or only its own results.
         """
         residual = self.program.residual
-        return self if residual is None or self.is_residual else self.of(residual)
+        return self if residual is None or self.is_residual else replace(self, program=residual)
 
     @cached_property
     def skips(self) -> bool:
@@ -58,6 +61,8 @@ class Work:
         pruning, region, reduction = self.pruning or DEFAULT, self.region, self.program.reduction
         if pruning.prune is False or not reduction.skips:
             return False
+        if self.selected is not None:
+            return True
         if reduction.skips.selects and self.program.values[0].dim != 1:
             return False
         if not {Domain.I, Domain.J} <= {slot.domain for slot in self.program.slots}:
@@ -65,6 +70,14 @@ class Work:
         if pruning.prune:
             return True
         return not reduction.skips.approximate and min(region.rows, region.columns) >= _MANY_POINTS
+
+    @cached_property
+    def selected(self) -> Selected | None:
+        """Which pairs are visited, if these are few whose positions are selected, as in derivatives of selections."""
+        selected, region = selected_of(self.program), self.region
+        if selected is None:
+            return None
+        return selected if region.area >= max(_PAIRS_PER_SELECTED * selected.pairs(region), 1) else None
 
     @cached_property
     def lists(self) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from clreduce.call.executor import Executor
 from clreduce.call.feeding import completed_lists
+from clreduce.call.pruning import selecting
 from clreduce.call.pruning.blocks import BlockPairs
 from clreduce.call.pruning.conditions import Conditions
 from clreduce.call.pruning.cutting import Cuts, columns_per_row, drawn, pairs_in
@@ -95,6 +96,12 @@ def _together(tellings: Sequence[Skipped]) -> Skipped:
 def _run_one(work: Work, arrays: Sequence[Array], executor: Executor) -> tuple[tuple[Array, ...], Skipped]:
     region, pruning = work.region, work.pruning or DEFAULT
     total = pairs_in(region)
+    if work.selected is not None:
+        reason = selecting.obstacle(work, work.selected, arrays, executor)
+        if not reason:
+            results, visited = selecting.visit_selected(work, work.selected, arrays, executor)
+            return results, Skipped(total, visited)
+        return executor.run((replace(work, pruning=NEVER), Memo(), arrays)), Skipped(total, total, reason=reason)
     reason = _obstacle(work, arrays, executor)
     if not reason:
         arrays = [np.ascontiguousarray(array) for array in arrays]
