@@ -8,10 +8,13 @@ Editors and type checkers see these methods only there:
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Mapping
 from inspect import Parameter, Signature
 from pathlib import Path
 
-from clreduce.lazy.functions import described, signature, wanted
+from clreduce.ir.op import Function
+from clreduce.language.vocabulary import DERIVATIVES
+from clreduce.lazy.functions import described, parameters_of, signature, wanted
 from clreduce.lazy.registered import reduction_doc, reduction_signature, wanted_reductions
 
 PATH = Path(__file__).resolve().parents[1] / "clreduce" / "lazy" / "functions.pyi"
@@ -22,8 +25,12 @@ _HEAD = '''\
 from inspect import Signature
 from typing import Any, TypeVar
 
+from typing_extensions import Unpack
+
 from clreduce.ir.op import Function
+from clreduce.lazy.base import Recorded
 from clreduce.lazy.methods import Methods
+from clreduce.lazy.types import Options, Value
 
 Tensor = TypeVar("Tensor", bound="FunctionMethods")
 NOT_METHODS: frozenset[str]
@@ -38,27 +45,43 @@ class FunctionMethods(Methods):
 '''
 
 
+_LONGEST = 105
+"""Characters of a name, its parameters and its result that fit into a line of a file."""
+_OF_REDUCTIONS = {"K": "int", "weight": "Value", "axis": "int", "dim": "int", "options": "Unpack[Options]"}
+
+
 def stub() -> str:
     """The text of the stub."""
     methods = [
-        _method(name, signature(function), described(function), "Tensor") for name, function in sorted(wanted().items())
+        _method(name, signature(function), described(function), _types_of(function), "Tensor")
+        for name, function in sorted(wanted().items())
     ]
     methods += [
-        _method(name, reduction_signature(reduction), reduction_doc(reduction), "Any")
+        _method(name, reduction_signature(reduction), reduction_doc(reduction), _OF_REDUCTIONS, "Any")
         for name, reduction in sorted(wanted_reductions().items())
     ]
     return _HEAD + "\n".join(methods)
 
 
-def _method(name: str, signature: Signature, doc: str, result: str) -> str:
+def _method(name: str, signature: Signature, doc: str, types: Mapping[str, str], result: str) -> str:
     parameters = ["self: Tensor"]
     for parameter in list(signature.parameters.values())[1:]:
         star = {Parameter.VAR_POSITIONAL: "*", Parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
-        default = "" if parameter.default is Parameter.empty else f" = {parameter.default}"
-        parameters.append(f"{star}{parameter.name}: Any{default}")
-    lines = textwrap.wrap(doc, 108, subsequent_indent="        ")
-    quoted = "\n".join(lines).replace("\\", "\\\\")
-    return f'    def {name}({", ".join(parameters)}) -> {result}:\n        """{quoted}"""\n'
+        kind = types[parameter.name]
+        default = "" if parameter.default is Parameter.empty else " | None = None"
+        parameters.append(f"{star}{parameter.name}: {kind}{default}")
+    quoted = textwrap.indent(doc, " " * 8, lambda line: bool(line.strip())).strip().replace("\\", "\\\\")
+    taken = ", ".join(parameters)
+    if len(name) + len(taken) + len(result) > _LONGEST:
+        taken = f"\n        {taken}\n    "
+    return f'    def {name}({taken}) -> {result}:\n        """{quoted}\n        """\n'
+
+
+def _types_of(function: Function) -> dict[str, str]:
+    """The types of what a method takes: vectors, then whole numbers."""
+    names, count = parameters_of(function), len(function.arguments) - 1
+    kinds = ["Recorded" if function.name in DERIVATIVES and at == 0 else "Value" for at in range(count)]
+    return {**dict(zip(names, [*kinds, *["int"] * len(names)], strict=False)), "more": "Value"}
 
 
 if __name__ == "__main__":

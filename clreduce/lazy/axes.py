@@ -46,7 +46,7 @@ class Axes(Batches):
 
     __slots__ = ()
 
-    def _along(self, name: str, axis: Any, dim: Any, keepdims: bool | None, options: dict[str, Any]) -> Any:
+    def _along(self, name: str, axis: Any, dim: Any, keepdims: bool | None, options: Any) -> Any:
         """A reduction over the vectors, over i or j, or over several axes."""
         axis = axis if dim is None else dim
         if options and "keepdim" in options:
@@ -65,7 +65,7 @@ class Axes(Batches):
         return tensor._like(tensor.expr, tensor._leaves, vectors=True) if keepdims else tensor
 
     def _over(
-        self, name: str, axis: Any, other: Any, count: Any, call: bool, keepdims: bool | None, options: dict[str, Any]
+        self, name: str, axis: Any, other: Any, count: Any, call: bool, keepdims: bool | None, options: Any
     ) -> Any:
         """A reduction by its name over ``axis``: one axis, several, or all of them (None)."""
         call = options.pop("call", call)
@@ -216,7 +216,31 @@ class Axes(Batches):
     ) -> MemoryEstimate:  # fmt: skip
         """Bytes that a reduction takes on its device: its data, its results, and temporaries while it runs.
 
-        Nothing is computed. The arguments are those of `reduction`, by keyword.
+        Nothing is computed.
+
+        Parameters
+        ----------
+        axis, reduction_op, other, opt_arg, dim, call, is_complex, **options
+            As in `reduction`; ``reduction_op`` is ``"Sum"`` unless it is given.
+
+        Returns
+        -------
+        MemoryEstimate
+            Its parts and their sum, in bytes; the text of it names them.
+
+        Raises
+        ------
+        ShapeError
+            The axis is not one of i or j.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from clreduce.numpy import Vi, Vj
+        >>> K = Vi(np.ones((1000, 3))).sqdist(Vj(np.ones((2000, 3))))
+        >>> estimate = K.memory_estimate(axis=1)
+        >>> estimate.inputs  # 3000 vectors of 3 numbers of 8 bytes
+        72000
         """
         name = checked_reduction(reduction_op, opt_arg, other).name
         reduced = self._one_place("memory_estimate", name, axis if axis is not None else dim)

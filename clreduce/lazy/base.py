@@ -211,22 +211,38 @@ class Recorded:
         return len(self.shape)
 
     def dim(self) -> int:
-        """The number of axes with that of the vectors, also after it was reduced: batch dimensions and 3."""
+        """The number of axes, the vector axis included even if it was reduced: that of the batch and 3.
+
+        Returns
+        -------
+        int
+            The number of axes, as KeOps counts them; `ndim` counts those of `shape`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from clreduce.numpy import Vi
+        >>> Vi(np.ones((5, 3))).sum(-1).dim()
+        3
+        """
         return len(self._batch) + 3
 
     @property
     def batchdims(self) -> tuple[int, ...]:
-        """The batch dimensions."""
+        """The batch dimensions, as a tuple; () without a batch."""
         return self._batch
 
     @property
     def nbatchdims(self) -> int:
-        """How many batch dimensions there are."""
+        """The number of batch dimensions."""
         return len(self._batch)
 
     @property
     def dtype(self) -> Any:
-        """The dtype of results, in the library of the data; bool for conditions; None if there are only numbers."""
+        """The dtype of results, as the array library has it.
+
+        bool for conditions, None for a tensor of plain numbers.
+        """
         name = "bool" if self.is_condition else self._dtype_name
         return None if name is None else self.library.dtype(name)
 

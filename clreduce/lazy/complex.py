@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import numpy as np
 
@@ -14,13 +14,36 @@ from clreduce.ops.compare import equal, logical_and, logical_not, where
 from clreduce.ops.complex import imaginary, real
 from clreduce.ops.shape import expand
 
+if TYPE_CHECKING:
+    from clreduce.lazy.types import Value
+
+
+Tensor = TypeVar("Tensor", bound="ComplexMethods")
 _ARITHMETIC = {"+": "ComplexAdd", "-": "ComplexSubtract", "*": "ComplexMult", "/": "ComplexDivide"}
 
 
 class ComplexMethods(Operators):
-    """A `LazyTensor` of complex numbers; reductions give complex arrays.
+    """A `LazyTensor` of complex numbers, whose reductions give complex arrays.
 
-    `LazyTensor` makes one of complex data. What has no meaning for complex numbers raises one error.
+    `LazyTensor` makes one of complex data; the parameters are those of `LazyTensor`. Sums, means, products with
+    vectors, arithmetic and the methods below are available. What has no meaning for complex numbers raises a
+    `ShapeError`.
+
+    Parameters
+    ----------
+    x, axis, is_complex
+        As of `LazyTensor`. Real data become complex numbers with imaginary parts 0, or with ``is_complex=True`` they
+        are pairs of real and imaginary parts.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from clreduce.numpy import Vi, Vj
+    >>> z = Vi(np.array([[1.0 + 1.0j]])) * Vj(np.array([[1.0], [2.0]]))
+    >>> type(z).__name__, z.shape
+    ('ComplexLazyTensor', (1, 2, 1))
+    >>> z.sum(axis=1)
+    array([[3.+3.j]])
     """
 
     __slots__ = ()
@@ -96,61 +119,257 @@ class ComplexMethods(Operators):
         return self._of("ComplexImag", False)
 
     def angle(self) -> Any:
-        """The angles, in [-pi, pi]."""
+        """Angles of the complex numbers, in radians.
+
+        Returns
+        -------
+        LazyTensor
+            Real vectors of the same length, in [-pi, pi]; 0 for 0.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from clreduce.numpy import Vi
+        >>> Vi(np.array([[1.0j]])).angle().dense().round(3)
+        array([[[1.571]]])
+        """
         return self._of("ComplexAngle", False)
 
-    def conj(self) -> Any:
-        """The complex conjugates."""
-        return self._of("Conj", True)
+    def conj(self: Tensor) -> Tensor:
+        """Complex conjugates.
+
+        Returns
+        -------
+        ComplexLazyTensor
+            Vectors of the same length.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from clreduce.numpy import Vi
+        >>> Vi(np.array([[1.0 + 2.0j]])).conj().dense()
+        array([[[1.-2.j]]])
+        """
+        result: Tensor = self._of("Conj", True)
+        return result
 
     def abs(self) -> Any:
-        """The absolute values; their slope at 0 is 0."""
+        """Absolute values.
+
+        Returns
+        -------
+        LazyTensor
+            Real vectors of the same length. The slope at 0 is 0.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from clreduce.numpy import Vi
+        >>> Vi(np.array([[3.0 + 4.0j]])).abs().dense()
+        array([[[5.]]])
+        """
         return self._of("ComplexAbs", False)
 
-    def exp(self) -> Any:
-        """The exponential."""
-        return self._of("ComplexExp", True)
+    def exp(self: Tensor) -> Tensor:
+        """Exponential of complex numbers.
 
-    def log(self) -> Any:
-        """The logarithm, its imaginary part in [-pi, pi]."""
-        return self._of("ComplexLog", True)
+        Returns
+        -------
+        ComplexLazyTensor
+            Vectors of the same length.
 
-    def sqrt(self) -> Any:
-        """The square root, its real part 0 or more."""
-        return self._of("ComplexSqrt", True)
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from clreduce.numpy import Vi
+        >>> Vi(np.array([[1.0j * np.pi]])).exp().dense().real
+        array([[[-1.]]])
+        """
+        result: Tensor = self._of("ComplexExp", True)
+        return result
 
-    def inv(self) -> Any:
-        """1 / z."""
-        return self._of("ComplexInv", True)
+    def log(self: Tensor) -> Tensor:
+        """Natural logarithm of complex numbers, on the main branch.
 
-    def square(self) -> Any:
-        """z * z."""
-        return self._of("ComplexPow", True, 2)
+        Returns
+        -------
+        ComplexLazyTensor
+            Vectors of the same length, with imaginary parts in [-pi, pi].
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from clreduce.numpy import Vi
+        >>> Vi(np.array([[1.0 + 0.0j]])).log().dense()
+        array([[[0.+0.j]]])
+        """
+        result: Tensor = self._of("ComplexLog", True)
+        return result
+
+    def sqrt(self: Tensor) -> Tensor:
+        """Square root of complex numbers, on the main branch.
+
+        Returns
+        -------
+        ComplexLazyTensor
+            Vectors of the same length, with real parts of 0 or more.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from clreduce.numpy import Vi
+        >>> Vi(np.array([[-4.0 + 0.0j]])).sqrt().dense()
+        array([[[0.+2.j]]])
+        """
+        result: Tensor = self._of("ComplexSqrt", True)
+        return result
+
+    def inv(self: Tensor) -> Tensor:
+        """Reciprocals, 1 / z.
+
+        Returns
+        -------
+        ComplexLazyTensor
+            Vectors of the same length.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from clreduce.numpy import Vi
+        >>> Vi(np.array([[2.0j]])).inv().dense().imag
+        array([[[-0.5]]])
+        """
+        result: Tensor = self._of("ComplexInv", True)
+        return result
+
+    def square(self: Tensor) -> Tensor:
+        """Squares, z * z.
+
+        Returns
+        -------
+        ComplexLazyTensor
+            Vectors of the same length.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from clreduce.numpy import Vi
+        >>> Vi(np.array([[2.0j]])).square().dense().real
+        array([[[-4.]]])
+        """
+        result: Tensor = self._of("ComplexPow", True, 2)
+        return result
 
     def sqnorm2(self) -> Any:
-        """The sum of the squared absolute values."""
+        """Squared Euclidean norm of each vector: the sum of the squared absolute values.
+
+        Returns
+        -------
+        LazyTensor
+            A real number for each pair (i, j).
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from clreduce.numpy import Vi
+        >>> Vi(np.array([[3.0j, 4.0]])).sqnorm2().dense()
+        array([[25.]])
+        """
         return self._of("ComplexSquareAbs", False)._over_vectors("Sum")
 
     def norm2(self) -> Any:
-        """The Euclidean norm of each vector."""
+        """Euclidean norm of each vector.
+
+        Returns
+        -------
+        LazyTensor
+            A real number for each pair (i, j).
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from clreduce.numpy import Vi
+        >>> Vi(np.array([[3.0j, 4.0]])).norm2().dense()
+        array([[5.]])
+        """
         return self.sqnorm2().sqrt()
 
-    def sqdist(self, other: Any) -> Any:
-        """The squared distance to ``other``."""
+    def sqdist(self, other: Value) -> Any:
+        """Squared Euclidean distance to other vectors.
+
+        Parameters
+        ----------
+        other : LazyTensor, array, number or list
+            The other vectors, real or complex.
+
+        Returns
+        -------
+        LazyTensor
+            A real number for each pair (i, j).
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from clreduce.numpy import Vi, Vj
+        >>> Vi(np.array([[1.0j]])).sqdist(Vj(np.array([[1.0]]))).dense()
+        array([[2.]])
+        """
         return (self - other).sqnorm2()
 
-    def where(self, condition: Any, other: Any = 0) -> Any:
-        """This where ``condition`` is not 0, else ``other``."""
+    def where(self: Tensor, condition: Value, other: Value = 0) -> Tensor:
+        """Values of this tensor where ``condition`` is not 0, and of ``other`` elsewhere.
+
+        Parameters
+        ----------
+        condition : LazyTensor, array, number or list
+            A comparison, or any numbers.
+        other : LazyTensor, array, number or list, optional
+            The values where the condition is 0, real or complex.
+
+        Returns
+        -------
+        ComplexLazyTensor
+            The chosen values.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from clreduce.numpy import Vi
+        >>> z = Vi(np.array([[1.0j, 2.0]]))
+        >>> z.where(z.real > 0).dense()
+        array([[[0.+0.j, 2.+0.j]]])
+        """
         mask, x = self._beside(condition)._mask(), self._beside(other)
         return self._record(choice(self, mask, x), mask, x, is_complex=True)
 
-    def real2complex(self) -> Any:
+    def real2complex(self) -> NoReturn:
+        """Refused: this tensor is complex already.
+
+        Raises
+        ------
+        ShapeError
+            Always.
+        """
         raise ShapeError("real2complex takes real numbers; these are complex")
 
-    def imag2complex(self) -> Any:
+    def imag2complex(self) -> NoReturn:
+        """Refused: this tensor is complex already.
+
+        Raises
+        ------
+        ShapeError
+            Always.
+        """
         raise ShapeError("imag2complex takes real numbers; these are complex")
 
-    def exp1j(self) -> Any:
+    def exp1j(self) -> NoReturn:
+        """Refused: write ``(1j * z).exp()`` for complex numbers.
+
+        Raises
+        ------
+        ShapeError
+            Always.
+        """
         raise ShapeError("exp1j takes real numbers; these are complex: write (1j * z).exp()")
 
     def _over_vectors(self, name: str) -> Any:

@@ -21,11 +21,35 @@ class Dense(Slices[Array]):
 
     @property
     def nbytes(self) -> int:
-        """Bytes that the dense array would take."""
+        """The number of bytes that the dense array would take."""
         return self._bytes_of(self.shape)
 
     def dense(self, max_bytes: int | None = MOST_DENSE_BYTES) -> Array:
-        """The array of this shape. Refused where it takes more than ``max_bytes``; None for no limit."""
+        """All values as an array of the shape of this tensor.
+
+        Parameters
+        ----------
+        max_bytes : int or None, optional
+            The most memory that the array may take, 1 GiB by default; None for no limit.
+
+        Returns
+        -------
+        array
+            Of shape (batch.., M, N), or (batch.., M, N, D) while the tensor has its vector axis.
+
+        Raises
+        ------
+        ShapeError
+            The array would take more memory, the tensor has ``ranges``, or a variable has no data yet.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from clreduce.numpy import Vi, Vj
+        >>> (Vi(np.array([[1.0], [2.0]])) | Vj(np.array([[3.0], [4.0]]))).dense()
+        array([[3., 4.],
+               [6., 8.]])
+        """
         self._check_dense("the dense array", self.shape, max_bytes)
         rank, rows = len(self._batch), self._sizes[0]
 

@@ -34,7 +34,15 @@ class PendingReduction:
     """A reduction that waits for the data of its symbolic variables: ``r(*arrays)`` computes it.
 
     The arrays come in the order of the variables' positions: (.., M, D) for Vi, (.., N, D) for Vj, (.., D) for Pm.
-    Options are those of `LazyTensor.reduction`. It cannot be part of further formulas.
+    Options are those of `LazyTensor.reduction`. A pending reduction cannot be part of further formulas.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from clreduce.numpy import Vi, Vj
+    >>> nearest = Vi(0, 2).sqdist(Vj(1, 2)).min(axis=1)
+    >>> nearest(np.zeros((1, 2)), np.ones((3, 2)))
+    array([[2.]])
     """
 
     def __init__(
@@ -45,7 +53,20 @@ class PendingReduction:
         self._weight, self._keepdims, self._options = weight, keepdims, options
 
     def __call__(self, *args: Any, **options: Any) -> Any:
-        """The result for these data."""
+        """The result for these data.
+
+        Parameters
+        ----------
+        *args : array
+            One array for each symbolic variable, in the order of their positions.
+        **options
+            Options of `LazyTensor.reduction`.
+
+        Returns
+        -------
+        array or tuple of arrays
+            As of the reduction.
+        """
         checked = self.tensor._checked_options(self._options | options)
         result = self.tensor._reduce(self.reduction_op, self.axis, self.opt_arg, self._weight, checked, args)
         if self._keepdims is None or self._keepdims:

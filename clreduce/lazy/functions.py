@@ -13,7 +13,10 @@ from typing import Any
 
 from clreduce.ir.op import FUNCTIONS, Function
 from clreduce.language.vocabulary import DERIVATIVES
-from clreduce.lazy.methods import TO_NUMBERS, Methods, whole, wholes
+from clreduce.lazy.components import whole, wholes
+from clreduce.lazy.derivatives import TO_NUMBERS
+from clreduce.lazy.documented import of_function
+from clreduce.lazy.methods import Methods
 from clreduce.lazy.registered import reduction_method, wanted_reductions
 
 NOT_METHODS = frozenset({
@@ -67,7 +70,7 @@ def wanted() -> dict[str, Function]:
 
 def described(function: Function) -> str:
     """The docstring of a method."""
-    return f"{function.doc}; {function.arguments[0]} is this tensor."
+    return of_function(method_name(function), function, parameters_of(function))
 
 
 def _method(name: str, function: Function) -> Any:

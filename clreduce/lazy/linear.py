@@ -32,9 +32,33 @@ class LinearOperator(Neighbours[Array]):
         self, v: Any, *, backend: str | None = None, device_id: int = -1, ranges: Any = None, out: Any = None,
         dtype_acc: str = "auto", use_double_acc: bool = False, sum_scheme: str = "auto", **options: Any,
     ) -> Array:  # fmt: skip
-        """``K @ v``: the product with vectors, of shape (N,), (.., N, E); gives (M,), (.., M, E).
+        """``K @ v``: the product with an array, or with another operator.
 
-        Options, of ``K.__matmul__(v, ...)``, are those of `sum`.
+        Parameters
+        ----------
+        v : array or LazyTensor
+            Of shape (N,) or (batch.., N, E). A symbolic matrix gives the operator of the product, which is not
+            computed.
+        backend, device_id, ranges, out, dtype_acc, use_double_acc, sum_scheme, **options
+            As in `sum`, by keyword: ``K.__matmul__(v, backend="CPU")``.
+
+        Returns
+        -------
+        array
+            Of shape (M,) or (batch.., M, E), with the dtype of K.
+
+        Raises
+        ------
+        ShapeError
+            K has vectors for pairs, or v has another number of rows or is no array of this library.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from clreduce.numpy import Vi, Vj
+        >>> K = Vi(np.array([[1.0], [2.0]])) | Vj(np.array([[3.0], [4.0]]))  # [[3, 4], [6, 8]]
+        >>> K @ np.array([1.0, 1.0])
+        array([ 7., 14.])
         """
         if isinstance(v, (Recorded, CompositeOperator)):
             product: Any = Product(self, v)
@@ -86,11 +110,49 @@ class LinearOperator(Neighbours[Array]):
         return self.library.swapped(self.T @ self.library.swapped(v))
 
     def matvec(self, v: Any) -> Array:
-        """``K @ v``, as SciPy calls it: NumPy vectors of another dtype are converted to that of K."""
+        """``K @ v``, as SciPy calls it.
+
+        Parameters
+        ----------
+        v : array
+            Of shape (N,) or (N, E). NumPy arrays of another dtype are converted to that of K.
+
+        Returns
+        -------
+        array
+            Of shape (M,) or (M, E).
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from clreduce.numpy import Vi, Vj
+        >>> K = Vi(np.array([[1.0], [2.0]])) | Vj(np.array([[3.0], [4.0]]))
+        >>> K.matvec(np.array([1, 0]))
+        array([3., 6.])
+        """
         return self @ self._converted(v)
 
     def rmatvec(self, v: Any) -> Array:
-        """``K.T @ v``, as SciPy calls it; for complex numbers with the conjugate transpose."""
+        """``K.H @ v``, as SciPy calls it: the transpose, and for complex numbers the conjugate transpose.
+
+        Parameters
+        ----------
+        v : array
+            Of shape (M,) or (M, E). NumPy arrays of another dtype are converted to that of K.
+
+        Returns
+        -------
+        array
+            Of shape (N,) or (N, E).
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from clreduce.numpy import Vi, Vj
+        >>> K = Vi(np.array([[1.0], [2.0]])) | Vj(np.array([[3.0], [4.0]]))
+        >>> K.rmatvec(np.array([1, 0]))
+        array([3., 4.])
+        """
         return self.H @ self._converted(v)
 
     def _converted(self, v: Any) -> Any:
@@ -109,7 +171,7 @@ class LinearOperator(Neighbours[Array]):
 
     @property
     def T(self: Tensor) -> Tensor:
-        """The transpose: i and j exchanged. Batch dimensions stay."""
+        """The transpose, with i and j exchanged; batch dimensions stay."""
         expr, _ = swapped(self.expr)
         leaves = {_swapped(leaf): data for leaf, data in self._leaves.items()}
         ranges = None if self.ranges is None else (*self.ranges[3:], *self.ranges[:3])
@@ -117,17 +179,43 @@ class LinearOperator(Neighbours[Array]):
 
     @property
     def H(self: Tensor) -> Tensor:
-        """The conjugate transpose; of real numbers the transpose."""
+        """The conjugate transpose; for real numbers the transpose."""
         transposed: Any = self.T
         adjoint: Tensor = transposed.conj() if self.is_complex else transposed
         return adjoint
 
     def adjoint(self: Tensor) -> Tensor:
-        """The conjugate transpose, as SciPy calls it."""
+        """The conjugate transpose, as SciPy calls it.
+
+        Returns
+        -------
+        LazyTensor
+            The property ``H``.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from clreduce.numpy import Vi, Vj
+        >>> (Vi(np.ones((2, 1))) | Vj(np.ones((3, 1)))).adjoint().shape
+        (3, 2)
+        """
         return self.H
 
     def t(self: Tensor) -> Tensor:
-        """The transpose: i and j exchanged. Batch dimensions stay."""
+        """The transpose, with i and j exchanged; batch dimensions stay.
+
+        Returns
+        -------
+        LazyTensor
+            The property ``T``.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from clreduce.numpy import Vi, Vj
+        >>> (Vi(np.ones((2, 1))) | Vj(np.ones((3, 1)))).t().shape
+        (3, 2)
+        """
         return self.T
 
 

@@ -2,74 +2,183 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from clreduce.errors import ShapeError
-from clreduce.ir.expr import Expr, topological
+from clreduce.ir.expr import Expr
 from clreduce.ir.op import FUNCTIONS
-from clreduce.language.vocabulary import DERIVATIVES
-from clreduce.lazy.complex import as_complex, choice
-from clreduce.lazy.operators import Operators, mask_of
+from clreduce.lazy.complex import choice
+from clreduce.lazy.components import whole
+from clreduce.lazy.derivatives import Derivatives
+from clreduce.lazy.operators import mask_of
 from clreduce.ops.compare import where
-from clreduce.ops.shape import concat, extract
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-
-TO_NUMBERS = frozenset({
-    "Sum", "Max", "Min", "ArgMax", "ArgMin", "SqNorm2", "Norm2", "SqDist", "Det", "SoftDTW_SqDist", "Divergence",
-    "Laplacian", "TraceOperator", "SumLinOperator",
-})  # fmt: skip
-"""Functions that reduce the vector axis: what they give is a number for each pair."""
+    from clreduce.lazy.types import Value
 
 
 Tensor = TypeVar("Tensor", bound="Methods")
 
 
-class Methods(Operators):
+class Methods(Derivatives):
     """Methods that give another `LazyTensor`."""
 
     __slots__ = ()
 
-    def _call(
-        self, method: str, name: str, *others: Any, params: tuple[Any, ...] = (), vectors: bool | None = None
-    ) -> Self:  # fmt: skip
-        """What the function ``name`` of the registry gives for this, ``others`` and whole numbers ``params``."""
-        return self._apply(method, FUNCTIONS[name].build, others, params, vectors)
+    def clamp(self: Tensor, other1: Value, other2: Value) -> Tensor:
+        """Values limited to the interval from ``other1`` to ``other2``.
 
-    def clamp(self: Tensor, other1: Any, other2: Any) -> Tensor:
-        """Limited to [other1, other2]."""
+        Parameters
+        ----------
+        other1, other2 : LazyTensor, array, number or list
+            The lower and the upper bound.
+
+        Returns
+        -------
+        LazyTensor
+            ``other1`` where a value is less, ``other2`` where it is greater. Slopes are 0 there.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from clreduce.numpy import Vi
+        >>> Vi(np.array([[-1.0, 0.5, 3.0]])).clamp(0, 1).dense()
+        array([[[0. , 0.5, 1. ]]])
+        """
         return self._call("clamp", "Clamp", other1, other2)
 
     clip = clamp
 
     def round(self: Tensor, other: int = 0) -> Tensor:
-        """Rounded to ``other`` decimals; halves away from 0."""
+        """Values rounded to a number of decimals; halves are rounded away from 0.
+
+        Parameters
+        ----------
+        other : int, optional
+            The number of decimals; negative ones round to tens, hundreds and so on.
+
+        Returns
+        -------
+        LazyTensor
+            The rounded values, whose slope is 0 everywhere.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from clreduce.numpy import Vi
+        >>> Vi(np.array([[0.25, -2.5]])).round().dense()
+        array([[[ 0., -3.]]])
+        """
         return self._call("round", "Round", params=(whole(other, "the number of decimals"),))
 
     def sinc(self: Tensor) -> Tensor:
-        """sin(pi x) / (pi x), as ``numpy.sinc``."""
+        """sin(pi x) / (pi x), as ``numpy.sinc``.
+
+        Returns
+        -------
+        LazyTensor
+            The values, 1 at 0.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from clreduce.numpy import Vi
+        >>> Vi(np.array([[0.0, 0.5]])).sinc().dense().round(3)
+        array([[[1.   , 0.637]]])
+        """
         return (self * float(np.pi)).sinxdivx()
 
     def sinxdivx(self: Tensor) -> Tensor:
-        """Sin(f) / f; 1 with slope 0 at 0, nan at -inf and inf."""
+        """sin(x) / x.
+
+        Returns
+        -------
+        LazyTensor
+            The values; 1 with slope 0 at 0, nan at -inf and inf.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from clreduce.numpy import Vi
+        >>> Vi(np.array([[0.0, 1.0]])).sinxdivx().dense().round(3)
+        array([[[1.   , 0.841]]])
+        """
         return self._call("sinxdivx", "SinXDivX")
 
     def norm2(self: Tensor) -> Tensor:
-        """The Euclidean norm of each vector; its gradient at 0 is 0."""
+        """Euclidean norm of each vector.
+
+        Returns
+        -------
+        LazyTensor
+            A number for each pair (i, j). Its gradient at 0 is 0.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from clreduce.numpy import Vi
+        >>> Vi(np.array([[3.0, 4.0]])).norm2().dense()
+        array([[5.]])
+        """
         return self._call("norm2", "Norm2", vectors=False)
 
     def norm(self: Tensor, dim: int = -1) -> Tensor:
-        """The Euclidean norm of each vector; ``dim`` is the vector axis."""
+        """Euclidean norm of each vector, as ``torch.norm``.
+
+        Parameters
+        ----------
+        dim : int, optional
+            The vector axis, -1 or its number.
+
+        Returns
+        -------
+        LazyTensor
+            A number for each pair (i, j). Its gradient at 0 is 0.
+
+        Raises
+        ------
+        ShapeError
+            ``dim`` is another axis.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from clreduce.numpy import Vi
+        >>> Vi(np.ones((5, 3))).norm(-1).shape
+        (5, 1)
+        """
         if dim not in (-1, self.dim() - 1):
             raise ShapeError(f"norm is over the vectors: dim is -1 or {self.dim() - 1}; got {dim!r}")
         return self.norm2()
 
-    def where(self: Tensor, condition: Any, other: Any = 0) -> Tensor:
-        """This where ``condition`` is not 0, else ``other``: ``K.where(K.i < K.j)`` is the upper triangle."""
+    def where(self: Tensor, condition: Value, other: Value = 0) -> Tensor:
+        """Values of this tensor where ``condition`` is not 0, and of ``other`` elsewhere.
+
+        Parameters
+        ----------
+        condition : LazyTensor, array, number or list
+            A comparison, or any numbers.
+        other : LazyTensor, array, number or list, optional
+            The values where the condition is 0.
+
+        Returns
+        -------
+        LazyTensor
+            The chosen values. No gradient goes into those that are not chosen.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from clreduce.numpy import Vi, Vj
+        >>> K = Vi(np.ones((2, 1))) | Vj(np.ones((3, 1)))
+        >>> K.where(K.i < K.j).dense()  # the upper triangle
+        array([[0., 1., 1.],
+               [0., 0., 1.]])
+        """
         mask, x = self._beside(condition), self._beside(other)
         if x.is_complex:
             mask = mask._mask()
@@ -77,122 +186,114 @@ class Methods(Operators):
 
         return self._apply("where", _chosen, (mask, x))
 
-    # ------------------------------------------------------------------------------------------ components of vectors
+    def factorize(self: Tensor, other: Value) -> Tensor:
+        """This tensor itself: a part that is used more than once is always computed once.
 
-    def elem(self: Tensor, i: int) -> Tensor:
-        """Component i of each vector, a number for each pair; negative i count from the end."""
-        i, dim = whole(i, "i"), self._count
-        if not -dim <= i < dim:
-            raise ShapeError(f"component {i} asked of vectors of length {dim}")
-        unit = 2 if self.is_complex else 1
-        expr = extract(self._real_expr, unit * (i % dim), unit)
-        return self._record(expr, is_complex=self.is_complex, vectors=False)
+        Parameters
+        ----------
+        other : LazyTensor
+            The common part. It has no effect.
 
-    def extract(self: Tensor, i: int, d: int) -> Tensor:
-        """Components ``i`` to ``i + d - 1`` of each vector."""
-        start, length, dim = whole(i, "i"), whole(d, "d"), self._count
-        if start < 0 or length < 1 or start + length > dim:
-            raise ShapeError(f"components {start} to {start + length - 1} asked of vectors of length {dim}")
-        unit = 2 if self.is_complex else 1
-        expr = extract(self._real_expr, unit * start, unit * length)
-        return self._record(expr, is_complex=self.is_complex, vectors=True)
+        Returns
+        -------
+        LazyTensor
+            This tensor.
 
-    def concat(self: Tensor, other: Any, *others: Any) -> Tensor:
-        """The components of this, then those of the others."""
-        return self._side_by_side((other, *others))
-
-    def _side_by_side(self, others: Any) -> Self:
-        tensors = (self, *map(self._beside, others))
-        is_complex = any(x.is_complex for x in tensors)
-        exprs = [as_complex(x) if is_complex else x._real_expr for x in tensors]
-        return self._record(concat(*exprs), *tensors[1:], is_complex=is_complex, vectors=True)
-
-    @classmethod
-    def concatenate(cls: type[Tensor], tuple_of_lt: Any, axis: int = -1) -> Tensor:
-        """Several tensors side by side along the vectors."""
-        if not isinstance(tuple_of_lt, (tuple, list)) or not tuple_of_lt:
-            raise ShapeError(f"concatenate takes a tuple of tensors; got {type(tuple_of_lt).__name__}")
-        first = cls._from(tuple_of_lt[0])
-        if axis not in (-1, first.dim() - 1):
-            raise ShapeError(f"tensors are joined along their vectors, axis -1 or {first.dim() - 1}; got {axis!r}")
-        made: Tensor = first._side_by_side(tuple_of_lt[1:])
-        return made
-
-    @classmethod
-    def cat(cls: type[Tensor], tuple_of_lt: Any, dim: int = -1) -> Tensor:
-        """`concatenate`, as torch calls it."""
-        return cls.concatenate(tuple_of_lt, dim)
-
-    def weightedsqnorm(self: Tensor, other: Any) -> Tensor:
-        """The weighted squared norm; ``other`` has length 1, D (weights) or D^2 (a matrix)."""
-        return self._apply("weightedsqnorm", _weighted, (other,), vectors=False)
-
-    def weightedsqdist(self: Tensor, g: Any, s: Any) -> Tensor:
-        """`weightedsqnorm` of the difference to g, with weights s."""
-        return self.__sub__(g).weightedsqnorm(s)
-
-    def keops_tensordot(
-        self: Tensor, other: Any, dimfa: Any, dimfb: Any, contfa: Any, contfb: Any, *args: Any
-    ) -> Tensor:
-        """``numpy.tensordot`` of the vectors read as arrays of sizes ``dimfa`` and ``dimfb``, over these axes.
-
-        A last argument permutes the axes of the result.
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from clreduce.numpy import Vi
+        >>> x = Vi(np.ones((5, 3)))
+        >>> x.factorize(x) is x
+        True
         """
-        lists = tuple(wholes(each) for each in (dimfa, dimfb, contfa, contfb, *args))
-        return self._call("keops_tensordot", "TensorDot", other, params=lists)
-
-    def keops_kron(self: Tensor, other: Any, dimfself: Any, dimfother: Any) -> Tensor:
-        """``numpy.kron`` of the vectors read as arrays of sizes ``dimfself`` and ``dimfother``."""
-        return self._call("keops_kron", "Kron", other, params=(wholes(dimfself), wholes(dimfother)))
-
-    def bspline(self: Tensor, x: Any, k: int = 0) -> Tensor:
-        """The B-splines of degree k on these knots, at x."""
-        return self._call("bspline", "BSpline", x, params=(whole(k, "k"),))
-
-    def factorize(self: Tensor, other: Any) -> Tensor:
-        """This itself: parts that are used more than once are always computed once."""
         self._from(other)
         return self
 
     def auto_factorize(self: Tensor) -> Tensor:
-        """This itself: parts that are used more than once are always computed once."""
+        """This tensor itself: a part that is used more than once is always computed once.
+
+        Returns
+        -------
+        LazyTensor
+            This tensor.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from clreduce.numpy import Vi
+        >>> x = Vi(np.ones((5, 3)))
+        >>> x.auto_factorize() is x
+        True
+        """
         return self
-
-    # ----------------------------------------------------------------------------------------------------- derivatives
-
-    def grad(self: Tensor, other: Any, gradin: Any) -> Tensor:
-        """(d self / d other)^T gradin, for a variable ``other``; ``gradin`` is as long as these vectors."""
-        return self._derived("grad", "Grad", other, gradin)
-
-    def diff(self: Tensor, other: Any, diffin: Any) -> Tensor:
-        """The derivative in the variable ``other``, in direction ``diffin``."""
-        return self._derived("diff", "Diff", other, diffin)
-
-    def _derived(self, method: str, name: str, v: Any, *others: Any) -> Self:
-        """A derivative in the variable v, by its name in the formula language."""
-        leaf = self._from(v)
-        if leaf.expr.op.name != "variable":
-            raise ShapeError(f"{method} differentiates in a variable: Vi(x), Vj(y) or Pm(p); got {leaf.formula}")
-        build = DERIVATIVES[name].build
-        vectors = self._vectors if name == "Diff" else name not in TO_NUMBERS
-        made = self._apply(method, _directional if name == "Diff" else build, (leaf, *others), vectors=vectors)
-        data = made._leaves.get(leaf.expr)
-        if data is not None and data.array is None and leaf.expr not in topological([made.expr]):
-            made._leaves = {node: leaf_data for node, leaf_data in made._leaves.items() if node is not leaf.expr}
-        return made
 
     # ------------------------------------------------------------------------------------------------ complex numbers
 
     def real2complex(self: Tensor) -> Tensor:
-        """Complex vectors with these as real parts."""
+        """Complex vectors whose real parts are the values of this tensor.
+
+        Returns
+        -------
+        ComplexLazyTensor
+            Vectors of the same length, with imaginary parts 0.
+
+        Raises
+        ------
+        ShapeError
+            This tensor is complex.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from clreduce.numpy import Vi
+        >>> Vi(np.array([[1.0, 2.0]])).real2complex().dense()
+        array([[[1.+0.j, 2.+0.j]]])
+        """
         return self._to_complex("Real2Complex")
 
     def imag2complex(self: Tensor) -> Tensor:
-        """Complex vectors with these as imaginary parts."""
+        """Complex vectors whose imaginary parts are the values of this tensor.
+
+        Returns
+        -------
+        ComplexLazyTensor
+            Vectors of the same length, with real parts 0.
+
+        Raises
+        ------
+        ShapeError
+            This tensor is complex.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from clreduce.numpy import Vi
+        >>> Vi(np.array([[1.0, 2.0]])).imag2complex().dense()
+        array([[[0.+1.j, 0.+2.j]]])
+        """
         return self._to_complex("Imag2Complex")
 
     def exp1j(self: Tensor) -> Tensor:
-        """cos x + i sin x."""
+        """Complex exponential of the angles in this tensor: cos x + 1j sin x.
+
+        Returns
+        -------
+        ComplexLazyTensor
+            Vectors of the same length. Angles are in radians.
+
+        Raises
+        ------
+        ShapeError
+            This tensor is complex.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from clreduce.numpy import Vi
+        >>> Vi(np.array([[0.0]])).exp1j().dense()
+        array([[[1.+0.j]]])
+        """
         return self._to_complex("ComplexExp1j")
 
     def _to_complex(self, name: str) -> Self:
@@ -200,38 +301,31 @@ class Methods(Operators):
 
     @property
     def real(self: Tensor) -> Tensor:
-        """The real parts: of real numbers, they themselves."""
+        """The real parts; a tensor of real numbers itself."""
         return self
 
     @property
     def imag(self: Tensor) -> Tensor:
-        """The imaginary parts: of real numbers, 0."""
+        """The imaginary parts; 0 for a tensor of real numbers."""
         return self * 0
 
     def conj(self: Tensor) -> Tensor:
-        """The complex conjugates: of real numbers, they themselves."""
+        """Complex conjugates; a tensor of real numbers itself.
+
+        Returns
+        -------
+        LazyTensor
+            Vectors of the same length.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from clreduce.numpy import Vi
+        >>> Vi(np.array([[1.0 + 2.0j]])).conj().dense()
+        array([[[1.-2.j]]])
+        """
         return self
 
 
 def _chosen(f: Expr, condition: Expr, g: Expr) -> Expr:
     return where(mask_of(condition), f, g)
-
-
-def _weighted(f: Expr, s: Expr) -> Expr:
-    return FUNCTIONS["WeightedSqNorm"].build(s, f)
-
-
-def _directional(f: Expr, v: Expr, u: Expr) -> Expr:
-    return DERIVATIVES["Diff"].build(f, [v], [u])
-
-
-def whole(value: Any, name: str) -> int:
-    """A whole number, or one error."""
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
-        raise ShapeError(f"{name} is a whole number; got {value!r}")
-    return int(value)
-
-
-def wholes(values: Any) -> tuple[int, ...]:
-    """Whole numbers from a list of them, or from one."""
-    return tuple(whole(v, "an entry") for v in (values if isinstance(values, (tuple, list, np.ndarray)) else [values]))

@@ -8,7 +8,7 @@ import numpy as np
 
 from clreduce.errors import ShapeError
 from clreduce.lazy.base import Array
-from clreduce.lazy.reductions import Reductions
+from clreduce.lazy.lists import ListReductions
 
 
 class Within(NamedTuple):
@@ -25,29 +25,85 @@ class Within(NamedTuple):
     """The terms themselves, ascending in each row; of equals the lowest index is first."""
 
 
-class Neighbours(Reductions[Array]):
+class Neighbours(ListReductions[Array]):
     """What finds neighbours."""
 
     __slots__ = ()
 
     def argsort(self, k: int, axis: int = -1) -> Array:
-        """The indices of the k smallest along i or j, in ascending order: `argKmin` by NumPy's name."""
+        """Indices of the k smallest values over i or j, as ``numpy.argsort``: `argKmin` by another name.
+
+        Parameters
+        ----------
+        k : int
+            How many indices are kept, 1 or more.
+        axis : int, optional
+            The axis of i or of j, counted as in `sum`.
+
+        Returns
+        -------
+        array
+            As of `argKmin`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from clreduce.numpy import Vi, Vj
+        >>> Vi(np.zeros((1, 1))).sqdist(Vj(np.array([[3.0], [1.0], [2.0]]))).argsort(2)
+        array([[1, 2]])
+        """
         return self.argKmin(k, axis=axis)
 
     def topk(self, k: int, dim: int = -1, largest: bool = True) -> tuple[Array, Array]:
-        """The k largest along i or j (the smallest with ``largest=False``) and their indices, as ``torch.topk``."""
+        """The k largest or smallest values over i or j and their indices, as ``torch.topk``.
+
+        Parameters
+        ----------
+        k : int
+            How many values are kept, 1 or more.
+        dim : int, optional
+            The axis of i or of j, counted as in `sum`.
+        largest : bool, optional
+            Whether they are the largest values, in descending order, or the smallest ones, in ascending order.
+
+        Returns
+        -------
+        tuple of two arrays
+            As of `Kmax_argKmax`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from clreduce.numpy import Vi, Vj
+        >>> D = Vi(np.zeros((1, 1))).sqdist(Vj(np.array([[3.0], [1.0], [2.0]])))
+        >>> D.topk(2, largest=False)
+        (array([[1., 4.]]), array([[1, 2]]))
+        """
         return self.Kmax_argKmax(k, axis=dim) if largest else self.Kmin_argKmin(k, axis=dim)
 
     def radius(self, r: float, axis: int = -1) -> Within:
-        """All terms of each row that are at most r, exactly: counts, then indices and values in CSR form.
+        """All values of each row that are at most r, in a sparse form.
 
-        ``axis`` is that of j (the default: neighbours of each i) or of i. Of squared distances, r is a squared radius.
-        It takes two passes, and memory for M times the largest count.
+        Parameters
+        ----------
+        r : float
+            The bound. For squared distances it is the square of a radius.
+        axis : int, optional
+            The axis that is searched: that of j (the default), for the neighbours of each i, or that of i.
+
+        Returns
+        -------
+        Within
+            The number of values in each row, then the values in ascending order and their indices, in CSR form.
 
         Raises
         ------
         ShapeError
-            Vectors, complex numbers, or an axis that is not i or j.
+            The tensor has vectors or complex numbers for pairs, or the axis is not one of i or j.
+
+        Notes
+        -----
+        The search takes two passes, and memory for M times the largest number of values in a row.
 
         Examples
         --------

@@ -23,6 +23,8 @@ from clreduce.ops.indices import difference_of_indices, tally
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from clreduce.lazy.types import Value
+
 Build = Callable[..., Expr]
 
 
@@ -110,46 +112,46 @@ class Operators(Recorded):
         """Whether ``other`` is the number that an operation leaves a tensor by; it makes numbers of truth values."""
         return is_number(other, neutral) and not self.is_condition
 
-    def __add__(self: Tensor, other: Any) -> Tensor:
+    def __add__(self: Tensor, other: Value) -> Tensor:
         return self if self._is_left_by(other, 0) else self._binary("+", add, other)
 
-    def __radd__(self: Tensor, other: Any) -> Tensor:
+    def __radd__(self: Tensor, other: Value) -> Tensor:
         return self if self._is_left_by(other, 0) else self._binary("+", add, other, reflected=True)
 
-    def __sub__(self: Tensor, other: Any) -> Tensor:
+    def __sub__(self: Tensor, other: Value) -> Tensor:
         return self if self._is_left_by(other, 0) else self._binary("-", sub, other)
 
-    def __rsub__(self: Tensor, other: Any) -> Tensor:
+    def __rsub__(self: Tensor, other: Value) -> Tensor:
         return -self if is_number(other, 0) else self._binary("-", sub, other, reflected=True)
 
-    def __mul__(self: Tensor, other: Any) -> Tensor:
+    def __mul__(self: Tensor, other: Value) -> Tensor:
         if self._is_left_by(other, 1):
             return self
         return -self if is_number(other, -1) else self._binary("*", mul, other)
 
-    def __rmul__(self: Tensor, other: Any) -> Tensor:
+    def __rmul__(self: Tensor, other: Value) -> Tensor:
         if self._is_left_by(other, 1):
             return self
         return -self if is_number(other, -1) else self._binary("*", mul, other, reflected=True)
 
-    def __truediv__(self: Tensor, other: Any) -> Tensor:
+    def __truediv__(self: Tensor, other: Value) -> Tensor:
         return self if self._is_left_by(other, 1) else self._binary("/", div, other)
 
-    def __rtruediv__(self: Tensor, other: Any) -> Tensor:
+    def __rtruediv__(self: Tensor, other: Value) -> Tensor:
         return self.inv() if is_number(other, 1) else self._binary("/", div, other, reflected=True)
 
-    def __floordiv__(self: Tensor, other: Any) -> Tensor:
+    def __floordiv__(self: Tensor, other: Value) -> Tensor:
         quotient: Tensor = self / other
         return quotient.floor()
 
-    def __rfloordiv__(self: Tensor, other: Any) -> Tensor:
+    def __rfloordiv__(self: Tensor, other: Value) -> Tensor:
         quotient: Tensor = self._from(other) / self
         return quotient.floor()
 
-    def __mod__(self: Tensor, other: Any) -> Tensor:
+    def __mod__(self: Tensor, other: Value) -> Tensor:
         return self.mod(other)
 
-    def __rmod__(self: Tensor, other: Any) -> Tensor:
+    def __rmod__(self: Tensor, other: Value) -> Tensor:
         result: Tensor = self._from(other).mod(self)
         return result
 
@@ -162,7 +164,7 @@ class Operators(Recorded):
     def __abs__(self: Tensor) -> Tensor:
         return self.abs()
 
-    def __pow__(self: Tensor, exponent: Any) -> Tensor:
+    def __pow__(self: Tensor, exponent: Value) -> Tensor:
         """Powers. Small integers are multiplied out; 0.5 and -0.5 are roots."""
         if isinstance(exponent, (int, float, np.integer, np.floating)):
             value = float(exponent)
@@ -176,36 +178,113 @@ class Operators(Recorded):
             return result
         return self._apply("**", FUNCTIONS["Powf"].build, (x,))
 
-    def __rpow__(self: Tensor, base: Any) -> Tensor:
+    def __rpow__(self: Tensor, base: Value) -> Tensor:
         result: Tensor = self._from(base) ** self
         return result
 
     def abs(self: Tensor) -> Tensor:
-        """Absolute values."""
+        """Absolute values.
+
+        Returns
+        -------
+        LazyTensor
+            Vectors of the same length. The slope at 0 is 0.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from clreduce.numpy import Vi
+        >>> Vi(np.array([[-1.0, 2.0]])).abs().dense()
+        array([[[1., 2.]]])
+        """
         return self._apply("abs", FUNCTIONS["Abs"].build, ())
 
     def inv(self: Tensor) -> Tensor:
-        """1 / f; 1/0 is inf."""
+        """Reciprocals, 1 / x.
+
+        Returns
+        -------
+        LazyTensor
+            Vectors of the same length; inf at 0, -inf at -0.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from clreduce.numpy import Vi
+        >>> Vi(np.array([[4.0, 0.0]])).inv().dense()
+        array([[[0.25,  inf]]])
+        """
         return self._apply("inv", FUNCTIONS["Inv"].build, ())
 
     def floor(self: Tensor) -> Tensor:
-        """The largest integer up to f; slope 0 everywhere."""
+        """The largest integer that is not greater than each value.
+
+        Returns
+        -------
+        LazyTensor
+            Vectors of the same length, whose slope is 0 everywhere.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from clreduce.numpy import Vi
+        >>> Vi(np.array([[1.5, -1.5]])).floor().dense()
+        array([[[ 1., -2.]]])
+        """
         return self._apply("floor", FUNCTIONS["Floor"].build, ())
 
-    def mod(self: Tensor, modulus: Any, offset: Any = 0) -> Tensor:
-        """What is left after whole multiples of ``modulus``, from ``offset`` up."""
+    def mod(self: Tensor, modulus: Value, offset: Value = 0) -> Tensor:
+        """Remainder of the division by ``modulus``, in the interval that starts at ``offset``.
+
+        Parameters
+        ----------
+        modulus : LazyTensor, array, number or list
+            The length of the interval.
+        offset : LazyTensor, array, number or list, optional
+            Its lower end.
+
+        Returns
+        -------
+        LazyTensor
+            Each value less the whole multiple of ``modulus`` that brings it into the interval.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from clreduce.numpy import Vi
+        >>> Vi(np.array([[7.0, -1.0]])).mod(5).dense()
+        array([[[2., 4.]]])
+        """
         return self._apply("mod", FUNCTIONS["Mod"].build, (modulus, offset))
 
-    def power(self: Tensor, other: Any) -> Tensor:
-        """``self ** other``."""
+    def power(self: Tensor, other: Value) -> Tensor:
+        """``self ** other``.
+
+        Parameters
+        ----------
+        other : LazyTensor, array, number or list
+            The exponent. Small integers are multiplied out; 0.5 and -0.5 are roots.
+
+        Returns
+        -------
+        LazyTensor
+            The powers. A negative base with an exponent that is not an integer gives nan.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from clreduce.numpy import Vi
+        >>> Vi(np.array([[3.0, 0.0]])).power(2).dense()
+        array([[[9., 0.]]])
+        """
         return self.__pow__(other)
 
-    def __or__(self: Tensor, other: Any) -> Tensor:
+    def __or__(self: Tensor, other: Value) -> Tensor:
         """The scalar product of vectors; between conditions, whether one of them holds."""
         x = self._beside(other)
         return self.logical_or(x) if self.is_condition and x.is_condition else self._scalar_product(self, x)
 
-    def __ror__(self: Tensor, other: Any) -> Tensor:
+    def __ror__(self: Tensor, other: Value) -> Tensor:
         x = self._beside(other)
         return self.logical_or(x) if self.is_condition and x.is_condition else self._scalar_product(x, self)
 
@@ -218,28 +297,28 @@ class Operators(Recorded):
 
     # ---------------------------------------------------------------------------------------- comparisons, truth values
 
-    def __lt__(self: Tensor, other: Any) -> Tensor:
+    def __lt__(self: Tensor, other: Value) -> Tensor:
         return self._compare("<", less, other)
 
-    def __le__(self: Tensor, other: Any) -> Tensor:
+    def __le__(self: Tensor, other: Value) -> Tensor:
         return self._compare("<=", less_equal, other)
 
-    def __gt__(self: Tensor, other: Any) -> Tensor:
+    def __gt__(self: Tensor, other: Value) -> Tensor:
         return self._compare(">", less, other, reflected=True)
 
-    def __ge__(self: Tensor, other: Any) -> Tensor:
+    def __ge__(self: Tensor, other: Value) -> Tensor:
         return self._compare(">=", less_equal, other, reflected=True)
 
-    def __eq__(self: Tensor, other: Any) -> Tensor:  # type: ignore[override]
+    def __eq__(self: Tensor, other: object) -> Tensor:  # type: ignore[override]
         return self._compare("==", equal, other)
 
-    def __ne__(self: Tensor, other: Any) -> Tensor:  # type: ignore[override]
+    def __ne__(self: Tensor, other: object) -> Tensor:  # type: ignore[override]
         return self._compare("!=", _unequal, other)
 
-    def __and__(self: Tensor, other: Any) -> Tensor:
+    def __and__(self: Tensor, other: Value) -> Tensor:
         return self._logical("&", logical_and, other)
 
-    def __xor__(self: Tensor, other: Any) -> Tensor:
+    def __xor__(self: Tensor, other: Value) -> Tensor:
         return self._logical("^", _one_of_two, other)
 
     def __invert__(self: Tensor) -> Tensor:
@@ -247,12 +326,42 @@ class Operators(Recorded):
 
     __rand__, __rxor__ = __and__, __xor__
 
-    def logical_and(self: Tensor, other: Any) -> Tensor:
-        """The condition that both are not 0; between conditions also ``a & b``."""
+    def logical_and(self: Tensor, other: Value) -> Tensor:
+        """The condition that both are not 0; between conditions also ``a & b``.
+
+        Parameters
+        ----------
+        other : LazyTensor, array, number or list
+            The second condition, or any numbers.
+
+        Returns
+        -------
+        LazyTensor
+            A condition: 1 where it holds, and 0 elsewhere.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from clreduce.numpy import Vi, Vj
+        >>> D = Vi(np.array([[0.0], [3.0]])).sqdist(Vj(np.array([[1.0], [2.0]])))
+        >>> (D < 2).logical_and(D > 0).dense()
+        array([[ True, False],
+               [False,  True]])
+        """
         return self._logical("&", logical_and, other)
 
-    def logical_or(self: Tensor, other: Any) -> Tensor:
-        """The condition that one of them is not 0; between conditions also ``a | b``.
+    def logical_or(self: Tensor, other: Value) -> Tensor:
+        """The condition that at least one of them is not 0; between conditions also ``a | b``.
+
+        Parameters
+        ----------
+        other : LazyTensor, array, number or list
+            The second condition, or any numbers.
+
+        Returns
+        -------
+        LazyTensor
+            A condition: 1 where it holds, and 0 elsewhere.
 
         Examples
         --------
@@ -265,12 +374,45 @@ class Operators(Recorded):
         """
         return self._logical("|", logical_or, other)
 
-    def logical_xor(self: Tensor, other: Any) -> Tensor:
-        """The condition that exactly one of them is not 0; between conditions also ``a ^ b``."""
+    def logical_xor(self: Tensor, other: Value) -> Tensor:
+        """The condition that exactly one of them is not 0; between conditions also ``a ^ b``.
+
+        Parameters
+        ----------
+        other : LazyTensor, array, number or list
+            The second condition, or any numbers.
+
+        Returns
+        -------
+        LazyTensor
+            A condition: 1 where it holds, and 0 elsewhere.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from clreduce.numpy import Vi, Vj
+        >>> D = Vi(np.array([[0.0], [3.0]])).sqdist(Vj(np.array([[1.0], [2.0]])))
+        >>> ((D < 2) ^ (D < 5)).dense()
+        array([[False,  True],
+               [ True, False]])
+        """
         return self._logical("^", _one_of_two, other)
 
     def logical_not(self: Tensor) -> Tensor:
-        """The condition that this is 0; of a condition also ``~a``."""
+        """The condition that this tensor is 0; of a condition also ``~a``.
+
+        Returns
+        -------
+        LazyTensor
+            A condition: 1 where it holds, and 0 elsewhere.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from clreduce.numpy import Vi
+        >>> Vi(np.array([[0.0, 2.0]])).logical_not().dense()
+        array([[[ True, False]]])
+        """
         return ~self
 
     def _logical(self, name: str, build: Build, other: Any) -> Self:

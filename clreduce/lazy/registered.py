@@ -1,4 +1,4 @@
-"""One method of `LazyTensor` for each reduction of the registry that `Reductions` does not write out.
+"""One method of `LazyTensor` for each reduction of the registry that `ListReductions` does not write out.
 
 A new reduction needs no line here. Its method takes an axis, i or j; a reduction of a family takes its number K before,
 one of two formulas a tensor of weights.
@@ -10,7 +10,8 @@ from collections.abc import Callable
 from inspect import Parameter, Signature
 from typing import Any
 
-from clreduce.lazy.reductions import Reductions
+from clreduce.lazy.documented import of_reduction
+from clreduce.lazy.lists import ListReductions
 from clreduce.reductions import FAMILIES, REDUCTIONS
 
 _WRITTEN_OUT = frozenset({"LogSumExpWeight", "Max_SumShiftExp", "Max_SumShiftExpWeight"})
@@ -29,12 +30,12 @@ def method_name(reduction: str) -> str:
 def wanted_reductions() -> dict[str, str]:
     """The reductions that become methods here, by the names of these."""
     named = {method_name(name): name for name in (*REDUCTIONS, *FAMILIES) if name not in _WRITTEN_OUT}
-    return {method: name for method, name in named.items() if not hasattr(Reductions, method)}
+    return {method: name for method, name in named.items() if not hasattr(ListReductions, method)}
 
 
 def reduction_doc(name: str) -> str:
     """The docstring of a method."""
-    return (REDUCTIONS.get(name) or FAMILIES[name]).doc
+    return of_reduction(method_name(name), REDUCTIONS.get(name) or FAMILIES[name])
 
 
 def reduction_signature(name: str) -> Signature:
@@ -51,7 +52,7 @@ def reduction_method(method: str, name: str) -> Callable[..., Any]:
     """The method, which `LazyTensor.reduction` computes."""
     signature = reduction_signature(name)
 
-    def reduce(self: Reductions[Any], *args: Any, **options: Any) -> Any:
+    def reduce(self: ListReductions[Any], *args: Any, **options: Any) -> Any:
         try:
             bound = signature.bind(self, *args, **options).arguments
         except TypeError as error:

@@ -80,9 +80,30 @@ class Shown(Dense[Array]):
     def explain(
         self, reduction_op: str | None = None, axis: Any = None, opt_arg: Any = None, file: TextIO | None = None
     ) -> None:
-        """Print the tree of the formula, with the length and the domain of each part.
+        """Print the tree of the formula, or everything about one of its reductions.
 
-        With the name of a reduction and its axis: all that `Genred.explain` prints, kernels included.
+        Parameters
+        ----------
+        reduction_op : str, optional
+            The name of a reduction. All that `Genred.explain` prints is printed for it, kernels included. Without it,
+            the tree of the formula is printed, with the length and the domain of each part.
+        axis : int, optional
+            The axis of the reduction, that of i or of j.
+        opt_arg : int, optional
+            The number K of reductions that keep K values.
+        file : file, optional
+            Where the text goes; standard output by default.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from clreduce.numpy import Vi, Vj
+        >>> (Vi(np.ones((5, 3))) | Vj(np.ones((4, 3)))).exp().explain()
+        exp: 1, IJ
+          reduce_sum[1, 3, 1]: 1, IJ
+            mul: 3, IJ
+              x1: 3, I
+              y1: 3, J
         """
         if reduction_op is None:
             print(tree(self._named()[0]), file=file or sys.stdout)

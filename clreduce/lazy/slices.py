@@ -34,12 +34,12 @@ class Slices(LinearOperator[Array]):
 
     @property
     def i(self: Tensor) -> Tensor:
-        """The index i itself, an integer from 0: ``K.where(K.i != K.j)`` leaves the diagonal out."""
+        """The index i, an integer from 0: ``K.where(K.i != K.j)`` omits the diagonal."""
         return self._index(Domain.I, self.ni)
 
     @property
     def j(self: Tensor) -> Tensor:
-        """The index j itself, an integer from 0."""
+        """The index j, an integer from 0."""
         return self._index(Domain.J, self.nj)
 
     def _index(self, domain: Domain, size: int | None) -> Self:
@@ -55,18 +55,27 @@ class Slices(LinearOperator[Array]):
     @overload
     def __getitem__(self, key: Any) -> Any: ...
     def __getitem__(self, key: Any) -> Any:
-        """Parts by position in ``K.shape``, as NumPy's; of a tensor with its vector axis, components too.
+        """Parts by position in ``K.shape``, as NumPy's; components of vectors, while the tensor has its vector axis.
 
-        Slices, masks and arrays of indices give another tensor: ``K[:100]``, ``K[:, ::2]``, ``K[np.ix_(rows, cols)]``.
-        A number drops its axis: ``x[..., 0]`` is a tensor. ``K[3]``, ``K[:, 3]`` and ``K[3, 5]`` are computed: a row, a
-        column, a number; ``K[rows, cols]``, too: the entries at pairs of indices. While a tensor has its vector axis,
-        a number or a slice alone means components: ``x[k]``, ``x[a:b]``. The number may be a tensor, one for each i, j
-        or pair: ``Pm(table)[Vi(k)]``; it is rounded, and nan stands for components that there are not.
+        Parameters
+        ----------
+        key : slice, int, array or tuple of them
+            Slices, masks and arrays of indices give another tensor: ``K[:100]``, ``K[:, ::2]``, ``K[np.ix_(rows,
+            cols)]``. A number removes its axis: ``x[..., 0]`` is a tensor. ``K[3]``, ``K[:, 3]`` and ``K[3, 5]`` are
+            computed: a row, a column, a number. So is ``K[rows, cols]``: the entries at pairs of indices. While a
+            tensor has its vector axis, a single number or slice means components: ``x[k]``, ``x[a:b]``. The number may
+            be a tensor that has one for each i, j or pair, such as ``Pm(table)[Vi(k)]``. Then it is rounded, and
+            components that do not exist are nan.
+
+        Returns
+        -------
+        LazyTensor or array
+            A tensor where all axes of i and j stay, else an array.
 
         Raises
         ------
         ShapeError
-            An index out of range, too many of them, or a part of an axis that nothing depends on.
+            An index is out of range, there are too many, or nothing depends on the index of an axis.
 
         Examples
         --------
@@ -109,7 +118,26 @@ class Slices(LinearOperator[Array]):
         return result._entries(batch in numbered, batch + 1 in numbered) if numbered[-1:] >= [batch] else result
 
     def diagonal(self) -> Array:
-        """The entries i = j of a square tensor, of shape (batch.., M) or (batch.., M, D)."""
+        """The entries with i = j of a square tensor.
+
+        Returns
+        -------
+        array
+            Of shape (batch.., M), or (batch.., M, D) while the tensor has its vector axis.
+
+        Raises
+        ------
+        ShapeError
+            The tensor is not square, or a variable has no data yet.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from clreduce.numpy import Vi, Vj
+        >>> x = np.array([[1.0], [2.0]])
+        >>> (Vi(x) | Vj(x)).diagonal()
+        array([1., 4.])
+        """
         if self._sizes[0] != self._sizes[1]:
             raise ShapeError(f"only a square tensor has a diagonal; this has shape {self.shape}")
         if self._symbols():

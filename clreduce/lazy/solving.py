@@ -11,7 +11,7 @@ from clreduce.ir.op import variable
 from clreduce.lazy.base import Array, Recorded
 from clreduce.lazy.evaluating import MAKE_OPTIONS
 from clreduce.lazy.leaves import DOMAINS, Leaf, with_array
-from clreduce.lazy.reductions import Reductions
+from clreduce.lazy.lists import ListReductions
 from clreduce.ops.indices import as_real
 from clreduce.solve.solver import Solver
 
@@ -20,7 +20,7 @@ _UNKNOWN = ("unknown",)
 
 
 class PendingSolve:
-    """A system that waits for the data of its symbolic variables: ``s(*arrays)`` solves it."""
+    """A linear system that waits for the data of its symbolic variables: ``s(*arrays)`` solves it."""
 
     def __init__(
         self,
@@ -35,9 +35,19 @@ class PendingSolve:
         self._flat = flat
 
     def __call__(self, *args: Any, **options: Any) -> Any:
-        """The solution; ``args`` are the arrays of the symbolic variables, in the order of their positions.
+        """The solution for these data.
 
-        Options are those of a call of `KernelSolve`, and go before those given to ``solve``.
+        Parameters
+        ----------
+        *args : array
+            One array for each symbolic variable, in the order of their positions.
+        **options
+            Options of a call of `KernelSolve`, which take precedence over those given to ``solve``.
+
+        Returns
+        -------
+        array
+            The solution.
         """
         solution = self.tensor._solved(self._expr, self._leaves, self.axis, self._options | options, args)
         return without_axis(solution) if self._flat else solution
@@ -56,7 +66,7 @@ def without_axis(solution: Any) -> Any:
     return (solution[0][..., 0], *solution[1:]) if isinstance(solution, tuple) else solution[..., 0]
 
 
-class SolveMethods(Reductions[Array]):
+class SolveMethods(ListReductions[Array]):
     """What solves systems with a `LazyTensor` as their matrix."""
 
     solver: ClassVar[type[Solver]]
@@ -64,21 +74,49 @@ class SolveMethods(Reductions[Array]):
     __slots__ = ()
 
     def solve(self, other: Any, var: Any = None, call: bool = True, **options: Any) -> Array:
-        """The solution a of ``(alpha + K) a = other``, of the shape of ``other``: conjugate gradients, K never stored.
+        """The solution a of the linear system ``(alpha + K) a = other``, without storing K.
 
         Parameters
         ----------
-        other:
-            An array of shape (.., M, E) or (M,), or ``Vi(b)``, ``Vj(b)``: the sum goes over the other index.
-        var:
-            The symbolic variable that stands for a in this tensor, which is linear in it: ``Vj(0, E)``. None: this
+        other : array or LazyTensor
+            The right-hand side, an array of shape (.., M, E) or (M,); or ``Vi(b)`` or ``Vj(b)``, and then the sum is
+            over the other index.
+        var : LazyTensor, optional
+            The symbolic variable that stands for a in this tensor, which is linear in it: ``Vj(0, E)``. Without it this
             tensor is the kernel, symmetric and positive definite, and K a is the sum of ``self * a``.
-        call:
+        call : bool, optional
             With False, or if variables are symbolic, a `PendingSolve` waits for their data.
-        alpha, eps, x0, info, maxiter, solver, preconditioner, callback, progress, backend, device_id, ranges:
-            As in a call of `KernelSolve`; ``alpha`` is 1e-10 and ``eps`` 1e-6 unless they are given.
-        sum_scheme, fast:
-            As in `KernelSolve`.
+        **options
+            alpha, eps, x0, info, maxiter, solver, preconditioner, callback, progress, backend, device_id and ranges as
+            in a call of `KernelSolve`, sum_scheme and fast as in `KernelSolve`. Unless they are given, ``alpha`` is
+            1e-10 and ``eps`` 1e-6.
+
+        Returns
+        -------
+        array
+            The solution, of the shape of ``other``; with ``info=True`` a pair of it and a `SolveInfo`.
+
+        Raises
+        ------
+        ShapeError
+            The system is not square, or the numbers are complex.
+        NotConverged
+            The iteration did not reach the tolerance, for solvers that must.
+
+        Warns
+        -----
+        ConvergenceWarning
+            The iteration stopped before it reached the tolerance.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from clreduce.numpy import Vi, Vj
+        >>> x = np.array([[0.0], [1.0], [3.0]])
+        >>> K = (-Vi(x).sqdist(Vj(x))).exp()
+        >>> a = K.solve(np.ones(3), alpha=0.1)
+        >>> bool(np.allclose(0.1 * a + K @ a, 1, atol=1e-4))
+        True
         """
         if self.is_complex:
             raise ShapeError("systems of complex numbers are not available: solve for real and imaginary parts")

@@ -33,28 +33,35 @@ class TableMethods(Recorded):
 
     @classmethod
     def lookup(cls: type[Tensor], table: Any, rows: Any, columns: Any = None) -> Tensor:
-        """The tensor of entries ``table[rows_i, columns_j]``, read from the table when they are needed.
+        """Entries ``table[rows_i, columns_j]`` of a table, which are read when they are needed.
 
         Parameters
         ----------
-        table:
-            An array of shape (R, C), or (R, C, D) for vectors; of a batch (.., R, C, D). Without ``columns`` of shape
-            (R,), (R, D), (.., R, D). It stays in memory as it is, so it may be large.
-        rows, columns:
+        table : array
+            Of shape (R, C), or (R, C, D) for vectors; of a batch (.., R, C, D). Without ``columns`` of shape (R,), (R,
+            D) or (.., R, D). It stays in memory as it is, so it may be large.
+        rows, columns : array or LazyTensor
             Integer labels, 0 <= rows < R, 0 <= columns < C: an array of shape (M,) or (.., M) for labels of i in
             ``rows``, (N,) or (.., N) for labels of j in ``columns``. Or integers of any index, as a tensor: ``Vj(b)``
             of an integer array, ``K.i`` and ``K.j``, and their sums and differences with integers.
 
-        Labels are checked here. Where an array of them is changed afterwards, what is outside of the table reads as
-        nan. Derivatives in other variables cost what they cost without a table. Those in the table itself, of shape
-        (R,) as ``Pm(table)`` or in a formula string, take R operations for each pair and R numbers for each row.
+        Returns
+        -------
+        LazyTensor
+            A number for each pair (i, j), or a vector where the table has vectors.
 
         Raises
         ------
         ShapeError
-            A label outside of the table, or a shape that does not fit.
+            A label is outside of the table, or a shape does not fit.
         DtypeError
-            Labels that are not integers.
+            Labels are not integers.
+
+        Notes
+        -----
+        Labels are checked here. If an array of labels changes afterwards, labels outside of the table give nan.
+        Derivatives in other variables cost as much as without a table. Derivatives in the table itself, of shape (R,)
+        as ``Pm(table)`` or in a formula string, take R operations for each pair and R numbers for each row.
 
         Examples
         --------

@@ -37,27 +37,45 @@ _NOT_HERE = {
 
 
 class LazyTensor(Shown[Array], Protocols[Array], SolveMethods[Array], TableMethods, FunctionMethods):
-    """A symbolic tensor of shape (batch.., M, N, D): for each pair (i, j) a vector, computed when it is needed.
+    """A symbolic tensor of shape (batch.., M, N, D): a vector for each pair (i, j), computed when it is needed.
 
-    Operators and methods record a formula; a reduction over i or j evaluates it in a kernel, in memory linear in M + N.
+    Operators and methods record a formula. A reduction over i or j evaluates it in a kernel, in memory linear in M + N.
 
     Parameters
     ----------
-    x:
-        An array of shape (.., M, 1, D) for vectors of i, (.., 1, N, D) for vectors of j, (.., 1, 1, D) or (D,) for a
-        parameter; with ``axis``, of shape (M, D). Or a number, a list of numbers, or (position, length, category) for
-        a symbolic variable whose data come when the reduction is called. What is complex gives a `ComplexLazyTensor`.
-    axis:
-        0 if an array of shape (M, D) holds the vectors of i, 1 if of j; 2 or None for a parameter.
-    is_complex:
-        Whether real data are pairs (re, im) of complex numbers, side by side in each vector.
+    x : array, number, list of numbers or tuple of three int
+        An array of shape (.., M, 1, D) holds vectors of i, (.., 1, N, D) vectors of j, (.., 1, 1, D) or (D,) a
+        parameter; with ``axis`` it has shape (M, D). A tuple (position, length, category) is a symbolic variable, whose
+        data come when the reduction is called. Complex numbers give a `ComplexLazyTensor`.
+    axis : int or None, optional
+        0 if an array of shape (M, D) holds the vectors of i, 1 if those of j; 2 or None for a parameter.
+    is_complex : bool, optional
+        Whether real data are pairs of the real and imaginary parts of complex numbers, side by side in each vector.
 
     Raises
     ------
     ShapeError
         The shape does not tell what the array is, or shapes that meet do not fit.
     DtypeError
-        A value of another kind.
+        The value is of another kind.
+
+    See Also
+    --------
+    Vi, Vj, Pm : Make tensors of arrays of shape (M, D), (N, D) and (D,).
+    Genred : Makes a reduction of a formula in text.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from clreduce.numpy import LazyTensor
+    >>> x, y = np.array([[0.0], [1.0]]), np.array([[1.0], [2.0], [4.0]])
+    >>> x_i, y_j = LazyTensor(x[:, None, :]), LazyTensor(y[None, :, :])
+    >>> D = ((x_i - y_j) ** 2).sum(-1)  # a symbolic matrix of squared distances
+    >>> D.shape
+    (2, 3)
+    >>> D.argmin(axis=1)
+    array([[0],
+           [0]])
     """
 
     __slots__ = ()
@@ -83,7 +101,10 @@ class LazyTensor(Shown[Array], Protocols[Array], SolveMethods[Array], TableMetho
 
     @property
     def variables(self) -> tuple[Any, ...]:
-        """The data, in order: arrays as they were given, tuples for plain numbers. Symbolic variables have none."""
+        """The data in order.
+
+        arrays as they were passed, and tuples for plain numbers. Symbolic variables are left out.
+        """
         data = (each for each in self._leaves.values() if each.source is not None)
         return tuple(each.source.value for each in data if each.source is not None)
 
@@ -94,12 +115,24 @@ class LazyTensor(Shown[Array], Protocols[Array], SolveMethods[Array], TableMetho
         return tuple((leaf.params[0][1], leaf.dim, DOMAINS.index(leaf.domain)) for leaf in symbols)
 
     def new_variable_index(self) -> int:
-        """The position of a further symbolic variable: ``Vi(K.new_variable_index(), 3)``."""
+        """The position of a further symbolic variable: ``Vi(K.new_variable_index(), 3)``.
+
+        Returns
+        -------
+        int
+            The lowest position above those in use.
+
+        Examples
+        --------
+        >>> from clreduce.numpy import Vi, Vj
+        >>> Vi(0, 3).sqdist(Vj(1, 3)).new_variable_index()
+        2
+        """
         return max((position for position, _, _ in self.symbolic_variables), default=-1) + 1
 
     @property
     def axis(self) -> int | None:
-        """0, 1 or 2 if this is just the data of i, of j, or a parameter; else None."""
+        """0, 1 or 2 if this is just the data of i, of j, or of a parameter; else None."""
         if self.expr.op.name != "variable":
             return None
         return {Domain.I: 0, Domain.J: 1, Domain.P: 2}[self.expr.domain]
