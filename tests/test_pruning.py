@@ -8,8 +8,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import pyopencl
-import pyopencl.array
 import pytest
 from oracle import Array
 from tolerances import excess, random_case
@@ -275,15 +273,3 @@ def explanation(routine: Genred[Any]) -> str:
     written = io.StringIO()
     routine.explain(file=written)
     return written.getvalue()
-
-
-def test_arrays_on_a_device_visit_all_pairs(device: Device, plain_kernels: None) -> None:
-    """They are not sorted on the host; results and tolerances are those that were asked for."""
-    of_cl, queue = pytest.importorskip("clreduce.cl"), pyopencl.CommandQueue(device.context)
-    x = points_of(clustered)[0]
-    X = pyopencl.array.to_device(queue, x)
-    K, on_host = of_cl.Vi(X).sqdist(of_cl.Vj(X)), Vi(x).sqdist(Vj(x))
-    nearest = K.argKmin(3, axis=1, prune=True)
-    np.testing.assert_array_equal(nearest.get(), on_host.argKmin(3, axis=1, prune=False))
-    sums = (-K).exp().sum(axis=1, atol=1e-3)
-    np.testing.assert_allclose(sums.get(), (-on_host).exp().sum(axis=1), rtol=1e-5)

@@ -69,6 +69,10 @@ class Executor(ABC):
     def repeats(self, job: Job) -> bool:
         """Whether a work is a single call of a plan on one device. Its launches can then be recorded and repeated."""
 
+    def for_copies(self, array: Any) -> Executor:
+        """The executor of works on host copies of ``array`` and others beside it, on the device of ``array``."""
+        return self
+
     def run_together(self, jobs: Sequence[Job]) -> list[tuple[Array, ...]]:
         """The results of several independent jobs."""
         return [self.run(job) for job in jobs]

@@ -14,7 +14,7 @@ from clreduce.call.runner import Runner
 from clreduce.errors import BackendError, DeviceError
 from clreduce.memo import Memo
 from clreduce.runtime.device import Device
-from clreduce.runtime.devices import current_device
+from clreduce.runtime.devices import current_device, devices, select
 from clreduce.runtime.region import Region
 from clreduce.runtime.resident import first_resident, place_of_array
 from clreduce.typing import Array
@@ -64,6 +64,11 @@ class WhereArraysAre(Executor):
 
     def first_device(self) -> Device:
         return current_device()
+
+    def for_copies(self, array: Any) -> Executor:
+        cl_device = place_of_array(array).device.cl_device
+        (listed,) = (device for device in devices() if device.cl_device == cl_device)
+        return one_device(select(listed), self.limit, self.deterministic)
 
     def repeats(self, job: Job) -> bool:
         with self._at(job[2]) as executor:

@@ -1,4 +1,4 @@
-"""Numbers that pruning needs on the host, wherever the arrays of a call are."""
+"""Arrays that are not in the memory of the host: points are sorted there, so they are copied, or nothing is skipped."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from clreduce.call.executor import Executor
-from clreduce.runtime.device import Device
-from clreduce.runtime.resident import copied, first_resident, is_contiguous, is_resident, place_of_array
+from clreduce.call.feeding import has_sources
+from clreduce.call.pruning.request import DEFAULT
+from clreduce.call.work import Work
+from clreduce.errors import OptionError
+from clreduce.runtime.resident import copied, first_resident, is_contiguous, is_resident
 from clreduce.runtime.sources import whole
 from clreduce.typing import Array
 
 
 def on_host(array: Any) -> Array:
-    """The numbers of an array: copied from its device, or read from its file."""
+    """The numbers of an array, copied from its device or read from its file."""
     if is_resident(array):
         array = array if is_contiguous(array) else copied(array, array.dtype)
         numbers: Array = array.get() if array.size else np.empty(array.shape, array.dtype)
@@ -23,7 +25,26 @@ def on_host(array: Any) -> Array:
     return whole(array)
 
 
-def device_of(executor: Executor, arrays: Sequence[Any]) -> Device:
-    """The device on which a call with these arrays runs; the first of several."""
-    array = first_resident(arrays)
-    return executor.first_device() if array is None else place_of_array(array).device
+def on_device(result: Array, beside: Any) -> Any:
+    """A result as an array on the device and queue of another one."""
+    from pyopencl.array import to_device
+
+    return to_device(beside.queue, np.ascontiguousarray(result), allocator=beside.allocator)
+
+
+def obstacle(work: Work, arrays: Sequence[Any]) -> str:
+    """Why all pairs are visited, if arrays are not on the host; "" if there is no reason.
+
+    ``prune=True`` with arrays that are read block by block is an `OptionError`.
+    """
+    pruning = work.pruning or DEFAULT
+    if has_sources(arrays):
+        if pruning.demanded:
+            raise OptionError(
+                "prune=True sorts points in memory, and arrays of this call are read block by block: read them first, "
+                "as x[:] or numpy.asarray(x) do, or leave prune='auto', which visits all pairs"
+            )
+        return "arrays are read block by block"
+    if first_resident(arrays) is not None and not pruning.prune:
+        return "arrays are on a device; prune=True copies them to the host, where points are sorted"
+    return ""

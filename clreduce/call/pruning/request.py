@@ -20,6 +20,8 @@ class Pruning:
     """None: where it is likely to pay, for reductions whose results do not change by it."""
     atol: float = 0.0
     rtol: float = 0.0
+    demanded: bool = False
+    """Whether the call says ``prune=True`` itself: it is an error then if points cannot be sorted."""
 
     @classmethod
     def checked(cls, prune: Any, atol: Any, rtol: Any, reduction: Reduction) -> Pruning | None:
@@ -50,7 +52,7 @@ class Pruning:
         wanted = None if prune == "auto" else bool(prune)
         if wanted is None and (atol is not None or rtol is not None):
             wanted = True
-        return cls(wanted, *tolerances)
+        return cls(wanted, tolerances[0], tolerances[1], demanded=prune is True)
 
     @property
     def has_tolerance(self) -> bool:
@@ -58,7 +60,8 @@ class Pruning:
 
     def of_derivative(self) -> Pruning:
         """What derivatives of such a call ask for: the same tolerances, else what is the default for them."""
-        return self if self.has_tolerance or self.prune is not True else replace(self, prune=None)
+        asked = replace(self, demanded=False)
+        return asked if self.has_tolerance or self.prune is not True else replace(asked, prune=None)
 
 
 DEFAULT, NEVER = Pruning(), Pruning(False)

@@ -10,7 +10,7 @@ import numpy as np
 
 from clreduce.call.executor import Executor
 from clreduce.call.feeding import completed_lists
-from clreduce.call.pruning import selecting
+from clreduce.call.pruning import hosts, selecting
 from clreduce.call.pruning.blocks import BlockPairs
 from clreduce.call.pruning.conditions import Conditions
 from clreduce.call.pruning.cutting import Cuts, columns_per_row, drawn, pairs_in
@@ -26,6 +26,7 @@ from clreduce.program import MapReduce
 from clreduce.reductions.reduction import Skips
 from clreduce.runtime.ranges import CheckedRanges
 from clreduce.runtime.region import Region
+from clreduce.runtime.resident import first_resident
 from clreduce.typing import Array
 
 _VERY_MANY = 2**42
@@ -63,12 +64,20 @@ LAST: Memo[MapReduce, Skipped] = Memo(256)
 def run(work: Work, prepared: Memo[Any, Any], arrays: Sequence[Array], executor: Executor) -> tuple[Array, ...]:
     """The results of a work that may skip blocks of pairs, (batch.., rows, D) each."""
     region = work.region
+    reason = "" if work.selected is not None and not region.batch else hosts.obstacle(work, arrays)
+    if reason:
+        total = pairs_in(region)
+        LAST.keep(work.program, Skipped(total, total, reason=reason))
+        return executor.run((replace(work, pruning=NEVER), prepared, arrays))
+    beside = first_resident(arrays)
+    if beside is not None and work.selected is None:
+        copies = [hosts.on_host(array) for array in arrays]
+        results = run(work, Memo(), copies, executor.for_copies(beside))
+        return tuple(hosts.on_device(result, beside) for result in results)
     if not region.batch:
         results, told = _run_one(work, arrays, executor)
         LAST.keep(work.program, told)
         return results
-    if not all(isinstance(array, np.ndarray) for array in arrays):
-        return executor.run((replace(work, pruning=NEVER), prepared, arrays))
     parts, tellings = [], []
     one = work.on(replace(region, batch=(), first_index=()))
     axes = len(region.batch)
@@ -129,8 +138,6 @@ def _run_one(work: Work, arrays: Sequence[Array], executor: Executor) -> tuple[t
 
 def _obstacle(work: Work, arrays: Sequence[Array], executor: Executor) -> str:
     """Why no bounds are known, or nothing is to be skipped; "" if they are."""
-    if not all(isinstance(array, np.ndarray) for array in arrays):
-        return "arrays are on a device, or read block by block"
     if work.pruning is None and work.region.area < _VERY_MANY and executor.first_device().facts.kind != "cpu":
         return "a GPU may visit them in less time than it takes to sort points on the host"
     if work.region.rows == 0 or work.region.columns == 0:

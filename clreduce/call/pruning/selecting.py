@@ -10,7 +10,7 @@ import numpy as np
 
 from clreduce.call.executor import Executor
 from clreduce.call.pruning.cutting import pairs_of
-from clreduce.call.pruning.hosts import device_of, on_host
+from clreduce.call.pruning.hosts import on_host
 from clreduce.call.pruning.request import NEVER
 from clreduce.call.pruning.selected import Selected
 from clreduce.call.work import Work
@@ -21,10 +21,12 @@ from clreduce.ir.op import position
 from clreduce.memo import Memo
 from clreduce.runtime.ranges import CheckedRanges, Ranges
 from clreduce.runtime.region import Region
+from clreduce.runtime.resident import first_resident
 from clreduce.typing import Array
 
 _ON_GPUS = 2**18
-"""Pairs of a call for each selected one from which on a GPU visits only these: an estimate, as no GPU was measured."""
+"""Pairs of a call for each selected one from which on a GPU visits only these, or arrays on a device are waited for: an
+estimate, as no GPU was measured."""
 
 
 def visit_selected(
@@ -46,8 +48,11 @@ def visit_selected(
 def obstacle(work: Work, selected: Selected, arrays: Sequence[Any], executor: Executor) -> str:
     """Why all pairs are visited; "" if those that are selected are."""
     region, named = work.region, work.region.pairs
-    if device_of(executor, arrays).facts.kind != "cpu" and region.area < _ON_GPUS * selected.pairs(region):
-        return "a GPU may visit them in less time than it takes to sort indices on the host"
+    if region.area < _ON_GPUS * selected.pairs(region):
+        if first_resident(arrays) is not None:
+            return "arrays are on a device, where indices would have to be copied from"
+        if executor.first_device().facts.kind != "cpu":
+            return "a GPU may visit them in less time than it takes to sort indices on the host"
     if named is not None and pairs_of(named.once()) < pairs_of(named):
         return "the ranges list some pairs several times"
     return ""
