@@ -3,9 +3,11 @@
     python benchmarks/solve.py                      # 10,000 points in 3 dimensions, float32, one column
     python benchmarks/solve.py --size 20000 --columns 4
     python benchmarks/solve.py --driver "pocl 3.0"
+    python benchmarks/solve.py --size 1000 --on-device          # arrays of pyopencl beside NumPy's, in place of PyKeOps
 
-Engines take turns, and the median over the rounds is shown. The two stop at different norms, so each gets the eps that
-means ``|b - A a| <= tolerance * |b|`` to it, and the residual that it really reached is computed in float64.
+Engines take turns, and the median over the rounds is shown, of wall time and of processor time. The two stop at
+different norms, so each gets the eps that means ``|b - A a| <= tolerance * |b|`` to it, and the residual that it really
+reached is computed in float64.
 """
 
 from __future__ import annotations
@@ -47,6 +49,8 @@ def engines(options: argparse.Namespace, aliases: list[str]) -> dict[str, Callab
     def own(**more: Any) -> Callable[[list[Array]], Any]:
         return lambda arrays: solve(*arrays, alpha=options.alpha, eps=options.tolerance, info=True, **more)
 
+    if options.on_device:
+        return {"clreduce": own(), "clreduce, device arrays": on_device(options, aliases)}
     found = {"clreduce": own(), f"clreduce, nystrom({options.rank})": own(preconditioner=nystrom(options.rank))}
     try:
         import pykeops
@@ -63,6 +67,29 @@ def engines(options: argparse.Namespace, aliases: list[str]) -> dict[str, Callab
     return found | {"pykeops": peer}
 
 
+def on_device(options: argparse.Namespace, aliases: list[str]) -> Callable[[list[Array]], Any]:
+    """Solves on arrays of pyopencl, which are copied to the device once; the queue is done when a solve ends."""
+    import pyopencl as cl
+    import pyopencl.array
+
+    import clreduce.cl
+
+    context = cl.Context([clreduce.current_device().cl_device])
+    queue = cl.CommandQueue(context)
+    solve = clreduce.cl.KernelSolve(FORMULA, aliases, "b", axis=1)
+    placed: dict[int, list[Any]] = {}
+
+    def run(arrays: list[Array], context: Any = context) -> Any:  # not all drivers keep the context of a queue
+        size = len(arrays[-1])
+        if size not in placed:
+            placed[size] = [cl.array.to_device(queue, np.ascontiguousarray(array)) for array in arrays]
+        result = solve(*placed[size], alpha=options.alpha, eps=options.tolerance, info=True)
+        queue.finish()
+        return result
+
+    return run
+
+
 def residual(a: Array, arrays: list[Array], aliases: list[str], alpha: float) -> float:
     """The largest ``|b - A a| / |b|`` of a column, in float64."""
     g, x, y, b = (array.astype(np.float64) for array in arrays)
@@ -76,30 +103,37 @@ def report(options: argparse.Namespace) -> str:
     arrays, aliases = problem(options)
     timed = engines(options, aliases)
     seconds: dict[str, list[float]] = {name: [] for name in timed}
+    processor: dict[str, list[float]] = {name: [] for name in timed}
     results: dict[str, Any] = {}
     for solve in timed.values():
         solve([arrays[0], *(array[:200] for array in arrays[1:])])  # compiles
     for _ in range(options.rounds):
         for name, solve in timed.items():
             time.sleep(0.2)
-            start = time.perf_counter()
+            start, used = time.perf_counter(), time.process_time()
             results[name] = solve(arrays)
+            processor[name].append(time.process_time() - used)
             seconds[name].append(time.perf_counter() - start)
-    own = statistics.median(seconds["clreduce"])
+    own, own_used = statistics.median(seconds["clreduce"]), statistics.median(processor["clreduce"])
     lines = [
         f"(alpha + K) a = b, {options.size} points, D = {options.dim}, {options.columns} column(s), {options.dtype}, "
         f"g = {options.gamma}, alpha = {options.alpha}, |r| <= {options.tolerance} |b|",
         f"device: {clreduce.current_device()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}",
         f"{datetime.date.today()}, medians of {options.rounds} rounds",
         "",
-        f"{'engine':<26}{'median s':>10}{'least s':>10}{'ratio':>8}{'products':>10}{'residual':>11}",
+        f"{'engine':<26}{'median s':>10}{'least s':>10}{'ratio':>8}{'processor s':>13}{'ratio':>8}"
+        f"{'products':>10}{'residual':>11}",
     ]
     for name, times in seconds.items():
         a, info = results[name]
         median = statistics.median(times)
         count = "-" if info is None else str(info.iterations)
-        reached = residual(a, arrays, aliases, options.alpha)
-        lines.append(f"{name:<26}{median:>10.3f}{min(times):>10.3f}{median / own:>8.2f}{count:>10}{reached:>11.1e}")
+        reached = residual(a if isinstance(a, np.ndarray) else a.get(), arrays, aliases, options.alpha)
+        used = statistics.median(processor[name])
+        lines.append(
+            f"{name:<26}{median:>10.4f}{min(times):>10.4f}{median / own:>8.2f}{used:>13.4f}{used / own_used:>8.2f}"
+            f"{count:>10}{reached:>11.1e}"
+        )
     return "\n".join(lines)
 
 
@@ -111,6 +145,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=float, default=value)
     parser.add_argument("--dtype", choices=("float32", "float64"), default="float32")
     parser.add_argument("--driver", help="the OpenCL device, by words of its name")
+    parser.add_argument("--on-device", action="store_true", help="compare with arrays of pyopencl")
     parser.add_argument("--save", action="store_true", help="write the table to benchmarks/results as well")
     options = parser.parse_args()
     if options.driver:

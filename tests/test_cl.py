@@ -371,7 +371,7 @@ def test_complex_tensors(on: Any) -> None:
 
 
 def pairs(module: Any, on: Any = lambda array: array, **options: Any) -> Any:
-    (x,), (b,) = some((120, 3)), some((120, 2))
+    (x,), (b,) = some((200, 3)), some((200, 2))
     solve = module.KernelSolve(GAUSSIAN, ALIASES, "b", axis=1)
     return solve(on(x), on(x), on(b), alpha=0.5, eps=1e-5, info=True, **options)
 
@@ -384,22 +384,32 @@ def test_solvers_never_leave_the_device(on: Any, transfers: Transfers, options: 
     solution, how = pairs(
         front, lambda array: placed.append(on(array)) or transfers.sizes.clear() or placed[-1], **options
     )
-    assert transfers.largest <= 2 * 8  # sums for the two systems, and coefficients
+    assert transfers.largest <= 2 * 8 * 24  # for each of two systems the sums of some steps; a vector is longer
     wanted, known = pairs(host, **options)
     same(solution, wanted, rtol=1e-3)
     assert how.converged
     assert abs(how.iterations - known.iterations) <= 2
 
 
+def test_a_solve_waits_less_than_once_in_an_iteration(on: Any, transfers: Transfers) -> None:
+    (x,), (b,) = some((70, 3)), some((70, 1))
+    solve = front.KernelSolve("Exp(-SqDist(x, y)) * b", ["x = Vi(3)", "y = Vj(3)", "b = Vj(1)"], "b", axis=1)
+    placed = on(x), on(x), on(b)
+    transfers.sizes.clear()
+    _, how = solve(*placed, alpha=0.05, eps=1e-4, info=True)
+    assert how.iterations > 20
+    assert len(transfers.sizes) < how.iterations
+
+
 def test_solves_have_derivatives_on_the_device(on: Any, transfers: Transfers) -> None:
-    x, b, e = some((60, 3), (60, 2), (60, 2), dtype="float64")
+    x, b, e = some((90, 3), (90, 2), (90, 2), dtype="float64")
     here, there = (module.KernelSolve(GAUSSIAN, ALIASES, "b", axis=1) for module in (front, host))
     dx, db, de = on(x), on(b), on(e)
     transfers.sizes.clear()
     gradients = here.vjp(dx, dx, db, cotangent=de, alpha=0.5, wrt=["x", "b", "alpha"], eps=1e-9)
     forward = here.jvp(dx, dx, db, tangents={"x": dx, "alpha": 0.1}, alpha=0.5, eps=1e-9)
     second = here.hvp(dx, dx, db, cotangent=de, tangents={"b": db}, alpha=0.5, eps=1e-9)
-    assert transfers.largest <= 2 * 8
+    assert transfers.largest <= 2 * 8 * 24
     wanted = there.vjp(x, x, b, cotangent=e, alpha=0.5, wrt=["x", "b", "alpha"], eps=1e-9)
     same(gradients[:2], wanted[:2], rtol=1e-5)
     assert gradients[2] == pytest.approx(wanted[2], rel=1e-5)

@@ -57,9 +57,12 @@ class KernelObject:
             set_argument(position, arguments[position])
         numbers = arguments[count:]
         if numbers != self._numbers:
-            # pyopencl tries five other types before it sees a number: it is told only of new ones.
-            self._numbers = ()
-            for position, number in enumerate(numbers, count):
-                set_argument(position, np.int64(number))
-            self._numbers = numbers
+            self._set_numbers(numbers)
         return self._enqueue(queue, self._kernel, size, group, global_offset, wait_for)
+
+    def _set_numbers(self, numbers: tuple[int, ...]) -> None:
+        """Set the arguments that are numbers. pyopencl tries five other types first: it is told only of new ones."""
+        self._numbers = ()
+        for position, number in enumerate(numbers, self._buffers):
+            self._set(position, np.int64(number))
+        self._numbers = numbers

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,8 @@ class Place:
     """What gives memory for results; None: the context."""
     pool: Any = None
     """Memory for temporaries, which one call after the other may use where the queue is in order."""
+    forms: Memo[Any, Any] = field(default_factory=Memo)
+    """Arrays without memory, by shape and dtype, that new ones are made like."""
 
 
 class LentDevice(Device):
@@ -82,15 +84,26 @@ class LentDevice(Device):
     def new_array(self, shape: tuple[int, ...], dtype: Any) -> Any:
         """An array on the device, whose memory comes from where that of the call's arrays does."""
         import pyopencl as cl
-        from pyopencl.array import Array
+        from pyopencl.array import empty_like
 
         place = self.place
+        form = place.forms.get((shape, dtype))
         try:
-            return Array(place.queue, shape, np.dtype(dtype), allocator=place.allocator)
+            if form is None:
+                form = place.forms.keep((shape, dtype), _form(place.queue, shape, np.dtype(dtype)))
+            return empty_like(form, allocator=place.allocator)
         except (cl.MemoryError, MemoryError) as error:
             raise OutOfMemoryError(
                 f"{self} has no memory for a result of shape {shape} ({error}): call with fewer rows at a time"
             ) from None
+
+
+def _form(queue: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
+    """An array that other arrays are made like, for pyopencl checks shapes again and again where none is there."""
+    import pyopencl as cl
+    from pyopencl.array import Array
+
+    return Array(queue, shape, dtype, data=cl.Buffer(queue.context, cl.mem_flags.READ_WRITE, 1))
 
 
 _PLACES: Memo[int, Place] = Memo(256)

@@ -8,7 +8,6 @@ own event is put among those of what it writes.
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Sequence
 from math import prod
 from typing import Any
@@ -16,9 +15,8 @@ from typing import Any
 import numpy as np
 
 from clreduce.errors import DtypeError, ShapeError
-from clreduce.runtime.compiler import PROGRAMS
-from clreduce.runtime.kernel_object import KernelObject
-from clreduce.runtime.lent import LentDevice, Place, place_of
+from clreduce.runtime.lent import Place, place_of
+from clreduce.runtime.resident_kernels import Order, kernel_of_text, table_of
 
 TYPES = {
     "bool": "uchar", "int8": "char", "uint8": "uchar", "int16": "short", "uint16": "ushort", "int32": "int",
@@ -59,63 +57,7 @@ def is_contiguous(array: Any) -> bool:
     return True
 
 
-# ------------------------------------------------------------------------------------------------------- the order
-
-
-class Order:
-    """What commands on a place wait for, and whose events they become."""
-
-    def __init__(self, place: Place) -> None:
-        self._place, self._queue = place, place.queue
-        self._waiting: list[Any] = []
-        self._seen: set[int] = set()
-        self.last: Any = None
-
-    def after(self, array: Any) -> None:
-        """Commands from now on wait for what the contents of ``array`` depend on."""
-        events = array.events
-        if events:
-            self._waiting += events
-        queue = array.queue
-        if queue is not None and queue.int_ptr != self._queue.int_ptr and queue.int_ptr not in self._seen:
-            import pyopencl as cl
-
-            self._seen.add(queue.int_ptr)  # commands of a queue in order may have left no event
-            self._waiting.append(cl.enqueue_marker(queue))
-            queue.flush()
-
-    @property
-    def before(self) -> list[Any] | None:
-        """Events that the next command waits for."""
-        if self._place.in_order:
-            waiting, self._waiting = self._waiting, []
-            return waiting or None
-        return (self._waiting if self.last is None else [*self._waiting, self.last]) or None
-
-    def launched(self, event: Any) -> None:
-        """``event`` is that of the last command."""
-        self.last = event
-        if not self._place.in_order:
-            self._waiting = []
-
-    def became(self, written: Sequence[Any], read: Sequence[Any] = ()) -> None:
-        """The last command has written these arrays, and read those."""
-        if self.last is None:
-            return
-        for array in written:
-            array.add_event(self.last)
-        if not self._place.in_order:  # who writes there next waits for its own array's events
-            for array in read:
-                array.add_event(self.last)
-
-
-class _OfThread(threading.local):
-    def __init__(self) -> None:
-        self.kernels: dict[tuple[str, LentDevice], KernelObject] = {}
-
-
-_OF_THREAD = _OfThread()
-_MOST_KERNELS = 512
+# --------------------------------------------------------------------------------------------------------- kernels
 
 
 def _run(source: str, items: int, written: Any, read: Sequence[Any], numbers: Sequence[int]) -> None:
@@ -126,13 +68,7 @@ def _run(source: str, items: int, written: Any, read: Sequence[Any], numbers: Se
     if items == 0:
         return
     place, arrays = place_of_array(written), [written, *read]
-    device = place.device
-    kernel = _OF_THREAD.kernels.get((source, device))
-    if kernel is None:
-        program = PROGRAMS.build(_PRELUDE + source, device, lambda: "a copy or a sum of an array on the device")
-        if len(_OF_THREAD.kernels) >= _MOST_KERNELS:
-            _OF_THREAD.kernels.clear()
-        kernel = _OF_THREAD.kernels[source, device] = KernelObject(program, "run", len(arrays), device)
+    kernel = kernel_of_text(source, "run", len(arrays), place.device)
     order = Order(place)
     for array in arrays:
         order.after(array)
@@ -140,15 +76,6 @@ def _run(source: str, items: int, written: Any, read: Sequence[Any], numbers: Se
     buffers = [array.base_data for array in arrays]
     order.launched(kernel(place.queue, (items,), None, *buffers, *offsets, *numbers, wait_for=order.before))
     order.became([written], read)
-
-
-# --------------------------------------------------------------------------------------------------------- kernels
-
-_PRELUDE = """\
-#ifdef cl_khr_fp64
-#pragma OPENCL EXTENSION cl_khr_fp64 : enable
-#endif
-"""
 
 
 def _type(array: Any) -> str:
@@ -349,18 +276,8 @@ def taken(array: Any, indices: np.ndarray[Any, Any]) -> Any:
         f"    if (n < count) {value}\n}}\n"
     )
     if made.size:
-        _run(source, made.size, made, [array, _table(place, chosen)], [made.size, inner])
+        _run(source, made.size, made, [array, table_of(place, chosen)], [made.size, inner])
     return made
-
-
-def _table(place: Place, numbers: np.ndarray[Any, Any]) -> Any:
-    """Numbers of the host as an array on the device, copied when its buffer is made."""
-    import pyopencl as cl
-    from pyopencl.array import Array
-
-    flags = cl.mem_flags.READ_ONLY | cl.mem_flags.COPY_HOST_PTR
-    buffer = cl.Buffer(place.device.context, flags, hostbuf=numbers)
-    return Array(place.queue, numbers.shape, numbers.dtype, data=buffer)
 
 
 _LISTS = """\
@@ -395,7 +312,7 @@ def complete_lists(lists: Any, rows: int, count: int, candidates: np.ndarray[Any
     if lists.size == 0 or candidates.size == 0:
         return
     table = np.ascontiguousarray(candidates, np.int64)
-    beside = _table(place_of_array(lists), table)
+    beside = table_of(place_of_array(lists), table)
     dim = lists.shape[-1] // count
     number = table.shape[-1]
     each = rows if table.ndim > 1 else 0

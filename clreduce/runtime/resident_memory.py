@@ -9,7 +9,8 @@ import numpy as np
 from clreduce.runtime.device import Device
 from clreduce.runtime.lent import LentDevice
 from clreduce.runtime.memory import Memory
-from clreduce.runtime.resident import Order, assign, copied, is_contiguous, is_resident
+from clreduce.runtime.resident import assign, copied, is_contiguous, is_resident
+from clreduce.runtime.resident_kernels import Order
 from clreduce.runtime.shared_buffers import SharedBuffers
 
 

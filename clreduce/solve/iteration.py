@@ -6,7 +6,7 @@ they are; if not, the solver starts anew from those, as long as that helps.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
@@ -68,6 +68,8 @@ class SystemTask:
     maxiter: int
     precondition: Callable[[Array], Array] | None = None
     report: Callable[[int, Array], None] = lambda iteration, residuals: None
+    reports_each: bool = False
+    """Whether ``report`` is called right after each product, and not for a few of them at a time."""
     metric: Array | None = None
     """Positive weights w, (batch.., n, 1 or E): the operator is symmetric in the inner product sum_i w_i u_i v_i."""
     patient: bool = True
@@ -115,6 +117,10 @@ class Iteration:
         """Norms of residuals over those of b; 0 where b is 0, for there the solution is 0."""
         squares = self.squares(residual) if squares is None else squares
         self._check_sums(residual, squares)
+        return self._norms(squares)
+
+    def _norms(self, squares: Array) -> Array:
+        """The same for sums of squares."""
         norms = np.zeros_like(self.scale)
         np.divide(np.sqrt(squares), self.scale, out=norms, where=self.scale > 0)
         return norms
@@ -141,16 +147,14 @@ class Iteration:
         """The solution, and how it was found."""
         zero = self.scale == 0
         self.x = np.zeros_like(self.b) if start is None else np.where(zero, 0.0, start)
-        residual = self.b.copy() if start is None else self.b - self.product(self.x)
-        residuals = self.relative(residual)
+        residual, residuals = (self.b.copy(), np.where(zero, 0.0, 1.0)) if start is None else self.residual()
         best, least, stuck = self.x.copy(), residuals, np.zeros_like(zero)
         while True:
             active = (residuals > self.eps) & ~stuck
             if not active.any() or self.count >= self.task.maxiter or self.stagnates:
                 break
             self.descend(residual, active)
-            residual = self.b - self.product(self.x)
-            residuals = self.relative(residual)
+            residual, residuals = self.residual()
             better = residuals < least
             # What a descent from the true residual has not made smaller is at the limit of rounding.
             stuck |= active & ~(residuals <= self.least_gain * least)
@@ -159,6 +163,11 @@ class Iteration:
         least = least[..., 0, :]
         converged = bool((least <= self.eps).all())
         return best, SolveInfo(self.count, least, converged, self._reason(converged))
+
+    def residual(self) -> tuple[Array, Array]:
+        """b - A x, whose ``x`` is rounded in place, and its norms relative to those of b."""
+        residual = self.b - self.product(self.x)
+        return residual, self.relative(residual)
 
     def _reason(self, converged: bool) -> str:
         if converged:
@@ -192,11 +201,21 @@ class Iteration:
 
     def check_symmetric(self, p: Array, q: Array, other: Array, product: Array, active: Array) -> None:
         """Compare <p, A p'> and <A p, p'>, for two directions p and p' with their products."""
-        straight, turned = self.dot(p, product), self.dot(q, other)
-        size = np.sqrt(self.dot(p, p) * self.dot(product, product)) + np.sqrt(self.dot(q, q) * self.dot(other, other))
+        sums = [
+            self.dot(*pair) for pair in ((p, product), (q, other), (p, p), (product, product), (q, q), (other, other))
+        ]
+        self.judge_symmetry(sums, lambda: self.noise(p, other), active)
+
+    def judge_symmetry(self, sums: Sequence[Array], noise: Callable[[], Array], active: Array) -> None:
+        """Raise an error where <u, A v> and <A u, v> differ by more than rounding.
+
+        ``sums``: these two, <u, u>, <A v, A v>, <A u, A u> and <v, v>. ``noise``: a bound for their rounding errors.
+        """
+        straight, turned = sums[:2]
+        size = np.sqrt(sums[2] * sums[3]) + np.sqrt(sums[4] * sums[5])
         wrong = active & (np.abs(straight - turned) > np.sqrt(self.unit) * size)
         if wrong.any():
-            wrong = wrong & (np.abs(straight - turned) > self.noise(p, other))
+            wrong = wrong & (np.abs(straight - turned) > noise())
         if wrong.any():
             raise NotSymmetricError(
                 f"the operator is not symmetric: <u, K v> = {float(straight[wrong][0]):.6g} and <K u, v> = "

@@ -129,7 +129,7 @@ class SolveOptions:
                     self.callback(iteration, residuals)
 
             task = SystemTask(
-                problem, right, self.eps, self.limit(problem), problem.precondition, report,
+                problem, right, self.eps, self.limit(problem), problem.precondition, report, self.callback is not None,
                 patient=self.maxiter is not None,
             )  # fmt: skip
             solution, how = self._solved(problem, task, start, transposed)
@@ -153,13 +153,13 @@ class SolveOptions:
         solver = _SOLVERS[self.solver]
         metric = None if self.solver == "cg" else problem.metric
         if metric is None:
-            return solver(task).run(start)
+            return problem.iteration(solver, task).run(start)
         weighted = problem.weighted(task, metric, transposed)
         try:
-            return solver(weighted).run(start)
+            return problem.iteration(solver, weighted).run(start)
         except SolveError as error:  # the factors were parts of a kernel that is symmetric with them
             try:
-                return solver(task).run(start)
+                return problem.iteration(solver, task).run(start)
             except SolveError:
                 raise error from None
 

@@ -46,6 +46,19 @@ class Nystrom:
     seed: int = 0
 
 
+@dataclass(frozen=True, eq=False)
+class Diagonal:
+    """A preconditioner that divides by the diagonal of alpha + K."""
+
+    inverse: Array
+    """One over the diagonal, (batch.., n, E)."""
+
+    def __call__(self, residual: Array) -> Array:
+        """The approximate solution for a residual."""
+        product: Array = self.inverse * residual
+        return product
+
+
 def nystrom(rank: int, seed: int = 0) -> Nystrom:
     """A preconditioner for `KernelSolve`: K is replaced by a matrix of that rank, made of some of its columns.
 
@@ -94,8 +107,7 @@ def _checked(function: Callable[[Array], Any]) -> Precondition:
 def _diagonal(system: System) -> Precondition:
     entries = system.diagonal() + system.alpha
     _check_diagonal(entries)
-    inverse = 1 / entries
-    return lambda residual: inverse * residual
+    return Diagonal(1 / entries)
 
 
 def _check_diagonal(entries: Array) -> None:

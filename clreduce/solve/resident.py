@@ -16,7 +16,11 @@ from clreduce.call.routine import Routine
 from clreduce.program import MapReduce, map_reduce
 from clreduce.runtime.region import Region
 from clreduce.runtime.resident import first_resident, place_of_array
+from clreduce.solve.conjugate import ConjugateGradients
+from clreduce.solve.iteration import Iteration, SystemTask
 from clreduce.solve.metric import weights_of
+from clreduce.solve.resident_conjugate import ResidentConjugateGradients, layout_of
+from clreduce.solve.resident_product import ResidentProduct
 from clreduce.solve.system import System
 from clreduce.solve.vectors import Space, Vector
 from clreduce.typing import Array
@@ -41,6 +45,15 @@ class ResidentSystem(System):
         place = place_of_array(first_resident(arguments.arrays))
         self.space = Space(place, np.dtype("float64" if place.device.facts.has_double else arguments.dtype))
         self._feeds = routine.feeds(arguments.arrays)
+
+    def iteration(self, solver: type[Iteration], task: SystemTask) -> Iteration:
+        layout = layout_of(task, self) if solver is ConjugateGradients else None
+        return solver(task) if layout is None else ResidentConjugateGradients(task, self, layout)
+
+    @cached_property
+    def repeated_product(self) -> ResidentProduct:
+        """Products of K with a vector in an array that stays."""
+        return ResidentProduct(self.space.place, self._evaluation, self._feeds, self.slot, self.shape)
 
     def vector(self, array: Any) -> Any:
         if isinstance(array, np.ndarray):  # a number that was given for all rows

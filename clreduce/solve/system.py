@@ -26,7 +26,7 @@ from clreduce.runtime.device import Device
 from clreduce.runtime.region import Region
 from clreduce.runtime.repeat import Repeated
 from clreduce.runtime.sources import whole
-from clreduce.solve.iteration import Operator, SystemTask
+from clreduce.solve.iteration import Iteration, Operator, SystemTask
 from clreduce.solve.metric import in_i, weights_of
 from clreduce.typing import Array
 
@@ -151,6 +151,10 @@ class System:
         if not usable or np.ptp(weights_by_row) <= 8 * float(np.finfo(self.dtype).eps) * weights_by_row.max():
             return None
         return weights_by_row
+
+    def iteration(self, solver: type[Iteration], task: SystemTask) -> Iteration:
+        """What solves a task of this system, or of its transpose, in the way of ``solver``."""
+        return solver(task)
 
     def weighted(self, task: SystemTask, metric: Array, transposed: bool) -> SystemTask:
         """A task in the inner product with these weights, for the operator or its transpose."""

@@ -35,6 +35,7 @@ Structure = tuple[Any, ...]
 """A formula without its data: ``("row", dim)``, ``("number", dim)``, or an operation's name and its arguments'."""
 _CALLS: Memo[Any, tuple[Plan, Region]] = Memo(256)
 """How expressions of vectors of a shape are computed."""
+_ZERO: Structure = ("constant", 0)
 _MOST_PENDING = 3
 """Arrays of an expression that goes into a larger one as it is; one of more is computed first."""
 
@@ -54,10 +55,7 @@ class Space:
 
     def zeros(self, shape: tuple[int, ...]) -> Vector:
         """A vector of zeros."""
-        with self.place.device.at(self.place):
-            array = self.place.device.new_array(shape, self.dtype)
-        array.fill(0)
-        return Vector(self, ("row", shape[-1]), (array,), shape)
+        return Vector(self, _ZERO, (), shape)
 
 
 class Vector:
@@ -74,6 +72,11 @@ class Vector:
     size = property(lambda self: prod(self.shape))
 
     # ------------------------------------------------------------------------------------------------------ numbers
+
+    @property
+    def is_zero(self) -> bool:
+        """Whether it is known to be zero, without a look at numbers."""
+        return self.structure == _ZERO
 
     @property
     def array(self) -> Any:

@@ -1,0 +1,123 @@
+"""Kernels on arrays that stay on their device: what they wait for, and how they are built from their text."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from clreduce.errors import OutOfMemoryError
+from clreduce.runtime.compiler import PROGRAMS
+from clreduce.runtime.kernel_object import KernelObject
+from clreduce.runtime.lent import LentDevice, Place
+from clreduce.typing import Array
+
+
+class Order:
+    """What commands on a place wait for, and whose events they become."""
+
+    def __init__(self, place: Place) -> None:
+        self._place, self._queue = place, place.queue
+        self._waiting: list[Any] = []
+        self._seen: set[int] = set()
+        self.last: Any = None
+
+    def after(self, array: Any) -> None:
+        """Commands from now on wait for what the contents of ``array`` depend on."""
+        events = array.events
+        if events:
+            self._waiting += events
+        queue = array.queue
+        if queue is not None and queue.int_ptr != self._queue.int_ptr and queue.int_ptr not in self._seen:
+            import pyopencl as cl
+
+            self._seen.add(queue.int_ptr)  # commands of a queue in order may have left no event
+            self._waiting.append(cl.enqueue_marker(queue))
+            queue.flush()
+
+    @property
+    def before(self) -> list[Any] | None:
+        """Events that the next command waits for."""
+        if self._place.in_order:
+            waiting, self._waiting = self._waiting, []
+            return waiting or None
+        return (self._waiting if self.last is None else [*self._waiting, self.last]) or None
+
+    def launched(self, event: Any) -> None:
+        """``event`` is that of the last command."""
+        self.last = event
+        if not self._place.in_order:
+            self._waiting = []
+
+    def became(self, written: Sequence[Any], read: Sequence[Any] = ()) -> None:
+        """The last command has written these arrays, and read those."""
+        if self.last is None:
+            return
+        for array in written:
+            array.add_event(self.last)
+        if not self._place.in_order:  # who writes there next waits for its own array's events
+            for array in read:
+                array.add_event(self.last)
+
+
+class _OfThread(threading.local):
+    def __init__(self) -> None:
+        self.kernels: dict[tuple[str, str, LentDevice], KernelObject] = {}
+
+
+_OF_THREAD = _OfThread()
+_MOST_KERNELS = 512
+_PRELUDE = """\
+#ifdef cl_khr_fp64
+#pragma OPENCL EXTENSION cl_khr_fp64 : enable
+#endif
+"""
+
+
+def kernel_of_text(source: str, name: str, buffers: int, device: LentDevice) -> KernelObject:
+    """This thread's kernel of that name in an OpenCL program; its first ``buffers`` arguments are buffers."""
+    key = (source, name, device)
+    kernel = _OF_THREAD.kernels.get(key)
+    if kernel is None:
+        program = PROGRAMS.build(_PRELUDE + source, device, lambda: "a kernel for arrays on the device")
+        if len(_OF_THREAD.kernels) >= _MOST_KERNELS:
+            _OF_THREAD.kernels.clear()
+        kernel = _OF_THREAD.kernels[key] = KernelObject(program, name, buffers, device)
+    return kernel
+
+
+def buffer_with(place: Place, numbers: Array) -> Any:
+    """A buffer with numbers of the host, which are copied when it is made."""
+    import pyopencl as cl
+
+    flags = cl.mem_flags.READ_WRITE | cl.mem_flags.COPY_HOST_PTR
+    return cl.Buffer(place.device.context, flags, hostbuf=numbers)
+
+
+def table_of(place: Place, numbers: Array) -> Any:
+    """Numbers of the host as an array on the device."""
+    from pyopencl.array import Array as DeviceArray
+
+    return DeviceArray(place.queue, numbers.shape, numbers.dtype, data=buffer_with(place, numbers))
+
+
+def buffer_of(place: Place, nbytes: int) -> Any:
+    """A buffer on the device for what is not a result."""
+    import pyopencl as cl
+
+    try:
+        return cl.Buffer(place.device.context, cl.mem_flags.READ_WRITE, nbytes)
+    except cl.MemoryError as error:
+        raise OutOfMemoryError(f"{place.device} has no memory for {nbytes:,} bytes ({error})") from None
+
+
+def read(order: Order, queue: Any, buffer: Any, start: int, shape: tuple[int, ...], dtype: Any) -> Array:
+    """Numbers of a buffer from byte ``start`` on, a copy, once the last launch is done."""
+    import pyopencl as cl
+
+    view, _ = cl.enqueue_map_buffer(
+        queue, buffer, cl.map_flags.READ, start, shape, dtype, wait_for=order.before, is_blocking=True
+    )
+    numbers: Array = view.copy()
+    view.base.release(queue)
+    return numbers

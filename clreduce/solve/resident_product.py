@@ -1,0 +1,51 @@
+"""`ResidentProduct`: K times a vector on a device, again and again, from one array into another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from clreduce.call.evaluation import Evaluation
+from clreduce.call.feeding import as_read
+from clreduce.runtime.lent import Place
+from clreduce.runtime.repeat import Recorded
+from clreduce.runtime.resident_kernels import Order
+from clreduce.runtime.resident_memory import ResidentMemory
+
+
+class ResidentProduct:
+    """Launches of K times ``vector`` into ``result``, two arrays of its own. It belongs to one thread.
+
+    Buffers and arguments are made once, unless the product is computed in blocks.
+    """
+
+    def __init__(self, place: Place, evaluation: Evaluation, arrays: Sequence[Any], slot: int, shape: tuple[int, ...]):
+        """``arrays``: one for each slot of the evaluation's program; that of ``slot`` does not matter."""
+        work, device = evaluation.work, place.device
+        self.place, self._evaluation = place, evaluation
+        with device.at(place):
+            self.vector, self.result = (device.new_array(shape, work.dtype) for _ in range(2))
+            self._arrays = [self.vector if n == slot else array for n, array in enumerate(arrays)]
+            job = (work, evaluation.prepared, self._arrays)
+            plan = evaluation.executor.prepare(job).plan
+            self.seconds = work.region.area / plan.pace.expected
+            """What a product takes, by a rough estimate."""
+            self._recorded: Recorded | None = None
+            if evaluation.executor.repeats(job):
+                read = as_read(self._arrays, work.region)
+                self._recorded = Recorded(plan, read, slot, work.region, self.result)
+                self.memory = self._recorded.memory
+            else:
+                self.memory = ResidentMemory(device)
+        assert self.memory.order is not None
+        self.order: Order = self.memory.order
+        """Of these launches, and of those that come between them."""
+
+    def launch(self) -> None:
+        """Launch one product, without a wait; within ``place``, in a function that is being `completed`."""
+        if self._recorded is not None:
+            self._recorded.launch_again()
+            return
+        self.order.became([self.vector])
+        self._evaluation(self._arrays, (self.result,))
+        self.order.after(self.result)
