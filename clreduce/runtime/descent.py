@@ -56,7 +56,7 @@ class Layout:
     real: str
     """NumPy's name of the precision of vectors."""
     data: str
-    """That of directions and products."""
+    """The precision of directions and products."""
     preconditioned: bool
     """Whether residuals are multiplied by the inverse of a diagonal."""
     weighted: bool

@@ -120,7 +120,7 @@ class Iteration:
         return self._norms(squares)
 
     def _norms(self, squares: Array) -> Array:
-        """The same for sums of squares."""
+        """Norms over those of b, for sums of squares."""
         norms = np.zeros_like(self.scale)
         np.divide(np.sqrt(squares), self.scale, out=norms, where=self.scale > 0)
         return norms
