@@ -13,7 +13,7 @@ from oracle import Array
 from tolerances import excess, random_case
 
 import clreduce
-from clreduce.call.pruning import blocks, index, running
+from clreduce.call.pruning import index, running, sides
 from clreduce.errors import DtypeError, OptionError, ShapeError
 from clreduce.numpy import Genred, LazyTensor, Vi, Vj
 from clreduce.partition import partition
@@ -227,7 +227,7 @@ def test_an_index_is_sorted_once_and_changes_no_result(
     y = rng.random((700, 3)).astype(np.float32)
     known, sorted_points = clreduce.Index(y), []
     monkeypatch.setattr(index, "partition", lambda *case: sorted_points.append(1) or partition(*case))
-    monkeypatch.setattr(blocks, "partition", lambda points, size: partition(points, size))
+    monkeypatch.setattr(sides, "partition", lambda points, size: partition(points, size))
     for _ in range(2):
         x = rng.random((300, 3)).astype(np.float32)
         nearest = Vi(x).sqdist(Vj(known)).argKmin(3, axis=1, prune=True)

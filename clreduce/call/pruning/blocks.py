@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -11,9 +11,11 @@ import numpy as np
 from clreduce.call.executor import Executor
 from clreduce.call.options import Options
 from clreduce.call.pruning.cutting import CutPartition, Cuts, drawn, named_blocks, pairs_of
-from clreduce.call.pruning.index import BLOCK, index_of
+from clreduce.call.pruning.index import BLOCK
 from clreduce.call.pruning.places import places_of
 from clreduce.call.pruning.request import NEVER
+from clreduce.call.pruning.sides import Side, side_of
+from clreduce.call.pruning.words import WORD, PairsOfBlocks, Words, pairs_of_words, runs_of_words
 from clreduce.call.work import Work, arrangement_of
 from clreduce.domain import Domain
 from clreduce.intervals import Box, bounds_of
@@ -21,43 +23,19 @@ from clreduce.ir.bounds import Bounds, Precision
 from clreduce.ir.expr import INDEX, REAL, Expr, substitute, topological
 from clreduce.ir.op import OPS, constant, position, variable
 from clreduce.memo import Memo
-from clreduce.partition import Boxes, Partition, partition
 from clreduce.program import MapReduce, map_reduce
 from clreduce.runtime.ranges import CheckedRanges, Ranges
 from clreduce.runtime.region import Region
 from clreduce.typing import Array
 
-_WORD = 16
-"""Blocks of columns that one number of a mask tells of; all sums of powers of two up to 2^16 are exact in float32."""
-_MASKS = 2**24
-"""Numbers of masks that are made at a time."""
-
-
-class Side:
-    """Points of i, or of j, in the order of their blocks."""
-
-    def __init__(
-        self, partition: Partition, arrays: Mapping[Expr, Array], points: Sequence[Array] = (),
-        ordered: Mapping[Expr, Array] | None = None, boxes: Mapping[Expr, Boxes] | None = None,
-    ) -> None:  # fmt: skip
-        """``arrays``: by the variable, in the order that the caller knows; ``points``: those that were sorted;
-        ``ordered`` and ``boxes``: as far as they are known."""
-        self.partition, self.points, self._given = partition, points, arrays
-        self._ordered, self._boxes = dict(ordered or {}), dict(boxes or {})
-
-    def ordered(self, slot: Expr) -> Array:
-        """The values of a variable in the order of the blocks."""
-        array = self._ordered.get(slot)
-        if array is None:
-            array = self._ordered[slot] = np.ascontiguousarray(self._given[slot][self.partition.order])
-        return array
-
-    def boxes(self, slot: Expr) -> Boxes:
-        """The boxes around the values of a variable, one per block."""
-        boxes = self._boxes.get(slot)
-        if boxes is None:
-            boxes = self._boxes[slot] = self.partition.boxes(self.ordered(slot))
-        return boxes
+_MASKS = 2**22
+"""Words that are made at a time."""
+LEVEL = WORD
+"""Blocks that make one of the next level."""
+_FEW = 2**23
+"""Pairs of blocks up to which bounds of all of them take little time."""
+_LIKELY_PARENTS = 16
+"""Pairs of larger blocks for each block of rows, in which likely ones are looked for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,9 +58,11 @@ class BlockPairs:
 
     @classmethod
     def of(
-        cls, work: Work, arrays: Sequence[Array], executor: Executor, block: int = BLOCK
+        cls, work: Work, arrays: Sequence[Array], executor: Executor, block: int = BLOCK,
+        of_columns: int | None = None,
     ) -> BlockPairs:  # fmt: skip
-        """``work`` without a batch; ``arrays``: one for each slot."""
+        """``work`` without a batch; ``arrays``: one for each slot; ``block``: rows of a block, and columns, too, unless
+        ``of_columns`` is given: a power of two less."""
         region, program = work.region, work.program
         by_slot = dict(zip(program.slots, arrays, strict=True))
         located: dict[Expr, Expr] = {}
@@ -96,19 +76,34 @@ class BlockPairs:
             values = substitute(program.values, located)
             program, given = map_reduce(values, program.reduction.name, program.reduction.count)
             by_slot = {slot: by_slot[leaf] for slot, leaf in zip(program.slots, given, strict=True)}
+        cuts, places = Cuts.of(region), places_of(program)
         sides: list[Side] = []
-        cuts = Cuts.of(region)
-        places = places_of(program)
-        for domain in (Domain.I, Domain.J):
+        for domain, size in ((Domain.J, of_columns or block), (Domain.I, block)):
             parts = {slot: array for slot, array in by_slot.items() if slot.domain == domain}
             chosen = [slot for slot in parts if slot in places]
-            if cuts is None:
-                sides.append(_side(parts, chosen, block, sides))
-            else:
-                points = [parts[slot] for slot in chosen]
-                sides.append(Side(cuts.partition(domain, _joined(points), block), parts, points))
-        named = None if cuts is None else cuts.in_blocks(sides[0].partition, sides[1].partition)
-        return cls(program, by_slot, work.options, work.dtype, executor, sides[0], sides[1], named)
+            sides.append(side_of(parts, chosen, size, sides, cuts))
+        columns, rows = sides
+        named = None if cuts is None else cuts.in_blocks(rows.partition, columns.partition)
+        return cls(program, by_slot, work.options, work.dtype, executor, rows, columns, named)
+
+    # --------------------------------------------------------------------------------------------------------- levels
+
+    @cached_property
+    def levels(self) -> tuple[BlockPairs, ...]:
+        """This call in blocks that grow from level to level, itself first: where pairs of blocks are many, those of the
+        last level are few."""
+        if self.named is not None or self.rows.partition.count * self.columns.partition.count <= _FEW:
+            return (self,)
+        coarser = replace(self, rows=self.rows.coarser(LEVEL), columns=self.columns.coarser(LEVEL))
+        return (self, *coarser.levels)
+
+    def level_of(self, values: Mapping[Expr, Array], number: int) -> dict[Expr, Array]:
+        """The largest of the values (B, D) of blocks of rows in each block of a level."""
+        if number == 0:
+            return dict(values)
+        return {
+            leaf: np.maximum.reduceat(array, np.arange(0, len(array), LEVEL**number)) for leaf, array in values.items()
+        }
 
     # --------------------------------------------------------------------------------------------------------- bounds
 
@@ -146,6 +141,8 @@ class BlockPairs:
             known[box.low], known[box.high] = boxes.low, boxes.high
             if box.nan is not None:
                 known[box.nan] = boxes.nan.astype(self.dtype)
+        intervals = self.columns.partition.intervals
+        known[self.size] = (intervals[:, 1:] - intervals[:, :1]).astype(self.dtype)
         return known
 
     @cached_property
@@ -156,74 +153,136 @@ class BlockPairs:
     @cached_property
     def size(self) -> Expr:
         """How many columns a block has: a variable of blocks of columns."""
-        size = variable("size", 1, Domain.J)
-        intervals = self.columns.partition.intervals
-        self.ends[size] = (intervals[:, 1:] - intervals[:, :1]).astype(self.dtype)
-        return size
+        return variable("size", 1, Domain.J)
+
+    def middle(self, *values: Expr) -> list[Expr]:
+        """Formulas at the centres of both blocks of a pair, where they say what is likely. Nothing is proven by it."""
+        centres = {
+            slot: constant(0.5) * box.low + constant(0.5) * box.high
+            for slot, box in self._boxes.items()
+            if slot.kind == REAL
+        }
+        ends = {slot: box.low for slot, box in self._boxes.items() if slot.kind != REAL}
+        return list(substitute(values, {**centres, **ends}))
 
     def over_blocks(
-        self, f: Expr, reduction: str, count: int | None = None, further: Mapping[Expr, Array] | None = None
-    ) -> Array:
-        """A reduction over blocks of columns, for each block of rows; ``further``: values of other variables."""
+        self, f: Expr, reduction: str, count: int | None = None, further: Mapping[Expr, Array] | None = None,
+        parents: PairsOfBlocks | None = None,
+    ) -> Array:  # fmt: skip
+        """A reduction over blocks of columns, for each block of rows.
+
+        ``further``: values of other variables; ``parents``: of the next level, the pairs whose blocks are meant.
+        """
         program, given = map_reduce([f], reduction, count)
         values = {**self.ends, **(further or {})}
         arrays = [np.ascontiguousarray(values[leaf], np.int64 if leaf.kind == INDEX else self.dtype) for leaf in given]
-        named = None if self.named is None else CheckedRanges.by_rows(self.named)
-        region = Region(self.rows.partition.count, self.columns.partition.count, ranges=named)
+        rows, columns = self.rows.partition.count, self.columns.partition.count
+        named = self.named if parents is None else parents.as_ranges(LEVEL, rows, columns)
+        region = Region(rows, columns, ranges=None if named is None else _checked(named, rows))
         return self._run(program, arrays, region)[0]
 
     def pairs_where(self, mask: Expr, further: Mapping[Expr, Array] | None = None) -> Ranges:
-        """The pairs of blocks for which a mask holds."""
+        """The pairs of blocks for which a mask holds.
+
+        ``further``: values of other variables of rows; where a mask holds, it holds for larger values, too, and for
+        larger boxes.
+        """
+        parents = None
+        for number in range(len(self.levels) - 1, 0, -1):
+            words = self.levels[number].words_where(mask, self.level_of(further or {}, number), parents)
+            parents = pairs_of_words(words)
+        return self.as_ranges(self.words_where(mask, further, parents))
+
+    def words_where(
+        self, mask: Expr, further: Mapping[Expr, Array] | None = None, parents: PairsOfBlocks | None = None
+    ) -> Iterator[Words]:
+        """The pairs of blocks for which a mask holds, by rows; ``parents``: of the next level, where to look for them.
+
+        Each word is a sum of powers of two, and each group of 16 blocks of columns an index of a batch.
+        """
         bits = variable("bit", 1, Domain.J)
         program, given = map_reduce([OPS["where"](mask, bits, constant(0))], "Sum")
-        columns = self.columns.partition.count
-        groups = -(-columns // _WORD)
-        number = np.arange(groups * _WORD).reshape(groups, _WORD, 1)
-        values = {**self.ends, **(further or {}), bits: np.where(number < columns, 2.0 ** (number % _WORD), 0.0)}
+        rows, columns = self.rows.partition.count, self.columns.partition.count
+        groups = -(-columns // WORD)
+        values = {**self.ends, **(further or {}), bits: (2.0 ** np.arange(WORD))[None, :, None]}
         wide = {}
         for leaf in given:
             array = np.asarray(values[leaf], np.int64 if leaf.kind == INDEX else self.dtype)
             if leaf.domain == Domain.J and leaf is not bits:
-                padded = np.pad(array, ((0, groups * _WORD - columns), (0, 0)))
-                array = padded.reshape(groups, _WORD, array.shape[1])
+                array = _in_parts(array, WORD)
+            elif leaf.domain == Domain.I and parents is not None:
+                array = _in_parts(array, LEVEL)
             elif leaf is not bits:
                 array = array[None]
             wide[leaf] = array
-        row, column = [], []
-        most = _MASKS if self.named is None else _MASKS // _WORD
-        for start, end in _chunks(self.rows.partition.count, max(1, most // groups)):
+        last = np.uint16((1 << (columns - (groups - 1) * WORD)) - 1)
+        if parents is None:
+            most = _MASKS if self.named is None else _MASKS // WORD
+            for start, end in _chunks(rows, max(1, most // groups)):
+                arrays = [wide[leaf][:, start:end] if leaf.domain == Domain.I else wide[leaf] for leaf in given]
+                found = self._words(program, arrays, Region(end - start, WORD, (groups,)))
+                found[-1] &= last
+                by_row = found.T
+                if self.named is not None:
+                    by_row = by_row & self._named_words((start, end), groups)
+                row, group = np.nonzero(by_row)
+                yield Words(by_row[row, group], start + row, group)
+            return
+        for start, end in _chunks_of_rows(parents.row, max(1, _MASKS // LEVEL)):
+            at = {Domain.I: parents.row[start:end], Domain.J: parents.column[start:end]}
             arrays = [
-                np.ascontiguousarray(wide[leaf][:, start:end] if leaf.domain == Domain.I else wide[leaf])
-                for leaf in given
+                wide[leaf] if leaf is bits or leaf.domain == Domain.P else wide[leaf][at[leaf.domain]] for leaf in given
             ]
-            words = self._run(program, arrays, Region(end - start, _WORD, (groups,)))[0][..., 0].T
-            if self.named is not None:
-                words = words.astype(np.int64) & self._named_words((start, end), groups)
-            of, group = np.nonzero(words)
-            which, bit = np.nonzero((words[of, group].astype(np.int64)[:, None] >> np.arange(_WORD)) & 1)
-            row.append(start + of[which])
-            column.append(group[which] * _WORD + bit)
-        return self.ranges(np.concatenate(row), np.concatenate(column))
+            found = self._words(program, arrays, Region(LEVEL, WORD, (end - start,)))
+            found[at[Domain.J] == groups - 1] &= last
+            if rows % LEVEL:
+                found[at[Domain.I] == rows // LEVEL, rows % LEVEL :] = 0
+            place = _by_rows(at[Domain.I])
+            ordered, of = np.zeros(found.size, np.uint16), np.zeros(found.size, np.int64)
+            ordered[place], of[place] = found, np.arange(end - start)[:, None]
+            row = np.zeros(found.size, np.int64)
+            row[place] = at[Domain.I][:, None] * LEVEL + np.arange(LEVEL)
+            some = np.flatnonzero(ordered)
+            yield Words(ordered[some], row[some], at[Domain.J][of[some]])
 
     def _named_words(self, rows: tuple[int, int], groups: int) -> Array:
-        """(rows, groups): the pairs that ranges name, a bit for each block of columns as in `pairs_where`."""
+        """(rows, groups): the pairs that ranges name, a bit for each block of columns as in `words_where`."""
         assert self.named is not None, "only ranges name pairs"
-        bits = named_blocks(self.named, rows, groups * _WORD)
-        words: Array = np.packbits(bits, axis=1, bitorder="little").view("<u2").astype(np.int64)
+        bits = named_blocks(self.named, rows, groups * WORD)
+        words: Array = np.packbits(bits, axis=1, bitorder="little").view("<u2").astype(np.uint16)
         return words
 
-    def ranges(self, row: Array, column: Array) -> Ranges:
-        """Pairs of blocks as ranges of rows and columns; ``row`` is ascending."""
-        blocks, intervals = self.rows.partition.intervals, self.columns.partition.intervals
-        slices = np.searchsorted(row, np.arange(len(blocks)), side="right")
-        return Ranges.of(blocks, slices, intervals[column]).once()
+    def _words(self, program: MapReduce, arrays: Sequence[Array], region: Region) -> Array:
+        """By index of the batch and row."""
+        contiguous = [np.ascontiguousarray(array) for array in arrays]
+        return self._run(program, contiguous, region)[0][..., 0].astype(np.uint16)
 
-    def likely(self, lowest_first: Expr, count: int) -> Ranges:
-        """The ``count`` blocks of columns, for each block of rows, for which a formula is lowest."""
-        count = min(count, self.columns.partition.count)
-        places = self.over_blocks(lowest_first, "ArgKMin", count)
-        row, number = np.nonzero(places >= 0)
-        return self.ranges(row, places[row, number])
+    def as_ranges(self, words: Iterable[Words]) -> Ranges:
+        """Pairs of blocks as ranges of rows and columns."""
+        row, first, last = runs_of_words(words)
+        intervals = self.columns.partition.intervals
+        return self._ranges(row, np.stack((intervals[first, 0], intervals[last, 1]), axis=1))
+
+    def ranges(self, pairs: PairsOfBlocks) -> Ranges:
+        """Pairs of blocks as ranges of rows and columns."""
+        return self._ranges(pairs.row, self.columns.partition.intervals[pairs.column])
+
+    def _ranges(self, row: Array, intervals: Array) -> Ranges:
+        blocks = self.rows.partition.intervals
+        return Ranges.of(blocks, np.searchsorted(row, np.arange(len(blocks)), side="right"), intervals)
+
+    def likely(self, lowest_first: Expr, count: int) -> PairsOfBlocks:
+        """The ``count`` blocks of columns, for each block of rows, for which a formula is lowest, or nearly so."""
+        parents = None
+        for level in reversed(self.levels):
+            most = level.columns.partition.count
+            wanted = min(count if level is self else max(count, _LIKELY_PARENTS), most)
+            places = np.sort(level.over_blocks(lowest_first, "ArgKMin", wanted, parents=parents), axis=1)
+            # Kernels pad lists that are short with -1.
+            row, at = np.nonzero(places >= 0)
+            parents = PairsOfBlocks(row, places[row, at])
+        assert parents is not None
+        return parents
 
     @cached_property
     def owner(self) -> Array:
@@ -256,9 +315,7 @@ class BlockPairs:
     ) -> tuple[Array, ...]:
         """The results of another program with its arrays, over the same pairs."""
         self.visited.append(pairs_of(pairs))
-        if not len(pairs.pieces):  # a device has nothing to do, but rows have results
-            pairs = Ranges(np.array([[0, rows]]), np.zeros(0, np.int64), np.zeros((0, 2), np.int64))
-        region = Region(rows, columns, ranges=CheckedRanges.by_rows(pairs))
+        region = Region(rows, columns, ranges=_checked(pairs, rows))
         return self._run(program, arrays, region, self.options)
 
     def _run(
@@ -297,32 +354,38 @@ class BlockPairs:
         return placed
 
 
-def _side(parts: Mapping[Expr, Array], places: Sequence[Expr], block: int, before: Sequence[Side]) -> Side:
-    """The blocks of one index; those of ``before`` where they are of the same points."""
-    points = [parts[slot] for slot in places]
-    for side in before:
-        if len(side.points) == len(points) and all(map(_same, side.points, points)):
-            return Side(side.partition, parts, points)
-    index = index_of(points[0]) if len(points) == 1 and block % BLOCK == 0 else None
-    if index is not None:
-        near, ordered, boxes = index.blocks()
-        if block == BLOCK:
-            return Side(near, parts, points, {places[0]: ordered}, {places[0]: boxes})
-        return Side(near.coarser(block // BLOCK), parts, points, {places[0]: ordered})
-    return Side(partition(_joined(points), block), parts, points)
+def _checked(pairs: Ranges, rows: int) -> CheckedRanges:
+    if not len(pairs.pieces):  # a device has nothing to do, but rows have results
+        pairs = Ranges(np.array([[0, rows]]), np.zeros(0, np.int64), np.zeros((0, 2), np.int64))
+    return CheckedRanges.by_rows(pairs)
 
 
-def _joined(points: Sequence[Array]) -> Array:
-    """The values of several variables side by side, as points."""
-    real = [array if array.dtype.kind == "f" else array.astype(np.float64) for array in points]
-    return np.concatenate(real, axis=1) if len(real) > 1 else real[0]
-
-
-def _same(a: Array, b: Array) -> bool:
-    """Whether two arrays are the same numbers in memory."""
-    return a is b or (a.__array_interface__ == b.__array_interface__)
+def _in_parts(array: Array, length: int) -> Array:
+    """(B, D) as (B / length, length, D), the last part with zeros."""
+    parts = -(-len(array) // length)
+    padded = np.pad(array, ((0, parts * length - len(array)), (0, 0)))
+    return padded.reshape(parts, length, array.shape[1])
 
 
 def _chunks(count: int, size: int) -> Iterator[tuple[int, int]]:
     for start in range(0, count, size):
         yield start, min(start + size, count)
+
+
+def _chunks_of_rows(rows: Array, size: int) -> Iterator[tuple[int, int]]:
+    """Intervals of about ``size`` of these ascending numbers, at least one of which begin with a new number."""
+    start = 0
+    while start < len(rows):
+        end = len(rows) if start + size >= len(rows) else int(np.searchsorted(rows, rows[start + size]))
+        if end <= start:
+            end = int(np.searchsorted(rows, rows[start], side="right"))
+        yield start, end
+        start = end
+
+
+def _by_rows(parents: Array) -> Array:
+    """(K, 16): the places of the words of parents, by their blocks of rows and then by their groups."""
+    first = np.searchsorted(parents, parents)
+    count = np.searchsorted(parents, parents, side="right") - first
+    places: Array = (first * LEVEL + np.arange(len(parents)) - first)[:, None] + np.arange(LEVEL) * count[:, None]
+    return places

@@ -38,6 +38,9 @@ class CutPartition(Partition):
     def intervals(self) -> Array:
         return np.stack((self.starts, np.append(self.starts[1:], len(self.order))), axis=1)
 
+    def coarser(self, factor: int) -> CutPartition:
+        return CutPartition(self.order, self.size * factor, self.starts[::factor])
+
 
 @dataclass(frozen=True, eq=False)
 class Cuts:

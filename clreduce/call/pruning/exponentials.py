@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
-from clreduce.call.pruning.blocks import BlockPairs
+from clreduce.call.pruning.blocks import LEVEL, BlockPairs
 from clreduce.call.pruning.request import Pruning
+from clreduce.call.pruning.shares import Shares
 from clreduce.call.pruning.tolerance import within_tolerance
 from clreduce.domain import Domain
 from clreduce.ir.expr import Expr
@@ -17,8 +17,10 @@ from clreduce.ir.op import INF, OPS, constant, variable
 from clreduce.ops.shape import reduce_sum
 from clreduce.typing import Array
 
-_FIRST_VISITS = 4
+_FIRST_VISITS = 16
 """Blocks that are visited for an estimate of the results."""
+_LEAST = -80
+"""The least exponent that is told from others: its exponential is a normal number in float32."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,10 +45,7 @@ class Exponentials:
 
     def run(self) -> tuple[tuple[Array, ...], float]:
         """The results by the rows of the caller, and what the first differs by at most."""
-        most = constant(self.pairs.precision.largest)
-        height = OPS["smaller"](OPS["larger"](self.highest, -most), most)
-        height = height if height.dim == 1 else reduce_sum(height * constant(1e-3), 1, height.dim, 1)
-        first = self.pairs.likely(-height, _FIRST_VISITS)
+        first = self.pairs.ranges(self.pairs.likely(-self._typical, _FIRST_VISITS))
         term = self.pairs.program.values[:1]
         (estimate,) = self.pairs.visit(first, "LogSumExp", None, term)
         # Further terms can only add to it; it may have been rounded up.
@@ -62,6 +61,15 @@ class Exponentials:
         return within_tolerance(self.pairs, self.pruning, estimate, attempt)
 
     @property
+    def _typical(self) -> Expr:
+        """How large the terms of a pair of blocks may be expected to be: at most, and at their centres."""
+        (centre,) = self.pairs.middle(self.pairs.values[0])
+        most = constant(self.pairs.precision.largest / 1e3)
+        high, middle = (OPS["smaller"](OPS["larger"](value, -most), most) for value in (self.highest, centre))
+        height = high + middle
+        return height if height.dim == 1 else reduce_sum(height * constant(1e-3), 1, height.dim, 1)
+
+    @property
     def _name(self) -> str:
         return self.pairs.program.reduction.name
 
@@ -71,31 +79,43 @@ class Exponentials:
         size = OPS["larger"](-bounds.low, bounds.high)
         if bounds.nan is not None:
             size = OPS["where"](OPS["less"](constant(0), bounds.nan), constant(INF), size)
-        largest: Array = self.pairs.over_blocks(size, "Max").max(axis=1, keepdims=True)
-        return largest.astype(np.float64)
+        # That of larger blocks is not much more.
+        number = len(self.pairs.levels) - 1
+        of_level = self.pairs.levels[number].over_blocks(size, "Max").max(axis=1, keepdims=True)
+        largest: Array = np.repeat(of_level.astype(np.float64), LEVEL**number, axis=0)[
+            : self.pairs.rows.partition.count
+        ]
+        return largest
+
+    @cached_property
+    def share(self) -> tuple[Expr, Expr, Expr]:
+        """Which part of the tolerance the terms of a pair take; and the variables of blocks of rows in it: how far the
+        logarithm of all exponentials is below 0 at most, and 1 / the part of them that may be passed over."""
+        depth, inverse = (variable(name, self.highest.dim, Domain.I) for name in ("depth", "inverse of the part"))
+        # An exponent that is raised keeps small parts from rounding to 0, for which no tolerance would be too small.
+        exponent = OPS["larger"](self.highest + depth, constant(_LEAST))
+        part = OPS["exp"](exponent) * self.pairs.size * inverse
+        shares = OPS["where"](OPS["less"](constant(-INF), self.highest), part, constant(0))
+        return (shares if shares.dim == 1 else OPS["largest"](shares)), depth, inverse
 
     def _attempt(
         self, lower: Array, scale: Array | None, allowed: Array, asked: Array
     ) -> tuple[tuple[Array, ...], Array]:
-        # With the sum P of the exponentials that are visited and the sum e of the others, log(P + e) - log(P) is
-        # log1p(e / P), and an average of numbers up to B changes by up to 2 B e / P.
+        # Without a part t of the sum of all exponentials, its logarithm is less by -log(1 - t), and an average of
+        # numbers up to B changes by up to 2 B t / (1 - t). Of half of t, both are less than half.
         with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
             if scale is None:
-                part = np.log(np.expm1(np.minimum(allowed, 700.0)))
+                part = -np.expm1(-allowed)
             else:
-                part = np.log(np.minimum(allowed.min(axis=1, keepdims=True) / (2 * scale), 1e300))
-            limits = (
-                lower
-                + np.nan_to_num(part, nan=-np.inf, neginf=-np.inf)
-                - math.log(len(self.pairs.columns.partition.order))
-            )
-        limits = np.where(np.isnan(limits), -np.inf, limits)
-        limits -= 8 * float(self.pairs.precision.eps) * np.where(np.isfinite(limits), np.abs(limits), 0)
-        errors = np.where(limits == -np.inf, 0.0, allowed)
-        limit = variable("limit", self.highest.dim, Domain.I)
-        above = OPS["where"](OPS["less"](limit, self.highest), constant(1), constant(0))
-        above = above if above.dim == 1 else OPS["largest"](above)
-        open_to = np.where(asked[:, None], np.broadcast_to(limits, (len(limits), limit.dim)), np.inf)
-        visited = self.pairs.pairs_where(OPS["less"](constant(0), above), {limit: open_to})
-        results = self.pairs.visit(visited, self._name)
-        return results, np.broadcast_to(errors, (len(errors), results[0].shape[1]))
+                odds = np.minimum(allowed.min(axis=1, keepdims=True) / (2 * scale), 1e300)
+                part = odds / (1 + odds)
+            inverses = np.where(part > 0, 1 / part, np.inf)
+        share, depth, inverse = self.share
+        known = np.isfinite(lower)
+        further = {
+            depth: np.where(known, 8 * float(self.pairs.precision.eps) * np.abs(lower) - lower, np.inf),
+            inverse: np.broadcast_to(np.where(asked[:, None], inverses, 1), (len(asked), inverse.dim)),
+        }
+        words, taken = Shares(self.pairs, share).passed_over(further, asked)
+        results = self.pairs.visit(self.pairs.as_ranges(words), self._name)
+        return results, np.broadcast_to(allowed * taken[:, None], (len(allowed), results[0].shape[1]))

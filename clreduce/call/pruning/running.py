@@ -31,6 +31,8 @@ from clreduce.typing import Array
 
 _VERY_MANY = 2**42
 """Pairs from which on blocks are twice as large, for there are so many pairs of them."""
+_OF_COLUMNS = 4
+"""Blocks of columns in a block of rows, for sums."""
 _SAMPLED = 2**28
 """Pairs from which on a sample tells first whether blocks are skipped."""
 _FEW = 2**36
@@ -120,9 +122,7 @@ def _run_one(work: Work, arrays: Sequence[Array], executor: Executor) -> tuple[t
                 if part > _HOPELESS:
                     reason = f"of a sample, {part:.0%} would be visited"
             if not reason:
-                # Bounds of exponentials and three passes over them cost more than those of a selection.
-                large = total >= _VERY_MANY or work.program.reduction.skips.approximate
-                pairs = BlockPairs.of(work, arrays, executor, 2 * BLOCK if large else BLOCK)
+                pairs = _blocks_of(work, arrays, executor)
                 if total >= _SAMPLED:
                     part = _part_of_some(work, pairs, pruning)
                     if part > _TOO_MANY:
@@ -134,6 +134,13 @@ def _run_one(work: Work, arrays: Sequence[Array], executor: Executor) -> tuple[t
             reason = str(error)
     results = executor.run((replace(work, pruning=NEVER), Memo(), arrays))
     return results, Skipped(total, total, reason=reason)
+
+
+def _blocks_of(work: Work, arrays: Sequence[Array], executor: Executor) -> BlockPairs:
+    """Blocks of columns are small where a tolerance is for all of them together, and bounds come from levels."""
+    if work.program.reduction.skips.approximate:
+        return BlockPairs.of(work, arrays, executor, BLOCK, BLOCK // _OF_COLUMNS)
+    return BlockPairs.of(work, arrays, executor, 2 * BLOCK if pairs_in(work.region) >= _VERY_MANY else BLOCK)
 
 
 def _obstacle(work: Work, arrays: Sequence[Array], executor: Executor) -> str:

@@ -106,7 +106,8 @@ class Selection:
         most = constant(self.bounds.precision.largest)
         middle = OPS["larger"](OPS["smaller"](self.bounds.low, most), -most) + self.bounds.high
         columns = self.pairs.columns.partition
-        return self.pairs.likely(middle, -(-self.count * columns.count // len(columns.order)) + _FIRST_VISITS)
+        blocks = -(-self.count * columns.count // len(columns.order)) + _FIRST_VISITS
+        return self.pairs.ranges(self.pairs.likely(middle, blocks))
 
     def _not_beyond(self, last: Array) -> Ranges:
         """The pairs of blocks some terms of which may come before the last term of a row, or beside it."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,19 +9,16 @@ import numpy as np
 
 from clreduce.call.pruning.blocks import BlockPairs
 from clreduce.call.pruning.request import Pruning
+from clreduce.call.pruning.shares import Shares
 from clreduce.call.pruning.tolerance import within_tolerance
 from clreduce.domain import Domain
 from clreduce.ir.expr import Expr
 from clreduce.ir.op import INF, OPS, constant, variable
-from clreduce.ops.shape import concat, reduce_sum
+from clreduce.ops.shape import reduce_sum
 from clreduce.typing import Array
 
-_FIRST_VISITS = 4
+_FIRST_VISITS = 16
 """Blocks that are visited for an estimate of the sums."""
-_STEP = 2
-"""Powers of two between two limits that are tried."""
-_SLACK = 0.98
-"""Room for rounding errors in the sum of what is passed over."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,29 +49,26 @@ class Sums:
         """The sums by the rows of the caller (rows, D), and what they differ by at most."""
         estimate = None
         if self.pruning.rtol:
-            sizes = self.sizes if self.sizes.dim == 1 else reduce_sum(self.sizes, 1, self.sizes.dim, 1)
-            (estimate,) = self.pairs.visit(self.pairs.likely(-sizes, _FIRST_VISITS), "Sum")
+            (estimate,) = self.pairs.visit(self.pairs.ranges(self.pairs.likely(-self._typical, _FIRST_VISITS)), "Sum")
         results, error = within_tolerance(self.pairs, self.pruning, estimate, self._attempt)
         return results[0], error
+
+    @property
+    def _typical(self) -> Expr:
+        """How much a pair of blocks may be expected to add: at most, and at their centres."""
+        (value,) = self.pairs.middle(*self.pairs.values)
+        size = OPS["larger"](value, -value)
+        # A number that is nan, or infinite, says nothing.
+        size = OPS["where"](OPS["less"](size, constant(self.pairs.precision.largest)), size, constant(0))
+        size = self.sizes + size * self.pairs.size
+        return size if size.dim == 1 else reduce_sum(size, 1, size.dim, 1)
 
     def _attempt(self, allowed: Array, asked: Array) -> tuple[tuple[Array, ...], Array]:
         share, inverse = self.share
         with np.errstate(divide="ignore", over="ignore"):
             factors = np.broadcast_to(1 / allowed, (len(allowed), inverse.dim)).astype(self.pairs.dtype)
-        factors = np.maximum(factors, float(self.pairs.precision.tiny))  # so that infinity times it is infinity
-        further = {inverse: factors}
-        # All pairs up to a limit are passed over: the largest one of these for which they take no more than there is.
-        # Up to the last one, even all pairs together would not.
-        count = self.pairs.columns.partition.count
-        limits = [2.0**-power for power in range(0, math.ceil(math.log2(count)) + 1 + _STEP, _STEP)]
-        parts = [OPS["where"](OPS["less_equal"](share, constant(limit)), share, constant(0)) for limit in limits]
-        taken = self.pairs.over_blocks(concat(*parts), "Sum", None, further)
-        fits = np.where(taken <= _SLACK, np.arange(len(limits)), len(limits) - 1)
-        best = fits.min(axis=1)
-        limit = variable("limit", 1, Domain.I)
-        # No share is negative, so nothing is visited in blocks that are not asked for.
-        further[limit] = np.where(asked, np.array(limits)[best], np.inf)[:, None]
-        mask = OPS["logical_not"](OPS["less_equal"](share, limit))
-        visited = self.pairs.pairs_where(mask, further)
-        errors = allowed * taken[np.arange(len(best)), best][:, None]
-        return self.pairs.visit(visited, "Sum"), np.broadcast_to(errors, factors.shape)
+        tiny = float(self.pairs.precision.tiny)  # not 0, so that infinity times it is infinity
+        factors = np.where(asked[:, None], np.maximum(factors, tiny), tiny)
+        words, taken = Shares(self.pairs, share).passed_over({inverse: factors}, asked)
+        results = self.pairs.visit(self.pairs.as_ranges(words), "Sum")
+        return results, np.broadcast_to(allowed * taken[:, None], factors.shape)

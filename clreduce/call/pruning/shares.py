@@ -1,0 +1,71 @@
+"""Terms that are passed over: pairs of blocks whose shares of the tolerance add up to less than all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from clreduce.call.pruning.blocks import LEVEL, BlockPairs
+from clreduce.call.pruning.words import PairsOfBlocks, Words, pairs_of_words
+from clreduce.domain import Domain
+from clreduce.ir.expr import Expr
+from clreduce.ir.op import OPS, constant, variable
+from clreduce.typing import Array
+
+_LIMITS = 16
+"""Limits that are tried: a number for all sizes, so that these have one kernel."""
+_SLACK = 0.98
+"""Room for rounding errors in the sum of what is passed over."""
+_OF_LARGER = 1 / 16
+"""The part of the tolerance that pairs of larger blocks may take; half of it on each further level."""
+_ROUNDED = 1 - 2.0**-14
+"""Two kernels may round a share differently; one that is below a limit by this factor is below it in both."""
+
+
+@dataclass(frozen=True, eq=False)
+class Shares:
+    """A search for the pairs of blocks that are passed over, from level to level.
+
+    All pairs up to a limit are: for each block of rows, the largest one of some limits for which they take no more than
+    there is.
+    """
+
+    pairs: BlockPairs
+    share: Expr
+    """Over pairs of blocks: which part of the tolerance of a row the terms take at most, from 0. It is not less for
+    larger values of the variables that are given for blocks of rows."""
+
+    def passed_over(self, further: Mapping[Expr, Array], asked: Array) -> tuple[Iterator[Words], Array]:
+        """The pairs of blocks that are to be visited, and what the others take, as a part of the tolerance (B,).
+
+        ``further``: values of variables of blocks of rows (B, D); ``asked``: the blocks of rows that are meant (B,).
+        """
+        taken, parents = np.zeros(len(asked)), None
+        for number in range(len(self.pairs.levels) - 1, 0, -1):
+            words, part = self._of_level(number, _OF_LARGER / 2 ** (number - 1), further, asked, parents)
+            parents = pairs_of_words(words)
+            taken += np.repeat(part, LEVEL**number)[: len(asked)]
+        # What larger blocks may take, together with all that is passed over here, is the whole.
+        words, part = self._of_level(0, 1 if parents is None else 1 - 2 * _OF_LARGER, further, asked, parents)
+        return words, taken + part
+
+    def _of_level(
+        self, number: int, budget: float, further: Mapping[Expr, Array], asked: Array, parents: PairsOfBlocks | None
+    ) -> tuple[Iterator[Words], Array]:
+        level, values = self.pairs.levels[number], self.pairs.level_of(further, number)
+        asked = np.logical_or.reduceat(asked, np.arange(0, len(asked), LEVEL**number))
+        # Up to the last limit, even all pairs together take no more than there is.
+        count = float(level.columns.partition.count)
+        limits = (_SLACK * budget * count ** -np.linspace(0, 1, _LIMITS)).astype(level.dtype)
+        tried, limit = variable("limits", _LIMITS, Domain.P), variable("limit", 1, Domain.I)
+        below = OPS["where"](OPS["less_equal"](self.share, tried), self.share, constant(0))
+        taken = level.over_blocks(below, "Sum", None, {**values, tried: limits}, parents).astype(np.float64)
+        fits = taken <= _SLACK * budget
+        best = np.where(fits.any(axis=1), fits.argmax(axis=1), _LIMITS - 1)
+        # No share is negative, so nothing is visited in blocks that are not asked for.
+        chosen = np.where(asked, limits[best] * _ROUNDED, np.inf)[:, None]
+        mask = OPS["logical_not"](OPS["less_equal"](self.share, limit))
+        words = level.words_where(mask, {**values, limit: chosen}, parents)
+        return words, taken[np.arange(len(best)), best]

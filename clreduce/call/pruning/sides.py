@@ -1,0 +1,108 @@
+"""`Side`: the points of one index of a call, in blocks of near points, and the boxes around these."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from clreduce.call.pruning.cutting import Cuts
+from clreduce.call.pruning.index import index_of
+from clreduce.ir.expr import Expr
+from clreduce.partition import Boxes, Partition, partition
+from clreduce.typing import Array
+
+
+class Side:
+    """Points of i, or of j, in the order of their blocks."""
+
+    def __init__(
+        self, partition: Partition, arrays: Mapping[Expr, Array], points: Sequence[Array] = (),
+        ordered: Mapping[Expr, Array] | None = None, boxes: Mapping[Expr, Boxes] | None = None,
+        finer: Side | None = None,
+    ) -> None:  # fmt: skip
+        """``arrays``: by the variable, in the order that the caller knows; ``points``: those that were sorted;
+        ``ordered`` and ``boxes``: as far as they are known; ``finer``: the same order in blocks that these consist of.
+        """
+        self.partition, self.points, self._given = partition, points, arrays
+        self._ordered, self._boxes, self._finer = dict(ordered or {}), dict(boxes or {}), finer
+
+    def coarser(self, factor: int) -> Side:
+        """These points in blocks that are larger by a power of two."""
+        return Side(self.partition.coarser(factor), self._given, self.points, finer=self)
+
+    def ordered(self, slot: Expr) -> Array:
+        """The values of a variable in the order of the blocks."""
+        array = self._ordered.get(slot)
+        if array is None:
+            known = self._in_finer(slot)
+            if known is not None and self._finer is not None:
+                array = self._finer.ordered(known)
+            else:
+                array = np.ascontiguousarray(self._given[slot][self.partition.order])
+            self._ordered[slot] = array
+        return array
+
+    def boxes(self, slot: Expr) -> Boxes:
+        """The boxes around the values of a variable, one per block."""
+        boxes = self._boxes.get(slot)
+        if boxes is None:
+            known = self._in_finer(slot)
+            if known is not None and self._finer is not None:
+                boxes = _joined(self._finer.boxes(known), self.partition.size // self._finer.partition.size)
+            else:
+                boxes = self.partition.boxes(self.ordered(slot))
+            self._boxes[slot] = boxes
+        return boxes
+
+    def _in_finer(self, slot: Expr) -> Expr | None:
+        """The variable of the finer blocks that has the same numbers."""
+        if self._finer is None:
+            return None
+        array = self._given[slot]
+        return next((other for other, given in self._finer._given.items() if _same(given, array)), None)
+
+
+def side_of(
+    parts: Mapping[Expr, Array], places: Sequence[Expr], block: int, before: Sequence[Side], cuts: Cuts | None
+) -> Side:  # fmt: skip
+    """The blocks of one index; those of ``before`` where they are of the same points, or unions of them.
+
+    ``cuts``: where blocks end, for ranges cut the points.
+    """
+    points = [parts[slot] for slot in places]
+    if cuts is not None:
+        domain = next(iter(parts)).domain
+        return Side(cuts.partition(domain, _side_by_side(points), block), parts, points)
+    for side in before:
+        if len(side.points) == len(points) and all(map(_same, side.points, points)):
+            near = side.partition.coarser(max(block // side.partition.size, 1))
+            return Side(near, parts, points, finer=side)
+    index = index_of(points[0]) if len(points) == 1 else None
+    if index is not None:
+        near, ordered, boxes = index.blocks()
+        known = Side(near, parts, points, {places[0]: ordered}, {places[0]: boxes})
+        return known if block <= near.size else known.coarser(block // near.size)
+    return Side(partition(_side_by_side(points), block), parts, points)
+
+
+def _side_by_side(points: Sequence[Array]) -> Array:
+    """The values of several variables as points."""
+    real = [array if array.dtype.kind == "f" else array.astype(np.float64) for array in points]
+    return np.concatenate(real, axis=1) if len(real) > 1 else real[0]
+
+
+def _same(a: Array, b: Array) -> bool:
+    """Whether two arrays are the same numbers in memory."""
+    return a is b or (a.__array_interface__ == b.__array_interface__)
+
+
+def _joined(boxes: Boxes, factor: int) -> Boxes:
+    """The boxes around each ``factor`` boxes."""
+    if factor == 1 or not len(boxes.low):
+        return boxes
+    starts = np.arange(0, len(boxes.low), factor)
+    return Boxes(
+        np.minimum.reduceat(boxes.low, starts), np.maximum.reduceat(boxes.high, starts),
+        np.logical_or.reduceat(boxes.nan, starts),
+    )  # fmt: skip

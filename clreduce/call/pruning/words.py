@@ -1,0 +1,99 @@
+"""Sets of pairs of blocks as kernels find them: one number tells of 16 blocks of columns, a bit for each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from clreduce.runtime.ranges import Ranges
+from clreduce.typing import Array
+
+WORD = 16
+"""Blocks of columns that a word tells of; all sums of powers of two below 2^16 are exact in float32."""
+
+
+class PairsOfBlocks(NamedTuple):
+    """Pairs of blocks by their numbers, (K,) each: by rows, and of one row by columns."""
+
+    row: Array
+    column: Array
+
+    def as_ranges(self, factor: int, rows: int, columns: int) -> Ranges:
+        """The pairs of finer blocks in these, ``factor`` by ``factor`` each, of ``rows`` by ``columns`` in all."""
+        starts = np.arange(0, rows, factor)
+        blocks = np.stack((starts, np.minimum(starts + factor, rows)), axis=1)
+        slices = np.searchsorted(self.row, np.arange(len(blocks)), side="right")
+        first = self.column * factor
+        return Ranges.of(blocks, slices, np.stack((first, np.minimum(first + factor, columns)), axis=1))
+
+
+@dataclass(frozen=True)
+class Words:
+    """Pairs of blocks: bit k of a word is the pair of block ``row`` and block ``16 * group + k`` of columns.
+
+    >>> words = Words(np.array([0b0110, 0b1001], np.uint16), np.array([0, 2]), np.array([0, 1]))
+    >>> words.pairs
+    PairsOfBlocks(row=array([0, 0, 2, 2]), column=array([ 1,  2, 16, 19]))
+    >>> words.runs
+    (array([0, 2, 2]), array([ 1, 16, 19]), array([ 2, 16, 19]))
+    >>> words.without(PairsOfBlocks(np.array([0, 2]), np.array([1, 5]))).pairs
+    PairsOfBlocks(row=array([0, 2, 2]), column=array([ 2, 16, 19]))
+    """
+
+    bits: Array
+    """(W,), uint16"""
+    row: Array
+    """(W,), ascending"""
+    group: Array
+    """(W,), of one row ascending"""
+
+    @property
+    def pairs(self) -> PairsOfBlocks:
+        """Each pair by itself."""
+        return PairsOfBlocks(*self._located(self.bits))
+
+    @property
+    def runs(self) -> tuple[Array, Array, Array]:
+        """Blocks of columns that follow each other: the block of rows, the first and the last block of columns."""
+        row, first = self._located(self.bits & ~(self.bits << np.uint16(1)))
+        _, last = self._located(self.bits & ~(self.bits >> np.uint16(1)))
+        return row, first, last
+
+    def _located(self, bits: Array) -> tuple[Array, Array]:
+        """Block of rows and of columns of each bit."""
+        little = bits.astype("<u2", copy=False).view(np.uint8)
+        at = np.flatnonzero(np.unpackbits(little, bitorder="little").view(bool))
+        word, bit = at // WORD, at % WORD
+        return self.row[word], self.group[word] * WORD + bit
+
+    def without(self, others: PairsOfBlocks) -> Words:
+        """These pairs except for some, which need not be among them."""
+        if not len(self.bits) or not len(others.row):
+            return self
+        groups = max(int(self.group.max()), int(others.column.max()) // WORD) + 1
+        keys, of = self.row * groups + self.group, others.row * groups + others.column // WORD
+        at = np.minimum(np.searchsorted(keys, of), len(keys) - 1)
+        known = keys[at] == of
+        bits = self.bits.copy()
+        removed = np.left_shift(np.uint16(1), (others.column[known] % WORD).astype(np.uint16))
+        np.bitwise_and.at(bits, at[known], ~removed)
+        return Words(bits, self.row, self.group)
+
+
+_NONE = np.zeros(0, np.int64)
+
+
+def pairs_of_words(words: Iterable[Words]) -> PairsOfBlocks:
+    """The pairs of several sets, whose rows follow each other."""
+    parts = [PairsOfBlocks(_NONE, _NONE), *(each.pairs for each in words)]
+    return PairsOfBlocks(*(np.concatenate(side) for side in zip(*parts, strict=True)))
+
+
+def runs_of_words(words: Iterable[Words]) -> tuple[Array, Array, Array]:
+    """The runs of several sets, whose rows follow each other."""
+    parts = [(_NONE, _NONE, _NONE), *(each.runs for each in words)]
+    row, first, last = (np.concatenate(side) for side in zip(*parts, strict=True))
+    return row, first, last
