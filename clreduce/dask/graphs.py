@@ -22,6 +22,8 @@ from clreduce.call.backend import checked_limits, kind_of
 from clreduce.call.derivative import Works
 from clreduce.call.evaluation import Evaluation
 from clreduce.call.executor import Executor
+from clreduce.call.pruning.partial import part_of
+from clreduce.call.pruning.request import Pruning
 from clreduce.call.runner import Runner
 from clreduce.call.work import Work
 from clreduce.dask.tasks import Compute, Finish, Merge, OnWorker, Partial, Resume, ResumeAndFinish
@@ -147,7 +149,7 @@ class Graph:
         for j, columns in enumerate(_intervals(self._cut.columns)):
             part = self._only(region.part(columns=columns))
             if part.columns and (part.ranges is None or len(pairs_of(part).pieces)):
-                blocks.append((j, work.on(part)))
+                blocks.append((j, replace(work.on(part), pruning=self._pruning_of(part.columns))))
         if self._executor.deterministic and blocks and work.region.ranges is None:
             self._add_chain(index, i, work, blocks)
             return
@@ -171,6 +173,18 @@ class Graph:
                 states.append(key)
             level += 1
         self._layer[last] = (Finish(work), *states)
+
+    def _pruning_of(self, columns: int) -> Pruning | None:
+        """What a task asks for that has so many of the columns."""
+        pruning = self._work.pruning
+        if len(self._cut.columns) == 1 or pruning is None:
+            return pruning
+        if self._executor.deterministic and pruning.prune:
+            raise OptionError(
+                "deterministic=True takes chunks of the reduced axis one after the other and skips no pairs: leave out "
+                "prune and tolerances, or call with one chunk along this axis, as x.rechunk({0: -1}) makes it"
+            )
+        return part_of(self._work, columns)
 
     def _add_chain(self, index: tuple[int, ...], i: int, work: Work, blocks: Sequence[tuple[int, Work]]) -> None:
         """Tasks that take the columns of a chunk of rows one chunk after the other, as one process would."""

@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 
 from clreduce.call.backend import executor_for
+from clreduce.call.evaluation import Evaluation
 from clreduce.call.executor import Executor, Job, one_device
+from clreduce.call.pruning.partial import state_of_part
 from clreduce.call.ready import Ready
 from clreduce.call.states import State, joined
 from clreduce.call.work import Work
@@ -105,7 +107,7 @@ class Compute:
     work: Work
 
     def __call__(self, *arrays: Array) -> tuple[Array, ...]:
-        return self.executor.run((self.work, Memo(), _as_kernels_read(arrays)))
+        return Evaluation(self.work, self.executor)(_as_kernels_read(arrays))
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +118,7 @@ class Partial:
     work: Work
 
     def __call__(self, *arrays: Array) -> tuple[Array, ...]:
-        return self.executor.partial((self.work, Memo(), _as_kernels_read(arrays)))
+        return state_of_part(self.work, _as_kernels_read(arrays), self.executor)
 
 
 @dataclass(frozen=True, eq=False)
