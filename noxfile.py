@@ -67,7 +67,7 @@ def docs(session: nox.Session) -> None:
     """
     install(session, "-e", ".[cpu,docs]")
     scale = {"full": "1", "quick": "0"}.get("".join(session.posargs), "0.1")
-    for generated in ("docs/_build", "docs/auto_examples", "docs/reference/generated"):
+    for generated in ("docs/_build", "docs/auto_examples", "docs/reference/generated", "docs/reference/packages"):
         shutil.rmtree(ROOT / generated, ignore_errors=True)
     environment = {
         "CLREDUCE_DOCS_GALLERY": str(int(scale != "0")),

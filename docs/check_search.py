@@ -3,7 +3,8 @@
     python docs/check_search.py
 
 It reads the index that the search of the site reads, and counts as that does: a page has to hold all words of the
-question; words in titles and headings count more than words in the text.
+question, other than stop words; words in titles and headings count more than words in the text. Asked are the questions
+below, each class of errors, and each message of docs/messages.md.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ from typing import Any
 
 import snowballstemmer
 
-INDEX = Path(__file__).resolve().parent / "_build" / "html" / "searchindex.js"
-BEST = 5
-"""The page has to be among so many."""
+DOCS = Path(__file__).resolve().parent
+INDEX = DOCS / "_build" / "html" / "searchindex.js"
+BEST = 8
+"""The page has to be among so many: those fit on the first screen of results."""
 QUESTIONS = {
     "which devices": "guide/devices",
     "choose device": "guide/devices",
@@ -56,9 +58,48 @@ QUESTIONS = {
     "precision float32": "guide/precision",
     "linear systems": "guide/solvers",
     "cache folder": "install",
+    "choose a GPU": "install",
+    "AMD GPU": "install",
+    "use my GPU": "install",
+    "no OpenCL device found": "messages",
+    "out of memory": "messages",
+    "arrays larger than memory": "guide/memory",
+    "memory limit": "guide/memory",
+    "first call": "guide/performance",
+    "why slow": "faq",
+    "number of threads": "faq",
+    "thread safety": "guide/processes",
+    "same results": "faq",
+    "citation": "faq",
+    "report bugs": "contributing",
+    "supported versions": "faq",
+    "NumPy version": "install",
+    "jit": "jax",
+    "xarray": "dask",
+    "scikit-learn": "sklearn",
+    "interrupt": "guide/memory",
+    "progress bar": "guide/memory",
+    "uninstall": "install",
+    "float16": "guide/precision",
+    "nan": "faq",
+    "preconditioner": "guide/solvers",
+    "Gaussian process": "auto_examples/large_gaussian_process",
+    "k-means": "auto_examples/k_means",
+    "optimal transport": "auto_examples/optimal_transport",
+    "GPyTorch": "switching",
+    "GeomLoss": "switching",
+    "Windows": "install",
+    "macOS": "install",
+    "Docker container": "install",
+    "conda": "install",
+    "pickle": "guide/processes",
+    "save routine": "guide/processes",
+    "license": "faq",
+    "faiss": "benchmarks",
 }
-_TITLE, _HEADING, _TEXT = 15, 10, 5
-_STOP = {"a", "the", "of", "to", "in", "and", "is", "it", "my", "i", "do", "does", "how", "which", "where", "out"}
+_TITLE, _PART_OF_TITLE, _TEXT, _PART_OF_TEXT = 15, 7, 5, 2
+"""What a word counts in a title or in a text, as a whole or as a part of a longer word, as in searchtools.js."""
+_CLASS = re.compile(r"[A-Z]\w*(?:Error|Converged|Warning)")
 
 
 def read_index() -> dict[str, Any]:
@@ -72,37 +113,58 @@ def numbers(entry: int | list[int] | None) -> list[int]:
     return [] if entry is None else [entry] if isinstance(entry, int) else entry
 
 
-def pages_of(index: dict[str, Any], question: str) -> list[str]:
+def stop_words() -> set[str]:
+    """Words that the search ignores, as the site has them."""
+    text = (INDEX.parent / "_static" / "language_data.js").read_text(encoding="utf-8")
+    found: list[str] = json.loads(text[text.index("[") : text.index("]") + 1])
+    return set(found)
+
+
+def pages_of(index: dict[str, Any], question: str, ignored: set[str]) -> list[str]:
     """The pages that hold all words of the question, the best ones first."""
     stem = snowballstemmer.stemmer("english").stemWord
-    words = [stem(word) for word in re.findall(r"\w+", question.lower()) if word not in _STOP]
-    scores: dict[int, int] = {}
-    for place, word in enumerate(words):
-        of_word: dict[int, int] = {}
-        for table, weight in (("titleterms", _TITLE), ("terms", _TEXT)):
-            for page in numbers(index[table].get(word)):
-                of_word[page] = max(of_word.get(page, 0), weight)
-        scores = of_word if place == 0 else {page: scores[page] + of_word[page] for page in scores if page in of_word}
+    asked = [word for word in re.findall(r"\w+", question.lower()) if word not in ignored and not word.isdigit()]
+    words = {stem(word) for word in asked}
+    scores: dict[int, dict[str, int]] = {}
+    for word in words:
+        for table, whole, part in (("titleterms", _TITLE, _PART_OF_TITLE), ("terms", _TEXT, _PART_OF_TEXT)):
+            exact = word in index[table]
+            terms = [word] if exact else [term for term in index[table] if word in term] if len(word) > 2 else []
+            for page in (page for term in terms for page in numbers(index[table][term])):
+                of_page = scores.setdefault(page, {})
+                of_page[word] = max(of_page.get(word, 0), whole if exact else part)
+    needed = {word for word in words if len(word) > 2}  # shorter ones may be missing
+    best = {page: max(of_page.values()) for page, of_page in scores.items() if needed <= of_page.keys()}
     lowered = question.lower()
-    for heading, places in index["alltitles"].items():
-        if lowered in heading.lower():
+    for title, places in index["alltitles"].items():
+        if lowered in title.lower() and 2 * len(lowered) >= len(title):
             for page, anchor in places:
-                if page in scores:
-                    scores[page] += _HEADING if anchor else _TITLE
-    ranked = sorted(scores, key=lambda page: (-scores[page], "generated/" in index["docnames"][page], page))
+                best[page] = max(best.get(page, 0), round(_TITLE * len(lowered) / len(title)) + (anchor is None))
+    ranked = sorted(best, key=lambda page: (-best[page], index["titles"][page]))
     return [index["docnames"][page] for page in ranked]
 
 
+def messages() -> dict[str, str]:
+    """For each class of errors, and for each message of docs/messages.md, the page that has to be found."""
+    asked = {}
+    for heading in re.findall(r"^### (.+)$", (DOCS / "messages.md").read_text("utf-8"), re.M):
+        asked.update(dict.fromkeys(_CLASS.findall(heading), "messages"))
+        fragments = heading.rpartition(": ")[2].split("…")
+        asked[max(fragments, key=len).strip(" ;,.()'")] = "messages"
+    return asked
+
+
 def main() -> None:
-    index = read_index()
+    index, ignored = read_index(), stop_words()
     missing = []
-    for question, page in QUESTIONS.items():
-        found = pages_of(index, question)
+    questions = QUESTIONS | messages()
+    for question, page in questions.items():
+        found = pages_of(index, question, ignored)
         if page not in found[:BEST]:
             missing.append(f"{question!r}: {page} is not among {found[:BEST]}")
     if missing:
         sys.exit("\n".join(["the search does not find", *missing]))
-    print(f"the search finds the pages of all {len(QUESTIONS)} questions")
+    print(f"the search finds the pages of all {len(questions)} questions")
 
 
 if __name__ == "__main__":

@@ -42,8 +42,9 @@ _HEAD = """\
 
 <!-- Written by `python docs/make_tables.py` from the registries. Do not edit: change the doc of the operation. -->
 
-What a formula may consist of, and what may be done with it over all pairs. Every formula is a vector; `f`, `g` stand
-for any formulas. Where two vectors meet component by component they are equally long, or one of them has length 1.
+This page lists what a formula may consist of, and how it may be reduced over all pairs. Every formula is a vector; `f`
+and `g` stand for any formulas. Where two vectors meet component by component, they are equally long, or one of them has
+length 1.
 
 ## Variables and numbers
 
@@ -61,12 +62,14 @@ The grammar is Python's; the strongest operator comes first.
 _OPERATIONS = """
 ## Operations
 
-Lengths are those of an example: of the vector arguments, then of the result. The derivative is the gradient in each
-argument that it is not zero in, for a cotangent `e` as long as the result, as simplified formulas (`…` where they are
-long; `Grad(F, v, e)` and `Genred.explain` write them out). At special points: the arguments, the value, and in brackets
-the gradient in each argument for a cotangent of ones; `·` stands where nothing is promised. The tests compare each
-operation with NumPy, its derivatives with finite differences for arguments in the interval, and what is promised at
-special points on each device.
+- **Derivative**: the gradient in each argument, as a simplified formula, for a cotangent `e` as long as the result.
+  Arguments with gradient zero are left out. `…` stands for a long formula; `Grad(F, v, e)` and `Genred.explain` write
+  it out.
+- **Special points**: the arguments, the value, and in brackets the gradient in each argument for a cotangent of ones.
+  `·` means that nothing is promised.
+- **Lengths, tested in**: the lengths of the arguments and of the result in an example, and the interval of arguments in
+  which the tests compare the operation with NumPy and its derivatives with finite differences. What is promised at
+  special points is tested on each device.
 """
 _DERIVATIVES = """
 ## Derivatives
@@ -76,9 +79,9 @@ _DERIVATIVES = """
 _REDUCTIONS = """
 ## Reductions
 
-Over j with `axis=1`, over i with `axis=0`. K is `opt_arg`. With `formula2` the first formula has length 1, and results
-are as long as `formula2`; in brackets it may be left out. "Blocks" tells whether partial sums are kept tile by tile,
-which keeps rounding errors small.
+`axis=1` reduces over j, `axis=0` over i. K is `opt_arg`. With `formula2`, the first formula has length 1, and results
+are as long as `formula2`; where it stands in brackets, it may be left out. "Blocks" tells whether partial sums are kept
+tile by tile, which keeps rounding errors small.
 """
 
 
@@ -192,7 +195,13 @@ def operations_page() -> str:
     """The text of docs/operations.md."""
     operators = [(f"`{sign}`", f"`{same}`" if same else "", meaning) for sign, same, meaning in OPERATORS]
     operations = [
-        (written(f) + also(f), *split(f.doc), derivative(f), special_points(f), lengths(f), interval(f))
+        (
+            written(f) + also(f),
+            f.doc.rstrip("."),
+            derivative(f),
+            special_points(f),
+            f"{lengths(f)} {interval(f)}".strip(),
+        )
         for f in FUNCTIONS.values()
     ]
     derivatives = [(written(f), *split(f.doc)) for f in DERIVATIVES.values()]
@@ -211,12 +220,7 @@ def operations_page() -> str:
         [
             _HEAD, "\n", table(("Operator", "Same as", "Meaning"), operators),
             _OPERATIONS, "\n",
-            table(
-                (
-                    "Operation", "Definition", "Remarks", "Derivative", "Special points", "Lengths", "Tested in",
-                ),
-                operations,
-            ),
+            table(("Operation", "Definition", "Derivative", "Special points", "Lengths, tested in"), operations),
             _DERIVATIVES, "\n", table(("Derivative", "Definition", "Remarks"), derivatives),
             _REDUCTIONS, "\n",
             table(("Reduction", "Takes", "Result", "Special values", "Kind", "Differentiable", "Blocks"), reductions),

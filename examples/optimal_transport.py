@@ -145,7 +145,7 @@ def main() -> None:
         from matplotlib.collections import LineCollection
 
         support.plane(axis, "Coloured by the angle at which a point stands before")
-        angle, colours = np.arctan2(x[:, 1], x[:, 0] + 0.7), "turbo"
+        angle, colours = np.arctan2(x[:, 1], x[:, 0] + 0.7), "viridis"
         every = slice(0, None, max(1, len(x) // 250))
         paths = list(np.stack((x[every], moved[every]), 1))
         axis.add_collection(LineCollection(paths, array=angle[every], cmap=colours, linewidth=0.5, alpha=0.4))

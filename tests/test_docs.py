@@ -14,8 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+import clreduce
+from clreduce.errors import ClreduceError
 from clreduce.ir.op import FUNCTIONS, OPS
 from clreduce.language.formula import parse
 from clreduce.reductions import FAMILIES, REDUCTIONS
@@ -29,6 +32,18 @@ PAGES = [
 _OF_LIBRARIES = ("dask", "jax", "sklearn")
 """Pages on front ends for libraries that may not be installed."""
 TABLES = runpy.run_path(str(ROOT / "docs" / "make_tables.py"))
+
+
+MESSAGES = ROOT / "docs" / "messages.md"
+_ALIASES = ["x = Vi(3)", "y = Vj(3)"]
+_PROVOKED = {
+    "… has 3 columns; got an array of shape …": lambda: clreduce.Genred("x - y", _ALIASES)(
+        np.ones((2, 4)), np.ones((2, 3))
+    ),
+    "… must have shape (…, M, …); got …": lambda: clreduce.Genred("x - y", _ALIASES)(np.ones(4), np.ones((2, 3))),
+    "with axis=0, an array has shape (M, D); got …": lambda: clreduce.Vi(np.ones(4)),
+}
+"""Messages that several texts of the code make up: calls that raise them."""
 
 
 def name_of(path: Path) -> str:
@@ -104,3 +119,64 @@ def test_examples_are_pages_of_the_gallery() -> None:
         )
         title, line = (ast.get_docstring(ast.parse(path.read_text("utf-8"))) or "").split("\n")[:2]
         assert line == "=" * len(title), f"the docstring of {path} begins with no title, which a line of = underlines"
+
+
+def texts_of_the_code() -> list[str]:
+    """Every text in the modules of clreduce; what an f-string inserts is left open."""
+    return [
+        "".join(part.value if isinstance(part, ast.Constant) else "\0" for part in node.values)
+        if isinstance(node, ast.JoinedStr)
+        else node.value
+        for module in (ROOT / "clreduce").rglob("*.py")
+        for node in ast.walk(ast.parse(module.read_text("utf-8")))
+        if isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str))
+    ]
+
+
+def test_messages_of_the_page_are_those_of_the_code() -> None:
+    texts = texts_of_the_code()
+    headings = re.findall(r"^### (\w+(?:, \w+)*): (.+)$", MESSAGES.read_text("utf-8"), re.M)
+    assert len(headings) >= 40
+    unknown = []
+    for _, message in headings:
+        pattern = re.compile(".*".join(re.escape(part.strip()) for part in message.split("…")), re.S)
+        if message in _PROVOKED:
+            with pytest.raises(ClreduceError, match=pattern):
+                _PROVOKED[message]()
+        elif not any(pattern.search(text) for text in texts):
+            unknown.append(message)
+    assert unknown == []
+
+
+def test_each_class_of_errors_has_a_message_on_the_page() -> None:
+    page = MESSAGES.read_text("utf-8")
+    classes = [
+        value for value in vars(clreduce.errors).values() if isinstance(value, type) and issubclass(value, Exception)
+    ]
+    assert [kind.__name__ for kind in classes if not re.search(rf"\b{kind.__name__}\b", page)] == []
+
+
+_SEEN = {
+    "no deficiency": np.eye(3),
+    "deuteranopia": np.array([[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]]),
+    "protanopia": np.array([[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]]),
+    "tritanopia": np.array([[1.256, -0.077, -0.179], [-0.078, 0.931, 0.148], [0.005, 0.691, 0.304]]),
+}
+"""Linear RGB as it is seen, by the matrices of Machado, Oliveira and Fernandes (2009)."""
+_TO_XYZ = np.array([[0.4339, 0.3762, 0.1899], [0.2126, 0.7152, 0.0722], [0.0177, 0.1095, 0.8728]])
+
+
+def seen_as(colour: str, eyes: np.ndarray) -> np.ndarray:
+    """The colour ``#rrggbb`` in CIELAB, where a distance of 10 is clear side by side."""
+    levels = np.array([int(colour[at : at + 2], 16) for at in (1, 3, 5)]) / 255
+    linear = np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
+    x, y, z = np.cbrt(_TO_XYZ @ np.clip(eyes @ linear, 0, 1))
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+@pytest.mark.parametrize("eyes", _SEEN)
+def test_colours_of_the_examples_differ_for_all_eyes(eyes: str) -> None:
+    colours = runpy.run_path(str(ROOT / "examples" / "support" / "__init__.py"))["COLOURS"]
+    lab = np.array([seen_as(colour, _SEEN[eyes]) for colour in colours])
+    distances = np.linalg.norm(lab[:, None] - lab, axis=-1) + 1000 * np.eye(len(lab))
+    assert distances.min() > 20

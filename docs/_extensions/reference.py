@@ -1,6 +1,6 @@
-"""The part of the reference that needs no hand: packages of public names that docs/reference/index.md does not mention.
+"""Pages of the reference that nobody writes by hand: one for each public package that no other page describes.
 
-It is written to docs/reference/packages.md before Sphinx reads anything, because autosummary looks for its lists there.
+They are written to docs/reference/packages before Sphinx reads anything, because autosummary looks for its lists there.
 """
 
 from __future__ import annotations
@@ -14,12 +14,7 @@ import clreduce
 import clreduce.numpy
 
 _PAGE = """\
-# Further packages
-
-{}
-"""
-_SECTION = """\
-## {name}
+# {name}
 
 ```{{eval-rst}}
 .. automodule:: {name}
@@ -27,7 +22,7 @@ _SECTION = """\
 .. currentmodule:: {name}
 
 .. autosummary::
-   :toctree: generated
+   :toctree: ../generated
 
    {names}
 ```
@@ -43,25 +38,28 @@ def public_packages() -> list[str]:
     )
 
 
+def page_of(name: str) -> str:
+    """The page of a package. It says so where the library of the package is not installed."""
+    try:
+        package = importlib.import_module(name)
+    except ImportError as error:
+        return f"# {name}\n\nNot described here: {error}.\n"
+    # names that all front ends share are described once
+    names = [
+        public
+        for public in sorted(package.__all__)
+        if getattr(package, public) is not getattr(clreduce.numpy, public, None)
+    ]
+    return _PAGE.format(name=name, names="\n   ".join(names))
+
+
 def write_packages(folder: Path) -> None:
-    """Write the page, unless it holds the same already. It says so where the library of a package is not installed."""
-    mentioned = set(re.findall(r"currentmodule:: ([\w.]+)", (folder / "index.md").read_text("utf-8")))
-    sections = []
+    """Write the pages, unless they hold the same already."""
+    by_hand = "".join(page.read_text("utf-8") for page in folder.glob("*.md"))
+    described = set(re.findall(r"currentmodule:: ([\w.]+)", by_hand))
     for name in public_packages():
-        if name not in mentioned:
-            try:
-                package = importlib.import_module(name)
-            except ImportError as error:
-                sections.append(f"## {name}\n\nNot described here: {error}.\n")
-                continue
-            # what is the same for all front ends is described once
-            names = [
-                public
-                for public in sorted(package.__all__)
-                if getattr(package, public) is not getattr(clreduce.numpy, public, None)
-            ]
-            sections.append(_SECTION.format(name=name, names="\n   ".join(names)))
-    text = _PAGE.format("\n".join(sections))
-    page = folder / "packages.md"
-    if not page.exists() or page.read_text("utf-8") != text:
-        page.write_text(text, encoding="utf-8")
+        if name not in described:
+            page, text = folder / "packages" / f"{name.rpartition('.')[2]}.md", page_of(name)
+            page.parent.mkdir(exist_ok=True)
+            if not page.exists() or page.read_text("utf-8") != text:
+                page.write_text(text, encoding="utf-8")

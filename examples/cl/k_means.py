@@ -9,7 +9,7 @@ The same steps on NumPy's arrays take the way through the host's memory. Both ar
 
 Run it::
 
-    python examples/cl/k_means.py
+    python examples/cl/k_means.py --output FOLDER
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ def k_means(x: Any) -> Any:
 
 
 def main() -> None:
+    folder = support.output_folder(__doc__)
     rng = np.random.default_rng(1)
     middles = rng.uniform(-10, 10, size=(CLUSTERS, 2))
     points = (middles[rng.integers(CLUSTERS, size=support.scaled(200_000))]).astype("float32")
@@ -73,6 +74,13 @@ def main() -> None:
     print(f"mean squared distance to the nearest centre: {float(cl.array.sum(inertia).get()) / len(points):.4f}")
     limits = support.Limits()
     limits.expect("relative difference of the centres", support.norm_ratio(centres.get(), of_host), 1e-3)
+    title = f"{len(points):,} points that stay on the device"
+    with support.figure(folder / "cl_k_means.png", title, 1, 1, (6, 5.6)) as ((axis,),):
+        support.plane(axis, f"{CLUSTERS} centres after {STEPS} steps: on the device, and through the host")
+        axis.plot(*points[:8000].T, ".", markersize=1.5, color=support.LINE, alpha=0.6)
+        axis.plot(*of_host.T, "o", color=support.INK, markersize=11, fillstyle="none", label="through the host")
+        axis.plot(*centres.get().T, "X", color=support.MARKS, markersize=7, label="on the device")
+        axis.legend(loc="upper right")
     limits.check()
 
 

@@ -13,7 +13,7 @@ points are normally distributed: it is the normal density of variance 1 + h^2.
 
 Run it::
 
-    python examples/dask/density.py
+    python examples/dask/density.py --output FOLDER
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ def density(z: da.Array, x: da.Array) -> da.Array:
 
 
 def main() -> None:
+    folder = support.output_folder(__doc__)
     count = support.scaled(10_000_000)
     mesh = support.mesh(-3, 3, 50).astype("float32")
     # One device for both workers, a CPU, is kept busy by one thread each.
@@ -58,6 +59,15 @@ def main() -> None:
     spread = np.sqrt(expected / (4 * np.pi * WIDTH**2 * count))  # of f, about its expected value
     error = float(np.max(np.abs(found - expected) / (spread + 1e-4)))
     limits.expect("distance from the expected density, in standard deviations", error, 6)
+    title = f"The density of {count:,} points, of which no worker holds all"
+    with support.figure(folder / "dask_density.png", title, 1, 2, (10, 4.6)) as (axes,):
+        middle = mesh[:, 1] == mesh[len(mesh) // 2, 1]
+        support.plane(axes[0], "The density")
+        axes[0].imshow(found.reshape(50, 50), extent=(-3, 3, -3, 3), origin="lower", cmap="viridis")
+        axes[1].plot(mesh[middle, 0], expected[middle], color=support.LINE, label="expected")
+        axes[1].plot(mesh[middle, 0], found[middle], "o", color=support.MARKS, fillstyle="none", label="computed")
+        axes[1].set(xlabel="$x$", title="Through the middle")
+        axes[1].legend()
     limits.check()
 
 

@@ -8,7 +8,7 @@ Kernel ridge regression: conjugate gradients, each of whose products is a graph 
 
     (K + alpha) a = b,    K_ij = exp(-|x_i - x_j|^2 / (2 s^2)),    f(z) = sum_j exp(-|z - x_j|^2 / (2 s^2)) a_j
 
-    python examples/dask/ridge_regression.py
+    python examples/dask/ridge_regression.py --output FOLDER
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ def truth(x: np.ndarray) -> np.ndarray:
 
 
 def main() -> None:
+    folder = support.output_folder(__doc__)
     rng = np.random.default_rng(4)
     points, other = (rng.random((size, 2)).astype("float32") for size in (support.scaled(10_000), 500))
     values = truth(points) + 0.1 * rng.normal(size=(len(points), 1)).astype("float32")
@@ -46,10 +47,20 @@ def main() -> None:
     print(f"{len(points)} equations: {how.iterations} products, residual {float(how.residuals.max()):.1e}")
     residual = kernel(x, x) @ a + ALPHA * a - b  # one more graph
     prediction = kernel(da.from_array(other), x) @ a
+    mesh = support.mesh(0, 1, 60).astype("float32")
+    surface = kernel(da.from_array(mesh), x) @ a
 
     limits = support.Limits()
     limits.expect("residual", np.linalg.norm(residual.compute()) / np.linalg.norm(values), 2 * EPS)
     limits.expect("error of the prediction", np.abs(prediction.compute() - truth(other)).mean(), 0.05)
+    title = f"{len(points):,} values with noise, and a function through them"
+    with support.figure(folder / "dask_ridge_regression.png", title, 1, 3, (13, 4.4)) as (axes,):
+        colours = {"vmin": -1, "vmax": 1, "cmap": "viridis"}
+        support.plane(axes[0], "The values")
+        axes[0].scatter(*points[:3000].T, s=3, c=values[:3000, 0], **colours)
+        for axis, shown, name in zip(axes[1:], (surface.compute(), truth(mesh)), ("Learnt", "The truth"), strict=True):
+            support.plane(axis, name)
+            axis.imshow(shown.reshape(60, 60), extent=(0, 1, 0, 1), origin="lower", **colours)
     limits.check()
 
 

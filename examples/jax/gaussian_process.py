@@ -1,6 +1,6 @@
 """
-Hyper-parameters of a Gaussian process with optax
-=================================================
+A Gaussian process learns its scales with optax and jit
+=======================================================
 
 Length scale, variance and noise of a Gaussian process, by the gradient of its likelihood, in a step that JAX compiles.
 
@@ -99,7 +99,7 @@ def main() -> None:
     with support.figure(
         folder / "jax_gaussian_process.png", "A Gaussian process learns its scales", 1, 2, (11, 4)
     ) as axes:
-        axes[0, 0].plot(x, y, ".", color=support.FAINT, markersize=4)
+        axes[0, 0].plot(x, y, ".", color=support.INK, alpha=0.4, markersize=4)
         for curve, colour, name in zip(
             curves, (support.MARKS, support.LINE), ("at the beginning", "learnt"), strict=True
         ):

@@ -1,6 +1,6 @@
 """
-Kernel flow
-===========
+A kernel flow learns which coordinates matter
+=============================================
 
 The kernel of an interpolation is learnt: one that loses little where half of the data are left out is a good one.
 

@@ -1,6 +1,6 @@
 """
-Stein variational gradient descent
-==================================
+Particles become a sample: Stein descent in one scan
+====================================================
 
 Particles that move until they are a sample of a density, known up to a factor; the flow is one ``lax.scan``.
 

@@ -109,8 +109,8 @@ class Limits:
 # -------------------------------------------------------------------------------------------------------- the plots
 
 LINE, MARKS, INK, FAINT = "#2a6f97", "#d1495b", "#22303c", "#d9dfe4"
-COLOURS = (LINE, MARKS, "#edae49", "#4f9d69", "#7d5ba6", "#8c6d46")
-"""One per class; the first two are those of lines and of marks."""
+COLOURS = (LINE, MARKS, "#edae49", "#601830", "#30d8c0", "#c0a8f0")
+"""One per class; the first two are those of lines and of marks. Colour-blind readers can tell them apart, too."""
 
 
 @contextmanager

@@ -178,7 +178,7 @@ def main() -> None:
         for axis, at in zip(axes, (0, 2, 5, FLOW), strict=True):
             helpers.plane(axis, f"$t = {at * STEP:.1f}$,  $S = {values[at]:.4f}$")
             axis.scatter(*y.T.numpy(), s=9, color=helpers.FAINT)
-            axis.scatter(*stages[at].T.numpy(), s=3, c=colours, cmap="turbo")
+            axis.scatter(*stages[at].T.numpy(), s=3, c=colours, cmap="viridis")
             axis.set(xlim=(-1.5, 1.45), ylim=(-0.85, 0.85), xticks=(-1, 0, 1), yticks=(-0.5, 0, 0.5))
     limits.check()
 
