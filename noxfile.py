@@ -77,6 +77,7 @@ def docs(session: nox.Session) -> None:
     build = ("-m", "sphinx", "--fail-on-warning", "--keep-going", "--quiet", "docs", "docs/_build/html")
     python(session, *build, env=environment)
     python(session, "docs/check_search.py")
+    python(session, "docs/check_links.py")
     if scale != "0":
         python(session, "docs/run_notebook.py", "examples/first_steps.ipynb", env={"CLREDUCE_PROGRESS": "0"})
 

@@ -104,7 +104,7 @@ html_theme_options = {
     "navbar_align": "left",
     "header_links_before_dropdown": 8,
     "show_prev_next": True,
-    "secondary_sidebar_items": ["page-toc"],
+    "secondary_sidebar_items": {"**": ["page-toc"], "operations": []},  # wide tables take the room of a menu
     "footer_start": ["copyright"],
     "footer_end": [],
     "show_toc_level": 2,
@@ -120,7 +120,8 @@ copybutton_prompt_is_regexp = True
 
 
 def _is_of_use(record: logging.LogRecord) -> bool:
-    # Names that repeat in another folder break mini-galleries only, of which there are none.
+    # Names that repeat in another folder break mini-galleries, of which there are none, and sphinx-gallery's own
+    # directive for pictures, which scrape_pictures does not use.
     return "Duplicate example file name" not in str(record.msg)
 
 

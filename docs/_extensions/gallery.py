@@ -10,8 +10,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from sphinx_gallery.scrapers import figure_rst
-
 _ORDER = (
     "galaxy_density", "colour_transfer", "spectral_clustering", "large_gaussian_process", "several_devices",
     "sum_reduction", "log_sum_exp", "nearest_neighbours", "k_means", "density", "kernel_interpolation",
@@ -32,14 +30,21 @@ def reset_arguments(config: dict[str, Any], script: dict[str, Any]) -> list[str]
 
 
 def scrape_pictures(block: tuple[Any, ...], script: dict[str, Any], config: dict[str, Any]) -> str:
-    """The pictures that the last block of an example has written, as a figure of its page."""
-    names = []
+    """The pictures that the last block of an example has written, as images of its page.
+
+    Sphinx' own directive renames images of one name in several folders. That of sphinx-gallery does not do so:
+    the page of one k-means would show the picture of another.
+    """
+    images = []
     for picture in sorted(_folder(script["src_file"]).glob("*.png")):
         target = Path(next(script["image_path_iterator"])).with_suffix(".png")
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(picture, target)
-        names.append(str(target))
-    return figure_rst(names, config["src_dir"])
+        where = target.relative_to(config["src_dir"]).as_posix()
+        images.append(
+            f"\n.. image:: /{where}\n   :alt: {picture.stem.replace('_', ' ')}\n   :class: sphx-glr-single-img\n"
+        )
+    return "".join(images)
 
 
 def reset_libraries(config: dict[str, Any], script: str) -> None:

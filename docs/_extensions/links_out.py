@@ -29,6 +29,8 @@ class LinksOut(SphinxTransform):
             target = str(node.get("reftarget", ""))
             if "://" in target or target.startswith("#") or not target or target.endswith(".ipynb"):
                 continue
+            if node.get("reftype") == "doc" or node.get("refdomain") == "doc":  # a page may have the name of a folder
+                continue
             path = Path(os.path.normpath(source.parent / target.partition("#")[0]))
             if not path.exists():  # in a page of the root folder that is included here
                 path = root / target

@@ -8,6 +8,8 @@ Kernel ridge regression: conjugate gradients, each of whose products is a graph 
 
     (K + alpha) a = b,    K_ij = exp(-|x_i - x_j|^2 / (2 s^2)),    f(z) = sum_j exp(-|z - x_j|^2 / (2 s^2)) a_j
 
+Run it::
+
     python examples/dask/ridge_regression.py --output FOLDER
 """
 

@@ -8,7 +8,9 @@ Length scale, variance and noise of a Gaussian process, by the gradient of its l
 
     loss = y^T A^-1 y / 2 + log det A / 2,    A = K + noise,    K_ij = variance * exp(-|x_i - x_j|^2 / (2 scale^2))
 
-    python examples/jax/gaussian_process.py
+Run it::
+
+    python examples/jax/gaussian_process.py --output FOLDER
 
 The gradient of the determinant is the mean of z^T A^-1 dA z over random signs z. So a step is two solves with A and
 products with K, and no matrix is stored.

@@ -8,7 +8,9 @@ The kernel of an interpolation is learnt: one that loses little where half of th
 
     loss = 1 - (y_half^T A_half^-1 y_half) / (y^T A^-1 y),    A_ij = exp(-|w * (x_i - x_j)|^2 / 2) + noise * (i == j)
 
-    python examples/jax/kernel_flow.py
+Run it::
+
+    python examples/jax/kernel_flow.py --output FOLDER
 
 Each step draws some of the data, and half of those. The values depend on two of four coordinates; the weights w of the
 others fall. Both solves, and their gradients, are clreduce's; the steps are optax's.

@@ -8,7 +8,9 @@ Particles that move until they are a sample of a density, known up to a factor; 
 
     v_i = mean_j k(x_j, x_i) grad log p(x_j) + grad_j k(x_j, x_i),    k(x, y) = exp(-|x - y|^2 / (2 s^2))
 
-    python examples/jax/stein_descent.py
+Run it::
+
+    python examples/jax/stein_descent.py --output FOLDER
 """
 
 from __future__ import annotations
