@@ -96,6 +96,8 @@ QUESTIONS = {
     "save routine": "guide/processes",
     "license": "faq",
     "faiss": "benchmarks",
+    "tested devices": "faq",
+    "Gaussian processes": "guide/solvers",
 }
 _TITLE, _PART_OF_TITLE, _TEXT, _PART_OF_TEXT = 15, 7, 5, 2
 """What a word counts in a title or in a text, as a whole or as a part of a longer word, as in searchtools.js."""
