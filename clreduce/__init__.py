@@ -61,9 +61,14 @@ __all__ = [
 
 
 def clear_caches() -> None:
-    """Forget all plans, built programs and tuned schedules, in memory and on disk.
+    """Remove all plans, built programs and tuned schedules, from memory and from disk.
 
-    Of the files in the cache folder, those that clreduce wrote are removed.
+    Only files that clreduce wrote are removed from the cache folder. The next call builds its kernels again.
+
+    Examples
+    --------
+    >>> import clreduce
+    >>> clreduce.clear_caches()  # doctest: +SKIP
     """
     from clreduce import cache, memo
 

@@ -59,15 +59,89 @@ def variables(lazy: type[Tensor]) -> tuple[Maker[Tensor], Maker[Tensor], Maker[T
     """``Vi``, ``Vj`` and ``Pm``, which make tensors of this class."""
 
     def Vi(x_or_ind: Any, dim: Any = None) -> Tensor:
-        """Vectors of i: an array of shape (M, D); or a symbolic variable, by its position and its length."""
+        """Vectors x_i: a `LazyTensor` of an array whose rows belong to i.
+
+        Parameters
+        ----------
+        x_or_ind : array or int
+            An array of shape (M, D), or (batch.., M, 1, D). With ``dim``, the position of a symbolic variable, from 0,
+            whose data come when a reduction is called.
+        dim : int, optional
+            The length D of a symbolic variable.
+
+        Returns
+        -------
+        LazyTensor
+            Of shape (M, 1, D).
+
+        Raises
+        ------
+        ShapeError
+            The array has another shape, such as (M,): write ``x[:, None]``.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from clreduce.numpy import Vi, Vj
+        >>> (Vi(np.ones((5, 3))) - Vj(np.ones((4, 3)))).shape
+        (5, 4, 3)
+        """
         return variables_of(lazy, x_or_ind, dim, 0)
 
     def Vj(x_or_ind: Any, dim: Any = None) -> Tensor:
-        """Vectors of j: an array of shape (N, D); or a symbolic variable, by its position and its length."""
+        """Vectors y_j: a `LazyTensor` of an array whose rows belong to j.
+
+        Parameters
+        ----------
+        x_or_ind : array, Index or int
+            An array of shape (N, D), or (batch.., 1, N, D). With ``dim``, the position of a symbolic variable, from 0,
+            whose data come when a reduction is called.
+        dim : int, optional
+            The length D of a symbolic variable.
+
+        Returns
+        -------
+        LazyTensor
+            Of shape (1, N, D).
+
+        Raises
+        ------
+        ShapeError
+            The array has another shape, such as (N,): write ``y[:, None]``.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from clreduce.numpy import Vi, Vj
+        >>> nearest = Vi(0, 3).sqdist(Vj(1, 3)).argmin(axis=1)  # symbolic variables: the data come later
+        >>> nearest(np.zeros((1, 3)), np.ones((4, 3)))
+        array([[0]])
+        """
         return variables_of(lazy, x_or_ind, dim, 1)
 
     def Pm(x_or_ind: Any, dim: Any = None) -> Tensor:
-        """A parameter: a vector, a number or a list; or a symbolic variable, by its position and its length."""
+        """A parameter: a `LazyTensor` of one vector that all pairs share.
+
+        Parameters
+        ----------
+        x_or_ind : array, number, list of numbers or int
+            A vector of shape (D,), or (batch.., 1, 1, D). With ``dim``, the position of a symbolic variable, from 0,
+            whose data come when a reduction is called.
+        dim : int, optional
+            The length D of a symbolic variable.
+
+        Returns
+        -------
+        LazyTensor
+            Of shape (1, 1, D).
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from clreduce.numpy import Pm, Vi
+        >>> (Vi(np.ones((5, 3))) * Pm([1.0, 2.0, 3.0])).shape
+        (5, 1, 3)
+        """
         return variables_of(lazy, x_or_ind, dim, 2)
 
     for function in Vi, Vj, Pm:

@@ -79,12 +79,21 @@ _show_from(_LEVEL_OF_ENVIRONMENT)
 
 
 def set_verbose(verbose: bool) -> None:
-    """Say on stderr, or no longer say, which kernels are being built and how long that takes.
+    """Write messages about kernels that are being built to stderr, or stop doing so.
 
-    They are messages of level INFO of the logger ``"clreduce"``. Where the program has handlers for them (those of the
+    Parameters
+    ----------
+    verbose : bool
+        Whether messages are shown.
+
+    Notes
+    -----
+    The messages have level INFO and go to the logger ``"clreduce"``. If the program has handlers for them (those of the
     root logger count), these get the messages, and nothing is written to stderr. ``CLREDUCE_LOG=debug`` in the
     environment shows more: devices, schedules, and each launch of a kernel.
 
+    Examples
+    --------
     >>> set_verbose(True)
     >>> set_verbose(False)
     """
@@ -94,8 +103,15 @@ def set_verbose(verbose: bool) -> None:
 
 
 def get_build_folder() -> str | None:
-    """The folder in which built kernels and tuned schedules are kept; None if they are not.
+    """The folder that holds built kernels and tuned schedules.
 
+    Returns
+    -------
+    str or None
+        Its path; None if nothing is kept on disk.
+
+    Examples
+    --------
     >>> usual = get_build_folder()
     >>> set_build_folder("kernels")
     >>> Path(get_build_folder()).name
@@ -107,10 +123,23 @@ def get_build_folder() -> str | None:
 
 
 def set_build_folder(path: str | os.PathLike[str] | None = None) -> None:
-    """Keep kernels in another folder, in this process and those that it starts; None means the system's usual one.
+    """Keep built kernels in another folder, in this process and in those that it starts.
 
-    It sets or removes the environment variable ``CLREDUCE_CACHE_FOLDER``. The folder is made when it is needed.
-    Kernels in memory stay: see `clreduce.clear_caches`.
+    Parameters
+    ----------
+    path : str, path or None, optional
+        The folder, which is made when it is needed; None for the usual one of the system.
+
+    Notes
+    -----
+    The function sets or removes the environment variable ``CLREDUCE_CACHE_FOLDER``. Kernels in memory stay; see
+    `clreduce.clear_caches`.
+
+    Examples
+    --------
+    >>> usual = get_build_folder()
+    >>> set_build_folder("kernels")
+    >>> set_build_folder(usual)
     """
     if path is None:
         os.environ.pop(VARIABLE, None)

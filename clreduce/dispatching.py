@@ -83,8 +83,20 @@ def LazyTensor(x: _Chunked, axis: int | None = ..., is_complex: bool = ...) -> o
 @overload
 def LazyTensor(x: Any, axis: int | None = ..., is_complex: bool = ...) -> of_numpy.LazyTensor: ...
 def LazyTensor(x: Any, axis: int | None = None, is_complex: bool = False) -> Any:
-    """A `LazyTensor` of the front end for ``x``: that of NumPy, of PyTorch or of Dask.
+    """A `LazyTensor` of the front end for ``x``: that of NumPy, PyTorch, JAX, Dask or pyopencl.
 
+    Parameters
+    ----------
+    x, axis, is_complex
+        As of `clreduce.numpy.LazyTensor`, with an array of any of these libraries.
+
+    Returns
+    -------
+    LazyTensor
+        Of the class of that front end.
+
+    Examples
+    --------
     >>> import numpy as np
     >>> import clreduce as cr
     >>> type(cr.LazyTensor(np.ones((5, 1, 3))))
@@ -102,7 +114,27 @@ def Vi(x_or_ind: _Chunked, dim: None = ...) -> of_dask.LazyTensor: ...
 @overload
 def Vi(x_or_ind: Any, dim: Any = ...) -> of_numpy.LazyTensor: ...
 def Vi(x_or_ind: Any, dim: Any = None) -> Any:
-    """Vectors of i: an array or a tensor of shape (M, D); or a symbolic variable, by its position and its length."""
+    """Vectors x_i: a `LazyTensor` of an array of any library, whose rows belong to i.
+
+    Parameters
+    ----------
+    x_or_ind : array or int
+        An array of shape (M, D). With ``dim``, the position of a symbolic variable.
+    dim : int, optional
+        The length D of a symbolic variable.
+
+    Returns
+    -------
+    LazyTensor
+        Of shape (M, 1, D), of the front end for the array.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import clreduce as cr
+    >>> cr.Vi(np.ones((5, 3))).shape
+    (5, 1, 3)
+    """
     return front_end(x_or_ind).Vi(x_or_ind, dim)
 
 
@@ -115,7 +147,27 @@ def Vj(x_or_ind: _Chunked, dim: None = ...) -> of_dask.LazyTensor: ...
 @overload
 def Vj(x_or_ind: Any, dim: Any = ...) -> of_numpy.LazyTensor: ...
 def Vj(x_or_ind: Any, dim: Any = None) -> Any:
-    """Vectors of j: an array or a tensor of shape (N, D); or a symbolic variable, by its position and its length."""
+    """Vectors y_j: a `LazyTensor` of an array of any library, whose rows belong to j.
+
+    Parameters
+    ----------
+    x_or_ind : array, Index or int
+        An array of shape (N, D). With ``dim``, the position of a symbolic variable.
+    dim : int, optional
+        The length D of a symbolic variable.
+
+    Returns
+    -------
+    LazyTensor
+        Of shape (1, N, D), of the front end for the array.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import clreduce as cr
+    >>> cr.Vj(np.ones((4, 3))).shape
+    (1, 4, 3)
+    """
     return front_end(x_or_ind).Vj(x_or_ind, dim)
 
 
@@ -128,23 +180,71 @@ def Pm(x_or_ind: _Chunked, dim: None = ...) -> of_dask.LazyTensor: ...
 @overload
 def Pm(x_or_ind: Any, dim: Any = ...) -> of_numpy.LazyTensor: ...
 def Pm(x_or_ind: Any, dim: Any = None) -> Any:
-    """A parameter: a vector, a number or a list; or a symbolic variable, by its position and its length."""
+    """A parameter: a `LazyTensor` of one vector that all pairs share.
+
+    Parameters
+    ----------
+    x_or_ind : array, number, list of numbers or int
+        A vector of shape (D,). With ``dim``, the position of a symbolic variable.
+    dim : int, optional
+        The length D of a symbolic variable.
+
+    Returns
+    -------
+    LazyTensor
+        Of shape (1, 1, D), of the front end for the array.
+
+    Examples
+    --------
+    >>> import clreduce as cr
+    >>> cr.Pm([1.0, 2.0]).shape
+    (1, 1, 2)
+    """
     return front_end(x_or_ind).Pm(x_or_ind, dim)
 
 
 def block(rows: Any) -> Block:
-    """A linear operator of others, by rows: ``block([[A, B], [C, D]]) @ v``; None is a block of zeros.
+    """A linear operator of blocks, as ``numpy.block`` has arrays.
 
-    Its blocks are symbolic matrices, products of them, or blocks. It has a transpose, and is an operator of SciPy.
+    Parameters
+    ----------
+    rows : list of lists
+        The blocks, row by row: symbolic matrices, products of them, or blocks; None is a block of zeros.
+
+    Returns
+    -------
+    Block
+        An operator with ``@``, a transpose and SciPy's methods.
+
+    Raises
+    ------
+    ShapeError
+        The rows differ in length, or shapes of blocks do not fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import clreduce as cr
+    >>> x, y = np.array([[0.0], [1.0]]), np.array([[2.0]])
+    >>> A, B, C = cr.Vi(x) | cr.Vj(x), cr.Vi(x) | cr.Vj(y), cr.Vi(y) | cr.Vj(y)
+    >>> cr.block([[A, B], [B.T, C]]) @ np.ones(3)
+    array([0., 3., 6.])
     """
     return Block(rows)
 
 
 class Genred:
-    """A reduction of a formula, as `clreduce.numpy.Genred` describes it, for arrays of NumPy and tensors of PyTorch.
+    """A reduction of a formula, as `clreduce.numpy.Genred`, for arrays of any library.
 
-    Each call takes the front end of its arguments. All that a `Genred` has is here too.
+    Each call takes the front end of its arguments. All methods of a `Genred` are available.
 
+    Parameters
+    ----------
+    formula, aliases, *args, **options
+        As of `clreduce.numpy.Genred`.
+
+    Examples
+    --------
     >>> import numpy as np
     >>> import clreduce as cr
     >>> distances = cr.Genred("SqDist(x, y)", ["x = Vi(3)", "y = Vj(3)"], "Min", axis=1)
@@ -168,7 +268,25 @@ class Genred:
         return routine
 
     def __call__(self, *args: Any, **options: Any) -> Any:
-        """The result, an array or a tensor as the arguments are."""
+        """The reduction, an array of the library of the arguments.
+
+        Parameters
+        ----------
+        *args, **options
+            As in a call of `clreduce.numpy.Genred`.
+
+        Returns
+        -------
+        array or tuple of two arrays
+            As of a call of `clreduce.numpy.Genred`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import clreduce as cr
+        >>> cr.Genred("x * y", ["x = Vi(1)", "y = Vj(1)"], "Sum", axis=1)(np.ones((1, 1)), np.ones((3, 1)))
+        array([[3.]])
+        """
         return self._of(front_end(*args))(*args, **options)
 
     def __getattr__(self, name: str) -> Any:
@@ -195,6 +313,23 @@ class Genred:
 
 
 class KernelSolve(Genred):
-    """The solution of a kernel system, as `clreduce.numpy.KernelSolve` describes it, for arrays and tensors."""
+    """The solution of a kernel system, as `clreduce.numpy.KernelSolve`, for arrays of any library.
+
+    Each call takes the front end of its arguments. All methods of a `KernelSolve` are available.
+
+    Parameters
+    ----------
+    formula, aliases, *args, **options
+        As of `clreduce.numpy.KernelSolve`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import clreduce as cr
+    >>> solve = cr.KernelSolve("Exp(-SqDist(x, y)) * b", ["x = Vi(1)", "y = Vj(1)", "b = Vj(1)"], "b", axis=1)
+    >>> x = np.array([[0.0], [1.0]])
+    >>> solve(x, x, np.ones((2, 1)), alpha=0.1).shape
+    (2, 1)
+    """
 
     _kind = "KernelSolve"

@@ -32,8 +32,16 @@ TYPED = {
     "cluster.cluster_ranges_centroids(x, labels)": "tuple[numpy.ndarray",
     "cluster.from_matrix(blocks, blocks, near)": "tuple[numpy.ndarray", "K.radius(1.0)": "Within",
     "clreduce.Vi(x).sqdist(clreduce.Vj(y))": "clreduce.numpy.LazyTensor", "clreduce.Vi(t)": "clreduce.torch.LazyTensor",
-    "clreduce.explain_devices()": "str",
+    "clreduce.explain_devices()": "str", "gaussian_sum(x, y, b, rtol=1e-3, prune=True)": "numpy.ndarray",
+    "K.sum(axis=1, keepdims=False, prune=False, max_memory='1GB')": "numpy.ndarray", "2 * K + 1.0": "LazyTensor",
+    "K.clamp(0, Vj(b))": "LazyTensor", "K.Kmin_argKmin(2, axis=1)": "tuple[",
+    "(1j * D).exp().conj()": "LazyTensor", "D.sqdist([1.0]).sumKmin(2, Vj(b), axis=1)": "Any",
 }  # fmt: skip
+FAULTS = (
+    "K.sum(axis=1, keepdim_=True)", "K.max(axis=1, out_=None)", "K + 'text'", "K.clamp('low', 1)", "K.elem('first')",
+    "K.reduction('Sum', axis=1, fats='dot')", "gaussian_sum(x, y, b, rtoll=1e-3)", "Vi(x).sqdist(object())",
+)  # fmt: skip
+"""Calls that type checkers refuse: misspelt options, and values of a kind that no method takes."""
 PROGRAM = """
 import numpy as np
 import torch
@@ -54,8 +62,15 @@ T = ViOfTorch(t).sqdist(VjOfTorch(t))
 
 def test_types_of_results(tmp_path: Path) -> None:
     file = tmp_path / "user.py"
-    file.write_text(PROGRAM + "".join(f"reveal_type({call})\n" for call in TYPED))
-    options = ("--config-file=", "--follow-imports=silent", "--cache-dir", str(ROOT / ".mypy_cache"))
+    faults = "".join(f"{call}  # type: ignore\n" for call in FAULTS)  # each must be an error, or mypy tells of it
+    file.write_text(PROGRAM + "".join(f"reveal_type({call})\n" for call in TYPED) + faults)
+    options = (
+        "--warn-unused-ignores",
+        "--config-file=",
+        "--follow-imports=silent",
+        "--cache-dir",
+        str(ROOT / ".mypy_cache"),
+    )
     command = [sys.executable, "-m", "mypy", *options, str(file)]
     environment = {**os.environ, "MYPYPATH": str(ROOT)}
     done = subprocess.run(

@@ -91,7 +91,24 @@ class RoutineBase:
     def plan(self, dtype: str = "float32", device: Device | None = None) -> Plan:
         """The compiled form of this routine: its schedule, kernels and source.
 
-        ``device`` is the current device by default. Raises `DeviceError` if the device lacks the dtype.
+        Parameters
+        ----------
+        dtype : str, optional
+            The dtype of the computation, ``"float32"`` or ``"float64"``.
+        device : Device, optional
+            The device that the kernels are for; the current one by default.
+
+        Returns
+        -------
+        Plan
+            ``plan.schedule`` is the schedule, ``plan.source`` the text of the kernels.
+
+        Examples
+        --------
+        >>> from clreduce.numpy import Genred
+        >>> plan = Genred("SqDist(x, y)", ["x = Vi(3)", "y = Vj(3)"], "Min", axis=1).plan()
+        >>> "__kernel" in plan.source
+        True
         """
         return self.plan_of(self.program, dtype, device or current_device())
 
@@ -115,11 +132,45 @@ class RoutineBase:
         return plan_of(program, self.options, dtype, device, batched, rows, columns, ranges, moderate)
 
     def feeds(self, arrays: Sequence[Any]) -> list[Any]:
-        """The arrays of a call in the order of the program's slots."""
+        """The arrays of a call in the order of the program's slots.
+
+        Parameters
+        ----------
+        arrays : sequence of array
+            The arrays of a call, in the order of the aliases.
+
+        Returns
+        -------
+        list of array
+            Those that the formula uses.
+
+        Examples
+        --------
+        >>> from clreduce.numpy import Genred
+        >>> Genred("x - y", ["y = Vj(3)", "x = Vi(3)", "p = Pm(1)"], "Min", axis=1).feeds(["y", "x", "p"])
+        ['x', 'y']
+        """
         return [arrays[position] for position in self._feeds]
 
     def slot_of(self, position: int) -> int | None:
-        """The program's slot for the argument at ``position``; None if the formula does not use that argument."""
+        """The slot of the program that an argument feeds.
+
+        Parameters
+        ----------
+        position : int
+            The position of the argument, from 0.
+
+        Returns
+        -------
+        int or None
+            The slot; None if the formula does not use the argument.
+
+        Examples
+        --------
+        >>> from clreduce.numpy import Genred
+        >>> Genred("x - y", ["y = Vj(3)", "x = Vi(3)", "p = Pm(1)"], "Min", axis=1).slot_of(2) is None
+        True
+        """
         return self._feeds.index(position) if position in self._feeds else None
 
     def sizes(self, arguments: Arguments) -> tuple[int, int]:
@@ -194,7 +245,26 @@ class RoutineBase:
         return tuple(targets)
 
     def result_forms(self, args: Sequence[Any]) -> list[tuple[tuple[int, ...], str]]:
-        """Shape and dtype of each result of a call with ``args``; the values in the arrays are not read."""
+        """Shape and dtype of each result of a call, without its values.
+
+        Parameters
+        ----------
+        args : sequence of array
+            The arrays of the call; their values are not read.
+
+        Returns
+        -------
+        list of tuple
+            One pair of shape and dtype for each result.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from clreduce.numpy import Genred
+        >>> nearest = Genred("SqDist(x, y)", ["x = Vi(3)", "y = Vj(3)"], "Min_ArgMin", axis=1)
+        >>> nearest.result_forms([np.ones((5, 3)), np.ones((4, 3))])
+        [((5, 1), 'float64'), ((5, 1), 'int64')]
+        """
         return self._result_forms(self._arguments(args, None))
 
     def _result_forms(self, arguments: Arguments) -> list[tuple[tuple[int, ...], str]]:
@@ -211,5 +281,5 @@ class RoutineBase:
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """The formulas as text; i is the index of the result."""
+        """The formulas as text, with the output index called i."""
         return tuple(show(value) for value in self.program.values)

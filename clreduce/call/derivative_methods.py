@@ -42,14 +42,48 @@ class DerivativeMethods(RoutineBase):
     ) -> tuple[Any, ...]:  # fmt: skip
         """Reverse mode: (d result / d argument)^T cotangent, for each argument of ``wrt`` in order.
 
-        ``cotangent`` has the shape of the result; of the values, if the result has indices too. ``wrt`` contains
-        aliases or positions; None means all arguments. Each gradient has the shape of its argument.
+        Parameters
+        ----------
+        *args : array
+            The arrays of the call.
+        cotangent : array
+            Of the shape of the result; of the values, if the result has indices too.
+        wrt : list of str or int, str, int or None, optional
+            Aliases or positions of arguments; None means all.
+        output : array or tuple of arrays, optional
+            The result of the call, if you have it. The derivatives of ``LogSumExp``, ``Min_ArgMin`` and
+            ``KMin_ArgKMin`` need it, and compute it if it is missing.
+        backend, device_id, max_memory, deterministic
+            As in a call.
+        ranges, prune, atol, rtol
+            Those of the call. The gradient in a parameter is a sum over all rows; its tolerance holds for each term of
+            that sum.
 
-        One kernel computes the gradients in all i-variables, and a second kernel those in all j-variables. ``output``
-        is the result of the call, if you have it. The derivatives of ``LogSumExp``, ``Min_ArgMin`` and
-        ``KMin_ArgKMin`` need it, and compute it if it is missing. Pass the ``ranges``, ``prune``, ``atol`` and
-        ``rtol`` of the call. The gradient in a parameter is a sum over all rows; its tolerance holds for each term of
-        that sum.
+        Returns
+        -------
+        tuple of arrays
+            One for each argument of ``wrt``, in the shape of the argument.
+
+        Raises
+        ------
+        NotDifferentiableError
+            The reduction has no derivative.
+        ShapeError
+            The cotangent has another shape than the result.
+
+        Notes
+        -----
+        One kernel computes the gradients in all i-variables, and a second kernel those in all j-variables.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from clreduce.numpy import Genred
+        >>> total = Genred("x * y", ["x = Vi(1)", "y = Vj(1)"], "Sum", axis=1)
+        >>> x, y = np.array([[1.0], [2.0]]), np.array([[3.0], [4.0]])
+        >>> in_x, in_y = total.vjp(x, y, cotangent=np.ones((2, 1)))
+        >>> in_x.ravel(), in_y.ravel()
+        (array([7., 7.]), array([3., 3.]))
         """
         if unknown:
             refuse_unknown("vjp", DerivativeMethods.vjp, unknown)
@@ -66,7 +100,23 @@ class DerivativeMethods(RoutineBase):
     def grad(self, variable: str | int) -> Callable[..., Any]:
         """The function ``g(*args, cotangent)`` that returns (d result / d variable)^T cotangent.
 
-        It takes the options of `vjp`, as in ``g(*args, cotangent, output=result, ranges=ranges)``.
+        Parameters
+        ----------
+        variable : str or int
+            The alias of an argument, or its position.
+
+        Returns
+        -------
+        callable
+            It takes the options of `vjp`, as in ``g(*args, cotangent, output=result, ranges=ranges)``.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from clreduce.numpy import Genred
+        >>> total = Genred("x * y", ["x = Vi(1)", "y = Vj(1)"], "Sum", axis=1)
+        >>> total.grad("x")(np.array([[1.0]]), np.array([[3.0], [4.0]]), np.array([[1.0]]))
+        array([[7.]])
         """
         (position,) = self._positions([variable])
 
@@ -87,8 +137,32 @@ class DerivativeMethods(RoutineBase):
     ) -> Any:  # fmt: skip
         """Forward mode: the directional derivative of the result, in its shape.
 
-        ``tangents`` maps aliases or positions to arrays of the arguments' shapes; missing ones are zero. The other
-        options are those of `vjp`.
+        Parameters
+        ----------
+        *args : array
+            The arrays of the call.
+        tangents : dict
+            Maps aliases or positions to arrays of the arguments' shapes; missing ones are zero.
+        output, backend, device_id, ranges, max_memory, deterministic, prune, atol, rtol
+            As in `vjp`.
+
+        Returns
+        -------
+        array
+            The derivative of the result; of the values, if the result has indices too.
+
+        Raises
+        ------
+        NotDifferentiableError
+            The reduction has no derivative.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from clreduce.numpy import Genred
+        >>> total = Genred("x * y", ["x = Vi(1)", "y = Vj(1)"], "Sum", axis=1)
+        >>> total.jvp(np.array([[1.0]]), np.array([[3.0], [4.0]]), tangents={"x": np.array([[2.0]])})
+        array([[14.]])
         """
         if unknown:
             refuse_unknown("jvp", DerivativeMethods.jvp, unknown)
@@ -109,7 +183,32 @@ class DerivativeMethods(RoutineBase):
     ) -> tuple[Any, ...]:  # fmt: skip
         """Second derivatives: the Hessian of <cotangent, result> times ``tangents``, for each argument of ``wrt``.
 
-        This is the derivative of `vjp` with this ``cotangent`` along ``tangents``. The options are those of `vjp`.
+        This is the derivative of `vjp` with this ``cotangent`` along ``tangents``.
+
+        Parameters
+        ----------
+        *args : array
+            The arrays of the call.
+        cotangent : array
+            Of the shape of the result.
+        tangents : dict
+            Maps aliases or positions to arrays of the arguments' shapes; missing ones are zero.
+        wrt, output, backend, device_id, ranges, max_memory, deterministic, prune, atol, rtol
+            As in `vjp`.
+
+        Returns
+        -------
+        tuple of arrays
+            One for each argument of ``wrt``, in the shape of the argument.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from clreduce.numpy import Genred
+        >>> total = Genred("Square(x - y)", ["x = Vi(1)", "y = Vj(1)"], "Sum", axis=1)
+        >>> x, y, one = np.array([[1.0]]), np.array([[3.0], [4.0]]), np.array([[1.0]])
+        >>> total.hvp(x, y, cotangent=one, tangents={"x": one}, wrt="x")  # d^2 / dx^2 of two squares
+        (array([[4.]]),)
         """
         if unknown:
             refuse_unknown("hvp", DerivativeMethods.hvp, unknown)

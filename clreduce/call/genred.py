@@ -20,59 +20,73 @@ class Genred(Routine, Generic[Array]):
 
     Parameters
     ----------
-    formula:
+    formula : str
         The formula, for instance ``"Exp(-SqDist(x, y)) * b"``: a Python-like expression of operations and aliases.
-    aliases:
-        The arguments in order: ``"x = Vi(3)"`` (one vector of length 3 per i), ``"y = Vj(3)"`` (per j),
-        ``"p = Pm(1)"`` (one vector for all pairs).
-    reduction_op:
-        ``Sum``, ``Mean``, ``Var``, ``Prod``; ``Min``, ``ArgMin``, ``Min_ArgMin`` and their ``Max`` forms; ``KMin``,
-        ``ArgKMin``, ``KMin_ArgKMin``, ``SumKMin`` and their ``KMax`` forms, which take ``opt_arg``; ``Count``, ``Any``,
-        ``All``; ``LogSumExp``, ``Max_SumShiftExp``; and, with ``formula2``, ``LogSumExpWeight``, ``SumSoftMaxWeight``
-        (or ``SoftMax``), ``Max_SumShiftExpWeight``.
-    axis:
+    aliases : list of str
+        The arguments in order: ``"x = Vi(3)"`` (one vector of length 3 per i), ``"y = Vj(3)"`` (per j), ``"p = Pm(1)"``
+        (one vector for all pairs).
+    reduction_op : str, optional
+        ``Sum``, ``Mean``, ``Var``, ``Prod``; ``Min``, ``ArgMin``, ``Min_ArgMin`` and the corresponding names with
+        ``Max``; ``KMin``, ``ArgKMin``, ``KMin_ArgKMin``, ``SumKMin`` and the corresponding names with ``KMax``, which
+        take ``opt_arg``; ``Count``, ``Any``, ``All``; ``LogSumExp``, ``Max_SumShiftExp``; and, with ``formula2``,
+        ``LogSumExpWeight``, ``SumSoftMaxWeight`` (or ``SoftMax``), ``Max_SumShiftExpWeight``.
+    axis : int, optional
         The index that is reduced: 1 for j (the result has a row per i), 0 for i (the result has a row per j).
-    opt_arg:
+    opt_arg : int, optional
         The number K, 1 or more, of reductions with ``KMin`` or ``KMax`` in their name.
-    formula2:
-        A second formula of any length; the first one must then have length 1. It gives the weights of the terms of
-        ``LogSumExp`` (optional), ``LogSumExpWeight`` and ``Max_SumShiftExpWeight``, the values that
-        ``SumSoftMaxWeight`` averages, or the values that ``SumKMin`` and ``SumKMax`` add up.
-    dtype_acc:
-        The precision of the accumulators of reductions that add up. ``"auto"`` is the precision of the terms. For
-        float32 arrays, ``"float64"`` computes the terms in float32, accumulates them in float64 and rounds the result
-        to float32. Other arrays allow their own dtype only; float16 and bfloat16 arrays also float32.
-    use_double_acc:
-        Short for ``dtype_acc="float64"``.
-    sum_scheme:
-        ``"block_sum"`` (the default, ``"auto"``) adds up in blocks, which keeps rounding errors small.
-        ``"direct_sum"`` uses one running sum. ``"kahan_scheme"`` (compensated summation) also accumulates the rounding
-        errors, so the error does not grow with the number of terms. Float32 arrays with ``dtype_acc="float64"`` need
-        no blocks and use none.
-    fast:
-        ``"dot"`` computes squared distances between vectors x_i and y_j of 8 or more components as
-        ``|x_i|^2 + |y_j|^2 - 2 <x_i, y_j>``, also in derivatives. This takes fewer operations but loses digits: the
-        absolute error is about eps * (|x_i|^2 + |y_j|^2), even if the distance is small. So centre data that are far
-        from the origin. Near-ties in ``ArgMin`` or ``ArgKMin`` may be resolved differently. None (the default)
-        subtracts component by component.
-    accuracy:
-        ``"auto"`` allows faster functions on GPUs, for values that are computed for each pair. In float32 these are
-        functions of the hardware (2^x for exponentials, roots, quotients), if a test on the device has shown that they
-        keep stated bounds; `explain` lists them. The relative error of e^x is then up to 2 ulp plus ``|x| * 6e-8``. In
-        float64, e^x reads a table in local memory; its relative error is 1.1 ulp plus ``|x| * 1.5e-17``. ``"full"``
-        always uses the functions of clreduce, whose errors are a few ulp everywhere. CPUs always use those.
-    dtype, cuda_type, enable_chunks, rec_multVar_highdim, use_fast_math:
-        Accepted for compatibility, and ignored. The first two are deprecated: the data's dtype decides. The others are
-        speed switches of another engine.
+    formula2 : str, optional
+        A second formula, of any length; the first one then has length 1. It gives the weights of the terms of
+        ``LogSumExp`` (where it may be missing), ``LogSumExpWeight`` and ``Max_SumShiftExpWeight``, the values that
+        ``SumSoftMaxWeight`` averages, or those that ``SumKMin`` and ``SumKMax`` add up.
+    dtype_acc : str, optional
+        The precision of sums, for reductions that add up. ``"auto"`` is the precision of the computation. For float32
+        arrays, ``"float64"`` computes the terms in float32 and everything after them in float64; only the result is
+        rounded to float32. Other arrays take their own dtype, or float32 if they are float16.
+    use_double_acc : bool, optional
+        True means ``dtype_acc="float64"``.
+    sum_scheme : str, optional
+        ``"block_sum"`` (the default, ``"auto"``) adds up in blocks, which keeps rounding errors small. ``"direct_sum"``
+        uses one running sum. ``"kahan_scheme"`` also keeps the rounding error of each addition, so that errors do not
+        grow with the number of terms. A sum that is kept in float64 for float32 arrays has no blocks.
+    fast : str or None, optional
+        ``"dot"`` computes squared distances between vectors x_i and y_j, from 8 components on, as ``|x_i|^2 + |y_j|^2 -
+        2 <x_i, y_j>``, also in derivatives. This takes fewer operations and costs digits: the error of a squared
+        distance is about eps * (|x_i|^2 + |y_j|^2), however small the distance. Centre data that are far from the
+        origin. Near-ties in ``ArgMin`` or ``ArgKMin`` may be resolved differently. None, the default, subtracts
+        component by component.
+    accuracy : str, optional
+        On GPUs, float32 formulas of each pair may call functions of the hardware, where a trial on the device has shown
+        that they stay within stated bounds: 2^x for exponentials, roots and quotients (`explain` lists them). The error
+        of such an exponential e^x is up to 2 ulp and ``|x| * 6e-8``. In float64, e^x of pairs reads a table in local
+        memory there, with an error of 1.1 ulp and ``|x| * 1.5e-17``. ``"full"`` keeps the functions of clreduce, whose
+        errors are a few ulp everywhere. On CPUs there is no difference.
+    dtype, cuda_type, enable_chunks, rec_multVar_highdim, use_fast_math
+        Accepted for compatibility. The first two are deprecated, because the data's dtype decides. The others switch
+        optimisations of another engine and do not affect results.
 
     Raises
     ------
     FormulaError
-        The formula, an alias or an option is invalid. For a syntax error the message points at the place.
+        The formula or an alias cannot be read; the message points at the place.
     ShapeError
-        Vectors inside the formula have incompatible lengths.
+        Lengths inside the formula do not fit.
     OptionError
-        An option is unknown; the error names the nearest known one.
+        There is no option of that name; the message names the nearest one.
+
+    See Also
+    --------
+    LazyTensor : Records a formula from an expression.
+    KernelSolve : Solves linear systems with such a sum as their operator.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from clreduce.numpy import Genred
+    >>> gaussian_sum = Genred("Exp(-SqDist(x, y)) * b", ["x = Vi(1)", "y = Vj(1)", "b = Vj(1)"], "Sum", axis=1)
+    >>> x, y, b = np.array([[0.0], [1.0]]), np.array([[0.0], [1.0]]), np.array([[1.0], [2.0]])
+    >>> gaussian_sum(x, y, b).round(3)
+    array([[1.736],
+           [2.368]])
     """
 
     if TYPE_CHECKING:  # reductions with two results give a pair; type checkers refuse unknown options
@@ -137,6 +151,7 @@ class Genred(Routine, Generic[Array]):
 
     @property
     def texts(self) -> tuple[str, ...]:
+        """The formulas as the user wrote them."""
         return (self.formula,) if self.formula2 is None else (self.formula, self.formula2)
 
     def __repr__(self) -> str:

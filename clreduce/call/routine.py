@@ -80,41 +80,67 @@ class Routine(DerivativeMethods):
         max_memory: int | str | None = None, deterministic: bool | None = None, prune: bool | str = "auto",
         atol: float | None = None, rtol: float | None = None, **unknown: Any,
     ) -> Any:  # fmt: skip
-        """The reduction, of shape (batch.., M or N, D).
+        """The reduction, for these arrays.
 
-        D is the length of ``formula2`` if there is one, else that of the formula; ``Max_SumShiftExp`` puts two vectors
-        side by side. Lists of K terms have shape (batch.., M or N, K, D), or (batch.., M or N, K) if D is 1.
-        ``Min_ArgMin``, ``KMin_ArgKMin`` and their ``Max`` forms return two results, values and indices, and take a
-        tuple of two arrays as ``out``.
+        Parameters
+        ----------
+        *args : array
+            The arrays in the order of the aliases: (.., M, D) for Vi, (.., N, D) for Vj, (.., D) for Pm. If D is 1, the
+            last axis may be missing: (M,), (N,), a number; in a batch, if another argument has the batch dimensions,
+            (B, M), (B, N), (B,). A parameter may be a number or a tuple of numbers; these do not affect the dtype. A
+            complex array has half as many columns and counts as pairs (re, im) of reals; results are real.
+        backend : str, optional
+            ``"auto"`` (the current device), ``"CPU"`` or ``"GPU"``; longer spellings such as ``"GPU_1D"`` mean the
+            same.
+        device_id : int, optional
+            Counts the devices of that kind from 0.
+        ranges : tuple of six arrays, optional
+            The pairs that are visited; None means all. ``(ranges_i, slices_i, redranges_j, ranges_j, slices_j,
+            redranges_i)`` are int32 or int64, as `cluster.from_matrix` makes them. A reduction over j reads the first
+            three: rows i in ``ranges_i[k]`` visit all j in the intervals [start, end) of ``redranges_j[slices_i[k -
+            1]:slices_i[k]]``, and twice if two intervals contain j. A reduction over i reads the other three. Rows
+            outside every block are reduced over nothing. All indices of a batch share the ranges. A gradient reads the
+            three arrays of its argument's index, so both halves must select the same pairs.
+        out : array or tuple of two arrays, optional
+            Receives the result.
+        max_memory : int or str, optional
+            Limits the memory of the call on its device, in bytes or as text such as ``"512MB"``. A larger call runs in
+            blocks (see `clreduce.set_max_memory`).
+        deterministic : bool, optional
+            True gives the same bits on any number of devices of one kind and under any memory limit (see
+            `clreduce.set_deterministic`).
+        prune : bool or str, optional
+            Whether the call skips blocks of pairs that provably cannot change the result: True, False, or ``"auto"``,
+            which does so for extrema, K nearest lists and conditions over many rows and columns. Their results stay the
+            same bit by bit. `explain` says how many pairs the last call visited.
+        atol, rtol : float, optional
+            With one of them, sums, means, LogSumExp and SumSoftMaxWeight skip pairs too: each number of the result and
+            of its derivatives then differs by at most ``atol + rtol * |exact|``, apart from rounding.
 
-        ``args`` are the arrays in the order of the aliases: (.., M, D) for Vi, (.., N, D) for Vj, (.., D) for Pm. If D
-        is 1, the last axis may be missing: (M,), (N,), a number; in a batch, if another argument has the batch
-        dimensions, (B, M), (B, N), (B,). The result has the dtype that NumPy's promotion gives for all arrays together.
-        Integers and booleans without floats are computed in float64; float16 is computed in float32, and the result is
-        rounded. A complex array has half as many columns and counts as pairs (re, im) of reals; results are real. A
-        parameter may be a number or a tuple of numbers; these do not affect the dtype.
+        Returns
+        -------
+        array or tuple of two arrays
+            Of shape (batch.., M or N, D). D is the length of ``formula2`` if there is one, else that of the formula;
+            ``Max_SumShiftExp`` puts two vectors side by side. Lists of K terms have shape (batch.., M or N, K, D), or
+            (batch.., M or N, K) if D is 1. ``Min_ArgMin``, ``KMin_ArgKMin`` and their ``Max`` forms return values and
+            indices. The dtype is the one that NumPy's promotion gives for all arrays together; indices are int64.
+            Integers and booleans without floats are computed in float64; float16 is computed in float32, and the result
+            is rounded.
 
-        ``out`` receives the result. ``backend`` is ``"auto"`` (the current device), ``"CPU"`` or ``"GPU"`` (longer
-        spellings such as ``"GPU_1D"`` mean the same); ``device_id`` counts devices of that kind from 0. ``max_memory``
-        limits the memory of the call on its device, in bytes or as text such as ``"512MB"``; a larger call runs in
-        blocks (see `clreduce.set_max_memory`). ``deterministic=True`` gives the same bits on any number of devices of
-        one kind and under any memory limit (see `clreduce.set_deterministic`).
+        Raises
+        ------
+        ShapeError, DtypeError, DeviceError, OptionError
+            An argument is invalid.
+        OutOfMemoryError
+            Not even a small block fits.
 
-        ``prune`` says whether the call skips blocks of pairs that provably cannot change the result: True, False, or
-        ``"auto"``, which does so for extrema, K nearest lists and conditions over many rows and columns. Their results
-        stay the same bit by bit. With ``atol`` or ``rtol``, sums, means, LogSumExp and SumSoftMaxWeight skip pairs too:
-        each number of the result and of its derivatives then differs by at most ``atol + rtol * |exact|``, apart from
-        rounding. `explain` says how many pairs the last call visited.
-
-        ``ranges`` selects the pairs; None means all. It is a tuple of int32 or int64 arrays ``(ranges_i, slices_i,
-        redranges_j, ranges_j, slices_j, redranges_i)``, as `cluster.from_matrix` makes it. A reduction over j reads the
-        first three: rows i in ``ranges_i[k]`` visit all j in the intervals [start, end) of
-        ``redranges_j[slices_i[k - 1]:slices_i[k]]``, and twice if two intervals contain j. A reduction over i reads
-        the other three. Rows outside every block are reduced over nothing. All indices of a batch share the ranges. A
-        gradient reads the three arrays of its argument's index, so both halves must select the same pairs.
-
-        Raises `ShapeError`, `DtypeError`, `DeviceError` or `OptionError` for invalid arguments, and `OutOfMemoryError`
-        if not even a small block fits.
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from clreduce.numpy import Genred
+        >>> nearest = Genred("SqDist(x, y)", ["x = Vi(1)", "y = Vj(1)"], "Min_ArgMin", axis=1)
+        >>> nearest(np.array([[0.0]]), np.array([[3.0], [1.0], [2.0]]))
+        (array([[1.]]), array([[1]]))
         """
         if unknown:
             refuse_unknown("a call", Routine.__call__, unknown)
@@ -144,12 +170,31 @@ class Routine(DerivativeMethods):
         self, *args: Any, first_row: int = 0, first_column: int = 0, backend: str = "auto", device_id: int = -1,
         ranges: Any = None, max_memory: int | str | None = None, deterministic: bool | None = None,
     ) -> State:  # fmt: skip
-        """The state of some rows after some columns: a `State`, which merges with the state of the next columns.
+        """The state of some rows after some columns, which merges with the state of the next columns.
 
-        The arrays contain these rows and columns only. ``first_row`` and ``first_column`` are the indices of the first
-        row and column in the whole. A reduction over i has a row for each j. ``ranges`` count rows and columns from 0
-        in the given arrays.
+        Parameters
+        ----------
+        *args : array
+            The arrays of a call, which hold these rows and columns only. A reduction over i has a row for each j.
+        first_row, first_column : int, optional
+            The indices of the first row and column in the whole, from 0.
+        backend, device_id, max_memory, deterministic
+            As in a call.
+        ranges : tuple of six arrays, optional
+            As in a call; rows and columns count from 0 in these arrays.
 
+        Returns
+        -------
+        State
+            ``state.merge(next_state)`` joins it with the state of the columns that follow; `finish` returns the result.
+
+        Raises
+        ------
+        ShapeError
+            ``first_row`` or ``first_column`` is not a whole number from 0.
+
+        Examples
+        --------
         >>> import numpy as np
         >>> from clreduce.numpy import Genred
         >>> x, y = np.zeros((1, 1)), np.array([[3.0], [1.0], [2.0]])
@@ -174,9 +219,32 @@ class Routine(DerivativeMethods):
         return State(work, executor.partial((work, Memo(), arrays)))
 
     def finish(self, state: State, like: Any = None) -> Any:
-        """The result of a state that covers all columns, on the device of the array ``like`` if there is one.
+        """The result of a state that covers all columns.
 
-        Raises `ShapeError` if another routine made the state.
+        Parameters
+        ----------
+        state : State
+            What `partial` returned, merged for all columns.
+        like : array, optional
+            An array of the library, on whose device the result shall be.
+
+        Returns
+        -------
+        array or tuple of two arrays
+            As of a call.
+
+        Raises
+        ------
+        ShapeError
+            Another routine made the state.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from clreduce.numpy import Genred
+        >>> total = Genred("x * y", ["x = Vi(1)", "y = Vj(1)"], "Sum", axis=1)
+        >>> total.finish(total.partial(np.ones((1, 1)), np.ones((3, 1))))
+        array([[3.]])
         """
         if not isinstance(state, State):
             raise ShapeError(f"finish takes a state that partial gave; got {type(state).__name__}")
@@ -195,7 +263,29 @@ class Routine(DerivativeMethods):
         self, *args: Any, backend: str = "auto", device_id: int = -1, ranges: Any = None,
         max_memory: int | str | None = None, deterministic: bool | None = None,
     ) -> MemoryEstimate:  # fmt: skip
-        """The bytes that a call with these arrays would take on its device, and its expected time. Nothing runs."""
+        """The bytes that a call would take on its device, and its expected time. Nothing runs.
+
+        Parameters
+        ----------
+        *args : array
+            The arrays of a call; only their shapes and dtypes are read.
+        backend, device_id, ranges, max_memory, deterministic
+            As in a call.
+
+        Returns
+        -------
+        MemoryEstimate
+            Bytes of inputs, outputs and temporaries, the number of blocks, and seconds.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from clreduce.numpy import Genred
+        >>> distances = Genred("SqDist(x, y)", ["x = Vi(3)", "y = Vj(3)"], "Min", axis=1)
+        >>> estimate = distances.memory_estimate(np.ones((1000, 3)), np.ones((2000, 3)))
+        >>> estimate.inputs, estimate.outputs
+        (72000, 8000)
+        """
         arguments = check_arguments(self.variables, args, ShapesOnly(self.library))
         self.options.check_precision(arguments.given_dtype)
         if ranges is not None:
@@ -205,6 +295,20 @@ class Routine(DerivativeMethods):
     def explain(self, dtype: str = "float32", file: TextIO | None = None) -> None:
         """Print a report: formula, gradients, skipped pairs, schedule and kernel source.
 
-        The kernels are those for ``dtype`` on the current device. ``file`` is the standard output by default.
+        Parameters
+        ----------
+        dtype : str, optional
+            The dtype of the kernels, which are those of the current device.
+        file : file, optional
+            Where the text goes; standard output by default.
+
+        Examples
+        --------
+        >>> import io
+        >>> from clreduce.numpy import Genred
+        >>> report = io.StringIO()
+        >>> Genred("SqDist(x, y)", ["x = Vi(3)", "y = Vj(3)"], "Min", axis=1).explain("float64", report)
+        >>> "__kernel" in report.getvalue()
+        True
         """
         print(explaining.explain(self, dtype, current_device()), file=file or sys.stdout)

@@ -34,11 +34,36 @@ class Clustering(Generic[Given]):
         self._library, self._grid_begins_at_points = library, grid_begins_at_points
 
     def grid_cluster(self, x: Given, size: Any) -> Given:
-        """Labels (M,), int64, of the cells of a grid that the points ``x`` (M, D) lie in.
+        """Labels of the cells of a grid that points lie in.
 
-        A point is in cell floor(x / size), component by component; ``size`` is one positive number or D of them. For
-        PyTorch's tensors, as in pykeops, it is floor((x - least) / size), with the least coordinates of all points. The
-        cells that hold points are numbered from 0 in lexicographic order. Any D is fine, and any number of cells.
+        Parameters
+        ----------
+        x : array
+            The points, of shape (M, D), of any D.
+        size : float or array
+            The width of a cell: a positive number, or D of them.
+
+        Returns
+        -------
+        array
+            Labels of shape (M,), int64. The cells that contain points are numbered from 0 in lexicographic order.
+
+        Raises
+        ------
+        ShapeError
+            ``size`` is not positive and finite, or points are nan, infinite or too far away for cells of this size.
+
+        Notes
+        -----
+        A point is in cell floor(x / size), component by component. For PyTorch's tensors, as in pykeops, it is in cell
+        floor((x - least) / size), with the least coordinates of all points.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from clreduce.numpy.cluster import grid_cluster
+        >>> grid_cluster(np.array([[0.2], [1.5], [0.4], [7.0]]), 1.0)
+        array([0, 1, 0, 2])
         """
         points = self._points(x)
         widths = np.asarray(self._library.to_host(size) if self._library.accepts(size) else size, float)
@@ -68,9 +93,32 @@ class Clustering(Generic[Given]):
     @overload
     def sort_clusters(self, x: Given, lab: Given) -> tuple[Given, Given]: ...
     def sort_clusters(self, x: Any, lab: Given) -> tuple[Any, Given]:
-        """``x`` sorted by label, and the sorted labels. Points of one cluster keep their order.
+        """Arrays sorted by label, and the sorted labels. Points of one cluster keep their order.
 
-        ``x`` is an array with a row per label, or a tuple or list of such arrays: then so is the result.
+        Parameters
+        ----------
+        x : array, tuple of arrays or list of arrays
+            Arrays with a row per label.
+        lab : array
+            Labels of shape (M,), integers from 0.
+
+        Returns
+        -------
+        tuple
+            The sorted array, or a tuple or list of them as ``x`` is, and the sorted labels.
+
+        Raises
+        ------
+        ShapeError
+            An array has another number of rows.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from clreduce.numpy.cluster import sort_clusters
+        >>> x, labels = sort_clusters(np.array([[0.2], [1.5], [0.4]]), np.array([0, 1, 0]))
+        >>> x.ravel(), labels
+        (array([0.2, 0.4, 1.5]), array([0, 0, 1]))
         """
         labels = self._labels(lab)
         order = np.argsort(labels, kind="stable")
@@ -88,10 +136,32 @@ class Clustering(Generic[Given]):
         return in_order, self._library.from_host(labels[order], lab)
 
     def cluster_ranges(self, lab: Given, Nlab: Given | None = None) -> Given:
-        """The rows [start, end) of each cluster once the points are sorted: (C, 2), int64.
+        """The rows [start, end) of each cluster once the points are sorted.
 
-        Labels may come in any order; one that is missing gives an empty range. ``Nlab`` (C,), the number of points of
-        each cluster, need not be counted if it is given; it may count clusters without points at the end.
+        Parameters
+        ----------
+        lab : array
+            Labels of shape (M,), integers from 0, in any order. A label that is missing gives an empty range.
+        Nlab : array, optional
+            The number of points of each cluster, of shape (C,), if it is known; clusters at the end may be empty.
+
+        Returns
+        -------
+        array
+            Intervals of shape (C, 2), int64.
+
+        Raises
+        ------
+        ShapeError
+            ``Nlab`` is not the number of points of each cluster.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from clreduce.numpy.cluster import cluster_ranges
+        >>> cluster_ranges(np.array([0, 0, 1]))
+        array([[0, 2],
+               [2, 3]])
         """
         return self._like(_ranges(self._counts(self._labels(lab), Nlab)), lab)
 
@@ -99,10 +169,34 @@ class Clustering(Generic[Given]):
         self, x: Given, lab: Given, Nlab: Given | None = None, weights: Given | None = None,
         weights_c: Given | None = None,
     ) -> Given:  # fmt: skip
-        """The weighted mean of the points of each cluster: (C, D), of the dtype of ``x`` (M, D), sorted or not.
+        """The weighted mean of the points of each cluster.
 
-        ``weights`` (M,) or (M, 1) are 1 by default, ``weights_c`` (C,) their sums if those are known. A cluster whose
-        weights add up to 0 has the plain mean of its points; one without points has zeros.
+        Parameters
+        ----------
+        x : array
+            The points, of shape (M, D), sorted or not.
+        lab : array
+            Labels of shape (M,), integers from 0.
+        Nlab : array, optional
+            The number of points of each cluster, of shape (C,), if it is known.
+        weights : array, optional
+            Of shape (M,) or (M, 1); 1 by default.
+        weights_c : array, optional
+            The sums of the weights of each cluster, of shape (C,), if they are known.
+
+        Returns
+        -------
+        array
+            Of shape (C, D), of the dtype of ``x``. A cluster whose weights add up to 0 has the plain mean of its
+            points; a cluster without points has zeros.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from clreduce.numpy.cluster import cluster_centroids
+        >>> cluster_centroids(np.array([[0.0], [1.0], [5.0]]), np.array([0, 0, 1]))
+        array([[0.5],
+               [5. ]])
         """
         points, labels = self._points(x), self._labels(lab)
         cloud = self._cloud(points, labels, Nlab, weights, weights_c)
@@ -112,9 +206,32 @@ class Clustering(Generic[Given]):
     def cluster_ranges_centroids(
         self, x: Given, lab: Given, weights: Given | None = None, min_weight: float = 0.0
     ) -> tuple[Given, Given, Given]:
-        """The ranges (C, 2), centroids (C, D) and total weights (C,) of all clusters: see those functions.
+        """The ranges, centroids and total weights of all clusters.
 
-        Without ``weights`` the totals are the numbers of points, as float64. Each counts as ``min_weight`` at least.
+        Parameters
+        ----------
+        x : array
+            The points, of shape (M, D), sorted or not.
+        lab : array
+            Labels of shape (M,), integers from 0.
+        weights : array, optional
+            Of shape (M,) or (M, 1); 1 by default.
+        min_weight : float, optional
+            Smaller weights count as this one.
+
+        Returns
+        -------
+        tuple of three arrays
+            Ranges (C, 2) as of `cluster_ranges`, centroids (C, D) as of `cluster_centroids`, and total weights (C,);
+            without ``weights`` these are the numbers of points, as float64.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from clreduce.numpy.cluster import cluster_ranges_centroids
+        >>> ranges, centroids, totals = cluster_ranges_centroids(np.array([[0.0], [1.0], [5.0]]), np.array([0, 0, 1]))
+        >>> totals
+        array([2., 1.])
         """
         points, labels = self._points(x), self._labels(lab)
         cloud = self._cloud(points, labels, None, weights, None, min_weight)
@@ -128,10 +245,39 @@ class Clustering(Generic[Given]):
         return self._library.from_host(cloud.centroids, x), self._library.from_host(cloud.totals, x)
 
     def from_matrix(self, ranges_i: Given, ranges_j: Given, keep: Given) -> tuple[Given, ...]:
-        """The argument ``ranges`` of a call: blocks ``ranges_i[k]`` x ``ranges_j[l]`` where ``keep[k, l]`` is true.
+        """The argument ``ranges`` of a call, from the pairs of clusters that are visited.
 
-        ``ranges_i`` (Mc, 2) and ``ranges_j`` (Nc, 2) hold intervals [start, end), ``keep`` (Mc, Nc) truth values. All
-        six arrays are int64: ``(ranges_i, slices_i, redranges_j, ranges_j, slices_j, redranges_i)``.
+        Parameters
+        ----------
+        ranges_i : array
+            Intervals [start, end) of rows, of shape (Mc, 2), as of `cluster_ranges`.
+        ranges_j : array
+            Intervals of columns, of shape (Nc, 2).
+        keep : array
+            Truth values of shape (Mc, Nc): whether block ``ranges_i[k]`` x ``ranges_j[l]`` is visited.
+
+        Returns
+        -------
+        tuple of six arrays
+            ``(ranges_i, slices_i, redranges_j, ranges_j, slices_j, redranges_i)``, all int64.
+
+        Raises
+        ------
+        ShapeError
+            ``keep`` or the intervals have another shape.
+        DtypeError
+            ``keep`` does not hold truth values, or the intervals are not integers.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from clreduce.numpy import Genred
+        >>> from clreduce.numpy.cluster import from_matrix
+        >>> blocks = np.array([[0, 2], [2, 3]])
+        >>> ranges = from_matrix(blocks, blocks, np.eye(2, dtype=bool))
+        >>> x = np.zeros((3, 1))
+        >>> Genred("1 + 0 * x * y", ["x = Vi(1)", "y = Vj(1)"], axis=1)(x, x, ranges=ranges).ravel()
+        array([2., 2., 1.])
         """
         rows, columns = (self._intervals(r, n) for r, n in ((ranges_i, "ranges_i"), (ranges_j, "ranges_j")))
         chosen = self._host(keep, "keep")
@@ -149,7 +295,29 @@ class Clustering(Generic[Given]):
         return tuple(self._library.from_host(np.asarray(a, np.int64), keep) for half in halves for a in half)
 
     def swap_axes(self, ranges: Any) -> tuple[Any, ...] | None:
-        """The ranges of the transposed pairs: those of i and j exchanged; None stays None."""
+        """The ranges of the transposed pairs, with i and j exchanged.
+
+        Parameters
+        ----------
+        ranges : tuple of six arrays or None
+            As of `from_matrix`.
+
+        Returns
+        -------
+        tuple of six arrays or None
+            The last three arrays, then the first three; None for None.
+
+        Raises
+        ------
+        ShapeError
+            ``ranges`` is not a tuple of six arrays.
+
+        Examples
+        --------
+        >>> from clreduce.numpy.cluster import swap_axes
+        >>> swap_axes((1, 2, 3, 4, 5, 6))
+        (4, 5, 6, 1, 2, 3)
+        """
         if ranges is None:
             return None
         if not isinstance(ranges, (tuple, list)) or len(ranges) != 6:

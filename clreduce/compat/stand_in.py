@@ -310,10 +310,13 @@ class StandIn:
 
 
 def install_as_pykeops() -> StandIn:
-    """Let every later ``import pykeops`` of this process, in any package, be answered by clreduce.
+    """Let clreduce answer every later ``import pykeops`` of this process, in any package.
 
-    Returns a handle: its method ``undo()`` takes the stand-in away again, and so does the end of a ``with`` block. A
-    call while it is installed changes nothing, and neither does the ``undo()`` of such a call.
+    Returns
+    -------
+    StandIn
+        Its method ``undo()`` removes the stand-in, and so does the end of a ``with`` block. A second call changes
+        nothing while the stand-in is installed, and neither does the ``undo()`` of such a call.
 
     Raises
     ------

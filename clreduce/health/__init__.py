@@ -25,6 +25,13 @@ def check_health(file: TextIO | None = None) -> None:
     The result is computed on each usable device, in this process. The command ``clreduce selftest`` checks far more, in
     processes of their own.
 
+    Parameters
+    ----------
+    file : file, optional
+        Where the text goes; standard output by default.
+
+    Examples
+    --------
     >>> check_health()  # doctest: +ELLIPSIS
     clreduce ...
     result:   ...: right...
@@ -52,8 +59,10 @@ def _trial(device: Device, dtype: str) -> str:
 
 
 def test_numpy_bindings() -> None:
-    """Print whether a small sum through `clreduce.numpy`, on the current device, is right.
+    """Print whether a small sum through `clreduce.numpy` is right on the current device.
 
+    Examples
+    --------
     >>> test_numpy_bindings()
     clreduce with numpy bindings is working!
     """
@@ -61,7 +70,13 @@ def test_numpy_bindings() -> None:
 
 
 def test_torch_bindings() -> None:
-    """Print whether a small sum through `clreduce.torch`, on the current device, is right."""
+    """Print whether a small sum through `clreduce.torch` is right on the current device.
+
+    Examples
+    --------
+    >>> test_torch_bindings()  # doctest: +SKIP
+    clreduce with torch bindings is working!
+    """
     import torch
 
     from clreduce.torch import Genred

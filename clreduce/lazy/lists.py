@@ -10,7 +10,7 @@ from clreduce.lazy.reductions import Reductions
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from clreduce.lazy.types import Axis, CallOptions
+    from clreduce.lazy.types import Axis, ListOptions
 
 
 class ListReductions(Reductions[Array]):
@@ -18,7 +18,7 @@ class ListReductions(Reductions[Array]):
 
     __slots__ = ()
 
-    def Kmin(self, K: int, axis: Axis = None, dim: Axis = None, **options: Unpack[CallOptions]) -> Array:
+    def Kmin(self, K: int, axis: Axis = None, dim: Axis = None, **options: Unpack[ListOptions]) -> Array:
         """The K smallest values over i or j, in ascending order.
 
         Parameters
@@ -50,7 +50,7 @@ class ListReductions(Reductions[Array]):
         """
         return self.reduction("KMin", opt_arg=K, axis=axis, dim=dim, **options)
 
-    def argKmin(self, K: int, axis: Axis = None, dim: Axis = None, **options: Unpack[CallOptions]) -> Array:
+    def argKmin(self, K: int, axis: Axis = None, dim: Axis = None, **options: Unpack[ListOptions]) -> Array:
         """Indices of the K smallest values over i or j, in ascending order of the values.
 
         Parameters
@@ -84,7 +84,7 @@ class ListReductions(Reductions[Array]):
         return self.reduction("ArgKMin", opt_arg=K, axis=axis, dim=dim, **options)
 
     def Kmin_argKmin(
-        self, K: int, axis: Axis = None, dim: Axis = None, **options: Unpack[CallOptions]
+        self, K: int, axis: Axis = None, dim: Axis = None, **options: Unpack[ListOptions]
     ) -> tuple[Array, Array]:
         """The K smallest values over i or j in ascending order, and their indices.
 
@@ -119,7 +119,7 @@ class ListReductions(Reductions[Array]):
         """
         return self.reduction("KMin_ArgKMin", opt_arg=K, axis=axis, dim=dim, **options)
 
-    def Kmax(self, K: int, axis: Axis = None, dim: Axis = None, **options: Unpack[CallOptions]) -> Array:
+    def Kmax(self, K: int, axis: Axis = None, dim: Axis = None, **options: Unpack[ListOptions]) -> Array:
         """The K largest values over i or j, in descending order.
 
         Parameters
@@ -151,7 +151,7 @@ class ListReductions(Reductions[Array]):
         """
         return self.reduction("KMax", opt_arg=K, axis=axis, dim=dim, **options)
 
-    def argKmax(self, K: int, axis: Axis = None, dim: Axis = None, **options: Unpack[CallOptions]) -> Array:
+    def argKmax(self, K: int, axis: Axis = None, dim: Axis = None, **options: Unpack[ListOptions]) -> Array:
         """Indices of the K largest values over i or j, in descending order of the values.
 
         Parameters
@@ -185,7 +185,7 @@ class ListReductions(Reductions[Array]):
         return self.reduction("ArgKMax", opt_arg=K, axis=axis, dim=dim, **options)
 
     def Kmax_argKmax(
-        self, K: int, axis: Axis = None, dim: Axis = None, **options: Unpack[CallOptions]
+        self, K: int, axis: Axis = None, dim: Axis = None, **options: Unpack[ListOptions]
     ) -> tuple[Array, Array]:
         """The K largest values over i or j in descending order, and their indices.
 

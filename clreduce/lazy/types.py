@@ -41,13 +41,17 @@ class CallOptions(TypedDict, total=False):
     use_fast_math: bool
 
 
+class ListOptions(CallOptions, total=False):
+    """Options of a reduction to lists of K values."""
+
+    call: bool
+
+
 class RowOptions(CallOptions, total=False):
     """Options of a reduction by its name, whose other arguments have parameters of their own."""
 
     keepdim: bool | None
 
 
-class Options(RowOptions, total=False):
+class Options(RowOptions, ListOptions, total=False):
     """Options of a reduction to one value for each row."""
-
-    call: bool

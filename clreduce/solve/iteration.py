@@ -39,18 +39,35 @@ class Operator(Protocol):
 
 @dataclass(frozen=True)
 class SolveInfo:
-    """How a solve ended."""
+    """How a solve ended.
+
+    Attributes
+    ----------
+    iterations : int
+        Products with the operator in the iteration, without those that check the result.
+    residuals : array
+        ``|b - A a| / |b|``, computed from the solution, for each component of b: of shape (batch.., E). Components
+        whose equations are coupled have one system, and its residual. 0 where b is 0.
+    converged : bool
+        Whether all residuals are at most ``eps``.
+    reason : str
+        Why the solve ended: "converged"; "maxiter"; "stagnation", where residuals no longer fell; "rounding", where the
+        precision of the data allows no less; "solver", where a solver of the caller's has ended.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from clreduce.numpy import Vi, Vj
+    >>> x = np.array([[0.0], [1.0]])
+    >>> a, info = (-Vi(x).sqdist(Vj(x))).exp().solve(np.ones(2), alpha=0.1, info=True)
+    >>> info.converged, info.reason
+    (True, 'converged')
+    """
 
     iterations: int
-    """Products with the operator in the iteration, not counting those that check the result."""
     residuals: Array
-    """``|b - A a| / |b|``, computed from the solution, for each component of b: of shape (batch.., E). Components whose
-    equations are coupled have one system, and its residual. 0 where b is 0."""
     converged: bool
-    """Whether all of them are at most ``eps``."""
     reason: str = "converged"
-    """Why it ended: "converged"; "maxiter"; "stagnation", where residuals no longer fell; "rounding", where the data's
-    precision allows no less; "solver", where a solver of the caller's has ended."""
 
 
 class NotSymmetricError(SolveError):

@@ -23,31 +23,25 @@ _VARIABLE = re.compile(r"\s*Var\s*\(\s*(\d{1,9})\s*,\s*(\d{1,9})\s*,\s*(\d)\s*\)
 class KernelSolve(Solver, Generic[Array]):
     """Solves (alpha + K) a = b by conjugate gradients: ``a = KernelSolve(formula, aliases, "b", axis=1)(x, x, b)``.
 
-    K is symmetric and positive definite, or such a K times factors of i or j, and never stored; other ``solver``s are
-    for others. Each component of b, and each index of a batch, is a system
-    of its own with its own steps, unless the formula mixes components; all of them share the products. The vectors of
-    the iteration are kept in float64 by the host; a device with its own memory gets one and returns one per product.
-
-    >>> import numpy as np
-    >>> from clreduce.numpy import KernelSolve
-    >>> x, b = np.array([[0.0], [1.0], [3.0]]), np.array([[1.0], [0.0], [2.0]])
-    >>> solve = KernelSolve("Exp(-SqDist(x, y)) * b", ["x = Vi(1)", "y = Vj(1)", "b = Vj(1)"], "b", axis=1)
-    >>> a = solve(x, x, b, alpha=0.1, eps=1e-10)
-    >>> bool(np.allclose(np.exp(-((x - x.T) ** 2)) @ a + 0.1 * a, b))
-    True
+    K is never stored. It is symmetric and positive definite, or the product of such a matrix and factors of i or j;
+    other values of ``solver`` in a call are for other matrices. Each component of b, and each index of a batch, is a
+    system of its own with its own steps, unless the formula mixes components; all systems share the products. The
+    vectors of the iteration are kept in float64 by the host; a device with its own memory gets one and returns one per
+    product.
 
     Parameters
     ----------
-    formula:
+    formula : str
         The formula whose sum is the product K a, for instance ``"Exp(-SqDist(x, y)) * b"``; linear in the unknown.
-    aliases:
+    aliases : list of str
         The arguments in order, as in `Genred`.
-    varinvalias:
+    varinvalias : str
         The alias of the unknown, or ``"Var(position, dim, category)"``. It has the category of the reduced axis.
-    axis:
+    axis : int, optional
         The index that is reduced: 1 for j, 0 for i.
-    sum_scheme, fast, accuracy, dtype, opt_arg, dtype_acc, use_double_acc, enable_chunks, rec_multVar_highdim,
-    use_fast_math:
+    sum_scheme, fast, accuracy, dtype, cuda_type, opt_arg, dtype_acc, use_double_acc, enable_chunks, rec_multVar_highdim
+        As in `Genred`.
+    use_fast_math
         As in `Genred`.
 
     Raises
@@ -57,7 +51,17 @@ class KernelSolve(Solver, Generic[Array]):
     ShapeError
         The formula and the unknown differ in length.
     OptionError
-        There is no option of that name; the error names the nearest one.
+        There is no option of that name; the message names the nearest one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from clreduce.numpy import KernelSolve
+    >>> x, b = np.array([[0.0], [1.0], [3.0]]), np.array([[1.0], [0.0], [2.0]])
+    >>> solve = KernelSolve("Exp(-SqDist(x, y)) * b", ["x = Vi(1)", "y = Vj(1)", "b = Vj(1)"], "b", axis=1)
+    >>> a = solve(x, x, b, alpha=0.1, eps=1e-10)
+    >>> bool(np.allclose(np.exp(-((x - x.T) ** 2)) @ a + 0.1 * a, b))
+    True
     """
 
     if TYPE_CHECKING:  # with info=True a pair, the second being a SolveInfo
@@ -101,6 +105,7 @@ class KernelSolve(Solver, Generic[Array]):
 
     @property
     def texts(self) -> tuple[str, ...]:
+        """The formula as the user wrote it."""
         return (self.formula,)
 
     def __repr__(self) -> str:

@@ -60,12 +60,41 @@ class Diagonal:
 
 
 def nystrom(rank: int, seed: int = 0) -> Nystrom:
-    """A preconditioner for `KernelSolve`: K is replaced by a matrix of that rank, made of some of its columns.
+    """A preconditioner for `KernelSolve`: a matrix of lower rank, made of some columns of K, in place of K.
 
-    The columns are chosen at random, each in proportion to the diagonal of what the earlier ones leave of K (a partial
-    Cholesky factorization with random pivots). It takes ``rank`` evaluations of one column and ``n * rank`` float64
-    numbers of memory, and pays where few eigenvalues of K are much larger than alpha, as those of smooth kernels. The
-    formula must act on each component of the unknown on its own.
+    Parameters
+    ----------
+    rank : int
+        The number of columns, 1 or more.
+    seed : int, optional
+        The seed of the random choice of columns.
+
+    Returns
+    -------
+    Nystrom
+        A value for the option ``preconditioner`` of a solve.
+
+    Raises
+    ------
+    ShapeError
+        ``rank`` is not a whole number from 1.
+
+    Notes
+    -----
+    The columns are chosen at random, each in proportion to the diagonal of the part of K that the earlier ones do not
+    explain (a partial Cholesky factorization with random pivots). This takes ``rank`` evaluations of one column and
+    ``n * rank`` float64 numbers of memory. It pays if few eigenvalues of K are much larger than alpha, as for smooth
+    kernels. The formula must act on each component of the unknown separately.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from clreduce.numpy import Vi, Vj, nystrom
+    >>> x = np.linspace(0, 1, 200)[:, None]
+    >>> K = (-Vi(x).sqdist(Vj(x)) * 10).exp()
+    >>> a = K.solve(np.sin(x), alpha=1e-3, preconditioner=nystrom(20))
+    >>> a.shape
+    (200, 1)
     """
     try:
         rank = 0 if isinstance(rank, (bool, np.bool_)) else operator.index(rank)

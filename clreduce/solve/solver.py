@@ -67,49 +67,33 @@ class Solver(Routine):
         self, *args: Any, backend: str = "auto", device_id: int = -1, alpha: Any = 1e-10, eps: float = 1e-6,
         ranges: Any = None, x0: Any = None, info: bool = False, **options: Any,
     ) -> Any:  # fmt: skip
-        """The solution a, of the shape of b: (.., N, D), or (.., N) where b came without the last axis of length 1.
+        """The solution a, of the shape of b.
 
         Parameters
         ----------
-        args:
-            The arrays in the order of the aliases, b standing in the place of the unknown: of any strides, with batch
+        *args : array
+            The arrays in the order of the aliases, with b in the place of the unknown: of any strides, with batch
             dimensions that broadcast. M and N are equal.
-        alpha:
+        backend, device_id, ranges
+            As in a call of `Genred`.
+        alpha : float or array, optional
             The ridge: a number, or an array of one number.
-        eps:
+        eps : float, optional
             A component of b (of each index of a batch) is solved once ``|b - (alpha + K) a| <= eps * |b|``; components
             whose equations are coupled count as one. For b of unit variance this is ``residual**2 <= size * eps**2``;
             zero columns have the solution zero.
-        x0:
-            Where to start, of the shape of b; None: at zero.
-        maxiter:
-            Products with K, at most. None: ten for each unknown, and an end before that where residuals no longer fall
-            (after 1000 or 2000 products, 4000 ..., if they have not halved since half of that).
-        solver:
-            ``"auto"``: conjugate gradients, for K symmetric and alpha + K positive definite, or products of such a K
-            with positive factors of i or j that stand in the formula, as in ``w_i * Exp(-SqDist(x, y)) * b``.
-            ``"cg"``: the same, and the factors are not looked at. ``"minres"``: for symmetric K, also where alpha + K
-            is not definite. ``"gmres"``: for any K. Or a function that is called as those of ``scipy.sparse.linalg``:
-            ``solver(A, b)``, with those of ``x0, rtol, atol, maxiter, M`` that it takes, returns ``x`` or
-            ``(x, info)``; ``A`` has ``shape``, ``dtype``, ``matvec``, ``rmatvec`` and ``@``, and all systems together
-            are one, with a right-hand side of norm 1 each.
-        preconditioner:
-            None; ``"diagonal"``; ``("nystrom", rank)`` or `nystrom`; or a function that maps residuals of shape
-            (batch.., n, D), in float64, to approximate solutions, symmetric and positive definite.
-        callback:
-            Called as ``callback(iteration, residuals)`` after each product; ``residuals`` are relative, an array of
-            its own, of shape (batch.., D). Not with a ``solver`` of your own.
-        progress:
-            Whether to show on stderr how far it is. None: as `set_progress` says, by default on terminals, after one
-            second.
-        info:
+        x0 : array, optional
+            The start of the iteration, of the shape of b; zero by default.
+        info : bool, optional
             Whether to return ``(a, SolveInfo)``.
+        **options
+            The options below, under Notes.
 
-        Warns
-        -----
-        ConvergenceWarning
-            A residual is larger than was asked for, after the ``maxiter`` products that were allowed or because
-            rounding allows no less; it has the attributes ``residual`` and ``iterations``.
+        Returns
+        -------
+        array or tuple
+            The solution, of shape (.., N, D), or (.., N) if b came without a last axis of length 1. With ``info=True``
+            a pair of it and a `SolveInfo`.
 
         Raises
         ------
@@ -117,9 +101,50 @@ class Solver(Routine):
             Residuals no longer fall, far from ``eps``, and ``maxiter`` is None. Attributes: ``residual``,
             ``iterations`` and the ``solution`` so far.
         SolveError
-            K is not symmetric, alpha + K not positive definite (each only where the solver needs it), or there is nan.
+            K is not symmetric or alpha + K not positive definite, and the solver needs that; or a value is nan.
         OptionError
-            There is no option of that name; the error names the one that was meant.
+            There is no option of that name; the message names the nearest one.
+
+        Warns
+        -----
+        ConvergenceWarning
+            A residual is larger than ``eps`` allows, after ``maxiter`` products or because rounding allows no less.
+            Attributes: ``residual`` and ``iterations``.
+
+        Notes
+        -----
+        The further options are
+
+        - ``maxiter``: the most products with K. None: ten for each unknown; the iteration ends before that when
+        residuals no
+          longer fall (after 1000, 2000, 4000 .. products, if they have not halved since half of that).
+        - ``solver``: ``"auto"`` uses conjugate gradients, for K symmetric and alpha + K positive definite, or for
+        products of
+          such a K and positive factors of i or j that are written in the formula, as in ``w_i * Exp(-SqDist(x, y)) *
+          b``. ``"cg"`` does the same without looking for factors. ``"minres"`` is for symmetric K, even if alpha + K is
+          not definite; ``"gmres"`` for any K. A function is called as those of ``scipy.sparse.linalg``: ``solver(A,
+          b)``, with those of ``x0, rtol, atol, maxiter, M`` that it takes, returns ``x`` or ``(x, info)``. ``A`` has
+          ``shape``, ``dtype``, ``matvec``, ``rmatvec`` and ``@``. All systems together are one, with right-hand sides
+          of norm 1.
+        - ``preconditioner``: None; ``"diagonal"``; ``("nystrom", rank)`` or `nystrom`; or a function that maps
+        residuals of
+          shape (batch.., n, D), in float64, to approximate solutions, symmetric and positive definite.
+        - ``callback``: called as ``callback(iteration, residuals)`` after each product; ``residuals`` are relative, an
+        array
+          of its own, of shape (batch.., D). It is not available with a function as ``solver``.
+        - ``progress``: whether to show progress on stderr. None follows `set_progress`: by default terminals show it
+        after one
+          second.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from clreduce.numpy import KernelSolve
+        >>> solve = KernelSolve("Exp(-SqDist(x, y)) * b", ["x = Vi(1)", "y = Vj(1)", "b = Vj(1)"], "b", axis=1)
+        >>> x, b = np.array([[0.0], [1.0], [3.0]]), np.array([1.0, 0.0, 2.0])
+        >>> a, info = solve(x, x, b, alpha=0.1, info=True)
+        >>> a.shape, info.converged
+        ((3,), True)
         """
         chosen = SolveOptions.checked(eps, **options)
         executor = self.runner.executor(backend, device_id, None, None)
@@ -145,9 +170,35 @@ class Solver(Routine):
     ) -> tuple[Any, ...]:  # fmt: skip
         """Reverse mode: (d a / d argument)^T cotangent, for each argument of ``wrt`` in order.
 
-        ``wrt`` names aliases, gives their positions, or is ``"alpha"`` (a float is returned) unless an alias has that
-        name; None means all arguments, without alpha. The gradient in b is one more solve with the same operator;
-        ``output``, the solution if it is known, spares another one. Options are those of the call.
+        Parameters
+        ----------
+        *args : array
+            The arrays of the call.
+        cotangent : array
+            Of the shape of the solution.
+        wrt : list of str or int, str, int or None, optional
+            Aliases or positions of arguments, or ``"alpha"`` unless an alias has that name. None means all arguments,
+            without alpha.
+        output : array, optional
+            The solution, if you have it; it saves a solve.
+        backend, device_id, alpha, eps, ranges, **options
+            As in the call.
+
+        Returns
+        -------
+        tuple of arrays
+            One for each argument of ``wrt``, in the shape of the argument; a float for alpha. The gradient in b takes
+            one more solve with the same operator.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from clreduce.numpy import KernelSolve
+        >>> solve = KernelSolve("Exp(-SqDist(x, y)) * b", ["x = Vi(1)", "y = Vj(1)", "b = Vj(1)"], "b", axis=1)
+        >>> x, b = np.array([[0.0], [1.0], [3.0]]), np.array([[1.0], [0.0], [2.0]])
+        >>> in_b, in_alpha = solve.vjp(x, x, b, cotangent=np.ones((3, 1)), wrt=["b", "alpha"], alpha=0.1)
+        >>> in_b.shape, type(in_alpha)
+        ((3, 1), <class 'float'>)
         """
         derivative = self._derivative_of_solution(args, backend, device_id, alpha, ranges, eps, options)
         names = self._with_ridge(wrt)
@@ -162,7 +213,31 @@ class Solver(Routine):
         self, *args: Any, tangents: dict[str | int, Any], output: Any = None, backend: str = "auto",
         device_id: int = -1, alpha: Any = 1e-10, eps: float = 1e-6, ranges: Any = None, **options: Any,
     ) -> Any:  # fmt: skip
-        """Forward mode: the directional derivative of a, for tangents by alias or position, and by ``"alpha"``."""
+        """Forward mode: the directional derivative of the solution.
+
+        Parameters
+        ----------
+        *args : array
+            The arrays of the call.
+        tangents : dict
+            Maps aliases, positions or ``"alpha"`` to arrays of the arguments' shapes; missing ones are zero.
+        output, backend, device_id, alpha, eps, ranges, **options
+            As in `vjp`.
+
+        Returns
+        -------
+        array
+            Of the shape of the solution.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from clreduce.numpy import KernelSolve
+        >>> solve = KernelSolve("Exp(-SqDist(x, y)) * b", ["x = Vi(1)", "y = Vj(1)", "b = Vj(1)"], "b", axis=1)
+        >>> x, b = np.array([[0.0], [1.0], [3.0]]), np.array([[1.0], [0.0], [2.0]])
+        >>> solve.jvp(x, x, b, tangents={"b": np.ones((3, 1))}, alpha=0.1).shape
+        (3, 1)
+        """
         derivative = self._derivative_of_solution(args, backend, device_id, alpha, ranges, eps, options)
         arguments = derivative.system.arguments
         moves, ridge = self._moves(arguments, args, tangents)
@@ -176,7 +251,34 @@ class Solver(Routine):
         wrt: Sequence[str | int] | str | int | None = None, output: Any = None, backend: str = "auto",
         device_id: int = -1, alpha: Any = 1e-10, eps: float = 1e-6, ranges: Any = None, **options: Any,
     ) -> tuple[Any, ...]:  # fmt: skip
-        """Second derivatives: how `vjp` with this ``cotangent`` changes when arguments move along ``tangents``."""
+        """Second derivatives: the derivative of `vjp` with this ``cotangent`` along ``tangents``.
+
+        Parameters
+        ----------
+        *args : array
+            The arrays of the call.
+        cotangent : array
+            Of the shape of the solution.
+        tangents : dict
+            As in `jvp`.
+        wrt, output, backend, device_id, alpha, eps, ranges, **options
+            As in `vjp`.
+
+        Returns
+        -------
+        tuple of arrays
+            One for each argument of ``wrt``, in the shape of the argument; a float for alpha.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from clreduce.numpy import KernelSolve
+        >>> solve = KernelSolve("Exp(-SqDist(x, y)) * b", ["x = Vi(1)", "y = Vj(1)", "b = Vj(1)"], "b", axis=1)
+        >>> x, b, ones = np.array([[0.0], [1.0], [3.0]]), np.array([[1.0], [0.0], [2.0]]), np.ones((3, 1))
+        >>> (in_x,) = solve.hvp(x, x, b, cotangent=ones, tangents={"b": ones}, wrt="x", alpha=0.1)
+        >>> in_x.shape
+        (3, 1)
+        """
         derivative = self._derivative_of_solution(args, backend, device_id, alpha, ranges, eps, options)
         names = self._with_ridge(wrt)
         positions = self._positions([name for name in names if name is not None])
@@ -275,7 +377,18 @@ class Solver(Routine):
         return solution
 
     def transposes(self, options: SolveOptions) -> bool:
-        """Whether the transposed operator may be another one, as far as formula and options tell."""
+        """Whether the transposed operator may differ from the operator, as far as formula and options show.
+
+        Parameters
+        ----------
+        options : SolveOptions
+            The options of the call.
+
+        Returns
+        -------
+        bool
+            Whether derivatives solve with the transpose.
+        """
         return may_differ_from_transpose(self, self.unknown, options)
 
     # ----------------------------------------------------------------------------------- alpha among the arguments

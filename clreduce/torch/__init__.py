@@ -46,13 +46,14 @@ class Genred(_Genred[Tensor]):
 
     def __call__(
         self, *args: Any, backend: str = "auto", device_id: int = -1, ranges: Any = None, out: Any = None,
-        max_memory: int | str | None = None, deterministic: bool | None = None, **unknown: Any,
+        max_memory: int | str | None = None, deterministic: bool | None = None, prune: bool | str = "auto",
+        atol: float | None = None, rtol: float | None = None, **unknown: Any,
     ) -> Tensor:  # fmt: skip
         if is_compiling() and not compiled.left_to_python(max_memory is not None or deterministic is not None):
             return compiled.call(self._described, self._single, args, backend, device_id, ranges, out)
         return super().__call__(
             *args, backend=backend, device_id=device_id, ranges=ranges, out=out, max_memory=max_memory,
-            deterministic=deterministic, **unknown,
+            deterministic=deterministic, prune=prune, atol=atol, rtol=rtol, **unknown,
         )  # fmt: skip
 
     __call__.__doc__ = _Genred.__call__.__doc__

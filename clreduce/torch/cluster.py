@@ -15,7 +15,7 @@
 tensor([2., 2., 2., 2., 1.])
 """
 
-from typing import Any
+from typing import Any as _Any
 
 import numpy as _np
 import torch as _torch
@@ -30,8 +30,14 @@ class _Followed(_Clustering[_torch.Tensor]):
     """Clusters whose centroids and weights autograd follows; labels and ranges have no derivative."""
 
     def _given_back(
-        self, cloud: _Cloud, labels: _np.ndarray[Any, Any], x: Any, weights: Any, weights_c: Any, least: float = 0.0
-    ) -> tuple[Any, Any]:
+        self,
+        cloud: _Cloud,
+        labels: _np.ndarray[_Any, _Any],
+        x: _Any,
+        weights: _Any,
+        weights_c: _Any,
+        least: float = 0.0,
+    ) -> tuple[_Any, _Any]:
         known = [tensor for tensor in (weights, weights_c) if tensor is not None]
         if not _AUTOGRAD.tracks([x, *known]):
             return super()._given_back(cloud, labels, x, weights, weights_c, least)
