@@ -44,10 +44,16 @@ class WhereArraysAre(Executor):
     def _own(job: Job, executor: OneDevice) -> Job:
         """The job with its cache for that executor."""
         work, prepared, arrays = job
-        return work, prepared.fetch(executor, Memo), arrays
+        own = prepared.get(executor)
+        return work, prepared.fetch(executor, Memo) if own is None else own, arrays
 
     def run(self, job: Job, results: tuple[Array, ...] | None = None) -> tuple[Array, ...]:
-        with self._at(job[2]) as executor:
+        array = first_resident(job[2])
+        if array is None:
+            return one_device(current_device(), self.limit, self.deterministic).run(job, results)
+        place = place_of_array(array)
+        executor = one_device(place.device, self.limit, self.deterministic)
+        with place.device.at(place):
             return executor.run(self._own(job, executor), results)
 
     def partial(self, job: Job, begin: tuple[Array, ...] = ()) -> tuple[Array, ...]:

@@ -18,7 +18,7 @@ from clreduce.runtime.profile import LAUNCHES, RECORDER, watched
 from clreduce.runtime.progress import current
 from clreduce.runtime.ranges import Tables, numbered_from
 from clreduce.runtime.region import Region
-from clreduce.runtime.resident import assign, is_resident
+from clreduce.runtime.resident import assign
 from clreduce.runtime.resident_memory import memory_for
 from clreduce.runtime.slices import in_slices
 from clreduce.typing import Array
@@ -223,7 +223,7 @@ class Call(_Launches):
         starts: dict[Any, Array] = {}
         for slot, supplied in zip(self.plan.program.slots, arrays, strict=True):
             array = supplied
-            if not array.flags.c_contiguous and not is_resident(array):
+            if type(array) is np.ndarray and not array.flags.c_contiguous:
                 array = np.ascontiguousarray(without_repeats(array, len(self.batch)))
             buffers[slot] = self.memory.input(array)
             if self.plan.signature.batched:

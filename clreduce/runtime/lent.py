@@ -6,10 +6,10 @@ goes to that queue.
 
 from __future__ import annotations
 
-import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -33,8 +33,24 @@ class Place:
     """What gives memory for results; None: the context."""
     pool: Any = None
     """Memory for temporaries, which one call after the other may use where the queue is in order."""
-    forms: Memo[Any, Any] = field(default_factory=Memo)
-    """Arrays without memory, by shape and dtype, that new ones are made like."""
+    makers: Memo[Any, Callable[..., Any]] = field(default_factory=Memo)
+    """What makes arrays, by shape and dtype."""
+
+
+class _At:
+    """A block at a place; a class, for calls go through it and a generator takes longer."""
+
+    __slots__ = ("_before", "_now", "_place")
+
+    def __init__(self, now: threading.local, place: Place) -> None:
+        self._now, self._place = now, place
+
+    def __enter__(self) -> None:
+        self._before = getattr(self._now, "place", None)
+        self._now.place = self._place
+
+    def __exit__(self, *error: object) -> None:
+        self._now.place = self._before
 
 
 class LentDevice(Device):
@@ -55,15 +71,9 @@ class LentDevice(Device):
         place: Place = self._now.place
         return place
 
-    @contextlib.contextmanager
-    def at(self, place: Place) -> Iterator[None]:
+    def at(self, place: Place) -> _At:
         """What this thread runs on the device in this block goes to the queue of ``place``."""
-        before = getattr(self._now, "place", None)
-        self._now.place = place
-        try:
-            yield
-        finally:
-            self._now.place = before
+        return _At(self._now, place)
 
     @property
     def queue(self) -> Any:
@@ -83,27 +93,26 @@ class LentDevice(Device):
 
     def new_array(self, shape: tuple[int, ...], dtype: Any) -> Any:
         """An array on the device, whose memory comes from where that of the call's arrays does."""
-        import pyopencl as cl
-        from pyopencl.array import empty_like
-
         place = self.place
-        form = place.forms.get((shape, dtype))
+        make = place.makers.get((shape, dtype))
         try:
-            if form is None:
-                form = place.forms.keep((shape, dtype), _form(place.queue, shape, np.dtype(dtype)))
-            return empty_like(form, allocator=place.allocator)
-        except (cl.MemoryError, MemoryError) as error:
-            raise OutOfMemoryError(
-                f"{self} has no memory for a result of shape {shape} ({error}): call with fewer rows at a time"
-            ) from None
+            if make is None:
+                make = place.makers.keep((shape, dtype), _maker(place.queue, shape, np.dtype(dtype)))
+            return make(allocator=place.allocator)
+        except Exception as error:
+            if isinstance(error, MemoryError) or type(error).__name__ == "MemoryError":  # pyopencl's is another class
+                raise OutOfMemoryError(
+                    f"{self} has no memory for a result of shape {shape} ({error}): call with fewer rows at a time"
+                ) from None
+            raise
 
 
-def _form(queue: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
-    """An array that other arrays are made like, for pyopencl checks shapes again and again where none is there."""
+def _maker(queue: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Callable[..., Any]:
+    """A function that makes arrays like one without memory: pyopencl checks shapes at length where there is none."""
     import pyopencl as cl
-    from pyopencl.array import Array
+    from pyopencl.array import Array, empty_like
 
-    return Array(queue, shape, dtype, data=cl.Buffer(queue.context, cl.mem_flags.READ_WRITE, 1))
+    return partial(empty_like, Array(queue, shape, dtype, data=cl.Buffer(queue.context, cl.mem_flags.READ_WRITE, 1)))
 
 
 _PLACES: Memo[int, Place] = Memo(256)

@@ -30,10 +30,10 @@ import clreduce as cr
 STEPS, CLUSTERS = 10, 30
 
 
-def step(x: Any, centres: Any) -> Any:
-    """The means of the points that are nearest to each centre."""
+def step(x: Any, centres: Any, names: Any) -> Any:
+    """The means of the points that are nearest to each centre; ``names``: the numbers of the centres."""
     labels = cr.Vi(x).sqdist(cr.Vj(centres)).argmin(axis=1)
-    belongs = cr.Vi(labels.astype(x.dtype)) == cr.Vj(numbers(centres))
+    belongs = cr.Vi(labels.astype(x.dtype)) == cr.Vj(names)
     sums, counts = (belongs * cr.Vi(x)).sum(axis=0), belongs.sum(axis=0)
     return (cr.Vi(sums) / cr.Vi(counts)).sum(axis=1)  # over the only j
 
@@ -49,8 +49,9 @@ def numbers(centres: Any) -> Any:
 def k_means(x: Any) -> Any:
     """The centres after some steps from the first points."""
     centres = x[:CLUSTERS]
+    names = numbers(centres)
     for _ in range(STEPS):
-        centres = step(x, centres)
+        centres = step(x, centres, names)
     if not isinstance(centres, np.ndarray):
         centres.finish()
     return centres
