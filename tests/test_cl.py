@@ -315,7 +315,7 @@ def test_mistakes_are_told(on: Any) -> None:
         routine(on(x), x)
     with pytest.raises(DeviceError, match=r"no queue.*with_queue"):
         routine(on(x).with_queue(None), on(x))
-    with pytest.raises(BackendError, match="backend is 'auto'"):
+    with pytest.raises(BackendError, match="backend must be 'auto'"):
         routine(on(x), on(x), backend="CPU")
     with pytest.raises(DtypeError, match=r"out must be a pyopencl array; got ndarray"):
         routine(on(x), on(x), out=np.empty((5, 1), np.float32))

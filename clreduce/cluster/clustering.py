@@ -198,9 +198,7 @@ class Clustering(Generic[Given]):
         array([[0.5],
                [5. ]])
         """
-        points, labels = self._points(x), self._labels(lab)
-        cloud = self._cloud(points, labels, Nlab, weights, weights_c)
-        centroids: Given = self._given_back(cloud, labels, x, weights, weights_c)[0]
+        centroids: Given = self._summary(x, self._labels(lab), Nlab, weights, weights_c)[1]
         return centroids
 
     def cluster_ranges_centroids(
@@ -233,10 +231,15 @@ class Clustering(Generic[Given]):
         >>> totals
         array([2., 1.])
         """
-        points, labels = self._points(x), self._labels(lab)
-        cloud = self._cloud(points, labels, None, weights, None, min_weight)
-        centroids, totals = self._given_back(cloud, labels, x, weights, None, min_weight)
-        return self._library.from_host(_ranges(cloud.counts), x), centroids, totals
+        counts, centroids, totals = self._summary(x, self._labels(lab), None, weights, None, min_weight)
+        return self._library.from_host(_ranges(counts), x), centroids, totals
+
+    def _summary(
+        self, x: Any, labels: Array, Nlab: Any, weights: Any, weights_c: Any, least: float = 0.0
+    ) -> tuple[Array, Any, Any]:
+        """The number of points of each cluster; and centroids and total weights, as the caller gets them."""
+        cloud = self._cloud(self._points(x), labels, Nlab, weights, weights_c, least)
+        return cloud.counts, *self._given_back(cloud, labels, x, weights, weights_c, least)
 
     def _given_back(
         self, cloud: Cloud, labels: Array, x: Any, weights: Any, weights_c: Any, least: float = 0.0
@@ -279,6 +282,10 @@ class Clustering(Generic[Given]):
         >>> Genred("1 + 0 * x * y", ["x = Vi(1)", "y = Vj(1)"], axis=1)(x, x, ranges=ranges).ravel()
         array([2., 2., 1.])
         """
+        return tuple(self._library.from_host(array, keep) for array in self._blocks(ranges_i, ranges_j, keep))
+
+    def _blocks(self, ranges_i: Any, ranges_j: Any, keep: Any) -> list[Array]:
+        """The six arrays of `from_matrix`, on the host."""
         rows, columns = (self._intervals(r, n) for r, n in ((ranges_i, "ranges_i"), (ranges_j, "ranges_j")))
         chosen = self._host(keep, "keep")
         if chosen.dtype != np.bool_:
@@ -292,7 +299,7 @@ class Clustering(Generic[Given]):
             (intervals, np.cumsum(table.sum(1)), others[np.nonzero(table)[1]])
             for intervals, others, table in ((rows, columns, chosen), (columns, rows, chosen.T))
         ]
-        return tuple(self._library.from_host(np.asarray(a, np.int64), keep) for half in halves for a in half)
+        return [np.asarray(array, np.int64) for half in halves for array in half]
 
     def swap_axes(self, ranges: Any) -> tuple[Any, ...] | None:
         """The ranges of the transposed pairs, with i and j exchanged.
@@ -342,10 +349,7 @@ class Clustering(Generic[Given]):
 
     def _points(self, x: Any) -> Array:
         points = self._host(x, "x")
-        if points.ndim != 2:
-            raise ShapeError(f"x has shape (M, D), a row per point; got {points.shape}")
-        if points.dtype.kind not in "fiu":
-            raise DtypeError(f"x holds real numbers; got {points.dtype.name}")
+        check_points(points.shape, points.dtype)
         return points if points.dtype.kind == "f" else points.astype(np.float64)
 
     def _labels(self, lab: Any) -> Array:
@@ -384,22 +388,19 @@ class Clustering(Generic[Given]):
         self, points: Array, labels: Array, Nlab: Any, weights: Any, weights_c: Any, least: float = 0.0
     ) -> Cloud:
         """Counts, centroids and total weights of the clusters."""
-        if len(points) != len(labels):
-            raise ShapeError(f"x and lab have a row per point each; got {len(points)} and {len(labels)}")
+        check_rows(len(points), labels)
         counts = self._counts(labels, Nlab)
         plain = _means(points, labels, None, counts.astype(float))
         if weights is None:
             return Cloud(counts, plain.astype(points.dtype), counts.astype(float))
         each = self._host(weights, "weights")
-        if each.shape not in ((len(points),), (len(points), 1)):
-            raise ShapeError(f"weights have shape (M,) or (M, 1) with M = {len(points)}; got {each.shape}")
+        check_weights(each.shape, len(points))
         each = np.maximum(each.reshape(-1), least) if least else each.reshape(-1)
         each = each if each.dtype.kind == "f" else each.astype(np.float64)
         totals = np.bincount(labels, weights=each, minlength=len(counts))
         if weights_c is not None:
             totals = self._host(weights_c, "weights_c").reshape(-1)
-            if len(totals) != len(counts):
-                raise ShapeError(f"weights_c has a number for each of the {len(counts)} clusters; got {len(totals)}")
+            check_totals(len(totals), len(counts))
         means = _means(points, labels, each, totals)
         centroids = np.where(totals[:, None] == 0, plain, means)
         return Cloud(counts, centroids.astype(points.dtype), totals.astype(each.dtype))
@@ -411,6 +412,32 @@ class Cloud(NamedTuple):
     counts: Array
     centroids: Array
     totals: Array
+
+
+def check_points(shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    """Raise an error unless these are shape and dtype of points."""
+    if len(shape) != 2:
+        raise ShapeError(f"x has shape (M, D), a row per point; got {shape}")
+    if dtype.kind not in "fiu":
+        raise DtypeError(f"x holds real numbers; got {dtype.name}")
+
+
+def check_rows(count: int, labels: Array) -> None:
+    """Raise an error unless there is a label for each point."""
+    if count != len(labels):
+        raise ShapeError(f"x and lab have a row per point each; got {count} and {len(labels)}")
+
+
+def check_weights(shape: tuple[int, ...], count: int) -> None:
+    """Raise an error unless this is a shape of weights of so many points."""
+    if shape not in ((count,), (count, 1)):
+        raise ShapeError(f"weights have shape (M,) or (M, 1) with M = {count}; got {shape}")
+
+
+def check_totals(number: int, clusters: int) -> None:
+    """Raise an error unless there is a total weight for each cluster."""
+    if number != clusters:
+        raise ShapeError(f"weights_c has a number for each of the {clusters} clusters; got {number}")
 
 
 def _ranges(counts: Array) -> Array:
