@@ -2,7 +2,8 @@
 
     python docs/check_links.py
 
-Links that lead out of the site are in ``docs/_build/links``, after ``nox -s linkcheck``.
+Links that lead out of the site are listed in docs/_build/external_links.txt, each with its pages; ``nox -s linkcheck``
+follows them.
 """
 
 from __future__ import annotations
@@ -91,6 +92,14 @@ def main() -> None:
     faults = sorted(lost(pages) + broken(pages) + mistaken(pages))
     if not pages or faults:
         sys.exit("\n".join(faults) or f"no page in {SITE}")
+    outside: dict[str, list[str]] = {}
+    for path, page in sorted(pages.items()):
+        for href in page.targets:
+            if href.startswith("http"):
+                outside.setdefault(href, []).append(path.relative_to(SITE).as_posix())
+    listed = DOCS / "_build" / "external_links.txt"
+    listed.write_text("".join(f"{href}  {' '.join(on)}\n" for href, on in sorted(outside.items())), encoding="utf-8")
+    print(f"{len(outside)} links lead out of the site: {listed}")
     print(f"the links of all {len(pages)} pages lead somewhere")
 
 

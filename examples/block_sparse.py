@@ -15,8 +15,8 @@ Points that are farther apart than r = 6 s add less than ``exp(-18) |b_j|`` each
    diagonal of its centroid, so that all pairs of points nearer than r are kept;
 3. give the kept blocks as `K.ranges`, for all products with K.
 
-So ``|a - exact| <= exp(-18) sum_j |b_j|``, plus rounding, and the time goes with the number of kept pairs. NumPy
-computes some of the rows in float64.
+So ``|a - exact| <= exp(-18) sum_j |b_j|``, plus rounding, and the time is proportional to the number of kept pairs.
+NumPy computes some of the rows in float64.
 
 Run it::
 

@@ -5,7 +5,7 @@ Sinkhorn's algorithm reaches sharp plans with logarithms
 Optimal transport between two clouds of points: Sinkhorn's algorithm with logarithms.
 
 A plan P moves the masses a_i at the points x_i to masses b_j at the points y_j: its rows add up to a, its columns to b.
-The one with the least  ``sum_ij P_ij C_ij + eps KL(P | a b^T)``,  ``C_ij = |x_i - y_j|^2 / 2``,  has the form
+The plan with the least  ``sum_ij P_ij C_ij + eps KL(P | a b^T)``,  ``C_ij = |x_i - y_j|^2 / 2``,  has the form
 
 ::
 
@@ -15,8 +15,8 @@ with potentials f and g for which both conditions hold. Sinkhorn's algorithm sat
 
     f_i = -eps log sum_j exp(log b_j + (g_j - C_ij) / eps),    and g_j likewise, with a sum over i.
 
-Near the unregularised plan eps is small, exp(-C / eps) is 0 in any precision, and only logarithms work. Many steps are
-saved by starting with an eps of the size of the clouds, and lowering it (epsilon scaling). P is never stored: x_i goes
+Near the unregularised plan eps is small, exp(-C / eps) is 0 in any precision, and only logarithms work. Epsilon scaling
+saves many steps: eps starts at the size of the clouds, and is lowered. P is never stored: x_i goes
 to sum_j P_ij y_j / a_i, a mean of all y weighted by exp.
 
 NumPy takes the same steps with the table C, and SciPy's assignment of x to y gives the cost without eps.

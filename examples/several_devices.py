@@ -75,7 +75,8 @@ def main() -> None:
     for device, v in zip(devices, alone, strict=True):
         limits.expect(f"error of {device}", support.norm_ratio(v[some], expected), LIMIT)
 
-    title = f"Devices ({len(devices)}) share the potential of {len(x):,} charges at {len(z):,} points"
+    shared_by = f"{len(devices)} devices share it" if len(devices) > 1 else "this machine has one device"
+    title = f"The potential of {len(x):,} charges at {len(z):,} points: {shared_by}"
     with support.figure(folder / "several_devices.png", title, 1, 2, (14, 5.6)) as (axes,):
         support.plane(axes[0], "The potential")
         most = float(np.abs(together).max())
@@ -86,6 +87,8 @@ def main() -> None:
             together.reshape(side, side), 14, extent=(-1.15, 1.15) * 2, colors=support.INK, linewidths=0.5, alpha=0.5
         )
         profile.plot(axes[1])
+        for label in axes[1].get_yticklabels():  # long names of devices stand upright beside their bars
+            label.set(rotation=90, fontsize=7.5, va="center")
     limits.check()
 
 

@@ -9,11 +9,10 @@ For points x_1 .. x_N, a Gaussian kernel says how well two of them are connected
     K_ij = exp(-|x_i - x_j|^2 / (2 s^2)),    d_i = sum_j K_ij,    A_ij = K_ij / sqrt(d_i d_j).
 
 L = I - A is the normalised Laplacian of this graph. Its smallest eigenvalues belong to the largest of A, of which the
-first is 1. As many others are near 1 as there are further parts that hardly connect, and rows of their eigenvectors,
-scaled to length 1, are almost the same for all points of a part: near each other, however long and bent the part is.
+first is 1. Each further part that hardly connects to the others adds one eigenvalue near 1. Rows of these eigenvectors,
+scaled to length 1, are almost the same for all points of a part, even if the part is long and bent.
 
-SciPy's eigsh needs nothing of A but products with vectors, which `A @ v` computes. A dense solver checks what it
-finds.
+SciPy's eigsh needs only products of A with vectors, which `A @ v` computes. A dense solver checks the result.
 
 Run it::
 

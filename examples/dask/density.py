@@ -8,8 +8,8 @@ The density of many points by a Gaussian kernel, on a cluster of two worker proc
 
     f(z_i) = 1 / (N 2 pi h^2) sum_j exp(-|z_i - x_j|^2 / (2 h^2))
 
-Chunks of the points x_j are made on the workers; none holds all of them. The expected value of f is known, for the
-points are normally distributed: it is the normal density of variance 1 + h^2.
+Chunks of the points x_j are made on the workers; none holds all of them. The points are normally distributed, so
+the expected value of f is known: the normal density of variance 1 + h^2.
 
 Run it::
 

@@ -8,7 +8,7 @@ Images of handwritten digits were taken with any exposure, and half of them are 
 contrast c, also below 0, and a random level b. `KNeighborsClassifier` of `clreduce.sklearn` is searched over four
 metrics and over K by scikit-learn's `GridSearchCV`::
 
-    'euclidean', 'correlation'                   by name; the latter sees no exposure, but takes negatives for far;
+    'euclidean', 'correlation'                   by name; the latter ignores exposure, but finds negatives far;
     1 - <x, y>^2 / (|x|^2 |y|^2)                 a formula, for which the sign of c doesn't matter, but the level does;
     1 - r(x, y)^2, r being the correlation       a function on LazyTensors, for which none of it matters.
 

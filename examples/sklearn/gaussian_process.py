@@ -2,7 +2,7 @@
 A Gaussian process of scikit-learn, without its kernel matrix
 =============================================================
 
-A Gaussian process of many points in the plane, without its kernel matrix, beside scikit-learn's Cholesky factor.
+Many points in the plane, without a kernel matrix, beside scikit-learn's Cholesky factor.
 
 Measurements y_i = f(x_i) + noise lie densely in the left half of the square and hardly anywhere in a hole on the right.
 The kernel is a sum of a smooth part and of white noise,

@@ -2,7 +2,7 @@ r"""
 Attention without the table of scores
 =====================================
 
-Attention without the table of scores, in a small network that learns to interpolate.
+A small network with attention learns to interpolate.
 
 For queries q_i, keys k_j and values v_j, attention is a softmax-weighted mean, for each head and each batch::
 
@@ -14,7 +14,7 @@ formula.
 
 First, outputs and gradients are compared with torch's scaled_dot_product_attention in float64. Then a network with one
 attention layer learns to interpolate in the plane: queries and keys are made of positions, values of the numbers that
-are known there. Each training step shows it new functions. The same network with torch's attention takes the same
+are known at them. Each training step shows it new functions. The same network with torch's attention takes the same
 training steps from the same start, for comparison.
 
 Run it::

@@ -10,7 +10,7 @@ Particles with places x_i in the plane and charges q_i act on each other. The su
 
     F_i = sum_j f(x_i - x_j, q_i, q_j),
 
-and f is to be learnt: a perceptron with two hidden layers takes its place. Its sum over all pairs is one reduction of a
+and a perceptron with two hidden layers learns f. Its sum over all pairs is one reduction of a
 formula. `matvecmult` multiplies matrices with vectors that belong to pairs, and the hidden vectors stay in registers or
 private memory. Dense torch stores more than a hundred numbers for each pair. The weights are those of an ordinary
 `torch.nn.Sequential`.

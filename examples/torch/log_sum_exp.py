@@ -18,10 +18,10 @@ Both are nodes of autograd's graph, and `torch.autograd.grad(c, y, e)` gives the
     g_j = sum_i e_i exp(F_ij) / s_i  dF_ij/dy_j,    s_i = sum_j exp(F_ij),
 
 the unstable one as that of the plain sum for the weights e_i / s_i, the stable one with exp(F_ij) / s_i =
-exp(F_ij - c_i), which cannot overflow. Where nothing overflows the two agree to rounding. At last x grows by 80, and
-only one of them survives, with its gradient.
+exp(F_ij - c_i), which cannot overflow. If nothing overflows, the two agree to rounding. At the end x grows by 80. Then
+only the stable one and its gradient stay finite.
 
-torch in float64, with the table of all F_ij, tells how exact they are. Where pykeops is installed, it is timed too: on
+torch in float64, with the table of all F_ij, tells how exact they are. If pykeops is installed, it is timed, too: on
 the same tensors, in the same lines of code.
 
 Run it::

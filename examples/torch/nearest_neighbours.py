@@ -5,21 +5,21 @@ Neighbours improve in a plane that is learnt
 Classification by the K nearest neighbours, in a plane that is learnt by gradients.
 
 The points x_i have D numbers. Two directions among them, hidden by a rotation, tell the class; the others are noise,
-which is larger. Near in R^D says little then. So project: z_i = A x_i with a matrix A (2, D), and learn A by
-neighbourhood components analysis. A point picks a neighbour at random, j with probability
+which is larger. So distances in R^D say little. The remedy is a projection z_i = A x_i with a matrix A (2, D), learnt
+by neighbourhood components analysis. A point picks a neighbour at random, j with probability
 
 ::
 
     exp(-|z_i - z_j|^2) / sum_{k != i} exp(-|z_i - z_k|^2),
 
-and A shall make it likely that this neighbour has the same class. The logarithm of that probability is the difference
+and A should make it likely that this neighbour has the same class. The logarithm of that probability is the difference
 of two LogSumExp reductions, over the pairs of the same class and over all pairs, each without i = j::
 
     loss(A) = -mean_i ( log sum_{j != i, same class} exp(-|z_i - z_j|^2) - log sum_{j != i} exp(-|z_i - z_j|^2) ).
 
-Adam minimises it with the gradients of autograd. Classes of new points are those of most of their K nearest
-neighbours, found by ArgKMin. No table of pairs is stored for any of it; torch stores them, in float64, to check the
-loss, its gradient, and the neighbours.
+Adam minimises it with the gradients of autograd. A new point gets the class of most of its K nearest
+neighbours, found by ArgKMin. No table of pairs is stored. To check the loss, its gradient and the neighbours, torch
+stores the tables in float64.
 
 Run it::
 

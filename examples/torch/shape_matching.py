@@ -11,13 +11,13 @@ A curve of N points q moves with momenta p, one vector for each point, by Hamilt
     dq/dt = dH/dp,    dp/dt = -dH/dq,      H(p, q) = 1/2 sum_ij k(q_i, q_j) <p_i, p_j>,    k Gaussian.
 
 The velocity of any point of the plane is sum_j k(., q_j) p_j, so that the plane is deformed smoothly, without folds,
-and the way is the shortest one for this kernel. It depends on the momenta p(0) only. They are chosen such that the
-curve ends near a target, as currents see it: curves are sets of segments with middles c_k and vectors n_k, with the
-product
+along the shortest way for this kernel. The way depends on the momenta p(0) only. They are chosen such that the curve
+ends near a target. How near, the distance of currents says: a curve is a set of segments with middles c_k and vectors
+n_k, with the product
 
 ::
 
-    <curve, other> = sum_kl k'(c_k, c'_l) <n_k, n'_l>,      |curve - target|^2 is what has to be small.
+    <curve, other> = sum_kl k'(c_k, c'_l) <n_k, n'_l>,      |curve - target|^2 has to be small.
 
 This needs no correspondence of points. The right-hand sides of Hamilton's equations are gradients of a kernel sum by
 `torch.autograd.grad(.., create_graph=True)`; the gradient of the loss goes through them, so it takes second derivatives

@@ -12,22 +12,22 @@ transport
     OT(x, y) = max over f, g of  mean_i f_i + mean_j g_j,  where each of them belongs to the other by Sinkhorn's step:
     f_i = -eps log( 1/N sum_j exp((g_j - C_ij) / eps) ),    and g_j likewise, with a sum over i,
 
-takes x_i to a mean of several y_j, so that x = y isn't its minimum. The Sinkhorn divergence
+takes x_i to a mean of several y_j. So its minimum is not at x = y. The minimum of the Sinkhorn divergence
 
 ::
 
     S(x, y) = OT(x, y) - OT(x, x) / 2 - OT(y, y) / 2
 
-is: it is positive, and zero for equal clouds. Each step is a LogSumExp over pairs that are never stored, for an eps
+is: S is positive, and zero for equal clouds only. Each step is a LogSumExp over pairs that are never stored, for an eps
 that starts as large as the clouds and is lowered until it is 0.03^2.
 
 At the optimum, OT doesn't change when f or g do. So they are computed without autograd, and only the last step
 f(x; y, g) is differentiated in x: its gradient is that of OT. The flow  dx/dt = -N grad S(x, y)  is followed for some
-steps of Euler.
+steps of Euler's method.
 
-torch in float64, with the table C and autograd through all the steps, says how exact value and gradient are. Through
-all steps, clreduce gives the same to rounding; through the last one, what differs is that Sinkhorn's algorithm hasn't
-quite converged.
+torch in float64, with the table C and autograd through all the steps, says how exact value and gradient are. If
+clreduce differentiates all steps, too, both agree to rounding. With the last step alone, they differ a little, because
+Sinkhorn's algorithm hasn't quite converged.
 
 Run it::
 
