@@ -139,11 +139,12 @@ def test_messages_of_the_page_are_those_of_the_code() -> None:
     assert len(headings) >= 40
     unknown = []
     for _, message in headings:
-        pattern = re.compile(".*".join(re.escape(part.strip()) for part in message.split("…")), re.S)
+        parts = [part.strip() for part in message.split("…")]
+        pattern, longest = re.compile(".*".join(map(re.escape, parts)), re.S), max(parts, key=len)
         if message in _PROVOKED:
             with pytest.raises(ClreduceError, match=pattern):
                 _PROVOKED[message]()
-        elif not any(pattern.search(text) for text in texts):
+        elif not any(longest in text and pattern.search(text) for text in texts):
             unknown.append(message)
     assert unknown == []
 
