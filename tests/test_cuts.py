@@ -337,7 +337,7 @@ def test_wrong_states(device, recwarn):
                 routine.partial(x, y, b, **{name: wrong})
     state = routine.partial(x, y[:2], b[:2])  # fewer columns than K: others may follow
     assert not recwarn.list
-    with pytest.raises(ShapeError, match="of another routine"):
+    with pytest.raises(ShapeError, match="another routine made this state"):
         other.finish(state)
     with pytest.raises(ShapeError, match="takes a state"):
         routine.finish(x)

@@ -307,8 +307,8 @@ def test_a_queue_that_cannot_be_waited_for_frees_nothing(device: Any, monkeypatc
     thing = np.zeros(3)
     owner = Memory(device)
     broken = flight.Flight(device.queue)
-    things = flight.Things(owner)
-    things.kept.append(thing)
+    things = flight.HeldObjects(owner)
+    things.objects.append(thing)
     broken.held.add(things)
     del broken
     assert left == [{things}]

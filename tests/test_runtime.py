@@ -322,8 +322,8 @@ def test_parts_that_stay_in_cache() -> None:
     assert count(1600, 100_000, wide, split=3) == 3
     assert count(1_000_000, 100_000, wide) == 10  # 8 MB of states for each 8 MB of data
     assert count(1600, 100_000, Footprint(column=32, state=8)) == 1
-    assert count(1600, 100_000, Footprint(column=800, state=160, kept=10)) == 7
-    assert count(1600, 100_000, Footprint(column=80, state=160, kept=10)) == 1
+    assert count(1600, 100_000, Footprint(column=800, state=160, terms=10)) == 7
+    assert count(1600, 100_000, Footprint(column=80, state=160, terms=10)) == 1
     assert count(1600, 100_000, wide, DeviceFacts(kind="gpu", compute_units=2)) == 1
     in_a_batch = cut_columns(100_000, 100_000, Schedule(), cpu, 1_600_000, 100_000, wide)
     assert in_a_batch.count == 1  # each index has one block of rows, which reads its columns once

@@ -54,7 +54,7 @@ def _evaluation(
             f"value {fill} and the index -1",
             UserWarning,
         )
-    region = Region(rows, columns, batch, ranges=ranges, kept=routine._rows)
+    region = Region(rows, columns, batch, ranges=ranges, row_domain=routine._rows)
     return Evaluation(Work(routine.program, routine.options, region, dtype, pruning), executor)
 
 

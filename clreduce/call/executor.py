@@ -19,7 +19,7 @@ from clreduce.ir.expr import INDEX
 from clreduce.memo import Memo, memoised
 from clreduce.runtime import progress
 from clreduce.runtime.budget import memory_limit
-from clreduce.runtime.cuts import Leaf
+from clreduce.runtime.cuts import LeafRegion
 from clreduce.runtime.device import Device
 from clreduce.runtime.launch import completed
 from clreduce.runtime.lent import LentDevice
@@ -128,7 +128,7 @@ class OneDevice(Executor):
         error: OutOfMemoryError,
     ) -> tuple[Array, ...]:
         """The results in smaller blocks, after the driver had no memory for the whole."""
-        smaller = ready.smaller(Leaf(work.region), ready.budget, error)
+        smaller = ready.smaller(LeafRegion(work.region), ready.budget, error)
         return Walk(work, ready, arrays).run(*smaller, results)
 
     def _run_in_tiles(self, job: Job, results: tuple[Array, ...] | None, error: ScheduleError) -> tuple[Array, ...]:
@@ -157,7 +157,7 @@ class OneDevice(Executor):
         work, prepared, arrays = job
         arrays = with_parameters(work, arrays)
         ready = self._ready(work, prepared, arrays)
-        return Walk(work, ready, arrays, begin).state(ready.tree or Leaf(work.region), ready.budget)
+        return Walk(work, ready, arrays, begin).state(ready.tree or LeafRegion(work.region), ready.budget)
 
     def finish(self, job: Job, state: tuple[Array, ...], region: Region) -> tuple[Array, ...]:
         return completed_lists(job[0].on(region), self.prepare(job).plan.finish(state, region))
@@ -222,7 +222,7 @@ class OneDevice(Executor):
                 parts = plan.cut(region.rows, region.columns, region.count)[1]
             ready = Ready(forgotten, limit, plan, None, parts, in_place, sources, self.deterministic)
             tree = ready.cut(region, ready.budget, in_place)
-            if not isinstance(tree, Leaf):
+            if not isinstance(tree, LeafRegion):
                 parts = ready.parts if self.deterministic else plan.parts_of(region)
                 ready = replace(ready, tree=tree, parts=parts)
             prepared.keep(key, ready)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from clreduce.errors import OutOfMemoryError
 from clreduce.runtime.blocks import Parts
 from clreduce.runtime.budget import Budget, budget_of
-from clreduce.runtime.cuts import Bytes, Leaf, Tree, cut, grain_of
+from clreduce.runtime.cuts import Bytes, LeafRegion, Tree, cut, grain_of
 from clreduce.runtime.plan import Plan
 from clreduce.runtime.region import Region
 
@@ -67,7 +67,7 @@ class Ready:
             )
         return tree
 
-    def smaller(self, leaf: Leaf, budget: Budget, error: OutOfMemoryError) -> tuple[Tree, Budget]:
+    def smaller(self, leaf: LeafRegion, budget: Budget, error: OutOfMemoryError) -> tuple[Tree, Budget]:
         """A finer tree for a leaf that did not fit, and its budget. Raises ``error`` if the leaf cannot be cut."""
         taken = self.plan.bytes(leaf.region, self.parts)
         budget = Budget(min(budget.total, taken.total), min(budget.buffer, taken.largest)).halved()
@@ -75,6 +75,6 @@ class Ready:
             tree = self.cut(leaf.region, budget)
         except OutOfMemoryError:
             raise error from None
-        if isinstance(tree, Leaf):
+        if isinstance(tree, LeafRegion):
             raise error
         return tree, budget

@@ -15,8 +15,8 @@ from clreduce.domain import Domain
 from clreduce.errors import OutOfMemoryError
 from clreduce.runtime import progress
 from clreduce.runtime.budget import Budget
-from clreduce.runtime.cuts import Concatenation, Leaf, Merge, Tree, leaves
-from clreduce.runtime.region import Place, Region
+from clreduce.runtime.cuts import Concatenation, LeafRegion, MergedColumns, Tree, leaves
+from clreduce.runtime.region import Region, Slices
 from clreduce.runtime.resident import assign
 from clreduce.runtime.shared_buffers import SharedBuffers
 from clreduce.runtime.sources import BlockSource, Reader
@@ -35,7 +35,7 @@ class Walk:
         self._reader: Reader | None = None
         self._following: dict[Region, Region] = {}
         """The next leaf for each leaf. It is read while kernels work on the current one."""
-        self._parts: dict[int, tuple[Place, Array]] = {}
+        self._parts: dict[int, tuple[Slices, Array]] = {}
         """For each slot the part that the last leaf has read, and its place. Often the next leaf reads it too."""
         self.shared = SharedBuffers()
         """The arrays of a leaf that stay on the device."""
@@ -90,9 +90,9 @@ class Walk:
         if isinstance(tree, Concatenation):
             for child in tree.children:
                 self._walk(child, budget)
-        elif isinstance(tree, Merge) or self._of_states:
+        elif isinstance(tree, MergedColumns) or self._of_states:
             state = tuple(array[region.within(self._work.region, Domain.I)].copy() for array in self._begin)
-            for leaf in tree.children if isinstance(tree, Merge) else [tree]:
+            for leaf in tree.children if isinstance(tree, MergedColumns) else [tree]:
                 state = self._partial(leaf, state, budget)
             shared = self.shared
             self._write(
@@ -105,14 +105,16 @@ class Walk:
             except OutOfMemoryError as error:
                 self._walk(*self._ready.smaller(tree, budget, error))
 
-    def _partial(self, leaf: Leaf, state: tuple[Array, ...], budget: Budget) -> tuple[Array, ...]:
+    def _partial(self, leaf: LeafRegion, state: tuple[Array, ...], budget: Budget) -> tuple[Array, ...]:
         """The state after the columns of a leaf. The leaf and the state have the same rows."""
         try:
             arrays, plan = self.arrays_of(leaf.region), self._ready.plan
             return self._counted(leaf.region, plan.partial, arrays, leaf.region, self._ready.parts, state, self.shared)
         except OutOfMemoryError as error:
             tree, smaller = self._ready.smaller(leaf, budget, error)
-            if not isinstance(tree, Merge):  # there is so little memory that rows would be cut, too: one state has all
+            if not isinstance(
+                tree, MergedColumns
+            ):  # there is so little memory that rows would be cut, too: one state has all
                 raise
             for part in tree.children:
                 state = self._partial(part, state, smaller)
@@ -123,7 +125,7 @@ class Walk:
         call = progress.current()
         if call is None:
             return run(*arguments)
-        own = progress.Part(call, region.area)
+        own = progress.PartOfCall(call, region.area)
         with progress.working_for(own):
             results = run(*arguments)
         own.complete()
@@ -147,7 +149,7 @@ class Walk:
         self.shared.keep_only(arrays)
         return arrays
 
-    def _places(self, region: Region) -> Iterator[tuple[Any, Place]]:
+    def _places(self, region: Region) -> Iterator[tuple[Any, Slices]]:
         """Each array, with the place of the part that a region reads."""
         return region.parts_of(self._work.region, self._work.program.slots, self._arrays)
 

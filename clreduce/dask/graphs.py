@@ -211,7 +211,7 @@ class Graph:
         """A region with no more of the ranges than it needs."""
         if region.ranges is None:
             return region
-        return replace(region, ranges=region.ranges.only(region.kept, pairs_of(region)))
+        return replace(region, ranges=region.ranges.only(region.row_domain, pairs_of(region)))
 
     def _result(self, graph: HighLevelGraph, number: int) -> Any:
         """One of the results as an array."""
@@ -230,7 +230,7 @@ def pairs_of(region: Region) -> Any:
     assert region.ranges is not None, "a region whose pairs are named"
     rows = (region.first_row, region.first_row + region.rows)
     columns = (region.first_column, region.first_column + region.columns)
-    return region.ranges.pairs(region.kept).clipped(rows, columns)
+    return region.ranges.pairs(region.row_domain).clipped(rows, columns)
 
 
 def replaced_ranges(work: Work) -> Work:

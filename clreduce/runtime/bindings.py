@@ -1,8 +1,8 @@
 """pyopencl without its caches on disk.
 
-It keeps pickles, binaries and databases in the home folder. Where that folder cannot be written to, the disk is full,
-an entry is damaged or a lock was left behind, importing, building and launching would fail or wait. clreduce has a
-cache of its own (`clreduce.cache`), which never does.
+pyopencl keeps pickles, binaries and databases in the home folder. If that folder is read-only, the disk is full, an
+entry is damaged or a lock was left behind, then importing, building and launching fail or wait. clreduce has its own
+cache (`clreduce.cache`), which does not.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ _switching = threading.Lock()
 
 @contextlib.contextmanager
 def without_caches() -> Iterator[None]:
-    """A first ``import pyopencl`` in this block leaves its caches switched off, unless the environment names them.
+    """Switch off the caches of pyopencl if this block imports it first, unless the environment sets them.
 
-    Where a program has imported pyopencl before, its caches stay as they are, but for `kernel_of`.
+    If pyopencl has been imported before, its caches stay as they are, except in `kernel_of`.
     """
     chosen = os.environ.get(_SWITCH)
     if chosen is None:
@@ -37,8 +37,8 @@ def without_caches() -> Iterator[None]:
 def kernel_of(program: Any, name: str) -> Any:
     """The ``pyopencl.Kernel`` of a built program.
 
-    What pyopencl writes in Python for each kernel would go through a cache, which may be broken in any way; and where
-    another process holds its lock, for minutes. So that cache is off meanwhile.
+    pyopencl generates Python code for each kernel and caches it on disk. That cache may be damaged, or locked by
+    another process for minutes, so it is switched off meanwhile.
     """
     import pyopencl as cl
 
@@ -51,14 +51,14 @@ def kernel_of(program: Any, name: str) -> Any:
             cl._PYOPENCL_NO_CACHE = before
             invoker: Any = sys.modules.get("pyopencl.invoker")
             if invoker is not None and not before and not hasattr(invoker, "invoker_cache"):
-                # It was imported just now, and has left out what the program's own kernels look for.
+                # The module was imported just now, without the cache that kernels of the user's program look for.
                 invoker.invoker_cache = _InMemory()
         return kernel
 
 
 class _InMemory(dict[Any, Any]):
-    """A cache of pyopencl's that lasts as long as the process."""
+    """A stand-in for a cache of pyopencl that lasts as long as the process."""
 
     def store_if_not_present(self, key: Any, value: Any) -> None:
-        """Keep ``value`` unless there is one."""
+        """Keep ``value`` under ``key`` unless there is a value already."""
         self.setdefault(key, value)

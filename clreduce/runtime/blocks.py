@@ -1,7 +1,7 @@
-"""Cuts of the i x j rectangle as data. For now: j into equal parts, whose states a merge kernel joins.
+"""Cuts of j into equal parts. Kernels compute a state for each part, and a merge kernel joins the states.
 
-There are three reasons to cut: few rows would leave cores idle, j-data that don't fit into a CPU's caches would be read
-from memory again for each block of rows, and rounding errors of single-precision sums grow with the number of partial
+There are three reasons to cut: few rows would leave cores idle; j-data that don't fit into a CPU's caches would be read
+from memory again for each block of rows; and rounding errors of single-precision sums grow with the number of partial
 sums that a kernel adds up.
 """
 
@@ -18,22 +18,22 @@ from clreduce.ir.expr import Expr
 from clreduce.program import MapReduce
 
 _SHORTEST_PART = {"cpu": 2048, "gpu": 256}
-"""Columns that are worth a part, for each term that a row keeps on a GPU: there a work-item needs some 20 microseconds
-for 512 columns, and what merges the parts five."""
+"""The fewest columns of a part, per term that a row keeps on a GPU. There, a work-item takes some 20 microseconds for
+512 columns, and the merge kernel takes five."""
 _GROUPS_PER_UNIT = {"cpu": 4, "gpu": 8}
 _CACHED = 2 << 20
 """Bytes of j-data that stay in the caches of a CPU while blocks of rows pass over them."""
 _WIDE = 64
-"""Bytes of a column from which on reading it again, from memory, can take longer than its arithmetic."""
+"""For columns of at least this many bytes, reading from memory can take longer than the arithmetic."""
 _MOST_TILES = 512
-"""Partial sums that are added up in single precision, before another part of j begins."""
+"""The most partial sums that a part of j adds up in single precision."""
 _MOST_STATES = 64 << 20
-"""Bytes of states that parts are worth for the sake of rounding errors."""
+"""The most bytes of states that are stored to keep rounding errors small."""
 
 
 @dataclass(frozen=True)
 class Parts:
-    """``count`` parts of j of ``length`` columns each, the last perhaps shorter."""
+    """``count`` parts of j with ``length`` columns each; the last part may be shorter."""
 
     count: int
     length: int
@@ -41,29 +41,29 @@ class Parts:
 
 @dataclass(frozen=True)
 class Footprint:
-    """What the pairs of a program read and keep."""
+    """What a program reads and stores per row and column."""
 
     column: int = 0
     """Bytes that a pair kernel reads per column."""
     state: int = 0
     """Bytes that each part of j stores per row."""
-    kept: int = 1
-    """Terms that a row keeps: the number K of a reduction such as ``KMin``."""
+    terms: int = 1
+    """The number of terms that a row keeps: the K of a reduction such as ``KMin``."""
     rounds: bool = False
-    """Whether rows keep sums in single precision, which are flushed tile by tile."""
+    """Whether rows accumulate in single precision, tile by tile."""
     turns: int = 1
-    """Turns that loops make for a block of columns, at most."""
+    """The most iterations of all loops for one block of columns."""
 
     @classmethod
     def of(cls, program: MapReduce, inputs: Sequence[Expr], size: int, schedule: Schedule) -> Footprint:
-        """The footprint of pair kernels that read ``inputs``, with numbers of ``size`` bytes."""
+        """The footprint of pair kernels that read ``inputs``; a number has ``size`` bytes."""
         column = size * sum(leaf.dim for leaf in inputs if leaf.domain == Domain.J)
         components = sum(slot.dim for slot in program.state_slots)
         count = program.reduction.count or 1
         turns = (
             2 + turns_of_loops(program.values, schedule.unroll) + (components if components > schedule.unroll else 0)
         )
-        if program.reduction.keeps_terms:  # a look, a visit, and insertions into the list
+        if program.reduction.keeps_terms:  # the prefilter, the visit, and insertions into the list
             turns = 2 * turns + 2 * count * schedule.cols
         return cls(column, 8 * components, count, program.reduction.blocked and size < 8, turns)
 
@@ -81,12 +81,12 @@ def cut_columns(
     footprint: Footprint = _LIGHT,
     longest: int = 0,
 ) -> Parts:
-    """Cut columns into as many parts as keep the device busy when ``groups`` work-groups share the rows.
+    """Cut columns into enough parts to keep the device busy when ``groups`` work-groups share the rows.
 
-    On a CPU also as many as keep j-data in its caches: all ``rows`` visit a part before they go on to the next. Of very
-    many columns, also as many as keep rounding errors small, as many as a driver needs that ends long loops, and so
-    many that a part has ``longest`` columns at most, unless that is 0: a launch of some parts shall not last long. The
-    work-groups and the rows are those of all indices of a ``batch`` together.
+    There are more parts for other reasons, too. On a CPU, the j-data of a part fit into its caches, because all
+    ``rows`` visit a part before the next one. Parts of very many columns would accumulate rounding errors. Some drivers
+    end long loops. And no part is longer than ``longest`` columns (0: no limit), so that a launch stays short.
+    ``groups`` and ``rows`` count all indices of a ``batch`` together.
 
     >>> cut_columns(1, 10**6, Schedule(), DeviceFacts(compute_units=2))
     Parts(count=8, length=125184)
@@ -98,7 +98,7 @@ def cut_columns(
     Parts(count=187, length=5376)
     """
     wanted = schedule.split or -(-facts.compute_units * _GROUPS_PER_UNIT[facts.kind] // max(groups, 1))
-    shortest = 1 if schedule.split else _SHORTEST_PART[facts.kind] * (footprint.kept if facts.kind == "gpu" else 1)
+    shortest = 1 if schedule.split else _SHORTEST_PART[facts.kind] * (footprint.terms if facts.kind == "gpu" else 1)
     count = max(1, min(wanted, columns // shortest))
     if not schedule.split:
         count = max(count, _cached_parts(groups // batch, columns, facts, rows, footprint))
@@ -115,12 +115,12 @@ def cut_columns(
 
 
 def _cached_parts(groups: int, columns: int, facts: DeviceFacts, rows: int, footprint: Footprint) -> int:
-    """Parts whose j-data stay in a CPU's caches; one where that doesn't matter."""
+    """The number of parts whose j-data stay in the caches of a CPU; 1 if caches make no difference."""
     reuse = groups // (facts.compute_units * _GROUPS_PER_UNIT["cpu"])
-    # Where K terms are kept, each part fills K places anew, by insertions of up to K steps: a part must be worth that.
-    kept = footprint.kept
-    if facts.kind != "cpu" or footprint.column < _WIDE * (1 + kept // 2) or reuse < 2:
+    # Each part fills the K places of a list anew, with insertions of up to K steps. It needs enough columns for that.
+    terms = footprint.terms
+    if facts.kind != "cpu" or footprint.column < _WIDE * (1 + terms // 2) or reuse < 2:
         return 1
-    # The states of all parts shall not take more memory than the j-data themselves.
+    # The states of all parts must not take more memory than the j-data themselves.
     length = max(_CACHED, rows * footprint.state) // footprint.column
-    return columns // max(length, 128 * kept * kept)
+    return columns // max(length, 128 * terms * terms)

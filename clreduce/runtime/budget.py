@@ -15,39 +15,39 @@ from clreduce.runtime.device import Device
 
 @dataclass(frozen=True)
 class Budget:
-    """What one leaf may take."""
+    """The memory that one leaf may take, in bytes."""
 
     total: int
-    """Bytes of what a leaf reads, writes and keeps in between."""
+    """Bytes of all inputs, outputs and temporaries of a leaf."""
     buffer: int
-    """Bytes of one buffer."""
+    """Bytes of its largest buffer."""
 
     def halved(self) -> Budget:
-        """What is tried after a driver had no more memory."""
+        """Half of this budget; used after the driver ran out of memory."""
         return Budget(self.total // 2, self.buffer // 2)
 
 
 VARIABLE = "CLREDUCE_MAX_MEMORY"
-"""Environment variable with the most bytes that a call may take, where the program says nothing else."""
+"""The environment variable with the memory limit of a call, used if the program sets none."""
 _MARGIN = 0.9
-"""The part of a device's memory that calls may take."""
+"""The fraction of a device's memory that calls may take."""
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _UNITS |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
 
 _chosen: int | None = None
 _last_read: tuple[Any, int | None] = (None, None)
-# As in `devices`: a look-up of an unset variable in os.environ raises and catches, which takes long.
+# A look-up of an unset variable in os.environ raises and catches, which is slow (see `devices`).
 _pairs: Mapping[Any, Any] = getattr(os.environ, "_data", os.environ)
 _key: Any = VARIABLE if _pairs is os.environ else os.environ.encodekey(VARIABLE)
 
 
 def set_max_memory(limit: int | str | None) -> None:
-    """Let no call take more than ``limit`` bytes on its device: a number, or text such as ``"512MB"``; None: no limit.
+    """Limit the memory that a call takes on its device.
 
-    A call counts the arrays that it reads, its results and what it keeps in between. One that would take more is cut
-    into blocks, whose results are put together. Without a limit, calls take what the device has, less a margin; arrays
-    that a device reads in place count as nothing then. The environment variable ``CLREDUCE_MAX_MEMORY`` sets a limit,
-    too.
+    ``limit`` is a number of bytes, or text such as ``"512MB"``; None removes the limit. The arrays, the results and the
+    temporaries of a call count. A call that needs more runs in blocks. Without a limit, calls take up to nine tenths of
+    the device's memory, and arrays that a device reads in place do not count. The environment variable
+    ``CLREDUCE_MAX_MEMORY`` sets a limit, too; this function overrides it.
 
     >>> import clreduce
     >>> clreduce.set_max_memory("64MB")
@@ -56,14 +56,14 @@ def set_max_memory(limit: int | str | None) -> None:
     Raises
     ------
     OptionError
-        ``limit`` is no positive number of bytes.
+        ``limit`` is not a positive number of bytes.
     """
     global _chosen
     _chosen = None if limit is None else bytes_of(limit, "max_memory")
 
 
 def memory_limit() -> int | None:
-    """The most bytes that a call may take, as the program or else the environment says; None without a limit."""
+    """The memory limit of a call in bytes, from the program or else from the environment; None for no limit."""
     global _last_read
     if _chosen is not None:
         return _chosen
@@ -75,7 +75,7 @@ def memory_limit() -> int | None:
 
 
 def bytes_of(limit: int | str, name: str) -> int:
-    """A number of bytes.
+    """``limit`` as a number of bytes; raises `OptionError`, which calls it ``name``, for anything else.
 
     >>> bytes_of("64MB", "max_memory"), bytes_of("1.5 GiB", "max_memory"), bytes_of(100, "max_memory")
     (64000000, 1610612736, 100)
@@ -93,7 +93,7 @@ def bytes_of(limit: int | str, name: str) -> int:
 
 
 def budget_of(device: Device, limit: int | None) -> Budget:
-    """What a leaf may take on a device: ``limit`` bytes, or what is there less a margin."""
+    """The budget of a leaf on a device: ``limit`` bytes, or the memory of the device less a margin if that is None."""
     facts = device.facts
     buffer = sys.maxsize if facts.shares_addresses and limit is None else facts.max_allocation
     return Budget(int(_MARGIN * facts.global_memory) if limit is None else limit, buffer)

@@ -1,4 +1,4 @@
-"""`BuiltKernels`: the kernels of a plan, which each thread has built at their first use."""
+"""`BuiltKernels`: the kernels of a plan, built for each thread at their first use."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ _KERNELS: dict[str, Callable[[Lowered], Kernel]] = {
 }
 
 
-class _OfThread(threading.local):
-    """The kernel objects of each thread: setting arguments of a shared one would be a race."""
+class _KernelsOfThread(threading.local):
+    """The kernel objects of each thread. Threads cannot share one, because a launch sets its arguments first."""
 
     def __init__(self) -> None:
         self.kernels: dict[Any, Any] = {}
@@ -37,12 +37,12 @@ class BuiltKernels:
 
     def __init__(self, program: MapReduce, lowered: Lowered, device: Device) -> None:
         self._program, self._lowered, self._device = program, lowered, device
-        self._of_thread = _OfThread()
+        self._of_thread = _KernelsOfThread()
 
     def of(self, roles: tuple[str, ...]) -> dict[Any, Any]:
-        """The kernel objects of this thread, by role: these, and those that fill buffers which they read.
+        """The kernel objects of this thread for ``roles``, by role, and the kernels that store values for them.
 
-        `CompileError` where the driver refuses one.
+        Raises `CompileError` if the driver refuses one.
         """
         built: dict[Any, Any] | None = self._of_thread.kernels.get(roles)
         if built is None:
@@ -60,8 +60,8 @@ class BuiltKernels:
         built = KernelObject(program, kernel.name, len(kernel.arguments), device)
         if kernel.group > 1 and built.most_items < kernel.group:
             raise CompileError(
-                f"{device} runs a kernel in groups of up to {built.most_items} items, for it needs many registers; "
-                f"its schedule has group={kernel.group}: give a smaller group",
+                f"{device} runs this kernel in groups of up to {built.most_items} items, because it needs many "
+                f"registers; its schedule has group={kernel.group}: choose a smaller group",
                 source=source,
             )
         return built

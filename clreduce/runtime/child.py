@@ -1,4 +1,4 @@
-"""Running code that may crash or hang in a process of its own, which reports as it goes and ends in time."""
+"""Runs code that may crash or hang in a separate process, which reports results as it goes and ends in time."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from typing import Any
 
 _MARK = "clreduce reports: "
-"""What begins a line of a report: drivers print to the same stream."""
+"""The beginning of each line of a report. Drivers print to the same stream."""
 PYTHON_ERROR = "ended with status 1"
-"""How a child ended that raised an exception."""
+"""The failure of a child that raised an exception."""
 _START = """
 import json, sys
 task = json.loads(sys.stdin.readline())
@@ -30,17 +30,17 @@ child.serve(task)
 
 @dataclass(frozen=True)
 class ChildReport:
-    """What a child process reported, and how it ended."""
+    """The reports of a child process, and how it ended."""
 
     lines: tuple[dict[str, Any], ...]
     failure: str
-    """Empty if it ended well; else how it ended, in words: ``"was ended by SIGSEGV"``."""
+    """How the process failed, such as ``"was ended by SIGSEGV"``; empty if it succeeded."""
     stderr: str
-    """The end of what it, or a driver, wrote to its standard error."""
+    """The last 2000 characters that the process, or a driver in it, wrote to its standard error."""
 
 
 def can_start_children() -> bool:
-    """Whether ``sys.executable`` is a Python that can be started: not so in a frozen or an embedding program.
+    """Whether ``sys.executable`` is a Python that can be started; it is not in a frozen or an embedding program.
 
     >>> can_start_children()
     True
@@ -52,14 +52,14 @@ def can_start_children() -> bool:
 def run_child(
     module: str, argument: dict[str, Any], silence: float, seconds: float, variables: dict[str, str]
 ) -> ChildReport:
-    """``module.main(argument, report)`` in a new process with more environment ``variables``.
+    """Run ``module.main(argument, report)`` in a new process with additional environment ``variables``.
 
-    ``report`` takes dictionaries that JSON can hold; what was reported before a crash is not lost. After ``silence``
-    seconds without a report, or after ``seconds`` in all, the process is killed, and so is what it started.
-    `OSError` if there can be no new process.
+    ``report`` takes dictionaries that JSON can represent; a crash does not lose earlier reports. The process and its
+    children are killed after ``silence`` seconds without a report, or after ``seconds`` in all. Raises `OSError` if no
+    process can be started.
     """
     task = {"path": [path or os.getcwd() for path in sys.path], "module": module, "argument": argument}
-    flags = ["-I", "-B"] if sys.dont_write_bytecode else ["-I"]  # the first one hides what the environment says of that
+    flags = ["-I", "-B"] if sys.dont_write_bytecode else ["-I"]  # -I hides PYTHONDONTWRITEBYTECODE from the child
     process = subprocess.Popen(
         [sys.executable, *flags, "-c", _START],
         stdin=subprocess.PIPE,
@@ -73,7 +73,7 @@ def run_child(
     )
     assert process.stdin is not None
     try:
-        output, errors = _Reader(process.stdout), _Reader(process.stderr)
+        output, errors = _StreamReader(process.stdout), _StreamReader(process.stderr)
         with contextlib.suppress(OSError):  # it has ended already
             process.stdin.write(json.dumps(task) + "\n")
             process.stdin.close()
@@ -100,8 +100,8 @@ def run_child(
     return ChildReport(tuple(lines), failure or _ending(process.returncode), errors.all_text()[-2000:])
 
 
-class _Reader(threading.Thread):
-    """Reads a stream to its end, so that the process that writes to it never waits."""
+class _StreamReader(threading.Thread):
+    """A thread that reads a stream to its end, so that the process that writes to it never waits."""
 
     def __init__(self, stream: Any) -> None:
         super().__init__(daemon=True)
@@ -116,7 +116,7 @@ class _Reader(threading.Thread):
         self.lines.put(None)
 
     def all_text(self) -> str:
-        """What was written since `lines` was last asked, once the stream has ended."""
+        """The text that has not been taken from `lines` yet. It waits up to a second for the end of the stream."""
         self.join(1.0)
         text = []
         while not self.lines.empty():
@@ -125,7 +125,7 @@ class _Reader(threading.Thread):
 
 
 def _kill(process: subprocess.Popen[str]) -> None:
-    """End the process; where there are process groups, with the compilers and linkers that a driver started."""
+    """Kill the process. Where process groups exist, the compilers and linkers of a driver are killed, too."""
     with contextlib.suppress(OSError):
         if hasattr(os, "killpg"):
             os.killpg(process.pid, signal.SIGKILL)
@@ -146,7 +146,7 @@ def serve(task: dict[str, Any]) -> None:
     """The child's side of `run_child`."""
     import importlib
 
-    with contextlib.suppress(ImportError, ValueError, OSError):  # a crash that we expect leaves no core file
+    with contextlib.suppress(ImportError, ValueError, OSError):  # no core files for crashes that we expect
         import resource
 
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -154,4 +154,4 @@ def serve(task: dict[str, Any]) -> None:
     main = importlib.import_module(task["module"]).main
     main(task["argument"], lambda line: print(_MARK + json.dumps(line), flush=True))
     sys.stdout.flush()
-    os._exit(0)  # what drivers do at exit is no part of the trial
+    os._exit(0)  # the exit handlers of drivers are not part of the trial

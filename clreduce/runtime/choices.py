@@ -1,4 +1,4 @@
-"""Schedules that were chosen by measuring: kept in memory and on disk, and looked up whenever a plan is made."""
+"""The schedules that tuning has chosen, in memory and on disk. Each new plan looks its schedule up here."""
 
 from __future__ import annotations
 
@@ -27,39 +27,39 @@ _MOST = {
     "prefilter": 64,
     "split": 4096,
 }
-"""Sizes in a schedule that is read from disk, at most; tuning stays far below."""
+"""The largest values in a schedule that is read from disk; tuning stays far below them."""
 FEW_ROWS = 32
-"""Numbers of rows up to this one have choices of their own: they leave lanes idle, so that other schedules are best."""
+"""Calls with up to this many rows have separate choices: they leave lanes idle, so other schedules are best."""
 _GENERATOR = "2"
-"""To be raised when the code generator changes so much that schedules measured before are no longer the best."""
+"""Raise this number when the code generator changes so much that earlier measurements no longer hold."""
 _MOST_OPERATIONS = 1800
-"""Operations in the text of one block of pairs. Drivers compile longer ones for minutes, and none of them is fast."""
+"""The most operations in the code of one block of pairs. Drivers compile longer code for minutes, and it is slow."""
 _MOST_REMEMBERED = 4096
 
 
 @dataclass(frozen=True)
 class Case:
-    """All that the best schedule depends on, as far as choices tell."""
+    """The key of a choice: everything that may decide which schedule is best."""
 
     program: MapReduce
     real: str
-    """The OpenCL type of numbers, ``"float"`` or ``"double"``."""
+    """The OpenCL type of real numbers, ``"float"`` or ``"double"``."""
     device: Device
     direct_sum: bool = False
-    """Whether sums are kept in one running sum, without blocks."""
+    """Whether terms are added to one running sum, without blocks."""
     few: int = 0
     """`few_rows` of the number of rows."""
     wide: bool = False
-    """Whether sums are kept in double precision, and formulas computed in ``real``."""
+    """Whether accumulators have double precision, while formulas are computed in ``real``."""
 
     def default(self) -> Schedule:
-        """What the policy chooses, which knows no measurement."""
+        """The schedule of the default policy, which uses no measurements."""
         schedule = choose_schedule(self.program, self.real, self.device.facts, self.few)
         return replace(schedule, flush=False) if self.direct_sum else schedule
 
 
 def few_rows(rows: int) -> int:
-    """The class of sizes: the next power of two of a few rows (1, 2, 4, 8, 16 or 32), and 0 for more.
+    """The size class of a number of rows: the next power of two up to `FEW_ROWS`, and 0 for more rows.
 
     >>> [few_rows(rows) for rows in (1, 2, 3, 5, 8, 9, 32, 33, 10**6)]
     [1, 2, 4, 8, 8, 16, 32, 0, 0]
@@ -68,7 +68,7 @@ def few_rows(rows: int) -> int:
 
 
 def is_allowed(program: MapReduce, real: str, facts: DeviceFacts, schedule: Schedule, default: Schedule) -> bool:
-    """Whether ``schedule`` is legal here, sums in blocks just as ``default`` does, and makes no enormous kernel."""
+    """Whether ``schedule`` is legal here, sums in blocks just as ``default`` does, and gives a kernel of fair size."""
     try:
         schedule.check(facts)
         check_state(program, schedule, 4 if real == "float" else 8)
@@ -79,29 +79,29 @@ def is_allowed(program: MapReduce, real: str, facts: DeviceFacts, schedule: Sche
 
 
 def _operations(program: MapReduce, real: str, facts: DeviceFacts, schedule: Schedule) -> int:
-    """Operations in one block of pairs, those on vectors longer than a register counted once for each register."""
+    """The operations in one block of pairs. An operation on several registers counts once per register."""
     native = facts.native_float_lanes if real == "float" else facts.native_double_lanes
     return block_operations(program, schedule) * max(1, schedule.lanes // max(1, native))
 
 
 class Choices:
-    """The chosen schedule of each `Case`. The disk is asked once per case, and only if any choice is kept there."""
+    """The chosen schedule of each `Case`. The disk is read once per case, and not at all if no choice is stored."""
 
     def __init__(self) -> None:
         self._chosen: Memo[Case, Schedule | None] = Memo(_MOST_REMEMBERED)
 
     def get(self, case: Case) -> Schedule | None:
-        """The schedule that was chosen for ``case``; None if none was, or if it is no longer allowed."""
+        """The chosen schedule for ``case``; None if there is no choice, or if it is no longer allowed."""
         return self._chosen.fetch(case, lambda: _from_disk(case))
 
     def keep(self, case: Case, schedule: Schedule, measured: Mapping[str, Any]) -> None:
-        """Choose ``schedule`` for ``case`` from now on; ``measured`` is written down beside it, for the curious."""
+        """Choose ``schedule`` for ``case`` from now on. The measurements are stored beside it, for information."""
         self._chosen.keep(case, schedule)
         record = {"schedule": asdict(schedule), **measured}
         write_entry(_entry(case), json.dumps(record, indent=1).encode(), SCHEDULES)
 
     def clear(self) -> None:
-        """Forget the choices in memory; those on disk go with the cache folder."""
+        """Forget the choices in memory. Those on disk stay until the cache folder is emptied."""
         self._chosen.clear()
 
 
@@ -133,11 +133,11 @@ def _from_disk(case: Case) -> Schedule | None:
 
 
 def _schedule_from(record: Any) -> Schedule | None:
-    """The schedule with these fields; None unless they are those of today, with values of their types."""
+    """The schedule of a record; None unless it has exactly the fields of `Schedule`, with values of their types."""
     types = {field.name: type(field.default) for field in fields(Schedule)}
     if not isinstance(record, dict) or {name: type(value) for name, value in record.items()} != types:
         return None
-    # Somebody may have edited the file: a kernel of such sizes would take minutes, and all memory, to write down.
+    # The file may have been edited. Generating a kernel of larger sizes would take minutes and all memory.
     if any(record[name] > most for name, most in _MOST.items()):
         return None
     return Schedule(**record)

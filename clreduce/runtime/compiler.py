@@ -1,4 +1,4 @@
-"""OpenCL source -> built program, once per source, options and device, and kept on disk for later processes."""
+"""`PROGRAMS` builds OpenCL source once per source, options and device, and stores programs on disk."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from clreduce.runtime.drivers import why_no_kernel
 from clreduce.runtime.process import end_without_drivers
 from clreduce.runtime.profile import building
 
-# Contraction of a*b + c into one FMA; nothing that changes infinities, nans or the order of operations.
+# Allow the contraction of a*b + c into one FMA, but no change of infinities, nans or the order of operations.
 OPTIONS = ("-cl-mad-enable", "-cl-std=CL1.2")
 _WITHOUT_BUILTINS = "-DPLAIN_OPENCL_C"
 _SECONDS_TO_SAVE = 0.5
@@ -28,26 +28,26 @@ _LOGGER = logging.getLogger("clreduce.builds")
 
 
 class ProgramCache:
-    """Built programs, the least recently used dropped beyond ``limit``. Safe to use from several threads."""
+    """A cache of up to ``limit`` built programs, the most recently used ones. Safe to use from several threads."""
 
     def __init__(self, limit: int = 512) -> None:
         self.builds = 0
-        """Programs made so far, from source or from disk: for tests and for the curious."""
+        """The number of programs made so far, from source or from disk; for tests and for information."""
         self._programs: Memo[tuple[str, Device, bool], Any] = Memo(limit)
         self._unsaved: Memo[tuple[str, Device], None] = Memo(limit)
-        """What was built from source, and is not on disk yet."""
+        """Programs that were built from source and are not on disk yet."""
         self._building = threading.RLock()
         self._process: int | None = None
 
     def build(self, source: str, device: Device, what: Callable[[], str] = lambda: "a kernel") -> Any:
         """The ``pyopencl.Program`` of ``source`` on ``device``; raises `CompileError` with the driver's log.
 
-        ``what`` tells a person what is being built.
+        ``what`` returns a description of the kernel for the log.
         """
         return self._programs.fetch(_key(source, device), lambda: self._made(source, device, what))
 
     def _made(self, source: str, device: Device, what: Callable[[], str]) -> Any:
-        # One at a time: not all drivers build several at once, and the filters of warnings belong to the process.
+        # One at a time: some drivers cannot build several programs at once, and warning filters are global.
         with self._building:
             program = None if _keeps_programs(device) else _from_disk(source, device)
             if program is None:
@@ -66,14 +66,15 @@ class ProgramCache:
         return program
 
     def forget(self, source: str, device: Device) -> None:
-        """Drop a program that nobody is going to ask for again: it is neither kept in memory nor written to disk."""
+        """Drop a program that is not needed again. It will not be written to disk."""
         self._programs.pop(_key(source, device), None)
         self._unsaved.pop((source, device), None)
 
     def save(self, seconds: float = _SECONDS_TO_SAVE) -> None:
-        """Keep on disk what was built from source, the newest first; nothing more is begun after so many ``seconds``.
+        """Write programs that were built from source to disk, the newest first, for about ``seconds``.
 
-        No thread begins to build meanwhile. While one is building, nothing is saved, for a driver may let us wait.
+        No thread starts a build meanwhile. If a thread is building already, nothing is saved, because a driver may take
+        long.
         """
         if self._process != os.getpid() or cache_folder() is None:
             return
@@ -92,11 +93,11 @@ class ProgramCache:
             self._building.release()
 
     def _at_exit(self) -> None:
-        """Save, and keep other threads from building, for drivers abort a process that ends meanwhile."""
+        """Save programs, and keep other threads from building: drivers abort a process that exits during a build."""
         start = time.monotonic()
         if self._process != os.getpid():
             return  # drivers do not survive a fork
-        if self._building.acquire(timeout=_SECONDS_TO_SAVE):  # daemon threads wait for it as long as the process lasts
+        if self._building.acquire(timeout=_SECONDS_TO_SAVE):  # never released: daemon threads wait until the exit
             self.save(start + _SECONDS_TO_SAVE - time.monotonic())
         else:
             end_without_drivers()
@@ -115,7 +116,7 @@ def _entry(source: str, device: Device) -> str:
 
 
 def _key(source: str, device: Device) -> tuple[str, Device, bool]:
-    """What programs are kept by: once a trial has switched builtins off, nothing built with them is taken."""
+    """The key of a program. It contains the use of builtins, which a trial of the device may switch off later."""
     return source, device, device.facts.compiler_builtins
 
 
@@ -124,10 +125,9 @@ def _options(device: Device) -> list[str]:
 
 
 def _keeps_programs(device: Device) -> bool:
-    """Whether the driver's own cache serves later processes as well.
+    """Whether the driver has a cache of its own that serves later processes.
 
-    PoCL compiles a program once more, for a second or so, when asked for its binary, which saves nothing beside what
-    it keeps itself.
+    PoCL compiles a program again, for about a second, to return its binary; its own cache makes that useless.
     """
     return device.facts.driver == "pocl"
 
@@ -137,7 +137,7 @@ def _to_disk(source: str, device: Device, program: Any) -> None:
 
     try:
         binaries = program.get_info(cl.program_info.BINARIES)
-    except cl.Error as error:  # some drivers have none to give
+    except cl.Error as error:  # some drivers return no binaries
         _LOGGER.debug("no binary of a kernel from %r: %s", device, error)
         return
     if len(binaries) == 1:
@@ -146,7 +146,7 @@ def _to_disk(source: str, device: Device, program: Any) -> None:
 
 @contextlib.contextmanager
 def _silent_compiler() -> Iterator[None]:
-    """Keeps from the user what a compiler says of a kernel that it builds, or of a binary that it loads."""
+    """Hide the compiler's messages about kernels that it builds and binaries that it loads."""
     import pyopencl as cl
 
     with warnings.catch_warnings():
@@ -166,7 +166,7 @@ def _from_disk(source: str, device: Device) -> Any | None:
         try:
             program = _from_binary(binary, device)
         except cl.Error:
-            return None  # a driver may refuse its own old binaries: the source is at hand
+            return None  # a driver may refuse its own old binaries; the caller builds from source
     _LOGGER.debug("read a kernel of %d lines from disk for %r", source.count("\n"), device)
     return program
 
@@ -185,8 +185,8 @@ def _from_source(source: str, device: Device) -> Any:
     with _silent_compiler():
         try:
             program = cl.Program(device.context, source)
-            # A program that has been looked at is built by the driver alone, without pyopencl's cache on disk, even
-            # where a program imported pyopencl before us (see `clreduce.runtime.bindings`).
+            # After a query, the driver alone builds a program, without pyopencl's cache on disk. This holds even if
+            # the user's program imported pyopencl before us (see `clreduce.runtime.bindings`).
             program.get_info(cl.program_info.NUM_DEVICES)
             return program.build(_options(device))
         except cl.Error as error:

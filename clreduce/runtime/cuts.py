@@ -1,8 +1,8 @@
-"""How a region is cut: into a tree whose leaves fit a budget. Who walks the tree is an executor.
+"""Cuts a region into a tree whose leaves fit a memory budget. Executors walk the tree.
 
-Cuts in i, and between indices of a batch, change no bit of a result. Those in j are made where the parts end that the
-kernels make anyway, and states are merged from left to right: then they change no bit either. Where a call has one part
-only, or visits the pairs that ranges name, results of sums differ within rounding.
+Cuts in i and between indices of a batch change no bit of a result. Cuts in j lie at the ends of the parts that kernels
+make anyway, and states are merged from left to right, so they change no bit either. There are two exceptions: if a call
+has one part only, or if ranges select its pairs, sums may differ within rounding.
 """
 
 from __future__ import annotations
@@ -18,63 +18,63 @@ from clreduce.runtime.region import Region
 
 @dataclass(frozen=True)
 class Bytes:
-    """What a leaf takes: of arrays that it reads, of results, and of what is kept on the device in between."""
+    """The memory that a leaf takes on the device: arrays that it reads, results, and temporaries."""
 
     inputs: int
     outputs: int
     temporaries: int
     largest: int
-    """The largest buffer of them."""
+    """The size of the largest buffer."""
 
     @property
     def total(self) -> int:
-        """All of them together."""
+        """Inputs, outputs and temporaries together."""
         return self.inputs + self.outputs + self.temporaries
 
     def fits(self, budget: Budget) -> bool:
-        """Whether that is in a budget."""
+        """Whether the leaf fits into a budget."""
         return self.total <= budget.total and self.largest <= budget.buffer
 
 
 @dataclass(frozen=True)
-class Leaf:
-    """A region that is computed at once."""
+class LeafRegion:
+    """A region that is computed in one call of a plan."""
 
     region: Region
 
 
 @dataclass(frozen=True)
 class Concatenation:
-    """Results that stand side by side: blocks of rows, or of indices of a batch."""
+    """Blocks of rows, or of indices of a batch. Their results lie side by side."""
 
     region: Region
     children: tuple[Tree, ...]
 
 
 @dataclass(frozen=True)
-class Merge:
-    """States of blocks of columns, which are merged from left to right."""
+class MergedColumns:
+    """Blocks of columns. Their states are merged from left to right."""
 
     region: Region
-    children: tuple[Leaf, ...]
+    children: tuple[LeafRegion, ...]
 
 
-Tree: TypeAlias = "Leaf | Concatenation | Merge"
+Tree: TypeAlias = "LeafRegion | Concatenation | MergedColumns"
 Cost = Callable[[Region], Bytes]
 
 
 @dataclass(frozen=True)
 class Grain:
-    """Where cuts may be: at multiples of these numbers."""
+    """The granularity of cuts: they lie at multiples of these numbers."""
 
     rows: int
-    """Rows of a work-group."""
+    """The rows of a work-group."""
     columns: int
-    """Columns of one part of j, if there are several; else of a tile."""
+    """The columns of one part of j if there are several parts; else of a tile."""
 
 
 def cut(region: Region, cost: Cost, budget: Budget, grain: Grain) -> Tree | None:
-    """The tree of a region; None if not even its smallest leaf fits. ``cost`` tells what a part of the region takes.
+    """The tree of a region; None if not even the smallest leaf fits. ``cost`` gives the memory of a part.
 
     >>> def cost(part):
     ...     return Bytes(12 * (part.rows + part.columns), 4 * part.rows, 0, 12 * max(part.rows, part.columns))
@@ -83,7 +83,7 @@ def cut(region: Region, cost: Cost, budget: Budget, grain: Grain) -> Tree | None
     ('Concatenation', 6, {100000})
     """
     if cost(region).fits(budget):
-        return Leaf(region)
+        return LeafRegion(region)
     if region.count > 1:
         return _cut_batch(region, cost, budget, grain)
     rows, columns = _block(region, cost, budget, grain)
@@ -91,17 +91,19 @@ def cut(region: Region, cost: Cost, budget: Budget, grain: Grain) -> Tree | None
         return None
     blocks = [region.part(rows=part) for part in intervals(region.rows, rows)]
     children: list[Tree] = [
-        Leaf(block)
+        LeafRegion(block)
         if columns >= block.columns
-        else Merge(block, tuple(Leaf(block.part(columns=part)) for part in intervals(block.columns, columns)))
+        else MergedColumns(
+            block, tuple(LeafRegion(block.part(columns=part)) for part in intervals(block.columns, columns))
+        )
         for block in blocks
     ]
     return children[0] if len(children) == 1 else Concatenation(region, tuple(children))
 
 
-def leaves(tree: Tree) -> Iterator[Leaf]:
+def leaves(tree: Tree) -> Iterator[LeafRegion]:
     """The leaves of a tree, in order."""
-    if isinstance(tree, Leaf):
+    if isinstance(tree, LeafRegion):
         yield tree
     else:
         for child in tree.children:
@@ -109,7 +111,7 @@ def leaves(tree: Tree) -> Iterator[Leaf]:
 
 
 def intervals(size: int, length: int) -> list[tuple[int, int]]:
-    """[0, size) in intervals of a length, the last perhaps shorter.
+    """The interval [0, size) cut into intervals of ``length``; the last may be shorter.
 
     >>> intervals(10, 4)
     [(0, 4), (4, 8), (8, 10)]
@@ -118,14 +120,17 @@ def intervals(size: int, length: int) -> list[tuple[int, int]]:
 
 
 def _cut_batch(region: Region, cost: Cost, budget: Budget, grain: Grain) -> Tree | None:
-    """Blocks of indices of the first dimension of the batch that has several; single ones are cut further."""
+    """The tree of a region with a batch: blocks along the first batch dimension with several indices.
+
+    If a single index does not fit, it is cut further.
+    """
     axis = next(n for n, size in enumerate(region.batch) if size > 1)
     fixed = tuple((0, size) for size in region.batch[:axis])
     size = _largest(region.batch[axis], 1, lambda n: cost(region.part(indices=(*fixed, (0, n)))).fits(budget))
     children: list[Tree] = []
     for interval in intervals(region.batch[axis], max(size, 1)):
         part = region.part(indices=(*fixed, interval))
-        tree: Tree | None = Leaf(part) if size else cut(part, cost, budget, grain)
+        tree: Tree | None = LeafRegion(part) if size else cut(part, cost, budget, grain)
         if tree is None:
             return None
         children.append(tree)
@@ -133,10 +138,10 @@ def _cut_batch(region: Region, cost: Cost, budget: Budget, grain: Grain) -> Tree
 
 
 def _block(region: Region, cost: Cost, budget: Budget, grain: Grain) -> tuple[int, int]:
-    """Rows and columns of a leaf; (0, 0) if none fits.
+    """The rows and columns of a leaf; (0, 0) if none fits.
 
-    All columns, if there is room for them beside many rows: then no column is read twice and no state is merged. Else
-    about as many bytes for rows as for columns.
+    The leaf has all columns if they fit together with many rows: then no column is read twice, and no states are
+    merged. Otherwise rows and columns take about half of the memory each.
     """
 
     def fits(rows: int, columns: int, part: Budget = budget) -> bool:
@@ -155,7 +160,7 @@ def _block(region: Region, cost: Cost, budget: Budget, grain: Grain) -> tuple[in
 
 
 def _largest(size: int, step: int, fits: Callable[[int], bool]) -> int:
-    """The largest multiple of ``step`` below ``size``, or ``size``, that fits; 0 if none does."""
+    """``size`` if it fits, else the largest multiple of ``step`` that fits; 0 if none does."""
     if fits(size):
         return size
     low, high = 0, -(-size // step)
@@ -166,5 +171,5 @@ def _largest(size: int, step: int, fits: Callable[[int], bool]) -> int:
 
 
 def grain_of(parts: Parts, columns: int, group_rows: int, tile: int) -> Grain:
-    """The grain of calls whose j has these parts."""
+    """The grain of a call whose j is cut into ``parts``."""
     return Grain(group_rows, parts.length if parts.count > 1 else max(1, min(tile, columns)))

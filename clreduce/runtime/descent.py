@@ -14,7 +14,7 @@ from typing import Any
 from clreduce.codegen.facts import DeviceFacts
 from clreduce.memo import memoised
 from clreduce.runtime.kernel_object import KernelObject
-from clreduce.runtime.lent import Place
+from clreduce.runtime.lent import LentQueue
 from clreduce.runtime.resident import TYPES
 from clreduce.runtime.resident_kernels import Order, kernel_of_text
 
@@ -93,7 +93,7 @@ class Descent:
     buffer where the layout says that there are none; the table of coefficients; and the records that kernels leave.
     """
 
-    def __init__(self, place: Place, layout: Layout, shape: tuple[int, ...]) -> None:
+    def __init__(self, place: LentQueue, layout: Layout, shape: tuple[int, ...]) -> None:
         """``shape``: of the vectors, (batch.., n, E)."""
         self._place, self._source, self._rows = place, _source(layout), shape[-2]
         self._size = (prod(shape[:-2]) * layout.chunks * layout.group,)

@@ -1,32 +1,31 @@
-"""Whether calls give the same bits wherever they run."""
+"""The switch for deterministic calls, which give the same bits wherever they run."""
 
 from __future__ import annotations
 
 from clreduce.errors import OptionError
 
 PART = 16384
-"""Columns of one part of j in a deterministic call, on every device: sums depend on it."""
+"""The columns of a part of j in a deterministic call, on every device. Sums depend on it."""
 
 _chosen = False
 
 
 def set_deterministic(deterministic: bool = True) -> None:
-    """Let all calls give the same bits, or no longer.
+    """Make all calls deterministic, so that they give the same bits wherever they run; or, with False, no longer.
 
-    A sum depends on the order in which its terms are added. Usually that order follows the device: how many units it
-    has, which schedule was measured to be the fastest, how much memory there is. In a deterministic call it follows
-    the formula and the arrays alone: each row adds up its columns in parts of 16384, merged from the first to the last,
+    A sum depends on the order in which its terms are added. Usually that order depends on the device: on its number of
+    units, on the schedule that tuning found fastest, and on its memory. In a deterministic call it depends on the
+    formula and the arrays only: each row adds up its columns in parts of 16384, merged from the first to the last,
     under the default schedule. So results are equal bit by bit
 
     - each time, in each process, before and after `clreduce.tune`;
     - for any ``max_memory``, and on any number of devices of one kind (the same driver, version and processor);
-    - for rows that are computed alone or among others.
+    - for rows that are computed alone or together with others.
 
-    Calls with ``ranges`` are never cut between columns then, for their parts are counted along what each row visits: a
-    call needs memory for all its columns and a block of rows, and one that has less raises `OutOfMemoryError`.
-
-    Devices of different kinds differ within rounding. It costs little: a few percent where a device would rather cut j
-    in another way.
+    A deterministic call with ``ranges`` is never cut between columns, because parts are counted along the columns that
+    each row visits. It needs memory for all columns and a block of rows; with less it raises `OutOfMemoryError`.
+    Devices of different kinds may still differ within rounding. The cost is a few percent on devices for which another
+    cut of j would be faster.
 
     >>> import clreduce
     >>> clreduce.set_deterministic()
@@ -44,5 +43,5 @@ def set_deterministic(deterministic: bool = True) -> None:
 
 
 def is_deterministic() -> bool:
-    """Whether calls that say nothing of it are deterministic."""
+    """Whether calls without the option ``deterministic`` are deterministic."""
     return _chosen

@@ -1,4 +1,4 @@
-"""One OpenCL device: what its driver says of it, its context, its queues and its pool of memory."""
+"""`Device`: one OpenCL device, with its properties, its context, its queues and its memory pool."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 _MOST_LANES = DeviceFacts().most_lanes
 _TURNS_OF_LLVMPIPE = 60_000
-"""Mesa's llvmpipe ends the loops of a kernel after 65,535 turns, without a word."""
+"""Mesa's llvmpipe silently ends the loops of a kernel after 65,535 iterations."""
 
 
 class Device:
-    """One OpenCL device, with a context and one in-order queue per thread, both made at first use.
+    """One OpenCL device, with a context and one in-order queue per thread. Both are made at their first use.
 
     Devices come from `devices` and are compared by identity: each exists once in a process.
     """
@@ -35,14 +35,14 @@ class Device:
         self.platform_version: str = " ".join(platform.version.split())
         self.driver_version: str = cl_device.driver_version.strip()
         self.said: DeviceFacts = _read_facts(cl_device)
-        """What the driver says of the device."""
+        """The properties that the driver reports."""
         self.facts: DeviceFacts = self.said
-        """What clreduce relies on: ``said``, without what a trial has shown not to work."""
-        # The device's version belongs to the identity: PoCL may say only there which processor it compiles for.
+        """The properties that clreduce relies on: ``said``, without features that failed in a trial."""
+        # The device's version is part of the identity: only there PoCL may name the processor that it compiles for.
         self.identity: str = " | ".join(
             (self.platform_name, self.platform_version, self.name, cl_device.version.strip(), self.driver_version)
         )
-        """Text that changes whenever a compiled program may no longer fit: a key for caches."""
+        """A key for caches: text that changes whenever a compiled program may no longer fit."""
         self._lock = threading.Lock()
         self._context: cl.Context | None = None
         self._pool: Any = None
@@ -50,7 +50,10 @@ class Device:
 
     @property
     def context(self) -> cl.Context:
-        """The device's context, shared by all threads; `DeviceError` if the driver refuses it, or after a fork."""
+        """The device's context, shared by all threads.
+
+        Raises `DeviceError` if the driver refuses it, or in a child forked after OpenCL was used.
+        """
         check_process()
         if self._context is None:
             import pyopencl as cl
@@ -65,7 +68,10 @@ class Device:
 
     @property
     def queue(self) -> cl.CommandQueue:
-        """The calling thread's in-order queue; `DeviceError` if the driver refuses it, or after a fork."""
+        """The in-order queue of the calling thread.
+
+        Raises `DeviceError` if the driver refuses it, or in a child forked after OpenCL was used.
+        """
         check_process()
         if RECORDER.get() is not None and current_recorder() is not None:
             recorded: cl.CommandQueue = recorded_queue(self)
@@ -83,7 +89,7 @@ class Device:
 
     @property
     def pool(self) -> Any:
-        """Memory for temporaries, handed out again when a call is over; shared by all threads."""
+        """A pool of memory for temporaries, shared by all threads. Later calls reuse the memory of earlier ones."""
         if self._pool is None:
             from pyopencl.tools import ImmediateAllocator, MemoryPool
 
@@ -94,7 +100,7 @@ class Device:
         return self._pool
 
     def new_array(self, shape: tuple[int, ...], dtype: Any) -> Any:
-        """An array for a result, where results of this device lie: in the host's memory."""
+        """A new array for a result. Results of this device are in the host's memory."""
         return np.empty(shape, dtype)
 
     def __repr__(self) -> str:
@@ -112,7 +118,7 @@ def _read_facts(cl_device: cl.Device) -> DeviceFacts:
     import pyopencl as cl
 
     def ask(name: str, default: int) -> int:
-        """An optional property: drivers may refuse those that are deprecated or belong to an extension."""
+        """An optional property, or ``default``: drivers may refuse deprecated properties and those of extensions."""
         try:
             return int(getattr(cl_device, name))
         except (cl.Error, AttributeError):
@@ -120,7 +126,7 @@ def _read_facts(cl_device: cl.Device) -> DeviceFacts:
 
     platform = cl_device.platform
     platform_text = f"{platform.name} {platform.vendor}"
-    # The CPU bit decides, for simulators claim every type; an emulator runs on the host whatever it claims.
+    # The CPU bit decides, because simulators claim every type. An emulator runs on the host, whatever it claims.
     is_cpu = bool(cl_device.type & cl.device_type.CPU) or "emulation" in platform_text.lower()
     has_double = bool(ask("double_fp_config", 0)) or "cl_khr_fp64" in cl_device.extensions.split()
     float_lanes = max(1, ask("native_vector_width_float", 1)) if is_cpu else 1
@@ -140,22 +146,22 @@ def _read_facts(cl_device: cl.Device) -> DeviceFacts:
         has_double=has_double,
         most_turns=_TURNS_OF_LLVMPIPE if "llvmpipe" in cl_device.name.lower() else 0,
         shares_host_memory=bool(ask("host_unified_memory", int(is_cpu))),
-        # A GPU may reach the host's memory by address too, but slowly.
+        # A GPU may access the host's memory by address too, but slowly.
         shares_addresses=is_cpu and bool(ask("svm_capabilities", 0) & cl.device_svm_capabilities.FINE_GRAIN_SYSTEM),
     )
 
 
 def preference(facts: DeviceFacts) -> tuple[tuple[int, int, int], str]:
-    """Sort key (the smallest is used first) and the reason in words.
+    """The sort key of a device (the smallest is used first), and the reason in words.
 
-    GPUs and accelerators come first: those with their own memory, then those that share the host's; a vendor's
-    driver before PoCL's for the same hardware. CPU drivers follow in the order of their measured speed on
-    kernel sums: PoCL with LLVM 15 or newer, Intel, older PoCL, any other; then those of which a trial has shown that
-    they handle only shorter vectors. A simulator is the last. Within a rank, more compute units come first.
+    GPUs and accelerators come first: those with their own memory, then those that share the host's. A vendor's driver
+    comes before PoCL's for the same hardware. CPU drivers follow in the order of their measured speed on kernel sums:
+    PoCL with LLVM 15 or newer, Intel, older PoCL, any other; then drivers that handle only shorter vectors, as a trial
+    has shown. A simulator comes last. Within a rank, more compute units come first.
     """
     units = -facts.compute_units
     if facts.driver == "oclgrind":
-        return (3, 0, units), "a simulator for finding errors: used only when nothing else is there"
+        return (3, 0, units), "a simulator for finding errors: used only if there is no other device"
     if facts.kind != "cpu":
         memory = "shares the host's memory" if facts.shares_host_memory else "has its own memory"
         reason = f"a GPU or accelerator that {memory}, {facts.compute_units} compute units"

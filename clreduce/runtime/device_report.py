@@ -1,4 +1,4 @@
-"""The devices in words for a person: which there are, what was passed over, which one is used, and why."""
+"""A report on devices: which exist, which were passed over, which one is used, and why."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from clreduce.runtime.selftest import kept_verdict
 
 
 def explain_devices() -> str:
-    """Text for a person: each device with its index and facts, what was passed over, what is used now, and why.
+    """A text with the index and facts of each device, the devices passed over, the device in use, and the reasons.
 
-    Where there is no device, or ``CLREDUCE_DEVICE`` fits none, the text says so; the only error raised is
-    `DeviceError` in a child forked after OpenCL was used.
+    If there is no device, or if ``CLREDUCE_DEVICE`` fits none, the text says so. The only error is `DeviceError` in a
+    child forked after OpenCL was used.
     """
     check_process()
     try:
@@ -59,13 +59,13 @@ def _lines_of(index: int, device: Device) -> list[str]:
 
 
 def _place(device: Device) -> str:
-    """Which one of the list a device is; a part of a device, or one of a context of the caller's, is none of it."""
+    """The index and name of a device. A part of a device, or a device in the caller's context, has no index."""
     present = devices()
     return f"{present.index(device)}: {device.name!r}" if device in present else f"{device!r}, not in this list"
 
 
 def explain_choice(device: Device, chooser: str) -> str:
-    """Why a device is in use: what chose it (see `chosen_device`), in words."""
+    """The reason why a device is in use, in words; ``chooser`` is that of `chosen_device`."""
     value = os.environ.get(chooser, "").strip()
     if chooser not in (VARIABLE, SEVERAL):
         return f"chosen by {chooser}"
@@ -75,5 +75,5 @@ def explain_choice(device: Device, chooser: str) -> str:
 
 
 def _bytes(count: int) -> str:
-    """A number of bytes for a person: ``"512 KiB"``, ``"4.0 GiB"``."""
+    """A number of bytes as text: ``"512 KiB"``, ``"4.0 GiB"``."""
     return f"{count / 2**30:.1f} GiB" if count >= 2**27 else f"{count / 2**10:.0f} KiB"

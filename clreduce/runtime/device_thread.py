@@ -1,4 +1,4 @@
-"""Threads for devices that share calls. Each keeps the queue and the kernel objects of its device between calls."""
+"""Threads for devices that share calls. A thread keeps the queue and the kernel objects of its device between calls."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from clreduce.runtime.device import Device
 
 
 class DeviceThread:
-    """Runs tasks one after the other. Tasks raise nothing: who submits them hears of errors from them."""
+    """A thread that runs tasks one after the other. Tasks must not raise; they report errors themselves."""
 
     def __init__(self, name: str) -> None:
-        # SimpleQueue may be used by the handler of a signal that arrives while this thread's caller is using it.
+        # SimpleQueue is reentrant: a signal handler may use it while its own thread is using it.
         self._tasks: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         threading.Thread(target=_serve, args=(self._tasks,), name=name, daemon=True).start()
 
     def submit(self, task: Callable[[], None]) -> None:
-        """Run ``task`` after those that were submitted before."""
+        """Run ``task`` after all tasks that were submitted before."""
         self._tasks.put(task)
 
     def __del__(self) -> None:
@@ -32,15 +32,15 @@ def _serve(tasks: SimpleQueue[Callable[[], None] | None]) -> None:
         if task is None:
             return
         task()
-        task = None  # what it refers to is not kept until the next one comes
+        task = None  # do not keep its arrays alive until the next task arrives
 
 
 _THREADS: Memo[Device, DeviceThread] = Memo()
 
 
 def thread_of(device: Device) -> DeviceThread:
-    """The thread of a device, started when it is first needed.
+    """The thread of a device, started at its first use.
 
-    It ends when caches are cleared, after the tasks that it was given.
+    When caches are cleared, the thread ends after the tasks that it has.
     """
     return _THREADS.get(device) or _THREADS.fetch(device, lambda: DeviceThread(f"clreduce: {device.name}"))

@@ -1,4 +1,4 @@
-"""The OpenCL device, or the several ones, that a program uses; and what a selector of devices means.
+"""The choice of the OpenCL device or devices that a program uses, by selectors.
 
 Importing this module touches no device and does not import pyopencl; the first call of `select` or `current_device`
 does both.
@@ -22,36 +22,36 @@ from clreduce.runtime.process import check_process
 from clreduce.runtime.survey import devices, passed_over, reason_against
 
 VARIABLE = "CLREDUCE_DEVICE"
-"""Environment variable with the selector of the device to use when the program names none."""
+"""The environment variable with a selector of the device, used if the program selects none."""
 SEVERAL = "CLREDUCE_DEVICES"
-"""Environment variable with the selectors of several devices, separated by commas; it comes before the other one."""
+"""The environment variable with selectors of several devices, separated by commas. It overrides ``CLREDUCE_DEVICE``."""
 
 Selector = str | int | Device
 _innermost: ContextVar[tuple[Device, ...] | None] = ContextVar("clreduce_devices", default=None)
 _default: tuple[Device, ...] | None = None
 _last_selected: tuple[object, object, tuple[Device, ...]] | None = None  # raw values of the variables, what they select
 _KINDS = ("all", "cpu", "gpu")
-"""Selectors that name many devices where several are asked for."""
+"""Selectors that select several devices in `select_all`."""
 
-# Looking up an unset variable in os.environ costs more than all the rest of current_device(), for it raises and
-# catches twice. CPython keeps the encoded pairs in a plain dict; elsewhere the public mapping serves.
+# A look-up of an unset variable in os.environ raises and catches twice, which costs more than the rest of
+# current_device(). CPython has the encoded pairs in a plain dict; otherwise we use the public mapping.
 _pairs: Mapping[Any, Any] = getattr(os.environ, "_data", os.environ)
 _key, _key_of_several = [name if _pairs is os.environ else os.environ.encodekey(name) for name in (VARIABLE, SEVERAL)]
 
 
 def select(selector: Selector | None = None) -> Device:
-    """The device that a selector names.
+    """The device that a selector selects.
 
     - an int, or digits: index into `devices`;
     - ``"cpu"`` or ``"gpu"``: the first of that kind;
-    - any other text: the first device of which every word occurs, in any case, in its platform's name and
-      version, its own name, or its driver's name and version: ``"pocl 3.1"``, ``"nvidia"``. A word that is the
-      driver's short name (`DeviceFacts.driver`), or begins its version, counts more than one that occurs elsewhere, and
-      a version right after a driver's short name means that driver's;
+    - any other text, such as ``"pocl 3.1"`` or ``"nvidia"``: the first device whose description contains every word,
+      in upper or lower case. The description consists of the names and versions of the platform, the device and the
+      driver. A word that is the driver's short name (`DeviceFacts.driver`), or begins its version, counts more than
+      other words. A version right after a driver's short name is the version of that driver;
     - a `Device`: itself;
-    - None: what the environment variable ``CLREDUCE_DEVICE`` selects, or ``devices()[0]`` if unset or blank.
+    - None: the selector in the environment variable ``CLREDUCE_DEVICE``, or ``devices()[0]`` if it is unset or blank.
 
-    `DeviceError`, with a list of the devices present, if nothing fits; `OptionError` for any other type.
+    Raises `DeviceError`, with a list of the devices present, if no device fits, and `OptionError` for any other type.
     """
     check_process()
     if isinstance(selector, Device):
@@ -67,7 +67,7 @@ def select(selector: Selector | None = None) -> Device:
 
 
 def _preferred() -> Device:
-    """The first device in order of preference, which a trial may change."""
+    """The first usable device in order of preference. A trial may change that order."""
     while True:
         first = devices()[0]
         if not reason_against(first) and devices()[0] is first:
@@ -85,7 +85,7 @@ def _first_usable(candidates: Sequence[Device], asker: str) -> Device:
 
 
 def _fitting(selector: str | int, asker: str) -> list[Device]:
-    """The devices that a selector names, the one that it names best first; `DeviceError` if there is none."""
+    """The devices that fit a selector, the best fit first; raises `DeviceError` if there is none."""
     present = devices()
     if isinstance(selector, str):
         words = selector.lower().split()
@@ -101,8 +101,8 @@ def _fitting(selector: str | int, asker: str) -> list[Device]:
         fitting = [device for device in present if device.facts.kind == words[0]]
     else:
         fitting = [device for device in present if words and all(_has_word(device, word) for word in words)]
-        # "intel" means Intel's driver where there is one, not PoCL's on a processor with Intel in its name. "3.0" means
-        # the driver's version, not that of OpenCL which almost every platform names.
+        # "intel" means Intel's driver if there is one, rather than PoCL on an Intel processor. "3.0" means the driver's
+        # version rather than OpenCL's, which almost every platform states.
         versions = [word for word in words if re.fullmatch(r"\d+(\.\d+)+([-+_]\S*)?", word)]
         for name, version in pairwise(words):
             if name in DRIVER_TITLES and version in versions:
@@ -127,14 +127,15 @@ def _is_driver(device: Device, name: str, version: str) -> bool:
 
 
 def _begins_with(version: str, start: str) -> bool:
-    """Whether a version is the given one or one of its patches: 3.1+debian begins with 3.1, 3.10 does not."""
+    """Whether ``version`` is ``start`` or a patch of it: 3.1+debian begins with 3.1, but 3.10 does not."""
     return re.match(re.escape(start) + r"(?!\d)", version) is not None
 
 
 def _has_word(device: Device, word: str) -> bool:
-    """Whether a word occurs in what a device says of itself.
+    """Whether a word occurs in the description of a device.
 
-    PoCL also says how it was built, as in "None+Asserts": such a word counts as a whole only, or "none" would be PoCL.
+    PoCL's version contains build options, such as "None+Asserts". They count as whole words only; else "none" would
+    select PoCL.
     """
     words = device.platform_version.lower().split()
     built = [other.strip(",") for other in words if other.endswith(",") or other == words[-1]]
@@ -145,13 +146,13 @@ def _has_word(device: Device, word: str) -> bool:
 
 
 def select_all(selectors: Selector | Iterable[Selector] | None = None) -> tuple[Device, ...]:
-    """The devices that selectors name, each once and in this order, one at least.
+    """The devices that one or more selectors select: at least one, each once, in the order of the selectors.
 
-    ``"all"``, ``"cpu"`` and ``"gpu"`` name all devices, or all of that kind, that pass their trial; any other selector
-    names one, as in `select`. None: what the environment variable ``CLREDUCE_DEVICES`` names, selectors separated by
-    commas; where that is unset or blank, the device that `select` gives for None.
+    ``"all"`` selects all devices that pass their trial, ``"cpu"`` and ``"gpu"`` all of that kind. Any other selector
+    selects one device, as in `select`. None stands for the environment variable ``CLREDUCE_DEVICES``, which has
+    selectors separated by commas; if it is unset or blank, the device is ``select(None)``.
 
-    `DeviceError`, with a list of the devices present, where a selector fits none.
+    Raises `DeviceError`, with a list of the devices present, if a selector fits no device.
     """
     check_process()
     asker = ""
@@ -170,18 +171,18 @@ def select_all(selectors: Selector | Iterable[Selector] | None = None) -> tuple[
 
 
 def _all_of(selector: Selector, asker: str) -> list[Device]:
-    """The devices that one of several selectors names."""
+    """The devices that one selector selects."""
     asker = asker or f"the device selector {selector!r}"
     kind = selector.strip().lower() if isinstance(selector, str) else ""
     if kind not in _KINDS:
         return [select(selector) if isinstance(selector, Device) else _first_usable(_fitting(selector, asker), asker)]
     candidates = devices() if kind == "all" else _fitting(kind, asker)
     usable = [device for device in candidates if not reason_against(device)]
-    return usable or [_first_usable(candidates, asker)]  # which says why none is
+    return usable or [_first_usable(candidates, asker)]  # raises an error with the reasons
 
 
 def chosen_devices() -> tuple[tuple[Device, ...], str]:
-    """The devices to use now, and what chose them; on the path of every kernel call, so no work for the words here."""
+    """The devices to use now, and the name of the function or variable that chose them. It runs in every call."""
     global _last_selected
     check_process()
     scoped = _innermost.get()
@@ -197,23 +198,23 @@ def chosen_devices() -> tuple[tuple[Device, ...], str]:
 
 
 def chosen_device() -> tuple[Device, str]:
-    """The device to use now, the first of several, and what chose it."""
+    """The device to use now (the first of several), and the name of the function or variable that chose it."""
     chosen, chooser = chosen_devices()
     return chosen[0], chooser
 
 
 def current_device() -> Device:
-    """The device that kernels run on now; the first of several.
+    """The device that kernels run on now; the first if there are several.
 
-    That of the innermost `use_device` or `use_devices`, else of `set_default_device` or `set_default_devices`, else of
-    the environment variables ``CLREDUCE_DEVICES`` and ``CLREDUCE_DEVICE`` (their values at this moment), else the first
-    in order of preference. `DeviceError` if there is none, or in a child forked after OpenCL was used.
+    The innermost `use_device` or `use_devices` decides, then `set_default_device` or `set_default_devices`, then the
+    current values of the environment variables ``CLREDUCE_DEVICES`` and ``CLREDUCE_DEVICE``, then the order of
+    preference. Raises `DeviceError` if there is no device, or in a child forked after OpenCL was used.
     """
     return chosen_devices()[0][0]
 
 
 def current_devices() -> tuple[Device, ...]:
-    """The devices that share calls now, `current_device` first; often it is the only one.
+    """The devices that share calls now, `current_device` first. Usually there is one.
 
     >>> import clreduce
     >>> clreduce.current_devices()[0] is clreduce.current_device()
@@ -224,9 +225,10 @@ def current_devices() -> tuple[Device, ...]:
 
 @contextlib.contextmanager
 def use_device(selector: str | int | Device | None) -> Iterator[Device]:
-    """``with use_device("gpu") as device:`` runs the block on that device; selectors are those of `select`.
+    """Run a block on a device: ``with use_device("gpu") as device:``. For selectors see `select`.
 
-    Holds for this thread or asynchronous task only: a thread started inside the block begins without it.
+    The choice holds for this thread or asynchronous task only; threads that start inside the block do not inherit it.
+    Raises `DeviceError` if no device that works fits.
     """
     token = _innermost.set((select(selector),))
     try:
@@ -237,16 +239,16 @@ def use_device(selector: str | int | Device | None) -> Iterator[Device]:
 
 @contextlib.contextmanager
 def use_devices(selectors: Selector | Iterable[Selector] | None) -> Iterator[tuple[Device, ...]]:
-    """``with use_devices("gpu"):`` lets all GPUs share the calls of the block.
+    """Let several devices share the calls of a block: ``with use_devices("gpu"):``.
 
-    ``selectors``: ``"all"``, ``"gpu"`` or ``"cpu"``, or a list of selectors as `use_device` takes them, such as
-    ``[0, 1]``. Holds for this thread or asynchronous task only.
+    ``selectors`` is ``"all"``, ``"gpu"`` or ``"cpu"``, or a list of selectors of `use_device` such as ``[0, 1]``. The
+    choice holds for this thread or asynchronous task only.
 
-    Rows of a result, indices of a batch, or columns where rows are few, are shared by the speed that each device shows.
-    A row has the bits that its device alone would give it: with devices of one kind, results are those of one device.
-    Solves share each product. Calls of a few milliseconds run on the first device alone, as do `tune` and calls that
-    name a ``backend``. A device that fails in a call leaves its part to the others, with a `RuntimeWarning`, and is not
-    asked again until `clreduce.clear_caches` is called.
+    The devices share the rows of a result, the indices of a batch, or, if there are few rows, the columns, in
+    proportion to their measured speeds. Each row has the bits that its device alone would give, so devices of one kind
+    give the results of one device. Solves share each product. Calls of a few milliseconds run on the first device
+    alone, as do `tune` and calls with a ``backend``. If a device fails in a call, the others compute its part, with a
+    `RuntimeWarning`; it is not used again until `clreduce.clear_caches` is called.
 
     >>> import numpy as np
     >>> import clreduce
@@ -260,7 +262,7 @@ def use_devices(selectors: Selector | Iterable[Selector] | None) -> Iterator[tup
     Raises
     ------
     DeviceError
-        A selector fits no device that works. In a call: float64 is asked for, and a device has none; or all devices
+        A selector fits no device that works. In a call: some device lacks float64 that the call needs, or all devices
         have failed.
     """
     token = _innermost.set(select_all(selectors))
@@ -271,15 +273,18 @@ def use_devices(selectors: Selector | Iterable[Selector] | None) -> Iterator[tup
 
 
 def set_default_device(selector: str | int | Device | None) -> None:
-    """Use a device in the whole process, wherever no `use_device` says otherwise; None takes the default back."""
+    """Use a device in the whole process, outside blocks of `use_device`; None restores the default.
+
+    Raises `DeviceError` if no device that works fits.
+    """
     global _default
     _default = None if selector is None else (select(selector),)
 
 
 def set_default_devices(selectors: Selector | Iterable[Selector] | None) -> None:
-    """Let devices share the calls of the whole process, wherever no `use_devices` or `use_device` says otherwise.
+    """Let devices share the calls of the whole process, outside blocks of `use_devices` and `use_device`.
 
-    ``selectors`` are those of `use_devices`; None takes the default back.
+    ``selectors`` are those of `use_devices`; None restores the default.
 
     >>> import clreduce
     >>> clreduce.set_default_devices("all")

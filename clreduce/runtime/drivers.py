@@ -1,4 +1,4 @@
-"""OpenCL drivers: short names and versions from what platforms say, and whether one compiles for this processor."""
+"""OpenCL drivers: their short names and versions, and whether they compile for this processor."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ROOM = "Make room there, or name another folder in the environment variable POCL
 
 
 def driver_of(platform_text: str) -> str:
-    """Short driver name (see `DeviceFacts.driver`) from a platform's name and vendor."""
+    """The short name of a driver (see `DeviceFacts.driver`), from a platform's name and vendor."""
     text = platform_text.lower()
     if "emulation" in text:  # Intel's FPGA emulator: neither the Intel CPU driver nor an accelerator
         return "other"
@@ -50,21 +50,21 @@ def driver_of(platform_text: str) -> str:
 
 def leading_numbers(version: str) -> tuple[int, ...]:
     """The first dotted number in a text: ``"3.1+debian"`` -> (3, 1), ``"535.104.05"`` -> (535, 104, 5), none -> ()."""
-    found = re.search(r"\d+(?:\.\d+)*", version)
-    return tuple(map(int, found.group().split("."))) if found else ()
+    match = re.search(r"\d+(?:\.\d+)*", version)
+    return tuple(map(int, match.group().split("."))) if match else ()
 
 
 def llvm_of(platform_version: str) -> int | None:
-    """Major LLVM version named in a platform's version, as PoCL does (``"... LLVM 15.0.6 ..."``), or None."""
-    found = re.search(r"\bLLVM (\d+)", platform_version)
-    return int(found.group(1)) if found else None
+    """The major LLVM version in a platform's version, such as PoCL's ``"... LLVM 15.0.6 ..."``; None if it has none."""
+    match = re.search(r"\bLLVM (\d+)", platform_version)
+    return int(match.group(1)) if match else None
 
 
 def refusal(cl_device: cl.Device) -> str:
-    """Why a driver would refuse each and every kernel for this device, in words; "" if it would not.
+    """The reason why a driver would refuse every kernel for this device; "" if it would not.
 
-    The compiler of a PoCL that is older than the processor calls that generic, and knows no such target on x86-64.
-    Nothing but an empty kernel tells, and only where PoCL names that target is it worth the time.
+    If a processor is newer than PoCL's compiler, PoCL chooses the target "generic", which the compiler does not know on
+    x86-64. Only a build of an empty kernel reveals this. It takes time, so it is done for that target only.
     """
     import pyopencl as cl
 
@@ -87,13 +87,13 @@ def refusal(cl_device: cl.Device) -> str:
 
 
 def why_no_device(title: str) -> str:
-    """What may keep a platform from offering its device, to be added to a message; "" if we know of nothing."""
+    """A possible reason why a platform has no device, to be appended to a message; "" if none is known."""
     why = why_no_kernel() if driver_of(title) == "pocl" else ""
     return f"; {why}" if why else ""
 
 
 def why_no_kernel() -> str:
-    """Why PoCL can build no kernel now, in words: it writes each to a folder; "" if it can."""
+    """The reason why PoCL can build no kernel now: it must write kernels to a folder. "" if it can build them."""
     folder = pocl_folder_in_use()
     if is_writable(folder):
         return ""

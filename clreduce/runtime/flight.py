@@ -1,8 +1,8 @@
-"""What kernels on their way read and write, and who keeps it alive until the queue is done.
+"""Keeps the memory of launched kernels alive until the queue has finished.
 
-A call may end at any step, for a signal's handler may raise an exception between any two of them. The frames of the
-call, and with them its arrays, are gone then, while kernels still write there. So memory belongs to the queue: it is
-held from before the first launch until a wait for the queue is over.
+A signal handler may raise an exception between any two steps of a call. The call's frames and arrays are then released
+while kernels still write to them. The queue therefore owns this memory: it is held from before the first launch until a
+wait for the queue has ended.
 """
 
 from __future__ import annotations
@@ -15,41 +15,40 @@ from typing import Any
 from clreduce.runtime.device import Device
 
 _NEVER_FREED: list[Any] = []
-"""What a queue may still use that cannot be waited for."""
+"""Memory that may still be in use by a queue that cannot be waited for."""
 
 
-class Things:
-    """Arrays and buffers of one owner, a `Memory`."""
+class HeldObjects:
+    """The arrays and buffers of one owner, a `Memory`."""
 
-    __slots__ = ("kept", "owner")
+    __slots__ = ("objects", "owner")
 
     def __init__(self, owner: Any) -> None:
         self.owner = weakref.ref(owner)
-        self.kept: list[Any] = []
+        self.objects: list[Any] = []
 
 
 class Flight:
-    """The queue of one thread, and what its commands may still use."""
+    """The queue of one thread, and the memory that its commands may still use."""
 
     def __init__(self, queue: Any) -> None:
         self.queue = queue
         self.wait: Any = queue.finish
-        """Waits for the queue. It is no Python function: no signal is handled between its call and its end."""
-        self.held: set[Things] = set()
+        """A function that waits for the queue. It is not written in Python, so no signal is handled while it runs."""
+        self.held: set[HeldObjects] = set()
         self._process = os.getpid()
 
-    def finish(self, things: Things) -> None:
-        """Wait for the queue, and let go of these things; and of those whose calls ended early, before now."""
-        # Calls that have not ended may not have launched all that they hold things for: a signal's handler may call
-        # this in the midst of another.
+    def finish(self, held: HeldObjects) -> None:
+        """Wait for the queue and release ``held``, and the objects of calls that have ended early."""
+        # The objects of other calls stay: if a signal handler runs this, the interrupted call may launch more kernels.
         abandoned = [other for other in list(self.held) if other.owner() is None] if len(self.held) > 1 else ()
         self.wait()
-        self.held.discard(things)
+        self.held.discard(held)
         if abandoned:
             self.held.difference_update(abandoned)
 
     def __del__(self, getpid: Any = os.getpid, never_freed: list[Any] = _NEVER_FREED) -> None:
-        """The thread ends."""
+        """Wait for the queue when its thread ends."""
         if not self.held:
             return
         try:
@@ -58,19 +57,19 @@ class Flight:
                 return
         except Exception:  # the device is lost
             pass
-        never_freed.append(self.held)  # after a fork, nobody is there who would run what is in the queue
+        never_freed.append(self.held)  # after a fork, no thread runs the commands of the queue
 
 
-class _OfThread(threading.local):
+class _FlightsOfThread(threading.local):
     def __init__(self) -> None:
         self.flights: dict[Device, Flight] = {}
 
 
-_OF_THREAD = _OfThread()
+_OF_THREAD = _FlightsOfThread()
 
 
 def in_flight(device: Device) -> Flight:
-    """The calling thread's queue on a device, and what it uses; `DeviceError` after a fork."""
+    """The calling thread's `Flight` on a device; raises `DeviceError` in a child forked after OpenCL was used."""
     queue = device.queue
     flights = _OF_THREAD.flights
     flight = flights.get(device)

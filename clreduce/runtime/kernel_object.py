@@ -1,4 +1,4 @@
-"""`KernelObject`: a kernel of a built program, which sets its arguments and starts it."""
+"""`KernelObject`: a kernel of a built program; it sets the arguments and starts the kernel."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from clreduce.runtime.device import Device
 
 
 class KernelObject:
-    """A kernel whose first ``buffers`` arguments are buffers; the others are numbers of 64 bits. For one thread only.
+    """A kernel whose first ``buffers`` arguments are buffers and whose others are 64-bit integers.
 
-    Its arguments are set one by one, for the functions that pyopencl writes for whole lists of arguments go through a
-    cache on disk (see `clreduce.runtime.bindings`).
+    One thread only may use it. Arguments are set one by one, because pyopencl's functions for whole lists of arguments
+    go through a cache on disk (see `clreduce.runtime.bindings`).
     """
 
     def __init__(self, program: Any, name: str, buffers: int, device: Device) -> None:
@@ -34,7 +34,7 @@ class KernelObject:
 
     @property
     def most_items(self) -> int:
-        """Work-items in a group, at most: fewer than the device's where the kernel needs many registers."""
+        """The most work-items in a group. A kernel that needs many registers has fewer than the device allows."""
         import pyopencl as cl
 
         return int(self._kernel.get_work_group_info(cl.kernel_work_group_info.WORK_GROUP_SIZE, self._device))
@@ -48,9 +48,9 @@ class KernelObject:
         global_offset: tuple[int, ...] | None = None,
         wait_for: list[Any] | None = None,
     ) -> Any:
-        """Let the ``size`` work-items run, in groups of ``group``, from ``global_offset`` on; the event of that.
+        """Start ``size`` work-items in groups of ``group``, from ``global_offset`` on; returns the event.
 
-        ``wait_for``: events that come first, beside what the queue says.
+        The kernel waits for the events in ``wait_for``, in addition to the order of the queue.
         """
         set_argument, count = self._set, self._buffers
         for position in range(count):
@@ -61,7 +61,7 @@ class KernelObject:
         return self._enqueue(queue, self._kernel, size, group, global_offset, wait_for)
 
     def _set_numbers(self, numbers: tuple[int, ...]) -> None:
-        """Set the arguments that are numbers. pyopencl tries five other types first: it is told only of new ones."""
+        """Set the arguments that are numbers. pyopencl tries five other types first, so only changed numbers are set."""
         self._numbers = ()
         for position, number in enumerate(numbers, self._buffers):
             self._set(position, np.int64(number))

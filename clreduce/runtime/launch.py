@@ -1,4 +1,4 @@
-"""Calls of plans: sizes, buffers, and the launches of kernels, for one index or for a whole batch."""
+"""Calls of plans: sizes, buffers and launches of kernels, for a single index or for a whole batch."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ _Results = TypeVar("_Results")
 
 @dataclass(slots=True)
 class Launched:
-    """Results that kernels are computing."""
+    """The results of launched kernels, which may still be running."""
 
-    call: Call | Finish | None
-    """None: there is nothing to compute."""
+    call: Call | FinishCall | None
+    """The call; None if there is nothing to compute."""
     results: tuple[Array, ...]
     written: tuple[Array, ...]
-    """What kernels write: the results, or the same in double precision."""
+    """The arrays that kernels write: the results, or arrays in double precision that are rounded to them."""
 
     def wait(self) -> tuple[Array, ...]:
-        """The results, once they are there."""
+        """Wait for the kernels and return the results."""
         if self.call is not None:
             self.call.memory.finish()
             if self.written is not self.results:
@@ -52,10 +52,10 @@ class Launched:
 
 
 def completed(memory: Memory, run: Callable[..., _Results], *arguments: Any) -> _Results:
-    """What ``run(*arguments)`` gives, which launches kernels on ``memory`` and waits for them.
+    """The result of ``run(*arguments)``, a function that launches kernels on ``memory`` and waits for them.
 
-    Whatever it raises, no kernel runs any more when that reaches the caller, who may need the arrays for other things.
-    What the driver reports becomes a `DeviceError`.
+    If it raises an exception, no kernel runs any more when the exception reaches the caller, who may use the arrays for
+    other purposes. An error of the driver becomes a `DeviceError`.
     """
     wait = memory.wait
     try:
@@ -63,7 +63,7 @@ def completed(memory: Memory, run: Callable[..., _Results], *arguments: Any) -> 
     except BaseException as error:
         try:
             wait()  # first of all, before another signal can be handled
-        except memory.driver_error as lost:  # nobody knows whether kernels still run: the queue keeps the memory
+        except memory.driver_error as lost:  # kernels may still run: the queue keeps the memory
             raise memory.failure(lost) from error
         memory.abandon()
         if isinstance(error, memory.driver_error):
@@ -86,7 +86,7 @@ class _Launches:
         self.memory = memory or memory_for(plan.device)
         self.queue = self.memory.queue
         self.kernels: dict[Any, Any] = {}
-        """By role; `Plan.prepared` gives them to the call, before it is launched."""
+        """The kernels by role; `Plan.prepared` sets them before the launch."""
         self._tables: dict[str, Any] = {}
 
     def _launch(self, role: Any, kernel: Kernel, size: tuple[int, int], buffers: Sequence[Any], *sizes: int) -> None:
@@ -116,22 +116,22 @@ class _Launches:
         return built
 
     def _padded(self, items: int) -> int:
-        """A number of work-items that fills its work-groups; those in excess return at once."""
+        """``items`` rounded up to whole work-groups; the additional work-items return at once."""
         return -(-items // self.plan.schedule.group) * self.plan.schedule.group
 
 
-class Finish(_Launches):
-    """Results computed from the state of each row."""
+class FinishCall(_Launches):
+    """A call that computes results from the states of rows."""
 
     def __init__(self, plan: Plan, region: Region, memory: Memory, parts: int = 1) -> None:
-        """``parts``: of how many parts of j there are states."""
+        """``parts`` is the number of parts of j that have states."""
         super().__init__(plan, region, ("merge",), memory)
         self._parts = parts
 
     def launch(self, state: Sequence[Array], results: Sequence[Array]) -> None:
-        """Let a kernel compute ``results`` from a state.
+        """Launch the kernel that computes ``results`` from ``state``.
 
-        It is (batch.., rows, D) for each slot, or (batch.., parts, rows, D) of several parts.
+        ``state`` has an array (batch.., rows, D) for each slot, or (batch.., parts, rows, D) for several parts.
         """
         memory, region, first = self.memory, self.region, -1
         memory.hold()
@@ -163,10 +163,11 @@ class Call(_Launches):
         resumes: bool = False,
         apart: bool = False,
     ) -> None:
-        """``memory``: that of calls that run together with this one. ``parts``: those of a call that this is a leaf of.
+        """Lay out a call of ``plan`` for a region; `launch` starts it.
 
-        ``partial``: states are computed instead of results; ``resumes``: they begin with the states of the columns
-        before; ``apart``: there is one for each part of j.
+        Calls that run together share ``memory``. If this call is a leaf of a larger one, ``parts`` are those of the
+        larger one. With ``partial`` it computes states instead of results; with ``resumes`` these begin with the states
+        after the columns before; with ``apart`` there is a state for each part of j.
         """
         _Launches.__init__(self, plan, region, _WHOLE, memory)  # `super()` takes longer
         self.tables: Tables | None = None
@@ -189,13 +190,13 @@ class Call(_Launches):
         elif self.parts.count > 1:
             self.roles = _SPLIT
         self._columns_of_group = columns
-        """Columns that a work-group visits, at most."""
+        """The most columns that a work-group visits."""
         self._is_long = visited * plan.schedule.group_rows > plan.pace.most
         """Whether pair kernels are launched in slices."""
 
     @property
     def temporaries(self) -> int:
-        """Bytes on the device beside data and results: values stored for pair kernels, merged states, tables."""
+        """Bytes on the device besides data and results: values stored for pair kernels, states, tables."""
         tables = () if self.tables is None else self.tables.named(0).values()
         stored = sum(kernel.length(self._stored_size(kernel)) for kernel in self.plan.lowered.stored)
         states = 0 if len(self.roles) == 1 else self.parts.count * self.rows * sum(self.plan.state_sizes)
@@ -203,9 +204,9 @@ class Call(_Launches):
         return own + sum(table.nbytes for table in tables)
 
     def launch(self, arrays: Sequence[Array], results: Sequence[Array]) -> None:
-        """Let kernels compute ``results``, which are there when the memory has been waited for.
+        """Launch the kernels that compute ``results``. They are complete after ``memory.finish()``.
 
-        Those of a partial call are states, (batch.., rows, D) for each slot; where it resumes, they are read, too.
+        The results of a partial call are states, (batch.., rows, D) for each slot. If it resumes, it also reads them.
         """
         self.memory.hold()
         buffers, starts = self._slots(arrays)
@@ -218,7 +219,7 @@ class Call(_Launches):
         self._reduce(buffers, starts, outputs)
 
     def _slots(self, arrays: Sequence[Array]) -> tuple[dict[Any, Any], dict[Any, Array]]:
-        """By variable: its buffer, and where in it the data of each index of the batch begin."""
+        """For each variable its buffer, and the offset in it at which the data of each index of the batch begin."""
         buffers: dict[Any, Any] = {}
         starts: dict[Any, Array] = {}
         for slot, supplied in zip(self.plan.program.slots, arrays, strict=True):
@@ -234,7 +235,7 @@ class Call(_Launches):
         return buffers, starts
 
     def _store(self, buffers: dict[Any, Any], starts: dict[Any, Array]) -> None:
-        """Compute the values that pair kernels find ready-made."""
+        """Compute the values that pair kernels read instead of computing them for each pair."""
         plan = self.plan
         for n, (leaf, stored) in enumerate(zip(plan.lowered.stored_as, plan.lowered.stored, strict=True)):
             size = self._stored_size(stored)
@@ -248,7 +249,7 @@ class Call(_Launches):
                 self._launch(("stored", n), stored.kernel, (items, 1), (buffers[leaf], *inputs), *sizes)
 
     def _stored_size(self, stored: Stored) -> int:
-        """For how many i or j values are stored."""
+        """The number of i or j for which values are stored."""
         if stored.by_task:
             return self.items * self.plan.schedule.group_rows
         return {Domain.I: self.rows, Domain.J: self.columns, Domain.P: 1}[stored.domain]
@@ -281,7 +282,7 @@ class Call(_Launches):
             self._launch("merge", plan.lowered.merge, size, (*outputs, *states), *sizes)
 
     def _arguments(self, inputs: Sequence[Any], buffers: dict[Any, Any], starts: dict[Any, Array]) -> list[Any]:
-        """The buffers of a kernel's inputs, and in a batch the table of where their data begin."""
+        """The buffers of a kernel's inputs, and in a batch the table of the offsets at which their data begin."""
         arguments = [buffers[leaf] for leaf in inputs]
         if self.plan.signature.batched:
             table = np.stack([starts[leaf] for leaf in inputs], axis=1) if inputs else np.zeros(1, np.int64)
@@ -296,7 +297,7 @@ class Call(_Launches):
         self._launch_in_slices(self._watched(role), size, (*buffers, *tables, *sizes))
 
     def _tell(self, portion: float) -> None:
-        """Tell who waits for the call which portion of its pairs was visited."""
+        """Report the fraction of the call's pairs that was visited."""
         progress = current()
         if progress is not None:
             progress.advance(portion * self.region.area)
@@ -304,7 +305,7 @@ class Call(_Launches):
     def _launch_in_slices(self, built: Any, size: tuple[int, int], arguments: Sequence[Any]) -> None:
         schedule, device, order = self.plan.schedule, self.plan.device, self.memory.order
         dimensions = 3 if self.plan.signature.batched else 2
-        # In a batch, what the parts of an index store follows upon what those of the one before do: all run together.
+        # In a batch, the states of all parts of an index are contiguous, so all parts of an index run together.
         parts = 1 if dimensions == 3 else self.parts.count
 
         def launch(group: int, groups: int, part: int, own_parts: int, index: int, indices: int) -> None:

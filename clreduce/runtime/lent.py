@@ -1,7 +1,6 @@
-"""`LentDevice`: a device in a context that the caller owns. Arrays of that context are read and written where they are.
+"""`LentDevice`: a device in a context that the caller owns. Kernels use the arrays of that context in place.
 
-A `Place` is such a device with one of the caller's queues. It is entered for the time of a call: what the call launches
-goes to that queue.
+A `LentQueue` is such a device with one of the caller's queues. A call enters it, and then launches on that queue.
 """
 
 from __future__ import annotations
@@ -22,27 +21,27 @@ from clreduce.runtime.process import check_process
 
 
 @dataclass(eq=False)
-class Place:
-    """A queue of the caller's, and the device in its context."""
+class LentQueue:
+    """A queue of the caller, and the device in its context."""
 
     device: LentDevice
     queue: Any
     in_order: bool
     """Whether the queue runs its commands one after the other."""
     allocator: Any = None
-    """What gives memory for results; None: the context."""
+    """The allocator of the memory for results; None for the context."""
     pool: Any = None
-    """Memory for temporaries, which one call after the other may use where the queue is in order."""
+    """A memory pool for temporaries. Later calls may reuse its memory if the queue is in order."""
     makers: Memo[Any, Callable[..., Any]] = field(default_factory=Memo)
-    """What makes arrays, by shape and dtype."""
+    """The functions that make arrays, by shape and dtype."""
 
 
 class _At:
-    """A block at a place; a class, for calls go through it and a generator takes longer."""
+    """The context manager of `LentDevice.at`. It is a class, because a generator takes longer, and every call uses it."""
 
     __slots__ = ("_before", "_now", "_place")
 
-    def __init__(self, now: threading.local, place: Place) -> None:
+    def __init__(self, now: threading.local, place: LentQueue) -> None:
         self._now, self._place = now, place
 
     def __enter__(self) -> None:
@@ -54,10 +53,10 @@ class _At:
 
 
 class LentDevice(Device):
-    """A device in a context of the caller's; made by `place_of`, once for each context."""
+    """A device in a context of the caller; `place_of` makes one for each context."""
 
     def __init__(self, listed: Device, context: Any) -> None:
-        """``listed``: the same device as `devices` lists it, with what its trial has shown."""
+        """``listed`` is this device in the list of `devices`, with the results of its trial."""
         super().__init__(listed.cl_device)
         self.identity = listed.identity
         self.said = listed.said
@@ -66,13 +65,13 @@ class LentDevice(Device):
         self._now = threading.local()
 
     @property
-    def place(self) -> Place:
-        """The place whose call this thread is in."""
-        place: Place = self._now.place
+    def place(self) -> LentQueue:
+        """The queue of the call that this thread runs."""
+        place: LentQueue = self._now.place
         return place
 
-    def at(self, place: Place) -> _At:
-        """What this thread runs on the device in this block goes to the queue of ``place``."""
+    def at(self, place: LentQueue) -> _At:
+        """Let this thread use the queue of ``place`` inside this block."""
         return _At(self._now, place)
 
     @property
@@ -92,7 +91,7 @@ class LentDevice(Device):
         return place.pool
 
     def new_array(self, shape: tuple[int, ...], dtype: Any) -> Any:
-        """An array on the device, whose memory comes from where that of the call's arrays does."""
+        """A new array on the device, from the allocator of the call's arrays."""
         place = self.place
         make = place.makers.get((shape, dtype))
         try:
@@ -108,21 +107,21 @@ class LentDevice(Device):
 
 
 def _maker(queue: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Callable[..., Any]:
-    """A function that makes arrays like one without memory: pyopencl checks shapes at length where there is none."""
+    """A function that makes arrays from a template. Without a template, pyopencl would check shapes for each array."""
     import pyopencl as cl
     from pyopencl.array import Array, empty_like
 
     return partial(empty_like, Array(queue, shape, dtype, data=cl.Buffer(queue.context, cl.mem_flags.READ_WRITE, 1)))
 
 
-_PLACES: Memo[int, Place] = Memo(256)
+_PLACES: Memo[int, LentQueue] = Memo(256)
 _DEVICES: Memo[tuple[int, int], LentDevice] = Memo(64)
 
 
-def place_of(queue: Any, allocator: Any = None) -> Place:
-    """The place of a queue of the caller's; `DeviceError` where its device is none that clreduce uses.
+def place_of(queue: Any, allocator: Any = None) -> LentQueue:
+    """The `LentQueue` of a queue of the caller; raises `DeviceError` if clreduce does not use its device.
 
-    A place keeps its queue alive, so the number of that is its own.
+    It keeps the queue alive, so that no other queue gets the same ``int_ptr``.
     """
     place = _PLACES.get(queue.int_ptr)
     if place is None:
@@ -130,13 +129,13 @@ def place_of(queue: Any, allocator: Any = None) -> Place:
     return place if allocator is None else replace(place, allocator=allocator)
 
 
-def _new_place(queue: Any) -> Place:
+def _new_place(queue: Any) -> LentQueue:
     import pyopencl as cl
 
     context, cl_device = queue.context, queue.device
     device = _DEVICES.fetch((context.int_ptr, cl_device.int_ptr), lambda: _lent(cl_device, context))
     out_of_order = cl.command_queue_properties.OUT_OF_ORDER_EXEC_MODE_ENABLE
-    return Place(device, queue, not queue.properties & out_of_order)
+    return LentQueue(device, queue, not queue.properties & out_of_order)
 
 
 def _lent(cl_device: Any, context: Any) -> LentDevice:

@@ -1,13 +1,13 @@
-"""Listing the OpenCL platforms, so that drivers which pip or conda installed are found beside those of the system.
+"""Lists the OpenCL platforms, including drivers that pip or conda installed.
 
-An OpenCL loader looks for drivers once, when a process first lists the platforms. Which environment variables it reads
-then depends on the loader, so we look for their names inside its library:
+An OpenCL loader looks for drivers once, when a process first lists the platforms. The environment variables that it
+reads depend on the loader, so we search its library for their names:
 
-- the loader in pyopencl's wheels for Linux reads ``PYOPENCL_HOME``: a folder whose ``.libs`` holds more .icd files;
+- the loader in pyopencl's wheels for Linux reads ``PYOPENCL_HOME``: a folder with more .icd files in ``.libs``;
 - Khronos' loader (Windows, macOS, many Linux distributions) reads ``OCL_ICD_FILENAMES``: a list of libraries;
 - ocl-icd as distributions ship it reads ``OCL_ICD_VENDORS`` only: a folder in place of the system's.
 
-The variables are set for the first listing and restored afterwards. Where the user has set ``OCL_ICD_VENDORS`` or
+The variables are set for the first listing and restored afterwards. If the user has set ``OCL_ICD_VENDORS`` or
 ``OPENCL_VENDOR_PATH``, nothing is added.
 """
 
@@ -26,14 +26,14 @@ from pathlib import Path
 from typing import Any
 
 CHOSEN_BY_USER = ("OCL_ICD_VENDORS", "OPENCL_VENDOR_PATH")
-"""Variables by which users name their drivers."""
+"""Environment variables in which users name their drivers."""
 _LIBRARIES_OF_PIP = {"intel-opencl-rt": ("libintelocl.so", "intelocl64.dll")}
-"""By distribution of PyPI: the file names that its driver has."""
+"""The possible file names of the driver in each distribution on PyPI."""
 _SYSTEM_VENDORS = Path("/etc/OpenCL/vendors")
 _LEAST_ROOM = 1 << 20
-"""Bytes that a folder for built kernels has left, at least."""
+"""A folder for built kernels needs this many free bytes."""
 _replacement: Path | None = None
-"""The temporary folder that PoCL was told of in place of its own."""
+"""The temporary folder that PoCL uses in place of its own; None if it uses its own."""
 _A_DRIVER = re.compile(r"lib(pocl|intelocl|MesaOpenCL|RusticlOpenCL|nvidia-opencl|amdocl|oclgrind)[^/]*\.so")
 
 
@@ -43,7 +43,7 @@ class DriverFile:
 
     path: Path
     origin: str
-    """The package or system that installed it, in words: ``"pip's intel-opencl-rt"``."""
+    """The package or system that installed it, such as ``"pip's intel-opencl-rt"``."""
 
 
 def driver_files() -> tuple[DriverFile, ...]:
@@ -57,9 +57,9 @@ def driver_files() -> tuple[DriverFile, ...]:
 
 
 def list_platforms(cl: Any) -> tuple[list[Any], tuple[str, ...]]:
-    """The OpenCL platforms, and a note in words on each driver of this environment that was not loaded.
+    """The OpenCL platforms, and a note on each driver of this environment that was not loaded.
 
-    ``cl`` is pyopencl. An error of pyopencl passes through: there is no driver at all then.
+    ``cl`` is pyopencl. Its error passes through if there is no driver at all.
     """
     chosen = [f"{name}={os.environ[name]}" for name in CHOSEN_BY_USER if os.environ.get(name)]
     drivers = driver_files()
@@ -69,7 +69,7 @@ def list_platforms(cl: Any) -> tuple[list[Any], tuple[str, ...]]:
             stack.enter_context(_found_by_loader(drivers))
         stack.enter_context(_usable_pocl_cache())
         platforms = cl.get_platforms()
-        for platform in platforms:  # PoCL reads its variable when it is first asked for devices
+        for platform in platforms:  # PoCL reads its variable at the first query of its devices
             with contextlib.suppress(cl.Error):
                 platform.get_devices()
     loaded = _loaded_libraries()
@@ -77,17 +77,17 @@ def list_platforms(cl: Any) -> tuple[list[Any], tuple[str, ...]]:
     if chosen:
         why = f"{' and '.join(chosen)} names the drivers to load"
     elif early:
-        why = "this process had listed the OpenCL platforms before clreduce did; call clreduce.devices() before that"
+        why = "this process had listed the OpenCL platforms before clreduce did; call clreduce.devices() first"
     else:
         why = "the OpenCL loader could not load it"
-    return platforms, tuple(f"{driver.path} ({driver.origin}): not loaded, for {why}" for driver in missing)
+    return platforms, tuple(f"{driver.path} ({driver.origin}): not loaded, because {why}" for driver in missing)
 
 
 # ------------------------------------------------------------------------------------------ where drivers may lie
 
 
 def _of_pyopencl() -> Iterator[DriverFile]:
-    """The drivers that wheels such as PoCL's put into pyopencl's own folder."""
+    """The drivers that wheels such as PoCL's install into pyopencl's folder."""
     import pyopencl
 
     folder = Path(pyopencl.__file__).resolve().parent / ".libs"
@@ -96,8 +96,8 @@ def _of_pyopencl() -> Iterator[DriverFile]:
 
 
 def _of_distributions() -> Iterator[DriverFile]:
-    """The drivers of wheels that are recorded as installed, wherever their files are."""
-    from importlib import metadata  # which takes as long to import as clreduce
+    """The drivers of wheels that are installed according to their metadata, wherever their files are."""
+    from importlib import metadata  # on demand: its import takes as long as clreduce's
 
     for distribution, names in _LIBRARIES_OF_PIP.items():
         try:
@@ -106,14 +106,14 @@ def _of_distributions() -> Iterator[DriverFile]:
             continue
         for file in files:
             if file.name in names:
-                # The wheel's .icd file holds a path of the machine that built it.
+                # The wheel's .icd file contains a path on the machine that built it.
                 path = Path(str(file.locate())).resolve()
                 if path.is_file():
                     yield DriverFile(path, f"pip's {distribution}")
 
 
 def _of_environment() -> Iterator[DriverFile]:
-    """The drivers of conda packages, which only conda's own loader would find."""
+    """The drivers of conda packages. Without help, only conda's own loader finds them."""
     prefix = Path(sys.prefix)
     for library in _libraries_of(prefix / "etc" / "OpenCL" / "vendors", prefix / "lib"):
         yield DriverFile(library, "this environment's etc/OpenCL/vendors")
@@ -133,7 +133,10 @@ def _libraries_of(vendors: Path, folder: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _found_by_loader(drivers: tuple[DriverFile, ...]) -> Iterator[None]:
-    """Within it, the OpenCL loader finds ``drivers`` too; without a folder to write to, only the system's."""
+    """Let the OpenCL loader find ``drivers`` too inside this block.
+
+    If no temporary folder can be written to, it finds the drivers of the system only.
+    """
     with contextlib.ExitStack() as stack:
         variables = _variables_of_loader() if drivers else frozenset()
         if "PYOPENCL_HOME" in variables:
@@ -143,7 +146,7 @@ def _found_by_loader(drivers: tuple[DriverFile, ...]) -> Iterator[None]:
         elif "OCL_ICD_FILENAMES" in variables:
             names = [os.environ.get("OCL_ICD_FILENAMES", ""), *(str(driver.path) for driver in drivers)]
             if sys.platform == "win32":
-                for driver in drivers:  # for the libraries that a driver's needs
+                for driver in drivers:  # a driver may need other libraries from its folder
                     stack.enter_context(os.add_dll_directory(str(driver.path.parent)))
             stack.enter_context(_variable("OCL_ICD_FILENAMES", os.pathsep.join(filter(None, names))))
         elif "OCL_ICD_VENDORS" in variables:
@@ -154,10 +157,10 @@ def _found_by_loader(drivers: tuple[DriverFile, ...]) -> Iterator[None]:
 
 
 def _variables_of_loader() -> frozenset[str]:
-    """The environment variables, of those that name more drivers, whose names the loader's library holds."""
+    """The environment variables for additional drivers that the loader reads, by the names in its library."""
     known = ("PYOPENCL_HOME", "OCL_ICD_FILENAMES", "OCL_ICD_VENDORS")
     libraries = [Path(path) for path in _loaded_libraries() if "libOpenCL" in Path(path).name]
-    if not libraries:  # a system that does not list the libraries of a process: Khronos' loader, where there is one
+    if not libraries:  # the system does not list the libraries of a process: assume Khronos' loader
         return frozenset({"OCL_ICD_FILENAMES"})
     text = b""
     for library in libraries:
@@ -167,7 +170,7 @@ def _variables_of_loader() -> frozenset[str]:
 
 
 def _write_icds(folder: Path, drivers: tuple[DriverFile, ...], system: Path | None) -> bool:
-    """A folder of .icd files with absolute paths, and copies of the system's; False if it cannot be written."""
+    """Write .icd files with absolute paths into a folder, and copies of the system's; False if that fails."""
     try:
         folder.mkdir(exist_ok=True)
         for number, driver in enumerate(drivers):
@@ -181,7 +184,7 @@ def _write_icds(folder: Path, drivers: tuple[DriverFile, ...], system: Path | No
 
 @contextlib.contextmanager
 def _temporary_folder() -> Iterator[Path | None]:
-    """An empty folder, removed afterwards; None where none can be made."""
+    """An empty folder, removed afterwards; None if none can be made."""
     try:
         folder = temporary_folder("clreduce-drivers-")
     except OSError:
@@ -195,7 +198,7 @@ def _temporary_folder() -> Iterator[Path | None]:
 
 @contextlib.contextmanager
 def _variable(name: str, value: str) -> Iterator[None]:
-    """An environment variable with another value, for the time of the block."""
+    """Set an environment variable inside this block."""
     before = os.environ.get(name)
     os.environ[name] = value
     try:
@@ -211,7 +214,7 @@ def _variable(name: str, value: str) -> Iterator[None]:
 
 
 def pocl_cache_folder() -> Path:
-    """The folder in which PoCL keeps compiled kernels, as its rules say."""
+    """The folder in which PoCL stores compiled kernels according to its own rules."""
     chosen = os.environ.get("POCL_CACHE_DIR")
     if chosen:
         return Path(chosen)
@@ -223,7 +226,7 @@ def pocl_cache_folder() -> Path:
 
 
 def pocl_folder_in_use() -> Path:
-    """The folder that PoCL uses in this process: `pocl_cache_folder`, or a temporary one in its place.
+    """The folder that PoCL uses in this process: `pocl_cache_folder`, or a temporary one in place of it.
 
     >>> is_writable(pocl_folder_in_use())
     True
@@ -232,9 +235,9 @@ def pocl_folder_in_use() -> Path:
 
 
 def is_writable(folder: Path) -> bool:
-    """Whether files can be written to ``folder``, or to the one where it would be made; nothing is left there.
+    """Whether files can be written to ``folder``, or to its nearest existing parent. No file is left there.
 
-    False on a disk with less than a megabyte left, too: a driver that keeps kernels there would fail.
+    It is False on a disk with less than a megabyte left, too: a driver that stores kernels there would fail.
     """
     try:
         while not folder.exists():
@@ -245,7 +248,7 @@ def is_writable(folder: Path) -> bool:
             return False
         if shutil.disk_usage(folder).free < _LEAST_ROOM:
             return False
-        with tempfile.TemporaryFile(dir=folder) as file:  # a quota or a limit of the process may forbid it still
+        with tempfile.TemporaryFile(dir=folder) as file:  # a quota or a limit of the process may still forbid it
             file.write(bytes(1 << 16))
         return True
     except OSError:  # a parent that may not be entered, a full disk
@@ -253,9 +256,9 @@ def is_writable(folder: Path) -> bool:
 
 
 def temporary_folder(prefix: str) -> Path:
-    """A new empty folder of this user, where files can be written; `OSError` if there is no such place."""
+    """A new empty folder of this user that can be written to; raises `OSError` if none can be made."""
     for place in (None, "/var/tmp", "/dev/shm"):
-        with contextlib.suppress(OSError):  # gettempdir raises it where every place that it knows is full
+        with contextlib.suppress(OSError):  # gettempdir raises OSError if all of its folders are full
             folder = place or tempfile.gettempdir()
             if is_writable(Path(folder)):
                 return Path(tempfile.mkdtemp(prefix=prefix, dir=folder))
@@ -264,9 +267,9 @@ def temporary_folder(prefix: str) -> Path:
 
 @contextlib.contextmanager
 def _usable_pocl_cache() -> Iterator[None]:
-    """Within it, PoCL is told of a folder that it can write to: it builds no kernel where it cannot.
+    """Give PoCL a folder that it can write to inside this block; without one, PoCL builds no kernel.
 
-    A folder that the user named stays, whatever it is.
+    A folder that the user has named is never replaced.
     """
     global _replacement
     if os.environ.get("POCL_CACHE_DIR") or is_writable(pocl_cache_folder()):
@@ -286,7 +289,7 @@ def _usable_pocl_cache() -> Iterator[None]:
 
 
 def _loaded_libraries() -> frozenset[str]:
-    """Paths of the libraries in this process; empty where the system does not say."""
+    """The paths of the libraries in this process; empty if the system does not list them."""
     try:
         lines = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -295,5 +298,5 @@ def _loaded_libraries() -> frozenset[str]:
 
 
 def _loaded_drivers() -> frozenset[str]:
-    """OpenCL drivers among the loaded libraries. If there are any, the loader has looked for drivers already."""
+    """The OpenCL drivers among the loaded libraries. If there are any, the loader has already searched for drivers."""
     return frozenset(path for path in _loaded_libraries() if _A_DRIVER.match(Path(path).name))

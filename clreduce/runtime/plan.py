@@ -1,4 +1,4 @@
-"""`Plan`: a program made ready for one device and one dtype. Calling it runs kernels; making it builds them."""
+"""`Plan`: a program that is prepared for one device and one dtype. Its first call builds kernels."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from clreduce.runtime.choices import CHOICES, Case
 from clreduce.runtime.cuts import Bytes
 from clreduce.runtime.determinism import PART
 from clreduce.runtime.device import Device
-from clreduce.runtime.launch import Call, Finish, Launched, completed
+from clreduce.runtime.launch import Call, FinishCall, Launched, completed
 from clreduce.runtime.memory import Memory
 from clreduce.runtime.profile import building, describe
 from clreduce.runtime.ranges import CheckedRanges, Ranges
@@ -37,17 +37,18 @@ from clreduce.typing import Array
 
 _LOGGER = logging.getLogger("clreduce.schedules")
 _LARGEST_INDEX = 2**31 - 2
-AnyCall = TypeVar("AnyCall", Call, Finish)
+AnyCall = TypeVar("AnyCall", Call, FinishCall)
 
 
 class Plan:
-    """Built kernels of a program. ``plan(arrays, rows, columns)`` gives the results; sizes are free at each call.
+    """The kernels of a program for one device. ``plan(arrays, rows, columns)`` computes results, for any sizes.
 
-    Without ``schedule`` it has the one that was chosen by measuring, if one was, else the default. ``direct_sum``: then
-    without sums in blocks; ``few``: for a number of rows of that class (`few_rows`); not ``measured``: with the default
-    schedule in any case. If the driver refuses to build
-    such a kernel, a plan with a simpler schedule takes over, once and for all. A schedule that was asked for is not
-    replaced: calls raise `CompileError`.
+    Without an explicit ``schedule``, the plan has the one that tuning has chosen for the size class ``few``
+    (`few_rows`), or else the default schedule. Without ``measured`` it ignores tuning, and with ``direct_sum`` it does
+    not add up in blocks. If the driver refuses a kernel, a plan with a simpler schedule replaces this one permanently.
+    An explicit schedule is not replaced; calls then raise `CompileError`.
+
+    Raises `DeviceError` if the device lacks float64 that the plan needs.
     """
 
     @building("laid out")
@@ -74,7 +75,7 @@ class Plan:
         self.case = Case(program, signature.real, device, direct_sum, few, signature.wide)
         chosen = CHOICES.get(self.case) if schedule is None and measured else None
         self.tuned = chosen is not None
-        """Whether the schedule is one that was chosen by measuring."""
+        """Whether tuning has chosen the schedule."""
         self.schedule = schedule or narrowed(chosen or self.case.default(), signature.blocks)
         self._succession = Succession(schedule is not None)
         self.lowered: Lowered = lower(
@@ -103,11 +104,11 @@ class Plan:
             )
         self._outputs = tuple((out.dim, "int64" if out.kind == INDEX else signature.dtype) for out in program.outputs)
         self.result_sizes = tuple(dim * np.dtype(kind).itemsize for dim, kind in self._outputs)
-        """Bytes of each result per row."""
+        """The bytes per row of each result."""
         self.states = tuple(
             (slot.dim, "int64" if slot.kind == INDEX else signature.state_dtype) for slot in program.state_slots
         )  # fmt: skip
-        """Length and dtype of each slot of a state."""
+        """The length and dtype of each slot of a state."""
         self.state_sizes = tuple(dim * np.dtype(kind).itemsize for dim, kind in self.states)
         self.kernels = BuiltKernels(program, self.lowered, device)
         self._cuts: Memo[tuple[int, int, int], tuple[int, Parts]] = Memo()
@@ -115,9 +116,10 @@ class Plan:
 
     @property
     def source(self) -> str:
-        """The OpenCL C of the kernels of a call, in the order they run.
+        """The OpenCL C of the kernels of a call, in the order in which they run.
 
-        Where j is cut, two others take the place of the last: the same up to its end, and one that merges.
+        If j is cut, two others replace the last one: a kernel with a different end, which stores states, and a kernel
+        that merges the states.
         """
         kernels = [stored.kernel for stored in self.lowered.stored] + [self.lowered.pair]
         return "\n\n".join(render(kernel) for kernel in kernels)
@@ -131,12 +133,12 @@ class Plan:
         batch: tuple[int, ...] = (),
         ranges: Ranges | None = None,
     ) -> tuple[Array, ...]:
-        """The results, one array of shape (batch.., rows, D) each, written into ``results`` if given.
+        """The results, each of shape (batch.., rows, D), written into ``results`` if it is not None.
 
-        ``arrays``: for each slot of the program a contiguous array of shape (.., rows, D), (.., columns, D) or (.., D),
-        reals in the plan's dtype and indices as int64; the dots are dimensions that broadcast to ``batch``, which a
-        plan for batches needs. ``ranges``: the pairs to visit, which a plan for ranges needs. The caller has checked
-        shapes.
+        ``arrays`` has a contiguous array of shape (.., rows, D), (.., columns, D) or (.., D) for each slot of the
+        program: reals in the plan's dtype, indices as int64. The leading dimensions broadcast to ``batch``, which only
+        a plan for batches takes. ``ranges`` are the pairs to visit; only a plan for ranges takes them. The caller has
+        checked the shapes.
         """
         visited = None if ranges is None else CheckedRanges.by_rows(ranges)
         return self.run(arrays, Region(rows, columns, batch, ranges=visited), results)
@@ -149,9 +151,10 @@ class Plan:
         parts: Parts | None = None,
         shared: SharedBuffers | None = None,
     ) -> tuple[Array, ...]:
-        """The results for a region, whose arrays these are; ``parts``: those of the call that it is a part of.
+        """The results for a region. ``arrays`` are the data of this region only.
 
-        ``shared``: what of that call stays on the device.
+        If the region is a part of a larger call, ``parts`` are the parts of j of that call, and ``shared`` has its
+        buffers that stay on the device.
         """
         memory = memory_for(self.device, shared)
         return completed(memory, self._run, arrays, region, results, memory, parts)
@@ -169,7 +172,7 @@ class Plan:
     ) -> Launched:
         """Launch without waiting, in a function that is being `completed`.
 
-        ``memory``: that of the calls which are waited for together with this one.
+        Calls that are waited for together share ``memory``.
         """
         if results is None:
             results = self.new_results(region)
@@ -182,7 +185,7 @@ class Plan:
         return Launched(call, results, written)
 
     def new_results(self, region: Region) -> tuple[Array, ...]:
-        """Arrays for the results of a region."""
+        """New arrays for the results of a region; raises `OutOfMemoryError` if there is no memory for them."""
         shape = (*region.batch, region.rows)
         try:
             return tuple(self.device.new_array((*shape, dim), dtype) for dim, dtype in self._outputs)
@@ -193,7 +196,7 @@ class Plan:
             ) from None
 
     def neutral_state(self, region: Region) -> tuple[Array, ...]:
-        """The state of rows that have met no column, (batch.., rows, D) for each slot."""
+        """The neutral state of rows before any column: an array (batch.., rows, D) for each slot."""
         shape, slots = (*region.batch, region.rows), self.program.state_slots
         state = []
         for slot, (dim, kind) in zip(slots, self.states, strict=True):
@@ -205,10 +208,10 @@ class Plan:
         self, arrays: Sequence[Array], region: Region, parts: Parts | None = None, begin: tuple[Array, ...] = (),
         shared: SharedBuffers | None = None,
     ) -> tuple[Array, ...]:  # fmt: skip
-        """The state of each row after the columns of a region; ``begin``: what it was after the columns before.
+        """The state of each row after the columns of a region, starting from the state ``begin``.
 
-        The arrays of ``begin`` are updated in place and returned. Where ``shared`` keeps states, their numbers are on
-        the device alone, for the next region and for `finish`.
+        The arrays of ``begin`` are updated in place and returned; without them, the neutral state is the start. If
+        ``shared`` keeps states, their numbers are on the device only, for the next region and for `finish`.
         """
         if 0 in (region.rows, region.columns, *region.batch):
             return begin or self.neutral_state(region)
@@ -225,9 +228,9 @@ class Plan:
         self, arrays: Sequence[Array], region: Region, parts: Parts, states: tuple[Array, ...],
         shared: SharedBuffers | None = None,
     ) -> None:  # fmt: skip
-        """Compute the states of rows in each part of j alone into ``states``, (batch.., parts, rows, D) for each slot.
+        """Compute a state for each part of j into ``states``, an array (batch.., parts, rows, D) for each slot.
 
-        The region begins where a part does.
+        The region must begin where a part begins.
         """
         self.check_indices(region)
         memory = memory_for(self.device, shared)
@@ -237,10 +240,10 @@ class Plan:
         self, state: Sequence[Array], region: Region, results: tuple[Array, ...] | None = None, parts: int = 1,
         shared: SharedBuffers | None = None,
     ) -> tuple[Array, ...]:  # fmt: skip
-        """The results of rows of which this is the state after all columns of a region.
+        """The results of rows, from their ``state`` after all columns of a region.
 
-        ``parts``: where it is more than 1, there are states of so many parts of j, (batch.., parts, rows, D) for each
-        slot. They are merged in the order and by the kernel of a call of the whole region.
+        If ``parts`` is more than 1, ``state`` has an array (batch.., parts, rows, D) for each slot. The states of the
+        parts are merged in the order of a call of the whole region, by the same kernel.
         """
         results = self.new_results(region) if results is None else results
         if region.rows == 0 or 0 in region.batch:
@@ -252,12 +255,12 @@ class Plan:
         self, state: Sequence[Array], region: Region, results: tuple[Array, ...], memory: Memory, parts: int
     ) -> tuple[Array, ...]:
         written = self._as_written(results)
-        call = self.prepared(lambda plan: Finish(plan, region, memory, parts))
+        call = self.prepared(lambda plan: FinishCall(plan, region, memory, parts))
         call.launch(state, written)
         return Launched(call, results, written).wait()
 
     def _as_written(self, results: tuple[Array, ...]) -> tuple[Array, ...]:
-        """Where kernels write: the results, or the same in double precision where they keep that."""
+        """The arrays that kernels write: the results, or arrays in double precision if states have that precision."""
         if not self.signature.wide:
             return results
         dtype = self.signature.state_dtype
@@ -274,7 +277,7 @@ class Plan:
         memory.finish()
 
     def fixed_parts(self, columns: int) -> Parts:
-        """Parts of j that depend on nothing but the number of columns, and the length of a tile."""
+        """Parts of j that depend only on the number of columns and the length of a tile."""
         step = max(self.schedule.tile, 1)
         length = max(1, PART // step) * step
         if self.device.facts.most_turns:
@@ -283,7 +286,7 @@ class Plan:
         return Parts(max(1, -(-columns // length)), length)
 
     def cut(self, rows: int, columns: int, count: int) -> tuple[int, Parts]:
-        """Blocks of rows, and parts of j, of calls whose batch has ``count`` indices."""
+        """The number of blocks of rows, and the parts of j, for a call whose batch has ``count`` indices."""
         layout = self._cuts.get((rows, columns, count))
         if layout is None:
             items = -(-rows // self.schedule.group_rows)
@@ -301,16 +304,16 @@ class Plan:
         return layout
 
     def parts_of(self, region: Region) -> Parts:
-        """How kernels cut j in a call of a region. With ranges, they cut the columns that a block of rows visits."""
+        """The parts into which kernels cut j in a region. With ranges they cut the columns that each block visits."""
         pairs = region.pairs
         if pairs is None or region.rows == 0:
             return self.cut(region.rows, region.columns, region.count)[1]
         return pairs.cut(region.rows, self.schedule, self.device.facts, max(region.count, 1), self.footprint).parts
 
     def bytes(self, region: Region, parts: Parts, in_place: bool = False) -> Bytes:
-        """What a call of a region takes that is cut into such parts of j. Tables of ranges are left out.
+        """The memory of a call of a region whose j is cut into ``parts``; tables of ranges do not count.
 
-        ``in_place``: without arrays of the host that the device reads and writes where they are.
+        With ``in_place``, inputs and results do not count either: the device uses the host's arrays in place.
         """
         count, real = region.count, np.dtype(self.signature.dtype).itemsize
         sizes = {Domain.I: region.rows, Domain.J: region.columns, Domain.P: 1}
@@ -328,7 +331,7 @@ class Plan:
         return Bytes(sum(inputs), sum(outputs), sum(between), max(*inputs, *outputs, *between, 0, 0))
 
     def check_indices(self, region: Region) -> None:
-        """Raise `DeviceError` if there are too many: kernels keep an index in an integer as wide as the data."""
+        """Raise `DeviceError` if indices are too large: kernels store them in integers as wide as the data."""
         if not self._has_indices:
             return
         rows, columns = region.first_row + region.rows, region.first_column + region.columns
@@ -339,7 +342,11 @@ class Plan:
             )
 
     def prepared(self, make: Callable[[Plan], AnyCall]) -> AnyCall:
-        """The call that ``make`` makes of this plan, with its kernels; of a simpler one if the driver refuses them."""
+        """The call that ``make`` makes of this plan, with its kernels.
+
+        If the driver refuses the kernels, the call is made of a plan with a simpler schedule. Raises `CompileError` if
+        the driver refuses all of them.
+        """
         plan = self
         while True:
             while plan._succession.successor is not None:
@@ -354,7 +361,7 @@ class Plan:
                 plan = plan._simpler(error)
 
     def _simpler(self, refusal: CompileError) -> Plan:
-        """The plan that takes over from this one, whose kernels the driver has refused to build."""
+        """The plan that replaces this one after the driver has refused its kernels."""
         own = self._succession
         with own.lock:
             if own.successor is None:
@@ -374,17 +381,17 @@ class Plan:
 
 
 class Succession:
-    """Which plan takes over from another one whose kernels a driver has refused, and which ones were tried before."""
+    """The replacement of a plan whose kernels the driver has refused, and the schedules that were tried before."""
 
     def __init__(self, is_fixed: bool, first: CompileError | None = None, tried: tuple[Schedule, ...] = ()) -> None:
         self.is_fixed, self.first, self.tried = is_fixed, first, tried
         self.successor: Plan | None = None
         self.last: CompileError | None = None
-        """What calls raise, for there is no simpler schedule."""
+        """The error that calls raise if there is no simpler schedule."""
         self.lock = threading.Lock()
 
     def error(self, refusal: CompileError, schedule: Schedule) -> CompileError:
-        """What the caller is told where nothing takes over: the first refusal, and what was tried."""
+        """The error if there is no replacement: the first refusal, and the schedules that were tried."""
         if self.first is None:
             return refusal
         tried = "".join(f"\n  {refused}" for refused in (*self.tried, schedule))

@@ -1,4 +1,4 @@
-"""`PLANS`: the plans of this process, which are made once."""
+"""`PLANS`: the cache of the plans of this process."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from clreduce.runtime.plan import Plan
 from clreduce.runtime.signature import Signature
 
 _WORTH_A_KERNEL = 4096
-"""Columns from which on a kernel of its own for few rows is worth building, though no choice was measured."""
+"""With this many columns, a separate kernel for few rows is worth building even without tuning."""
 
 
 class PlanCache:
-    """Plans by program, signature, device and schedule; the least recently used dropped beyond ``limit``."""
+    """A cache of up to ``limit`` plans, by program, signature, device and schedule."""
 
     def __init__(self, limit: int = 1024) -> None:
         self.forgotten = 0
-        """How often plans were forgotten because others shall take their place."""
+        """How many times plans were forgotten, so that others replace them."""
         self._plans: Memo[Any, Plan] = Memo(limit)
 
     def get(
@@ -36,11 +36,11 @@ class PlanCache:
         columns: int = 0,
         measured: bool = True,
     ) -> Plan:
-        """The plan, made if need be. ``direct_sum``: without the blocks that schedules sum in otherwise; not
-        ``measured``: with the default schedule for many rows, whatever was measured.
+        """The plan, made if necessary.
 
-        For few ``rows``, or blocks of few rows, it is another one than for many if there are many ``columns``, or if a
-        schedule was chosen by measuring there.
+        With ``direct_sum``, the plan does not add up in blocks. Without ``measured``, it has the default schedule for
+        many rows and ignores tuning. Few ``rows`` (or blocks of few rows) have a plan of their own if there are many
+        ``columns``, or if tuning has chosen a schedule for them.
         """
         few = (
             0 if rows is None or schedule is not None or not measured else few_rows(min(rows, signature.blocks or rows))

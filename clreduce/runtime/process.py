@@ -1,4 +1,4 @@
-"""Which process has touched OpenCL, for drivers do not survive a fork; and how one ends, for some drivers abort it."""
+"""Guards against forks after OpenCL was used, which drivers do not survive, and against drivers that abort at exit."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ _first_process: int | None = None
 
 
 def note_first_use() -> None:
-    """From now on, children forked from this process cannot use OpenCL."""
+    """Record that this process uses OpenCL. Children forked from it later cannot use OpenCL."""
     global _first_process
     _first_process = os.getpid()
 
 
 def check_process() -> None:
-    """Raise `DeviceError` in a child forked after OpenCL was touched; to be called before any lock is taken.
+    """Raise `DeviceError` in a child forked after OpenCL was used. Call it before taking any lock.
 
-    Drivers keep threads, which a fork does not copy: a call in the child would wait for them forever. So might
-    a lock of ours that another thread held while forking.
+    Drivers have threads, which a fork does not copy: a call in the child would wait for them forever. The same holds
+    for locks of clreduce that another thread held during the fork.
     """
     if _first_process is not None and _first_process != os.getpid():
         raise DeviceError(
@@ -31,15 +31,15 @@ def check_process() -> None:
 
 
 def end_without_drivers() -> None:
-    """Have this process, which is about to exit, do so with its status, but without what drivers do at an exit.
+    """Let this process, which is about to exit, exit with its status but skip the exit handlers of drivers.
 
-    Some abort the process if one of its threads is compiling then. For the end of a process only; it does nothing where
-    the C library has no ``on_exit``, which GNU's has. What C libraries hold back of their output is written now.
+    Some drivers abort a process that exits while a thread is compiling. This needs ``on_exit`` of GNU's C library; with
+    other C libraries it does nothing. It flushes the output buffers of C libraries.
     """
     import ctypes
 
-    with contextlib.suppress(AttributeError, OSError, TypeError):  # the last one on Windows
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # TypeError on Windows
         library = ctypes.CDLL(None)
         library.fflush(None)
-        # The last function that is registered runs first. This one takes the status, and ends the process with it.
+        # The function that is registered last runs first. It gets the status and ends the process with it.
         library.on_exit(library._exit, None)

@@ -1,7 +1,7 @@
-"""What runs while a profile is on: spans of the host's time, and commands of devices with the times of their events.
+"""The recording of a profile: spans of the host's time, and commands of devices with the times of their events.
 
-A `Recorder` is on in one context (`contextvars`). The rest of the runtime asks `RECORDER`, whose default is None: then
-nothing is measured or kept. Importing this module does not import pyopencl.
+A `Recorder` is on in one context (`contextvars`), where `RECORDER` contains it. `RECORDER` is None by default; then
+nothing is measured. Importing this module does not import pyopencl.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
 LAUNCHES = logging.getLogger("clreduce.launches")
 BUILDING, TRANSFERS, LAUNCHING, WAITING = "building", "transfers", "launching", "waiting"
 _MOST_EVENTS = 10_000
-"""Events that wait to be read, at most: a driver keeps memory for each."""
+"""The most events that have not been read yet; a driver keeps memory for each."""
 _LONGEST_FORMULA = 48
 _STEADY = 1e9
-"""Nanoseconds in which clocks do not drift apart by more than their difference is known."""
+"""In this many nanoseconds, clocks drift apart by less than the accuracy with which their difference is known."""
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
 class HostSpan:
-    """A span of a thread's time. All times are in seconds, since the beginning of the profile."""
+    """A span of a thread's time. Times are in seconds; ``start`` counts from the beginning of the profile."""
 
     category: str
     """``"building"``, ``"transfers"``, ``"launching"`` or ``"waiting"``."""
@@ -45,27 +45,27 @@ class HostSpan:
     start: float
     seconds: float
     own_seconds: float
-    """Without the spans inside this one. Own times of a thread are disjoint, and add up."""
+    """The seconds without the spans inside this one. The own times of a thread are disjoint, so they can be added."""
     thread: int
     nbytes: int = 0
-    """Bytes that were copied; 0 for an array that is used in place."""
+    """The bytes that were copied; 0 for an array that is used in place."""
 
 
 @dataclass(frozen=True)
 class DeviceCommand:
-    """A kernel that ran on a device, or a copy. All times are in seconds, since the beginning of the profile."""
+    """A kernel that ran on a device, or a copy. Times are in seconds since the beginning of the profile."""
 
     role: str
     """``"pair"`` (a reduction over all j), ``"split"`` (over parts of j), ``"merge"`` (of those parts), ``"stored"``
     (values that pair kernels read), or ``"copy"``."""
     formula: str
-    """The reduction and its formula, in short; for a copy, its direction."""
+    """The reduction and its formula, abbreviated; for a copy, its direction."""
     device: str
     launched: float
     start: float
-    """nan where the driver keeps no times."""
+    """The start on the device; nan if the driver records no times."""
     seconds: float
-    """On the device; nan where the driver keeps no times."""
+    """The duration on the device; nan if the driver records no times."""
     thread: int
     size: tuple[int, ...] = ()
     group: tuple[int, ...] = ()
@@ -74,7 +74,7 @@ class DeviceCommand:
 
 @dataclass(slots=True)
 class _Command:
-    """A `DeviceCommand` while it is recorded: in nanoseconds, of the host's clock and of the device's."""
+    """A `DeviceCommand` that is being recorded, in nanoseconds on the clocks of the host and of the device."""
 
     role: str
     what: MapReduce | str
@@ -92,11 +92,11 @@ class _Command:
 
     @property
     def has_times(self) -> bool:
-        """Whether the driver keeps times, and sound ones. (Mesa's rusticl may give 0, 1, 2 and 3.)"""
+        """Whether the driver has recorded plausible times. (Mesa's rusticl may return 0, 1, 2 and 3.)"""
         return 0 < self.queued <= self.start <= self.end
 
     def read_event(self) -> None:
-        """Take the times from the event, and let go of it."""
+        """Read the times of the event and release it."""
         import pyopencl as cl
 
         event, self.event = self.event, None
@@ -104,12 +104,12 @@ class _Command:
             try:
                 times = event.profile
                 self.queued, self.start, self.end = times.queued, times.start, times.end
-            except cl.Error:  # CL_PROFILING_INFO_NOT_AVAILABLE: of this driver, or of a queue that was made before
+            except cl.Error:  # CL_PROFILING_INFO_NOT_AVAILABLE, as for a queue that was made before the profile
                 self.queued = self.start = self.end = 0
 
 
 class Recorder:
-    """What was recorded between `start` and `stop`. Other threads of the same context may record, too."""
+    """The records between `start` and `stop`. Other threads of the same context may add records, too."""
 
     def __init__(self) -> None:
         self.thread = threading.get_ident()
@@ -128,14 +128,14 @@ class Recorder:
         return (self._last - self._first) * 1e-9
 
     def start(self) -> None:
-        """Record what this context does from now on."""
+        """Begin to record in this context."""
         self._outer = current_recorder()
         self._token = RECORDER.set(self)
         self.is_on = True
         self._first = time.perf_counter_ns()
 
     def stop(self) -> None:
-        """Record no longer. A profile around this one gets all of it."""
+        """Stop recording. An outer profile gets all of these records, too."""
         self._last = time.perf_counter_ns()
         self.is_on = False
         RECORDER.reset(self._token)
@@ -146,7 +146,7 @@ class Recorder:
 
     @contextmanager
     def span(self, category: str, what: str, nbytes: int = 0) -> Iterator[None]:
-        """The time of a block, of which spans inside it are no part."""
+        """Record the time of a block; ``own_seconds`` excludes spans inside it."""
         stack = self._inner.__dict__.setdefault("stack", [])
         stack.append(0)
         start = time.perf_counter_ns()
@@ -170,7 +170,7 @@ class Recorder:
         group: tuple[int, ...] = (),
         nbytes: int = 0,
     ) -> Any:
-        """What ``command()`` gives, the event of a command that it puts into a queue."""
+        """Run ``command``, which enqueues a command of a device; record and return its event."""
         with self.span(category, role if isinstance(what, str) else f"launch {role}", nbytes):
             before = time.perf_counter_ns()
             event = command()
@@ -181,7 +181,7 @@ class Recorder:
         return event
 
     def waited(self) -> None:
-        """A queue is done: its events may be read."""
+        """Note that a queue has finished, so that its events may be read."""
         if len(self._unread) > _MOST_EVENTS:
             self._read_events()
 
@@ -191,7 +191,7 @@ class Recorder:
             command.read_event()
 
     def records(self) -> list[HostSpan | DeviceCommand]:
-        """All that was recorded, in the order of time."""
+        """All records, in order of time."""
         records: list[HostSpan | DeviceCommand] = [
             HostSpan(category, what, self._since(start), (end - start) * 1e-9, own * 1e-9, thread, nbytes)
             for category, what, start, end, own, thread, nbytes in list(self._spans)
@@ -224,19 +224,22 @@ RECORDER: ContextVar[Recorder | None] = ContextVar("clreduce_recorder", default=
 
 
 def current_recorder() -> Recorder | None:
-    """The recorder that is on in this context. (A task that outlives the profile in which it began still names it.)"""
+    """The recorder that is on in this context; None if there is none.
+
+    A task that outlives its profile still has that profile's recorder in `RECORDER`, but it is off.
+    """
     recorder = RECORDER.get()
     return recorder if recorder is not None and recorder.is_on else None
 
 
 def span(category: str, what: str, nbytes: int = 0) -> AbstractContextManager[None]:
-    """The time of a block, if a recorder is on."""
+    """A context manager that records the time of a block if a recorder is on."""
     recorder = current_recorder()
     return nullcontext() if recorder is None else recorder.span(category, what, nbytes)
 
 
 def building(what: str) -> Callable[[_F], _F]:
-    """Decorates a function whose time counts as that of building kernels."""
+    """Decorate a function whose time counts as building kernels."""
 
     def decorate(function: _F) -> _F:
         @functools.wraps(function)
@@ -250,13 +253,13 @@ def building(what: str) -> Callable[[_F], _F]:
 
 
 def _clock_offset(commands: Sequence[_Command]) -> Callable[[int], int]:
-    """What to add to a time of the device's clock to get the host's.
+    """The function that converts the device's clock to the host's: the nanoseconds to add at a time of the device.
 
-    A command was queued, by the device's clock, between two readings of the host's: the median of the differences is
-    the offset. Clocks drift apart by some 10 us per second, so in a long profile it is a line through the medians of
-    the two halves.
+    The host reads its clock before and after a command is enqueued; the device records the time in between. The median
+    of the differences is the offset. Clocks drift apart by about 10 us per second, so in a long profile the offset is a
+    line through the medians of the two halves.
     """
-    import statistics  # on demand: it imports more than all of clreduce's devices do
+    import statistics  # on demand: it imports more than clreduce.devices does
 
     pairs = [(command.queued, (command.before + command.after) // 2 - command.queued) for command in commands]
     if not pairs:
@@ -275,7 +278,7 @@ def _clock_offset(commands: Sequence[_Command]) -> Callable[[int], int]:
 
 @memoised(256)
 def describe(program: MapReduce) -> str:
-    """A program in a few words: the variables of i are called x, those of j y, parameters p."""
+    """A short text for a program. Variables of i are called x, variables of j are called y, and parameters p."""
     from clreduce.ir.show import show  # on demand: devices are listed without any formula
 
     letters = {Domain.I: "x", Domain.J: "y", Domain.P: "p"}
@@ -295,12 +298,12 @@ def describe(program: MapReduce) -> str:
 # ------------------------------------------------------------------------------- what takes the place of pyopencl's
 
 
-class _OfThread(threading.local):
+class _RecordedQueues(threading.local):
     def __init__(self) -> None:
         self.queues: dict[Device, Any] = {}
 
 
-_OF_THREAD = _OfThread()
+_OF_THREAD = _RecordedQueues()
 
 
 @functools.cache
@@ -308,10 +311,10 @@ def _recorded_queue() -> Any:
     import pyopencl as cl
 
     class RecordedQueue(cl.CommandQueue):
-        """A queue whose waits are recorded.
+        """A queue that records its waits.
 
-        Its `finish` is a Python function, before which a second signal may be handled while the first one's exception
-        ends a call: only a plain queue is safe from that.
+        Its `finish` is a Python function. A second signal may be handled before it runs, while the exception of a first
+        signal ends a call. Only a plain queue is safe from that.
         """
 
         def finish(self) -> None:
@@ -327,7 +330,7 @@ def _recorded_queue() -> Any:
 
 
 def recorded_queue(device: Device) -> Any:
-    """A queue of the calling thread whose events have times, where the driver has any; the same one each time."""
+    """The calling thread's queue whose events have times, if the driver records them."""
     queue = _OF_THREAD.queues.get(device)
     if queue is None:
         import pyopencl as cl
@@ -335,7 +338,7 @@ def recorded_queue(device: Device) -> Any:
         context, kind = device.context, _recorded_queue()
         try:
             queue = kind(context, device.cl_device, cl.command_queue_properties.PROFILING_ENABLE)
-        except cl.Error:  # a driver may have no such queues: then the host's times are all there is
+        except cl.Error:  # the driver may have no such queues: then only the host's times are known
             queue = kind(context, device.cl_device)
         queue.title = device_title(device)
         _OF_THREAD.queues[device] = queue
@@ -343,12 +346,12 @@ def recorded_queue(device: Device) -> Any:
 
 
 def device_title(device: Device) -> str:
-    """A device in a few words."""
+    """A short text for a device: its name, driver and version."""
     return f"{device.name} ({device.facts.driver} {'.'.join(map(str, device.facts.driver_version[:2]))})"
 
 
 def watched(kernel: Any, plan: Plan, role: Any) -> Any:
-    """``kernel``, of which the log and the recorder shall know when it is launched."""
+    """``kernel`` with launches that are logged and recorded."""
     name = role if isinstance(role, str) else role[0]
 
     def launch(queue: Any, size: tuple[int, ...], group: tuple[int, ...], *arguments: Any, **options: Any) -> Any:
@@ -366,7 +369,7 @@ def watched(kernel: Any, plan: Plan, role: Any) -> Any:
 
 
 class RecordedCalls:
-    """The module pyopencl, whose copies and maps are recorded."""
+    """The module pyopencl, with copies and maps that are recorded."""
 
     def __init__(self, cl: Any) -> None:
         self._cl = cl

@@ -1,7 +1,7 @@
-"""How far a long call is: a bar on a terminal or in a notebook; and how far a search or an iteration is, as a line.
+"""Progress of long calls, as a bar, and of searches and iterations, as a status line.
 
-The launches of a call tell how many pairs they have visited. A bar appears when the first of them show that the whole
-call takes longer than two seconds; calls that are one launch know nothing of it.
+The launches of a call report how many pairs they have visited. A bar appears when the first launches show that the
+whole call takes longer than two seconds. Calls with a single launch show none.
 """
 
 from __future__ import annotations
@@ -18,21 +18,22 @@ from typing import Any
 from clreduce.errors import OptionError
 
 VARIABLE = "CLREDUCE_PROGRESS"
-"""Environment variable: 0 for no progress bars, 1 for bars everywhere."""
+"""The environment variable: 0 for no progress bars, 1 for bars everywhere."""
 _LONG = 2.0
-"""Expected seconds of a call from which on it shows a bar."""
+"""A call shows a bar if it is expected to take more seconds than this."""
 _PATIENCE = 0.3
-"""Seconds of a call after which its duration can be told."""
+"""After this many seconds, the duration of a call can be estimated."""
 _WIDTH = 24
-"""Characters of the bar in a `StatusLine`."""
+"""The number of characters of the bar in a `StatusLine`."""
 
 _chosen: bool | None = None
 
 
 def set_progress(shown: bool | None) -> None:
-    """Whether long calls show how far they are: True, False, or None for terminals and notebooks only (the default).
+    """Let long calls show a progress bar, or not; None (the default) shows bars on terminals and in notebooks only.
 
-    Bars are those of ``tqdm.auto``, on stderr. The environment variable ``CLREDUCE_PROGRESS``, 0 or 1, does the same.
+    Bars are those of ``tqdm.auto``, on stderr. The environment variable ``CLREDUCE_PROGRESS``, 0 or 1, has the same
+    effect.
 
     >>> import clreduce
     >>> clreduce.set_progress(False)
@@ -60,7 +61,7 @@ def is_shown() -> bool:
 
 
 class Progress:
-    """The pairs that a call has visited so far, of ``total``. Several threads may tell it."""
+    """The number of pairs, of ``total``, that a call has visited. Safe to use from several threads."""
 
     def __init__(self, total: float) -> None:
         self._total, self._visited, self._drawn = total, 0.0, 0.0
@@ -69,7 +70,7 @@ class Progress:
         self._lock = threading.Lock()
 
     def advance(self, pairs: float) -> None:
-        """So many pairs more were visited."""
+        """Add visited pairs, and show a bar if the call is long."""
         with self._lock:
             self._visited = min(self._total, self._visited + pairs)
             seconds = time.perf_counter() - self._start
@@ -80,14 +81,14 @@ class Progress:
                 self._drawn = self._visited
 
     def close(self) -> None:
-        """The call has ended."""
+        """Remove the bar at the end of the call."""
         with self._lock:
             if self._bar is not None:
                 self._bar.close()
 
 
-class Part(Progress):
-    """A part of a call, which tells the whole."""
+class PartOfCall(Progress):
+    """The progress of a part of a call. It advances the whole, by no more than the ``total`` of the part."""
 
     def __init__(self, whole: Progress, total: float) -> None:
         super().__init__(total)
@@ -98,15 +99,15 @@ class Part(Progress):
         self._whole.advance(self._visited - before)
 
     def complete(self) -> None:
-        """All of its pairs have been visited, though not each launch has told so."""
+        """Count all pairs of the part as visited, even if launches did not report them."""
         self.advance(self._total)
 
 
 class StatusLine:
-    """A line on stderr that tells how far a search or an iteration is; on a terminal it is redrawn, else repeated.
+    """A line on stderr with the progress of a search or an iteration. A terminal redraws it; other files repeat it.
 
-    ``shown``: None means what `set_progress` and the environment say, after ``patience`` seconds. ``interval``: seconds
-    between two drawings on a terminal, at least; elsewhere it is a second, if not 0.
+    If ``shown`` is None, `set_progress` and the environment decide, and the line appears after ``patience`` seconds.
+    ``interval`` is the shortest time between two drawings in seconds; off terminals it is at least 1, unless it is 0.
     """
 
     def __init__(self, title: str, shown: bool | None, patience: float = 0.0, interval: float = 0.0) -> None:
@@ -119,11 +120,11 @@ class StatusLine:
 
     @property
     def elapsed(self) -> float:
-        """Seconds since it was made."""
+        """Seconds since the line was made."""
         return time.perf_counter() - self._start
 
     def show(self, portion: float, words: str) -> None:
-        """Draw it; ``portion``: how much of all is done, between 0 and 1."""
+        """Draw the line with a bar for ``portion``, between 0 and 1, and with ``words`` after it."""
         if not self._shown:
             return
         full = math.floor(_WIDTH * min(1.0, max(0.0, portion)))
@@ -134,7 +135,7 @@ class StatusLine:
             self._draw()
 
     def close(self) -> None:
-        """Draw what has not been drawn, if anything was, and end the line."""
+        """Draw the latest text if the line is visible, and end the line."""
         if self._is_drawn and self._waiting:
             self._draw()
         if self._is_drawn and self._redrawn:
@@ -152,21 +153,21 @@ def _new_bar(total: float) -> Any:
     return tqdm(total=total, unit="pair", unit_scale=True, desc="clreduce", leave=False, file=sys.stderr)
 
 
-class _OfThread(threading.local):
+class _ProgressOfThread(threading.local):
     progress: Progress | None = None
 
 
-_OF_THREAD = _OfThread()
+_OF_THREAD = _ProgressOfThread()
 
 
 def current() -> Progress | None:
-    """The progress of the call that this thread works for; None if nobody wants to know."""
+    """The progress of the call that this thread works for; None if it is not shown."""
     return _OF_THREAD.progress
 
 
 @contextlib.contextmanager
 def working_for(progress: Progress | None) -> Iterator[None]:
-    """This thread works for a call, which another one may have begun."""
+    """Let this thread report its progress to ``progress`` in this block. Another thread may have started the call."""
     before, _OF_THREAD.progress = _OF_THREAD.progress, progress
     try:
         yield
@@ -176,7 +177,7 @@ def working_for(progress: Progress | None) -> Iterator[None]:
 
 @contextlib.contextmanager
 def shown(pairs: float) -> Iterator[None]:
-    """A call that visits so many pairs, and may be long. Calls inside of it are parts of it, and have no bar."""
+    """Show the progress of a call of ``pairs`` pairs inside this block. Inner calls are parts of it and have no bar."""
     if _OF_THREAD.progress is not None or not is_shown():
         yield
         return

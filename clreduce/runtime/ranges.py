@@ -1,6 +1,6 @@
-"""Block sparsity: which pairs a call visits, as arrays; and the tables that the kernels of one call read.
+"""Block sparsity: the pairs that a call visits, as arrays, and the tables that its kernels read.
 
-Everything here takes a few passes of NumPy over the arrays: it runs at each call.
+All functions here run in each call, so they take only a few passes of NumPy over the arrays.
 """
 
 from __future__ import annotations
@@ -19,32 +19,33 @@ from clreduce.runtime.blocks import Footprint, Parts, cut_columns
 from clreduce.typing import Array
 
 _MANY_ROWS = 512
-"""Rows of a block from which on more make no difference."""
+"""Blocks with more rows than this count as blocks of this size."""
 _WORTH_A_STATE = 16
-"""Pairs that must stand against each state that is stored where j is cut."""
+"""If j is cut, each stored state must be worth at least this many pairs."""
 
 
 @dataclass(frozen=True)
 class Ranges:
-    """Blocks of rows, and for each the intervals of columns that its rows visit. All intervals are [start, end)."""
+    """Blocks of rows, and the intervals of columns that the rows of each block visit. Intervals are [start, end)."""
 
     blocks: Array
-    """(B, 2), disjoint, none empty."""
+    """(B, 2): disjoint intervals of rows, none of them empty."""
     owners: Array
-    """(S,), ascending: the block that each interval belongs to."""
+    """(S,), ascending: the number of the block to which each interval of columns belongs."""
     pieces: Array
-    """(S, 2), none empty; of one block ordered by where they start, so that the lowest of equals is met first."""
+    """(S, 2): intervals of columns, none of them empty. The pieces of a block are ordered by their starts, so that the
+    first of equal terms is visited first."""
 
     @property
     def typical(self) -> int:
-        """Rows of the block that a typical row is in: a power of two, at most `_MANY_ROWS`."""
+        """The size of the block of a typical row: a power of two, at most `_MANY_ROWS`."""
         rows = (self.blocks[:, 1] - self.blocks[:, 0]).astype(float)
         mean = math.ceil(float(rows @ rows) / max(float(rows.sum()), 1.0))
         return int(1 << (min(max(mean, 1), _MANY_ROWS) - 1).bit_length())
 
     @classmethod
     def of(cls, blocks: Array, slices: Array, intervals: Array) -> Ranges:
-        """From a checked triple of int64 arrays: ``intervals[slices[k - 1]:slices[k]]`` belong to ``blocks[k]``."""
+        """Ranges from three checked int64 arrays: ``intervals[slices[k - 1]:slices[k]]`` belong to ``blocks[k]``."""
         owners = np.repeat(np.arange(len(blocks)), np.diff(slices, prepend=0))
         used = blocks[:, 0] < blocks[:, 1]
         used_intervals = (intervals[:, 0] < intervals[:, 1]) & used[owners]
@@ -60,10 +61,10 @@ class Ranges:
         return cls(blocks, *_joined(owners, intervals))
 
     def once(self) -> Ranges:
-        """These pairs, each listed once."""
+        """These pairs without repetitions."""
         if len(self.pieces) < 2:
             return self
-        # Blocks are moved apart, so that one running maximum serves all of them.
+        # Shift blocks apart, so that one running maximum serves all of them.
         apart = self.owners * (self.pieces.max() + 1)
         reached = np.maximum.accumulate(self.pieces[:, 1] + apart) - apart
         starts = self.pieces[:, 0].copy()
@@ -74,19 +75,19 @@ class Ranges:
         return Ranges(self.blocks, *_joined(self.owners[is_new], pieces[is_new]))
 
     def within(self, rows: tuple[int, int], columns: tuple[int, int]) -> Ranges:
-        """The pairs in these rows and columns, [start, stop), numbered from the first of them."""
+        """The pairs in these rows and columns, [start, stop), numbered from ``rows[0]`` and ``columns[0]``."""
         inside = self.clipped(rows, columns)
         return Ranges(inside.blocks - rows[0], inside.owners, inside.pieces - columns[0])
 
     def clipped(self, rows: tuple[int, int], columns: tuple[int, int]) -> Ranges:
-        """The pairs in these rows and columns, [start, stop), numbered as before."""
+        """The pairs in these rows and columns, [start, stop), with unchanged numbers."""
         blocks, pieces = np.clip(self.blocks, *rows), np.clip(self.pieces, *columns)
         used = blocks[:, 0] < blocks[:, 1]
         chosen = (pieces[:, 0] < pieces[:, 1]) & used[self.owners]
         return Ranges(blocks[used], (np.cumsum(used) - 1)[self.owners[chosen]], pieces[chosen])
 
     def first_columns(self, rows: int) -> Array:
-        """(rows,): the first column that each row visits, or -1."""
+        """The first column that each row visits, of shape (rows,); -1 for rows that visit none."""
         first = np.full(len(self.blocks), -1)
         owners, at = np.unique(self.owners, return_index=True)
         first[owners] = self.pieces[at, 0]
@@ -104,9 +105,9 @@ class Ranges:
         footprint: Footprint,
         length: int = 0,
     ) -> Tables:
-        """What the kernels of one call read, for ``rows`` rows, one or more, and the same at each index of a batch.
+        """The tables of a call with ``rows`` rows (at least one); all ``batch`` indices of a batch share them.
 
-        ``length``: the columns of a part of j, unless it is 0.
+        ``length`` is the number of columns of a part of j; 0 lets this function choose the parts.
         """
         lengths = self.pieces[:, 1] - self.pieces[:, 0]
         before = np.concatenate(([0], np.cumsum(lengths)))
@@ -136,9 +137,10 @@ class Ranges:
         return Tables(tasks, pieces, len(starts), parts, longest, total, visited)
 
     def _in_parts(self, lengths: Array, offsets: Array, parts: Parts, blocks: int) -> tuple[Array, Array]:
-        """The pieces cut where a part ends, and where the pieces of each (block, part) begin, and the last end.
+        """The pieces, cut at the ends of parts, and the bounds of the pieces of each (block, part).
 
-        A part is ``parts.length`` of the columns that a block visits; ``offsets``: how many it visits before a piece.
+        A part consists of ``parts.length`` of the columns that a block visits. ``offsets`` has the number of columns
+        that a block visits before each piece.
         """
         first = offsets // parts.length
         count = (offsets + lengths - 1) // parts.length - first + 1
@@ -153,15 +155,15 @@ class Ranges:
 
 
 class CheckedRanges:
-    """The pairs that a call visits, by the index whose rows are kept; each half is put in order when it is needed."""
+    """The pairs that a call visits, by rows i and by rows j. Each half is sorted when it is needed."""
 
     def __init__(self, halves: Mapping[Domain, Sequence[Array]], sizes: Mapping[Domain, int]) -> None:
-        """``halves``: by that index, checked int64 arrays as `Ranges.of` takes them; ``sizes``: how many of each."""
+        """``halves`` has the checked int64 arrays of `Ranges.of` for each index, and ``sizes`` its size."""
         self._halves, self._sizes = halves, sizes
         self._made: dict[tuple[Domain, bool], Ranges] = {}
 
     def pairs(self, rows: Domain, once: bool = False) -> Ranges:
-        """The pairs by these rows; ``once``: each of them once."""
+        """The pairs with these rows; with ``once``, without repetitions."""
         made = self._made.get((rows, once))
         if made is None:
             made = self.pairs(rows).once() if once else Ranges.of(*self._halves[rows])
@@ -170,18 +172,21 @@ class CheckedRanges:
 
     @classmethod
     def by_rows(cls, ranges: Ranges) -> CheckedRanges:
-        """The pairs of a whole call, known by its rows only."""
+        """The pairs of a whole call, for reductions of its rows only."""
         made = cls({}, {})
         made._made[Domain.I, False] = ranges
         return made
 
     def only(self, index: Domain, pairs: Ranges) -> CheckedRanges:
-        """This call restricted to ``pairs`` and known by their rows only: what a process that computes them needs."""
+        """The pairs of this call restricted to ``pairs``, for reductions of their rows only.
+
+        A process that computes these rows needs nothing else.
+        """
         slices = np.searchsorted(pairs.owners, np.arange(len(pairs.blocks)), side="right")
         return CheckedRanges({index: (pairs.blocks, slices, pairs.pieces)}, self._sizes)
 
     def moved(self, firsts: Mapping[Domain, int]) -> CheckedRanges:
-        """These pairs as part of a larger call, in which the first i and the first j have these numbers."""
+        """These pairs as a part of a larger call; ``firsts`` has the numbers of the first i and j in that call."""
         halves = {
             index: (blocks + firsts[index], slices, intervals + firsts[index.swapped()])
             for index, (blocks, slices, intervals) in self._halves.items()
@@ -189,7 +194,7 @@ class CheckedRanges:
         return CheckedRanges(halves, {domain: size + firsts[domain] for domain, size in self._sizes.items()})
 
     def spans(self, index: Domain, rows: int, columns: int) -> bool:
-        """Whether these are all rows and columns of the call."""
+        """Whether the call has exactly this many rows and columns."""
         return not self._sizes or (self._sizes[index] == rows and self._sizes[index.swapped()] == columns)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -198,24 +203,25 @@ class CheckedRanges:
 
 @dataclass(frozen=True)
 class Tables:
-    """The tables of one call, int64."""
+    """The int64 tables that the kernels of one call read."""
 
     tasks: Array
-    """(T, 4), or (P, T, 4) in P parts of j: first row, end of rows, first piece, end of pieces; the longest first."""
+    """(T, 4), or (P, T, 4) for P parts of j: first row, end of rows, first piece, end of pieces. The longest task comes
+    first."""
     pieces: Array
-    """(S, 2)"""
+    """(S, 2): intervals of columns."""
     count: int
-    """T, the number of tasks."""
+    """The number T of tasks."""
     parts: Parts
     longest: int
-    """Columns that a task visits, at most."""
+    """The most columns that a task visits."""
     visited: int
-    """Columns that all tasks visit, added up."""
+    """The number of columns that all tasks visit together."""
     firsts: Array | None = None
-    """(rows,), where there are several parts: the first column that each row visits, or -1."""
+    """(rows,): the first column that each row visits, or -1; None if there is one part."""
 
     def named(self, first_column: int) -> dict[str, Array]:
-        """The tables by the names that kernels give them; ``first_column``: its number in the whole call."""
+        """The tables by their names in kernels. ``first_column`` is the number of column 0 in the whole call."""
         tables = {"tasks": self.tasks, "pieces": self.pieces}
         if self.firsts is not None:
             tables["firsts"] = numbered_from(first_column, self.firsts)
@@ -223,12 +229,12 @@ class Tables:
 
 
 def numbered_from(first: int, indices: Array) -> Array:
-    """Indices that count from ``first`` on, where -1 stays what it is."""
+    """``indices`` plus ``first``; -1 stays -1."""
     return np.where(indices < 0, indices, indices + first) if first else indices
 
 
 def _joined(owners: Array, pieces: Array) -> tuple[Array, Array]:
-    """Without the seams between intervals of one block that touch: long pieces run faster."""
+    """The pieces with adjacent intervals of one block joined, because long pieces run faster."""
     seam = (pieces[1:, 0] == pieces[:-1, 1]) & (owners[1:] == owners[:-1])
     if not seam.any():
         return owners, np.ascontiguousarray(pieces)
@@ -247,7 +253,7 @@ def _gaps(blocks: Array, rows: int) -> Array:
 
 
 def _tasks(blocks: Array, columns: Array, size: int) -> tuple[Array, Array, Array]:
-    """Per task its block, first row and end of rows: those that visit most columns first, for they take longest."""
+    """For each task its block, first row and end of rows. The tasks that visit most columns come first."""
     count = -((blocks[:, 0] - blocks[:, 1]) // size)
     order = np.argsort(-columns, kind="stable")
     of = np.repeat(order, count[order])
@@ -263,7 +269,7 @@ def _numbered(counts: Array) -> Array:
 
 
 def _fewer(parts: Parts, columns: int, most: int, schedule: Schedule) -> Parts:
-    """At most so many parts."""
+    """Parts of the same columns, but at most ``most`` of them."""
     if parts.count <= most:
         return parts
     step = max(schedule.tile, 1)

@@ -1,4 +1,4 @@
-"""`Region`: a rectangle of pairs, as a value. Every cut of a call is a cut of its region into others."""
+"""`Region`: a rectangle of pairs, as a value. To cut a call means to cut its region into smaller regions."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 Interval = tuple[int, int]
-Place = tuple[slice, ...]
-"""Where a part of an array is: slices of its first axes."""
+Slices = tuple[slice, ...]
+"""The place of a part of an array: slices of its first axes."""
 
 
 @dataclass(frozen=True)
 class Region:
-    """Rows and columns of a call, at each index of a batch; of these pairs perhaps only those that ranges name.
+    """Rows and columns of a call, at each index of a batch. ``ranges`` may restrict their pairs.
 
-    Rows and columns keep the numbers that they have in the whole call: row n of the region is number
-    ``first_row + n``. No array and no device is in it, and it crosses the border of a process.
+    Row n of the region is row ``first_row + n`` of the whole call, and columns are numbered likewise. A region contains
+    no array and no device, so it can be sent to another process.
 
     >>> part = Region(rows=100, columns=50).part(rows=(60, 100), columns=(0, 20))
     >>> part.rows, part.columns, part.first_row, part.first_column
@@ -38,13 +38,13 @@ class Region:
     first_row: int = 0
     first_column: int = 0
     first_index: tuple[int, ...] = ()
-    """Of the batch; empty: it begins at its first index."""
+    """The first index of the batch; empty if the region begins at index 0 of each batch dimension."""
     ranges: CheckedRanges | None = None
-    """Which pairs of the whole call are visited; None for all."""
-    kept: Domain = Domain.I
-    """The caller's name for the index of the rows."""
+    """The pairs of the whole call that are visited; None for all."""
+    row_domain: Domain = Domain.I
+    """The caller's index for the rows: ``Domain.I``, or ``Domain.J`` for a reduction over i."""
     once: bool = False
-    """Whether pairs that the ranges list several times count once: where an index has selected one term."""
+    """Whether pairs that ranges repeat count once, as in derivatives of terms that an index has selected."""
 
     @cached_property
     def count(self) -> int:
@@ -53,7 +53,7 @@ class Region:
 
     @cached_property
     def area(self) -> int:
-        """The number of pairs of the rectangle, at all indices of the batch."""
+        """The number of pairs of the rectangle, at all indices of the batch together."""
         return self.rows * self.columns * self.count
 
     @property
@@ -61,8 +61,8 @@ class Region:
         """The pairs that are visited, rows and columns numbered from 0 in this region; None for all."""
         if self.ranges is None:
             return None
-        pairs = self.ranges.pairs(self.kept, self.once)
-        if self.first_row or self.first_column or not self.ranges.spans(self.kept, self.rows, self.columns):
+        pairs = self.ranges.pairs(self.row_domain, self.once)
+        if self.first_row or self.first_column or not self.ranges.spans(self.row_domain, self.rows, self.columns):
             rows = (self.first_row, self.first_row + self.rows)
             columns = (self.first_column, self.first_column + self.columns)
             return pairs.within(rows, columns)
@@ -71,9 +71,9 @@ class Region:
     def part(
         self, rows: Interval | None = None, columns: Interval | None = None, indices: tuple[Interval, ...] = ()
     ) -> Self:
-        """The region of these rows, columns and indices of the batch, each [start, stop) counted in this region.
+        """The region of some rows, columns and indices of the batch, as intervals [start, stop) in this region.
 
-        ``indices``: one interval for each of the first dimensions of the batch.
+        ``indices`` has an interval for each of the first dimensions of the batch. None or nothing means all.
         """
         (row, rows_end), (column, columns_end) = rows or (0, self.rows), columns or (0, self.columns)
         begin = self.first_index or (0,) * len(self.batch)
@@ -91,16 +91,16 @@ class Region:
         )
 
     def flipped(self, once: bool = False) -> Self:
-        """This region with rows and columns exchanged; ``once``: also count each pair once."""
+        """This region with rows and columns exchanged; with ``once``, repeated pairs count once."""
         return replace(
             self, rows=self.columns, columns=self.rows, first_row=self.first_column, first_column=self.first_row,
-            kept=self.kept.swapped(), once=self.once or once,
+            row_domain=self.row_domain.swapped(), once=self.once or once,
         )  # fmt: skip
 
-    def parts_of(self, whole: Region, slots: Sequence[Expr], arrays: Sequence[Any]) -> Iterator[tuple[Any, Place]]:
-        """Each array of ``whole``, a region that this one is part of, and the place in it that this one reads.
+    def parts_of(self, whole: Region, slots: Sequence[Expr], arrays: Sequence[Any]) -> Iterator[tuple[Any, Slices]]:
+        """Each array of ``whole``, a region that contains this one, with the place of the part that this region reads.
 
-        Dimensions of a batch in which an array has size 1 serve all indices.
+        A batch dimension of size 1 serves all indices, so it is taken whole.
         """
         axes = len(self.batch)
         for slot, array in zip(slots, arrays, strict=True):
@@ -110,10 +110,10 @@ class Region:
             )
             yield array, shared + place[axes:]
 
-    def within(self, whole: Region, domain: Domain) -> Place:
-        """Where the data of this region are in an array (batch.., rows, D), (batch.., columns, D) or (batch.., D).
+    def within(self, whole: Region, domain: Domain) -> Slices:
+        """The place of this region's data in an array (batch.., rows, D), (batch.., columns, D) or (batch.., D).
 
-        The array holds the data of ``whole``, a region that this one is part of; ``domain``: on which index it depends.
+        The array has the data of ``whole``, a region that contains this one, and depends on ``domain``.
         """
         own = self.first_index or (0,) * len(self.batch)
         outer = whole.first_index or (0,) * len(whole.batch)

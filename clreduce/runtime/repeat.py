@@ -1,4 +1,4 @@
-"""A call that runs again and again on the same arrays, of which one changes: buffers and sizes are made once."""
+"""A call that runs repeatedly on the same arrays, of which one changes. Its buffers and sizes are prepared once."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 class Recorded(Call):
-    """A call of a plan with one result, whose launches are noted once and run any number of times.
+    """A call of a plan with one result. Its launches are recorded once and then run any number of times.
 
-    Only the numbers in the array of ``slot`` may change. Values that kernels store and that do not depend on that slot
-    are computed once. The call belongs to the thread that made it.
+    Only the numbers in the array of ``slot`` may change: values that kernels store and that do not depend on that slot
+    are computed once. Only the thread that made the object may call it.
     """
 
     def __init__(self, plan: Plan, arrays: Sequence[Any], slot: int, region: Region, result: Any) -> None:
-        """``arrays``: as `Plan` takes them; ``result``: the array that kernels write."""
+        """``arrays`` are those of `Plan.run`; ``result`` is the array that kernels write."""
         prepared = plan.prepared(lambda candidate: Call(candidate, region))
         plan = prepared.plan
         super().__init__(plan, region)
@@ -33,7 +33,7 @@ class Recorded(Call):
         completed(self.memory, self._record, arrays, slot, result)
 
     def _record(self, arrays: Sequence[Any], slot: int, result: Any) -> None:
-        """Make the buffers and note the launches: those of fixed stored values run now, the others each time."""
+        """Make the buffers and record the launches. Those of fixed stored values run now, the others in each call."""
         plan = self.plan
         buffers, starts = self._slots(arrays)
         changing = plan.program.slots[slot]
@@ -48,7 +48,7 @@ class Recorded(Call):
         self._launches = [launch for launch in self._launches if launch[0] not in fixed]
 
     def launch_again(self) -> None:
-        """Launch the kernels once more, without a wait; in a function that is being `completed`."""
+        """Launch the kernels once more without waiting, in a function that is being `completed`."""
         self.memory.hold()
         self._run(self._launches)
 
@@ -61,10 +61,10 @@ class Recorded(Call):
 
 
 class Repeated(Recorded):
-    """A recorded call on arrays of the host: called with the new numbers of the array of ``slot``, it waits."""
+    """A recorded call on arrays of the host. It takes new numbers for the array of ``slot``, and waits for the result."""
 
     def __init__(self, plan: Plan, arrays: Sequence[Array], slot: int, region: Region) -> None:
-        """``arrays``: that of ``slot`` gives shape and dtype, its values do not matter."""
+        """``arrays`` are those of `Plan.run`. Of the array of ``slot``, only the shape and dtype matter."""
         self._vector: Array = np.zeros(arrays[slot].shape, arrays[slot].dtype)
         (output,) = plan.program.outputs
         self._product: Array = np.zeros((*region.batch, region.rows, output.dim), plan.signature.dtype)
@@ -72,7 +72,7 @@ class Repeated(Recorded):
         super().__init__(plan, own, slot, region, self._product)
 
     def __call__(self, vector: Array) -> Array:
-        """The result for ``vector``, rounded to the plan's precision. The next call overwrites it."""
+        """The result for ``vector``, which is rounded to the plan's precision. The next call overwrites the result."""
         completed(self.memory, self._multiply, vector)
         return self._product
 

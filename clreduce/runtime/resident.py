@@ -1,8 +1,8 @@
-"""Arrays that stay on their device: ``pyopencl.array.Array``, in a context of the caller's.
+"""Functions for arrays that stay on their device: ``pyopencl.array.Array``, in a context of the caller.
 
-Here is what the host does with NumPy's functions elsewhere: copies in another dtype or layout, sums over axes, lists
-that are completed. Each is a kernel on the array's queue, which waits for the events of the arrays that it reads. Its
-own event is put among those of what it writes.
+They replace the functions of NumPy that serve arrays on the host: copies in another dtype or layout, reductions over
+axes, and the completion of K nearest lists. Each runs a kernel on the array's queue. The kernel waits for the events of
+the arrays that it reads, and its own event is added to the array that it writes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from clreduce.errors import DtypeError, ShapeError
-from clreduce.runtime.lent import Place, place_of
+from clreduce.runtime.lent import LentQueue, place_of
 from clreduce.runtime.resident_kernels import Order, kernel_of_text, table_of
 
 TYPES = {
@@ -23,17 +23,17 @@ TYPES = {
     "uint32": "uint", "int64": "long", "uint64": "ulong", "float16": "half", "float32": "float", "float64": "double",
     "complex64": "float2", "complex128": "double2",
 }  # fmt: skip
-"""OpenCL's types of numbers, by NumPy's names."""
+"""The OpenCL type of each NumPy dtype."""
 
 
 def is_resident(array: Any) -> bool:
-    """Whether ``array`` is one of pyopencl's."""
+    """Whether ``array`` is a ``pyopencl.array.Array``."""
     module = sys.modules.get("pyopencl.array")
     return module is not None and isinstance(array, module.Array)
 
 
 def first_resident(arrays: Sequence[Any]) -> Any:
-    """The first of them that is one of pyopencl's; None if there is none."""
+    """The first ``pyopencl.array.Array`` among ``arrays``; None if there is none."""
     module = sys.modules.get("pyopencl.array")
     if module is not None:
         for array in arrays:
@@ -42,13 +42,13 @@ def first_resident(arrays: Sequence[Any]) -> Any:
     return None
 
 
-def place_of_array(array: Any) -> Place:
-    """The queue of an array, on whose device what is computed from it is computed."""
+def place_of_array(array: Any) -> LentQueue:
+    """The queue of an array. Computations with the array run on that queue."""
     return place_of(array.queue, array.allocator)
 
 
 def is_contiguous(array: Any) -> bool:
-    """Whether the numbers of an array lie side by side, the last axis first."""
+    """Whether an array is C-contiguous; an empty array is."""
     step = array.dtype.itemsize
     for size, stride in zip(reversed(array.shape), reversed(array.strides), strict=True):
         if size != 1 and stride != step:
@@ -61,9 +61,9 @@ def is_contiguous(array: Any) -> bool:
 
 
 def _run(source: str, items: int, written: Any, read: Sequence[Any], numbers: Sequence[int]) -> None:
-    """Run a kernel over ``items`` on the queue of ``written``, after what all the arrays depend on.
+    """Run a kernel over ``items`` on the queue of ``written``, after the commands that write to any of the arrays.
 
-    Its arguments are the data of ``written``, those of ``read``, the offset of each in numbers, and ``numbers``.
+    Its arguments are the data of ``written`` and of ``read``, the offset of each in numbers, and ``numbers``.
     """
     if items == 0:
         return
@@ -99,7 +99,7 @@ def _copy_source(target: str, source: str, dim: int, truth: bool) -> str:
         f"    at = rest % n{k}; rest /= n{k}; to += at * s{k}; from += at * t{k};\n" for k in reversed(range(dim))
     )
     if target != source and "2" in target + source:
-        raise DtypeError("complex numbers are copied as they are, or as pairs of reals")
+        raise DtypeError("complex numbers are copied in their own dtype, or as pairs of reals")
     value = _load(source, "in", "from")
     value = f"({value}) != 0" if truth else value if target == source or target == "half" else f"({target})({value})"
     return (
@@ -110,7 +110,10 @@ def _copy_source(target: str, source: str, dim: int, truth: bool) -> str:
 
 
 def assign(target: Any, source: Any) -> None:
-    """``target[...] = source``: arrays of the host, or of one device, of the same shape and any dtypes and strides."""
+    """``target[...] = source`` for two arrays of the host, or of one device.
+
+    They have the same shape, and any dtypes and strides. Raises `DtypeError` for a conversion of complex numbers.
+    """
     if isinstance(target, np.ndarray):
         with np.errstate(over="ignore"):
             target[...] = source
@@ -133,20 +136,20 @@ def _steps(array: Any) -> list[int]:
 
 
 def copied(array: Any, dtype: Any, shape: tuple[int, ...] | None = None) -> Any:
-    """A contiguous copy in another dtype or shape, on the array's device and queue."""
+    """A contiguous copy of an array in another dtype or shape, on the array's device and queue."""
     made = _beside(array, array.shape, dtype)
     assign(made, array)
     return made if shape is None or shape == made.shape else made.reshape(shape)
 
 
 def permuted(array: Any, axes: Sequence[int]) -> Any:
-    """A view with the axes in this order."""
+    """A view of an array with the axes in this order."""
     shape, strides = (tuple(each[axis] for axis in axes) for each in (array.shape, array.strides))
     return array._new_with_changes(array.base_data, offset=array.offset, shape=shape, strides=strides)
 
 
 def broadcast(array: Any, shape: tuple[int, ...]) -> Any:
-    """A view of this shape, in which numbers are repeated."""
+    """A view of an array that is broadcast to this shape; raises ValueError if it does not broadcast."""
     ahead = len(shape) - len(array.shape)
     strides = tuple(
         0 if axis < ahead or array.shape[axis - ahead] != size else array.strides[axis - ahead]
@@ -157,7 +160,7 @@ def broadcast(array: Any, shape: tuple[int, ...]) -> Any:
 
 
 _REDUCED = {
-    # name: the first value, and what a number does to it
+    # name: the first value, and the statement that adds a number
     "sum": ("0", "total += value;"),
     "prod": ("1", "total *= value;"),
     "min": ("value", "total = value < total || value != value ? value : total;"),
@@ -168,7 +171,7 @@ _REDUCED = {
     "argmax": ("0", "if (k == 0 || value > best || (value != value && best == best)) { best = value; total = k; }"),
 }
 _LONG = 4096
-"""Terms from which on a sum over an axis is computed in two steps, by more work-items."""
+"""Axes of at least twice this length are reduced in two steps, to employ more work-items."""
 
 
 _LOGARITHM = """\
@@ -206,7 +209,7 @@ def _reduction_source(name: str, kind: str, target: str) -> str:
 
 
 def _axis_reduced(array: Any, name: str, axis: int, dtype: Any) -> Any:
-    """A contiguous array reduced over one axis."""
+    """The reduction of a contiguous array over one axis."""
     before, terms, inner = array.shape[:axis], array.shape[axis], prod(array.shape[axis + 1 :])
     if terms == 0 and name in ("min", "max", "argmin", "argmax"):
         raise ShapeError(f"{name} over an axis of length 0")
@@ -219,7 +222,7 @@ def _axis_reduced(array: Any, name: str, axis: int, dtype: Any) -> Any:
 
 
 def _blocks_reduced(array: Any, name: str, axis: int) -> Any:
-    """A long axis reduced block by block, as many blocks as may be side by side; and the rest on its own."""
+    """An array with a long axis that is reduced to `_LONG` blocks, and one more for the remaining terms."""
     before, terms, after = array.shape[:axis], array.shape[axis], array.shape[axis + 1 :]
     length = terms // _LONG
     head = _contiguous(array[_part(axis, slice(0, length * _LONG))]).reshape((*before, _LONG, length, *after))
@@ -233,7 +236,7 @@ def _blocks_reduced(array: Any, name: str, axis: int) -> Any:
 
 
 def _part(axis: int, part: slice | int) -> tuple[Any, ...]:
-    """The index of a part along an axis."""
+    """The index that takes ``part`` along an axis."""
     return (*(slice(None),) * axis, part)
 
 
@@ -242,14 +245,17 @@ def _contiguous(array: Any) -> Any:
 
 
 def _beside(array: Any, shape: tuple[int, ...], dtype: Any) -> Any:
-    """A new array where another one is."""
+    """A new array on the device and queue of ``array``."""
     place = place_of_array(array)
     with place.device.at(place):
         return place.device.new_array(shape, dtype)
 
 
 def reduced(array: Any, name: str, axes: Sequence[int]) -> Any:
-    """The sum, product, least, largest ... of an array over axes, each a kernel; ``arg`` forms give int64."""
+    """The reduction ``name`` (sum, prod, min, max, any, all, argmin, argmax, logsumexp) of an array over axes.
+
+    Each axis takes a kernel or two. Indices are int64, and sums of bool and int32 are int64.
+    """
     dtype = {"argmin": "int64", "argmax": "int64", "any": "bool", "all": "bool"}.get(name, array.dtype)
     if array.dtype.name in ("bool", "int32") and name == "sum":
         dtype = "int64"
@@ -263,7 +269,7 @@ def reduced(array: Any, name: str, axes: Sequence[int]) -> Any:
 
 
 def taken(array: Any, indices: np.ndarray[Any, Any]) -> Any:
-    """The rows of an array with these indices, a new array."""
+    """A new array with the rows of ``array`` at these indices."""
     place, inner = place_of_array(array), prod(array.shape[1:])
     array = _contiguous(array)
     chosen = np.ascontiguousarray(indices, np.int64)
@@ -304,10 +310,10 @@ __kernel void run(__global long* lists, __global const long* candidates, long at
 
 
 def complete_lists(lists: Any, rows: int, count: int, candidates: np.ndarray[Any, Any]) -> None:
-    """Let candidates, ascending, that are in no list yet take the places of -1, in place.
+    """Replace each -1 in a list by the lowest candidate that is not in the list, in place.
 
-    ``lists``: contiguous, (batch.., rows, K * D), a list of K = ``count`` places for each component. ``candidates``:
-    the same for all rows, or one row of them for each, in which -1 ends it.
+    ``lists`` is contiguous, of shape (batch.., rows, K * D): a list of K = ``count`` places for each component.
+    ``candidates`` are ascending, of shape (C,) for all rows or (rows, C); -1 ends a row.
     """
     if lists.size == 0 or candidates.size == 0:
         return

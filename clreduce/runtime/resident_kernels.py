@@ -1,4 +1,4 @@
-"""Kernels on arrays that stay on their device: what they wait for, and how they are built from their text."""
+"""Kernels on arrays that stay on their device: the events that they wait for, and their build from text."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import Any
 from clreduce.errors import OutOfMemoryError
 from clreduce.runtime.compiler import PROGRAMS
 from clreduce.runtime.kernel_object import KernelObject
-from clreduce.runtime.lent import LentDevice, Place
+from clreduce.runtime.lent import LentDevice, LentQueue
 from clreduce.typing import Array
 
 
 class Order:
-    """What commands on a place wait for, and whose events they become."""
+    """The events that commands on a queue wait for, and the arrays that get the events of these commands."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: LentQueue) -> None:
         self._place, self._queue = place, place.queue
         self._waiting: list[Any] = []
         self._seen: set[int] = set()
         self.last: Any = None
 
     def after(self, array: Any) -> None:
-        """Commands from now on wait for what the contents of ``array`` depend on."""
+        """Let the following commands wait for the commands that write ``array``."""
         events = array.events
         if events:
             self._waiting += events
@@ -31,41 +31,41 @@ class Order:
         if queue is not None and queue.int_ptr != self._queue.int_ptr and queue.int_ptr not in self._seen:
             import pyopencl as cl
 
-            self._seen.add(queue.int_ptr)  # commands of a queue in order may have left no event
+            self._seen.add(queue.int_ptr)  # commands of an in-order queue may have no event
             self._waiting.append(cl.enqueue_marker(queue))
             queue.flush()
 
     @property
     def before(self) -> list[Any] | None:
-        """Events that the next command waits for."""
+        """The events that the next command waits for; None if there are none."""
         if self._place.in_order:
             waiting, self._waiting = self._waiting, []
             return waiting or None
         return (self._waiting if self.last is None else [*self._waiting, self.last]) or None
 
     def launched(self, event: Any) -> None:
-        """``event`` is that of the last command."""
+        """Record the event of the command that was launched last."""
         self.last = event
         if not self._place.in_order:
             self._waiting = []
 
     def became(self, written: Sequence[Any], read: Sequence[Any] = ()) -> None:
-        """The last command has written these arrays, and read those."""
+        """Add the event of the last command to the arrays that it writes and, if necessary, to those that it reads."""
         if self.last is None:
             return
         for array in written:
             array.add_event(self.last)
-        if not self._place.in_order:  # who writes there next waits for its own array's events
+        if not self._place.in_order:  # a later command that writes to these arrays waits for their events
             for array in read:
                 array.add_event(self.last)
 
 
-class _OfThread(threading.local):
+class _ResidentKernels(threading.local):
     def __init__(self) -> None:
         self.kernels: dict[tuple[str, str, LentDevice], KernelObject] = {}
 
 
-_OF_THREAD = _OfThread()
+_OF_THREAD = _ResidentKernels()
 _MOST_KERNELS = 512
 _PRELUDE = """\
 #ifdef cl_khr_fp64
@@ -86,23 +86,23 @@ def kernel_of_text(source: str, name: str, buffers: int, device: LentDevice) -> 
     return kernel
 
 
-def buffer_with(place: Place, numbers: Array) -> Any:
-    """A buffer with numbers of the host, which are copied when it is made."""
+def buffer_with(place: LentQueue, numbers: Array) -> Any:
+    """A buffer with a copy of ``numbers``, which are on the host."""
     import pyopencl as cl
 
     flags = cl.mem_flags.READ_WRITE | cl.mem_flags.COPY_HOST_PTR
     return cl.Buffer(place.device.context, flags, hostbuf=numbers)
 
 
-def table_of(place: Place, numbers: Array) -> Any:
-    """Numbers of the host as an array on the device."""
+def table_of(place: LentQueue, numbers: Array) -> Any:
+    """A device array with a copy of ``numbers``, which are on the host."""
     from pyopencl.array import Array as DeviceArray
 
     return DeviceArray(place.queue, numbers.shape, numbers.dtype, data=buffer_with(place, numbers))
 
 
-def buffer_of(place: Place, nbytes: int) -> Any:
-    """A buffer on the device for what is not a result."""
+def buffer_of(place: LentQueue, nbytes: int) -> Any:
+    """A buffer on the device for values that are not results."""
     import pyopencl as cl
 
     try:
@@ -112,7 +112,7 @@ def buffer_of(place: Place, nbytes: int) -> Any:
 
 
 def read(order: Order, queue: Any, buffer: Any, start: int, shape: tuple[int, ...], dtype: Any) -> Array:
-    """Numbers of a buffer from byte ``start`` on, a copy, once the last launch is done."""
+    """A copy of the numbers of a buffer from byte ``start`` on, after the last launch has finished."""
     import pyopencl as cl
 
     view, _ = cl.enqueue_map_buffer(

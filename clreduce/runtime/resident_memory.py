@@ -1,4 +1,4 @@
-"""Buffers of a call whose arrays stay on the device: nothing is copied but what the host gives, such as tables."""
+"""The buffers of a call on device arrays. Only arrays of the host, such as tables, are copied."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from clreduce.runtime.shared_buffers import SharedBuffers
 
 
 class ResidentMemory(Memory):
-    """The buffers of one call, or of several that run together, on a queue of the caller's.
+    """The buffers of one call, or of several calls that run together, on a queue of the caller.
 
-    Nobody waits for kernels: their last event becomes one of the results'. Arrays of the host are copied when their
-    buffers are made, and OpenCL keeps buffers alive until the commands are done that use them.
+    The call does not wait for its kernels: the results get the event of the last kernel. Arrays of the host are copied
+    when their buffers are made. OpenCL keeps buffers alive until all commands that use them have finished.
     """
 
     def __init__(self, device: LentDevice, shared: SharedBuffers | None = None) -> None:
@@ -30,10 +30,10 @@ class ResidentMemory(Memory):
         self._written: list[Any] = []
         self._read_there: list[Any] = []
         self._beside: list[tuple[Any, Any]] = []
-        """Outputs where no buffer begins, and the arrays that kernels write in their stead."""
+        """Outputs at offsets where no buffer can begin, with the arrays that kernels write instead."""
 
     def input(self, array: Any) -> Any:
-        """A buffer with the contents of ``array``, which must be contiguous: its own, if it is on the device."""
+        """A buffer with the contents of ``array``, which must be contiguous; a device array has its own buffer."""
         if not is_resident(array):
             return super().input(array)
         if array.size == 0:
@@ -47,7 +47,7 @@ class ResidentMemory(Memory):
         """The buffer of ``array``, a contiguous array on the device."""
         assert self.order is not None
         data = self._data(array)
-        if data is None:  # kernels write beside it
+        if data is None:  # kernels write to another array, which is copied later
             beside = copied(array, array.dtype) if is_read else self.device.new_array(array.shape, array.dtype)
             self._beside.append((array, beside))
             data, array = beside.base_data, beside
@@ -58,18 +58,18 @@ class ResidentMemory(Memory):
     def scratch(self, length: int, dtype: str) -> Any:
         if self._place.in_order:
             return super().scratch(length, dtype)
-        # Memory of a pool may still be in use by kernels that a queue out of order runs later.
+        # With an out-of-order queue, kernels of earlier calls may still use memory of a pool.
         size = max(1, length) * np.dtype(dtype).itemsize
         return self._buffer(self._cl.mem_flags.READ_WRITE, size, None)
 
     def finish(self) -> None:
-        """Make the last event one of the outputs', without a wait."""
-        if self._things in self._flight.held:
+        """Add the last event to the outputs, without a wait."""
+        if self._held in self._flight.held:
             assert self.order is not None
             self.order.became(self._written, self._read_there)
             for array, beside in self._beside:
                 assign(array, beside)
-            self._flight.held.discard(self._things)
+            self._flight.held.discard(self._held)
             if self._uses_pool:
                 self._release_idle()
 
@@ -77,7 +77,7 @@ class ResidentMemory(Memory):
         order = self.order
         assert order is not None
         data = self._data(array)
-        if data is None:  # an offset that no buffer begins at
+        if data is None:  # no buffer can begin at this offset
             array = copied(array, array.dtype)
             data = array.base_data
         order.after(array)
@@ -85,7 +85,7 @@ class ResidentMemory(Memory):
         return data
 
     def _data(self, array: Any) -> Any:
-        """What a kernel takes for a contiguous array; None where only a copy begins at its offset."""
+        """The kernel argument of a contiguous array; None if no buffer can begin at its offset."""
         assert is_contiguous(array), "arrays are arranged before"
         data, offset = array.base_data, array.offset
         if offset == 0:
@@ -94,10 +94,10 @@ class ResidentMemory(Memory):
         if offset % alignment or not hasattr(data, "get_sub_region"):
             return None
         region = data.get_sub_region(offset, array.nbytes)
-        self._things.kept.append(region)
+        self._held.objects.append(region)
         return region
 
 
 def memory_for(device: Device, shared: SharedBuffers | None = None) -> Memory:
-    """The memory of a new call on a device; ``shared``: what stays there from one call to the next."""
+    """The memory of a new call on a device. ``shared`` has buffers that stay there from one call to the next."""
     return ResidentMemory(device, shared) if isinstance(device, LentDevice) else Memory(device, shared)

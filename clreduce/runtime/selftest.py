@@ -1,8 +1,8 @@
-"""Whether a driver computes what it should: a trial in a process of its own, before the first use of a device.
+"""Trials of drivers: a test of each device in a separate process, before its first use.
 
-The trial (`clreduce.trials`, which this module knows by name only, since it lies on a higher floor) runs tiny programs
-whose results are known. What fails is switched off, as a field of `DeviceFacts`, and the trial goes on without it; a
-device on which the simplest program fails is not used. The verdict is kept on disk for later processes.
+A trial (`clreduce.trials`, which this module knows by name only, because it lies on a higher floor) runs tiny programs
+with known results. A feature that fails is switched off in a field of `DeviceFacts`, and the trial continues without
+it. A device on which the simplest program fails is not used. The verdict is stored on disk for later processes.
 """
 
 from __future__ import annotations
@@ -28,48 +28,48 @@ from clreduce.runtime.drivers import NEWER
 from clreduce.runtime.loader import temporary_folder
 
 VARIABLE = "CLREDUCE_SELFTEST"
-"""Environment variable: ``process`` (the default), ``inline`` (no process of its own), ``off`` (no trials)."""
+"""The environment variable: ``process`` (the default), ``inline`` (no separate process) or ``off`` (no trials)."""
 DEVICES = "devices"
-"""The kind of entry under which verdicts are kept."""
+"""The kind of the cache entries of verdicts."""
 TRIALS = "clreduce.trials"
 NATIVE_FUNCTIONS = "native functions"
-"""The last check of a GPU: not whether results are right, but which functions of the hardware kernels may call."""
+"""The last check of a GPU. It finds out which functions of the hardware kernels may call."""
 _REVISION = "3"
-"""To be raised when trials change so much that verdicts of before do not hold."""
+"""Raise this number when trials change so much that earlier verdicts no longer hold."""
 _SECONDS = 55.0
-"""The longest that all checks of a device may take together."""
+"""The time limit of all checks of a device together, in seconds."""
 _SILENCE = 20.0
-"""The longest that one check may take: most take one or two seconds, and a Raspberry Pi ten times that."""
+"""The time limit of one check in seconds. Most take one or two seconds; on a Raspberry Pi, ten times as long."""
 _SECONDS_BETWEEN_REFUSALS = 86400.0
-"""After that time a device that was not usable gets another chance."""
+"""The seconds after which a device that was not usable is tried again."""
 _LOGGER = logging.getLogger("clreduce.devices")
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a trial has shown of a device."""
+    """The result of the trial of a device."""
 
     reason: str = ""
-    """Why the device is not used; "" if it is usable."""
+    """The reason why the device is not used; "" if it is usable."""
     facts: dict[str, Any] = field(default_factory=dict)
-    """The fields of `DeviceFacts` that differ from what the driver says."""
+    """The fields of `DeviceFacts` that differ from those that the driver reports."""
     notes: tuple[str, ...] = ()
-    """What is switched off and why, in words."""
+    """The features that are switched off, and the reasons, in words."""
     seconds: float = 0.0
     time: float = 0.0
-    """When the trial ended, in seconds since 1970."""
+    """The end of the trial, in seconds since 1970."""
 
     @property
     def usable(self) -> bool:
         return not self.reason
 
     def applied(self, facts: DeviceFacts) -> DeviceFacts:
-        """``facts`` with what the trial has shown."""
+        """``facts`` with the changes that the trial found necessary."""
         return replace(facts, **_hashable(self.facts))
 
 
 def _hashable(facts: dict[str, Any]) -> dict[str, Any]:
-    """Facts as JSON has them, with tuples in place of lists."""
+    """Facts from JSON, with tuples in place of lists."""
     return {name: tuple(value) if isinstance(value, list) else value for name, value in facts.items()}
 
 
@@ -78,7 +78,7 @@ _verdicts: dict[str, Verdict] = {}
 
 
 def kept_verdict(device: Device) -> Verdict | None:
-    """The verdict of an earlier trial, in this process or another; None if there is none that still holds."""
+    """The verdict of an earlier trial, in this process or another; None if there is no valid one."""
     entry = _entry(device)
     verdict = _verdicts.get(entry) or _from_disk(device, entry)
     if verdict is not None:
@@ -87,9 +87,10 @@ def kept_verdict(device: Device) -> Verdict | None:
 
 
 def examine(device: Device, *, fresh: bool = False) -> Verdict:
-    """The verdict on ``device``: the kept one, or that of a trial, which takes a few seconds, and a minute at most.
+    """The verdict on ``device``: the stored one, or that of a new trial.
 
-    ``fresh``: a new trial whatever is kept. The verdict is kept for later processes.
+    A trial takes a few seconds, and a minute at most. With ``fresh``, there is always a new trial. The verdict is
+    stored for later processes.
     """
     with _lock:
         verdict = None if fresh else kept_verdict(device)
@@ -149,9 +150,9 @@ def _trial(device: Device) -> Verdict:
 class _Failure:
     check: str
     what: str
-    """What happened, in words."""
+    """A description of the failure."""
     in_time: bool = True
-    """False for a check that did not end."""
+    """Whether the check ended in time."""
 
 
 def _run_checks(
@@ -163,9 +164,9 @@ def _run_checks(
     seconds: float,
     in_child: bool,
 ) -> _Failure | None:
-    """Run the checks that are not among ``passed``, up to the first that fails.
+    """Run the checks that are not in ``passed``, up to the first failure.
 
-    Those that pass are added to ``passed``, and facts that they find out to ``learned``.
+    Checks that pass are added to ``passed``, and facts that they find are added to ``learned``.
     """
     argument = {"identity": device.identity, "facts": asdict(facts), "passed": list(passed)}
     lines: list[dict[str, Any]] = []
@@ -174,11 +175,11 @@ def _run_checks(
         try:
             report = run_child(TRIALS, argument, _SILENCE, seconds, variables)
         except OSError as error:
-            _LOGGER.info("no process for a trial can be started (%s): it runs in this one", error)
+            _LOGGER.info("no process can be started for a trial (%s): it runs in this process", error)
             in_child = False
         else:
             lines, ending, said = list(report.lines), report.failure, report.stderr
-            # A device that only this process has, or a Python error, which is no driver's fault and shows when raised.
+            # The device exists in this process only, or there was a Python error, which this process will raise again.
             if {"missing": True} in lines or ending == PYTHON_ERROR:
                 lines, ending, in_child = [], "", False
     if not in_child:
@@ -205,16 +206,16 @@ def _run_checks(
 
 @dataclass(frozen=True)
 class _Change:
-    """What is switched off after a check has failed."""
+    """A feature that is switched off after a check has failed."""
 
     words: str
     facts: dict[str, Any]
     left_out: str = ""
-    """A check that is left out then."""
+    """A check that is left out from now on."""
 
 
 def _weaker(failure: _Failure, facts: DeviceFacts) -> _Change | None:
-    """What to switch off next after a failure; None if nothing is left that its check depends on."""
+    """The next feature to switch off after a failure; None if the check depends on nothing else."""
     check = failure.check
     if check == NATIVE_FUNCTIONS:
         return _Change("all functions are clreduce's own", {}, left_out=check)
@@ -226,7 +227,7 @@ def _weaker(failure: _Failure, facts: DeviceFacts) -> _Change | None:
         return _Change("kernels use no local memory", {"local_tiles": False})
     native = facts.native_double_lanes if check.startswith("float64") else facts.native_float_lanes
     lanes = min(facts.most_lanes, 2 * native) if facts.kind == "cpu" else 1
-    # Where a compiler hangs there is no time to try one thing after the other.
+    # If a compiler hangs, there is no time to try the changes one after the other.
     if check and facts.compiler_builtins and (failure.in_time or lanes == 1):
         return _Change("kernels use no builtins of the driver's compiler", {"compiler_builtins": False})
     if check and lanes > 1:
@@ -238,7 +239,7 @@ def _weaker(failure: _Failure, facts: DeviceFacts) -> _Change | None:
 
 
 def _advice(failure: _Failure, device: Device) -> str:
-    """What a person can do about a failure whose cause is known; "" if it is not."""
+    """A remedy for a failure with a known cause; "" for other failures."""
     if "unknown target CPU" in failure.what:
         return NEWER
     if device.said.driver == "pocl" and not any(map(shutil.which, ("ld", "ld.lld"))):
@@ -258,7 +259,7 @@ def _differences(said: DeviceFacts, facts: DeviceFacts) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _own_pocl_cache() -> Iterator[dict[str, str]]:
-    """Environment variables for trials: PoCL caches what it compiles, and a crash may leave damaged entries behind."""
+    """Environment variables that give a trial a PoCL cache of its own: a crash may leave damaged entries behind."""
     try:
         folder = temporary_folder("clreduce-trial-")
     except OSError:
@@ -274,7 +275,7 @@ def _own_pocl_cache() -> Iterator[dict[str, str]]:
 
 
 def _entry(device: Device) -> str:
-    """All that a verdict depends on. PoCL's kernels also depend on the linker that is found."""
+    """The name of a verdict's cache entry, from all that it depends on. PoCL's kernels also depend on the linker."""
     linker = ""
     if device.said.driver == "pocl":
         path = shutil.which("ld") or shutil.which("ld.lld") or ""

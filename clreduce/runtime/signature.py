@@ -1,4 +1,4 @@
-"""`Signature`: what a plan needs to know of the data besides its values."""
+"""`Signature`: the properties of a call's data on which its plan depends."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ _REAL = {"float32": "float", "float64": "double"}
 
 @dataclass(frozen=True)
 class Signature:
-    """What a plan needs to know of the data besides its values."""
+    """The properties of a call's data on which its plan depends."""
 
     dtype: str
-    """The precision, ``"float32"`` or ``"float64"``."""
+    """The precision of formulas, ``"float32"`` or ``"float64"``."""
     batched: bool = False
     """Whether one launch serves all indices of a batch."""
     wide: bool = False
-    """Whether rows keep their sums in float64, while formulas of float32 data are computed in float32."""
+    """Whether accumulators are float64, while formulas of float32 data are computed in float32."""
     blocks: int = 0
-    """Rows of a typical block of block-sparse calls, a power of two (`Ranges.typical`); 0: all pairs are visited."""
+    """The size of a typical block of a block-sparse call, a power of two (`Ranges.typical`); 0 for all pairs."""
     full: bool = False
-    """Whether all functions are clreduce's own, in full accuracy, also where the device has faster ones."""
+    """Whether all functions are clreduce's own, in full accuracy, even if the device has faster ones."""
 
     @property
     def real(self) -> str:
-        """The OpenCL type."""
+        """The OpenCL type of real numbers."""
         return _REAL[self.dtype]
 
     @property
     def state_dtype(self) -> str:
-        """The precision of what rows keep."""
+        """The precision of states."""
         return "float64" if self.wide else self.dtype
 
 
@@ -52,8 +52,8 @@ def signature_of(
 ) -> Signature:
     """The signature of data of ``dtype``; raises `DtypeError` unless it is float32 or float64.
 
-    ``wide``: with sums in float64, which makes a difference for float32 data; ``ranges``: for block-sparse calls such
-    as one with these; ``full``: without functions of the hardware.
+    With ``wide``, accumulators are float64. With ``ranges``, the signature serves block-sparse calls with blocks of
+    similar size. With ``full``, kernels call no functions of the hardware.
     """
     signature = _SIGNATURES.get((dtype, batched, wide))
     if signature is None:

@@ -1,8 +1,8 @@
-"""Long calls in slices: some work-groups, parts of j or indices of a batch at a time, so that each launch is short.
+"""Long calls in slices: short launches of some work-groups, parts of j or indices of a batch at a time.
 
-A launch cannot be stopped, and while Python waits for one it handles no signal. Rows do not depend on each other, nor
-do the parts that j is cut into, so a call is cut into launches of about a second; between two of them Ctrl-C comes
-through. The numbers are those of the whole launch, bit by bit.
+A launch cannot be stopped, and Python handles no signal while it waits for one. Rows are independent of each other, and
+so are the parts of j. A long call is therefore cut into launches of about a second, and Ctrl-C takes effect between
+two of them. The results have the same bits as those of a single launch.
 """
 
 from __future__ import annotations
@@ -16,39 +16,39 @@ from clreduce.codegen.facts import DeviceFacts
 from clreduce.program import MapReduce
 
 _FIRST, _USUAL, _WHOLE = 0.25, 0.8, 1.2
-"""Seconds of a first launch, by a cautious estimate; of later ones, as measured; and of calls that are not cut."""
+"""Seconds of a first launch by a cautious estimate, of later launches as measured, and of the longest uncut call."""
 _GROWTH = 4.0
 _CAUTIOUS = 0.5e9
-"""Operations per second of each lane; a lane of a good kernel does four times as many."""
+"""A cautious estimate of the operations per second of a lane. Good kernels perform four times as many."""
 _GPU_LANES = 64
 
 
 class Pace:
-    """How many pairs a plan visits per second: an estimate at first, then as measured."""
+    """The speed of a plan in pairs per second: estimated at first, then measured."""
 
     def __init__(self, program: MapReduce, facts: DeviceFacts, real: str, lanes: int) -> None:
         native = facts.native_float_lanes if real == "float" else facts.native_double_lanes
         side_by_side = _GPU_LANES if facts.kind == "gpu" else max(1, min(lanes, native))
         operations = 1 + written_out(program.values, sys.maxsize) + sum(slot.dim for slot in program.state_slots)
         self.first = _FIRST * facts.compute_units * side_by_side * _CAUTIOUS / operations
-        """Pairs of the first launch."""
+        """The number of pairs of the first launch."""
         self.is_measured = False
         self.most = 4 * self.first
-        """Pairs up to which a call is one launch."""
+        """The most pairs of a call with a single launch."""
         self.longest = max(1, int(self.most / facts.compute_units))
-        """Pairs of one work-group from which on j is cut into parts. It is never measured: sums depend on it."""
+        """The most pairs of a work-group before j is cut into parts. It is not measured, because sums depend on it."""
         self.expected = 4 * self.first / _FIRST
-        """Pairs per second of a good kernel."""
+        """The pairs per second of a good kernel."""
         self.measured = 0.0
-        """Pairs per second of the last block that was timed where devices share a call; 0 before there was one."""
+        """The measured pairs per second in calls that devices share; 0 before the first measurement."""
 
     @property
     def speed(self) -> float:
-        """Pairs per second."""
+        """The pairs per second: measured, or estimated before the first measurement."""
         return self.first / _USUAL if self.is_measured else 4 * self.first / _FIRST
 
     def note(self, pairs: float, seconds: float) -> None:
-        """A launch has visited so many pairs in this time."""
+        """Record that a launch has visited ``pairs`` in ``seconds``."""
         speed = pairs / max(seconds, 1e-6)
         self.first, self.most, self.is_measured = _USUAL * speed, _WHOLE * speed, True
 
@@ -64,11 +64,13 @@ def in_slices(
     units: int,
     visited: Callable[[float], None] = lambda portion: None,
 ) -> None:
-    """Call ``launch(group, groups, part, parts, index, indices)``, three intervals, for all ``groups``, parts, indices.
+    """Launch all ``groups``, ``parts`` and ``count`` indices of a batch in slices.
 
-    Each interval is given by its first number and its length. Each launch but the last is waited for. ``pairs``: of a
-    group and one part; ``units``: work-groups that run at the same time. ``visited`` is told which portion of all
-    pairs each launch but the last has visited.
+    A slice is ``launch(group, groups, part, parts, index, indices)``.
+    Each slice consists of three intervals, given by the first number and the length. It waits for each launch except
+    the last. ``pairs`` is the number of pairs of a group in one part, and ``units`` is the number of work-groups that
+    run at the same time. After each launch except the last, ``visited`` receives the fraction of all pairs that it
+    visited.
 
     >>> pace = Pace.__new__(Pace)
     >>> pace.first = 100.0
@@ -93,7 +95,7 @@ def in_slices(
             size = min(size - size % units if size > units else size, groups - group)
             interval = (group, size, 0, parts, index, 1)
             group += size
-        else:  # not all parts even of as many groups as run at the same time
+        else:  # too many pairs for all parts of even ``units`` groups
             size = min(units if parts > 1 else max(1, int(budget // pairs)), groups - group)
             own = min(max(1, int(budget // (size * pairs))), parts - part)
             interval = (group, size, part, own, index, 1)

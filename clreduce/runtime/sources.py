@@ -1,4 +1,4 @@
-"""`BlockSource`: an array that is read block by block, such as one of a file that is larger than the memory."""
+"""`BlockSource`: an array that is read block by block, such as an array in a file that is larger than memory."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from clreduce.typing import Array
 
 
 class BlockSource:
-    """Anything with ``shape``, ``dtype`` and slices, as an array of another dtype and with axes of length 1 more or
-    less.
+    """A view of anything with ``shape``, ``dtype`` and slices: in another dtype, and with axes of length 1 changed.
 
-    Slices of it are contiguous NumPy arrays, read when they are asked for.
+    Its slices are contiguous NumPy arrays, which are read on demand. Raises `ShapeError` if shapes do not match.
 
     >>> class Squares:
     ...     shape, dtype = (5,), np.dtype("int32")
@@ -40,7 +39,7 @@ class BlockSource:
         own = tuple(map(int, value.shape))
         self.shape = own if shape is None else shape
         self._axes = _matching_axes(own, self.shape)
-        """For each axis of ``value`` that is longer than 1, the axis here."""
+        """For each axis of ``value`` the corresponding axis of this source; None for axes of length 1."""
 
     @property
     def ndim(self) -> int:
@@ -52,7 +51,7 @@ class BlockSource:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all of it, in this dtype."""
+        """The bytes of the whole array in this dtype."""
         return int(self.size * self.dtype.itemsize)
 
     def arranged(self, dtype: str, shape: tuple[int, ...]) -> BlockSource:
@@ -65,7 +64,10 @@ class BlockSource:
         return self.arranged(self.dtype.name, tuple(sizes))
 
     def __getitem__(self, place: Any) -> Array:
-        """A block, given by slices of the first axes."""
+        """The block at these slices of the first axes.
+
+        Raises `ShapeError` or `DtypeError` if the source returns a block of another shape or kind.
+        """
         slices = place if isinstance(place, tuple) else (place,)
         slices += (slice(None),) * (self.ndim - len(slices))
         intervals = [part.indices(size)[:2] for part, size in zip(slices, self.shape, strict=True)]
@@ -92,7 +94,7 @@ class BlockSource:
 
 
 def _matching_axes(own: tuple[int, ...], shape: tuple[int, ...]) -> list[int | None]:
-    """For each axis of ``own`` the one of ``shape`` that it is, None for those of length 1."""
+    """For each axis of ``own`` the corresponding axis of ``shape``; None for axes of length 1."""
     long = [axis for axis, size in enumerate(shape) if size != 1]
     if [size for size in own if size != 1] != [shape[axis] for axis in long]:
         raise ShapeError(f"an array of shape {own} that is read block by block cannot be taken as one of shape {shape}")
@@ -101,7 +103,7 @@ def _matching_axes(own: tuple[int, ...], shape: tuple[int, ...]) -> list[int | N
 
 
 def is_source(value: Any) -> bool:
-    """Whether ``value`` is no array in memory, but gives parts of one: datasets of h5py and zarr, and the like."""
+    """Whether ``value`` is not in memory but can be read in blocks, such as datasets of h5py and zarr."""
     if isinstance(value, np.ndarray) or hasattr(value, "toarray") or hasattr(value, "coords"):
         return False
     shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
@@ -116,31 +118,31 @@ def is_source(value: Any) -> bool:
 
 
 def whole(array: Any) -> Array:
-    """An array; one that is read block by block is read at once."""
+    """``array`` in memory: a `BlockSource` is read as a whole."""
     values: Array = array[()] if isinstance(array, BlockSource) else array
     return values
 
 
 class Reader:
-    """Reads the next block while kernels work on this one."""
+    """Reads the next block in a thread while kernels work on the current one."""
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="clreduce-read")
         self._next: dict[Any, Future[Array]] = {}
 
     def read(self, source: BlockSource, place: tuple[slice, ...]) -> Array:
-        """The block at ``place``, which may have been asked for already."""
+        """The block at ``place``; it may be in memory already after `begin`."""
         waiting = self._next.pop(_key(source, place), None)
         return source[place] if waiting is None else waiting.result()
 
     def begin(self, source: BlockSource, place: tuple[slice, ...]) -> None:
-        """Begin to read a block that will be asked for soon."""
+        """Begin to read a block that will be needed soon."""
         key = _key(source, place)
         if key not in self._next:
             self._next[key] = self._pool.submit(source.__getitem__, place)
 
     def close(self) -> None:
-        """Read no more."""
+        """Stop reading, and end the thread."""
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._next.clear()
 

@@ -1,4 +1,4 @@
-"""Which OpenCL devices there are: what all drivers offer, less what trials speak against.
+"""The list of OpenCL devices: those that all drivers offer, without those that failed a trial.
 
 Importing this module touches no device and does not import pyopencl; the first call of `devices` does both.
 """
@@ -24,25 +24,25 @@ _LOGGER = logging.getLogger("clreduce.devices")
 _lock = threading.Lock()
 _devices: tuple[Device, ...] = ()
 _passed_over: tuple[str, ...] = ()  # one line for each platform, driver or device that cannot be used
-_reasons: dict[Device, str] = {}  # of the devices that were selected: why they are not usable, or ""
+_reasons: dict[Device, str] = {}  # for devices that were selected: the reason why they are not usable, or ""
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What all OpenCL drivers offer."""
+    """The devices that all OpenCL drivers offer."""
 
     devices: tuple[Device, ...]
-    """In the drivers' order."""
+    """The devices in the order of their drivers."""
     passed_over: tuple[str, ...]
-    """A line on each platform, driver or device that is not usable."""
+    """A line for each platform, driver or device that is not usable."""
 
 
 def devices() -> tuple[Device, ...]:
-    """All devices, the preferred one first; listed once, never empty.
+    """All devices, the preferred one first. The list is made once and is never empty.
 
-    Those that failed their trial, now or in an earlier process, are left out. One that was never used may still fail it
-    when it is selected. `DeviceError` if pyopencl cannot be imported, if there is no device, or in a child forked after
-    OpenCL was used.
+    It leaves out devices that have failed their trial, now or in an earlier process. A device that was never used may
+    still fail its trial when it is selected. Raises `DeviceError` if pyopencl cannot be imported, if there is no
+    device, or in a child forked after OpenCL was used.
     """
     global _devices, _passed_over
     check_process()
@@ -69,7 +69,7 @@ def devices() -> tuple[Device, ...]:
 
 
 def passed_over() -> tuple[str, ...]:
-    """A line on each platform, driver or device that cannot be used, as far as that is known by now."""
+    """A line for each platform, driver or device that cannot be used, as far as this is known so far."""
     return _passed_over
 
 
@@ -81,9 +81,9 @@ def _no_device() -> DeviceError:
 
 
 def survey(cl: Any) -> Survey:
-    """What the drivers offer; ``cl`` is pyopencl.
+    """The devices that the drivers offer; ``cl`` is pyopencl.
 
-    One broken driver must not hide the others: whatever it raises becomes a line.
+    A broken driver must not hide the others, so its errors become lines of ``passed_over``.
     """
     listed: list[Device] = []
     try:
@@ -115,7 +115,7 @@ def survey(cl: Any) -> Survey:
 
 
 def _judged(listed: Sequence[Device]) -> tuple[Device, ...]:
-    """The devices that no verdict speaks against, in order of preference, with what trials have shown of them."""
+    """The devices without an unfavourable verdict, in order of preference, with the facts that trials have found."""
     global _passed_over
     usable = []
     for device in listed:
@@ -130,7 +130,7 @@ def _judged(listed: Sequence[Device]) -> tuple[Device, ...]:
 
 
 def reason_against(device: Device) -> str:
-    """Try a device if that was never done, and say why it is not usable; "" if it is."""
+    """The reason why a device is not usable; "" if it is. A device that was never tried is tried now."""
     global _devices
     if device not in _reasons:
         verdict = examine(device)

@@ -1,8 +1,8 @@
-"""A timed search for the schedule of a program: neighbours of the best one so far, each raced against it.
+"""A timed search for the fastest schedule of a program. It races each neighbour of the best schedule against it.
 
-Building a kernel takes far longer than timing it, so the search builds few and times each well: it climbs from the
-default schedule to whichever neighbour is faster, and on from there, until no neighbour is or time is up. (To halve a
-large field of candidates, all of it would have to be built first.)
+Building a kernel takes far longer than timing it, so the search builds few kernels and times each thoroughly. It climbs
+from the default schedule to a faster neighbour, and on from there, until no neighbour is faster or the time is up.
+(Successive halving of a large field would have to build all candidates first.)
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ from clreduce.runtime.region import Region
 from clreduce.typing import Array
 
 Report = Callable[[int, float], None]
-"""Told after each candidate how many there were so far, and how many times as fast as the default the best is."""
+"""Called after each candidate with the number of candidates so far, and with the gain of the best over the default."""
 
 _LOGGER = logging.getLogger("clreduce.schedules")
 MARGIN = 1.03
-"""A schedule is better only if it is so many times as fast; timings are not more exact than that."""
+"""A schedule is better only if it is faster by this factor; timings are not more accurate."""
 _HOPELESS = 1.2
-"""A candidate that takes so many times as long in its first rounds gets no more of them."""
+"""A candidate that is slower by this factor in its first rounds gets no further rounds."""
 _SAMPLE_SECONDS = 0.02
-"""One timed call takes at least so long, where the data suffice; calls of more data are cut down to about that."""
+"""A timed call takes about this long. It uses a part of the data if there are enough."""
 _SCREENING, _FINAL = (9, 0.3), (25, 0.6)
-"""Rounds of a race, at least, and seconds that it may take if they are short; then there are more rounds."""
+"""The fewest rounds of a race, and the seconds that it may take; short rounds are repeated during that time."""
 _MOST_ROUNDS = 60
 _ROWS_PER_UNIT = {"cpu": 256, "gpu": 4096}
 _TOLERANCE = {"float32": 1e-3, "float64": 1e-9}
 _MOST_OTHER_INDICES = 0.02
-"""The part of the indices that rounding may turn into others, which are almost as good."""
+"""The fraction of indices that may differ, because rounding has changed near-ties."""
 _COLS, _ROWS, _UNROLL, _QUEUE = (1, 2, 4, 8), (1, 2, 4), (4, 8, 16), (0, 8, 16, 32)
 _PREFILTER = (0, 4, 8)
 _TILES, _GPU_TILES, _GROUPS = (128, 256, 512, 1024), (64, 128, 256), (64, 128, 256)
@@ -54,7 +54,7 @@ _TILES, _GPU_TILES, _GROUPS = (128, 256, 512, 1024), (64, 128, 256), (64, 128, 2
 
 @dataclass(frozen=True)
 class TimedCall:
-    """What is timed: a program and the data of one call, laid out as `Plan` takes them."""
+    """The program and the data of a call that is timed, in the form that `Plan.run` takes."""
 
     program: MapReduce
     signature: Signature
@@ -65,7 +65,7 @@ class TimedCall:
 
     @property
     def case(self) -> Case:
-        """What the choice is kept for."""
+        """The key under which the choice is stored."""
         signature = self.signature
         return Case(
             self.program, signature.real, self.device, self.direct_sum, few_rows(self.region.rows), signature.wide
@@ -77,23 +77,24 @@ class Tuned:
     """The outcome of a search."""
 
     schedule: Schedule
-    """The fastest schedule, which is used from now on; ``default`` itself if none is faster."""
+    """The fastest schedule, which calls use from now on; ``default`` itself if none is faster."""
     default: Schedule
-    """What is used without a search."""
+    """The schedule that calls use without tuning."""
     seconds: float
-    """Seconds of one call with ``schedule``, on as much of the data as was timed; nan if nothing was."""
+    """The seconds of one call with ``schedule``, on the part of the data that was timed; nan if nothing was timed."""
     default_seconds: float
-    """Seconds of one call with ``default``, on the same data."""
+    """The seconds of one call with ``default``, on the same data."""
     tried: int
-    """Schedules that were built and timed besides the default."""
+    """The number of schedules that were built and timed, besides the default."""
     errors: tuple[str, ...] = ()
-    """Schedules that failed or gave another result than the default, and how; never chosen. To be reported."""
+    """Schedules that failed or gave other results than the default, with the errors. They are never chosen. Please
+    report them."""
     derivatives: tuple[Tuned, ...] = ()
-    """What tuning each gradient program gave, if derivatives were asked for."""
+    """The outcome for each gradient program, if derivatives were tuned."""
 
     @property
     def speedup(self) -> float:
-        """How many times as fast as the default the schedule is; 1 if it is the default."""
+        """The time with the default schedule divided by the time with the chosen one; 1 if they are the same."""
         return 1.0 if self.schedule == self.default else self.default_seconds / self.seconds
 
     def __repr__(self) -> str:
@@ -102,17 +103,17 @@ class Tuned:
         times = f"{1e3 * self.seconds:.3g} ms against {1e3 * self.default_seconds:.3g} ms"
         text = f"<Tuned: {what}; {self.speedup:.2f} times as fast as the default ({times}), {self.tried} tried"
         text += f", {len(self.errors)} failed" if self.errors else ""
-        return text + "".join(f"\n  derivative: {one!r}" for one in self.derivatives) + ">"
+        return text + "".join(f"\n  derivative: {tuned!r}" for tuned in self.derivatives) + ">"
 
 
 # ------------------------------------------------------------------------------------------------------- candidates
 
 
 def candidates(program: MapReduce, real: str, facts: DeviceFacts, default: Schedule) -> Iterator[Schedule]:
-    """The neighbours of ``default`` that may be used: legal, with kernels of bearable size, the most promising first.
+    """The legal neighbours of ``default`` with kernels of acceptable size, the most promising first.
 
-    On a CPU: other register tiles (half to twice the hardware's lanes), longer blocks of columns, other lengths of
-    vectors to write out, tiles and queues. On a GPU also other groups, and the loop shape without local memory.
+    On a CPU they differ in register tiles (half to twice the hardware's lanes), blocks of columns, unrolling, tiles and
+    queues. On a GPU they also differ in work-groups and in the use of local memory.
     """
     moves = _gpu_moves(default) if facts.kind == "gpu" else _cpu_moves(default, real, facts)
     if program.reduction.keeps_terms:
@@ -165,23 +166,23 @@ def _gpu_moves(default: Schedule) -> list[dict[str, Any]]:
 
 
 class _Runner:
-    """Times plans on the data of a `TimedCall`, or on a part of them."""
+    """Times plans on the data of a `TimedCall`, or on a part of the data."""
 
     def __init__(self, call: TimedCall, default: Plan) -> None:
         self._call, self._default = call, default
         whole = call.region
         self._full = (whole.columns, whole.rows, whole.count)
         facts = call.device.facts
-        # Enough rows to keep the device busy: the number of work-items decides how j is cut.
+        # There must be enough rows to keep the device busy, because the number of work-items decides how j is cut.
         rows = min(whole.rows, facts.compute_units * _ROWS_PER_UNIT[facts.kind])
         count = min(whole.count, -(-facts.compute_units * _ROWS_PER_UNIT[facts.kind] // rows))
         self._take((min(whole.columns, 512), rows, count))
         self.seconds = self._sampled()
 
     def _sampled(self) -> float:
-        """Take data until a call lasts long enough: columns first, for how they pass through caches matters."""
+        """Add data until a call takes long enough. Columns come first, because their use of caches matters."""
         while True:
-            self.run(self._default)  # the first call builds, the others may meet what else the machine does
+            self.run(self._default)  # the first call builds; other programs may slow down some of the next ones
             seconds = min(self.run(self._default) for _ in range(3))
             grow = next((n for n, full in enumerate(self._full) if self._sizes[n] < full), None)
             if grow is None or seconds >= _SAMPLE_SECONDS:
@@ -191,7 +192,7 @@ class _Runner:
             self._take((sizes[0], sizes[1], sizes[2]))
 
     def _take(self, sizes: tuple[int, int, int]) -> None:
-        """Cut the data down to that many columns, rows and indices of the batch."""
+        """Take as many columns, rows and indices of the batch as ``sizes`` says."""
         self._sizes, call = sizes, self._call
         columns, rows, count = sizes
         indices: list[tuple[int, int]] = []
@@ -205,20 +206,21 @@ class _Runner:
         ]
 
     def results(self, plan: Plan) -> tuple[Array, ...]:
-        """What the plan computes."""
+        """The results of the plan."""
         return plan.run(self._arrays, self._region)
 
     def run(self, plan: Plan) -> float:
-        """Seconds of one call, as a caller would wait for it."""
+        """The wall time of one call, in seconds."""
         start = time.perf_counter()
         plan.run(self._arrays, self._region)
         return time.perf_counter() - start
 
     def race(self, best: Plan, plan: Plan, effort: tuple[int, float]) -> tuple[float, float]:
-        """How many times as fast as ``best`` the plan is, and its seconds: medians over rounds of one call of each.
+        """The time of ``best`` divided by that of ``plan``, and the seconds of ``plan``.
 
-        The ratio is taken within each round, for both calls meet the same of what else the machine does. On a busy
-        machine that tells more than minima do: a single call may find it idle, to which the other's never compare.
+        Both are medians over rounds with one call of each plan. The ratio is taken within each round, so that other
+        programs on the machine affect both calls equally. On a busy machine this is more reliable than minima: a single
+        call may run while the machine is idle, and the other plan may never have that luck.
         """
         rounds, limit = effort
         ours: list[float] = []
@@ -230,21 +232,21 @@ class _Runner:
                 times.append(self.run(runner))
             if len(ours) == 3 and min(theirs) > _HOPELESS * min(ours):
                 break
-        gain = statistics.median(one / other for one, other in zip(ours, theirs, strict=True))
+        gain = statistics.median(before / after for before, after in zip(ours, theirs, strict=True))
         return gain, statistics.median(theirs)
 
 
-def _differences(found: Sequence[Array], wanted: Sequence[Array]) -> str:
-    """How the results of a candidate differ from the default's by more than rounding; "" if they don't."""
-    for n, (ours, right) in enumerate(zip(found, wanted, strict=True)):
+def _differences(results: Sequence[Array], expected: Sequence[Array]) -> str:
+    """A description of how ``results`` differ from the default's by more than rounding; "" if they don't."""
+    for n, (ours, right) in enumerate(zip(results, expected, strict=True)):
         if right.dtype.kind == "i":
-            others = np.mean(ours != right)
-            if others > _MOST_OTHER_INDICES:
-                return f"result {n}: {100 * others:.0f} % of the indices are others"
+            wrong = np.mean(ours != right)
+            if wrong > _MOST_OTHER_INDICES:
+                return f"result {n}: {100 * wrong:.0f} % of the indices differ"
             continue
         finite = np.isfinite(right)
         if not np.array_equal(ours[~finite], right[~finite], equal_nan=True):
-            return f"result {n} is infinite or nan elsewhere"
+            return f"result {n} is infinite or nan at other places"
         scale = float(np.abs(right[finite]).max(initial=0.0))
         error = float(np.abs(ours[finite] - right[finite]).max(initial=0.0))
         if not error <= _TOLERANCE[right.dtype.name] * scale:
@@ -256,7 +258,7 @@ def _differences(found: Sequence[Array], wanted: Sequence[Array]) -> str:
 
 
 class Search:
-    """One search. `run` may be interrupted (KeyboardInterrupt); `finish` then keeps the best schedule so far."""
+    """One search. If `run` is interrupted (KeyboardInterrupt), `finish` keeps the best schedule so far."""
 
     def __init__(self, call: TimedCall, seconds: float, report: Report = lambda tried, gain: None) -> None:
         self.call, self.seconds, self._report = call, seconds, report
@@ -269,7 +271,7 @@ class Search:
         self._times = (float("nan"), float("nan"))  # of the default and of the best
 
     def run(self) -> None:
-        """Search until no neighbour of the best schedule is faster, or until it is time."""
+        """Search until no neighbour of the best schedule is faster, or until the time is up."""
         region = self.call.region
         if 0 in (region.rows, region.columns, *region.batch):
             return  # nothing is computed, so no schedule is faster
@@ -293,10 +295,10 @@ class Search:
             self._times = (gain * seconds, seconds if gain > MARGIN else gain * seconds)
 
     def _try(self, schedule: Schedule, runner: _Runner, wanted: Sequence[Array]) -> None:
-        """Make a candidate the best so far, if its result is right and it is faster."""
+        """Time a candidate. It becomes the best so far if its results are right and it is faster."""
         plan = self._plan(schedule)
         if any(_text(plan) == _text(other) for other in self._plans[:-1]):
-            return  # the same kernel: for instance, no vector has the length from which on it would differ
+            return  # the same kernel: for example, no vector is long enough for another unrolling to matter
         if different := _differences(runner.results(plan), wanted):
             raise _WrongResult(different)
         gain, seconds = runner.race(self._best, plan, _SCREENING)
@@ -307,7 +309,7 @@ class Search:
             self._best = plan
 
     def finish(self) -> Tuned:
-        """Keep the best schedule for later calls, in this process and in others, and say what it is."""
+        """Store the best schedule for later calls, in this process and in others, and return the outcome."""
         schedule, default = self._best.schedule, self._default.schedule
         if self.tried:
             measured = {
@@ -335,7 +337,7 @@ class Search:
         return plan
 
     def _next(self, seen: set[Schedule]) -> Schedule | None:
-        """The next to be tried: what an earlier search chose, then neighbours of the best."""
+        """The next schedule to try: the choice of an earlier search, then neighbours of the best one."""
         earlier = CHOICES.get(self.call.case)
         if earlier is not None and earlier not in seen:
             return earlier
@@ -344,24 +346,24 @@ class Search:
         return next((schedule for schedule in near if schedule not in seen), None)
 
     def _has_time(self, seconds: float) -> bool:
-        """Whether a candidate like the longest so far, and the last race, would end in time."""
+        """Whether there is time for a candidate that takes as long as the longest so far, and for the final race."""
         end = time.perf_counter() - self._start + self._longest + 2 * _FINAL[0] * seconds
         return end < self.seconds
 
 
 class _WrongResult(Exception):
-    """A candidate that computes something else."""
+    """Raised for a candidate whose results are wrong."""
 
 
 def _failures() -> tuple[type[Exception], ...]:
-    """What may go wrong with a single candidate: a driver may refuse it, or have too few registers for it."""
+    """The exceptions of a single candidate: a driver may refuse it, or have too few registers for it."""
     import pyopencl as cl
 
     return ClreduceError, cl.Error, MemoryError, _WrongResult
 
 
 def _text(plan: Plan) -> tuple[Any, ...]:
-    """What tells kernels apart, and how many of them are started."""
+    """The sources of a plan's kernels, and the sizes that decide how many work-items are started."""
     lowered, schedule = plan.lowered, plan.schedule
     sources = [render(kernel) for kernel in (*(stored.kernel for stored in lowered.stored), lowered.pair)]
     return (*sources, schedule.lanes, schedule.rows, schedule.group)

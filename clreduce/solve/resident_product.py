@@ -7,7 +7,7 @@ from typing import Any
 
 from clreduce.call.evaluation import Evaluation
 from clreduce.call.feeding import as_read
-from clreduce.runtime.lent import Place
+from clreduce.runtime.lent import LentQueue
 from clreduce.runtime.repeat import Recorded
 from clreduce.runtime.resident_kernels import Order
 from clreduce.runtime.resident_memory import ResidentMemory
@@ -19,7 +19,9 @@ class ResidentProduct:
     Buffers and arguments are made once, unless the product is computed in blocks.
     """
 
-    def __init__(self, place: Place, evaluation: Evaluation, arrays: Sequence[Any], slot: int, shape: tuple[int, ...]):
+    def __init__(
+        self, place: LentQueue, evaluation: Evaluation, arrays: Sequence[Any], slot: int, shape: tuple[int, ...]
+    ):
         """``arrays``: one for each slot of the evaluation's program; that of ``slot`` does not matter."""
         work, device = evaluation.work, place.device
         self.place, self._evaluation = place, evaluation

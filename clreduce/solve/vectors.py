@@ -23,7 +23,7 @@ from clreduce.ops.compare import less, where
 from clreduce.ops.functions import absolute
 from clreduce.ops.shape import repeated
 from clreduce.program import MapReduce, map_reduce
-from clreduce.runtime.lent import Place
+from clreduce.runtime.lent import LentQueue
 from clreduce.runtime.plan import Plan
 from clreduce.runtime.plan_cache import PLANS
 from clreduce.runtime.region import Region
@@ -44,7 +44,7 @@ _MOST_PENDING = 3
 class Space:
     """Where vectors are, and in which precision."""
 
-    place: Place
+    place: LentQueue
     dtype: np.dtype[Any]
 
     def vector(self, array: Any, shape: tuple[int, ...]) -> Vector:
