@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracle import DTYPES, check
 
-from clreduce.codegen.arrays import kept_components, vectors_to_keep
+from clreduce.codegen.arrays import components_in_arrays, vectors_in_arrays
 from clreduce.codegen.facts import DeviceFacts
 from clreduce.codegen.lower import lower
 from clreduce.codegen.schedule import DIRECT, LOCAL, Schedule, choose_schedule
@@ -185,9 +185,9 @@ def test_random_networks(data: st.DataObject, device: Device) -> None:
 
 def test_elementwise_vectors_and_single_contractions_stay_as_they_are() -> None:
     """What is read once, or cheap, or elementwise and read twice, has no array."""
-    assert not vectors_to_keep([matrix_vector(variable("w", 49, Domain.P), X - Y)])
-    assert not vectors_to_keep([concat(exp(X - Y), -exp(X - Y))])
-    assert kept_components([network(X - Y, (9, 8, 5))], 4) == 17
+    assert not vectors_in_arrays([matrix_vector(variable("w", 49, Domain.P), X - Y)])
+    assert not vectors_in_arrays([concat(exp(X - Y), -exp(X - Y))])
+    assert components_in_arrays([network(X - Y, (9, 8, 5))], 4) == 17
 
 
 @pytest.mark.parametrize("layers", [1, 3, 6, 12])

@@ -29,11 +29,10 @@ from clreduce.codegen.tree import (
     Array,
     Assign,
     Binary,
-    Call,
     Declare,
     Expression,
+    FunctionCall,
     If,
-    Index,
     Let,
     Literal,
     Loop,
@@ -42,6 +41,7 @@ from clreduce.codegen.tree import (
     Run,
     Select,
     Statement,
+    Subscript,
     Unary,
     cast,
     number,
@@ -67,7 +67,7 @@ def larger(parts: st.SearchStrategy[Expression]) -> st.SearchStrategy[Expression
         st.builds(Unary, st.sampled_from("-!"), parts),
         st.builds(Select, parts, parts, parts),
         st.builds(lambda part: cast("realv", part), parts),
-        st.builds(lambda one, other: Call("f_v", (one, other), "realv"), parts, parts),
+        st.builds(lambda one, other: FunctionCall("f_v", (one, other), "realv"), parts, parts),
     )
 
 
@@ -123,14 +123,14 @@ def test_a_text_that_is_no_expression_is_refused(code: str) -> None:
 
 def test_statements_are_printed() -> None:
     a, h, k = Name("a", "real"), Name("h", "real"), Name("k1", "int")
-    entry = Index(h, Place(RangedIndex("k1", 0, 3) + 1))  # type: ignore[arg-type]
+    entry = Subscript(h, Place(RangedIndex("k1", 0, 3) + 1))  # type: ignore[arg-type]
     statements = (
         Declare(a, Literal("0.0f", "real")),
         Array(h, 5, Literal("1.0f", "real")),
         Array(Name("c", "real"), 2, values=(a, a)),
-        Loop(k, number(0), number(4), (Assign(entry, Binary("+", a, Index(h, k))),), descending=True),
+        Loop(k, number(0), number(4), (Assign(entry, Binary("+", a, Subscript(h, k))),), descending=True),
         Loop(k, number(0), Name("n", "int"), (), step=2),
-        If(Binary("<", a, Unary("-", a)), (Run(Call("f", (Unary("&", a),), "")), Let(Name("b", "real"), a))),
+        If(Binary("<", a, Unary("-", a)), (Run(FunctionCall("f", (Unary("&", a),), "")), Let(Name("b", "real"), a))),
     )
     assert block(statements, 2).splitlines() == [
         "  real a = 0.0f;",
@@ -228,8 +228,8 @@ FAULTS: dict[str, tuple[Rewrite, str]] = {
         r"has 2 entries, and .* is from",
     ),
     "a position outside": (
-        lambda node: replace(node, at=Place(10**6)) if isinstance(node, Index) and isinstance(node.at, Place) else node,
-        "entries, and 1000000 is from",
+        lambda node: replace(node, at=Place(10**6)) if isinstance(node, Subscript) and isinstance(node.at, Place) else
+        node, "entries, and 1000000 is from",
     ),
     "lanes as a condition": (
         lambda node: If(cast("realv", number(0)), (node,)) if isinstance(node, Loop) else node,
@@ -240,7 +240,7 @@ FAULTS: dict[str, tuple[Rewrite, str]] = {
         "does not choose",
     ),
     "an index that is a number": (
-        lambda node: replace(node, at=Literal("1.0f", "real")) if isinstance(node, Index) else node,
+        lambda node: replace(node, at=Literal("1.0f", "real")) if isinstance(node, Subscript) else node,
         "an entry 1.0f of",
     ),
     "a type of which nobody knows": (

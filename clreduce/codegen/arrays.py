@@ -1,8 +1,8 @@
-"""Which vectors a kernel computes once and keeps in private memory, so that the cost of a formula is that of its graph.
+"""The choice of the vectors that a kernel computes once and stores in private memory.
 
-Components are written on demand. In a rolled loop that is once in each turn: a product of a matrix and a computed
-vector would compute that vector again for each row of the matrix, and a chain of such products would cost the product
-of its lengths instead of their sum.
+Components are computed on demand, and in a rolled loop once per iteration. Without stored vectors, the product of a
+matrix and a computed vector would compute that vector again for each row of the matrix. A chain of such products would
+cost the product of the lengths instead of their sum.
 """
 
 from __future__ import annotations
@@ -19,31 +19,31 @@ from clreduce.ir.index import make_index
 from clreduce.ops.scan import Scan
 
 _CHEAP = 8
-"""Operations for one component that an array must save to be worth its memory."""
+"""The operations per component that an array must save to be worth its memory."""
 _TRIFLE = 2
-"""Operations for one component up to which it is always computed again: a load costs as much."""
+"""A component with at most this many operations is always computed again, because a load costs as much."""
 _LONGEST = 1 << 14
-"""Components of the longest vector that private memory has room for."""
+"""The number of components of the longest vector that fits into private memory."""
 
 
-def kept_components(roots: Sequence[Expr], unroll: int) -> int:
-    """Components of the arrays that a kernel with these formulas keeps for each pair of its register tile.
+def components_in_arrays(roots: Sequence[Expr], unroll: int) -> int:
+    """The number of components in the arrays that a kernel with these formulas has for each pair of its register tile.
 
-    Vectors up to ``unroll`` are usually written out, so they live in registers.
+    Vectors up to length ``unroll`` do not count: they are usually written out, so they live in registers.
     """
     of_scans = sum(places(node) for node in topological(roots) if is_scan(node) and node.domain & Domain.J)
     return of_scans + sum(
-        node.dim for node in vectors_to_keep(roots) if node.domain & Domain.J and node.dim > unroll
+        node.dim for node in vectors_in_arrays(roots) if node.domain & Domain.J and node.dim > unroll
     )  # fmt: skip
 
 
-def vectors_to_keep(roots: Sequence[Expr], changes: Callable[[Expr], bool] = lambda _: False) -> frozenset[Expr]:
-    """The vectors below ``roots`` that are worth an array of their own, if loops read them.
+def vectors_in_arrays(roots: Sequence[Expr], changes: Callable[[Expr], bool] = lambda _: False) -> frozenset[Expr]:
+    """The vectors below ``roots`` that are worth an array, if loops read them.
 
-    A vector is worth it if its components are read twice or more often and take more than a few operations each. One of
-    the reads must repeat it (an ``expand``), or it must hold a sum over components: two plain uses of an elementwise
-    vector usually share a loop. ``changes`` says of a variable that its value changes while the kernel runs; what
-    depends on one is never kept.
+    A vector is worth an array if its components are read at least twice and take more than a few operations each. In
+    addition, one of the reads must repeat it (an ``expand``), or it must contain a sum over components: two plain uses
+    of an elementwise vector usually share a loop. ``changes(variable)`` says whether the value of a variable changes
+    while the kernel runs. Vectors that depend on such a variable are never stored.
     """
     order = topological(roots)
     price, _ = _prices(order)
@@ -53,7 +53,7 @@ def vectors_to_keep(roots: Sequence[Expr], changes: Callable[[Expr], bool] = lam
     reads: dict[Expr, float] = dict.fromkeys(order, 0.0)
     repeats: dict[Expr, float] = dict.fromkeys(order, 0.0)
     outside: set[Expr] = set()
-    """Values of i alone that a value of pairs reads: each pair would compute them again."""
+    """Values of i alone that values of pairs read. Each pair would compute them again."""
     for root in roots:
         reads[root] = repeats[root] = 1.0
     keep: set[Expr] = set()
@@ -78,24 +78,24 @@ def vectors_to_keep(roots: Sequence[Expr], changes: Callable[[Expr], bool] = lam
             crosses = bool(node.domain & Domain.J) and not arg.domain & Domain.J
             if arg.dim > 1 and (crosses or (per_pair and is_remap(node))):
                 outside.add(arg)
-    # Without those that are cheap to compute again from others, such as the ReLU of a kept vector.
+    # Leave out vectors that are cheap to compute from other stored ones, such as the ReLU of a stored vector.
     return _prices(order, keep)[1]
 
 
 @dataclass(frozen=True, slots=True)
 class _Price:
-    """What one component of a vector takes, the scalars below being known."""
+    """The cost of one component of a vector if the scalars below it are known."""
 
     operations: int
     sums: bool
-    """Whether it holds a sum over components."""
+    """Whether the component contains a sum over components."""
 
 
 def _prices(order: Sequence[Expr], candidates: Set[Expr] = frozenset()) -> tuple[dict[Expr, _Price], frozenset[Expr]]:
-    """The price of a component of each node, and those of ``candidates`` that stay expensive once others are kept.
+    """The price of a component of each node, and the ``candidates`` that stay expensive if the others are stored.
 
-    What a sum adds up counts as one operation for each term: if it takes more, it is worth keeping itself. A sum of
-    which masks leave one term is none.
+    Each term of a sum counts as one operation: if it takes more, the summed vector is worth an array itself. A sum of
+    which masks leave one term does not count as a sum.
     """
     prices: dict[Expr, _Price] = {}
     in_arrays: set[Expr] = set()
@@ -103,7 +103,7 @@ def _prices(order: Sequence[Expr], candidates: Set[Expr] = frozenset()) -> tuple
         if node.op.terms is not None and only_term(node, make_index("k", 0, node.dim - 1)) is None:
             prices[node] = _Price(node.op.terms(*node.args, *node.params), True)
         elif is_scan(node):
-            prices[node] = _Price(0, False)  # it stands in an array of its own
+            prices[node] = _Price(0, False)  # it has an array of its own
         else:
             below = [prices[arg] for arg in node.args if arg.dim > 1 and arg not in in_arrays]
             own = cost_of_component(node)
@@ -114,7 +114,7 @@ def _prices(order: Sequence[Expr], candidates: Set[Expr] = frozenset()) -> tuple
 
 
 def _repetition(node: Expr, arg: Expr) -> float:
-    """How often one component of ``arg`` is read for one pass over the components of ``node``."""
+    """The number of times that one pass over the components of ``node`` reads a component of ``arg``."""
     if arg.dim == 1:
         return 1.0
     if node.op.terms is not None:

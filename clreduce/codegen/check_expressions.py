@@ -1,4 +1,4 @@
-"""The types of a kernel's expressions, as its precision and its lanes make them; part of `check_kernel`."""
+"""The types of a kernel's expressions for its precision and its lanes; a part of `check_kernel`."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from clreduce.codegen.tree import (
     COMPARISONS,
     LOGICAL,
     Binary,
-    Call,
     Cast,
     Expression,
-    Index,
+    FunctionCall,
     Literal,
     Load,
     Name,
     Place,
     Select,
     Statement,
+    Subscript,
     Unary,
 )
 from clreduce.errors import ClreduceError
@@ -30,22 +30,22 @@ from clreduce.ir.index import Index as RangedIndex
 from clreduce.ir.index import Position, bounds
 
 _WHOLE = {"int": 1, "long": 2}
-"""Types of integers, those that hold more after those that hold less."""
+"""The integer types, in order of their sizes."""
 _BITS_OF_LANES = {"float": "int", "double": "long", "int": "int", "long": "long"}
-"""The integer of a comparison's lanes."""
+"""The integer type that a comparison of lanes gives, by the base type of the lanes."""
 _OF_OPENCL = {"sqrt": 1, "fabs": 1, "fmin": 2, "fmax": 2} | {
     f"native_{name}": 1 for name in ("exp2", "recip", "sqrt", "rsqrt")
 }
-"""Functions of OpenCL C that operations call, with how many arguments, all of the type of the result."""
+"""Functions of OpenCL C that operations call, with the number of arguments. Arguments and results have one type."""
 
 
 class KernelTextError(ClreduceError, RuntimeError):
-    """Statements of a kernel that do not fit together: a fault of clreduce itself."""
+    """Raised for inconsistent statements in a kernel, which are a bug in clreduce."""
 
 
 @dataclass(frozen=True)
 class Type:
-    """What a type of a tree means in one kernel."""
+    """The meaning of a type name of a tree in one kernel."""
 
     base: str
     """``float``, ``double``, ``int``, ``long``, ``marks``; "" for no value."""
@@ -65,16 +65,16 @@ INT, NOTHING = Type("int"), Type("")
 
 @dataclass(frozen=True)
 class Declared:
-    """What is known of a name."""
+    """The properties of a declared name."""
 
     type: Type
-    """Of an array or a pointer: that of its entries, with one pointer more."""
+    """The type; for an array, a pointer to the type of its entries."""
     assigned: bool = False
-    """Whether it may be assigned."""
+    """Whether statements may assign it."""
     length: int | None = None
-    """Of an array: its entries. Of a pointer: how many stand behind it, if that is known."""
+    """The number of entries of an array or behind a pointer, if it is known."""
     range: tuple[int, int] | None = None
-    """Of a loop's variable: its lowest and its highest value, if they are known."""
+    """The lowest and highest value of a loop variable, if they are known."""
 
 
 class Expressions:
@@ -94,12 +94,12 @@ class Expressions:
         self.scopes: list[dict[str, Declared]] = [{}]
         self.statement: Statement | None = None
         self.column_lengths = {f"{column.name}_j": column.dim for column in kernel.column_inputs}
-        """Numbers of each column behind the pointers to a block of columns."""
+        """The numbers per column behind each pointer to a block of columns."""
         self.block_columns = kernel.cols
         self.signatures = self._signatures()
 
     def framed(self, *names: Name) -> None:
-        """Names that the template declares."""
+        """Declare names that the template declares."""
         for name in names:
             self.declare(name.name, Declared(self.meaning(name.type)))
 
@@ -122,7 +122,7 @@ class Expressions:
         return KernelTextError(f"the kernel {self.kernel.name} is put together wrongly: {what}{at}")
 
     def meaning(self, kind: str) -> Type:
-        """The type that a type of the tree stands for."""
+        """The type that a type name of the tree means in this kernel."""
         pointers = kind.count("*")
         name = kind.replace("*", "").replace("const ", "").replace("__global ", "").replace("__local ", "").strip()
         if name not in self.named:
@@ -135,7 +135,7 @@ class Expressions:
         return Type(plain.base, plain.lanes, plain.pointers + 1)
 
     def must_fit(self, value: Type, wanted: Type) -> None:
-        """A value is of the type that is wanted, or an integer that fits into it."""
+        """Fail unless a value has the ``wanted`` type, or is an integer that fits into it."""
         if value == wanted:
             return
         whole = value.whole and wanted.whole and value.lanes == wanted.lanes == 1
@@ -143,7 +143,7 @@ class Expressions:
             self.fail(f"{value} is given where {wanted} is needed")
 
     def type_of(self, expression: Expression) -> Type:
-        """What an expression is in this kernel; all of its parts are checked."""
+        """The type of an expression in this kernel; fails if any of its parts is inconsistent."""
         match expression:
             case Name(name, kind):
                 declared = self.lookup(name)
@@ -161,13 +161,13 @@ class Expressions:
             case Binary():
                 return self._binary(expression)
             case Select(condition, positive, negative):
-                asked, chosen = self.type_of(condition), self.together(positive, negative)
-                if not asked.whole or (asked.lanes > 1 and asked != self._mask_of(chosen)):
-                    self.fail(f"{text(condition)} of type {asked} does not choose between values of type {chosen}")
-                return chosen
+                mask, result = self.type_of(condition), self.together(positive, negative)
+                if not mask.whole or (mask.lanes > 1 and mask != self._mask_of(result)):
+                    self.fail(f"{text(condition)} of type {mask} does not choose between values of type {result}")
+                return result
             case Cast(kind, arguments):
                 return self._cast(self.meaning(kind), arguments)
-            case Index(array, at):
+            case Subscript(array, at):
                 return self._index(array, at)
             case Load(pointer, _, count, kind):
                 loaded = self.meaning(kind)
@@ -175,11 +175,11 @@ class Expressions:
                 self.must_fit(self.type_of(pointer), element)
                 self.must_fit(self.type_of(count), INT)
                 return loaded
-            case Call(function, arguments, kind):
+            case FunctionCall(function, arguments, kind):
                 return self._call(function, [self.type_of(argument) for argument in arguments], self.meaning(kind))
 
     def together(self, left: Expression, right: Expression) -> Type:
-        """The common type of two operands."""
+        """The common type of two operands; fails if there is none."""
         return self._common(left, self.type_of(left), right, self.type_of(right))
 
     def _common(self, left: Expression, a: Type, right: Expression, b: Type) -> Type:
@@ -263,7 +263,7 @@ class Expressions:
         return None
 
     def _check_position(self, position: Position) -> None:
-        """The variables of a position are integers, with values in the ranges that it was made with."""
+        """Fail unless the variables of a position are integers in the ranges with which it was made."""
         if not isinstance(position, RangedIndex):
             return
         for part in [position] if not position.summands else [part for part, _ in position.summands]:
@@ -277,7 +277,7 @@ class Expressions:
                 self.fail(f"{part.text} has values outside of {part.low} to {part.high}")
 
     def _signatures(self) -> dict[str, tuple[list[Type], Type]]:
-        """What the functions take and give that templates define, other than the mathematics."""
+        """The argument and result types of the functions that templates define, except the mathematics."""
 
         def line(result: str, *arguments: str) -> tuple[list[Type], Type]:
             return [self.meaning(kind) for kind in arguments], self.meaning(result)
@@ -325,7 +325,7 @@ class Expressions:
         return result
 
     def _own(self, function: str, count: int) -> tuple[list[Type], Type]:
-        """Own mathematics: functions of numbers of one type, and what reads tables and converts indices."""
+        """The argument and result types of clreduce's own functions. Most of them take numbers of one type."""
         name, _, form = function.rpartition("_")
         types = {"s": ("real", "inum"), "v": ("realv", "inumv"), "ws": ("wide", "wnum"), "wv": ("widev", "wnumv")}
         called = self.kernel.wide if form.startswith("w") else self.kernel.functions

@@ -1,8 +1,8 @@
-"""Whether the statements of a kernel fit together: every name is declared, every type is right, no index is outside.
+"""A check of a kernel's statements: every name is declared, every type is right, and every index is in its array.
 
-`check_kernel` knows what drivers' compilers would find out, each in its own words, and what they would not: that
-precisions are not mixed, and that loops stay inside arrays. It runs on all kernels of the tests, and in use where
-messages of the level DEBUG are shown.
+`check_kernel` finds the errors that compilers of drivers would find, and some that they would not find: mixed
+precisions, and loops that leave their arrays. It runs on all kernels in the tests, and on all kernels of a program that
+shows messages of level DEBUG.
 """
 
 from __future__ import annotations
@@ -42,23 +42,23 @@ from clreduce.codegen.tree import (
     Declare,
     Expression,
     If,
-    Index,
     Let,
     Literal,
     Loop,
     Name,
     Run,
     Statement,
+    Subscript,
 )
 
 
 def check_kernel(kernel: Kernel) -> None:
-    """Raise `KernelTextError` unless all statements of ``kernel`` fit together."""
+    """Raise `KernelTextError` unless all statements of ``kernel`` are consistent."""
     _Check(kernel).stages()
 
 
 class _Check(Expressions):
-    """The stages of a kernel, in the order and with the names of its template."""
+    """The checks of the stages of a kernel, in the order and with the names of its template."""
 
     def stages(self) -> None:
         kernel = self.kernel
@@ -117,7 +117,7 @@ class _Check(Expressions):
         self.block(kernel.drain)
 
     def inner(self, statements: Sequence[Statement], *framed: Name) -> None:
-        """Statements in a scope of their own, in which the template declares these names."""
+        """Check statements in a separate scope, in which the template declares the names ``framed``."""
         self.scopes.append({})
         self.framed(*framed)
         self.block(statements)
@@ -146,7 +146,7 @@ class _Check(Expressions):
                     self.declare(name.name, Declared(self.pointer(name.type), not values, size))
                 case Assign(target, value):
                     self.must_fit(self.type_of(value), self.type_of(target))
-                    root = target.array if isinstance(target, Index) else target
+                    root = target.array if isinstance(target, Subscript) else target
                     if isinstance(root, Name) and not self.lookup(root.name).assigned:
                         self.fail(f"{root.name} is a constant")
                 case Run(call):

@@ -1,4 +1,4 @@
-"""How much a formula costs, roughly, in elementary operations: enough to decide what to store and how far to unroll."""
+"""A rough cost of formulas in elementary operations, for decisions such as what to store and how far to unroll."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from clreduce.ops.scan import scan
 
 
 def is_remap(node: Expr) -> bool:
-    """Whether ``node`` only says where its components are read: that costs nothing."""
+    """Whether ``node`` only selects components of its arguments, which costs nothing."""
     return node.op.remap is not None and node.op.terms is None
 
 
 def cost_of_component(node: Expr) -> int:
-    """Operations for one component of ``node``, its arguments being known."""
+    """The operations for one component of ``node`` if its arguments are known."""
     if not node.args or is_remap(node):
         return 0
     return node.op.cost
 
 
 def work(node: Expr) -> int:
-    """Operations that computing all of ``node`` takes."""
+    """The operations for all components of ``node``, including everything below it."""
     return sum(_own_work(part) for part in topological([node]))
 
 
@@ -32,8 +32,8 @@ def _own_work(node: Expr) -> int:
 
 
 def written_out(roots: tuple[Expr, ...], unroll: int, domain: Domain = Domain.IJ) -> int:
-    """Operations per pair (i, j), or on values of another domain, that appear in a kernel's text: of a rolled loop, one
-    turn."""
+    """The operations per pair (i, j), or on values of another domain, in the code of a kernel. A rolled loop counts
+    once."""
     total = 0
     for node in topological(roots):
         if node.domain == domain and node.op is scan:
@@ -45,7 +45,8 @@ def written_out(roots: tuple[Expr, ...], unroll: int, domain: Domain = Domain.IJ
 
 
 def turns_of_loops(roots: tuple[Expr, ...], unroll: int) -> int:
-    """Turns of loops over components for one pair, at most: loops that several vectors share count once for each."""
+    """An upper bound of the iterations of loops over components for one pair. A loop that several vectors share counts
+    once for each of them."""
     turns = 0
     for node in topological(roots):
         if node.op is scan:

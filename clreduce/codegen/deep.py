@@ -1,7 +1,7 @@
-"""Deep formulas: the emitter descends from a value to its arguments by recursion, and Python's stack has an end.
+"""Deep formulas. The emitter descends recursively from a value to its arguments, and Python limits recursion.
 
-So values far above their leaves are asked for from the leaves upwards. What is asked for first is written first; the
-statements and their places are the same.
+The emitter therefore computes values far above their leaves from the leaves upwards. The statements and their scopes
+are the same as without this; only their order may differ.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from clreduce.ir.expr import Expr, topological
 from clreduce.ir.index import Position, bounds
 
 DEEP = 100
-"""Nodes on a path to the leaves beyond which a value is written from the leaves upwards."""
+"""A value with more nodes than this on a path to its leaves is written from the leaves upwards."""
 PRODUCTS = ("mul", "square")
 SUMS = ("add", "sub")
-"""What a product that is used once is written into."""
+"""The operations into which a product that is used once is written."""
 
 
 def deep_nodes(order: Sequence[Expr]) -> frozenset[Expr]:
-    """The nodes of ``order``, arguments before users, that stand more than `DEEP` nodes above their farthest leaf."""
+    """The nodes that are more than `DEEP` nodes above their farthest leaf; ``order`` has arguments before users."""
     if len(order) <= DEEP:
         return frozenset()
     depth: dict[Expr, int] = {}
@@ -31,8 +31,8 @@ def deep_nodes(order: Sequence[Expr]) -> frozenset[Expr]:
 
 
 def numbers_below(root: Expr, uses: Counter[Expr], unroll: int) -> list[Expr]:
-    """What ``root`` is made of and may be written at any time, arguments first: values of length 1, and vectors that
-    loops run over, of which some are kept."""
+    """The values below ``root`` that can be written at any time, arguments first: numbers, and vectors that are longer
+    than ``unroll``, of which some have arrays."""
     order = topological([root])
     in_sums = {
         arg for node in order if node.op.name in SUMS for arg in node.args
@@ -48,8 +48,7 @@ def numbers_below(root: Expr, uses: Counter[Expr], unroll: int) -> list[Expr]:
 def components_below(
     root: Expr, at: Position, written: Callable[[Expr, Position], bool]
 ) -> list[tuple[Expr, Position]]:
-    """The components of vectors that component ``at`` of ``root`` is made of and that are not ``written``, arguments
-    first."""
+    """The components of vectors below component ``at`` of ``root`` that are not ``written`` yet, arguments first."""
     order: list[tuple[Expr, Position]] = []
     stack: list[tuple[Expr, Position, bool]] = [(root, at, False)]
     seen: set[tuple[Expr, Position]] = set()
@@ -66,7 +65,7 @@ def components_below(
 
 
 def _read_by(node: Expr, k: Position) -> list[tuple[Expr, Position]]:
-    """The components of vectors that component k of ``node`` reads, where that is one of each argument."""
+    """The components of vectors that component k of ``node`` reads, if it reads one of each argument; else none."""
     if node.op.terms is not None or not node.args:
         return []
     if node.op.remap is None:

@@ -1,7 +1,7 @@
-"""`Emitter`: components of formulas become straight-line statements, each in the outermost place it can live in.
+"""`Emitter`: turns components of formulas into statements, each in the outermost scope in which it can be computed.
 
-A value is computed once per *place*: ``once`` (constants of the launch), ``per_i`` (each row of the register tile),
-the pair block (each column, each pair), or the body of a rolled loop. Equal values share one statement.
+The scopes are ``once`` (constants of the launch), ``per_i`` (each row of the register tile), the pair block (each
+column, each pair), and the bodies of rolled loops. A scope computes each value once; equal values share a statement.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from fractions import Fraction
 
 from clreduce.codegen.cost import is_remap
 from clreduce.codegen.deep import PRODUCTS, SUMS, components_below, numbers_below
-from clreduce.codegen.emit_arrays import kept_array, scanned_array
+from clreduce.codegen.emit_arrays import array_of_vector, scanned_array
 from clreduce.codegen.emit_sums import emit_sum
 from clreduce.codegen.masks import decided, only_term
 from clreduce.codegen.patterns import pattern
@@ -20,12 +20,12 @@ from clreduce.codegen.scopes import WIDE, literal
 from clreduce.codegen.tree import (
     MASKS,
     Binary,
-    Call,
     Expression,
-    Index,
+    FunctionCall,
     Name,
     Place,
     Select,
+    Subscript,
     Unary,
     cast,
     number,
@@ -36,16 +36,13 @@ from clreduce.ir.index import Position, at_least, at_most, bounds, make_index
 
 
 class Emitter(Placement):
-    """Writes the statements of one kernel.
-
-    What it writes where says `Placement`.
-    """
+    """Writes the statements of one kernel; `Placement` chooses their scopes."""
 
     _narrower: Emitter | None = None
     _descending = False
 
     def widened(self, leaf: Leaf) -> Emitter:
-        """An emitter in double precision into the same scopes, for which this one computes what stand-ins stand for."""
+        """An emitter in double precision into the same scopes. It converts the values of formulas from this emitter."""
         wide = Emitter(
             "double", self.lanes, self.rows, self.unroll, leaf, self.place, self.alias, self.named, WIDE
         )  # fmt: skip
@@ -83,13 +80,13 @@ class Emitter(Placement):
             return self.component(node.args[0], single, r, c)
         if is_scan(node):
             rows = Rows.of(node)
-            return Index(scanned_array(self, node, rows, r, c), Place(rows.value(k)))
-        if node in self.kept_vectors and (array := kept_array(self, node, k, r, c)) is not None:
-            return Index(array, Place(k))
+            return Subscript(scanned_array(self, node, rows, r, c), Place(rows.value(k)))
+        if node in self.in_arrays and (array := array_of_vector(self, node, k, r, c)) is not None:
+            return Subscript(array, Place(k))
         return self.computed(node, k, r, c)
 
     def computed(self, node: Expr, k: Position, r: int | None, c: int | None) -> Name:
-        """The name of a component that a statement of its own computes."""
+        """The name of a component that has its own statement."""
         scope = self.scope_of(node, k)
         key = (self.types, node, k, r, c)
         name = scope.lookup(key)
@@ -104,15 +101,15 @@ class Emitter(Placement):
         return name
 
     def _write_below(self, node: Expr, k: Position, r: int | None, c: int | None) -> None:
-        """Write what a deep ``node`` is made of, from the leaves upwards; numbers only once on the way up."""
+        """Write the values below a deep ``node``, from the leaves upwards; numbers only in the outermost call."""
         outermost, self._descending = not self._descending, True
         if outermost:
             for below in numbers_below(node, self.uses, self.unroll):
                 if below.dim == 1:
                     self.component(below, 0, r, c)
-                elif below in self.kept_vectors:
+                elif below in self.in_arrays:
                     at = make_index("k", 0, below.dim - 1)
-                    kept_array(self, below, at, *self.own_cell(below, r, c))
+                    array_of_vector(self, below, at, *self.own_cell(below, r, c))
         if node.dim > 1:
 
             def written(below: Expr, at: Position) -> bool:
@@ -139,7 +136,7 @@ class Emitter(Placement):
             k = 0 if node.dim == 1 else term[1]
         if not inside:
             return self.component(node, k, r, c)
-        # A loop that could not be cut here: choose by position, each side read within its own part.
+        # The loop could not be cut here: select by position, and clamp each side to its own part.
         edge = inside[0]
         before = self._remapped(node, at_most(k, edge - 1), r, c)
         after = self._remapped(node, at_least(k, edge), r, c)
@@ -148,13 +145,15 @@ class Emitter(Placement):
         return self.let(self.scope_of(node, k), kind, chosen)
 
     def _value(self, node: Expr, k: Position, r: int | None, c: int | None) -> Expression:
-        """What computes a component, from components of the arguments."""
+        """The expression that computes a component from components of the arguments."""
         if not node.args:
             stands_for = self.alias(node) if self._narrower and node.op.name == "variable" else None
             if stands_for is None or self._narrower is None:
                 return self.leaf(node, k, r, c)
             kind = self.type_of(node)
-            return Call(f"convert_{kind}", (self._narrower.component(stands_for[0], k, r, stands_for[1]),), kind)
+            return FunctionCall(
+                f"convert_{kind}", (self._narrower.component(stands_for[0], k, r, stands_for[1]),), kind
+            )
         if node.op.name == "lookup":
             return self._looked_up(node, k, r, c)
         code = pattern(node.op.code if isinstance(node.op.code, str) else node.op.code(*node.params))
@@ -169,32 +168,33 @@ class Emitter(Placement):
         return code.fill(holes, result, self.types.forms[lane])
 
     def _looked_up(self, node: Expr, k: Position, r: int | None, c: int | None) -> Expression:
-        """A read of the table, which is a parameter in memory, at an index that lanes may differ in."""
+        """A read from a table, which is a parameter in memory, at an index that may differ between lanes."""
         (table, index), (dim,) = node.args, node.params
         self.functions.update(node.op.functions)
         form = self.types.forms[self.lanes > 1 and bool(node.domain & Domain.I)]
         first, at = Unary("&", self.leaf(table, k, None, None)), self.component(index, 0, r, c)
-        return Call(f"lookup_{form}", (first, at, number(table.dim // dim), number(dim)), self.type_of(node))
+        return FunctionCall(f"lookup_{form}", (first, at, number(table.dim // dim), number(dim)), self.type_of(node))
 
     def _promoted(self, arg: Expr, node: Expr, value: Expression) -> Expression:
-        """A scalar argument as lanes, where built-ins and ``?:`` want equal types, and masks are those of lanes."""
+        """A scalar argument as lanes, for built-ins and ``?:``, which need equal types; masks become masks of lanes."""
         if self.lanes == 1 or not node.domain & Domain.I or value.type in MASKS:
             return value
         if arg.kind == MASK:
-            return Call(self.types.mask, (value,), self.types.inumv)
+            return FunctionCall(self.types.mask, (value,), self.types.inumv)
         return cast(self.types.realv if arg.kind == REAL else self.types.inumv, value)
 
     def product_inside(self, node: Expr, user: Expr, k: Position, r: int | None, c: int | None) -> Expression | None:
-        """A product with one user as an expression inside it: compilers contract a*b + c only within one expression.
+        """A product as an expression inside its only user: compilers contract a*b + c only within one expression.
 
-        Not where the user is computed more often than the product: for more pairs, or for more components.
+        None if ``node`` is no such product, or if the user is computed more often than the product: for more pairs, or
+        for more components.
         """
         stands_for = self.alias(node) if node.op.name == "variable" else None
         if stands_for is not None and self._narrower is None and self.uses[node] == 1 and self.uses[stands_for[0]] == 0:
             node, c = stands_for
         elif self.uses[node] != 1:
             return None
-        if node.op.name not in PRODUCTS or node in self.kept_vectors:
+        if node.op.name not in PRODUCTS or node in self.in_arrays:
             return None
         if self.home(node) is not self.home(user) or node.domain != user.domain:
             return None

@@ -1,25 +1,25 @@
-"""Vectors that a kernel keeps in arrays of private memory: those that loops read again and again, and scans."""
+"""Vectors in arrays of private memory: vectors that loops read repeatedly, and the carries of scans."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from clreduce.codegen.placement import Placement
-from clreduce.codegen.recurrences import Rows, Step
+from clreduce.codegen.recurrences import Rows, ScanStep
 from clreduce.codegen.scopes import Scope
-from clreduce.codegen.tree import Array, Assign, Expression, Index, Name, Place
+from clreduce.codegen.tree import Array, Assign, Expression, Name, Place, Subscript
 from clreduce.ir.expr import Expr
 from clreduce.ir.index import Position
 
 Cell = tuple["int | None", "int | None"]
-"""A row and a column of the register tile."""
+"""A row and a column of the register tile; None if a value does not depend on it."""
 Component = Callable[[Position, Cell], Expression]
 
 
-def kept_array(emitter: Placement, node: Expr, k: Position, r: int | None, c: int | None) -> Name | None:
-    """The array that keeps ``node``, filled where values of its domain live; None if one component is asked for.
+def array_of_vector(emitter: Placement, node: Expr, k: Position, r: int | None, c: int | None) -> Name | None:
+    """The array of ``node``, filled in the scope of its domain. None if there is no array yet and ``k`` is an integer.
 
-    The loop that fills it is shared by the register tile.
+    The whole register tile shares the loop that fills it.
     """
     scope = emitter.home(node)
     array = scope.lookup(("array", emitter.types, node, r, c))
@@ -31,16 +31,16 @@ def kept_array(emitter: Placement, node: Expr, k: Position, r: int | None, c: in
 
 
 def scanned_array(emitter: Placement, node: Expr, rows: Rows, r: int | None, c: int | None) -> Name:
-    """The array of a scan's carries, filled by a loop over its steps that is shared by the register tile."""
+    """The array of a scan's carries, filled by a loop over its steps that the whole register tile shares."""
     scope = emitter.home(node)
     array = scope.lookup(("array", emitter.types, node, r, c))
     if array is not None:
         return array
     names = _declared(emitter, node, rows.size, r, c, scope)
-    start, step, component = node.args[0], Step.of(node), emitter.component
+    start, step, component = node.args[0], ScanStep.of(node), emitter.component
 
     def one_step(t: Position, inner: Scope) -> None:
-        emitter.of_steps[step.carry] = lambda k, r, c: Index(names[r, c], Place(rows.before(t, k)))
+        emitter.of_steps[step.carry] = lambda k, r, c: Subscript(names[r, c], Place(rows.before(t, k)))
         for leaf, series in step.series:
             emitter.of_steps[leaf] = _part_of(emitter, series, t, leaf.dim)
         emitter.homes |= dict.fromkeys(step.changing, inner)
@@ -57,7 +57,7 @@ def scanned_array(emitter: Placement, node: Expr, rows: Rows, r: int | None, c: 
 def _declared(
     emitter: Placement, node: Expr, size: int, r: int | None, c: int | None, scope: Scope
 ) -> dict[Cell, Name]:  # fmt: skip
-    """An array for each cell of the register tile that is computed together with (r, c)."""
+    """Declare an array for each cell of the register tile that is computed together with (r, c)."""
     kind = emitter.type_of(node)
     names = {cell: Name(emitter.fresh("h"), kind) for cell in emitter.cells(node, r, c)}
     scope.statements += [Array(name, size) for name in names.values()]
@@ -65,7 +65,7 @@ def _declared(
 
 
 def _known(emitter: Placement, node: Expr, names: dict[Cell, Name], scope: Scope) -> dict[Cell, Name]:
-    """From here on, these arrays hold ``node``."""
+    """Record that these arrays contain ``node`` from here on."""
     for (row, col), name in names.items():
         scope.known[("array", emitter.types, node, row, col)] = name
     return names
@@ -79,12 +79,12 @@ def _fill(
     component: Component,
     scope: Scope,
 ) -> None:
-    """Components of ``node`` at their places of the arrays, one by one if few, else in loops."""
+    """Write the components of ``node`` to their places in the arrays, one by one if they are few, else in loops."""
 
     def write(k: Position, inner: Scope) -> None:
         for cell, name in names.items():
             value = emitter.in_lanes(component(k, cell), name.type)
-            inner.statements.append(Assign(Index(name, Place(place(k))), value))
+            inner.statements.append(Assign(Subscript(name, Place(place(k))), value))
 
     if node.dim <= emitter.unroll:
         for k in range(node.dim):
@@ -97,5 +97,5 @@ def _fill(
 def _part_of(
     emitter: Placement, series: Expr, t: Position, dim: int
 ) -> Callable[[Position, int | None, int | None], Expression]:
-    """Component k of step t's part of ``series``."""
+    """The function that reads component k of the part of ``series`` that belongs to step t."""
     return lambda k, r, c: emitter.component(series, t * dim + k, r, c)

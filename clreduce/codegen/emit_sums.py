@@ -1,4 +1,4 @@
-"""Components that are combined from terms: sums over components, extremes and their places."""
+"""Components that combine terms: sums over components, extremes and their positions."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _SUM = Fold((0.0,), ("{0} + {x}",))
 
 
 def emit_sum(emitter: Placement, node: Expr, k: Position, r: int | None, c: int | None, scope: Scope) -> Name:
-    """Component k of ``node``, whose components are combined from terms: written out if short, else as one loop.
+    """Component k of ``node``, which combines terms: written out if there are few terms, else as one loop.
 
-    The loop is shared by the register tile.
+    The whole register tile shares the loop.
     """
     assert node.op.terms is not None
     assert node.op.remap is not None

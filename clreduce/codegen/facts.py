@@ -1,4 +1,4 @@
-"""What code generation knows of a device: plain numbers, so that it can be tested without one."""
+"""`DeviceFacts`: the properties of a device for code generation, as plain numbers. Tests need no device."""
 
 from __future__ import annotations
 
@@ -12,41 +12,41 @@ class DeviceFacts:
     kind: str = "cpu"
     """``"cpu"`` or ``"gpu"`` (anything that is not a CPU counts as a GPU)."""
     driver: str = "pocl"
-    """Short driver name: ``pocl``, ``intel``, ``nvidia``, ``amd``, ``apple``, ``oclgrind`` or ``other``."""
+    """The short driver name: ``pocl``, ``intel``, ``nvidia``, ``amd``, ``apple``, ``oclgrind`` or ``other``."""
     driver_version: tuple[int, ...] = (3, 1)
-    """Leading numbers of the driver's version."""
+    """The leading numbers of the driver's version."""
     llvm_version: int | None = None
-    """Major version of the LLVM inside the driver, where it says so (PoCL)."""
+    """The major version of the LLVM inside the driver, if the driver reports it (PoCL does)."""
     compute_units: int = 2
     native_float_lanes: int = 8
-    """Lanes of one hardware vector register of float32 (CPU); 1 on a GPU."""
+    """The float32 lanes of one hardware vector register of a CPU; 1 on a GPU."""
     native_double_lanes: int = 4
-    """Lanes of one hardware vector register of float64; 0 where float64 is missing."""
+    """The float64 lanes of one hardware vector register; 0 if the device lacks float64."""
     max_group: int = 4096
-    """Largest number of work-items in a work-group."""
+    """The largest number of work-items in a work-group."""
     local_memory: int = 65536
-    """Bytes of local memory of a work-group."""
+    """The bytes of local memory of a work-group."""
     global_memory: int = 4 << 30
-    """Bytes of device memory."""
+    """The bytes of device memory."""
     max_allocation: int = 1 << 30
-    """Bytes that a single buffer may have."""
+    """The most bytes of a single buffer."""
     has_double: bool = True
     shares_host_memory: bool = True
     """Whether the device reads host memory in place."""
     maps_memory: bool = True
-    """Whether the driver was seen to map arrays of the host correctly; where not, arrays are copied."""
+    """Whether the driver maps arrays of the host correctly, as far as trials know; if not, arrays are copied."""
     shares_addresses: bool = False
-    """Whether kernels take any address of the host (fine-grained system SVM), and buffers are not needed for it."""
+    """Whether kernels accept any address of the host (fine-grained system SVM), so that they need no buffers."""
     most_turns: int = 0
-    """Turns of loops that a kernel may make in all, for the driver ends them there; 0: as many as it likes."""
+    """The number of loop iterations after which the driver ends the loops of a kernel; 0 for no limit."""
     most_lanes: int = 16
-    """Lanes of the longest vectors that the driver was seen to handle correctly."""
+    """The lanes of the longest vectors that the driver handles correctly, as far as trials know."""
     local_tiles: bool = True
-    """Whether the driver was seen to handle local memory and barriers inside loops correctly."""
+    """Whether the driver handles local memory and barriers inside loops correctly, as far as trials know."""
     compiler_builtins: bool = True
-    """Whether kernels may use builtins of the driver's compiler that OpenCL C does not name."""
+    """Whether kernels may use builtins of the driver's compiler that are not part of OpenCL C."""
     native_functions: tuple[str, ...] = ()
-    """Functions of `clreduce.ops.hardware` that the device, a GPU, was seen to compute within their bounds."""
+    """Functions of `clreduce.ops.hardware` that a GPU computes within their bounds, as a trial has shown."""
     tables: bool = True
     """Whether exponentials in double precision on a GPU may read a table in local memory."""
 
@@ -57,5 +57,5 @@ class DeviceFacts:
 
     @property
     def is_limited(self) -> bool:
-        """Whether something is switched off that the driver offers, for it was seen to fail."""
+        """Whether a feature of the driver is switched off because it failed in a trial."""
         return not (self.maps_memory and self.local_tiles and self.compiler_builtins) or self.most_lanes < 16

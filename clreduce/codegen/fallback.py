@@ -10,10 +10,9 @@ _ONE_WARP = 32
 
 
 def simpler(schedule: Schedule) -> Schedule | None:
-    """The schedule to try after ``schedule``; None if there is no simpler one. It gives the same numbers, more slowly.
+    """The schedule to try after ``schedule``; None if there is no simpler one. It computes the same values more slowly.
 
-    First one row and one column at a time, without queues; then fewer lanes; then a small work-group; at last no local
-    memory.
+    The steps are: one row and one column at a time, without queues; fewer lanes; a small work-group; no local memory.
 
     >>> simpler(Schedule(lanes=16, rows=2, cols=4)) == Schedule(lanes=16, rows=1, cols=1)
     True

@@ -1,9 +1,9 @@
-"""Which form of a function a kernel calls: clreduce's own, or the one that the device has an instruction for.
+"""The choice between clreduce's own functions and those for which the device has an instruction.
 
-On CPUs and for values of i or j alone it is the own one, with the bounds in the templates. In double precision, GPUs
-with local memory keep a table there for exponentials of pairs, whose polynomial is shorter then. For float32 values of
-pairs it is the device's, where a trial has shown that its error fits the bound stated in
-`clreduce.ops.hardware` (`DeviceFacts.native_functions`):
+On CPUs, and for values of i or j alone, kernels call clreduce's own functions, with the bounds in the templates. In
+double precision on GPUs, exponentials of pairs read a table in local memory, which allows a shorter polynomial. For
+float32 values of pairs, kernels call the device's functions, if a trial has shown that their errors are within the
+bounds in `clreduce.ops.hardware` (`DeviceFacts.native_functions`):
 
 - e^x is 2^(x log2 e). Beside the error of the device's 2^x there is that of rounding the exponent, up to |x| 2^-24 of
   the result: the size of the error that the argument itself carries after a sum of squares. The factor goes into a
@@ -39,30 +39,31 @@ from clreduce.ops.hardware import (
 )
 
 Rule = tuple[tuple[str, ...], Callable[..., Expr]]
-"""The native functions that a form takes, and what is computed in place of a node, by its arguments."""
+"""The native functions that a form needs, and the function that makes the form from the arguments of a node."""
 _ROOTS = "roots"
-"""In place of native functions: a table in local memory."""
+"""Stands for a table in local memory, in place of native functions."""
 _LOG2_E = Fraction(math.log2(math.e))
 
 
 class Forms:
-    """The rewrite of what a kernel for one device and precision computes."""
+    """The rewrite of formulas for the functions of one device and precision."""
 
     def __init__(self, dtype: str, facts: DeviceFacts, local_memory: bool = False) -> None:
-        """``local_memory``: whether the kernel has work-groups that share some, and no lanes."""
+        """``local_memory`` says whether the kernel's work-groups share local memory and it has no lanes."""
         self.on_gpu = dtype == "float" and facts.kind == "gpu"
         self.available = frozenset(facts.native_functions if self.on_gpu else ())
         if dtype == "double" and facts.kind == "gpu" and facts.tables and local_memory:
             self.available = frozenset((_ROOTS,))
 
     def __call__(self, roots: Sequence[Expr]) -> tuple[Expr, ...]:
-        """``roots`` with the device's forms in place of the own ones, for what differs from pair to pair."""
+        """``roots`` with the device's forms for values that differ from pair to pair."""
         return self._rewritten(roots, _RULES) if self.available else tuple(roots)
 
     def of_update(self, new: Sequence[Expr], extremes: Sequence[Expr]) -> tuple[Expr, ...]:
-        """Rewrite the new state of a reduction, of which ``extremes`` are running maxima and minima.
+        """Rewrite the new state of a reduction, in which ``extremes`` are running maxima and minima.
 
-        These are never nan. And what a reduction takes the exponential of is above 0 by rounding alone.
+        These are never nan, which allows faster comparisons. A reduction takes exponentials of numbers up to 0 only,
+        apart from rounding.
         """
         if not self.available and not self.on_gpu:
             return tuple(new)
@@ -94,7 +95,7 @@ class Forms:
 
 
 def scaled(x: Expr, factor: Fraction) -> Expr:
-    """x times a positive or negative constant, which goes into a factor of x if there is a cheap one."""
+    """x times a nonzero constant. The constant goes into a factor of x that is computed less often, if there is one."""
     value = constant_value(x)
     if isinstance(value, Fraction):
         return constant(value * factor)
@@ -124,14 +125,14 @@ def _rsqrt(x: Expr) -> Expr:
 
 
 def _weight(x: Expr) -> Expr:
-    """e^x for an x that is bounded by 0: where rounding has lifted it above, the bound is as good as -x."""
+    """e^x for an x that is at most 0. If rounding has made it positive, -|x| is as accurate as the bound 0."""
     if x.op is smaller and constant_value(x.args[1]) == 0:
         return native_exp2(minus_magnitude(scaled(x.args[0], _LOG2_E)))
     return _exp(x)
 
 
 def _weight_by_roots(x: Expr) -> Expr:
-    """The weight in double precision."""
+    """`_weight` in double precision, by the table of roots."""
     if x.op is smaller and constant_value(x.args[1]) == 0:
         return exp_by_roots_never_above_1(minus_magnitude(x.args[0]))
     return exp_by_roots(x)
@@ -148,7 +149,7 @@ _RULES: dict[str, tuple[Rule, ...]] = {
     "rsqrt": ((("rsqrt",), _rsqrt),),
     "inverse_root": ((("rsqrt",), lambda x: native_rsqrt(x + constant(0))),),
 }
-"""By operation; the first one that the kernel has what it takes for."""
+"""The rules of each operation. The first rule whose needs are available applies."""
 _RULES_OF_UPDATES: dict[str, tuple[Rule, ...]] = {
     "exp": ((("exp2",), _weight), ((_ROOTS,), _weight_by_roots)),
     "exp_never_above_1": ((("exp2",), _weight), ((_ROOTS,), exp_by_roots_never_above_1)),

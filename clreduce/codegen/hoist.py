@@ -1,7 +1,7 @@
-"""What is computed before the pair loop and stored: values of j alone (or long ones of i alone), once per index, and
-long ones of parameters alone. Tables of parameters that are computed are stored too: they are read by address.
+"""The choice of the values that are computed before the pair loop and stored.
 
-A rewrite from formulas to formulas: the stored values become variables of the pair kernel.
+These are values of j alone, long values of i alone and long values of parameters alone. Computed tables are stored too,
+because kernels read tables by address. The pass rewrites formulas: stored values become variables of the pair kernel.
 """
 
 from __future__ import annotations
@@ -17,69 +17,71 @@ from clreduce.ops.shape import concat, extract
 from clreduce.ops.tables import lookup, searched
 
 _CHEAP = 12
-"""Operations per j below which a value is recomputed for each block of rows rather than stored."""
+"""If values of j take at most this many operations per j, they are recomputed for each block of rows."""
 _MOST_STORED = 4
-"""Values of one domain that are stored each in a buffer of its own; more of them share one, and the kernel that fills
-it: a kernel takes a driver longer to build than a few more lines in it."""
+"""The most values of one domain with buffers of their own. More values share a buffer and the kernel that fills it,
+because drivers take longer to build another kernel than to build a few more lines."""
 _MOST_NUMBERS = 64
-"""Numbers per index that many values, side by side, have at most, unless the variables they are made of have more."""
+"""The most numbers per index in a shared buffer, unless the variables below the values have more numbers."""
 _A_LOAD = 2
-"""Operations per component up to which reading a value back takes as long."""
+"""Reading a value from memory takes as long as this many operations per component."""
 _CHEAP_COMPONENT = 4
-"""Operations per component below which a value of parameters alone is recomputed."""
+"""A value of parameters alone with at most this many operations per component is recomputed."""
 
 
 @dataclass(frozen=True)
 class Hoisted:
-    """Formulas of the pair kernel, and the values stored for it."""
+    """The formulas of the pair kernel, and the values that are stored for it."""
 
     values: tuple[Expr, ...]
     stored: tuple[tuple[Expr, Expr], ...]
-    """Pairs (new variable, what it stands for)."""
+    """Pairs (new variable, stored formula)."""
     panels: frozenset[Expr]
-    """The i-variables that the pair kernel reads inside rolled loops: stored lane by lane, not row by row."""
+    """The i-variables that the pair kernel reads inside rolled loops. They are stored lane by lane, not row by row."""
 
 
 def hoist(values: Sequence[Expr], unroll: int) -> Hoisted:
-    """Choose what to store; vectors longer than ``unroll`` are those that loops run over."""
-    roots, once = _tables(_searching(values))
-    more = _of_parameters(roots, unroll, len(once))
-    roots = substitute(roots, more)
-    once |= more
+    """Choose the values to store. Vectors longer than ``unroll`` are computed in loops."""
+    roots, stored = _tables(_searching(values))
+    of_parameters = _of_parameters(roots, unroll, len(stored))
+    roots = substitute(roots, of_parameters)
+    stored |= of_parameters
     replacement: dict[Expr, Expr] = {}
-    panels: set[Expr] = set()
-    frontier_j = [node for node in _frontier(roots, Domain.J) if node.op.name != "variable"]
-    if len(frontier_j) > _MOST_STORED:
-        frontier_j = _costliest(frontier_j)
-    if sum(work(node) for node in frontier_j) > _CHEAP:
-        _store(frontier_j, Domain.J, once, replacement)
-    read = _components_read(roots)
-    panels.update(_store([n for n in _frontier(roots, Domain.I) if read[n] > unroll], Domain.I, once, replacement))
+    values_of_j = [node for node in _frontier(roots, Domain.J) if node.op.name != "variable"]
+    if len(values_of_j) > _MOST_STORED:
+        values_of_j = _costliest(values_of_j)
+    if sum(work(node) for node in values_of_j) > _CHEAP:
+        _store(values_of_j, Domain.J, stored, replacement)
+    components_read = _components_read(roots)
+    values_of_i = [node for node in _frontier(roots, Domain.I) if components_read[node] > unroll]
+    panels = _store(values_of_i, Domain.I, stored, replacement)
     new = substitute(roots, replacement)
-    stored_values = once
-    return Hoisted(new, tuple((leaf, node) for node, leaf in stored_values.items()), frozenset(panels))
+    return Hoisted(new, tuple((leaf, node) for node, leaf in stored.items()), frozenset(panels))
 
 
 def _store(
     nodes: Sequence[Expr], domain: Domain, stored: dict[Expr, Expr], replacement: dict[Expr, Expr]
 ) -> list[Expr]:
-    """Enter ``nodes`` in ``stored``, side by side if there are many, and what stands for each in ``replacement``; gives
-    the new variables."""
+    """Store ``nodes`` in new variables, which are returned; many nodes share one variable.
+
+    ``stored`` gets the variable of each stored formula, and ``replacement`` the formula that replaces each node.
+    """
     groups = [tuple(nodes)] if len(nodes) > _MOST_STORED else [(node,) for node in nodes]
-    made = []
+    new_variables = []
     for group in groups:
         value = concat(*group) if len(group) > 1 else group[0]
-        made.append(variable(("stored", len(stored)), value.dim, domain, value.kind))
-        stored[value] = made[-1]
-        at = 0
+        leaf = variable(("stored", len(stored)), value.dim, domain, value.kind)
+        new_variables.append(leaf)
+        stored[value] = leaf
+        offset = 0
         for node in group:
-            replacement[node] = made[-1] if len(group) == 1 else extract(made[-1], at, node.dim)
-            at += node.dim
-    return made
+            replacement[node] = leaf if len(group) == 1 else extract(leaf, offset, node.dim)
+            offset += node.dim
+    return new_variables
 
 
 def _costliest(nodes: Sequence[Expr]) -> list[Expr]:
-    """The nodes that are most worth storing, as many as there is memory for."""
+    """The nodes with the most operations per component, as many as fit into the memory limit."""
     room = max(_MOST_NUMBERS, 2 * sum(leaf.dim for leaf in variables(nodes)))
     chosen: set[Expr] = set()
     for node in sorted(nodes, key=lambda node: -work(node) / node.dim):
@@ -90,7 +92,7 @@ def _costliest(nodes: Sequence[Expr]) -> list[Expr]:
 
 
 def _searching(roots: Sequence[Expr]) -> tuple[Expr, ...]:
-    """``roots``, where tables of i or j are searched: kernels have addresses of parameters only."""
+    """``roots`` with look-ups in tables of i or j replaced by searches. Kernels have addresses of parameters only."""
 
     def searching(node: Expr, rebuilt: Expr) -> Expr:
         by_address = node.op is not lookup or rebuilt.args[0].domain == Domain.P
@@ -100,7 +102,10 @@ def _searching(roots: Sequence[Expr]) -> tuple[Expr, ...]:
 
 
 def _tables(roots: Sequence[Expr]) -> tuple[tuple[Expr, ...], dict[Expr, Expr]]:
-    """``roots`` with variables for tables that are computed, and what these stand for, perhaps by way of others."""
+    """``roots`` with variables in place of computed tables, and the variable of each table.
+
+    The formula of a table may contain variables of other tables.
+    """
     stored: dict[Expr, Expr] = {}
 
     def read(node: Expr, rebuilt: Expr) -> Expr:
@@ -114,27 +119,28 @@ def _tables(roots: Sequence[Expr]) -> tuple[tuple[Expr, ...], dict[Expr, Expr]]:
 
 
 def _of_parameters(roots: Sequence[Expr], unroll: int, first: int) -> dict[Expr, Expr]:
-    """Values that loops would compute again for each pair, and the variables that stand for them."""
-    read = _components_read(roots)
-    found = [
-        node for node in _frontier(roots, Domain.P) if read[node] > unroll and work(node) > _CHEAP_COMPONENT * node.dim
-    ]
-    return {node: variable(("stored", n), node.dim, Domain.P, node.kind) for n, node in enumerate(found, first)}
+    """The values of parameters that loops would compute for each pair, with new variables from number ``first``."""
+    components_read = _components_read(roots)
+    costly = [
+        node for node in _frontier(roots, Domain.P)
+        if components_read[node] > unroll and work(node) > _CHEAP_COMPONENT * node.dim
+    ]  # fmt: skip
+    return {node: variable(("stored", n), node.dim, Domain.P, node.kind) for n, node in enumerate(costly, first)}
 
 
 def _components_read(roots: Sequence[Expr]) -> dict[Expr, int]:
-    """How many components of each value one reader asks for, at most: of a long vector perhaps only a few."""
-    read = {root: root.dim for root in roots}
+    """The most components of each value that one reader reads. A reader may need only a few of a long vector."""
+    components_read = {root: root.dim for root in roots}
     for node in reversed(topological(roots)):
         for arg in node.args:
-            asked = min(arg.dim, read[node]) if is_remap(node) else arg.dim
-            read[arg] = max(read.get(arg, 0), asked)
-    return read
+            by_node = min(arg.dim, components_read[node]) if is_remap(node) else arg.dim
+            components_read[arg] = max(components_read.get(arg, 0), by_node)
+    return components_read
 
 
 def _frontier(roots: Sequence[Expr], domain: Domain) -> list[Expr]:
-    """The maximal values of exactly ``domain`` that pair values are computed from, seen through index remaps."""
-    found: dict[Expr, None] = {}
+    """The maximal values of exactly ``domain`` below ``roots`` that are worth storing; remaps are looked through."""
+    frontier: dict[Expr, None] = {}
     seen: set[Expr] = set()
     stack = list(reversed(roots))
     while stack:
@@ -143,14 +149,14 @@ def _frontier(roots: Sequence[Expr], domain: Domain) -> list[Expr]:
             continue
         seen.add(node)
         if node.domain == domain and not is_remap(node) and _worth_storing(node):
-            found[node] = None
+            frontier[node] = None
         else:
             stack.extend(reversed(node.args))
-    return list(found)
+    return list(frontier)
 
 
 def _worth_storing(node: Expr) -> bool:
-    """A number (no mask, no index), and not much longer than the data it is made of: memory stays linear in them."""
+    """Whether a value is real and not much longer than its variables, so that memory stays linear in the data."""
     if node.kind != REAL or node.op.name == "position":
         return False
     leaves = sum(leaf.dim for leaf in variables([node]) if leaf.domain == node.domain)

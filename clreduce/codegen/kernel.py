@@ -1,4 +1,4 @@
-"""`Kernel`: staged statements, arguments and sizes. All that a template may read; no operation is left in it."""
+"""`Kernel`: the statements of each stage, the arguments and the sizes. A template reads nothing else."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from clreduce.codegen.tree import Name, Statement
 
 @dataclass(frozen=True)
 class Argument:
-    """A buffer of the kernel: ``type`` is the element type in the buffer, ``real``, ``wide`` or ``long``."""
+    """A buffer of the kernel. ``type`` is the type of its elements: ``real``, ``wide`` or ``long``."""
 
     name: str
     type: str
@@ -20,7 +20,7 @@ class Argument:
 
 @dataclass(frozen=True)
 class ColumnInput:
-    """A j-variable as the inner loop sees it: a pointer that follows j; ``staged``: through local memory."""
+    """A j-variable in the inner loop: a pointer that follows j. If ``staged``, it points to local memory."""
 
     name: str
     type: str
@@ -30,7 +30,7 @@ class ColumnInput:
 
 @dataclass(frozen=True)
 class Helper:
-    """A function of ``nearest.cl.mako`` that stands before the kernel, with what the template needs to know for it."""
+    """A function of ``nearest.cl.mako`` before the kernel, with the facts that its template needs."""
 
     name: str
     facts: LimitFacts | Sorting | None = None
@@ -45,43 +45,45 @@ class Kernel:
     dtype: str
     lanes: int
     functions: frozenset[str]
-    """Own functions that it calls."""
+    """The functions of clreduce that the kernel calls."""
     arguments: tuple[Argument, ...]
     rows: int = 1
     cols: int = 1
     group: int = 1
     tile: int = 0
     wide: frozenset[str] | None = None
-    """Own functions that it calls in double precision, where it keeps sums so and computes formulas in single."""
+    """The functions of clreduce that the kernel calls in double precision, if its accumulators are double and its
+    formulas single precision; else None."""
     members: int = 1
-    """Terms in each part's state that the merge kernel takes one by one; 1: it takes the state whole."""
+    """The number of terms of a state that the merge kernel inserts one by one; 1 if it merges whole states."""
     joined: int = 0
-    """Slots of the states that a merge kernel stores instead of results; it may resume from what is stored there."""
+    """The number of slots of the state that a merge kernel stores instead of results. It may resume from the stored
+    state."""
     batch: tuple[Statement, ...] = ()
-    """Moves every pointer to this work-item's index of the batch; empty without a batch."""
+    """Statements that move every pointer to this work-item's index of the batch; empty without a batch."""
     task: int = 0
-    """Rows, at most, of one task of a block-sparse call, which the table ``tasks`` lists; 0: all pairs are visited."""
+    """The most rows of a task of a block-sparse call, which the table ``tasks`` lists; 0 if all pairs are visited."""
     origin: tuple[str, ...] = ()
-    """Further sizes: what numbers the first row and the first column have, where that matters."""
+    """Further arguments: the numbers of the first row and the first column, if the formulas need them."""
     column_inputs: tuple[ColumnInput, ...] = ()
     once: tuple[Statement, ...] = ()
     per_i: tuple[Statement, ...] = ()
     state: tuple[Statement, ...] = ()
-    """Declarations of what each row keeps, at its neutral value."""
+    """Declarations of the state of each row, at its neutral value."""
     reset: tuple[Statement, ...] = ()
-    """Partial sums of a tile, at their neutral value; empty if the reduction is not blocked."""
+    """Declarations of the partial sums of a tile, at their neutral value; empty if the reduction is not blocked."""
     body: tuple[Statement, ...] = ()
-    """One block of ``cols`` columns."""
+    """The visit of one block of ``cols`` columns."""
     tail: tuple[Statement, ...] = ()
-    """One column."""
+    """The visit of one column, for columns that do not fill a block."""
     flush: tuple[Statement, ...] = ()
+    """The merge of the partial sums of a tile into the state."""
     drain: tuple[Statement, ...] = ()
-    """What still waits enters the state; after all columns."""
+    """After all columns: the terms that still wait in queues enter the state."""
     helpers: tuple[Helper, ...] = ()
-    """Functions that stand before the kernel."""
+    """Functions before the kernel."""
     tile_start: tuple[Statement, ...] = ()
-    """What is done at the start of a tile. If there is anything, statements may assign `TILE_END`, the column where the
-    next tile begins."""
+    """The statements at the start of a tile. They may assign `TILE_END`, the column at which the next tile begins."""
     first_column: Name = TILE_BEGIN
     """The first column of a tile that is visited block by block."""
     finish: tuple[tuple[Statement, ...], ...] = ()
@@ -89,5 +91,5 @@ class Kernel:
 
     @property
     def reads_roots(self) -> bool:
-        """Whether its exponentials read the table of roots of 2, which the template keeps in local memory."""
+        """Whether exponentials read the table of roots of 2 in local memory."""
         return "root_of_2" in self.functions

@@ -1,4 +1,4 @@
-"""How long the text of a kernel may be: drivers compile long ones for minutes, or run out of memory over them."""
+"""The limit of the length of kernels: drivers compile long ones for minutes, or run out of memory."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from clreduce.ir.expr import Expr, topological
 from clreduce.ir.show import show
 
 MOST_STATEMENTS = 20_000
-"""Components that a kernel computes in statements of their own, for one pair; of a rolled loop, one turn."""
+"""The most components for which a kernel has statements, for all pairs of its register tile; a loop counts once."""
 _OF_A_PART = 10
-"""Statements for each part of a vector put together from many: no loop runs over them, whatever is computed of it."""
+"""The number of statements for each part of a concatenated vector, since no loop runs over different parts."""
 _QUOTED = 60
 _PARTS = 32
 
 
 def check_length(values: Sequence[Expr], unroll: int, rows: int, cols: int) -> None:
-    """Raise an error if the text of these formulas were longer than drivers can be expected to compile.
+    """Raise an error if the code of these formulas would be too long for drivers.
 
-    `FormulaError` if the formula is too long, `ScheduleError` if it is so for ``rows`` times ``cols`` pairs only.
+    Raises `FormulaError` if the formula is too long, and `ScheduleError` if only ``rows`` times ``cols`` pairs are.
     """
     order = topological(values)
     if sum(max(node.dim, _OF_A_PART * len(node.args)) for node in order) * rows * cols <= MOST_STATEMENTS:
@@ -51,9 +51,9 @@ def _statements(node: Expr, unroll: int) -> int:
 
 
 def _longest_part(values: Sequence[Expr], unroll: int, statements: int) -> tuple[Expr, int]:
-    """A small part that takes more than half of the statements, if there is one, and how many it takes."""
+    """A small part with more than half of the statements, if there is one, and its number of statements."""
     written: dict[Expr, float] = {}
-    """Statements below a node if what is shared were written each time: it tells the way to the longest part."""
+    """The statements below each node, with shared nodes counted each time. They lead to the longest part."""
     for node in topological(values):
         written[node] = _statements(node, unroll) + sum(written[arg] for arg in node.args)
     path = [max(values, key=lambda node: written[node])]
@@ -63,7 +63,7 @@ def _longest_part(values: Sequence[Expr], unroll: int, statements: int) -> tuple
     def size(node: Expr) -> int:
         return sum(_statements(below, unroll) for below in topological([node]))
 
-    # Each part of the path contains the next one. Of a long path, some are enough.
+    # Each part on the path contains the next one. Some parts of a long path suffice.
     path = path[:: 1 + len(path) // _PARTS]
     last = bisect_right(path, -statements / 2, key=lambda node: -size(node)) - 1
     part = path[max(last, 0)]

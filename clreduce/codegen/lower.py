@@ -1,4 +1,4 @@
-"""`MapReduce` + `Schedule` -> kernels: those that store values beforehand, the pair kernel, that of merging parts."""
+"""`lower` turns a `MapReduce` and a `Schedule` into kernels: for stored values, for pairs, and for merging parts."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from clreduce.program import MapReduce
 
 @dataclass(frozen=True)
 class Lowered:
-    """Everything that runs for one program under one schedule. Kernels that few calls need are made on demand."""
+    """All kernels of one program under one schedule. Kernels that few calls need are made on demand."""
 
     stored: tuple[Stored, ...]
     stored_as: tuple[Expr, ...]
-    """The variable that stands for each of them."""
+    """The variable of each stored value."""
     pair: Kernel
     inputs: tuple[Expr, ...]
-    """What the pair kernels read: slots of the program, or ``("stored", n)``."""
+    """The variables that the pair kernels read: slots of the program, or ``("stored", n)``."""
     _make: Callable[[str], Kernel] = field(repr=False, compare=False)
-    """What makes a kernel, by its name here."""
+    """The function that makes a kernel, by the name of its property here."""
 
     @cached_property
     def pair_split(self) -> Kernel:
@@ -44,12 +44,12 @@ class Lowered:
 
     @cached_property
     def merge(self) -> Kernel:
-        """Merges the states of parts, and gives the results."""
+        """The kernel that merges the states of parts and computes the results."""
         return self._make("merge")
 
     @cached_property
     def join(self) -> Kernel:
-        """Merges states of parts, too, and stores the state."""
+        """The kernel that merges the states of parts and stores the merged state."""
         return self._make("join")
 
 
@@ -64,8 +64,10 @@ def lower(
 ) -> Lowered:
     """The kernels of ``program`` for ``dtype`` (``"float"`` or ``"double"``).
 
-    ``batched``: for many indices at one launch; ``ranged``: for the blocks of pairs that tables name; ``wide``:
-    formulas are computed in ``dtype``, and all that a row keeps is double, results included.
+    With ``batched``, one launch serves all indices of a batch. With ``ranged``, kernels visit the pairs in tables. With
+    ``wide``, formulas are computed in ``dtype``, while states and results are double.
+
+    Raises `ScheduleError` if the schedule does not fit, and `FormulaError` if the formula is too long or too deep.
     """
     schedule.check(facts)
     check_length(program.values, schedule.unroll, schedule.rows, schedule.cols)

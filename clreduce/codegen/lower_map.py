@@ -1,4 +1,4 @@
-"""The kernel that computes one vector per index and stores it, lanes over the index."""
+"""The kernel that computes and stores one vector per index; lanes run over the index."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from clreduce.codegen.tree import (
     Assign,
     Binary,
     Expression,
-    Index,
     Load,
     Name,
     Place,
+    Subscript,
     cast,
     joined,
     number,
@@ -42,25 +42,25 @@ from clreduce.program import swapped
 
 @dataclass(frozen=True)
 class Stored:
-    """A buffer that a `map` kernel fills before the pair kernel runs: one vector per i, per j, or in all."""
+    """A buffer that a `map` kernel fills before the pair kernel runs: one vector per i, per j, or a single one."""
 
     kernel: Kernel
     inputs: tuple[Expr, ...]
     domain: Domain
     dim: int
     panel: int
-    """Rows that stand side by side; 0: row by row."""
+    """The number of interleaved rows; 0 if the buffer is stored row by row."""
     by_task: bool = False
-    """Whether the rows are those of the tasks of a block-sparse call, task by task."""
+    """Whether the buffer has the rows of the tasks of a block-sparse call, task by task."""
 
     def length(self, count: int) -> int:
-        """Numbers in the buffer for ``count`` indices."""
+        """The length of the buffer for ``count`` indices, in numbers."""
         block = self.panel or 1
         return -(-count // block) * block * self.dim
 
 
 class _MapLowering(Writer):
-    """The kernel that computes one vector per index, lanes over the index."""
+    """Makes the kernel that computes one vector per index; lanes run over the index."""
 
     def __init__(self, node: Expr, dtype: str, schedule: Schedule, panel: int, by_task: bool) -> None:
         super().__init__(dtype, schedule.lanes, 1, schedule)
@@ -83,11 +83,11 @@ class _MapLowering(Writer):
                 inner.statements.append(stored("store_lanes", vector_at(out, place, dim, k), dim, value, 0))
             elif self.lanes > 1:
                 start = cast("__global realv*", plus(out, times(place, number(dim))))
-                inner.statements.append(Assign(Index(start, Place(k)), value))
+                inner.statements.append(Assign(Subscript(start, Place(k)), value))
             else:
                 panel = Panel.of(dim, self.dtype, self.schedule)
                 at = joined("+", (*panel.start(place), Place(panel.place(k))))
-                inner.statements.append(Assign(Index(out, at), value))
+                inner.statements.append(Assign(Subscript(out, at), value))
 
         self.each_component([self.node], dim, write, self.per_i)
         names = [self.names[leaf] for leaf in self.inputs]
@@ -117,7 +117,7 @@ class _MapLowering(Writer):
             return self.positions(plus(ORIGIN, row(0)))
         pointer = self.names[node]
         if node.domain == Domain.P:
-            value = Index(pointer, Place(k))
+            value = Subscript(pointer, Place(k))
             return value if node.kind == REAL else narrowed_index(value)
         kind = "realv" if node.kind == REAL else "inumv"
         return Load(vector_at(pointer, row(0), node.dim, k), node.dim, count(0), kind)

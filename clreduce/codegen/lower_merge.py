@@ -8,7 +8,7 @@ from clreduce.codegen.frame import AT, FIRST_COLUMN, PARTS, ROWS, row
 from clreduce.codegen.kernel import Kernel
 from clreduce.codegen.schedule import Schedule
 from clreduce.codegen.scopes import NARROW
-from clreduce.codegen.tree import Expression, Index, Name, Place, cast, number, plus, times
+from clreduce.codegen.tree import Expression, Name, Place, Subscript, cast, number, plus, times
 from clreduce.codegen.writer import (
     FIRSTS,
     StateText,
@@ -27,7 +27,7 @@ from clreduce.reductions.reduction import Column, Slot
 
 
 class _MergeLowering(Writer):
-    """Kernels that merge the states of parts of j, row by row, and finish or store the merged state."""
+    """Makes the kernels that merge the states of parts of j row by row, and finish or store the merged state."""
 
     def __init__(self, program: MapReduce, dtype: str, schedule: Schedule, ranged: bool) -> None:
         super().__init__(dtype, 1, 1, schedule)
@@ -84,26 +84,26 @@ class _MergeLowering(Writer):
         return isinstance(node.params[0], tuple) and node.params[0][0] == self.state.stem
 
     def _states(self, source: str, n: int) -> Name:
-        """The buffer of slot n of all parts' states; ``source``: the name that it goes by."""
+        """The buffer of slot n of the states of all parts; ``source`` is the stem of its name."""
         return Name(f"{source}{n}", pointer_to(self.program.state_slots[n].kind, const=True))
 
     def leaf(self, node: Expr, k: Position, r: int | None, c: int | None) -> Expression:
         name = node.params[0]
         if name == "first":
             if self.ranged:
-                return narrowed_index(Index(Name("firsts", pointer_to(INDEX, const=True)), row(0)))
+                return narrowed_index(Subscript(Name("firsts", pointer_to(INDEX, const=True)), row(0)))
             return cast("inum", FIRST_COLUMN)
         if name[0] == "part":
-            value = Index(self._states(self.source, name[1]), plus(times(AT, number(node.dim)), Place(k)))
+            value = Subscript(self._states(self.source, name[1]), plus(times(AT, number(node.dim)), Place(k)))
             return value if node.kind == REAL else cast("inum", value)
         return self.state.name(name[1], k, 0)
 
 
 def lower_merge(program: MapReduce, dtype: str, schedule: Schedule, batched: bool, ranged: bool) -> Kernel:
-    """The kernel that merges states and finishes."""
+    """The kernel that merges states and computes results."""
     return _MergeLowering(program, dtype, schedule, ranged).kernel(batched, finishes=True)
 
 
 def lower_join(program: MapReduce, dtype: str, schedule: Schedule, batched: bool) -> Kernel:
-    """The kernel that merges states into a state."""
+    """The kernel that merges states and stores the merged state."""
     return _MergeLowering(program, dtype, schedule, ranged=False).kernel(batched, finishes=False)

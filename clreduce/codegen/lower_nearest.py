@@ -1,8 +1,8 @@
 """The pair kernel of reductions that keep a sorted list of terms for each row: the K nearest.
 
-To insert a term takes K comparisons, in all lanes even if one of them needs it. So terms are tested before they enter.
-Those that pass wait in a queue (`queue.py`), and long lists take a whole queue at once (`sorting.py`). Of short
-formulas most blocks of columns are never visited (`prefilter.py`).
+An insertion takes K comparisons, in all lanes even if only one of them needs it. So terms are tested before they enter.
+Terms that pass wait in a queue (`queue.py`), and long lists take a whole queue at once (`sorting.py`). For short
+formulas, a prefilter skips most blocks of columns (`prefilter.py`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,20 @@ from clreduce.codegen.queue import BLOCK, QUEUED_INDEX, QUEUED_VALUE, Queue
 from clreduce.codegen.schedule import Schedule, has_queue, padding
 from clreduce.codegen.scopes import Scope, literal
 from clreduce.codegen.sorting import Sorting
-from clreduce.codegen.tree import Array, Assign, Expression, If, Index, Let, Name, Statement, cast, number, plus, times
+from clreduce.codegen.tree import (
+    Array,
+    Assign,
+    Expression,
+    If,
+    Let,
+    Name,
+    Statement,
+    Subscript,
+    cast,
+    number,
+    plus,
+    times,
+)
 from clreduce.ir.expr import Expr, exact
 from clreduce.ir.index import Position
 from clreduce.program import MapReduce
@@ -26,7 +39,7 @@ from clreduce.reductions.reduction import Column
 
 
 class NearestLowering(PairLowering):
-    """The kernel that visits all pairs and keeps a list of terms for each row."""
+    """Makes the kernel that visits all pairs and keeps a list of terms for each row."""
 
     def __init__(
         self,
@@ -48,13 +61,13 @@ class NearestLowering(PairLowering):
             self.prefilter = Prefilter(neutral, count, schedule.prefilter, schedule.cols, last)
             self.first_column, self.tile = FILTERED_END, self.prefilter.tile
         self.waiting = Name("", "int")
-        """The place of the queue whose term enters."""
+        """The place in the queue of the term that is entering."""
 
     def padding(self) -> int:
         return 0 if self.wide else padding(self.program, self.schedule) or 0
 
     def _queue(self) -> Queue | None:
-        """A queue for terms that may enter a list, if there is one; for a long list it is sorted."""
+        """The queue for terms that may enter a list; None if the schedule has none. For a long list it is sorted."""
         program, schedule = self.program, self.schedule
         if not has_queue(program, schedule):
             return None
@@ -82,14 +95,14 @@ class NearestLowering(PairLowering):
         return queued if self.prefilter is None else queued + self.prefilter.declarations(self.queue)
 
     def before_columns(self, visit: tuple[Statement, ...]) -> tuple[Statement, ...]:
-        """The prefilter, and visits to the blocks that it lets through."""
+        """The prefilter, and visits to the blocks that pass it."""
         prefilter = self.prefilter
         if prefilter is None:
             return ()
         scope = self.start_pair()
         cols, rows = self.schedule.cols, range(self.rows)
         self.emitter.cols = cols
-        # All values, as where they are visited: what is contracted depends on how often a product is used.
+        # Count the uses in all values, as in visits: whether a product is contracted depends on them.
         self.emitter.count_uses(self.values)
         terms = [(self.emitter.component(self.values[0], 0, r, c), r) for c in range(cols) for r in rows]
         firsts = prefilter.first_terms(self._columns_of_block, terms, scope.statements)
@@ -97,7 +110,7 @@ class NearestLowering(PairLowering):
         return *firsts, *prefilter.visits(self._columns_of_block, visit, enter)
 
     def after_columns(self) -> tuple[Statement, ...]:
-        """What still waits enters the lists."""
+        """The terms that still wait enter the lists."""
         if self.queue is None:
             return ()
         return sum((self._enter_queued(self.queue, r, self.start_pair()) for r in range(self.rows)), ())
@@ -107,10 +120,10 @@ class NearestLowering(PairLowering):
         return Let(J, first), *self.column_pointers()
 
     def _visit(self, prefilter: Prefilter, queue: Queue) -> tuple[tuple[Statement, ...], tuple[Statement, ...]]:
-        """A visit to a block of columns that a list may take terms from; and then, what it has noted enters the queue.
+        """The visit of a block whose terms may enter a list, and the statements that move its terms to the queue.
 
-        Whether a lane has a term that enters can't be foreseen: a processor would guess wrong, and wait for the terms.
-        So those of several blocks are computed first.
+        Whether some lane has a term that enters is unpredictable, so a processor would mispredict a branch in each
+        visit. The kernel therefore visits several blocks before it moves their terms.
         """
         cols, words = self.schedule.cols, queue.words(self.schedule.cols)
         visit = self.start_pair()
@@ -141,7 +154,8 @@ class NearestLowering(PairLowering):
         return state if self.prefilter is None else self.prefilter.stands_for(state, version)
 
     def update_under_guard(self, columns: Sequence[Column], r: int, scope: Scope) -> None:
-        """Columns enter one by one, or by a queue. Together they would make the text grow with their number times K."""
+        """Enter columns one by one or through a queue. All together would need code proportional to their number
+        times K."""
         condition = self.holds(self.guard(0, columns), r)
         outer = self.start_pair(scope)
         if self.queue is not None:
@@ -160,14 +174,14 @@ class NearestLowering(PairLowering):
         self.pair = scope
 
     def _insert(self, new: Sequence[Expr], r: int, scope: Scope, cols: int) -> None:
-        """A term of a block of so many columns into the list of row r, which is ``new`` then."""
+        """Insert a term of a block of ``cols`` columns into the list of row r; ``new`` is the new state."""
         self.assign_state(self.partial, new, scope, [r], descending=True)
         self._after_entering(r, scope, cols)
 
     def _after_entering(self, r: int, scope: Scope, cols: int) -> None:
-        """Once terms of a block of so many columns are in the list of row r: its limit, and whether a prefilter is due.
+        """Update the limit of row r after terms have entered its list, and decide whether the next tile is filtered.
 
-        ``cols``: 0 where there has been one.
+        ``cols`` is the number of columns of the block; 0 if the tile was filtered.
         """
         if self.prefilter is not None:
             scope.statements.append(self.prefilter.lowered(r))
@@ -175,7 +189,7 @@ class NearestLowering(PairLowering):
                 scope.statements.append(self.prefilter.entered(1 if self.queue is None else self.queue.length, cols))
 
     def _into_queue(self, queue: Queue, columns: Sequence[Column], r: int, outer: Scope) -> None:
-        """Columns into the queue of row r, in lanes where they may enter the state; a full queue enters."""
+        """Append columns to the queue of row r in lanes where they may enter the state; a full queue enters."""
         for start in range(0, len(columns), BLOCK):
             terms, masks = self._candidates(columns[start : start + BLOCK], r)
             block = Name(self.emitter.fresh("terms"), "realv")
@@ -183,24 +197,24 @@ class NearestLowering(PairLowering):
                 Array(block, len(terms), values=tuple(terms)),
                 queue.append(r, queue.marks(masks, self.lanes), block, start),
             ]
-        # Also after a single column: where a tile ends with some, the next one begins with a whole block.
+        # Check after single columns too: after those at the end of a tile, the next tile begins with a whole block.
         outer.statements.append(self._enter_if_full(queue, r, outer, len(columns)))
 
     def _candidates(self, columns: Sequence[Column], r: int) -> tuple[list[Expression], list[Expression]]:
-        """The terms of columns, and masks of the lanes where they may enter the state of row r."""
+        """The terms of columns, and masks of the lanes in which they may enter the state of row r."""
         emitter = self.emitter
         terms = [emitter.in_lanes(emitter.component(column.values[0], 0, r, None), "realv") for column in columns]
         return terms, [emitter.component(self.guard(0, [column]), 0, r, None) for column in columns]
 
     def _enter_if_full(self, queue: Queue, r: int, outer: Scope, cols: int = 0) -> Statement:
-        """A queue of row r without places for another block enters; ``cols``: as for `_after_entering`."""
+        """Enter the queue of row r if another block would not fit into it; ``cols`` is that of `_after_entering`."""
         entering = Scope(outer)
         entering.statements += self._enter_queued(queue, r, outer)
         self._after_entering(r, entering, cols)
         return If(queue.short_of(self.schedule.cols, r), tuple(entering.statements))
 
     def _enter_queued(self, queue: Queue, r: int, outer: Scope) -> tuple[Statement, ...]:
-        """Update the state of row r with all that waits, and empty the queue."""
+        """Update the state of row r with all waiting terms, and empty the queue."""
         reduction = self.program.reduction
         assert reduction.guard is not None
         self.waiting = Name(self.emitter.fresh("k"), "int")
@@ -227,5 +241,5 @@ class NearestLowering(PairLowering):
         if isinstance(name, tuple) and name[0] == Prefilter.stem:
             return Prefilter.limit(r or 0)
         if self.queue is not None and node in (QUEUED_VALUE, QUEUED_INDEX):
-            return Index(self.queue.name(name[1], r or 0), self.waiting)
+            return Subscript(self.queue.name(name[1], r or 0), self.waiting)
         return super().leaf(node, k, r, c)

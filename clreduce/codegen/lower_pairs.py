@@ -1,4 +1,4 @@
-"""The kernel that visits all pairs: which statements run once, per i, per column, per pair, per tile, at the end."""
+"""The kernel that visits all pairs, with the statements that run once, per i, per column, per tile and at the end."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from clreduce.codegen.schedule import LOCAL, Schedule, staged_bytes
 from clreduce.codegen.scopes import Scope
 from clreduce.codegen.tree import (
     Binary,
-    Call,
     Declare,
     Expression,
-    Index,
+    FunctionCall,
     Load,
     Name,
     Place,
     Select,
     Statement,
+    Subscript,
     cast,
     joined,
     number,
@@ -62,7 +62,7 @@ from clreduce.reductions.reduction import Slot
 
 
 class PairLowering(Updates):
-    """The kernel that visits all pairs."""
+    """Makes the kernel that visits all pairs."""
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ class PairLowering(Updates):
         values = forms(values)
         super().__init__(program, values, dtype, schedule, wide, forms)
         if schedule.shape == LOCAL:
-            # One load from local memory for four components, where compilers see that it is aligned.
+            # Compilers load four components from local memory at once if they see that the address is aligned.
             self.emitter.at_once = self.keeper.at_once = 4
         self.task = schedule.group_rows if ranged else 0
         self.tile, self.first_column = schedule.tile, TILE_BEGIN
@@ -95,7 +95,7 @@ class PairLowering(Updates):
                 budget -= leaf.dim
 
     def kernel(self, split: bool, batched: bool) -> Kernel:
-        """The kernel; ``split``: it stores the state of its part of j instead of results."""
+        """The kernel. With ``split``, it stores the state of its part of j instead of results."""
         schedule, reduction = self.schedule, self.program.reduction
         self.once, self.per_i = Scope(), Scope()
         self.per_i.parent, self.per_i.depth = self.once, 1
@@ -117,7 +117,7 @@ class PairLowering(Updates):
         real = self.keeper.types.real
         outputs = buffers([(f"out{n}", slot.kind) for n, slot in enumerate(stored)], written=True, real=real)
         inputs = buffers([(self.names[leaf].name, leaf.kind) for leaf in self.inputs], written=False)
-        parts = cast("long", Call("get_global_size", (number(1),), "long"))
+        parts = cast("long", FunctionCall("get_global_size", (number(1),), "long"))
         rows_of_parts = times(parts, ROWS)
         lengths = [
             (Name(f"out{n}", pointer_to(slot.kind, self.keeper.types)), times(rows_of_parts, number(slot.dim)))
@@ -157,26 +157,26 @@ class PairLowering(Updates):
             finish=finish,
         )
 
-    # What lowerings for other states have besides.
+    # Hooks for the lowerings of other states.
 
     def helpers(self) -> tuple[Helper, ...]:
         """Functions that templates define for this kernel."""
         return ()
 
     def working_state(self) -> tuple[Statement, ...]:
-        """What each row keeps besides the state, declared before all columns."""
+        """Declarations of what each row keeps besides the state, before all columns."""
         return ()
 
     def before_columns(self, visit: tuple[Statement, ...]) -> tuple[Statement, ...]:
-        """What is done at the start of each tile; ``visit``: what a visit to a block of columns does."""
+        """The statements at the start of each tile; ``visit`` are those of a visit to a block of columns."""
         return ()
 
     def after_columns(self) -> tuple[Statement, ...]:
-        """What is done after all columns."""
+        """The statements after all columns."""
         return ()
 
     def column_pointers(self) -> tuple[Statement, ...]:
-        """Where the data of the columns from j on begin, in memory or in the tile that is staged."""
+        """Pointers to the data of the columns from j on, in memory or in the staged tile."""
         pointers = []
         for leaf, name in self.names.items():
             if leaf.domain == Domain.J:
@@ -187,7 +187,7 @@ class PairLowering(Updates):
         return tuple(pointers)
 
     def _pointers(self) -> None:
-        """Where each row of a panel starts. Those of a block-sparse call hold the rows of one task after the other."""
+        """Declare pointers to the rows of panels. In a block-sparse call, panels have the rows of task after task."""
         for leaf in self.inputs:
             if leaf not in self.panels:
                 continue
@@ -227,20 +227,22 @@ class PairLowering(Updates):
             return cast("inum", self._first_column())
         pointer = self.names[node]
         if node.domain == Domain.P:
-            value = Index(pointer, Place(k))
+            value = Subscript(pointer, Place(k))
             return value if node.kind == REAL else narrowed_index(value)
         if node.domain == Domain.J:
-            value = Index(Name(f"{pointer.name}_j", self._pointer_to_column(node)), Place(k + (c or 0) * node.dim))
+            value = Subscript(Name(f"{pointer.name}_j", self._pointer_to_column(node)), Place(k + (c or 0) * node.dim))
             return value if node.kind == REAL else narrowed_index(value)
         if node in self.panels:
             start = self._row_of_panel(node, r or 0)
             if self.lanes > 1:
-                return Index(cast("const __global realv*", start), Place(k))
+                return Subscript(cast("const __global realv*", start), Place(k))
             panel = Panel.of(node.dim, self.dtype, self.schedule)
             if panel.together > 1 and isinstance(part := k % panel.together, int):
                 self.emitter.functions.add("load_four")
-                return Call("load_four_s", (start, Place(k // panel.together * ROWS_OF_PANEL), Place(part)), "real")
-            return Index(start, Place(panel.place(k)))
+                return FunctionCall(
+                    "load_four_s", (start, Place(k // panel.together * ROWS_OF_PANEL), Place(part)), "real"
+                )
+            return Subscript(start, Place(panel.place(k)))
         at = vector_at(pointer, row(r or 0), node.dim, k)
         return Load(at, node.dim, count(r or 0), "realv" if node.kind == REAL else "inumv")
 
@@ -249,14 +251,14 @@ class PairLowering(Updates):
         return kind.replace("__global", "__local") if leaf in self.staged else kind
 
     def _first_column(self) -> Expression:
-        """The first column that a row visits, -1 if there is none."""
+        """The first column that a row visits; -1 if there is none."""
         if not self.task:
             return Select(Binary(">", COLUMNS, number(0)), ORIGIN_J, number(-1))
         pieces = Name("pieces", pointer_to(INDEX, const=True))
-        first = plus(ORIGIN_J, Index(pieces, times(number(2), FIRST_PIECE)))
+        first = plus(ORIGIN_J, Subscript(pieces, times(number(2), FIRST_PIECE)))
         return Select(Binary("<", FIRST_PIECE, END_PIECE), first, number(-1))
 
 
 def _column(offset: int) -> Expression:
-    """The position of a column of the block that begins at j."""
+    """The position of column ``offset`` of the block that begins at j."""
     return cast("inum", plus(plus(ORIGIN_J, J), number(offset)))

@@ -1,7 +1,7 @@
-"""What is known of masks when a kernel is written: those that compare positions of components.
+"""Masks whose values are known when a kernel is generated, because they compare positions of components.
 
-Derivatives in all directions at once start from an identity matrix, a mask that compares a row with a column. Where
-both are known the choice is made here, and of a sum over such a row one term is left.
+Derivatives in all directions at once start from an identity matrix, a mask that compares a row with a column. If both
+are known, the mask is decided here, and a sum over such a row is reduced to one term.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _TERM = "term"
 
 
 def _seen_through(node: Expr, k: Position) -> tuple[Expr, Position]:
-    """The component that component k of ``node`` reads, by way of operations that only move components."""
+    """The component that component k of ``node`` reads through operations that only move components."""
     while node.op.remap is not None and node.op.terms is None:
         low, high = bounds(k)
         if node.op.breaks and any(low < edge <= high for edge in node.op.breaks(*node.args, *node.params)):
@@ -29,7 +29,7 @@ def _seen_through(node: Expr, k: Position) -> tuple[Expr, Position]:
 
 
 def _compared(mask: Expr, k: Position) -> tuple[Position, Position] | None:
-    """The two integers whose equality component k of a mask is, if it is one of positions (or whole constants)."""
+    """The two positions (or integer constants) that component k of a mask compares for equality; else None."""
     mask, k = _seen_through(mask, k)
     if mask.op.name != "equal":
         return None
@@ -46,7 +46,7 @@ def _compared(mask: Expr, k: Position) -> tuple[Position, Position] | None:
 
 
 def decided(mask: Expr, k: Position) -> bool | None:
-    """Whether component k of a mask holds, if that is known when the kernel is written."""
+    """Whether component k of a mask is true, if that is known when the kernel is generated; else None."""
     sides = _compared(mask, k)
     if sides is None:
         return None
@@ -58,7 +58,7 @@ def decided(mask: Expr, k: Position) -> bool | None:
 
 
 def only_term(node: Expr, k: Position) -> Position | None:
-    """Where the one term of a sum stands that is not masked out, if the mask holds for exactly one that is known."""
+    """The position of the only term of a sum that its mask lets through, if it is known; else None."""
     op = node.op
     if op.terms is None or op.fold is not None:
         return None

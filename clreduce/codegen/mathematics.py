@@ -1,6 +1,6 @@
-"""Pieces of text that the own functions of the templates are made of: literals, polynomials, bits of numbers.
+"""Parts of the code of clreduce's own functions in the templates: literals, polynomials, bits of numbers.
 
-``T`` and ``I`` are OpenCL types, of a float and of an integer just as wide; ``dtype`` is ``"float"`` or ``"double"``.
+``T`` and ``I`` are OpenCL types of floats and of integers of the same width; ``dtype`` is ``"float"`` or ``"double"``.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Bits:
-    """Facts about the representation of a dtype; the masks are literals of the integer just as wide."""
+    """Facts about the representation of a dtype. The masks are integer literals of the same width."""
 
     bits: int
     mantissa: int
     sign: str
     magnitude: str
     upper: str
-    """Keeps half of the bits of a mantissa."""
+    """The mask that keeps the upper half of the bits of a mantissa."""
 
     @property
     def whole(self) -> str:
-        """From here on all numbers are integers."""
+        """The literal of the number from which on all numbers are integers."""
         return repr(2.0**self.mantissa) + ("f" if self.bits == 32 else "")
 
 
@@ -43,7 +43,7 @@ def lit(value: float, dtype: str) -> str:
 
 
 def horner(coefficients: Iterable[float], variable: str, dtype: str) -> str:
-    """c0 + v * (c1 + v * (...)), coefficients from c0 up.
+    """The polynomial c0 + v * (c1 + v * (...)), with coefficients from c0 up.
 
     >>> horner([1, 2, 3], "x", "float")
     '(3.0f * x + 2.0f) * x + 1.0f'
@@ -56,30 +56,31 @@ def horner(coefficients: Iterable[float], variable: str, dtype: str) -> str:
 
 
 def magnitude(x: str, T: str, I: str, dtype: str) -> str:
-    """|x|, for a name x."""
+    """The text of |x|, for a name x."""
     return f"as_{T}(as_u{I}({x}) & (u{I})({bits(dtype).magnitude}))"
 
 
 def with_sign(y: str, x: str, T: str, I: str, dtype: str) -> str:
-    """y >= 0 with the sign of x."""
+    """The text of y >= 0 with the sign of x."""
     return f"as_{T}(as_u{I}({y}) | (as_u{I}({x}) & (u{I})({bits(dtype).sign})))"
 
 
 def upper(x: str, T: str, I: str, dtype: str) -> str:
-    """x cut to half of its bits, so that the product of two such numbers is exact."""
+    """The text of x cut to half of its bits. The product of two such numbers is exact."""
     return f"as_{T}(as_u{I}({x}) & (u{I})({bits(dtype).upper}))"
 
 
 def pi(factor: float, dtype: str) -> tuple[str, str]:
-    """factor * pi, and what is missing from it relative to it."""
+    """The rounded product factor * pi, and its relative rounding error."""
     rest = {"float": -2.7827534e-8, "double": 3.8981718325193755e-17}[dtype]
     return lit(factor * 3.141592653589793, dtype), lit(rest, dtype)
 
 
 def mantissas_of_roots(size: int, dtype: str) -> list[int]:
-    """What turns the integer s, shifted so that its multiples of ``size`` are exponents, into the bits of 2^(s / size).
+    """The integers that turn a shifted s into the bits of 2^(s / size) when they are added.
 
-    To be added; one number for each s modulo ``size``, a power of two.
+    s is shifted so that multiples of ``size``, a power of two, become exponents. There is a number for each s modulo
+    ``size``.
 
     >>> s, bias = 37, 8 * 1023
     >>> bits = ((s + bias) << (52 - 3)) + mantissas_of_roots(8, "double")[s % 8]
@@ -93,14 +94,14 @@ def mantissas_of_roots(size: int, dtype: str) -> list[int]:
 
 
 ROOTS, COPIES = 64, 16
-"""Roots of 2 in the table that exponentials in double precision read on a GPU, and copies of each: 16 numbers of 8
-bytes stand in 32 banks of local memory."""
+"""The number of roots of 2 in the table for exponentials in double precision on a GPU, and the number of their copies:
+32 banks of local memory have 16 numbers of 8 bytes."""
 
 
 def looked_up(table: list[int], index: str, dtype: str) -> str:
-    """What a table has at the lowest bits of each lane of ``index``.
+    """The text of a look-up in a table in registers, at the lowest bits of each lane of ``index``.
 
-    For ``float``: 32 integers for 16 lanes, in two registers, or 8 for 8 lanes; for ``double``: 8 for 8 lanes.
+    The table has 32 integers for 16 float lanes (in two registers), 8 for 8 float lanes, or 8 for 8 double lanes.
     """
     entries = [", ".join(map(str, table[k : k + 16])) for k in range(0, len(table), 16)]
     if dtype == "double":
@@ -111,5 +112,5 @@ def looked_up(table: list[int], index: str, dtype: str) -> str:
 
 
 def any_lane(mask: str, suffix: str, T: str) -> str:
-    """Whether a mask holds in some lane, for a branch that is seldom taken."""
+    """The text of the condition that a mask is true in some lane, for a branch that is seldom taken."""
     return f"ANY({mask})" if suffix == "v" and T[-1].isdigit() else mask

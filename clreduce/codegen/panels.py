@@ -1,4 +1,4 @@
-"""How vectors of i that are too long for registers lie in memory, where each work-item has one row at a time."""
+"""The memory layout of vectors of i that are too long for registers, if each work-item has one row."""
 
 from __future__ import annotations
 
@@ -9,32 +9,35 @@ from clreduce.codegen.tree import Binary, Expression, number
 from clreduce.ir.index import Position
 
 ROWS_OF_PANEL = 32
-"""Rows that stand side by side: one memory transaction of a GPU."""
+"""The number of interleaved rows: one memory transaction of a GPU reads one number of each."""
 _AT_ONCE = 4
 
 
 @dataclass(frozen=True)
 class Panel:
-    """Component k of `ROWS_OF_PANEL` rows stands side by side, or ``together`` components of each of them."""
+    """A layout that interleaves `ROWS_OF_PANEL` rows: component k of all rows is adjacent.
+
+    With ``together`` = 4, groups of four components of a row stay adjacent.
+    """
 
     dim: int
     together: int
-    """1 or 4: as many as one load takes."""
+    """The number of components that one load takes, 1 or 4."""
 
     @classmethod
     def of(cls, dim: int, dtype: str, schedule: Schedule) -> Panel:
-        """The panel of vectors of length ``dim``: four components together where loops of GPUs take four at once."""
+        """The panel of vectors of length ``dim``. Four components stay together if loops on GPUs take four at once."""
         fits = schedule.shape == LOCAL and dtype == "float" and dim % _AT_ONCE == 0
         return cls(dim, _AT_ONCE if fits else 1)
 
     def start(self, row: Expression) -> tuple[Expression, Expression]:
-        """How far from the start of the buffer the panel of a row begins, and how far from there the row does."""
+        """The offset of the panel of a row in the buffer, and the offset of the row in the panel."""
         rows, in_panel = number(ROWS_OF_PANEL), Binary("%", row, number(ROWS_OF_PANEL))
         before = Binary("*", Binary("/", row, rows), number(self.dim * ROWS_OF_PANEL))
         return before, in_panel if self.together == 1 else Binary("*", in_panel, number(self.together))
 
     def place(self, k: Position) -> Position:
-        """How far component k is from the start of its row.
+        """The offset of component k from the start of its row.
 
         >>> Panel(100, 1).place(5), Panel(100, 4).place(5)
         (160, 129)

@@ -1,7 +1,7 @@
-"""The OpenCL texts with which operations are declared (`Op.code`, `Fold.steps`), read into trees with holes.
+"""The parser of the OpenCL texts in declarations of operations (`Op.code`, `Fold.steps`). It makes trees with holes.
 
-Such a text is an expression of OpenCL C in which ``{0} {1}`` stand for the arguments, ``{R}`` for the type of the
-result and ``{T}`` for the ending of own functions' names, for lanes or a scalar.
+A text is an expression of OpenCL C. ``{0} {1}`` stand for the arguments, ``{R}`` for the type of the result and ``{T}``
+for the suffix of clreduce's own functions for lanes or scalars.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from clreduce.codegen.frame import ROOTS
 from clreduce.codegen.tree import (
     ARITHMETIC,
     Binary,
-    Call,
     Expression,
+    FunctionCall,
     Literal,
     Select,
     Unary,
@@ -25,25 +25,25 @@ from clreduce.memo import memoised
 
 Holes = Mapping[str, Expression]
 Fill = Callable[[Holes, str, str], Expression]
-"""The tree for arguments by the names of their holes, the type of the result, and the ending of own functions."""
+"""A function of the arguments (by the names of their holes), the type of the result and the suffix of own functions."""
 
 _TOKEN = re.compile(r"\s*(\{\w+\}|(?:\w|\{T\})*[A-Za-z_](?:\w|\{T\})*|[\d.][\w.]*|&&|\|\||[<>=!]=|[-+*/<>!~&|?:(),])")
 _STRENGTH = (("||",), ("&&",), ("|",), ("&",), ("==", "!="), ("<", "<=", ">", ">="), ("+", "-"), ("*", "/"))
-"""Binary operators, those that bind weakest first."""
+"""The binary operators; those that bind weakest come first."""
 
 
 @dataclass(frozen=True)
 class Pattern:
-    """A declared text, read."""
+    """A parsed text of an operation."""
 
     fill: Fill
     arithmetic: bool
-    """Whether it is made of + - * / alone: then scalars may stay scalars beside lanes."""
+    """Whether the text has no operators except + - * /. Scalars may then stay scalars beside lanes."""
 
 
 @memoised(4096)
 def pattern(code: str) -> Pattern:
-    """The tree of a declared text.
+    """The parsed text of an operation.
 
     >>> from clreduce.codegen.printing import text
     >>> from clreduce.codegen.tree import Name
@@ -51,13 +51,13 @@ def pattern(code: str) -> Pattern:
     >>> text(pattern("({R})(1) / exp_{T}({0} - ({1} * {1}))").fill(holes, "realv", "v"))
     '(realv)(1) / exp_v(a - b * b)'
     """
-    reader = _Reader(code)
+    reader = _PatternReader(code)
     fill = reader.select()
     reader.end()
     return Pattern(fill, reader.arithmetic)
 
 
-class _Reader:
+class _PatternReader:
     """A recursive descent through the tokens of a text."""
 
     def __init__(self, code: str) -> None:
@@ -156,10 +156,10 @@ class _Reader:
         self.expect(")")
         name, own, _ = function.partition("{T}")
         if not own:
-            return lambda holes, kind, form: Call(
+            return lambda holes, kind, form: FunctionCall(
                 function, tuple([argument(holes, kind, form) for argument in arguments]), kind
             )
-        return lambda holes, kind, form: Call(
+        return lambda holes, kind, form: FunctionCall(
             name + form, tuple([argument(holes, kind, form) for argument in arguments]), kind
         )
 

@@ -1,4 +1,4 @@
-"""`Placement`: where values live. The scope that a domain or a loop gives them, cells of the register tile, loops."""
+"""`Placement`: the scopes in which values are computed, the cells of the register tile, and loops."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from itertools import count
 
-from clreduce.codegen.arrays import vectors_to_keep
+from clreduce.codegen.arrays import vectors_in_arrays
 from clreduce.codegen.deep import deep_nodes
 from clreduce.codegen.layouts import Alias, Layouts
 from clreduce.codegen.scopes import NARROW, Scope, Types
@@ -20,11 +20,11 @@ Leaf = Callable[[Expr, Position, "int | None", "int | None"], Expression]
 
 
 class Placement(ABC):
-    """Where the values of one kernel live, and in which of its loops.
+    """The scopes and loops in which the values of one kernel are computed.
 
-    ``place(domain)`` says in which scope a value of a domain lives, ``leaf(node, k, r, c)`` gives component k of a
-    variable for row r and column c of the register tile, ``alias(node)`` the formula and column that a variable stands
-    for, if it is a stand-in, and ``named(node)`` whether a variable is a name already.
+    ``place(domain)`` is the scope of the values of a domain. ``leaf(node, k, r, c)`` is component k of a variable for
+    row r and column c of the register tile. ``alias(node)`` is the formula and column that a variable stands for, or
+    None. ``named(node)`` says whether a variable already is a name in the kernel.
     """
 
     def __init__(
@@ -43,26 +43,26 @@ class Placement(ABC):
         self.dtype, self.lanes, self.rows, self.unroll = dtype, lanes, rows, unroll
         self.cols = 1
         self.at_once = 1
-        """Components that one turn of a loop over a sum takes, where their number is a multiple of it."""
+        """The components that one iteration of a loop over a sum takes, if their number is a multiple of this."""
         self.leaf, self.place, self.alias, self.named = leaf, place, alias, named
         self.functions: set[str] = set()
         self.uses: Counter[Expr] = Counter()
-        """How often the formulas read each node."""
+        """The number of times that the formulas read each node."""
         self.deep: frozenset[Expr] = frozenset()
-        self.kept_vectors: frozenset[Expr] = frozenset()
+        self.in_arrays: frozenset[Expr] = frozenset()
         self.loops: dict[str, Scope] = {}
         layouts = Layouts(alias)
         self.segments, self.step = layouts.segments, layouts.step
         self.homes: dict[Expr, Scope] = {}
-        """Where values live that change with the steps of a scan."""
+        """The scopes of values that change with the steps of a scan."""
         self.of_steps: dict[Expr, Callable[[Position, int | None, int | None], Expression]] = {}
-        """What the variables of a scan's step are read from."""
+        """The functions that read the variables of a scan's step."""
         self.numbers = count(1)
 
     def count_uses(self, roots: Iterable[Expr]) -> None:
-        """Note how often each node is used: products with one user are written into it (and contracted), and vectors
-        that loops would compute again and again are kept in arrays."""
-        self.uses, self.deep, self.kept_vectors = Counter(), frozenset(), frozenset()
+        """Count how often each node is used. A product with one user is written into it (and contracted), and vectors
+        that loops would compute repeatedly get arrays."""
+        self.uses, self.deep, self.in_arrays = Counter(), frozenset(), frozenset()
         self.count_more_uses(tuple(roots))
 
     def count_more_uses(self, roots: tuple[Expr, ...]) -> None:
@@ -71,7 +71,7 @@ class Placement(ABC):
         for node in order:
             self.uses.update(node.args)
         self.deep |= deep_nodes(order)
-        self.kept_vectors |= vectors_to_keep(roots, self.named)
+        self.in_arrays |= vectors_in_arrays(roots, self.named)
 
     def fresh(self, stem: str) -> str:
         return f"{stem}{next(self.numbers)}"
@@ -86,24 +86,24 @@ class Placement(ABC):
         return self.types.inumv if lane else self.types.inum
 
     def let(self, scope: Scope, kind: str, value: Expression) -> Name:
-        """A new name for ``value``."""
+        """A new name for ``value``, declared in ``scope``."""
         name = Name(self.fresh("t"), kind)
         scope.statements.append(Let(name, self.in_lanes(value, kind)))
         return name
 
     def in_lanes(self, value: Expression, kind: str) -> Expression:
-        """A value as ``kind``: a scalar for each of the lanes, where that is a type of lanes."""
+        """A value as type ``kind``. If that is a type of lanes, a scalar is repeated for all lanes."""
         return cast(kind, value) if self.lanes > 1 and kind in MASKS and value.type not in MASKS else value
 
     @staticmethod
     def own_cell(node: Expr, r: int | None, c: int | None) -> tuple[int | None, int | None]:
-        """Row and column of the register tile, as far as ``node`` depends on them."""
+        """The row and column of the register tile on which ``node`` depends; None for the others."""
         return r if node.domain & Domain.I else None, c if node.domain & Domain.J else None
 
     def cells(self, node: Expr, r: int | None, c: int | None) -> list[tuple[int | None, int | None]]:
-        """The places of the register tile for which ``node`` is computed together with (r, c).
+        """The cells of the register tile for which ``node`` is computed together with (r, c).
 
-        What a row keeps, or is about to, has no column: there the rest of the register tile has no part.
+        States and new states have no column. They are computed for the row r only.
         """
         if node.domain & Domain.J and c is None:
             return [(r, c)]
@@ -120,7 +120,7 @@ class Placement(ABC):
         descending: bool = False,
         step: int = 1,
     ) -> None:
-        """Append to ``scope`` a rolled loop whose body ``write(index, body)`` makes; ``step`` indices in each turn."""
+        """Append a rolled loop to ``scope``; ``write(index, body)`` makes its body for ``step`` indices each time."""
         if stop - start == 1:
             write(start, scope)
             return
@@ -137,7 +137,7 @@ class Placement(ABC):
         scope.statements.append(Loop(Name(variable, "int"), number(start), number(stop), body, descending))
 
     def home(self, node: Expr) -> Scope:
-        """Where values of ``node`` live that no loop over components changes."""
+        """The scope of ``node`` outside loops over components."""
         return self.homes.get(node) or self.place(node.domain)
 
     def scope_of(self, node: Expr, k: Position) -> Scope:
@@ -155,8 +155,8 @@ class Placement(ABC):
 
     @abstractmethod
     def computed(self, node: Expr, k: Position, r: int | None, c: int | None) -> Name:
-        """The name of a component that a statement of its own computes."""
+        """The name of a component that has its own statement."""
 
     @abstractmethod
     def product_inside(self, node: Expr, user: Expr, k: Position, r: int | None, c: int | None) -> Expression | None:
-        """A product with one user as an expression inside it, if it may be written so."""
+        """A product as an expression inside its only user, if it may be written there; else None."""

@@ -1,15 +1,15 @@
-"""The prefilter of K nearest lists. Before any term of a tile enters a list, the first term (in the list's order) of
-each block of columns is found.
+"""The prefilter of K nearest lists: it finds the first term (in the list's order) of each block of columns of a tile
+before any term enters a list.
 
-A list that begins empty takes in K (1 + log(N / K)) of N terms in random order, and loses all but K of them; of terms
-in falling order, all. But if K chunks of columns have a first term up to some limit, then so have the K first terms: no
-other need enter, and a block whose first term lies beyond need not be visited. Computing terms of short formulas again,
-in the few blocks that are left, costs less than what the lists would have taken in. The limit is searched among chunks
-of several blocks, for there are fewer of those.
+Without it, an empty list takes K (1 + log(N / K)) of N terms in random order, and drops all but K of them; it takes all
+terms in falling order. But if K chunks of columns have a first term up to some limit, the K first terms are up to that
+limit, too. No other term needs to enter, and a block whose first term lies beyond the limit need not be visited. For
+short formulas, computing the terms of the remaining blocks again costs less than the saved insertions. The limit is
+searched among chunks of several blocks, because there are fewer chunks.
 
-Once the lists have settled, columns in random order hold hardly a term that enters, and a prefilter would cost more
-than it saves: it is left out after a tile where few chunks begin with one. Where many terms enter all the same, as if
-they are in falling order, the tile ends there, and the next one is filtered again.
+Once the lists have settled, columns in random order hardly have a term that enters, and a prefilter would cost more
+than it saves. So it is left out after a tile in which few chunks begin with such a term. If many terms enter a tile
+without prefilter, as with terms in falling order, the tile ends there, and the next one is filtered.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from clreduce.codegen.tree import (
     Array,
     Assign,
     Binary,
-    Call,
     Comment,
     Declare,
     Expression,
+    FunctionCall,
     If,
-    Index,
     Let,
     Loop,
     Name,
     Select,
     Statement,
+    Subscript,
     Unary,
     cast,
     joined,
@@ -47,35 +47,35 @@ from clreduce.ir.expr import REAL, Expr
 from clreduce.ir.op import variable
 
 _WORTHWHILE = 2
-"""Chunks per term of a list from which on a prefilter is worth it: a lane needs no more than half of them then."""
+"""The prefilter pays if there are this many chunks per term of a list: a lane then needs at most half of them."""
 _MANY = 2
-"""Terms that enter in a tile, per term of a list, from which on a prefilter would have been worth it."""
+"""If this many terms per term of a list enter in a tile, a prefilter would have paid."""
 _PLENTY = 8
-"""Chunks per term of a list that leave a limit few terms beyond those that are kept: of columns in random order, 7 in
-100. Where the first terms stand side by side, as in ordered data, longer chunks have more that are not among them."""
+"""With this many chunks per term of a list, few more terms than needed are up to the limit: 7 in 100 for columns in
+random order. In ordered data, where the first terms are adjacent, longer chunks let more unneeded terms pass."""
 _TOGETHER = 64
-"""Blocks whose numbers are collected together."""
+"""The number of blocks whose numbers are collected together."""
 
 _FILTERS, _FILTERED = Name("filters", "int"), Name("filtered", "int")
 """Whether the next tile is filtered, and whether this one is."""
 _CHUNKS, _BLOCKS = Name("chunks", "int"), Name("blocks", "int")
-"""Of the part of the tile that is filtered."""
+"""The numbers of chunks and of blocks in the filtered part of the tile."""
 FILTERED_END = Name("filtered_end", "long")
-"""The column after that part: from here on, columns are visited one block after the other."""
+"""The column after the filtered part. From here on, columns are visited block by block."""
 _MANY_ENTER, _ENTERED = Name("many", "int"), Name("entered", "int")
 _CHUNK, _BLOCK, _VISIT = Name("chunk", "int"), Name("block", "int"), Name("visit", "int")
 _WANTED, _COUNT = Name("wanted", "int"), Name("passing", "int")
-"""The numbers of the blocks that are visited, and how many there are."""
+"""The numbers of the blocks to visit, and how many there are."""
 _COLLECTED, _TAKEN, _VISITED = Name("collected", "int"), Name("taken", "int"), Name("visited", "int")
 
 Columns = Callable[[Expression], "tuple[Statement, ...]"]
-"""What declares the columns of the block that has a given number within the tile."""
+"""A function that declares the columns of the block with a given number in the tile."""
 
 
 class Prefilter:
-    """Names and statements of the prefilter, for each row of the register tile.
+    """The names and statements of the prefilter, for each row of the register tile.
 
-    ``last``: the last term of the list of each of them; ``blocks``: blocks of ``cols`` columns in a chunk.
+    ``last`` has the last term of the list of each row. A chunk consists of ``blocks`` blocks of ``cols`` columns.
     """
 
     stem = "limit"
@@ -87,7 +87,7 @@ class Prefilter:
 
     @property
     def tile(self) -> int:
-        """Columns in a tile."""
+        """The number of columns of a tile."""
         return self.blocks * self.cols * PREFILTERED
 
     @property
@@ -96,27 +96,30 @@ class Prefilter:
 
     @classmethod
     def limit(cls, r: int) -> Name:
-        """What terms of row r must come before to enter its list."""
+        """The limit of row r: only terms before it may enter the list."""
         return Name(f"{cls.stem}_{r}", "realv")
 
     def stands_for(self, state: tuple[Expr, ...], version: int) -> tuple[Expr, ...]:
-        """A state for the reduction's guard, which reads the last term of its list only: here the limit."""
+        """A state with the limit in place of the list, for the reduction's guard, which reads the last term only."""
         return variable((self.stem, version), state[0].dim, Domain.IJ, REAL), *state[1:]
 
     def lowered(self, r: int) -> Statement:
-        """The limit after terms have entered a list: its last one, if that comes before."""
+        """The statement that lowers the limit to the last term of the list, if that comes before the limit."""
         return self._first_of_two(self.last[r], self.limit(r))
 
     def entered(self, together: int, cols: int) -> Statement:
-        """After up to ``together`` terms of a block of ``cols`` columns have entered a list of a tile that was not
-        filtered: if they are too many for that, the tile ends, and the next one is."""
+        """The statement after up to ``together`` terms of a block of ``cols`` columns have entered a list.
+
+        If too many terms have entered in a tile without prefilter, the tile ends and the next one is filtered.
+        """
         most = -(-_MANY * self.count // together)
         ended = Assign(_FILTERS, number(1)), Assign(TILE_END, plus(J, number(cols)))
         counted = Assign(_ENTERED, plus(_ENTERED, number(1))), If(Binary("==", _ENTERED, number(most)), ended)
         return If(Binary("==", _CHUNKS, number(0)), counted)
 
     def declarations(self, queue: Queue | None) -> tuple[Statement, ...]:
-        """First terms of blocks and of chunks; the terms of the blocks that are visited together, with their marks."""
+        """The arrays of the first terms of blocks and chunks, and of the terms and marks of blocks that are visited
+        together."""
         statements: list[Statement] = []
         for r in self.rows:
             statements += [Array(self._firsts(r), self.blocks * PREFILTERED), Array(self._heads(r), PREFILTERED)]
@@ -128,9 +131,9 @@ class Prefilter:
     def first_terms(
         self, columns: Columns, terms: Sequence[tuple[Expression, int]], computed: Sequence[Statement]
     ) -> tuple[Statement, ...]:  # fmt: skip
-        """The first terms of blocks and chunks, and the limits that follow from them.
+        """The statements that find the first terms of blocks and chunks, and the limits that follow from them.
 
-        ``computed``: the statements that compute the ``terms`` of a block, each of a row.
+        ``computed`` are the statements that compute the ``terms`` of a block; each term has the number of its row.
         """
         chunk, cols = self.blocks * self.cols, self.cols
         length = Binary("-", TILE_END, TILE_BEGIN)
@@ -141,14 +144,14 @@ class Prefilter:
             *(Declare(self._first(r), self.last[r]) for r in self.rows),
             *computed,
             *(self._first_of_two(term, self._first(r)) for term, r in terms),
-            *(Assign(Index(self._firsts(r), _BLOCK), self._first(r)) for r in self.rows),
+            *(Assign(Subscript(self._firsts(r), _BLOCK), self._first(r)) for r in self.rows),
             *(self._first_of_two(self._first(r), self._head(r)) for r in self.rows),
         )
         start = times(_CHUNK, number(self.blocks))
         of_chunk: tuple[Statement, ...] = (
             *(Declare(self._head(r), self.last[r]) for r in self.rows),
             Loop(_BLOCK, start, plus(start, number(self.blocks)), block),
-            *(Assign(Index(self._heads(r), _CHUNK), self._head(r)) for r in self.rows),
+            *(Assign(Subscript(self._heads(r), _CHUNK), self._head(r)) for r in self.rows),
         )
         return (
             Comment(
@@ -168,19 +171,19 @@ class Prefilter:
         )
 
     def _limit_of_firsts(self, r: int) -> Expression:
-        return Call("limit_of", (self._heads(r), _CHUNKS, self.last[r], Unary("&", _MANY_ENTER)), "realv")
+        return FunctionCall("limit_of", (self._heads(r), _CHUNKS, self.last[r], Unary("&", _MANY_ENTER)), "realv")
 
     def visits(self, columns: Columns, visit: Sequence[Statement], enter: Sequence[Statement]) -> tuple[Statement, ...]:
-        """Visits to the blocks of the part that was filtered whose first term comes before a limit.
+        """Visits to the blocks of the filtered part whose first term comes before a limit.
 
-        ``visit``: what is done with a block of columns. With ``enter``, which does not read the columns, some blocks
-        are visited first, and what they hold enters then.
+        ``visit`` are the statements for a block of columns. ``enter``, if any, moves the terms of a visited block to
+        the queue without reading its columns; it runs after some blocks have been visited.
         """
-        in_row = [Binary(self._before, Index(self._firsts(r), _BLOCK), self.limit(r)) for r in self.rows]
-        any_row = [Call("ANY", (mask,), "int") for mask in in_row]
+        in_row = [Binary(self._before, Subscript(self._firsts(r), _BLOCK), self.limit(r)) for r in self.rows]
+        any_row = [FunctionCall("ANY", (mask,), "int") for mask in in_row]
         end = Name("end", "int")
         collect = (
-            Assign(Index(_WANTED, _COUNT), _BLOCK),
+            Assign(Subscript(_WANTED, _COUNT), _BLOCK),
             Assign(_COUNT, plus(_COUNT, joined("||", any_row))),
         )
         numbers = (
@@ -189,7 +192,7 @@ class Prefilter:
             Loop(_BLOCK, _COLLECTED, end, collect),
         )
         if enter:
-            taken = columns(Index(_WANTED, plus(_TAKEN, _VISIT)))
+            taken = columns(Subscript(_WANTED, plus(_TAKEN, _VISIT)))
             some = (
                 Let(_VISITED, _least(Binary("-", _COUNT, _TAKEN), number(VISITED))),
                 Loop(_VISIT, number(0), _VISITED, (*taken, *visit)),
@@ -197,7 +200,7 @@ class Prefilter:
             )
             visits = Loop(_TAKEN, number(0), _COUNT, some, step=VISITED)
         else:
-            visits = Loop(_TAKEN, number(0), _COUNT, (*columns(Index(_WANTED, _TAKEN)), *visit))
+            visits = Loop(_TAKEN, number(0), _COUNT, (*columns(Subscript(_WANTED, _TAKEN)), *visit))
         return (
             Comment(
                 "Blocks of the filtered part, some at a time: their numbers are collected without a branch for each."
@@ -206,24 +209,24 @@ class Prefilter:
             Loop(_COLLECTED, number(0), _BLOCKS, (*numbers, visits), step=_TOGETHER),
         )
 
-    def term(self, r: int, c: int) -> Index:
-        """The term of column c of the visit that is under way."""
-        return Index(self._terms(r), self._of_visit(self.cols, c))
+    def term(self, r: int, c: int) -> Subscript:
+        """The term of column c of the current visit."""
+        return Subscript(self._terms(r), self._of_visit(self.cols, c))
 
     def terms_from(self, r: int, start: int) -> Expression:
-        """The terms of that visit from its column ``start`` on."""
+        """The terms of the current visit from column ``start`` on."""
         return plus(plus(self._terms(r), times(_VISIT, number(self.cols))), number(start))
 
-    def marks(self, r: int, words: int, word: int) -> Index:
-        """The marks number ``word`` of that visit."""
-        return Index(self._marks(r), self._of_visit(words, word))
+    def marks(self, r: int, words: int, word: int) -> Subscript:
+        """The word number ``word`` of the marks of the current visit."""
+        return Subscript(self._marks(r), self._of_visit(words, word))
 
     @staticmethod
     def _of_visit(count: int, n: int) -> Expression:
         return plus(times(_VISIT, number(count)), number(n))
 
     def _first_of_two(self, term: Expression, first: Name) -> Statement:
-        """``first`` is the term, if that comes before; nan is passed over."""
+        """The statement that sets ``first`` to ``term`` if the term comes before it; nan is ignored."""
         return Assign(first, Select(Binary(self._before, term, first), term, first))
 
     def _first(self, r: int) -> Name:
@@ -245,5 +248,5 @@ class Prefilter:
         return Name(f"marks_{r}", "marks")
 
 
-def _least(left: Expression, right: Expression) -> Call:
-    return Call("min", (left, right), "int")
+def _least(left: Expression, right: Expression) -> FunctionCall:
+    return FunctionCall("min", (left, right), "int")

@@ -1,4 +1,4 @@
-"""The text of trees: the one place where statements and expressions of kernels become OpenCL C."""
+"""The printer of trees: it turns statements and expressions of kernels into OpenCL C."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from clreduce.codegen.tree import (
     Array,
     Assign,
     Binary,
-    Call,
     Cast,
     Comment,
     Declare,
     Expression,
+    FunctionCall,
     If,
-    Index,
     Let,
     Literal,
     Load,
@@ -25,6 +24,7 @@ from clreduce.codegen.tree import (
     Run,
     Select,
     Statement,
+    Subscript,
     Unary,
     number,
 )
@@ -35,14 +35,14 @@ _STRENGTH = {
     "||": _OR, "&&": 5, "|": 6, "^": 7, "&": 8, "==": 9, "!=": 9, "<": 10, "<=": 10, ">": 10, ">=": 10,
     "<<": 11, ">>": 11, "+": 12, "-": 12, "*": 13, "/": 13, "%": 13,
 }  # fmt: skip
-"""How strongly operators bind in OpenCL C."""
+"""The precedence of operators in OpenCL C."""
 _OF_BITS = frozenset(("|", "^", "&", "<<", ">>"))
-"""Operators whose place among the others few readers know: operations beside them are in parentheses."""
+"""Operators whose precedence few readers know. Operations beside them are in parentheses."""
 _LOADS = {"realv": ("load_lanes", ""), "inumv": ("load_index", ", 0")}
 
 
 def text(expression: Expression) -> str:
-    """An expression, with the parentheses that it needs.
+    """The text of an expression, with the parentheses that it needs.
 
     >>> a, b = Name("a", "real"), Name("b", "real")
     >>> text(Binary("*", Binary("+", a, b), Unary("-", b)))
@@ -54,7 +54,7 @@ def text(expression: Expression) -> str:
 
 
 def block(statements: Sequence[Statement], indent: int) -> str:
-    """Statements as indented lines."""
+    """The text of statements, as lines with this indentation."""
     lines: list[str] = []
     _write(statements, " " * indent, lines)
     return "\n".join(lines)
@@ -82,7 +82,7 @@ def _strength_of_position(position: Position) -> int:
 
 
 def _within(expression: Expression, strength: int) -> str:
-    """An expression as an operand of what binds with this strength."""
+    """The text of an expression as an operand of an operator with this precedence."""
     if type(expression) is Name:
         return expression.name
     written = _written(expression)
@@ -101,13 +101,13 @@ def _written(expression: Expression) -> str:
         case Place(position):
             written = text_of(position)
             return written if _strength_of_position(position) == _PRIMARY else written[1:-1]
-        case Call(function, arguments, _):
+        case FunctionCall(function, arguments, _):
             return f"{function}({', '.join(map(text, arguments))})"
         case Cast(kind, arguments):
             if kind.endswith("*"):
                 return f"({kind}){_within(arguments[0], _UNARY)}"
             return f"({kind})({', '.join(map(text, arguments))})"
-        case Index(array, at):
+        case Subscript(array, at):
             return f"{_within(array, _POSTFIX)}[{text(at)}]"
         case Unary(operator, argument):
             return f"{operator}{_within(argument, _UNARY + (type(argument) is Unary))}"
@@ -115,14 +115,13 @@ def _written(expression: Expression) -> str:
             function, rest = _LOADS[kind]
             return f"{function}({text(pointer)}, {stride}, {text(count)}{rest})"
         case Select(condition, positive, negative):
-            asked = condition
             if type(condition) is Binary and condition.operator in _OF_BITS:
-                return f"({text(asked)}) ? {_branch(positive)} : {_branch(negative)}"
-            return f"{_within(asked, _OR)} ? {_branch(positive)} : {_branch(negative)}"
+                return f"({text(condition)}) ? {_branch(positive)} : {_branch(negative)}"
+            return f"{_within(condition, _OR)} ? {_branch(positive)} : {_branch(negative)}"
 
 
 def _operand(expression: Expression, operator: str, strength: int) -> str:
-    """An operand, in parentheses also where only few readers know that it needs none."""
+    """The text of an operand. It is in parentheses even if they are redundant, where few readers know that."""
     if type(expression) is Binary and expression.operator != operator:
         inner = expression.operator
         if operator in _OF_BITS or inner in _OF_BITS or (operator == "||" and inner == "&&"):

@@ -1,7 +1,7 @@
-"""Terms that wait to enter a row's state: each lane fills places of its own, and all enter together once it is full.
+"""The queue of terms that wait to enter a row's state. Each lane fills its own places; a full queue enters as a whole.
 
-To insert a term into a sorted list costs the same for one lane as for all. Where lanes need it at different columns,
-most of that work would be for nothing. If the list is long, the queue is sorted too, and then merged into it.
+An insertion into a sorted list costs the same for one lane as for all lanes. If lanes need insertions at different
+columns, most of this work would be wasted. For a long list, the queue is sorted and then merged into the list.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from clreduce.codegen.tree import (
     Array,
     Assign,
     Binary,
-    Call,
     Declare,
     Expression,
-    Index,
+    FunctionCall,
     Loop,
     Name,
     Run,
     Statement,
+    Subscript,
     Unary,
     cast,
     joined,
@@ -34,7 +34,7 @@ from clreduce.ir.expr import INDEX
 from clreduce.ir.op import variable
 
 BLOCK = 8
-"""Columns whose terms enter a queue together, at most."""
+"""The most columns whose terms enter a queue together."""
 QUEUED_VALUE = variable(("queued", "values"), 1, Domain.IJ)
 QUEUED_INDEX = variable(("queued", "indices"), 1, Domain.IJ, INDEX)
 
@@ -45,11 +45,11 @@ class Queue:
 
     length: int
     empty: Expression
-    """The value of a place that holds no term: one that never enters."""
+    """The value of an empty place, which never enters a list."""
     indexed: bool
-    """Whether the list keeps indices beside its terms; without, any number stands for the index of a term."""
+    """Whether the list has indices beside its terms; if not, the indices in the queue are arbitrary."""
     sorting: Sorting | None = None
-    """Of a long list: the queue is sorted and merged into it, instead of inserted term by term."""
+    """For a long list, the networks that sort the queue and merge it; None if terms are inserted one by one."""
 
     def name(self, what: str, r: int) -> Name:
         types = {"values": "realv", "indices": "inumv", "counts": "inum", "most": "int"}
@@ -68,42 +68,44 @@ class Queue:
         )
 
     def marks(self, masks: Sequence[Expression], lanes: int) -> Expression:
-        """The masks of up to `BLOCK` terms, as one bit for each of them and each lane."""
+        """The masks of up to `BLOCK` terms, as one bit for each term and lane."""
         if lanes == 1:  # a scalar's truth is 1, a lane's -1
             masks = [Unary("-", mask) for mask in masks]
         bits = [Binary("&", mask, cast("inumv", number(1 << c))) for c, mask in enumerate(masks)]
-        return Call("marks_of", (joined("|", bits),), "marks")
+        return FunctionCall("marks_of", (joined("|", bits),), "marks")
 
     def words(self, cols: int) -> int:
-        """Marks that a block of so many columns needs: one for each `BLOCK` of them."""
+        """The number of words of marks for a block of ``cols`` columns: one for each `BLOCK` columns."""
         return -(-cols // BLOCK)
 
     def append(self, r: int, marks: Expression, terms: Expression, start: int) -> Statement:
-        """Put up to `BLOCK` terms, which an array holds side by side, into the queue of those lanes that are marked.
+        """Append up to `BLOCK` terms of an array to the queue, in the marked lanes.
 
-        ``start``: the place of the first one in its block of columns.
+        ``start`` is the place of the first term in its block of columns.
         """
         values, indices = cast("real*", self.name("values", r)), cast("inum*", self.name("indices", r))
         most = Unary("&", self.name("most", r))
         first = cast("inum", plus(plus(ORIGIN_J, J) if self.indexed else J, number(start)))
-        return Run(Call("append_terms", (values, indices, self.name("counts", r), most, marks, terms, first), ""))
+        return Run(
+            FunctionCall("append_terms", (values, indices, self.name("counts", r), most, marks, terms, first), "")
+        )
 
     def short_of(self, places: int, r: int) -> Expression:
-        """The condition that some lane has fewer free places than ``places``."""
+        """The condition that some lane has fewer than ``places`` free places."""
         return Binary(">", self.name("most", r), number(self.length - places))
 
     def entered(self, place: Name, r: int, body: tuple[Statement, ...], lanes: int) -> tuple[Statement, ...]:
-        """``body`` for each place of the queue that some lane has filled, after which it is empty."""
-        clear = Assign(Index(self.name("values", r), place), cast("realv", self.empty))
+        """``body`` for each place that some lane has filled, and statements that empty the queue."""
+        clear = Assign(Subscript(self.name("values", r), place), cast("realv", self.empty))
         return Loop(place, number(0), self.name("most", r), (*body, clear)), *self._emptied(place, r, lanes)
 
     def merged(self, place: Name, r: int, values: Name, indices: Name | None, lanes: int) -> tuple[Statement, ...]:
-        """The queue merged into the arrays ``values`` and ``indices`` of a list, after which it is empty."""
+        """Statements that merge the queue into the arrays ``values`` and ``indices`` of a list, and empty it."""
         assert self.sorting is not None
         queued = self.name("values", r)
         lists = (values, queued) if indices is None else (values, indices, queued, self.name("indices", r))
-        return Run(Call("enter_terms", lists, "")), *self._emptied(place, r, lanes)
+        return Run(FunctionCall("enter_terms", lists, "")), *self._emptied(place, r, lanes)
 
     def _emptied(self, place: Name, r: int, lanes: int) -> tuple[Statement, ...]:
-        counts = Assign(Index(self.name("counts", r), place), number(0))
+        counts = Assign(Subscript(self.name("counts", r), place), number(0))
         return Loop(place, number(0), number(lanes), (counts,)), Assign(self.name("most", r), number(0))

@@ -1,7 +1,7 @@
-"""Scans in a kernel: a loop over steps, whose carries stand in an array of the work-item's private memory.
+"""Scans in a kernel: a loop over steps, with the carries in an array of private memory.
 
-Where all carries are wanted, the array has a row for each step and one for the start; where only the last is, it has
-two, which take turns.
+If all carries are needed, the array has a row for the start and one for each step. If only the last carry is needed, it
+has two rows, which the steps use alternately.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from clreduce.ops.scan import Scan, scan
 
 
 def is_scan(node: Expr) -> bool:
-    """Whether ``node`` is a recurrence, which a loop over its steps computes."""
+    """Whether ``node`` is a scan, which a loop over its steps computes."""
     return node.op is scan
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Where the carries of a scan stand in its array."""
+    """The places of the carries of a scan in its array."""
 
     dim: int
     """The length of a carry."""
@@ -38,7 +38,7 @@ class Rows:
 
     @property
     def size(self) -> int:
-        """Components of the array."""
+        """The number of components of the array."""
         return (2 if self.last else self.steps + 1) * self.dim
 
     @property
@@ -65,18 +65,18 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class Step:
-    """What a step of one scan computes, in variables that no other scan has."""
+class ScanStep:
+    """The formula of one step of a scan, in variables that no other scan has."""
 
     body: Expr
     carry: Expr
     series: tuple[tuple[Expr, Expr], ...]
-    """The variable for a step's part of a series, and the series."""
+    """The variable for a step's part of each series, and the series."""
     changing: tuple[Expr, ...]
-    """What is computed anew in each step: nodes of the body, and these variables."""
+    """The values that change in each step: nodes of the body, and these variables."""
 
     @classmethod
-    def of(cls, node: Expr) -> Step:
+    def of(cls, node: Expr) -> ScanStep:
         parts = Scan.of(node)
         carry_leaf, series_leaves, shared_leaves = parts.leaves
         carry = variable(("carry", node), parts.start.dim, node.domain)
@@ -95,9 +95,9 @@ class Step:
 
 
 def places(node: Expr) -> int:
-    """Numbers that a scan, and those within its steps, keep in arrays."""
+    """The length of the arrays of a scan and of the scans inside its steps together."""
     (recurrence,) = node.params
     return Rows.of(node).size + sum(places(inner) for inner in topological([recurrence.body]) if is_scan(inner))
 
 
-__all__ = ["Rows", "Step", "is_scan", "places"]
+__all__ = ["Rows", "ScanStep", "is_scan", "places"]

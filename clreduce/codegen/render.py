@@ -1,4 +1,4 @@
-"""`Kernel` -> OpenCL C, through the Mako templates. Templates own loops, memory and barriers, nothing else."""
+"""`render` turns a `Kernel` into OpenCL C by Mako templates, which add loops, memory and barriers to its statements."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from mako.lookup import TemplateLookup
 
 _GENERATOR = "3"
-"""To be raised when `block`, or what templates read of a `Kernel`, means something else: sources are kept by it."""
+"""Raise this number when the meaning of `block` or of a field of `Kernel` changes. The keys of sources contain it."""
 _LOGGER = logging.getLogger("clreduce.builds")
 always_check = False
-"""Whether all kernels are checked (`check_kernel`), and not only while messages of the level DEBUG are shown."""
+"""Whether to check all kernels (`check_kernel`), even if messages of level DEBUG are not shown."""
 
 
 def template_directory() -> Path:
-    """The folder of the templates: inside an installed package, beside it in a checkout."""
+    """The folder of the templates: inside the package if it is installed, beside the package in a checkout."""
     package = Path(__file__).resolve().parents[1]
     for folder in (package / "templates", package.parent / "templates"):
         if any(folder.glob("*.mako")):
@@ -37,24 +37,24 @@ def template_directory() -> Path:
 
 @cache
 def templates_digest() -> str:
-    """Text that changes with the templates of kernels."""
+    """A hash of all templates."""
     texts = [path.read_bytes() for path in sorted(template_directory().glob("*.mako"))]
     return hashlib.sha256(b"\0".join(texts)).hexdigest()
 
 
 @cache
 def _lookup() -> TemplateLookup:
-    from mako.lookup import TemplateLookup  # on demand: most processes find the sources that they need on disk
+    from mako.lookup import TemplateLookup  # on demand: most processes read their sources from disk
 
     return TemplateLookup([str(template_directory())], strict_undefined=True)
 
 
 @memoised(512)
 def render(kernel: Kernel) -> str:
-    """The OpenCL C source of ``kernel``; the same kernel always gives the same text.
+    """The OpenCL C source of ``kernel``. Equal kernels have equal sources.
 
-    Compiling the templates takes the better part of a first call, so sources are kept on disk: as text, never as code
-    of Python.
+    Compiling the templates takes most of the time of a first call, so sources are stored on disk. They are stored as
+    text, never as Python code.
     """
     if always_check or _LOGGER.isEnabledFor(logging.DEBUG):
         check_kernel(kernel)
@@ -69,8 +69,8 @@ def render(kernel: Kernel) -> str:
 
 
 def _entry(kernel: Kernel) -> str:
-    sets = [sorted(names) for names in (kernel.functions, kernel.wide or ())]  # their order is another in each process
-    # Statements by their text: it is all that is written of them, and is shorter than what Python writes of a tree.
+    sets = [sorted(names) for names in (kernel.functions, kernel.wide or ())]  # the order of sets differs by process
+    # Statements count by their text, which is shorter than the repr of a tree.
     first = (kernel.batch, kernel.once, kernel.per_i, kernel.state, kernel.tile_start, kernel.reset)
     stages = (*first, kernel.body, kernel.tail, kernel.flush, kernel.drain, *kernel.finish)
     rest = replace(
@@ -83,7 +83,7 @@ def _entry(kernel: Kernel) -> str:
 
 
 def rendered(kernel: Kernel) -> str:
-    """What the templates make of ``kernel``."""
+    """The OpenCL C source of ``kernel``, without the cache on disk."""
     prelude = _lookup().get_template("prelude.cl.mako")
     template = _lookup().get_template(f"{kernel.template}.cl.mako")
     head = prelude.render(dtype=kernel.dtype, lanes=kernel.lanes, functions=kernel.functions)

@@ -1,4 +1,4 @@
-"""Where statements of a kernel are collected, and the types that they are written in."""
+"""`Scope` collects statements of a kernel, and `Types` names the types of a precision."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from clreduce.codegen.tree import Literal, Name, Statement
 
 @dataclass(frozen=True)
 class Types:
-    """The names that the prelude gives to the types of one precision, and to what depends on it."""
+    """The names in the prelude of the types of one precision, and of the functions that depend on it."""
 
     real: str = "real"
     realv: str = "realv"
@@ -22,18 +22,18 @@ class Types:
     inumv: str = "inumv"
     mask: str = "MASKV"
     forms: tuple[str, str] = ("s", "v")
-    """Suffixes of own functions of a scalar and of lanes."""
+    """The suffixes of clreduce's own functions for scalars and for lanes."""
     stores: tuple[str, str] = ("store_lanes", "store_index")
-    """What stores lanes of numbers, and of indices."""
+    """The functions that store lanes of numbers and lanes of indices."""
 
 
 NARROW = Types()
 WIDE = Types("wide", "widev", "wnum", "wnumv", "WIDE_MASKV", ("ws", "wv"), ("store_wide", "store_wide_index"))
-"""Of double precision in a kernel whose formulas are in single precision."""
+"""The types of double precision in a kernel whose formulas have single precision."""
 
 
 class Scope:
-    """A list of statements and the values already computed in it."""
+    """A list of statements, and the names of the values that they have computed."""
 
     def __init__(self, parent: Scope | None = None) -> None:
         self.parent = parent
@@ -42,7 +42,7 @@ class Scope:
         self.known: dict[Any, Name] = {}
 
     def lookup(self, key: Any) -> Name | None:
-        """The value of this key here, or in a scope around."""
+        """The name of the value with this key in this scope or in an outer one; None if there is none."""
         place: Scope | None = self
         while place is not None:
             if key in place.known:
@@ -52,7 +52,7 @@ class Scope:
 
 
 def literal(value: Fraction | str, dtype: str, kind: str = "real") -> Literal:
-    """A constant, in full precision of ``dtype`` (``"float"`` or ``"double"``), of type ``kind``.
+    """A constant of type ``kind``, in full precision of ``dtype`` (``"float"`` or ``"double"``).
 
     >>> literal(Fraction(1, 3), "float").text, literal("-inf", "float").text, literal(Fraction(2), "double").text
     ('0.33333334f', '-INFINITY', '2.0')

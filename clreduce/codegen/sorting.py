@@ -1,8 +1,8 @@
 """Networks that sort the terms of a queue and merge them into a sorted list, with the same comparisons in all lanes.
 
-To insert Q terms into a list of K one by one takes Q K comparisons. A bitonic network takes about
-Q log(Q)^2 / 4 + K log(K) / 2 (Batcher, Sorting networks and their applications, 1968). Comparisons of two stages are
-done together, four places at a time, so that each place is read and written once for both.
+Inserting Q terms into a list of K one by one takes Q K comparisons. A bitonic network takes about
+Q log(Q)^2 / 4 + K log(K) / 2 (Batcher, Sorting networks and their applications, 1968). A pass does the comparisons of
+two stages together, four places at a time, so that it reads and writes each place once for both.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ Pairs = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True)
 class Pass:
-    """Comparisons within each block of places: for each i below ``width``, of the places ``first + sign * i``.
+    """Comparisons in each block of places. For each i below ``width``, the places ``first + sign * i`` are compared.
 
-    ``pairs``: which of these places are put in order, one pair after the other.
+    ``pairs`` are the pairs of these places that are sorted, one after the other.
     """
 
     block: int
-    """Places in a block."""
+    """The number of places of a block."""
     width: int
     places: tuple[tuple[int, int], ...]
-    """(first, sign)"""
+    """Pairs (first, sign)."""
     pairs: Pairs
 
 
@@ -34,13 +34,13 @@ _SORT_TWO: Pairs = ((0, 1),)
 
 
 def sorting(length: int) -> tuple[Pass, ...]:
-    """Sorts a power of two places."""
+    """The passes that sort ``length`` places, a power of two."""
     if length < 4:
         return (Pass(2, 1, ((0, 1), (1, 1)), _SORT_TWO),) if length == 2 else ()
     passes = [Pass(4, 1, tuple((place, 1) for place in range(4)), _SORT_FOUR)]
     run = 8
     while run <= length:
-        # Of two sorted halves, the first against the second from its end; then both halves are bitonic.
+        # Compare the first sorted half with the reversed second one; then both halves are bitonic.
         quarter = run // 4
         places = ((0, 1), (quarter, 1), (3 * quarter - 1, -1), (run - 1, -1))
         passes.append(Pass(run, quarter, places, ((0, 3), (1, 2), (0, 1), (2, 3))))
@@ -50,7 +50,7 @@ def sorting(length: int) -> tuple[Pass, ...]:
 
 
 def merging(length: int) -> tuple[Pass, ...]:
-    """Sorts each block of ``length`` places, a power of two, that first rise and then fall."""
+    """The passes that sort each block of ``length`` places, a power of two, that first rise and then fall."""
     passes = []
     while length >= 4:
         quarter = length // 4
@@ -64,29 +64,29 @@ def merging(length: int) -> tuple[Pass, ...]:
 
 @dataclass(frozen=True)
 class Sorting:
-    """What the template needs to let a queue enter a list."""
+    """The facts with which a template merges a sorted queue into a list."""
 
     count: int
-    """Terms in the list."""
+    """The number of terms in the list."""
     padding: int
-    """Places before the terms, which hold what comes before all: together a power of two."""
+    """The number of places before the terms, whose values come before all terms. It makes the total a power of two."""
     length: int
-    """Places of the queue."""
+    """The number of places of the queue."""
     rising: bool
     """Whether small terms come first."""
     indexed: bool
-    """Whether indices go with the terms."""
+    """Whether terms have indices."""
     empty: Expression
-    """What a place of the queue holds that has no term."""
+    """The value of an empty place of the queue."""
 
     @property
     def before(self) -> str:
-        """The comparison of a term with one that comes after it."""
+        """The comparison operator that holds between a term and a later one."""
         return "<" if self.rising else ">"
 
     @property
     def places(self) -> int:
-        """Places of the list with its padding."""
+        """The number of places of the list with its padding."""
         return self.padding + self.count
 
     @property
@@ -100,19 +100,18 @@ class Sorting:
 
 @dataclass(frozen=True)
 class LimitFacts:
-    """What the function of the template that finds a limit needs to know."""
+    """The facts with which a template finds the limit of a prefilter."""
 
     count: int
-    """Terms that the list keeps."""
+    """The number of terms in the list."""
     many: int
-    """Chunks that begin with a term of the list, of those that are searched, from which on the next tile is filtered,
-    too."""
+    """If at least this many of the searched chunks begin with a term that enters, the next tile is filtered, too."""
     plenty: int
-    """Chunks that are enough for the search."""
+    """The number of chunks that are enough for the search."""
     rising: bool
     """Whether small terms come first."""
 
 
 def padded(count: int) -> int:
-    """The least power of two that is not below ``count``."""
+    """The least power of two that is at least ``count``."""
     return 1 << (count - 1).bit_length()

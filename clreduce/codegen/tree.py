@@ -1,11 +1,11 @@
-"""Kernel text as a typed tree: expressions, each with its type, and statements. `printing` alone makes text of it.
+"""The code of a kernel as a typed tree of expressions and statements, which `printing` turns into text.
 
 A type is a name that the prelude of the templates defines, such as ``real`` or ``realv``, a type of OpenCL C, or a
-pointer to one. ``v`` at the end of a name stands for a vector of lanes. What a name means in one kernel depends on its
-precision and its lanes: `check_kernel` knows that.
+pointer to one. A ``v`` at the end of a name stands for a vector of lanes. The meaning of a name depends on the
+precision and the lanes of the kernel; `check_kernel` knows it.
 
-Nodes are never changed. That the classes do not enforce it (``frozen``) is for speed: a kernel has thousands of nodes,
-and it would take twice as long to make them.
+Nodes are never changed. The classes do not enforce this (``frozen``) for the sake of speed: a kernel has thousands of
+nodes, and making them would take twice as long.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from clreduce.ir.index import Position
 from clreduce.memo import memoised
 
 MASKS = {"realv": "inumv", "inumv": "inumv", "widev": "wnumv", "wnumv": "wnumv"}
-"""What a comparison of such lanes gives; one of scalars gives an int."""
+"""The type of a comparison of lanes, by their type. A comparison of scalars is an int."""
 COMPARISONS = frozenset(("<", "<=", ">", ">=", "==", "!="))
 LOGICAL = frozenset(("&&", "||"))
 ARITHMETIC = frozenset("+-*/")
-"""Operators whose operands may be a scalar and lanes of it."""
+"""Operators that take a scalar and lanes of the same base type."""
 
 
 @dataclass(slots=True, unsafe_hash=True)
 class Literal:
-    """A constant, as it is written."""
+    """A constant, as OpenCL C writes it."""
 
     text: str
     type: str
@@ -39,12 +39,12 @@ class Name:
 
     name: str
     type: str
-    """Of an array: that of its entries."""
+    """The type; for an array, the type of its entries."""
 
 
 @dataclass(slots=True, unsafe_hash=True)
 class Place:
-    """An integer whose range is known: a position inside a vector or an array, made of variables of loops."""
+    """An integer with a known range: a position in a vector or an array, computed from loop variables."""
 
     position: Position
 
@@ -55,7 +55,7 @@ class Place:
 
 @dataclass(slots=True, unsafe_hash=True)
 class Unary:
-    """``-``, ``!``, ``~``, ``&`` (the address) or ``*`` (what a pointer points to) before its argument."""
+    """``-``, ``!``, ``~``, ``&`` (the address) or ``*`` (the target of a pointer) before its argument."""
 
     operator: str
     argument: Expression
@@ -72,7 +72,7 @@ class Unary:
 
 @dataclass(slots=True, unsafe_hash=True)
 class Binary:
-    """An operator between two operands; of a scalar and lanes, each lane takes the scalar."""
+    """An operator between two operands. A scalar beside lanes applies to each lane."""
 
     operator: str
     left: Expression
@@ -85,8 +85,11 @@ class Binary:
 
 
 @dataclass(slots=True, unsafe_hash=True)
-class Call:
-    """A function of the prelude, of the mathematics or of OpenCL C; ``type``: of its result, "" if it has none."""
+class FunctionCall:
+    """A call of a function of the prelude, of the mathematics or of OpenCL C.
+
+    ``type`` is the type of the result; "" if there is none.
+    """
 
     function: str
     arguments: tuple[Expression, ...]
@@ -95,15 +98,15 @@ class Call:
 
 @dataclass(slots=True, unsafe_hash=True)
 class Cast:
-    """A scalar as another type, or as lanes that are all equal; or lanes from as many scalars; or a pointer."""
+    """A conversion: a scalar to another type or to equal lanes, as many scalars as lanes to lanes, or a pointer."""
 
     type: str
     arguments: tuple[Expression, ...]
 
 
 @dataclass(slots=True, unsafe_hash=True)
-class Index:
-    """An entry of an array, or what stands so far behind a pointer."""
+class Subscript:
+    """An entry of an array, or of the memory behind a pointer."""
 
     array: Expression
     at: Expression
@@ -116,8 +119,8 @@ class Index:
 
 @dataclass(slots=True, unsafe_hash=True)
 class Load:
-    """Lanes of numbers (``realv``) or indices (``inumv``): lane l stands ``l * stride`` behind ``pointer``, for the
-    first ``count`` lanes; others repeat the last of these."""
+    """Lanes of numbers (``realv``) or indices (``inumv``) from memory. Lane l is at ``pointer + l * stride`` for the
+    first ``count`` lanes; the other lanes repeat the last of these."""
 
     pointer: Expression
     stride: int
@@ -127,7 +130,7 @@ class Load:
 
 @dataclass(slots=True, unsafe_hash=True)
 class Select:
-    """``condition ? positive : negative``, lane by lane if the condition is one of lanes."""
+    """``condition ? positive : negative``, lane by lane if the condition has lanes."""
 
     condition: Expression
     positive: Expression
@@ -138,12 +141,12 @@ class Select:
         return _wider(self.positive.type, self.negative.type)
 
 
-Expression = Literal | Name | Place | Unary | Binary | Call | Cast | Index | Load | Select
+Expression = Literal | Name | Place | Unary | Binary | FunctionCall | Cast | Subscript | Load | Select
 
 
 @dataclass(slots=True, unsafe_hash=True)
 class Let:
-    """A constant: what ``name`` stands for from here on."""
+    """The declaration of a constant ``name``."""
 
     name: Name
     value: Expression
@@ -151,7 +154,7 @@ class Let:
 
 @dataclass(slots=True, unsafe_hash=True)
 class Declare:
-    """A variable, which is assigned later, too."""
+    """The declaration of a variable, which later statements assign."""
 
     name: Name
     value: Expression
@@ -159,8 +162,10 @@ class Declare:
 
 @dataclass(slots=True, unsafe_hash=True)
 class Array:
-    """An array in private memory; ``fill``: what each entry holds at first, if anything. ``values``: what they are, if
-    they are constants."""
+    """The declaration of an array in private memory.
+
+    ``fill`` is the initial value of all entries, or None. ``values`` are the entries of a constant array.
+    """
 
     name: Name
     size: int
@@ -170,24 +175,24 @@ class Array:
 
 @dataclass(slots=True, unsafe_hash=True)
 class Assign:
-    """``target``, a variable or an entry, gets a new value."""
+    """The assignment of a new value to ``target``, a variable or an entry of an array."""
 
-    target: Name | Index
+    target: Name | Subscript
     value: Expression
 
 
 @dataclass(slots=True, unsafe_hash=True)
 class Run:
-    """A call for what it does: it has no result."""
+    """A call of a function without a result."""
 
-    call: Call
+    call: FunctionCall
 
 
 @dataclass(slots=True, unsafe_hash=True)
 class Loop:
-    """``body`` for each value of ``variable``, an int, from ``start`` on and below ``stop``; kept rolled.
+    """A rolled loop: ``body`` runs for each value of the int ``variable`` from ``start`` to below ``stop``.
 
-    ``descending``: the highest value first.
+    If ``descending``, the highest value comes first.
     """
 
     variable: Name
@@ -200,7 +205,7 @@ class Loop:
 
 @dataclass(slots=True, unsafe_hash=True)
 class If:
-    """``body`` where ``condition``, a scalar, is not 0."""
+    """``body`` runs if the scalar ``condition`` is not 0."""
 
     condition: Expression
     body: tuple[Statement, ...]
@@ -208,7 +213,7 @@ class If:
 
 @dataclass(slots=True, unsafe_hash=True)
 class Comment:
-    """Words for a reader of the kernel."""
+    """A comment for readers of the kernel."""
 
     words: str
 
@@ -217,8 +222,8 @@ Statement = Let | Declare | Array | Assign | Run | Loop | If | Comment
 
 
 def _wider(left: str, right: str) -> str:
-    """The type of a number computed from two: lanes rather than a scalar, a pointer rather than its offset, and real
-    rather than int."""
+    """The common type of two operands: lanes rather than a scalar, a pointer rather than its offset, real rather than
+    int."""
     if left == right or left in MASKS or left.endswith("*"):
         return left
     if right in MASKS or right.endswith("*"):
@@ -228,7 +233,7 @@ def _wider(left: str, right: str) -> str:
 
 @memoised(1024)
 def number(value: int) -> Literal:
-    """An int."""
+    """The literal of an int."""
     return Literal(str(value), "int")
 
 
@@ -246,20 +251,20 @@ def times(left: Expression, right: Expression) -> Binary:
 
 
 def joined(operator: str, operands: Iterable[Expression]) -> Expression:
-    """Operands with an operator between each two, the first two first."""
+    """Operands joined by an operator, from left to right."""
     return reduce(lambda left, right: Binary(operator, left, right), operands)
 
 
 def parts(expression: Expression) -> tuple[Expression, ...]:
-    """The expressions that one is made of directly."""
+    """The direct subexpressions of an expression."""
     match expression:
         case Unary(_, argument):
             return (argument,)
         case Binary(_, left, right):
             return left, right
-        case Call(_, arguments, _) | Cast(_, arguments):
+        case FunctionCall(_, arguments, _) | Cast(_, arguments):
             return arguments
-        case Index(array, at):
+        case Subscript(array, at):
             return array, at
         case Load(pointer, _, count, _):
             return pointer, count
@@ -269,7 +274,34 @@ def parts(expression: Expression) -> tuple[Expression, ...]:
 
 
 __all__ = [
-    "ARITHMETIC", "COMPARISONS", "LOGICAL", "MASKS", "Array", "Assign", "Binary", "Call", "Cast", "Comment", "Declare",
-    "Expression", "If", "Index", "Let", "Literal", "Load", "Loop", "Name", "Place", "Run", "Select", "Statement",
-    "Unary", "cast", "joined", "number", "parts", "plus", "times",
+    "ARITHMETIC",
+    "COMPARISONS",
+    "LOGICAL",
+    "MASKS",
+    "Array",
+    "Assign",
+    "Binary",
+    "Cast",
+    "Comment",
+    "Declare",
+    "Expression",
+    "FunctionCall",
+    "If",
+    "Let",
+    "Literal",
+    "Load",
+    "Loop",
+    "Name",
+    "Place",
+    "Run",
+    "Select",
+    "Statement",
+    "Subscript",
+    "Unary",
+    "cast",
+    "joined",
+    "number",
+    "parts",
+    "plus",
+    "times",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""How columns enter the state of a row: all of a block together, under the reduction's guard if it has one."""
+"""The update of a row's state: all columns of a block enter together, under the reduction's guard if it has one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from clreduce.codegen.forms import Forms
 from clreduce.codegen.schedule import Schedule
 from clreduce.codegen.scopes import Scope
-from clreduce.codegen.tree import Call, Expression, If, Statement, joined
+from clreduce.codegen.tree import Expression, FunctionCall, If, Statement, joined
 from clreduce.codegen.writer import StateText, Writer
 from clreduce.domain import Domain
 from clreduce.ir.expr import INDEX, Expr
@@ -19,7 +19,7 @@ from clreduce.reductions.reduction import Column
 
 
 class Updates(Writer):
-    """The state that rows keep while a program runs, and the statements that update it with blocks of columns."""
+    """The state of rows while a program runs, and the statements that update it with blocks of columns."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class Updates(Writer):
         self.forms = forms
         slots, reduction = program.state_slots, program.reduction
         self.state = StateText(slots, program.outputs, "s", self.unroll, self.keeper.types, self.padding())
-        # In double precision, sums of single ones need no blocks.
+        # Sums of float32 terms in double precision need no blocks.
         self.blocked = reduction.blocked and schedule.flush and schedule.tile > 0 and not wide
         self.partial = self.state
         if self.blocked:
@@ -43,7 +43,7 @@ class Updates(Writer):
         self.states = {state.stem: state for state in (self.state, self.partial)}
 
     def padding(self) -> int:
-        """Places that arrays of the state have before their components."""
+        """The number of places that arrays of the state have before their components."""
         return 0
 
     @property
@@ -76,7 +76,7 @@ class Updates(Writer):
         return tuple(scope.statements)
 
     def columns(self, cols: int) -> list[Column]:
-        """Stand-ins for the values of so many columns."""
+        """Variables that stand for the values of ``cols`` columns."""
         return [
             Column(
                 tuple(
@@ -89,22 +89,22 @@ class Updates(Writer):
         ]
 
     def guard(self, version: int, columns: Sequence[Column]) -> Expr:
-        """Whether some of these columns may enter the state, which has changed so many times since the block began."""
+        """The condition that some of these columns may enter the state, in its ``version`` since the block began."""
         guard, state = self.program.reduction.guard, self.partial.version(version) if version else self.partial.leaves
         assert guard is not None
         return self.in_forms([guard(self.compared_with(state, version), columns)], state)[0]
 
     def compared_with(self, state: tuple[Expr, ...], version: int) -> tuple[Expr, ...]:
-        """What stands for the state where the guard reads it."""
+        """The state that the guard reads."""
         return state
 
     def in_forms(self, new: Sequence[Expr], state: Sequence[Expr]) -> tuple[Expr, ...]:
-        """What is computed from ``state``, in the forms of the device."""
+        """Formulas of ``state``, rewritten in the forms of the device."""
         extremes = [leaf for leaf, slot in zip(state, self.state.slots, strict=True) if math.isinf(slot.neutral)]
         return tuple(new) if self.wide else self.forms.of_update(new, extremes)
 
     def update_under_guard(self, columns: Sequence[Column], r: int, scope: Scope) -> None:
-        """Append to ``scope``: columns enter the state of row r if the guard says that some of them may."""
+        """Append to ``scope`` statements that enter columns into the state of row r if the guard allows it."""
         condition = self.holds(self.guard(0, columns), r)
         inner = self.start_pair(scope)
         new = self.in_forms(self.program.reduction.update(self.partial.leaves, columns), self.partial.leaves)
@@ -113,14 +113,14 @@ class Updates(Writer):
         self.pair = scope
 
     def holds(self, mask: Expr, r: int) -> Expression:
-        """Whether a mask holds in some lane and component."""
+        """The condition that a mask is true in some lane and component."""
         masks = [self.emitter.component(mask, k, r, None) for k in range(mask.dim)]
-        return Call("ANY", (joined("||", masks),), "int")
+        return FunctionCall("ANY", (joined("||", masks),), "int")
 
     def compute_short_values(self, cols: int) -> None:
-        """Values column by column, then row by row: loads and values of a column stay together in registers."""
+        """Compute short values column by column, then row by row, so that a column's data stay in registers."""
         for value in self.values:
-            # A product is left to the statement that adds it to the state, where it contracts.
+            # The statement that adds a product to the state computes it, so that the compiler contracts it.
             roots = value.args if value.op.name == "mul" else (value,)
             if value.dim <= self.unroll:
                 for c in range(cols):

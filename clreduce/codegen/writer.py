@@ -1,4 +1,4 @@
-"""What all kernels' lowerings share: scopes, vectors written component by component, the state of a reduction."""
+"""The base of all lowerings: scopes, vectors written component by component, and the state of a reduction."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from clreduce.codegen.scopes import NARROW, Scope, Types, literal
 from clreduce.codegen.tree import (
     Array,
     Assign,
-    Call,
     Cast,
     Declare,
     Expression,
-    Index,
+    FunctionCall,
     Loop,
     Name,
     Place,
     Run,
     Statement,
+    Subscript,
     cast,
     number,
     plus,
@@ -36,10 +36,10 @@ from clreduce.reductions.reduction import Slot
 
 
 class StateText:
-    """Names of the slots of a reduction's state, and of their components: variables if short, arrays if long.
+    """The names of the slots of a reduction's state and of their components: variables if short, arrays if long.
 
-    If one of them or a result is long, all vectors are arrays: loops over the components of one may read others.
-    Arrays begin with ``pad`` places before the components, which hold the opposite of the neutral value.
+    If any slot or result is long, all vectors are arrays, because a loop over one may read others. Arrays begin with
+    ``pad`` places before the components, which contain the negative of the neutral value.
     """
 
     def __init__(
@@ -50,25 +50,25 @@ class StateText:
         self.arrays = [slot.dim > 1 and longest > unroll for slot in slots]
         self.leaves = tuple(variable((stem, n), s.dim, Domain.IJ, s.kind) for n, s in enumerate(slots))
 
-    def name(self, n: int, k: Position, r: int) -> Name | Index:
-        """Component k of slot n for row r."""
+    def name(self, n: int, k: Position, r: int) -> Name | Subscript:
+        """The name of component k of slot n for row r."""
         if not self.arrays[n]:
             return Name(f"{self.stem}{n}_{text_of(k)}_{r}", self.type_of(n))
-        return Index(self.array(n, r), Place(k + self.pad))
+        return Subscript(self.array(n, r), Place(k + self.pad))
 
     def array(self, n: int, r: int) -> Name:
-        """The name of an array with its padding."""
+        """The name of the array of slot n for row r, with its padding."""
         return Name(f"{self.stem}{n}_{r}", self.type_of(n))
 
     def type_of(self, n: int) -> str:
         return self.types.realv if self.slots[n].kind == REAL else self.types.inumv
 
     def version(self, number: int) -> tuple[Expr, ...]:
-        """Other variables for the same text: what is computed from the slots now differs from what was before."""
+        """New variables with the same names in the kernel, for the values of the slots after an update."""
         return tuple(variable((self.stem, n, number), *leaf.params[1:]) for n, leaf in enumerate(self.leaves))
 
     def declarations(self, rows: int, dtype: str) -> tuple[Statement, ...]:
-        """Every component at its neutral value, a number of ``dtype``."""
+        """Declarations of all components at their neutral values, which are numbers of ``dtype``."""
         statements: list[Statement] = []
         for n, slot in enumerate(self.slots):
             kind = self.type_of(n)
@@ -84,7 +84,7 @@ class StateText:
                 if self.pad and slot.kind == REAL:
                     opposite = cast(kind, literal(exact(-slot.neutral), dtype, self.types.real))
                     at = Name("k", "int")
-                    before = Assign(Index(self.array(n, r), at), opposite)
+                    before = Assign(Subscript(self.array(n, r), at), opposite)
                     statements.append(Loop(at, number(0), number(self.pad), (before,)))
         return tuple(statements)
 
@@ -94,7 +94,7 @@ def _neutral(slot: Slot, dtype: str, types: Types) -> Expression:
 
 
 class Writer:
-    """What pair, merge and map kernels share: an emitter, its scopes, and writing vectors component by component."""
+    """The base of the lowerings of pair, merge and map kernels: an emitter, its scopes, and loops over components."""
 
     def __init__(self, dtype: str, lanes: int, rows: int, schedule: Schedule, wide: bool = False) -> None:
         self.dtype, self.lanes, self.rows, self.unroll = dtype, lanes, rows, schedule.unroll
@@ -105,14 +105,14 @@ class Writer:
             dtype, lanes, rows, schedule.unroll, self.leaf, self.place, self.alias, self.is_state
         )  # fmt: skip
         self.keeper = self.emitter.widened(self.leaf) if wide else self.emitter
-        """Writes what a row keeps: in double precision, if sums are kept so and formulas are not."""
+        """The emitter of states. It has double precision if accumulators have, even if formulas have not."""
 
     def positions(self, row: Expression) -> Expression:
-        """The positions of the lanes of a row block, which begins at ``row``."""
+        """The positions of the lanes of a row block that begins at ``row``."""
         return plus(cast("inumv", cast("inum", row)), Cast("inumv", tuple(map(number, range(self.lanes)))))
 
     def start_pair(self, parent: Scope | None = None) -> Scope:
-        """A new place for what changes with j; ``parent``: inside another such place, as under a condition."""
+        """A new scope for values that change with j. ``parent`` is an outer such scope, as for a condition."""
         self.pair = Scope(parent or self.per_i)
         return self.pair
 
@@ -128,7 +128,7 @@ class Writer:
         return None
 
     def is_state(self, node: Expr) -> bool:
-        """Whether a variable is part of what a row keeps."""
+        """Whether a variable is a part of a row's state."""
         return False
 
     def each_component(
@@ -139,7 +139,7 @@ class Writer:
         scope: Scope,
         descending: bool = False,
     ) -> None:
-        """Call ``write`` for every component, one by one if few, else inside rolled loops."""
+        """Call ``write`` for all components: one by one if there are few, else inside rolled loops."""
         if dim <= self.unroll:
             for k in range(dim):
                 write(k, scope)
@@ -151,12 +151,12 @@ class Writer:
     def assign_state(
         self, target: StateText, new: Sequence[Expr], scope: Scope, rows: Sequence[int], descending: bool = False
     ) -> None:
-        """Give each slot its new value, for these rows of the register tile.
+        """Assign new values to the slots, for these rows of the register tile.
 
-        New values may read all slots as they were. So those of short slots are all computed before any is assigned,
-        and long slots of equal length share one loop, in which the same holds for each component; the longest come
-        first. Components of long slots must read their own place only, or, with ``descending``, places up to their own,
-        and longer slots than their own not at all.
+        New values may read the old values of all slots. So the new values of all short slots are computed before any of
+        them is assigned. Long slots of equal length share one loop, which does the same for each component; the longest
+        slots come first. A component of a long slot must read its own place only (with ``descending``, places up to its
+        own), and must not read slots that are longer than its own.
         """
         short = [n for n in range(len(new)) if target.slots[n].dim <= self.unroll]
         assignments: list[Assign] = []
@@ -175,18 +175,18 @@ class Writer:
     def _new_component(
         self, target: StateText, new: Sequence[Expr], n: int, k: Position, scope: Scope, rows: Sequence[int]
     ) -> list[Assign]:
-        """Compute component k of slot n for these rows; its assignments are for the caller to place."""
+        """Compute component k of slot n for these rows, and return the assignments for the caller to append."""
         assignments = []
         for r in rows:
             value = self.keeper.component(new[n], k, r, None)
             if new[n].op.name == "variable":
-                # A slot that takes over another's value: that one may be assigned first.
+                # The new value is another slot's value, and that slot may be assigned first.
                 value = self.keeper.let(scope, self.keeper.type_of(new[n]), value)
             assignments.append(Assign(target.name(n, k, r), self.keeper.in_lanes(value, target.type_of(n))))
         return assignments
 
     def finish(self, program: MapReduce, state: StateText, split: bool) -> tuple[tuple[Statement, ...], ...]:
-        """Per row: compute and store the results, or the state itself where j was split."""
+        """For each row, the statements that compute and store the results, or that store the state if ``split``."""
         first = variable("first", 1, Domain.P, INDEX)
         results = state.leaves if split else program.reduction.finish(state.leaves, first)
         rows = []
@@ -213,44 +213,47 @@ def pointer_to(kind: str, types: Types = NARROW, const: bool = False) -> str:
 
 
 def vector_at(start: Expression, row: Expression, dim: int, k: Position) -> Expression:
-    """The address of component k in the vector of a row; vectors of ``dim`` components stand one behind the other."""
+    """The address of component k in the vector of a row; the vectors of ``dim`` components are contiguous."""
     return plus(plus(start, times(row, number(dim))), Place(k))
 
 
 def stored(function: str, at: Expression, stride: int, value: Expression, r: int) -> Run:
-    """Lanes go to ``at``, ``stride`` apart, as many as the row block r has; of indices with nothing added to them."""
+    """The call that stores the lanes of row block r at ``at``, ``stride`` apart."""
     arguments = (at, number(stride), value, count(r))
-    return Run(Call(function, (*arguments, number(0)) if function.endswith("_index") else arguments, ""))
+    return Run(FunctionCall(function, (*arguments, number(0)) if function.endswith("_index") else arguments, ""))
 
 
 def narrowed_index(value: Expression) -> Expression:
-    """An index in memory as a number of a kernel."""
-    return Call("narrow_index", (value, number(0)), "inum")
+    """An index in memory, converted to the integer type of the kernel."""
+    return FunctionCall("narrow_index", (value, number(0)), "inum")
 
 
 def batch_moves(
     outputs: Sequence[tuple[Name, Expression]], inputs: Sequence[Name]
 ) -> tuple[Statement, ...]:  # fmt: skip
-    """Each pointer moved to its index of the batch: outputs, given with the length of one index, stand side by side;
-    where an input's data begin, the host says in the table ``offsets``, for arrays may be shared by all indices."""
+    """Statements that move each pointer to its index of the batch.
+
+    Outputs, given with the length of one index, are contiguous. The table ``offsets`` from the host says where the data
+    of inputs begin, because indices may share arrays.
+    """
     offsets = Name("offsets", pointer_to(INDEX, const=True))
     moves = [Assign(name, plus(name, times(BATCH, length))) for name, length in outputs]
     row = times(BATCH, number(len(inputs)))
-    moves += [Assign(name, plus(name, Index(offsets, plus(row, number(n))))) for n, name in enumerate(inputs)]
+    moves += [Assign(name, plus(name, Subscript(offsets, plus(row, number(n))))) for n, name in enumerate(inputs)]
     return tuple(moves)
 
 
 OFFSETS = Argument("offsets", "long")
-"""Per index of the batch and input: elements from the start of its buffer to its data."""
+"""The offset of the data in the buffer, in elements, for each index of the batch and each input."""
 
 
 TASKS = Argument("tasks", "long")
-"""Of a block-sparse call, per part of j and task: its first row, the row after its last, and the same two of its pieces
-of j in ``pieces``. A task is what one work-group does."""
+"""In a block-sparse call, for each part of j and each task: the first row, the row after the last, the first piece of j
+in ``pieces``, and the piece after the last. A task is the work of one work-group."""
 PIECES = Argument("pieces", "long")
-"""Intervals of j: the first column, and the one after the last."""
+"""Intervals of j: the first column, and the column after the last."""
 FIRSTS = Argument("firsts", "long")
-"""Per row the first column that it visits, -1 if there is none."""
+"""The first column that each row visits; -1 if there is none."""
 
 
 def buffers(names: Sequence[tuple[str, str]], written: bool, real: str = "real") -> tuple[Argument, ...]:

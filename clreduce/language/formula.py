@@ -65,7 +65,7 @@ def parse_all(formulas: Sequence[str], aliases: Sequence[str]) -> tuple[tuple[Ex
     (1, 3, 2)
     """
     slots = Slots(parse_aliases(aliases))
-    readers = [_Reader(text, slots) for text in formulas]
+    readers = [_FormulaReader(text, slots) for text in formulas]
     for reader in readers:
         reader.declare()
     slots.declared = max(slots.by_position, default=-1)
@@ -103,7 +103,7 @@ _REFUSED = {
 }
 
 
-class _Reader:
+class _FormulaReader:
     """One formula's text on its way to an `Expr`."""
 
     def __init__(self, text: str, slots: Slots) -> None:
