@@ -1,1 +1,1 @@
-"""The formula language: text, its aliases and its vocabulary, read into expressions."""
+"""The formula language: the parser, aliases and the vocabulary."""

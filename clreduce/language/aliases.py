@@ -1,4 +1,4 @@
-"""The variables of a formula: alias texts such as ``x = Vi(3)``, and what is known by name and by position."""
+"""The variables of a formula: aliases such as ``x = Vi(3)``, and look-up by name and by position."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SHOWN = 100  # how much of a long text an error shows
 
 @dataclass(frozen=True)
 class Variable:
-    """What the array at ``position`` of a call must be; ``str()`` is its alias.
+    """The declaration of the array at ``position`` of a call; ``str()`` gives its alias.
 
     >>> print(*parse_aliases(["x = Vi(3)", "Pm(2)"]), sep="; ")
     x = Vi(0, 3); Pm(1, 2)
@@ -31,7 +31,7 @@ class Variable:
     dim: int
     domain: Domain
     kind: str = REAL
-    """Whether the numbers are reals, or true integers."""
+    """The kind of its numbers: real, or integer for indices."""
 
     def __str__(self) -> str:
         kind = ("Vi", "Vj", "Pm")[CATEGORIES.index(self.domain)]
@@ -39,31 +39,32 @@ class Variable:
 
     @property
     def expr(self) -> Expr:
-        """The node that stands for it in formulas."""
+        """The node that stands for the variable in formulas."""
         return variable(self.position, self.dim, self.domain, self.kind)
 
 
 def parse_aliases(aliases: Sequence[str]) -> tuple[Variable, ...]:
-    """Read aliases: ``name = Vi(dim)`` or ``name = Vi(position, dim)``, where Vj and Pm serve like Vi.
+    """Parse aliases: ``name = Vi(dim)`` or ``name = Vi(position, dim)``, and likewise Vj and Pm.
 
-    Without a name (then ``Var(position, dim, category)`` serves too) an alias only declares its position.
+    An alias without a name only declares its position; it may be ``Var(position, dim, category)``, too. Raises
+    `FormulaError` if an alias is malformed, or if two aliases contradict each other.
     """
     if isinstance(aliases, (str, bytes)) or not isinstance(aliases, Sequence):
         given = f"{type(aliases).__name__} {aliases!r}"
         raise FormulaError(f"aliases is a list of texts, such as ['x = Vi(3)', 'y = Vj(3)'], not the {given}")
     slots = Slots()
-    found = []
+    declared = []
     for index, text in enumerate(aliases):
-        found.append(_parse_alias(text, index))
+        declared.append(_parse_alias(text, index))
         try:
-            slots.add(found[-1])
+            slots.add(declared[-1])
         except FormulaError as error:
             raise error_at(error.message, text, 0) from None
-    return tuple(found)
+    return tuple(declared)
 
 
 def located(message: str, text: str, column: int) -> str:
-    """``message``, then ``text`` with a caret under ``column``: the layout of `FormulaError`.
+    """``message``, followed by ``text`` with a caret under ``column``, in the layout of `FormulaError`.
 
     >>> print(located("wrong", "x + y", 4))
     wrong
@@ -74,7 +75,7 @@ def located(message: str, text: str, column: int) -> str:
 
 
 def error_at(message: str, text: str, column: int) -> FormulaError:
-    """A `FormulaError` that shows the neighbourhood of ``column``, whatever the text holds."""
+    """A `FormulaError` that shows the text around ``column``; unprintable characters are replaced."""
     start = max(0, min(column - _SHOWN // 2, len(text) - _SHOWN))
     shown = "".join(mark if mark.isprintable() else "\N{REPLACEMENT CHARACTER}" for mark in text[start:][:_SHOWN])
     before, after = "..." if start else "", "..." if start + _SHOWN < len(text) else ""
@@ -82,18 +83,18 @@ def error_at(message: str, text: str, column: int) -> FormulaError:
 
 
 class Slots:
-    """The variables known so far, by name and by position."""
+    """The variables that have been declared so far, by name and by position."""
 
     def __init__(self, declared: Sequence[Variable] = ()) -> None:
         self.by_name: dict[str, Variable] = {}
         self.by_position: dict[int, Variable] = {}
         self.declared = -1
-        """The largest position that the user has written."""
+        """The largest position in the aliases and formulas of the user."""
         for slot in declared:
             self.add(slot)
 
     def add(self, new: Variable) -> Expr:
-        """The node of ``new``, which must agree with what is known of its name and position."""
+        """Add a variable and return its node; raises `FormulaError` if it contradicts an earlier declaration."""
         known = self.by_position.setdefault(new.position, new)
         if (known.dim, known.domain) != (new.dim, new.domain):
             raise FormulaError(f"position {new.position} is declared twice: as '{known}' and as '{new}'")
@@ -106,7 +107,7 @@ class Slots:
         return new.expr
 
     def complete(self) -> tuple[Variable, ...]:
-        """All of them by position, none missing."""
+        """All variables in order of position; raises `FormulaError` if a position is missing."""
         ordered = [self.by_position[at] for at in sorted(self.by_position)]
         for at, slot in enumerate(ordered):
             if slot.position != at:
@@ -128,28 +129,28 @@ _ALIAS = re.compile(
 def _parse_alias(text: str, index: int) -> Variable:
     if not isinstance(text, str):
         raise FormulaError(f"an alias is a text such as 'x = Vi(3)', not the {type(text).__name__} {text!r}")
-    found = _ALIAS.match(text)
-    if found is None or not found["closed"]:
+    match = _ALIAS.match(text)
+    if match is None or not match["closed"]:
         form = "an alias reads 'name = Vi(dim)' or 'name = Vi(position, dim)'; Vj and Pm serve like Vi"
-        raise error_at(form, text, found.end() if found else 0)
-    name, kind = found["name"], found["kind"]
-    *others, dim = numbers = [int(number) for number in found["numbers"].split(",")]
+        raise error_at(form, text, match.end() if match else 0)
+    name, kind = match["name"], match["kind"]
+    *others, dim = numbers = [int(number) for number in match["numbers"].split(",")]
     if name is not None:
         name = unicodedata.normalize("NFKC", name)
         if not name.isidentifier() or keyword.iskeyword(name):
-            raise error_at(f"{name!r} cannot name a variable", text, found.start("name"))
+            raise error_at(f"{name!r} cannot name a variable", text, match.start("name"))
         if function_named(name) is not None or name in KINDS:
-            raise error_at(f"{name!r} is the name of an operation already", text, found.start("name"))
+            raise error_at(f"{name!r} is the name of an operation already", text, match.start("name"))
         if kind == "Var":
-            raise error_at(f"with a name, write {name} = Vi(position, dim), or Vj or Pm", text, found.start("kind"))
+            raise error_at(f"with a name, write {name} = Vi(position, dim), or Vj or Pm", text, match.start("kind"))
     position, domain = others[0] if others else index, KINDS.get(kind, Domain.P)
     if kind == "Var" and len(numbers) == 3 and dim < len(CATEGORIES):
         position, dim, domain = numbers[0], numbers[1], CATEGORIES[dim]
     elif kind == "Var" or len(numbers) == 3:
         wanted = "Var(position, dim, category), the category 0 (i), 1 (j) or 2 (parameter)"
         raise error_at(
-            wanted if kind == "Var" else f"{kind}(dim) or {kind}(position, dim)", text, found.start("numbers")
+            wanted if kind == "Var" else f"{kind}(dim) or {kind}(position, dim)", text, match.start("numbers")
         )
     if dim < 1:
-        raise error_at(f"a vector has length 1 or more, not {dim}", text, found.start("numbers"))
+        raise error_at(f"a vector has length 1 or more, not {dim}", text, match.start("numbers"))
     return Variable(name, position, dim, domain)

@@ -1,6 +1,7 @@
-"""Formula text to `Expr`: Python's grammar for expressions, read with `ast` through a whitelist; nothing is executed.
+"""The parser of formulas: it turns text into an `Expr`.
 
-Every error shows the text with a caret under the part at fault.
+Formulas have Python's grammar for expressions. `ast` parses them, and a whitelist selects what they may contain;
+nothing is executed. Every error shows the text with a caret under the part at fault.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from clreduce.ops.compare import equal, less, less_equal, logical_not, where
 from clreduce.ops.derived import scalar_product
 
 LARGEST_INTEGER = 2**31 - 1
-"""Lengths, positions and exponents are 32-bit integers in kernels."""
+"""The largest length, position or exponent: these are 32-bit integers in kernels."""
 _FOLDED_BITS = 8192  # exact arithmetic on constants stops here, so that 9**9**9**9 takes no time
 _LONGEST = 100_000  # characters of a formula: Python 3.10 overflows its stack in `ast` beyond several of these
 _QUOTED = 40  # how much of a part of it
@@ -37,7 +38,7 @@ _QUOTED = 40  # how much of a part of it
 
 @dataclass(frozen=True)
 class ParsedFormula:
-    """A formula and all that a call must supply, ordered by position."""
+    """A parsed formula, and the variables for which a call needs arrays, in order of position."""
 
     text: str
     expr: Expr
@@ -45,7 +46,7 @@ class ParsedFormula:
 
 
 def parse(formula: str, aliases: Sequence[str]) -> ParsedFormula:
-    """Read one formula.
+    """Parse one formula; raises `FormulaError` or `ShapeError` with the place of the error.
 
     >>> parsed = parse("Exp(-SqDist(x, y)) * Var(2, 1, 1)", ["x = Vi(3)", "y = Vj(3)"])
     >>> parsed.expr
@@ -53,15 +54,15 @@ def parse(formula: str, aliases: Sequence[str]) -> ParsedFormula:
     >>> [str(variable) for variable in parsed.variables]
     ['x = Vi(0, 3)', 'y = Vj(1, 3)', 'Vj(2, 1)']
     """
-    exprs, found = parse_all([formula], aliases)
-    return ParsedFormula(formula, exprs[0], found)
+    exprs, variables_of_formula = parse_all([formula], aliases)
+    return ParsedFormula(formula, exprs[0], variables_of_formula)
 
 
 def parse_all(formulas: Sequence[str], aliases: Sequence[str]) -> tuple[tuple[Expr, ...], tuple[Variable, ...]]:
-    """Read formulas that share their variables; unused aliases count as variables too.
+    """Parse formulas that share their variables; unused aliases count as variables too.
 
-    >>> (f, g), found = parse_all(["x|y", "2*y"], ["x = Vi(3)", "y = Vj(3)"])
-    >>> f.dim, g.dim, len(found)
+    >>> (f, g), slots = parse_all(["x|y", "2*y"], ["x = Vi(3)", "y = Vj(3)"])
+    >>> f.dim, g.dim, len(slots)
     (1, 3, 2)
     """
     slots = Slots(parse_aliases(aliases))
@@ -104,7 +105,7 @@ _REFUSED = {
 
 
 class _FormulaReader:
-    """One formula's text on its way to an `Expr`."""
+    """The parser of one formula."""
 
     def __init__(self, text: str, slots: Slots) -> None:
         if not isinstance(text, str):
@@ -120,12 +121,12 @@ class _FormulaReader:
             raise FormulaError("the formula is empty")
         if len(text) > _LONGEST:
             self.fail(f"the formula has {len(text)} characters; at most {_LONGEST} are read", _LONGEST)
-        for found in re.finditer(r"(?<!\w)[0-9]\w*", self.text):
-            if not _NUMBER.fullmatch(found.group()):
-                shown = found.group()[:_QUOTED]
-                self.fail(f"{shown!r} is neither a number nor a name; a product is written with *", found.start())
+        for word in re.finditer(r"(?<!\w)[0-9]\w*", self.text):
+            if not _NUMBER.fullmatch(word.group()):
+                shown = word.group()[:_QUOTED]
+                self.fail(f"{shown!r} is neither a number nor a name; a product is written with *", word.start())
         self.encoded = self.text[self.shift :].encode()
-        """What `ast` counts its columns in."""
+        """The text in UTF-8: `ast` counts columns in its bytes."""
         try:
             self.tree = ast.parse(self.text[self.shift :], mode="eval").body
         except SyntaxError as error:
@@ -135,14 +136,14 @@ class _FormulaReader:
             self.fail("the formula is nested too deeply", 0)
 
     def declare(self) -> None:
-        """Note every ``Var(...)``, so that the variable that ``Grad(f, v)`` makes gets a position of its own."""
+        """Declare every ``Var(...)``, so that the variable of a ``Grad(f, v)`` gets a new position."""
         for node in ast.walk(self.tree):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Var":
                 self.called(node)
                 self.variable(node)
 
     def read(self) -> Expr:
-        """The formula; no recursion, so that its depth is limited by `ast` alone."""
+        """The formula. There is no recursion, so only `ast` limits the depth."""
         value: dict[ast.expr, Expr] = {}
         stack: list[tuple[ast.expr, list[ast.expr] | None]] = [(self.tree, None)]
         while stack:
@@ -156,7 +157,7 @@ class _FormulaReader:
         return value[self.tree]
 
     def operands(self, node: ast.expr) -> list[ast.expr]:
-        """The parts of ``node`` that are formulas; what the language does not have is refused here."""
+        """The parts of ``node`` that are formulas; fails for syntax that the language does not have."""
         match node:
             case ast.Name() | ast.Constant():
                 return []
@@ -175,7 +176,7 @@ class _FormulaReader:
         self.fail(_REFUSED.get(type(node), f"{self.source(node)} has no meaning in a formula"), self.sign_column(node))
 
     def build(self, node: ast.expr, below: list[ast.expr], args: list[Expr]) -> Expr:
-        """The formula that ``node`` stands for, given its operands' texts and formulas."""
+        """The formula of ``node``, from the syntax trees ``below`` and the formulas ``args`` of its operands."""
         match node:
             case ast.Constant():
                 return self.number(node)
@@ -198,7 +199,7 @@ class _FormulaReader:
         return self.bounded(node, constant(node.value))
 
     def bounded(self, node: ast.expr, value: Expr) -> Expr:
-        """``value``, which must not be a constant beyond the range of floating-point numbers."""
+        """``value``; fails if it is a constant beyond the range of floating-point numbers."""
         known = constant_value(value)
         if known is not None and not -sys.float_info.max <= known <= sys.float_info.max:
             self.fail("this number is larger than any floating-point number", self.sign_column(node))
@@ -237,7 +238,7 @@ class _FormulaReader:
         return self.apply(node, sign, build, below, args)
 
     def called(self, node: ast.Call) -> Function:
-        """The operation that is called, with an admissible number of arguments."""
+        """The operation that ``node`` calls; fails if it is unknown or has a wrong number of arguments."""
         if not isinstance(node.func, ast.Name):
             self.fail("only an operation can be applied to arguments, by its name", node.func)
         name = node.func.id
@@ -283,14 +284,14 @@ class _FormulaReader:
         return self.bounded(node, result)
 
     def directions(self, node: ast.Call) -> list[ast.expr]:
-        """The variables of a ``Diff``, then their directions: each side is one formula, or a tuple of them."""
+        """The variables of a ``Diff``, followed by their directions: each of the two is a formula or a tuple."""
         v, u = (part.elts if isinstance(part, (ast.Tuple, ast.List)) else [part] for part in node.args[1:])
         if len(v) != len(u) or not v:
             self.fail(f"Diff needs a direction for each variable; here are {len(v)} and {len(u)}", node.args[2])
         return [*v, *u]
 
-    def check_variables(self, function: Function, texts: Sequence[ast.expr], found: Sequence[Expr]) -> None:
-        for text, v in zip(texts, found, strict=True):
+    def check_variables(self, function: Function, texts: Sequence[ast.expr], formulas: Sequence[Expr]) -> None:
+        for text, v in zip(texts, formulas, strict=True):
             if v.op.name != "variable":
                 self.fail(f"{function.name} differentiates in a variable, not in {self.source(text)!r}", text)
 
@@ -301,7 +302,7 @@ class _FormulaReader:
         return self.apply(node, "Var", self.slots.add, (), [], [Variable(None, position, dim, CATEGORIES[category])])
 
     def cotangent(self, node: ast.Call, f: Expr, v: Expr) -> Expr:
-        """The variable that ``Grad(f, v)`` is applied to: it comes last, indexed by what v isn't."""
+        """The new variable that ``Grad(f, v)`` is applied to. It comes last, and its index is the one that v lacks."""
         if v.domain == Domain.P:
             self.fail("in a parameter v, write Grad(f, v, e) with the vector e that the derivative is applied to", node)
         position = 1 + max([self.slots.declared, *(leaf.params[0] for leaf in variables([f, v]))])
@@ -309,7 +310,7 @@ class _FormulaReader:
         return self.apply(node, "Grad", self.slots.add, (), [], [new])
 
     def parameters(self, node: ast.Call, function: Function) -> list[Any]:
-        """The whole numbers, or lists of them, that follow the formulas among the arguments."""
+        """The integers, or lists of integers, that follow the formulas among the arguments."""
         start = len(function.arguments)
         examples = [*function.example[start:], *[0] * len(function.parameters)]
         given = zip(node.args[start:], function.parameters, examples, strict=False)
@@ -333,7 +334,7 @@ class _FormulaReader:
         self, node: ast.expr, name: str, build: Callable[..., Expr],
         below: Sequence[ast.expr], args: Sequence[Expr], params: Sequence[Any] = (),
     ) -> Expr:  # fmt: skip
-        """What ``build`` makes of its arguments; its errors get the place and the arguments' lengths."""
+        """The result of ``build``. Its errors get the place in the text and the lengths of the arguments."""
         try:
             return build(*args, *params)
         except ClreduceError as error:
@@ -349,16 +350,16 @@ class _FormulaReader:
             raise type(error)(located(message, self.text, column)) from None
 
     def source(self, node: ast.expr) -> str:
-        """The text of ``node``, or its beginning."""
+        """The text of ``node``, or its first `_QUOTED` characters."""
         text = self.encoded[node.col_offset : node.end_col_offset].decode()
         return text if len(text) <= _QUOTED else f"{text[:_QUOTED]}..."
 
     def column(self, node: ast.expr | ast.keyword, offset: int | None = None) -> int:
-        """Where ``node`` starts in the text, or where the byte at ``offset`` stands."""
+        """The column where ``node`` starts in the text, or the column of the byte at ``offset``."""
         return self.shift + len(self.encoded[: node.col_offset if offset is None else offset].decode())
 
     def sign_column(self, node: ast.expr) -> int:
-        """Where the operator of ``node`` stands, or where ``node`` starts if it has none."""
+        """The column of the operator of ``node``; the start of ``node`` if it has none."""
         if not isinstance(node, (ast.BinOp, ast.Compare)):
             return self.column(node)
         offset = node.left.end_col_offset or 0

@@ -1,4 +1,4 @@
-"""Words that a user has mistyped."""
+"""Suggestions for mistyped words."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import difflib
 from collections.abc import Iterable
 
 _COMPARED = 40
-"""Letters of a word that are compared with those that are known."""
+"""The number of letters of a word that are compared with known words."""
 
 
 def did_you_mean(name: str, known: Iterable[str], others: dict[str, str] | None = None) -> str:
-    """``"; did you mean 'x'?"`` for the closest of the known words; nothing if none is close.
+    """``"; did you mean 'x'?"`` for the closest of the known words; "" if none is close.
 
-    ``others`` are words of other libraries, and the known ones that stand for them.
+    ``others`` maps words of other libraries to the known words with that meaning.
     """
     known = list(known)
     meant = (others or {}).get(name)

@@ -1,4 +1,4 @@
-"""The names that a formula may call (the registry's functions, `Var`, and differentiation), and those of reductions."""
+"""The names that formulas may call (the functions of the registry, `Var`, derivatives), and the names of reductions."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from clreduce.reductions.reduction import ALIASES, FAMILIES, REDUCTIONS, Reducti
 
 _QUOTED = 60
 MOST_OPERATIONS = 10_000
-"""Operations of a derivative inside a formula. Each derivative of a derivative has up to three times as many."""
+"""The most operations of a derivative inside a formula. A derivative of a derivative has up to three times as many."""
 
 
 def _bounded(build: Callable[..., Expr]) -> Callable[..., Expr]:
-    """``build``, whose results must not be longer than what a kernel can be made of."""
+    """``build``, with a `FormulaError` if its result has too many operations for a kernel."""
 
     @wraps(build)
     def bounded(*args: Any) -> Expr:
@@ -44,7 +44,7 @@ def _bounded(build: Callable[..., Expr]) -> Callable[..., Expr]:
 
 @_bounded
 def _directional(f: Expr, v: Sequence[Expr], u: Sequence[Expr]) -> Expr:
-    """The sum of the derivatives of f in each variable of v, in the direction of u."""
+    """The sum of the derivatives of f in the variables v, in the directions u."""
     tangents: dict[Expr, Expr] = {}
     for leaf, direction in zip(v, u, strict=True):
         if leaf.dim != direction.dim:
@@ -84,9 +84,9 @@ def _check_weights(weights: Expr | None, dim: int) -> None:
 
 
 def check_linear(f: Expr, v: Expr, name: str | None = None) -> None:
-    """Raise `FormulaError` unless the operations that f is made of show that it is linear in v, or free of v.
+    """Raise `FormulaError` unless the operations of f show that it is linear in v or does not depend on v.
 
-    ``name``: how the message calls v.
+    The message calls v ``name``.
     """
     (f,) = simplify([f])
     order = topological([f])
@@ -145,7 +145,7 @@ DERIVATIVES = {
         ),
     )
 }  # fmt: skip
-"""Differentiation inside formulas: always with respect to the second argument, which is a variable."""
+"""The derivatives inside formulas, by name. All of them differentiate in their second argument, a variable."""
 
 
 def function_named(name: str) -> Function | None:
@@ -156,20 +156,23 @@ _OF_OTHER_LIBRARIES = {
     "average": "Mean", "std": "Var", "topk": "KMax", "argsort": "ArgKMin", "sort": "KMin",
     "softmax": "SumSoftMaxWeight", "product": "Prod", "amin": "Min", "amax": "Max",
 }  # fmt: skip
-"""Reductions by names that other libraries have for them, or for what is computed from them."""
+"""Names of other libraries for reductions, or for values that are computed from them."""
 
 
 def checked_reduction(name: Any, count: Any, formula2: Any) -> Reduction:
-    """The reduction of that name, for the number K if it takes one, and with a second formula if one is given."""
-    found = ALIASES.get(name, name) if isinstance(name, str) else name
-    if not isinstance(found, str) or (found not in REDUCTIONS and found not in FAMILIES):
+    """The reduction called ``name``, for K = ``count`` if it takes a number; ``formula2`` is None without one.
+
+    Raises `FormulaError` if the name is unknown, or if the reduction does not take these arguments.
+    """
+    known_name = ALIASES.get(name, name) if isinstance(name, str) else name
+    if not isinstance(known_name, str) or (known_name not in REDUCTIONS and known_name not in FAMILIES):
         known = [*REDUCTIONS, *FAMILIES]
         meant = did_you_mean(name, known, _OF_OTHER_LIBRARIES) if isinstance(name, str) else ""
         raise FormulaError(f"unknown reduction {name!r}{meant}; known are {', '.join(known)}")
-    if found in REDUCTIONS:
+    if known_name in REDUCTIONS:
         if count is not None:
             raise FormulaError(f"{name} takes no opt_arg; got {count!r}")
-        reduction = reduction_named(found)
+        reduction = reduction_named(known_name)
     else:
         try:
             number = 0 if isinstance(count, (bool, np.bool_)) else operator.index(count)
@@ -177,7 +180,7 @@ def checked_reduction(name: Any, count: Any, formula2: Any) -> Reduction:
             number = 0
         if number < 1:
             raise FormulaError(f"{name} needs opt_arg=K, the number of terms to keep, 1 or more; got {count!r}")
-        reduction = reduction_named(found, number)
+        reduction = reduction_named(known_name, number)
     if formula2 is not None and reduction.with_formula2:
         return reduction_named(reduction.with_formula2, reduction.count)
     if formula2 is not None and not reduction.formula2:

@@ -1,8 +1,8 @@
-"""Compensated sums (Kahan's): beside each sum, what rounding has taken from it, to be put back with the next term.
+"""Compensated (Kahan) sums: a second slot for each sum has its rounding errors, which are added to the next term.
 
 The error of a sum of N numbers is then about two units in the last place of the sum of their absolute values, for any
-N. A compensated reduction is made from another one, by looking at its formulas: a slot is a sum if its new value is the
-old one, or the old one times a factor, plus terms that don't contain it, both for new columns and for a second state.
+N. `compensated` derives such a reduction from the formulas of another one. A slot is a sum if its new value is the old
+value, perhaps times a factor, plus terms that don't contain it, both in ``update`` and in ``merge``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from clreduce.reductions.reduction import Column, Reduction, Slot, State
 
 @dataclass(frozen=True, eq=False)
 class Compensated(Reduction):
-    """A reduction whose state has, after the slots of ``base``, one for the lost part of each sum."""
+    """A reduction whose state has the slots of ``base``, followed by a slot for the rounding errors of each sum."""
 
     base: Reduction | None = None
 
@@ -32,7 +32,7 @@ class Compensated(Reduction):
 
 @cache
 def compensated(base: Reduction) -> Reduction | None:
-    """``base`` with compensated sums; None if it keeps none."""
+    """``base`` with compensated sums; None if it has no sums."""
     count, sums = _sums(base)
     if not sums:
         return None
@@ -50,14 +50,15 @@ def compensated(base: Reduction) -> Reduction | None:
         return _compensate(a[:count], a[count:], base.merge(a[:count], b[:count]), lost_of_b)
 
     def _compensate(own: State, lost: State, new: State, further: dict[Expr, Expr]) -> State:
-        kept, missing = list(new), []
+        compensated_slots, errors = list(new), []
         for n, small in zip(sums, lost, strict=True):
             terms = _split(new[n], own[n])
             assert terms is not None, "a sum is one for vectors of any length"
             rest = [-term for other in terms[1:] for term in _of_lost(other, further)]
-            kept[n], gone = _added(terms[0], _instead(terms[0], own[n], small), [*terms[1:], *rest])
-            missing.append(gone)
-        return *kept, *missing
+            total, error = _added(terms[0], _instead(terms[0], own[n], small), [*terms[1:], *rest])
+            compensated_slots[n] = total
+            errors.append(error)
+        return *compensated_slots, *errors
 
     return Compensated(
         name=f"{base.name} with compensation",
@@ -74,11 +75,11 @@ def compensated(base: Reduction) -> Reduction | None:
 
 
 def _added(total: Expr, lost: Expr, terms: Sequence[Expr]) -> tuple[Expr, Expr]:
-    """``total`` - ``lost`` + ``terms``, and what rounding has added to it: each difference is exact, or nearly."""
+    """``total`` - ``lost`` + ``terms``, and the rounding error of this sum, which is exact or nearly exact."""
     for term in terms:
         corrected = difference(term, lost)
         new = total + corrected
-        # Of an infinite sum nothing is lost: infinity - infinity would make it nan.
+        # An infinite sum has no rounding error: infinity - infinity would make it nan.
         finite = equal(difference(new, new), constant(0))
         lost = where(finite, difference(difference(new, total), corrected), constant(0))
         total = new
@@ -86,7 +87,7 @@ def _added(total: Expr, lost: Expr, terms: Sequence[Expr]) -> tuple[Expr, Expr]:
 
 
 def _split(new: Expr, old: Expr) -> list[Expr] | None:
-    """``new`` as the old value, perhaps times a factor, and the terms added to it; None if it is no such sum."""
+    """``new`` as the old value (perhaps times a factor), and the added terms; None if ``new`` is no such sum."""
     terms: list[Expr] = []
     while new.op.name == "add":
         new, term = new.args
@@ -98,7 +99,7 @@ def _split(new: Expr, old: Expr) -> list[Expr] | None:
 
 
 def _of_lost(term: Expr, lost: dict[Expr, Expr]) -> list[Expr]:
-    """What the second state lost of ``term``, if that is one of its sums, perhaps times a factor."""
+    """The rounding errors of ``term`` if it is a sum of the second state, perhaps times a factor."""
     factors = term.args if term.op.name == "mul" else (term,)
     return [_instead(term, factor, lost[factor]) for factor in factors if factor in lost]
 
@@ -112,7 +113,7 @@ def _contains(f: Expr, part: Expr) -> bool:
 
 
 def _sums(base: Reduction) -> tuple[int, tuple[int, ...]]:
-    """The number of slots of a state, and which of them are sums."""
+    """The number of slots of a state, and the numbers of those that are sums."""
     dims = (1,) * base.formulas
     slots = base.slots(dims)
 

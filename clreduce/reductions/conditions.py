@@ -1,4 +1,4 @@
-"""How many terms over j hold, whether any does, whether all do. A term holds if it is not 0; nan holds, as in NumPy."""
+"""Conditions over j: the number of true terms, whether any is true, whether all are. As in NumPy, nan is true."""
 
 from __future__ import annotations
 

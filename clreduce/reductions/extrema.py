@@ -1,4 +1,4 @@
-"""Smallest and largest terms over j, and where they are. nan terms are passed over; ties go to the lowest index."""
+"""The smallest and largest terms over j, and their indices. nan is ignored; ties go to the lowest index."""
 
 from __future__ import annotations
 
@@ -21,19 +21,22 @@ def _tangent(column: Column, residuals: Sequence[Expr], d_values: Sequence[Expr]
 
 
 def first_of_none(index: Expr, first: Expr) -> Expr:
-    """The index of an extreme term; the first one's if none beat the neutral element: all are nan or equal to it."""
+    """The index of an extreme term; ``first`` if all terms are nan or equal to the neutral element."""
     return where(less(index, integer(0)), first, index)
 
 
 def best_indices(values: Array, neutral: float) -> Array:
-    """By NumPy, the index along axis 1 of the largest term (the smallest if ``neutral`` is positive); -1 if none."""
+    """The index along axis 1 of the largest term (the smallest if ``neutral`` is positive), by NumPy.
+
+    ``values`` has shape (M, N, D), the result (M, D); it is -1 without terms.
+    """
     if values.shape[1] == 0:
         return np.full((values.shape[0], values.shape[2]), -1, np.int64)
     return np.asarray((np.argmax if neutral < 0 else np.argmin)(cleaned(values, neutral), axis=1))
 
 
 def cleaned(values: Array, neutral: float) -> Array:
-    """The terms, without the nans."""
+    """The terms, with ``neutral`` in place of nan."""
     return np.where(np.isnan(values), neutral, values)
 
 
@@ -42,7 +45,7 @@ def _declare(name: str, words: str, better: Op, neutral: float, beats: Callable[
         return (reduce(better, [column.values[0] for column in columns], state[0]),)
 
     def index_update(state: State, columns: Sequence[Column]) -> State:
-        # Nothing is shared with the guard but its result: what else it computed need not outlive it.
+        # The update recomputes what the guard has computed, so that those values need not stay in registers.
         best = reduce(better, [column.values[0] for column in columns], state[0])
         where_best = columns[-1].index
         for column in reversed(columns[:-1]):

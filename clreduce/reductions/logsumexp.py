@@ -1,8 +1,8 @@
-"""Sums of exponentials over j, relative to a running maximum: nothing overflows; one exponential per term and one per
-block of columns.
+"""Sums of exponentials over j, relative to a running maximum. They cannot overflow, and take one exponential per term
+and one per block of columns.
 
-A state is the maximum m of the terms f, and sums of e^(f - m), or of e^(f - m) g with weights g. All reductions here
-differ in which sums they keep and in what they make of them.
+A state is the maximum m of the terms f, and sums of e^(f - m), or of e^(f - m) g with weights g. The reductions here
+differ in their sums and in the results that they compute from them.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ _ZERO = constant(0)
 
 
 def _shift(maximum: Expr) -> Expr:
-    """The maximum where it is finite, else 0: inf - inf never arises, and terms of -inf count as 0."""
+    """The maximum if it is finite, else 0. So inf - inf never occurs, and terms of -inf contribute 0."""
     finite = logical_and(less(_MINUS_INFINITY, maximum), less(maximum, _INFINITY))
     return where(finite, maximum, _ZERO)
 
 
 def _weight(term: Expr, shift: Expr) -> Expr:
-    """exp(term - shift) for a shift that is the largest term or more.
+    """exp(term - shift) for a shift that is at least the largest term.
 
-    Rounding may lift a large term above it, by so much that exp overflows: hence the bound.
+    The difference is bounded by 0, because rounding may make a large term exceed the shift so much that exp overflows.
     """
     return exp(smaller(difference(term, shift), _ZERO))
 
 
 def _counts(weights: Expr) -> Expr:
-    """Whether a term counts: not if all its weights are 0."""
+    """Whether a term counts, which it does unless all its weights are 0."""
     differs = logical_not(equal(weights, _ZERO))
     return differs if weights.dim == 1 else less(_ZERO, summed(truth(differs)))
 
@@ -58,8 +58,8 @@ def _term(column: Column, skips: bool) -> Expr:
 
 
 def _updates(weighted: Sequence[bool], skips: bool, finds: bool) -> Callable[[State, Sequence[Column]], State]:
-    """``weighted``: for each sum, whether it has weights. ``skips``: whether terms of weight 0 are left out of the
-    maximum. ``finds``: whether the index of the maximum is kept, too."""
+    """The ``update`` of a reduction. ``weighted`` says for each sum whether it has weights, ``skips`` whether terms of
+    weight 0 are left out of the maximum, and ``finds`` whether the state has the index of the maximum, too."""
 
     def update(state: State, columns: Sequence[Column]) -> State:
         terms = [_term(column, skips) for column in columns]
@@ -93,7 +93,7 @@ def _merges(count: int, finds: bool) -> Callable[[State, State], State]:
 
 
 def _sums_numpy(values: Array, weights: Array | None, skips: bool = False) -> tuple[Array, Array, Array]:
-    """The maximum, the sum of e^(f - m), and that with weights (or 0)."""
+    """The maximum m, the sum of e^(f - m), and the weighted sum (0 without weights)."""
     if skips:
         assert weights is not None
         values = np.where((weights != 0).any(2, keepdims=True), values, -np.inf)
@@ -150,7 +150,7 @@ def _declare(
 
 
 def _log_sum(maximum: Expr, total: Expr) -> Expr:
-    """m + log(sum). Over a term of inf the sum says nothing but whether a nan is in it."""
+    """m + log(sum). With a term of inf, the sum only says whether there is a nan."""
     return where(less(maximum, _INFINITY), maximum + log(total), maximum + difference(total, total))
 
 
@@ -160,7 +160,7 @@ def _log_sum_numpy(maximum: Array, total: Array) -> Array:
 
 
 def _slope(term: Expr, result: Expr) -> Expr:
-    """exp(term - result) for a LogSumExp ``result``; 0 where that is -inf, for then all its terms are."""
+    """exp(term - result) for a LogSumExp ``result``; 0 if the result is -inf, because then all terms are -inf."""
     return _weight(term, where(equal(result, _MINUS_INFINITY), _ZERO, result))
 
 
@@ -196,11 +196,11 @@ def _weighted_numpy(values: Array, weights: Array) -> tuple[Array, ...]:
 def _weighted_tangents(column: Column, residuals: Sequence[Expr], d_values: Sequence[Expr]) -> tuple[Expr, Expr]:
     (term, weights), (result, plain), (d_term, d_weights) = column.values, residuals, d_values
     counts = _counts(weights)
-    # A term that doesn't count may be larger than all that do. If none counts, all slopes are 0.
+    # A term that doesn't count may be larger than all terms that do. If no term counts, all slopes are 0.
     distance = difference(term, where(equal(plain, _MINUS_INFINITY), _INFINITY, plain))
     part = exp(where(counts, smaller(distance, _ZERO), distance))
     scaled = where(counts, part * d_term, _ZERO)
-    # Where weights cancel, or all are 0, the result is -inf and has no slope.
+    # If weights cancel, or if all are 0, the result is -inf and has no slope.
     factor = where(equal(result, _MINUS_INFINITY), _ZERO, exp(difference(plain, result)))
     return factor * (weights * scaled + part * d_weights), scaled
 
@@ -246,7 +246,7 @@ def _average_tangents(column: Column, residuals: Sequence[Expr], d_values: Seque
     (term, weights), (result, plain), (d_term, d_weights) = column.values, residuals, d_values
     part = _slope(term, plain)
     scaled = part * d_term
-    # Not (g - out) * scaled: the product of cotangent and result is one number per row.
+    # This form is better than (g - out) * scaled: the product of cotangent and result is one number per row.
     return weights * scaled - result * scaled + part * d_weights, scaled
 
 

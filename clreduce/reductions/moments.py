@@ -1,4 +1,4 @@
-"""Mean and variance over j. A row's number of terms is a true integer: exact for any N."""
+"""Mean and variance over j. The number of terms of a row is an integer, so it is exact for any N."""
 
 from __future__ import annotations
 
@@ -59,11 +59,11 @@ def _declare_mean(name: str, doc: str, outputs: int, internal: bool) -> None:
 _declare_mean("Mean", "Mean of the terms, component by component; nan over nothing.", 1, False)
 _declare_mean("Mean_Count", "Mean, and the number of terms.", 2, True)
 
-# ------------------------------------------------------------------------------------------------------ variance
-# A state is a term p, the mean of the terms less p, the mean of squared deviations from their mean, and their number.
-# Two are merged by what their means differ, so that nothing cancels. Data are as near to p as to one another, however
-# far from 0: so a mean is as exact as their deviations are. A block of columns is a state of its own first. Nothing is
-# larger than the squared deviations are, as their sum would be: so huge terms have a variance where it is a number.
+# ------------------------------------------------------------------------------------------------------ variance A
+# state consists of one term p, the mean of the terms minus p, the mean of their squared deviations, and their number. A
+# merge uses the difference of the means, so nothing cancels. The terms are as close to p as to each other, even if all
+# are far from 0, so a mean is as accurate as the deviations. A block of columns first becomes a state of its own. The
+# state has means instead of sums, so huge terms have a variance whenever the variance itself does not overflow.
 
 
 def _variance_update(state: State, columns: Sequence[Column]) -> State:
@@ -95,7 +95,7 @@ def _variance_merge(a: State, b: State) -> State:
 
 def _variance_finish(state: State) -> tuple[Expr, ...]:
     variance = where(equal(state[3], integer(0)), constant(NAN), state[2])
-    # With infinities neither exists.
+    # With infinities there is no mean and no variance.
     return variance, where(equal(variance, variance), state[0] + state[1], variance), state[3]
 
 

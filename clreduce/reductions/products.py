@@ -1,4 +1,4 @@
-"""Product over j."""
+"""The product over j."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from clreduce.typing import Array
 
 _ZERO, _ONE = constant(0), constant(1)
 
-# What the other terms multiply to is the product divided by the term, if that isn't 0. So derivatives read the product
-# p of the terms that aren't 0, the number n of those that are, and their sum z: with one zero z is that term, with two
-# z less the one is the other. z is 0, its derivative isn't: so second derivatives are right at zeros, too.
+# The product of the other terms is the product divided by the term, unless the term is 0. So derivatives read the
+# product p of the nonzero terms, the number n of zero terms and their sum z. With one zero, z is that term; with two
+# zeros, z minus one of them is the other. z is 0 but its derivative is not, so second derivatives are right at zeros.
 
 
 def _parts_update(state: State, columns: Sequence[Column]) -> State:

@@ -1,6 +1,6 @@
-"""`Reduction`: a monoid written in IR. What a kernel keeps per row, how a column enters, how two parts merge.
+"""`Reduction`: a monoid written in formulas: the state of a row, its update by columns, and the merge of two states.
 
-The formulas below are over *state*: one `Expr` per slot. No schedule, lane or dtype appears here.
+The formulas are functions of the *state*, one `Expr` per slot. No schedule, lane or dtype appears here.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ State = tuple[Expr, ...]
 
 @dataclass(frozen=True)
 class Slot:
-    """One vector that a row keeps while it is reduced; ``neutral`` is its value before any term."""
+    """One vector of a row's state; ``neutral`` is its value before any term."""
 
     dim: int
     neutral: float
@@ -28,18 +28,18 @@ class Slot:
 
 @dataclass(frozen=True)
 class Column:
-    """What one column j brings to a row: the values of the formulas there, and j itself (a true integer)."""
+    """One column j of a row: the values of the formulas there, and the integer j."""
 
     values: tuple[Expr, ...]
     index: Expr
-    """Of length 1; as long as the values where a kept term comes back (`Reduction.keeps_terms`)."""
+    """The integer j, of length 1; as long as the values if it is a term of a list (`Reduction.keeps_terms`)."""
 
 
 class Skips(Enum):
-    """Which terms of a row a reduction may pass over: all that is needed to skip blocks of pairs by their bounds."""
+    """The terms of a row that a reduction may skip. Pruning needs to know nothing else of a reduction."""
 
     NONE = ""
-    """None that bounds could tell."""
+    """No terms that bounds could identify."""
     ABOVE = "above"
     """Terms larger than the last one in the list."""
     BELOW = "below"
@@ -63,7 +63,7 @@ class Skips(Enum):
 
     @property
     def approximate(self) -> bool:
-        """Whether results change by what is skipped, within a tolerance."""
+        """Whether skipped terms change results, within a tolerance."""
         return self in (Skips.SMALL, Skips.SMALL_EXPONENTIALS)
 
 
@@ -71,9 +71,9 @@ class Skips(Enum):
 class Reduction:
     """One reduction over j, for every row i.
 
-    ``update`` takes a *block* of columns at once, so that costs like the rescaling of a LogSumExp are paid per block.
-    ``merge(a, b)`` joins the states of two ranges of columns, those of ``a`` before those of ``b``.
-    ``finish(state, first)`` gives the outputs; ``first`` is the index of the row's first column, -1 if it has none.
+    ``update`` takes a *block* of columns at once, so that costs such as the rescaling of a LogSumExp occur once per
+    block. ``merge(a, b)`` joins the states of two ranges of columns; the columns of ``a`` come first.
+    ``finish(state, first)`` gives the outputs; ``first`` is the index of the row's first column, -1 if there is none.
     """
 
     name: str
@@ -83,40 +83,39 @@ class Reduction:
     merge: Callable[[State, State], State]
     finish: Callable[[State, Expr], tuple[Expr, ...]]
     numpy: Callable[..., tuple[Array, ...]]
-    """Meaning on arrays of values of shape (M, N, D), one per formula: the outputs, of shape (M, D')."""
+    """The definition by NumPy: it maps arrays of values (M, N, D), one per formula, to the outputs (M, D')."""
     formula2: str = ""
-    """What the second formula gives, in a few words; "" if the reduction takes one formula only."""
+    """A short description of the second formula; "" if the reduction takes one formula only."""
     scalar: bool = False
     """Whether the first formula must have length 1."""
     with_formula2: str = ""
-    """The reduction that is meant if users give a second formula to this one; "" if they must not."""
+    """The reduction that replaces this one if users give a second formula; "" if they must not."""
     count: int | None = None
-    """The number K of a reduction that takes one: it keeps K terms."""
+    """The number K of terms that the reduction keeps; None if it takes no number."""
     lists: bool = False
-    """Whether each output is a list of ``count`` terms: their values, or their indices, one after the other."""
+    """Whether each output is a list of the values or of the indices of ``count`` terms."""
     guard: Callable[[State, Sequence[Column]], Expr] | None = None
-    """``guard(state, columns)``: a mask, false only where these columns leave the state as it is. Kernels test it first
-    and skip an update that no lane needs."""
+    """``guard(state, columns)`` is a mask that is false only if these columns do not change the state. Kernels test it
+    first, and skip an update that no lane needs."""
     keeps_terms: bool = False
-    """Whether a state is a list of ``count`` terms, to which columns are added one by one: per slot their values, or
-    their indices, one after the other. Parts are then merged by updating with each term, and ``update`` takes indices
-    as long as the values. Component k of a slot's new value reads components up to k only, of the slots as they were:
-    long slots are updated in place, those of the longest first. ``guard`` looks at the last place of the first slot
-    only."""
+    """Whether a state is a list of ``count`` terms, to which columns are added one by one. Each slot has their values
+    or their indices. Parts are then merged by an update with each term, and ``update`` takes indices as long as the
+    values. Component k of a slot's new value must read components up to k of the old slots only, because long slots are
+    updated in place, the longest first. ``guard`` must read the last place of the first slot only."""
     blocked: bool = False
     """Whether partial sums are flushed tile by tile, to keep rounding errors small."""
     tangent: Callable[[Column, Sequence[Expr], Sequence[Expr]], Expr] | None = None
-    """``tangent(column, residuals, d_values)``: the term of column j in the differential of the real outputs, side by
-    side if there are several."""
+    """``tangent(column, residuals, d_values)`` is the term of column j in the differential of the real outputs, which
+    are concatenated if there are several. None if there is no derivative."""
     residual: str = ""
     """The reduction of the same formulas whose outputs are the residuals of ``tangent``; "" if it reads none. Its first
-    output is the first of this one, and it is its own residual: so derivatives of all orders exist if the first do."""
+    output is that of this reduction, and it is its own residual, so if the first derivatives exist, all orders do."""
     skips: Skips = Skips.NONE
-    """Which terms need not be visited."""
+    """The terms that need not be visited."""
 
     @property
     def formulas(self) -> int:
-        """How many formulas it takes."""
+        """The number of formulas that the reduction takes, 1 or 2."""
         return 2 if self.formula2 else 1
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -128,7 +127,7 @@ class Reduction:
 
 @dataclass(frozen=True)
 class Family:
-    """Reductions that differ in a number K, which users give: ``build(K)`` makes one."""
+    """Reductions that depend on a number K from the user; ``build(K)`` makes one."""
 
     name: str
     doc: str
@@ -136,26 +135,26 @@ class Family:
 
 
 REDUCTIONS: dict[str, Reduction] = {}
-"""Every reduction that takes no number, by the name that users give."""
+"""All reductions that take no number, by name."""
 FAMILIES: dict[str, Family] = {}
-"""Every family of reductions that take a number, by the name that users give."""
+"""All families of reductions that take a number, by name."""
 RESIDUALS: dict[str, Reduction | Family] = {}
-"""What only derivatives ask for: reductions whose outputs are residuals of others."""
+"""Reductions that only derivatives use: their outputs are residuals of others."""
 ALIASES: dict[str, str] = {}
-"""Further names that users may give, and what they stand for."""
+"""Alternative names of reductions, and the names for which they stand."""
 
 
 @cache
 def reduction_named(name: str, count: int | None = None) -> Reduction:
-    """The reduction of that name (or alias), for a number K if it takes one; the same object each time."""
+    """The reduction with this name or alias, for K = ``count`` if it takes a number. Equal calls return one object."""
     if name in ALIASES:
         return reduction_named(ALIASES[name], count)
-    found = REDUCTIONS.get(name) or FAMILIES.get(name) or RESIDUALS[name]
-    if isinstance(found, Reduction):
+    entry = REDUCTIONS.get(name) or FAMILIES.get(name) or RESIDUALS[name]
+    if isinstance(entry, Reduction):
         assert count is None, f"{name} takes no number"
-        return found
+        return entry
     assert count is not None, f"{name} takes a number"
-    return found.build(count)
+    return entry.build(count)
 
 
 def differentiable_names() -> list[str]:
@@ -165,20 +164,20 @@ def differentiable_names() -> list[str]:
 
 
 def register(entry: Reduction, internal: bool = False) -> Reduction:
-    """Enter a reduction in `REDUCTIONS`, or in `RESIDUALS` if it is ``internal``; a name is taken once."""
+    """Enter a reduction in `REDUCTIONS`, or in `RESIDUALS` if it is ``internal``; ValueError if its name is taken."""
     _check_name(entry.name)
     (RESIDUALS if internal else REDUCTIONS)[entry.name] = entry
     return entry
 
 
 def register_family(name: str, doc: str, build: Callable[[int], Reduction], internal: bool = False) -> None:
-    """Enter a family of reductions in `FAMILIES`, or in `RESIDUALS` if it is ``internal``; a name is taken once."""
+    """Enter a family in `FAMILIES`, or in `RESIDUALS` if it is ``internal``; ValueError if its name is taken."""
     _check_name(name)
     (RESIDUALS if internal else FAMILIES)[name] = Family(name, doc, build)
 
 
 def alias(name: str, stands_for: str) -> None:
-    """Let users write ``name`` for a reduction; a name is taken once."""
+    """Let users write ``name`` for the reduction ``stands_for``; ValueError if the name is taken."""
     _check_name(name)
     ALIASES[name] = stands_for
 

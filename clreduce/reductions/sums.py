@@ -1,4 +1,4 @@
-"""Sum over j."""
+"""The sum over j."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The K smallest or largest terms over j, in order, where they are, and sums over them. nan terms are passed over; of
-equals the first is first.
+"""The K smallest or largest terms over j in order, their indices, and sums over them. nan is ignored; equal terms keep
+their order.
 
-Components of a slot are ordered (K, D): the first term of all D components first.
+The components of a slot have the order (K, D): the first term of all D components comes first.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _NOWHERE = -1.0
 
 @dataclass(frozen=True)
 class _Order:
-    """What comes first: the smallest terms or the largest."""
+    """The order of a list: the smallest or the largest terms first."""
 
     name: str
     words: str
@@ -43,7 +43,7 @@ class _Order:
     last: Op
 
     def before(self, a: Expr, b: Expr) -> Expr:
-        """Whether a comes before b; false for a nan."""
+        """The mask that a comes before b; false for nan."""
         return less(a, b) if self.neutral > 0 else less(b, a)
 
 
@@ -53,44 +53,43 @@ _ORDERS = (
 )
 
 
-# ------------------------------------------------------------------------------------------------------ sorted lists
-# A state is the list of the best terms, and as many lists as needed of what goes with them: indices, or values of the
-# second formula.
+# ------------------------------------------------------------------------------------------------------ sorted lists A
+# state is the list of the best terms, and further lists that belong to them: indices, or values of the second formula.
 
 
 def _inserted(order: _Order, state: State, column: Column) -> State:
-    """The lists with one more term: places after it take over what stood one place before."""
+    """The lists after the insertion of a term: places after it take the values of the places before them."""
     best, *others = state
     term = column.values[0]
     count = best.dim // term.dim
     above = _shifted(best, term.dim, constant(-order.neutral))
     wide = expand(term, 1, count, term.dim)
-    # A nan comes neither before nor after another term: the list stays.
+    # nan comes neither before nor after another term, so the list stays unchanged.
     values = order.first(best, order.last(wide, above))
     moves, takes = order.before(wide, above), order.before(wide, best)
-    return values, *(_followed(count, moves, takes, kept, column) for kept in others)
+    return values, *(_followed(count, moves, takes, other, column) for other in others)
 
 
-def _followed(count: int, moves: Expr, takes: Expr, kept: Expr, column: Column) -> Expr:
-    """One of the other lists, after the term of ``column`` has entered."""
-    dim = kept.dim // count
-    if kept.kind == INDEX:
+def _followed(count: int, moves: Expr, takes: Expr, other: Expr, column: Column) -> Expr:
+    """The list ``other`` after the term of ``column`` has entered. ``moves`` and ``takes`` are masks of its places."""
+    dim = other.dim // count
+    if other.kind == INDEX:
         new = expand(column.index, 1, count, dim) if column.index.dim == dim else column.index
         nothing = integer(-1)
     else:
         new, nothing = expand(column.values[1], 1, count, dim), constant(0)
         moves, takes = (expand(mask, count, dim, 1) for mask in (moves, takes))
-    return where(moves, _shifted(kept, dim, nothing), where(takes, new, kept))
+    return where(moves, _shifted(other, dim, nothing), where(takes, new, other))
 
 
-def _shifted(kept: Expr, dim: int, first: Expr) -> Expr:
-    """Each place's upper neighbour."""
+def _shifted(values: Expr, dim: int, first: Expr) -> Expr:
+    """A list shifted down by one place, with ``first`` at the top."""
     top = repeated(first, dim)
-    return top if kept.dim == dim else concat(top, extract(kept, 0, kept.dim - dim))
+    return top if values.dim == dim else concat(top, extract(values, 0, values.dim - dim))
 
 
 def _sorted_numpy(order: _Order, values: Array, count: int) -> tuple[Array, Array]:
-    """The ``count`` best and their indices along axis 1, of shape (M, K, D); neutral and -1 where there are fewer."""
+    """The ``count`` best terms and their indices along axis 1, of shape (M, K, D), padded with neutral and -1."""
     rows, _, dim = values.shape
     cleaned = np.where(np.isnan(values), order.neutral, values)
     ranks = np.argsort(cleaned if order.neutral > 0 else -cleaned, axis=1, kind="stable")[:, :count]
@@ -127,7 +126,7 @@ def _build(
         return a
 
     def guard(state: State, columns: Sequence[Column]) -> Expr:
-        """Whether the best of some columns comes before the last that is kept."""
+        """The mask that the best of some columns comes before the last term of the list."""
         terms = [column.values[0] for column in columns]
         dim = terms[0].dim
         last = extract(state[0], state[0].dim - dim, dim)
@@ -156,7 +155,7 @@ def _build(
 
 
 def _declare_lists(order: _Order, name: str, doc: str, chosen: tuple[int, ...]) -> None:
-    """A family whose outputs are the slots ``chosen``: 0 for the values, 1 for the indices."""
+    """Declare a family whose outputs are the slots ``chosen``: 0 for the values, 1 for the indices."""
     both = f"K{order.name}_ArgK{order.name}"
 
     def build(count: int) -> Reduction:
@@ -165,12 +164,12 @@ def _declare_lists(order: _Order, name: str, doc: str, chosen: tuple[int, ...]) 
             return (values, places) if 1 in chosen else (values,)
 
         def numpy(values: Array) -> tuple[Array, ...]:
-            every = _sorted_numpy(order, values, count)
-            return tuple(every[n].reshape(len(values), count * values.shape[2]) for n in chosen)
+            lists = _sorted_numpy(order, values, count)
+            return tuple(lists[n].reshape(len(values), count * values.shape[2]) for n in chosen)
 
         def tangent(column: Column, residuals: Sequence[Expr], d_values: Sequence[Expr]) -> Expr:
             wide = expand(d_values[0], 1, count, d_values[0].dim)
-            # Places that no number has taken have no slope, whatever stands there.
+            # Places without a term have no slope, whatever their indices are.
             taken = where(equal(residuals[0], constant(order.neutral)), integer(-1), residuals[1])
             return where(equal(column.index, taken), wide, constant(0))
 
@@ -182,7 +181,7 @@ def _declare_lists(order: _Order, name: str, doc: str, chosen: tuple[int, ...]) 
         built = replace(built, skips=Skips.BELOW if order.neutral < 0 else Skips.ABOVE)
         if count > 1:
             return built
-        # A single term is not in order with others: all columns of a block are compared at once.
+        # A single term needs no order: all columns of a block are compared at once.
         single = reduction_named(f"{order.name}_Arg{order.name}" if 1 in chosen else order.name)
         return replace(built, update=single.update, merge=single.merge, guard=single.guard, keeps_terms=False)
 
@@ -193,7 +192,10 @@ def _declare_lists(order: _Order, name: str, doc: str, chosen: tuple[int, ...]) 
 
 
 def _declare_sum(order: _Order, name: str, doc: str, internal: bool) -> None:
-    """A family whose output is the sum of the second formula over the K best terms; ``internal``: and their indices."""
+    """Declare a family whose output is the sum of the second formula over the K best terms.
+
+    An ``internal`` one also gives their indices.
+    """
 
     def build(count: int) -> Reduction:
         def slots(dims: tuple[int, ...]) -> tuple[Slot, ...]:
@@ -210,8 +212,8 @@ def _declare_sum(order: _Order, name: str, doc: str, internal: bool) -> None:
                 out = np.zeros((len(values), addends.shape[2]))
             else:
                 with np.errstate(all="ignore"):
-                    found = np.take_along_axis(addends, np.maximum(places, 0), 1)
-                    out = np.where(places >= 0, found, 0).sum(1)
+                    taken = np.take_along_axis(addends, np.maximum(places, 0), 1)
+                    out = np.where(places >= 0, taken, 0).sum(1)
             return (out, places[:, :, 0]) if internal else (out,)
 
         def tangent(column: Column, residuals: Sequence[Expr], d_values: Sequence[Expr]) -> Expr:
