@@ -83,7 +83,7 @@ _ON_DEMAND = {
     "clreduce.health": ("check_health", "test_numpy_bindings", "test_torch_bindings"),
     "clreduce.dispatching": ("Genred", "KernelSolve", "LazyTensor", "Pm", "Vi", "Vj", "block"),
 }
-"""Public names by the modules that have them: those import NumPy, Mako or an array library."""
+"""Public names by module. These modules import NumPy, Mako or an array library, so they are imported on demand."""
 _SUBPACKAGES = ("config", "dask", "jax", "numpy", "sklearn", "torch")
 
 

@@ -1,4 +1,4 @@
-"""``python -m clreduce``: what is on this machine, whether it works, and how fast it is."""
+"""``python -m clreduce``: a report on the devices of this machine, whether they work, and how fast they are."""
 
 import sys
 

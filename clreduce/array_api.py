@@ -1,7 +1,7 @@
-"""Front ends for any array library that follows the array API standard, such as CuPy or array-api-strict.
+"""Front ends for array libraries that follow the array API standard, such as CuPy or array-api-strict.
 
-Their arrays are read where the host has them in its memory, and copied there where not, with one warning that says so.
-What comes out is an array of the library that went in, on its device.
+Arrays in the host's memory are read in place. Other arrays are copied there, with a single warning. Results are arrays
+of the same library, on the same device.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _FRONT_ENDS: Memo[Any, Any] = Memo(32)
 
 
 def front_end_of(value: Any) -> Any:
-    """The front end for arrays of the library of ``value``, on its device: it has the names of `clreduce.numpy`.
+    """The front end for arrays of the library and device of ``value``; it has the names of `clreduce.numpy`.
 
-    An array without a namespace, which only shows where in a GPU's memory it is, gets results of NumPy.
+    An array without a namespace, which only has an address in a GPU's memory, gets results of NumPy.
     """
     if not hasattr(value, "__array_namespace__"):
         return _FRONT_ENDS.fetch(None, lambda: _front_end(__name__, lambda array: array))
@@ -37,7 +37,7 @@ def front_end_of(value: Any) -> Any:
 
 
 def _array_of(library: Any, device: Any, array: Any) -> Any:
-    """An array of NumPy as one of the library."""
+    """A NumPy array as an array of ``library`` on ``device``."""
     return library.asarray(array, device=device)
 
 
@@ -45,7 +45,7 @@ def _array_of(library: Any, device: Any, array: Any) -> Any:
 
 
 class _Depth(threading.local):
-    """How many methods deep a thread is: results are converted by the outermost one."""
+    """The depth of nested methods in a thread. The outermost method converts results."""
 
     number = 0
 
@@ -54,7 +54,7 @@ _DEPTH = _Depth()
 
 
 def _front_end(name: str, convert: Callable[[Any], Any]) -> Any:
-    """The names of `clreduce.numpy`, whose results ``convert`` makes arrays of a library."""
+    """A namespace with the names of `clreduce.numpy`; ``convert`` turns their results into arrays of a library."""
 
     def new(cls: type[Any], x: Any = None, axis: int | None = None, is_complex: bool = False) -> Any:
         return front.LazyTensor.__new__(cls, _given(x), axis, is_complex)
@@ -85,7 +85,7 @@ def _front_end(name: str, convert: Callable[[Any], Any]) -> Any:
 
 
 def _methods(cls: type[Any]) -> Iterable[str]:
-    """Names of methods that take arrays or give them."""
+    """The names of methods that take or return arrays."""
     for name in dir(cls):
         static = inspect.getattr_static(cls, name)
         operator = name.startswith("__") and name.endswith("__")
@@ -104,7 +104,7 @@ _OPERATORS = {
 
 
 def _given(value: Any) -> Any:
-    """An argument, foreign arrays as NumPy's."""
+    """An argument with foreign arrays converted to NumPy arrays."""
     if is_foreign(value) and not hasattr(value, "__GenericLazyTensor__"):
         return to_host(value)
     if type(value) in (tuple, list):
@@ -113,7 +113,7 @@ def _given(value: Any) -> Any:
 
 
 def _wrapped(function: Callable[..., Any], convert: Callable[[Any], Any]) -> Callable[..., Any]:
-    """A method that takes foreign arrays, and gives those of the library."""
+    """A method that takes foreign arrays and returns arrays of the library."""
 
     @functools.wraps(function)
     def method(*args: Any, **options: Any) -> Any:

@@ -1,7 +1,7 @@
-"""Derivatives of formulas, from the one fact that each operation states.
+"""Derivatives of formulas, from one fact that each operation states.
 
-`vjp` is one reverse sweep over the shared graph for all variables together, `jvp` one forward sweep. A zero is None.
-The results are formulas, so derivatives nest to any order.
+`vjp` is one reverse sweep over the shared graph for all variables together, and `jvp` is one forward sweep. None stands
+for zero. The results are formulas, so derivatives nest to any order.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from clreduce.ops.shape import concat, expand, extract, pad, permute, repeated, 
 
 
 def vjp(outputs: Mapping[Expr, Expr], wrt: Sequence[Expr]) -> list[Expr | None]:
-    """For each variable of ``wrt``: sum over outputs f of (d f / d variable)^T cotangent; None where it is zero.
+    """For each variable of ``wrt``, the sum over outputs f of (d f / d variable)^T cotangent; None if it is zero.
 
-    ``outputs`` maps each formula f to its cotangent, a vector as long as f (or of length 1 if f has length 1).
-    A cotangent may depend on indices that f doesn't: nothing is reduced here.
+    ``outputs`` maps each formula f to its cotangent, a vector of the length of f. A cotangent may depend on indices on
+    which f does not: this function does not reduce over any index. Raises `ShapeError` if a length is wrong, and
+    `NotDifferentiableError` if an operation has no derivative.
     """
     for output, cotangent in outputs.items():
         if output.dim != cotangent.dim:
@@ -40,9 +41,10 @@ def vjp(outputs: Mapping[Expr, Expr], wrt: Sequence[Expr]) -> list[Expr | None]:
 
 
 def jvp(outputs: Sequence[Expr], tangents: Mapping[Expr, Expr], directions: int = 1) -> list[Expr | None]:
-    """For each output f: the directional derivative sum over variables of (d f / d variable) tangent; None if zero.
+    """For each output f, the sum over variables of (d f / d variable) tangent; None if it is zero.
 
-    With several ``directions`` each tangent is a matrix, components by directions, and so is each result.
+    With several ``directions``, each tangent is a matrix (components, directions), and so is each result. Raises the
+    errors of `vjp`.
     """
     for leaf, given in tangents.items():
         if leaf.dim * directions != given.dim:
@@ -55,45 +57,46 @@ def jvp(outputs: Sequence[Expr], tangents: Mapping[Expr, Expr], directions: int 
 
 
 def grad(f: Expr, leaf: Expr, cotangent: Expr) -> Expr:
-    """(d f / d leaf)^T cotangent, a vector as long as ``leaf``; zeros if f does not depend on it."""
-    (found,) = vjp({f: cotangent}, [leaf])
-    return zeros(leaf.dim) if found is None else found
+    """(d f / d leaf)^T cotangent, a vector of the length of ``leaf``; zeros if f does not depend on it."""
+    (gradient,) = vjp({f: cotangent}, [leaf])
+    return zeros(leaf.dim) if gradient is None else gradient
 
 
 def jacobian(f: Expr, leaf: Expr) -> Expr:
     """The matrix of all d f_k / d leaf_l, row by row: one forward sweep for all directions together."""
     n = leaf.dim
-    (found,) = jvp([f], {leaf: _identity(n)}, n)
-    return zeros(f.dim * n) if found is None else found
+    (matrix,) = jvp([f], {leaf: _identity(n)}, n)
+    return zeros(f.dim * n) if matrix is None else matrix
 
 
 def trace(f: Expr, leaf: Expr, weights: Expr | None = None) -> Expr:
-    """Sum over k of weights_k d f_k / d leaf_k; f and leaf have equal length, the weights that length or length 1."""
+    """The sum over k of weights_k d f_k / d leaf_k, for f and leaf of one length; weights have it, too, or length 1."""
     slopes = _diagonal(jacobian(f, leaf), leaf.dim)
     return summed(slopes if weights is None else weights * slopes)
 
 
 def divergence(f: Expr, leaf: Expr) -> Expr:
-    """Sum over k of d f_k / d leaf_k; f and leaf have equal length."""
+    """The sum over k of d f_k / d leaf_k. f and leaf must have equal length."""
     if f.dim != leaf.dim:
         raise ShapeError(f"a divergence needs equal lengths; the formula has {f.dim}, the variable {leaf.dim}")
     return trace(f, leaf)
 
 
 def laplacian(f: Expr, leaf: Expr) -> Expr:
-    """Divergence of the gradient of a formula of length 1."""
+    """The divergence of the gradient of a formula of length 1."""
     return divergence(grad(f, leaf, constant(1)), leaf)
 
 
 def _identity(n: int) -> Expr:
-    """The identity matrix. It routes like a mask: see `_scaled`."""
+    """The n x n identity matrix, as a mask (see `_scaled`)."""
     if n == 1:
         return constant(1)
     return where(equal(expand(iota(n), n, n, 1), expand(iota(n), 1, n, n)), constant(1), constant(0))
 
 
 def _diagonal(matrix: Expr, n: int) -> Expr:
-    """The diagonal of an n x n matrix: without its last entry it is n - 1 rows of length n + 1, which they begin."""
+    """The diagonal of an n x n matrix. Without its last entry, the matrix is n - 1 rows of n + 1 entries, and each row
+    begins with a diagonal entry."""
     if n == 1:
         return matrix
     rows = permute(extract(matrix, 0, n * n - 1), (n - 1, n + 1), (1, 0))
@@ -109,9 +112,10 @@ def _depending_on(order: Sequence[Expr], wrt: Sequence[Expr]) -> set[Expr]:
 
 
 def _scaled(partial: Expr, value: Expr) -> Expr:
-    """partial * value without the trivial products.
+    """partial * value without trivial products.
 
-    A mask routes instead of scaling, and what a mask cut off stays cut off before it is scaled: 0 * inf never arises.
+    A mask selects instead of scaling. If ``value`` is selected by a mask, the mask stays outermost. So 0 * inf never
+    occurs.
     """
     if partial.kind == MASK:
         return where(partial, value, constant(0))
@@ -128,7 +132,7 @@ def _routes(value: Expr) -> bool:
 
 
 def _fitted(value: Expr, dim: int) -> Expr:
-    """``value`` brought to length ``dim``: a cotangent summed over a broadcast, or a scalar repeated."""
+    """``value`` with length ``dim``: a cotangent is summed over a broadcast, and a scalar is repeated."""
     if value.dim == dim:
         return value
     return summed(value) if dim == 1 else repeated(value, dim)
@@ -161,13 +165,13 @@ def _push_forward(node: Expr, tangents: Sequence[Expr | None], directions: int) 
         return _push_scan_forward(node, tangents, directions)
     if node.op.linear:
         assert node.op.interleaved is not None
-        # An index among the arguments says what is read, and stays what it is.
+        # An index among the arguments selects what is read. It has no tangent and stays unchanged.
         given = [arg if arg.kind != REAL else zeros(arg.dim * directions) if dot is None else dot
                  for arg, dot in zip(node.args, tangents, strict=True)]  # fmt: skip
         params = node.params if directions == 1 else node.op.interleaved(directions, *node.params)
         (*others, dot) = given
         if directions > 1 and not others and node.op.terms is None and _routes(dot):
-            # The mask stays outside, where products with it are routed.
+            # The mask stays outermost, where it selects among products.
             mask, value = (Expr(node.op, (_fitted(part, dot.dim),), params) for part in dot.args[:2])
             return where(mask, value, constant(0))
         return Expr(node.op, tuple(given), params)
@@ -188,8 +192,11 @@ def _push_forward(node: Expr, tangents: Sequence[Expr | None], directions: int) 
 
 
 def _pull_back_scan(node: Expr, cotangent: Expr, active: set[Expr]) -> Sequence[Expr | None]:
-    """One scan in the opposite order: its carry holds the cotangent of the carry, then, of each series that is
-    ``active``, that of this step's part, then those of what steps share, as far as they are added up."""
+    """The gradients of a scan, by one scan in the opposite order.
+
+    Its carry consists of the cotangents of the carry, of this step's part of each ``active`` series, and of the shared
+    values, as far as they have been added up.
+    """
     parts = Scan.of(node)
     recurrence, dim, steps = parts.recurrence, parts.start.dim, parts.recurrence.steps
     carry, series, shared = parts.leaves
@@ -207,11 +214,11 @@ def _pull_back_scan(node: Expr, cotangent: Expr, active: set[Expr]) -> Sequence[
         leaves = dict(zip([carry, *series, *shared], [before, *now, *fixed], strict=True))
         total = incoming + extract(after, 0, dim)
         (value,) = substitute([recurrence.body], leaves)
-        found = vjp({value: total}, [leaves[leaf] for leaf in wrt])
-        new = [zeros(length) if part is None else part for part, length in zip(found, lengths, strict=True)]
+        gradients = vjp({value: total}, [leaves[leaf] for leaf in wrt])
+        new = [zeros(length) if part is None else part for part, length in zip(gradients, lengths, strict=True)]
         for n in range(first_added, len(wrt)):
             so_far = extract(after, at[n], lengths[n])
-            new[n] = so_far if found[n] is None else so_far + new[n]
+            new[n] = so_far if gradients[n] is None else so_far + new[n]
         (simple,) = simplify([concat(*new) if len(new) > 1 else new[0]])
         return simple
 
@@ -219,7 +226,7 @@ def _pull_back_scan(node: Expr, cotangent: Expr, active: set[Expr]) -> Sequence[
         body, zeros(at[-1]), steps, [cotangent, carries_before(node), *parts.series], parts.shared,
         backwards=not recurrence.backwards,
     )  # fmt: skip
-    row = 0 if not recurrence.backwards else (steps - 1) * at[-1]  # that of the step which is taken last here
+    row = 0 if not recurrence.backwards else (steps - 1) * at[-1]  # the row of the step that this scan takes last
 
     def column(n: int) -> Expr:
         if len(wrt) == 1:
@@ -237,7 +244,7 @@ def _pull_back_scan(node: Expr, cotangent: Expr, active: set[Expr]) -> Sequence[
 
 
 def _push_scan_forward(node: Expr, tangents: Sequence[Expr | None], directions: int) -> Expr:
-    """A scan in the same order, of the tangents of carries."""
+    """The tangent of a scan, by a scan in the same order over the tangents of carries."""
     parts = Scan.of(node)
     recurrence = parts.recurrence
     carry, series, shared = parts.leaves
@@ -253,8 +260,8 @@ def _push_scan_forward(node: Expr, tangents: Sequence[Expr | None], directions: 
         known |= {leaves[series[n]]: value for n, value in zip(moving, dots, strict=True)}
         known |= {leaves[shared[n]]: value for n, value in zip(adding, fixed[len(shared) :], strict=True)}
         (value,) = substitute([recurrence.body], leaves)
-        (found,) = jvp([value], known, directions)
-        (simple,) = simplify([zeros(value.dim * directions) if found is None else found])
+        (tangent,) = jvp([value], known, directions)
+        (simple,) = simplify([zeros(value.dim * directions) if tangent is None else tangent])
         return simple
 
     return scanned(
@@ -266,7 +273,7 @@ def _push_scan_forward(node: Expr, tangents: Sequence[Expr | None], directions: 
 
 
 def _stand_ins(node: Expr) -> list[Expr]:
-    """Variables for the differentials of the arguments of ``node``; the derivative is linear in them."""
+    """Variables for the differentials of the arguments of ``node``. The derivative is linear in them."""
     return [variable(("differential", n), arg.dim, arg.domain) for n, arg in enumerate(node.args)]
 
 

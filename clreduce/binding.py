@@ -1,4 +1,4 @@
-"""`bind`: what the front ends have in common, for the arrays of one library."""
+"""`bind`: binds the classes of a front end to its array library."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Reduces = TypeVar("Reduces", bound=Genred[Any])
 
 
 class Maker(Protocol[Made]):
-    """``Vi``, ``Vj`` or ``Pm`` of a front end."""
+    """The type of ``Vi``, ``Vj`` and ``Pm`` of a front end."""
 
     def __call__(self, x_or_ind: Any, dim: Any = None) -> Made: ...
 
@@ -36,10 +36,10 @@ def bind(
     routine: type[Routine] = Routine,
     solver: type[Solver] = Solver,
 ) -> None:
-    """Bind the classes of a front end to its array library, to who runs their calls, and to each other.
+    """Bind the classes of a front end to its array library, to the runner of their calls, and to each other.
 
-    The front end writes its classes out, so that editors and type checkers know them, with what only its library needs.
-    ``routine`` and ``solver``: the bases of what its tensors are evaluated by.
+    The front end defines its classes itself, so that editors and type checkers know them. ``routine`` and ``solver``
+    are the bases of the classes that evaluate its tensors.
     """
     module = genred.__module__
     lazy.routine = type("Routine", (routine,), {"__module__": module, "__doc__": Routine.__doc__})
@@ -56,7 +56,7 @@ def bind(
 
 
 def variables(lazy: type[Tensor]) -> tuple[Maker[Tensor], Maker[Tensor], Maker[Tensor]]:
-    """``Vi``, ``Vj`` and ``Pm``, which make tensors of this class."""
+    """The functions ``Vi``, ``Vj`` and ``Pm``, which make tensors of class ``lazy``."""
 
     def Vi(x_or_ind: Any, dim: Any = None) -> Tensor:
         """Vectors x_i: a `LazyTensor` of an array whose rows belong to i.
@@ -152,6 +152,6 @@ def variables(lazy: type[Tensor]) -> tuple[Maker[Tensor], Maker[Tensor], Maker[T
 def generics(
     genred: type[Reduces],
 ) -> tuple[Callable[..., Reduces], Callable[..., Reduces], Callable[..., Reduces], Callable[..., Reduces]]:
-    """``generic_sum``, ``generic_logsumexp``, ``generic_argmin``, ``generic_argkmin``, which make such routines."""
+    """``generic_sum``, ``generic_logsumexp``, ``generic_argmin`` and ``generic_argkmin`` for routines of this class."""
     of_sum, of_logsumexp = generic(genred, "generic_sum"), generic(genred, "generic_logsumexp")
     return of_sum, of_logsumexp, generic(genred, "generic_argmin"), generic(genred, "generic_argkmin")

@@ -1,12 +1,12 @@
-"""The folder where clreduce keeps what later processes can use: built kernels, their sources, tuned schedules.
+"""The cache folder: built kernels, their sources and tuned schedules for later processes.
 
-``CLREDUCE_CACHE_FOLDER`` names it (``~`` is the home folder); set to nothing it switches keeping off. An entry is a
-file of its kind's own sub-folder, with a header and a checksum; it is written under a temporary name and renamed, so
-processes never see half of one. Nothing here raises because of what is on disk: a folder that cannot be used, a full
-disk or a damaged entry cost time only, and the logger ``clreduce`` says so once, at level DEBUG.
+``CLREDUCE_CACHE_FOLDER`` names it (``~`` is the home folder); an empty value switches the cache off. Each kind of entry
+has a sub-folder. An entry is a file with a header and a checksum. It is written under a temporary name and then
+renamed, so processes never see an incomplete entry. The state of the disk never causes an exception: an unusable
+folder, a full disk or a damaged entry only cost time, and the logger ``clreduce`` says so once at level DEBUG.
 
-Built kernels are code. So the folder is used only if no other user can change what is in it, and what is removed are
-files that clreduce wrote.
+Built kernels are code. So the folder is used only if no other user can change its contents. Only files that clreduce
+wrote are removed.
 """
 
 from __future__ import annotations
@@ -25,34 +25,34 @@ from pathlib import Path
 from typing import NamedTuple
 
 VARIABLE = "CLREDUCE_CACHE_FOLDER"
-"""Environment variable with the folder; empty: nothing is kept."""
+"""The environment variable with the folder; an empty value switches the cache off."""
 PROGRAMS, SOURCES, SCHEDULES = "programs", "sources", "schedules"
-"""Kinds of entry. Any other lower-case word is one too; each has a sub-folder of its own."""
+"""Kinds of entries. Any other lower-case word may be a kind, too."""
 _MIB = 1 << 20
 _MOST_BYTES = {PROGRAMS: 192 * _MIB, SOURCES: 32 * _MIB}
 _MOST_BYTES_OF_OTHERS = 16 * _MIB
 _LEAST_BYTES = 1 << 14
-"""What an entry counts as at least: this bounds their number too, and so the time to look through them."""
+"""An entry counts as at least this many bytes. This limits the number of entries, and so the time to list them."""
 _MAGIC = b"clreduce entry 1\n"
 _HEADER = len(_MAGIC) + 32
 _NAME = re.compile(r"[0-9a-f]{64}")
 _TEMPORARY = re.compile(r"\.new-[0-9a-z_]{8}")
 _KIND = re.compile(r"[a-z]+")
 _SECONDS_TO_WRITE = 3600.0
-"""A temporary file that is older belongs to a process that was killed."""
+"""A temporary file that is older than this belongs to a process that was killed."""
 _SECONDS_BETWEEN_MARKS = 600.0
 _LOGGER = logging.getLogger("clreduce")
 _logged: set[str] = set()
 _written: dict[str, int] = {}
-"""Bytes of each kind that this process has written since it last made room."""
+"""The bytes of each kind that this process has written since it last made room."""
 
 
 def cache_folder() -> Path | None:
-    """The folder, whether it exists yet or not; None if keeping is switched off or there is no home."""
+    """The cache folder, which need not exist; None if the cache is switched off or there is no home folder."""
     chosen = os.environ.get(VARIABLE)
     try:
         if chosen is not None:
-            # A relative one is meant from where the process is now.
+            # A relative path is relative to the current folder of the process.
             return Path(os.path.abspath(Path(chosen).expanduser())) if chosen else None
         if sys.platform == "win32":
             base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
@@ -70,7 +70,7 @@ def cache_folder() -> Path | None:
 
 
 def usable_folder(name: str) -> Path | None:
-    """The sub-folder ``name``, made if need be; None if there can be none, or if another user could write to it."""
+    """The sub-folder ``name``, made if necessary; None if it cannot be made, or if another user could write to it."""
     root = cache_folder()
     if root is None:
         return None
@@ -89,18 +89,18 @@ def usable_folder(name: str) -> Path | None:
 
 
 def has_entries(kind: str) -> bool:
-    """Whether there may be an entry of that kind: whether its sub-folder exists."""
+    """Whether there may be an entry of that kind, which is the case if its sub-folder exists."""
     root = cache_folder()
     return root is not None and os.path.isdir(root / kind)
 
 
 def entry_name(*parts: str) -> str:
-    """A file name made from all that an entry depends on."""
+    """The file name of an entry, a hash of everything on which the entry depends."""
     return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def read_entry(name: str, kind: str = PROGRAMS) -> bytes | None:
-    """The data of an entry, whose ``name`` is from `entry_name`; None if there is none, or if it is damaged."""
+    """The data of the entry ``name`` (from `entry_name`); None if there is none, or if it is damaged."""
     folder = _existing_folder(kind)
     if folder is None:
         return None
@@ -120,12 +120,12 @@ def read_entry(name: str, kind: str = PROGRAMS) -> bytes | None:
         return None
     if time.time() - status.st_mtime > _SECONDS_BETWEEN_MARKS:
         with contextlib.suppress(OSError):
-            os.utime(path)  # what was not used for the longest time makes room first
+            os.utime(path)  # marks it as used: the least recently used entries are removed first
     return data
 
 
 def write_entry(name: str, data: bytes, kind: str = PROGRAMS) -> None:
-    """Keep ``data`` under a ``name`` from `entry_name`, if that is possible; other entries make room for it."""
+    """Store ``data`` under a ``name`` from `entry_name` if possible. Old entries are removed to make room."""
     if not (_NAME.fullmatch(name) and _KIND.fullmatch(kind)):
         raise ValueError(f"entries are named by entry_name, and kinds by a lower-case word; got {name!r}, {kind!r}")
     folder = usable_folder(kind) if len(data) <= _largest(kind) else None
@@ -155,7 +155,7 @@ def write_entry(name: str, data: bytes, kind: str = PROGRAMS) -> None:
 
 
 def usage() -> list[tuple[str, int, int]]:
-    """What is kept: for each kind of which there are entries, its name, their number, and their bytes."""
+    """For each kind with entries: its name, the number of entries, and their bytes."""
     table = []
     for kind, folder in _folders():
         sizes = [entry.size for entry in _entries(folder) if _is_ours(entry.path)]
@@ -165,7 +165,7 @@ def usage() -> list[tuple[str, int, int]]:
 
 
 def clear(kind: str | None = None) -> tuple[int, int]:
-    """Remove all entries, or those of one kind; how many there were, and their bytes. Other files stay."""
+    """Remove all entries, or those of one kind; returns their number and their bytes. Other files stay."""
     count = size = 0
     for name, folder in _folders():
         if kind in (None, name):
@@ -178,7 +178,7 @@ def clear(kind: str | None = None) -> tuple[int, int]:
 
 
 def prune(max_bytes: int) -> tuple[int, int]:
-    """Remove what was not used for the longest time until ``max_bytes`` are left; how many entries, and their bytes."""
+    """Remove the least recently used entries until ``max_bytes`` are left; returns their number and their bytes."""
     return _drop(_beyond([entry for _, folder in _folders() for entry in _entries(folder)], max_bytes, 0))
 
 
@@ -187,7 +187,7 @@ def prune(max_bytes: int) -> tuple[int, int]:
 
 class _Entry(NamedTuple):
     used: float
-    """When, in seconds since the epoch."""
+    """The time of its last use, in seconds since the epoch."""
     path: str
     size: int
 
@@ -197,12 +197,12 @@ def _limit(kind: str) -> int:
 
 
 def _largest(kind: str) -> int:
-    """Bytes of data in one entry, at most: no single one is worth a large part of the others."""
+    """The most bytes of data in one entry. A single entry must not displace a large part of the others."""
     return _limit(kind) // 8
 
 
 def _folders() -> list[tuple[str, Path]]:
-    """The kinds that have a usable sub-folder, and that folder."""
+    """The kinds with a usable sub-folder, and these folders."""
     root = cache_folder()
     try:
         names = sorted(name for name in os.listdir(root) if _KIND.fullmatch(name)) if root is not None else []
@@ -212,7 +212,7 @@ def _folders() -> list[tuple[str, Path]]:
 
 
 def _existing_folder(kind: str) -> Path | None:
-    """The sub-folder to read from; None if there is none, or if another user could write to it."""
+    """The sub-folder of a kind; None if there is none, or if another user could write to it."""
     root = cache_folder()
     if root is None or not os.path.isdir(root / kind):
         return None
@@ -227,7 +227,7 @@ def _existing_folder(kind: str) -> Path | None:
 
 
 def _entries(folder: Path, names: re.Pattern[str] = _NAME) -> Iterator[_Entry]:
-    """The files that are named as entries are. Other processes may remove some at any time."""
+    """The files with names of entries. Other processes may remove them at any time."""
     with contextlib.suppress(OSError), os.scandir(folder) as files:
         for file in files:
             if names.fullmatch(file.name):
@@ -238,7 +238,7 @@ def _entries(folder: Path, names: re.Pattern[str] = _NAME) -> Iterator[_Entry]:
 
 
 def _is_ours(path: str) -> bool:
-    """Whether a file begins as those that clreduce wrote, or as much of them as was written."""
+    """Whether a file begins with the header of clreduce's files, or with a part of it if writing was interrupted."""
     try:
         with open(path, "rb") as file:
             return _MAGIC.startswith(file.read(len(_MAGIC)))
@@ -247,7 +247,7 @@ def _is_ours(path: str) -> bool:
 
 
 def _make_room(folder: Path, limit: int) -> None:
-    """Remove the least recently used entries if there are more than ``limit`` bytes: down to 3/4 of that."""
+    """If there are more than ``limit`` bytes, remove the least recently used entries until 3/4 of that are left."""
     entries = list(_entries(folder))
     if _beyond(entries, limit, _LEAST_BYTES):
         _drop(_beyond(entries, limit * 3 // 4, _LEAST_BYTES))
@@ -255,7 +255,7 @@ def _make_room(folder: Path, limit: int) -> None:
 
 
 def _beyond(entries: list[_Entry], limit: int, least: int) -> list[_Entry]:
-    """The least recently used entries, without which ``limit`` bytes are left; each counts as ``least`` or more."""
+    """The least recently used entries whose removal leaves ``limit`` bytes; each counts as at least ``least`` bytes."""
     excess = sum(max(entry.size, least) for entry in entries) - limit
     beyond: list[_Entry] = []
     for entry in sorted(entries) if excess > 0 else ():
@@ -266,13 +266,13 @@ def _beyond(entries: list[_Entry], limit: int, least: int) -> list[_Entry]:
 
 
 def _abandoned(folder: Path, seconds: float = _SECONDS_TO_WRITE) -> list[_Entry]:
-    """The unfinished files of processes that were killed: those that are older than that."""
+    """The unfinished files that are older than ``seconds``; their processes were killed."""
     now = time.time()
     return [entry for entry in _entries(folder, _TEMPORARY) if now - entry.used >= seconds]
 
 
 def _drop(entries: list[_Entry]) -> tuple[int, int]:
-    """Remove these entries, unless something else wrote them; how many were removed, and their bytes."""
+    """Remove these entries if clreduce wrote them; returns the number of removed ones and their bytes."""
     count = size = 0
     for entry in entries:
         if _is_ours(entry.path):
@@ -286,7 +286,7 @@ def _drop(entries: list[_Entry]) -> tuple[int, int]:
 
 
 def _make(folder: Path) -> None:
-    """Make a folder and the missing ones above it, for this user alone."""
+    """Make a folder and its missing parents, for this user alone."""
     if not os.path.isdir(folder):
         if folder.parent != folder:
             _make(folder.parent)
@@ -295,15 +295,15 @@ def _make(folder: Path) -> None:
 
 
 def _danger(folder: Path) -> str:
-    """Why another user could change what is in a folder, which need not exist yet; "" if none can.
+    """The reason why another user could change the contents of a folder; "" if nobody can. It need not exist yet.
 
-    It, and each folder above it, belongs to this user or to the system's and is writable for nobody else. Above it one
-    such as /tmp will do, where each removes but their own.
+    The folder and all its parents must belong to this user or to root, and nobody else may write to them. A parent may
+    also be a folder such as /tmp, in which users can only remove their own files.
     """
     if not hasattr(os, "geteuid"):
         return ""
     trusted = (os.geteuid(), 0)
-    for path in (folder, *folder.parents):  # a link's owner says where it leads
+    for path in (folder, *folder.parents):  # the owner of a link decides where it leads
         status = _status(path, follow=False)
         if status is not None and stat.S_ISLNK(status.st_mode) and status.st_uid not in trusted:
             return f"the link {path} belongs to another user"
@@ -328,7 +328,7 @@ def _status(path: Path, follow: bool = True) -> os.stat_result | None:
 
 
 def _is_private(status: os.stat_result) -> bool:
-    """Whether the group of a file has its owner as its only member, as many systems set up each user."""
+    """Whether the owner of a file is the only member of its group, as many systems set up users."""
     import grp
     import pwd
 
@@ -340,7 +340,7 @@ def _is_private(status: os.stat_result) -> bool:
 
 
 def _log_once(message: str) -> None:
-    """Say at level DEBUG why nothing is kept; each reason once."""
+    """Log at level DEBUG why the cache is not used; each reason once."""
     if message not in _logged and len(_logged) < 1000:
         _logged.add(message)
         _LOGGER.debug("%s", message)

@@ -1,7 +1,7 @@
-"""Settings of the process: messages, the folder of kept kernels; and whether there is a GPU.
+"""Settings of the process: messages and the cache folder; and whether there is a GPU.
 
-``gpu_available`` says whether some OpenCL device is a GPU or an accelerator; asking lists the devices. In a process
-that was forked after OpenCL was used it raises `DeviceError`, as every use of a device does.
+``gpu_available`` says whether some OpenCL device is a GPU or an accelerator. Its first use lists the devices. In a
+process that was forked after OpenCL was used, it raises `DeviceError`, as every use of a device does.
 
 >>> from clreduce import config
 >>> config.gpu_available in (True, False)
@@ -22,13 +22,13 @@ from clreduce.runtime.devices import devices as _devices
 from clreduce.runtime.process import check_process as _check_process
 
 LEVEL_VARIABLE = "CLREDUCE_LOG"
-"""Environment variable with the level from which on messages are shown, read when clreduce is imported."""
+"""The environment variable with the lowest level of messages that are shown, read when clreduce is imported."""
 _LOGGER = logging.getLogger("clreduce")
 _shown_from: int | None = None
 
 
 class _OnStderr(logging.Handler):
-    """Writes messages to stderr, except those that a handler of the program's own takes."""
+    """Writes messages to stderr, unless a handler of the user's program takes them."""
 
     def emit(self, record: logging.LogRecord) -> None:
         others = [handler for handler in _LOGGER.handlers if handler is not self]
@@ -36,7 +36,7 @@ class _OnStderr(logging.Handler):
         if sys.stderr is not None and not any(record.levelno >= handler.level for handler in others):
             try:
                 print(self.format(record), file=sys.stderr)
-            except Exception:  # as handlers of `logging` do: no message is worth an error in the program
+            except Exception:  # like handlers of `logging`: a message must not cause an error in the program
                 self.handleError(record)
 
 
@@ -45,7 +45,7 @@ _HANDLER.setFormatter(logging.Formatter("[%(name)s] %(message)s"))
 
 
 def _show_from(level: int | None) -> None:
-    """Show messages of ``level`` and above; None: leave the logger as a program that knows nothing of it does."""
+    """Show messages of ``level`` and above; None restores the logger to its original state."""
     global _shown_from
     if level == _shown_from:
         return
@@ -59,7 +59,7 @@ def _show_from(level: int | None) -> None:
 
 
 def _level_of_environment() -> int | None:
-    """The level that ``CLREDUCE_LOG`` names; None if it is unset, blank, or names none, of which a message warns."""
+    """The level in ``CLREDUCE_LOG``; None if it is unset or blank, or, with a warning, if it is no level."""
     name = os.environ.get(LEVEL_VARIABLE, "").strip()
     if not name:
         return None
@@ -149,7 +149,7 @@ def set_build_folder(path: str | os.PathLike[str] | None = None) -> None:
 
 def __getattr__(name: str) -> Any:
     if name == "gpu_available":
-        _check_process()  # in a forked child the answer would be no, and wrong
+        _check_process()  # in a forked child, the answer would be a wrong no
         try:
             return any(device.facts.kind == "gpu" for device in _devices())
         except DeviceError:

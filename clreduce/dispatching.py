@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class _OfJax(Protocol):
-    """An array of JAX, as far as types tell it from others, with and without JAX."""
+    """The attributes by which type checkers recognize an array of JAX, even if JAX is not installed."""
 
     @property
     def weak_type(self) -> Any: ...
@@ -38,7 +38,7 @@ class _OfJax(Protocol):
 
 
 class _Chunked(Protocol):
-    """A dask array, as far as types tell it from others, with and without dask."""
+    """The attributes by which type checkers recognize an array of Dask, even if Dask is not installed."""
 
     @property
     def chunks(self) -> Any: ...
@@ -50,7 +50,7 @@ _FRONT_ENDS = (
     ("torch", "Tensor", "clreduce.torch"), ("jax", "Array", "clreduce.jax"), ("dask.array", "Array", "clreduce.dask"),
     ("pyopencl.array", "Array", "clreduce.cl"),
 )  # fmt: skip
-"""Array libraries, the names of their arrays' classes, and the front ends for them."""
+"""Array libraries, the names of their array classes, and the front ends for them."""
 
 
 def front_end(*values: Any) -> ModuleType:
@@ -258,7 +258,7 @@ class Genred:
     def __init__(self, formula: str, aliases: Sequence[str], *args: Any, **options: Any) -> None:
         self._arguments = (formula, aliases, *args), options
         self._routines: dict[str, Any] = {}
-        self._of(importlib.import_module("clreduce.numpy"))  # errors of the formula come here
+        self._of(importlib.import_module("clreduce.numpy"))  # raises errors of the formula now
 
     def _of(self, module: ModuleType) -> Any:
         routine = self._routines.get(module.__name__)
@@ -296,7 +296,7 @@ class Genred:
         return self._dispatched(name) if callable(attribute) else attribute
 
     def _dispatched(self, name: str) -> Callable[..., Any]:
-        """The method of that name, by the arrays that it is called with."""
+        """The method ``name`` of the front end of the arrays with which it is called."""
 
         def method(*args: Any, **options: Any) -> Any:
             result = getattr(self._of(front_end(*args)), name)

@@ -1,4 +1,4 @@
-"""On which indices a value depends: two bits."""
+"""`Domain`: the indices on which a value depends, as two bits."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from enum import IntFlag
 
 
 class Domain(IntFlag):
-    """The indices that a value depends on; the domain of a node is the OR of its arguments'.
+    """The indices on which a value depends. The domain of a node is the OR of the domains of its arguments.
 
-    It alone decides where a value is computed (once, per i, per j, per pair) and whether it is a lane vector.
+    The domain alone decides where a value is computed (once, per i, per j, per pair), and whether it has lanes.
 
     >>> Domain.I | Domain.J == Domain.IJ
     True
@@ -21,7 +21,7 @@ class Domain(IntFlag):
     J = 2
     IJ = 3
 
-    # Those of `IntFlag` take several times as long, and lowering calls them some thousand times for each formula.
+    # The operators of `IntFlag` take several times as long, and lowering calls them a thousand times per formula.
     def __and__(self, other: int) -> Domain:
         return _DOMAINS[int.__and__(self, other)]
 

@@ -1,7 +1,7 @@
-"""Every error that clreduce raises on purpose.
+"""All errors that clreduce raises on purpose.
 
-Each kind is also the builtin exception that a caller would expect, so ``except ValueError`` keeps working.
-A message says what was given, what was needed, where, and what to do.
+Each class is also a subclass of the builtin exception that a caller expects, so ``except ValueError`` works. A message
+says what was given, what was needed, where, and what to do.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ class ClreduceError(Exception):
 
 
 class FormulaError(ClreduceError, ValueError):
-    """A formula that cannot be read or whose dimensions do not fit.
+    """Raised for a formula that cannot be parsed, or an option that has no meaning for a formula.
 
     ``str()`` of the error shows the formula with a caret under the place at fault.
 
@@ -36,23 +36,23 @@ class FormulaError(ClreduceError, ValueError):
 
 
 class ShapeError(ClreduceError, ValueError):
-    """An array, or a vector inside a formula, whose shape does not fit."""
+    """Raised if the shape of an array, or the length of a vector in a formula, is wrong."""
 
 
 class DtypeError(ClreduceError, ValueError):
-    """An array whose dtype is not supported, or differs from the others'."""
+    """Raised for an array of an unsupported dtype, or of another dtype than needed."""
 
 
 class NotDifferentiableError(ClreduceError, NotImplementedError):
-    """A derivative asked of something that has none."""
+    """Raised for a derivative that does not exist."""
 
 
 class ScheduleError(ClreduceError, ValueError):
-    """A schedule that is not legal for a kernel or a device."""
+    """Raised for a schedule that is not legal for a kernel or a device."""
 
 
 class CompileError(ClreduceError, RuntimeError):
-    """An OpenCL driver that refused to build a kernel; ``source`` holds the kernel."""
+    """Raised if an OpenCL driver refuses to build a kernel; the attribute ``source`` has the code of the kernel."""
 
     def __init__(self, message: str, *, source: str = "") -> None:
         self.source = source
@@ -60,38 +60,38 @@ class CompileError(ClreduceError, RuntimeError):
 
 
 class DeviceError(ClreduceError, RuntimeError):
-    """No usable device, or a device that cannot do what was asked."""
+    """Raised if there is no usable device, or if a device lacks a feature or fails in a call."""
 
 
 class OutOfMemoryError(DeviceError, MemoryError):
-    """A call that takes more memory than its device, or its limit, allows; and that cannot be cut further."""
+    """Raised if a call needs more memory than its device or its limit allows, and cannot be cut further."""
 
 
 class BackendError(DeviceError, ValueError):
-    """A backend of an unknown name."""
+    """Raised for an unknown name of a backend."""
 
 
 class TraceError(ClreduceError, RuntimeError):
-    """A call that a recorder of PyTorch's operators cannot record."""
+    """Raised for a call that a recorder of PyTorch's operators cannot record."""
 
 
 class StandInError(ClreduceError, ImportError):
-    """A stand-in for a package that is imported already."""
+    """Raised if a stand-in is requested for a package that has been imported already."""
 
 
 class OptionError(ClreduceError, TypeError):
-    """An option that a call does not have, or a value that it does not take."""
+    """Raised for an unknown option of a call, or for a value that an option does not take."""
 
 
 class SolveError(ClreduceError, ArithmeticError):
-    """A linear system that cannot be solved as asked: not symmetric, not positive definite, or with nan."""
+    """Raised for a linear system that cannot be solved: not symmetric, not positive definite, or with nan."""
 
 
 class NotConverged(SolveError):
-    """A solve that ended because its residual no longer fell, far from what was asked for.
+    """Raised if the residual of a solve stops falling far above the tolerance.
 
-    ``residual``: the largest |b - A a| / |b|; ``iterations``: products with the operator; ``solution``: the best that
-    was reached, a NumPy array.
+    Attributes: ``residual`` is the largest |b - A a| / |b|, ``iterations`` is the number of products with the operator,
+    and ``solution`` is the best solution so far, a NumPy array.
     """
 
     def __init__(self, message: str, residual: float, iterations: int, solution: object) -> None:
@@ -103,7 +103,7 @@ class NotConverged(SolveError):
 
 
 class ConvergenceWarning(UserWarning):
-    """A solution whose residual is larger than was asked for; attributes: ``residual`` and ``iterations``."""
+    """Warns that the residual of a solution exceeds the tolerance; attributes: ``residual`` and ``iterations``."""
 
     def __init__(self, message: str, residual: float = float("nan"), iterations: int = 0) -> None:
         self.residual, self.iterations = residual, iterations

@@ -1,7 +1,7 @@
-"""Intervals: what a formula may give where its variables lie in boxes, as formulas in the ends of the boxes.
+"""Intervals: bounds of a formula whose variables lie in boxes, as formulas in the ends of the boxes.
 
-`bounds_of` is a pass over the graph as `clreduce.autodiff` is one: from one fact that each operation states it makes
-ordinary formulas. So the evaluator gives bounds by NumPy, and the code generator makes kernels of bounds. For
+`bounds_of` is a pass over the graph like `clreduce.autodiff`. It makes ordinary formulas from one fact that each
+operation states. So the evaluator computes bounds by NumPy, and the code generator makes kernels of bounds. For
 
     low, high = SqDist(x, y) over boxes of x and boxes of y
 
@@ -32,16 +32,16 @@ from clreduce.typing import Array
 
 @dataclass(frozen=True)
 class Box:
-    """Where a variable, or the position i or j, lies: ``low <= v <= high``, component by component, both as long."""
+    """The range of a variable, or of a position i or j: ``low <= v <= high``, component by component."""
 
     low: Expr
     high: Expr
     nan: Expr | None = None
-    """Not 0 where a value in the box may be nan; None: none ever is. The ends themselves are numbers in any case."""
+    """Nonzero if a value in the box may be nan; None if none ever is. The ends themselves are never nan."""
 
     @classmethod
     def around(cls, leaf: Expr, may_be_nan: bool = False) -> Box:
-        """A box whose ends are variables of their own, of the domain of ``leaf``; and ``nan``, if values may be nan.
+        """A box whose ends are new variables with the domain of ``leaf``, with a variable ``nan`` if values may be nan.
 
         >>> from clreduce.domain import Domain
         >>> Box.around(variable("x", 3, Domain.I)).low.params
@@ -53,11 +53,11 @@ class Box:
 
 
 def bounds_of(roots: Sequence[Expr], boxes: Mapping[Expr, Box], dtype: str) -> list[Bounds]:
-    """The bounds of each root, in formulas, where leaves lie in ``boxes``.
+    """The bounds of each root as formulas, if leaves lie in ``boxes``.
 
-    They hold for kernels of ``dtype``, ``"float32"`` or ``"float64"``, and are to be computed in that precision, too.
-    Leaves without a box are points, which are finite. Of a root, ``low`` and ``high`` are never nan. A value that is
-    nan is outside of any bounds: ``nan`` says whether there may be one.
+    They hold for kernels of ``dtype``, ``"float32"`` or ``"float64"``, and must be computed in that precision, too.
+    Leaves without a box are finite points. ``low`` and ``high`` of a root are never nan. A value of nan is outside all
+    bounds; ``nan`` says whether there may be one.
 
     >>> from clreduce.domain import Domain
     >>> from clreduce.ops.functions import exp
@@ -86,7 +86,7 @@ def bounds_of(roots: Sequence[Expr], boxes: Mapping[Expr, Box], dtype: str) -> l
 
 
 def _of_box(leaf: Expr, box: Box, precision: Precision) -> Bounds:
-    """Numbers that a kernel may take for 0 count as 0, too."""
+    """The bounds of a leaf in a box. They include 0 for numbers that a kernel may flush to 0."""
     for end in (box.low, box.high):
         if end.dim != leaf.dim or end.kind != leaf.kind:
             raise ShapeError(f"a box of {leaf} has ends of its length {leaf.dim}; got {end.dim}")
@@ -99,7 +99,7 @@ def _of_box(leaf: Expr, box: Box, precision: Precision) -> Bounds:
 
 
 def _of_leaf(leaf: Expr, precision: Precision) -> Bounds:
-    """Of a constant, or of a point."""
+    """The bounds of a constant or of a point."""
     value = constant_value(leaf)
     if value is None:
         return Bounds(leaf, leaf, precision)
@@ -117,18 +117,18 @@ def _of_leaf(leaf: Expr, precision: Precision) -> Bounds:
 
 
 def _of_range(node: Expr, precision: Precision) -> Bounds:
-    """Of an operation that states nothing."""
+    """The bounds of an operation that states no rule."""
     if node.kind == INDEX:
         raise NotImplementedError(f"{node.op.name} makes true integers, and states no rule of bounds")
     if node.kind == MASK:
         no = OPS["less"](constant(0), constant(0))
         return Bounds(no, OPS["logical_not"](no), precision)
-    found = anything(precision)
-    return replace(found, low=constant(0), never_negative=True) if node.op.never_negative else found
+    unbounded = anything(precision)
+    return replace(unbounded, low=constant(0), never_negative=True) if node.op.never_negative else unbounded
 
 
 def _with_sign(bounds: Bounds, sign: Sign) -> Bounds:
-    """With what is known of signs, which a rule may have overlooked."""
+    """Bounds tightened by the known sign, which a rule may not have used."""
     if sign.never_negative and not bounds.never_negative:
         bounds = replace(bounds, low=larger(bounds.low, constant(0)), never_negative=True)
     if sign.never_positive and not bounds.never_positive:
@@ -138,20 +138,21 @@ def _with_sign(bounds: Bounds, sign: Sign) -> Bounds:
 
 @dataclass(frozen=True)
 class Interval:
-    """Arrays between which values lie, and whether one of them may be nan; the last axis is the vector."""
+    """The bounds of values as arrays, and whether a value may be nan; the last axis is the vector."""
 
     low: Array
     high: Array
     nan: Array | None = None
-    """Truth values; None: none ever is."""
+    """Truth values; None if no value is nan."""
 
 
 def evaluate_bounds(
     roots: Sequence[Expr], boxes: Mapping[Expr, Interval], points: Mapping[Expr, Array], dtype: str
 ) -> list[Interval]:
-    """The bounds of each root by NumPy, where some leaves lie in ``boxes`` and the others are ``points``.
+    """The bounds of each root by NumPy. Leaves lie in ``boxes`` or are ``points``.
 
-    Arrays broadcast as in `evaluate`, and are rounded to ``dtype``: boxes whose ends it cannot hold would shrink.
+    Arrays broadcast as in `evaluate` and are rounded to ``dtype``; rounding may shrink a box, so choose ends that
+    ``dtype`` can represent.
 
     >>> from clreduce.domain import Domain
     >>> from clreduce.ops.derived import squared_distance
@@ -167,12 +168,12 @@ def evaluate_bounds(
         values[box.low], values[box.high] = (_of_dtype(leaf, end, dtype) for end in (interval.low, interval.high))
         if box.nan is not None:
             values[box.nan] = np.asarray(interval.nan, dtype)
-    found = []
+    intervals = []
     for bounds in bounds_of(roots, around, dtype):
         nan = constant(0) if bounds.nan is None else bounds.nan
         low, high, nans = evaluate([bounds.low, bounds.high, nan], values, dtype)
-        found.append(Interval(low, high, nans > 0))
-    return found
+        intervals.append(Interval(low, high, nans > 0))
+    return intervals
 
 
 def _of_dtype(leaf: Expr, array: Array, dtype: str) -> Array:

@@ -1,4 +1,4 @@
-"""What was worked out once and is needed again: bounded tables in memory, which `forget_all` empties."""
+"""Caches in memory of limited size, which `forget_all` empties."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
 _lock = threading.RLock()
-"""Held while tables change, never while a value is made. A signal handler may need it in the thread that holds it."""
+"""Held while caches change, but not while a value is made. It is reentrant, because a signal handler may need it in the
+thread that holds it."""
 _memos: dict[int, weakref.ref[Memo[object, object]]] = {}
 _functions: list[Callable[[], None]] = []
 
 
 class Memo(dict[Key, Value]):
-    """Values by key, no more than ``limit``; safe to use from several threads.
+    """A cache of up to ``limit`` values by key; safe to use from several threads.
 
-    It is a dict, for looking a value up must cost next to nothing. What is written with `keep` and `fetch` makes room;
-    `fetch` counts as a use, and what was not used for the longest time goes first.
+    It is a dict, because a look-up must cost next to nothing. `keep` and `fetch` make room for new values: the value
+    that `keep` or `fetch` has not touched for the longest time is removed first.
 
     >>> squares = Memo(limit=2)
     >>> [squares.fetch(n, lambda: n * n) for n in (1, 2, 1, 3)]
@@ -43,7 +44,7 @@ class Memo(dict[Key, Value]):
         _memos[number] = weakref.ref(self, lambda _, forget=_memos.pop: forget(number, None))  # type: ignore
 
     def keep(self, key: Key, value: Value) -> Value:
-        """``value``, which is found under ``key`` from now on."""
+        """Store ``value`` under ``key`` and return it."""
         with _lock:
             if key not in self:
                 while len(self) >= self.limit:
@@ -52,9 +53,10 @@ class Memo(dict[Key, Value]):
         return value
 
     def fetch(self, key: Key, make: Callable[[], Value]) -> Value:
-        """The value under ``key``; without one, what ``make`` gives, which is called by one thread at a time.
+        """The value under ``key``; if there is none, the result of ``make``, which is stored.
 
-        Other threads that ask for the key wait. If ``make`` raises, the next of them calls its own.
+        One thread calls ``make``, and other threads that need the key wait. If ``make`` raises, the next thread calls
+        its own ``make``.
         """
         while True:
             with _lock:
@@ -75,7 +77,7 @@ class Memo(dict[Key, Value]):
 
 
 def memoised(limit: int) -> Callable[[Callable[Parameters, Result]], Callable[Parameters, Result]]:
-    """A decorator that keeps the results of a function of hashable arguments, until `forget_all` is called."""
+    """A decorator that caches up to ``limit`` results of a function, by its hashable arguments (see `forget_all`)."""
 
     def decorated(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
         cached = lru_cache(maxsize=limit)(function)
@@ -86,7 +88,7 @@ def memoised(limit: int) -> Callable[[Callable[Parameters, Result]], Callable[Pa
 
 
 def forget_all() -> None:
-    """Empty all tables: those of `Memo`, and the results of functions that are `memoised`."""
+    """Empty all caches: all `Memo` objects, and the results of functions that are `memoised`."""
     for forget in _functions:
         forget()
     for reference in list(_memos.values()):
@@ -96,7 +98,7 @@ def forget_all() -> None:
 
 
 def _after_fork() -> None:
-    """In a child there are no other threads, so nobody holds the lock or makes anything."""
+    """Reset the locks in a forked child, which has no other threads that could hold them."""
     global _lock
     _lock = threading.RLock()
     for reference in list(_memos.values()):

@@ -1,7 +1,7 @@
-"""`MapReduce`: what is computed, with no word on how: formulas, a reduction over j, and variables in numbered slots.
+"""`MapReduce`: formulas, a reduction over j, and variables in numbered slots; independent of devices and schedules.
 
-Below the front end the output index is always i and the reduced one j; a reduction over i is the same with the two
-exchanged. Equal programs are equal values, so everything built from one (kernels, plans) is shared.
+Below the front end, the output index is always i and the reduced index is j; a reduction over i exchanges the two.
+Equal programs are equal values, so kernels and plans are shared.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ class Output:
 
 @dataclass(frozen=True)
 class MapReduce:
-    """``out_i = reduction over j of values(i, j)``. Build it with `map_reduce`, which numbers the slots."""
+    """A program ``out_i = reduction over j of values(i, j)``. `map_reduce` makes it and numbers the slots."""
 
     values: tuple[Expr, ...]
     reduction: Reduction
     slots: tuple[Expr, ...]
-    """The variables, ``slots[n]`` named n."""
+    """The variables; ``slots[n]`` has the name n."""
 
     @cached_property
     def outputs(self) -> tuple[Output, ...]:
-        """Length and kind of each result."""
+        """The length and kind of each result."""
         state = tuple(
             variable(("state", n), slot.dim, Domain.I, slot.kind) for n, slot in enumerate(self.state_slots)
         )  # fmt: skip
@@ -57,19 +57,20 @@ class MapReduce:
 
     @property
     def state_slots(self) -> tuple[Slot, ...]:
-        """What a row keeps while it is reduced."""
+        """The slots of the state of a row."""
         return self.reduction.slots(tuple(value.dim for value in self.values))
 
     @cached_property
     def has_positions(self) -> bool:
-        """Whether it matters which numbers its rows and columns have."""
-        kept = any(slot.kind == INDEX for slot in self.state_slots)
-        return kept or any(node.op.name == "position" for node in topological(self.values))
+        """Whether results depend on the numbers of rows and columns."""
+        has_indices = any(slot.kind == INDEX for slot in self.state_slots)
+        return has_indices or any(node.op.name == "position" for node in topological(self.values))
 
     def reference(self, arrays: Sequence[Array], rows: int, columns: int) -> tuple[Array, ...]:
-        """The results by NumPy in float64, from the dense ``rows`` x ``columns`` table: the oracle of tests.
+        """The results by NumPy in float64, from the dense ``rows`` x ``columns`` table; the oracle of tests.
 
-        ``arrays`` holds, per slot, an array of shape (rows, D), (columns, D) or (D,).
+        ``arrays`` has an array of shape (rows, D), (columns, D) or (D,) for each slot. Each result has shape (rows,
+        D').
         """
         leaves: dict[Expr, Array] = {
             position(Domain.I): np.arange(rows)[:, None, None],
@@ -86,13 +87,13 @@ class MapReduce:
 
     @property
     def length(self) -> int:
-        """Components of the formula that are reduced each on its own; 0 where results depend on several of them."""
+        """The number of components of the formula if each is reduced separately; 0 if results combine components."""
         (*_, value) = self.values
         alone = all(output.dim == value.dim * (self.reduction.count or 1) for output in self.outputs)
         return value.dim if alone and len(self.values) == 1 else 0
 
     def components(self, start: int, stop: int) -> tuple[MapReduce, tuple[int, ...]]:
-        """The program of some components of the formula, and the slots of this one that its slots read."""
+        """The program of the components [start, stop) of the formula, and the slots of this program that it reads."""
         (value,) = self.values
         program, leaves = map_reduce(
             [extract(value, start, stop - start)], self.reduction.name, self.reduction.count
@@ -101,7 +102,10 @@ class MapReduce:
 
     @cached_property
     def residual(self) -> MapReduce | None:
-        """The program whose results its derivatives read as residuals; its first result is this one's first."""
+        """The program whose results derivatives read as residuals; its first result is the first one of this program.
+
+        None if derivatives read no residuals.
+        """
         name = self.reduction.residual
         return replace(self, reduction=reduction_named(name, self.reduction.count)) if name else None
 
@@ -111,25 +115,26 @@ class MapReduce:
         return tuple(n for n, output in enumerate(self.outputs) if output.kind == REAL)
 
     def vjp(self, wrt: Sequence[int], outputs: Sequence[int] | None = None) -> list[Gradient]:
-        """Reverse mode: programs that give (d out / d slot)^T cotangent for the slots ``wrt``, one per output index.
+        """Reverse mode: programs that compute (d out / d slot)^T cotangent for the slots ``wrt``, one per output index.
 
-        ``outputs``: the results that have a cotangent, the others' being zero; None: all real ones.
+        ``outputs`` are the numbers of the results with a cotangent; None means all real results. The other cotangents
+        are zero. Raises `NotDifferentiableError` if the reduction or an operation has no derivative.
         """
         leaves = [self.slots[n] for n in wrt]
         extra = _Extra(self)
         differentials = tuple(variable(("d", n), v.dim, Domain.IJ) for n, v in enumerate(self.values))
         term = self._tangent(extra, differentials)
         dims = {n: self.outputs[n].dim for n in self.real_outputs}
-        given = dims if outputs is None else outputs
+        nonzero = dims if outputs is None else outputs
         cotangents = [
-            extra.leaf("cotangent", n, dim, Domain.I) if n in given else zeros(dim) for n, dim in dims.items()
+            extra.leaf("cotangent", n, dim, Domain.I) if n in nonzero else zeros(dim) for n, dim in dims.items()
         ]
         incoming = vjp({term: concat(*cotangents) if len(cotangents) > 1 else cotangents[0]}, differentials)
         active: dict[Expr, Expr] = {}
         for f, part in zip(self.values, incoming, strict=True):
             if part is not None:
                 active[f] = active[f] + part if f in active else part
-        found = {
+        by_leaf = {
             leaf: zeros(leaf.dim) if part is None else part
             for leaf, part in zip(leaves, vjp(active, leaves), strict=True)
         }  # fmt: skip
@@ -137,14 +142,14 @@ class MapReduce:
         for domain in (Domain.I, Domain.J, Domain.P):
             group = [leaf for leaf in leaves if leaf.domain == domain]
             if group:
-                parts = [found[leaf] for leaf in group]
+                parts = [by_leaf[leaf] for leaf in group]
                 formula = concat(*parts) if len(parts) > 1 else parts[0]
                 gradients.append(self._gradient(formula, extra, group, domain))
         return gradients
 
     def jvp(self, wrt: Sequence[int]) -> Gradient:
-        """Forward mode: the program that gives the directional derivatives of the real results, side by side, for
-        tangents of the slots ``wrt``."""
+        """Forward mode: the program of the directional derivatives of the real results for tangents of the slots
+        ``wrt``. The derivatives of several results are concatenated."""
         extra = _Extra(self)
         tangents = {self.slots[n]: extra.like("tangent", n, self.slots[n]) for n in wrt}
         d_values = [d or zeros(f.dim) for d, f in zip(jvp(self.values, tangents), self.values, strict=True)]
@@ -181,9 +186,10 @@ class MapReduce:
 
 @dataclass(frozen=True)
 class Source:
-    """What feeds a slot of a derivative's program: an ``input``, ``residual``, ``cotangent`` or ``tangent``, by number.
+    """The source of a slot of a derivative's program.
 
-    Inputs and tangents carry the slot number of the program they come from, residuals and cotangents the output's.
+    ``role`` is ``"input"``, ``"residual"``, ``"cotangent"`` or ``"tangent"``. ``number`` is the slot of the original
+    program for inputs and tangents, and the number of the output for residuals and cotangents.
     """
 
     role: str
@@ -196,18 +202,19 @@ class Gradient:
 
     program: MapReduce
     flipped: bool
-    """Its rows are the other's columns."""
+    """Whether its rows are the columns of the original program."""
     summed_rows: bool
-    """Its rows are to be added up: the derivative in a parameter."""
+    """Whether its rows must be added up, as for the derivative in a parameter."""
     sources: tuple[Source, ...]
+    """The source of each slot."""
     wrt: tuple[int, ...]
-    """The slots whose gradients stand side by side in the output (reverse mode)."""
+    """The slots whose gradients are concatenated in the output; empty in forward mode."""
     dims: tuple[int, ...]
     """The length of each part of the output."""
 
 
 class _Extra:
-    """The variables that a derivative adds to those of its program."""
+    """The variables of a derivative's program: those of the original program, and additional ones."""
 
     def __init__(self, program: MapReduce) -> None:
         self._sources: dict[Expr, Source] = {slot: Source("input", n) for n, slot in enumerate(program.slots)}
@@ -225,7 +232,7 @@ class _Extra:
 
 
 def swapped(formula: Expr) -> tuple[Expr, dict[Expr, Expr]]:
-    """``formula`` with i and j exchanged, and for each new variable the one it stands for."""
+    """``formula`` with i and j exchanged, and the original variable of each new one."""
     replacement: dict[Expr, Expr] = {}
     origin: dict[Expr, Expr] = {}
     for node in topological([formula]):
@@ -240,56 +247,56 @@ def swapped(formula: Expr) -> tuple[Expr, dict[Expr, Expr]]:
 
 
 def map_reduce(values: Sequence[Expr], reduction: str, count: int | None = None) -> tuple[MapReduce, tuple[Expr, ...]]:
-    """The program, and the given variable behind each of its slots; ``count`` is the number K of a ``KMin``.
+    """The program of a reduction of formulas, and the original variable of each of its slots.
 
-    ``values``: the formula, and the second one where the reduction takes two.
-
-    Slots are numbered by first use, so formulas that differ only in names make the same program.
+    ``values`` are the formula and, if the reduction takes two, the second formula. ``count`` is the number K of a
+    reduction such as ``KMin``. Slots are numbered by first use, so formulas that differ only in names make one program.
+    Raises `ShapeError` if the reduction does not take these formulas.
     """
     record = reduction_named(reduction, count)
     if len(values) != record.formulas:
         raise ShapeError(f"{reduction} takes {record.formulas} formula(s), not {len(values)}")
     if record.scalar and values[0].dim != 1:
         raise ShapeError(f"{reduction} needs a formula of length 1 beside formula2; it has length {values[0].dim}")
-    given = tuple(node for node in topological(values) if node.op.name == "variable")
-    renamed: Mapping[Expr, Expr] = {leaf: variable(n, *leaf.params[1:]) for n, leaf in enumerate(given)}
-    return MapReduce(substitute(values, renamed), record, tuple(renamed.values())), given
+    leaves = tuple(node for node in topological(values) if node.op.name == "variable")
+    renamed: Mapping[Expr, Expr] = {leaf: variable(n, *leaf.params[1:]) for n, leaf in enumerate(leaves)}
+    return MapReduce(substitute(values, renamed), record, tuple(renamed.values())), leaves
 
 
 def with_compensated_sums(program: MapReduce) -> MapReduce:
-    """``program`` with compensated sums, as far as its reduction keeps any."""
-    found = compensated(program.reduction) if program.reduction.blocked else None
-    return program if found is None else replace(program, reduction=found)
+    """``program`` with compensated sums; unchanged if its reduction has no sums."""
+    reduction = compensated(program.reduction) if program.reduction.blocked else None
+    return program if reduction is None else replace(program, reduction=reduction)
 
 
 @memoised(1024)
 def with_fast_distances(program: MapReduce) -> MapReduce:
-    """``program`` with squared distances as dot products (``ir/fast.py``); an equal one if there are none."""
+    """``program`` with squared distances as dot products (``ir/fast.py``); unchanged if there are none."""
     simple = simplify(program.values)
     return _with_values(program, simple, with_dot_products(simple))
 
 
 @dataclass(frozen=True)
 class Arrangement:
-    """What runs for a program whose products are arranged for fewer multiplications per pair (``ir/factors.py``)."""
+    """A program with products arranged for fewer multiplications per pair (``ir/factors.py``), in two versions."""
 
     careful: MapReduce
-    """For any parameters."""
+    """The program for any parameters."""
     moderate: MapReduce
-    """For parameters of moderate size: faster where that is possible."""
+    """The program for parameters of moderate size, which may be faster."""
     slots: tuple[int, ...]
-    """The parameters that this one reads as such."""
+    """The parameters that must have moderate size for it."""
     limit: float
-    """Their absolute values are between ``1 / limit`` and ``limit``."""
+    """Absolute values between ``1 / limit`` and ``limit`` are moderate."""
 
     def holds(self, arrays: Sequence[Array]) -> bool:
-        """Whether all values of the parameters are moderate; ``arrays``: one per slot."""
+        """Whether the parameters in ``slots`` have moderate size; ``arrays`` has an array per slot of the program."""
         low, high = 1 / self.limit, self.limit
         for slot in self.slots:
             array: Any = arrays[slot]
-            if not isinstance(array, np.ndarray):  # it is on a device, and stays there
+            if not isinstance(array, np.ndarray):  # an array on a device is not read
                 return False
-            if array.size == 1:  # without NumPy's functions, which take as long as a step of a warm call
+            if array.size == 1:  # NumPy's functions would take as long as a step of a warm call
                 if not low <= abs(array.item()) <= high:
                     return False
             else:
@@ -301,7 +308,7 @@ class Arrangement:
 
 @memoised(1024)
 def arranged(program: MapReduce) -> Arrangement:
-    """How the products of ``program`` are computed."""
+    """The arrangement of the products of ``program``."""
     simple = simplify(program.values)
     careful = _with_values(program, simple, arrange_products(simple))
     fast = arrange_moderate_products(simple)
@@ -310,5 +317,5 @@ def arranged(program: MapReduce) -> Arrangement:
 
 
 def _with_values(program: MapReduce, simple: tuple[Expr, ...], values: tuple[Expr, ...]) -> MapReduce:
-    """``program``, whose simplified formulas are rewritten; the same one if that has changed nothing."""
+    """``program`` with rewritten ``values``; unchanged if these are equal to its ``simple`` formulas."""
     return program if values == simple else replace(program, values=values)

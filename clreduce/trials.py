@@ -1,6 +1,6 @@
-"""Tiny programs with known results, by which a driver shows that it can be believed (see `clreduce.runtime.selftest`).
+"""Tiny programs with known results, which test a driver before its first use (see `clreduce.runtime.selftest`).
 
-Each check runs the kernels that the default schedule makes, so that what fails here is what calls would use.
+Each check runs kernels of the default schedule, so it tests what calls would use.
 """
 
 from __future__ import annotations
@@ -30,52 +30,52 @@ from clreduce.runtime.survey import survey
 
 Report = Callable[[dict[str, Any]], None]
 _ROWS, _COLUMNS = 37, 301
-"""No multiples of anything that a schedule may cut them by, and more columns than a tile has."""
+"""The sizes of the data: not multiples of any block of a schedule, and with more columns than a tile."""
 _MANTISSAS = 200
 _SMALLEST, _LARGEST = 2.0**-126, 2.0**127
 _ROUNDINGS = 100
-"""The error of a right result, in units of its dtype's rounding error, at most."""
+"""The largest error of a right result, in units of the rounding error of its dtype."""
 
 
 @dataclass(frozen=True)
-class Check:
-    """One program on one path through the library, which must give NumPy's numbers."""
+class TrialCheck:
+    """A program on one path through the library, whose results are compared with NumPy's."""
 
     name: str
     program: MapReduce
     dtype: str
     changes: dict[str, Any]
-    """Fields of the default schedule that are changed."""
+    """Changed fields of the default schedule."""
     facts: dict[str, Any]
-    """Facts that are switched off for this check, since later ones are about them."""
+    """Facts that are switched off in this check, because later checks are about them."""
 
 
-def checks_for(facts: DeviceFacts) -> Iterator[Check]:
-    """The checks that concern a device, the simplest one first; a later one relies on the earlier ones.
+def checks_for(facts: DeviceFacts) -> Iterator[TrialCheck]:
+    """The checks of a device, the simplest one first. A check relies on the earlier ones.
 
     >>> [check.name for check in checks_for(DeviceFacts(has_double=False))]
     ['float32', 'float32 nearest', 'mapped arrays', 'local memory']
     """
     copies = {"maps_memory": False, "shares_addresses": False}
-    yield Check("float32", _sum(), "float32", {"split": 3}, copies)
-    yield Check("float32 nearest", _nearest(), "float32", {}, copies)
+    yield TrialCheck("float32", _sum(), "float32", {"split": 3}, copies)
+    yield TrialCheck("float32 nearest", _nearest(), "float32", {}, copies)
     if facts.has_double:
-        yield Check("float64", _sum(), "float64", {"split": 3}, copies)
-        yield Check("float64 nearest", _nearest(), "float64", {}, copies)
+        yield TrialCheck("float64", _sum(), "float64", {"split": 3}, copies)
+        yield TrialCheck("float64 nearest", _nearest(), "float64", {}, copies)
     if facts.shares_host_memory and facts.maps_memory:
-        yield Check("mapped arrays", _sum(), "float32", {"split": 3}, {"shares_addresses": False})
+        yield TrialCheck("mapped arrays", _sum(), "float32", {"split": 3}, {"shares_addresses": False})
     if facts.shares_addresses:
-        yield Check("arrays by address", _sum(), "float32", {"split": 3}, {})
+        yield TrialCheck("arrays by address", _sum(), "float32", {"split": 3}, {})
     if facts.local_tiles:
         group = min(32, facts.max_group)
         tiled = {"shape": LOCAL, "lanes": 1, "rows": 2, "cols": 2, "group": group, "tile": 64}
-        yield Check("local memory", _sum(), "float32", tiled, copies)
+        yield TrialCheck("local memory", _sum(), "float32", tiled, copies)
 
 
 def _sum() -> MapReduce:
-    """A sum with an exponential, a logarithm that is stored beforehand, and a mask of the indices themselves.
+    """A sum with an exponential, a stored logarithm, and a mask of indices.
 
-    The sine asks whether any lane needs another path, as sorted lists do, but with as many lanes as sums have.
+    The sine has a branch that runs if any lane needs it, as sorted lists have, but with the many lanes of sums.
     """
     x, y, b = variable("x", 3, Domain.I), variable("y", 3, Domain.J), variable("b", 1, Domain.J)
     distance = squared_distance(x, y)
@@ -84,16 +84,16 @@ def _sum() -> MapReduce:
 
 
 def _nearest() -> MapReduce:
-    """The nearest terms with their indices, which uses masks, integers and loops that end at a lane's own time."""
+    """The nearest terms with their indices. It uses masks, integers, and loops whose ends differ between lanes."""
     x, y = variable("x", 2, Domain.I), variable("y", 2, Domain.J)
     return map_reduce([squared_distance(x, y)], "KMin_ArgKMin", 8)[0]
 
 
 def run(device: Device, facts: DeviceFacts, passed: list[str], report: Report) -> None:
-    """Run the checks that have not ``passed``, and stop at the first that fails.
+    """Run the checks that are not in ``passed``, up to the first failure.
 
-    Reports ``{"check": name}`` before each one, then the same with ``"passed"`` or with ``"error"``. At last, of a GPU,
-    ``{"facts": {"native_functions": names}}``.
+    It reports ``{"check": name}`` before each check, and afterwards adds ``"passed"`` or ``"error"`` to it. For a GPU,
+    it finally reports ``{"facts": {"native_functions": names}}``.
     """
     before = device.facts
     try:
@@ -105,7 +105,7 @@ def run(device: Device, facts: DeviceFacts, passed: list[str], report: Report) -
             try:
                 error = _error_of(check, device)
             except (AssertionError, AttributeError, ImportError, NameError, SyntaxError, TypeError):
-                raise  # a fault of clreduce's own
+                raise  # a bug in clreduce
             except Exception as exception:  # a driver may raise anything else
                 error = f"{type(exception).__name__}: {exception}"
             if error:
@@ -122,26 +122,26 @@ def run(device: Device, facts: DeviceFacts, passed: list[str], report: Report) -
 
 
 def within_bounds(device: Device) -> list[str]:
-    """Functions of the hardware that the device computes within their stated bounds."""
+    """The names of the functions of the hardware that the device computes within their stated bounds."""
     names = []
     for name, function in NATIVE.items():
         try:
             if excess(function, device) <= 1:
                 names.append(name)
         except (CompileError, DeviceError):
-            continue  # a driver without it
+            continue  # the driver lacks the function
     return names
 
 
 def excess(function: NativeFunction, device: Device) -> float:
-    """The largest error of a native function on a device, in units of its bound; infinite where a special value is
+    """The largest error of a native function on a device, in units of its bound; infinite if a special value is
     wrong."""
     x, y = variable("x", 1, Domain.I), variable("y", 1, Domain.J)
     program = map_reduce([function.op(x + y)], "Sum")[0]
     special = np.array([argument for argument, _ in function.exact], np.float32)
     ordinary = _arguments(function)
     arguments = np.concatenate([special, ordinary])[:, None]
-    # x + -0 is x also where x is -0.
+    # x + -0 is x even if x is -0.
     (result,) = Plan(program, Signature("float32"), device)(
         [arguments, np.full((1, 1), -0.0, np.float32)], len(arguments), 1
     )
@@ -158,15 +158,15 @@ def excess(function: NativeFunction, device: Device) -> float:
 
 
 def _arguments(function: NativeFunction) -> np.ndarray[Any, Any]:
-    """Numbers of all magnitudes for which the bound holds, the same in each trial."""
+    """Numbers of all magnitudes for which the bound holds. They are the same in each trial."""
     low, high = function.exponents
     mantissas = np.random.default_rng(0).uniform(1, 2, (high - low + 1, _MANTISSAS))
     values = np.ldexp(mantissas, np.arange(low, high + 1)[:, None]).ravel().astype(np.float32)
     return np.concatenate([values, -values]) if function.signed else values
 
 
-def _error_of(check: Check, device: Device) -> str:
-    """What is wrong with the results of a check; "" if nothing is."""
+def _error_of(check: TrialCheck, device: Device) -> str:
+    """A description of the error in the results of a check; "" if they are right."""
     rng = np.random.default_rng(0)
     shapes = {Domain.I: _ROWS, Domain.J: _COLUMNS}
     arrays = [
@@ -174,7 +174,7 @@ def _error_of(check: Check, device: Device) -> str:
     ]
     plan = Plan(check.program, Signature(check.dtype), device, _schedule_of(check, device.facts))
     exact = check.program.reference([array.astype(float) for array in arrays], _ROWS, _COLUMNS)
-    for _ in range(2):  # the second call finds everything made
+    for _ in range(2):  # the second call reuses all objects
         for result, right in zip(plan(arrays, _ROWS, _COLUMNS), exact, strict=True):
             error = float(np.abs(result - right).max() / np.abs(right).max())
             if not error <= _ROUNDINGS * np.finfo(check.dtype).eps:
@@ -182,13 +182,16 @@ def _error_of(check: Check, device: Device) -> str:
     return ""
 
 
-def _schedule_of(check: Check, facts: DeviceFacts) -> Schedule:
+def _schedule_of(check: TrialCheck, facts: DeviceFacts) -> Schedule:
     real = Signature(check.dtype).real
     return replace(choose_schedule(check.program, real, facts), **check.changes)
 
 
 def main(argument: dict[str, Any], report: Report) -> None:
-    """`run` for a device that is named by its identity, in a process of its own; ``{"missing": True}`` without it."""
+    """Run the checks of a device, given by its identity, in a separate process.
+
+    It reports ``{"missing": True}`` if there is no such device.
+    """
     with without_caches():
         import pyopencl as cl
 

@@ -1,4 +1,4 @@
-"""Warnings that point at the line of the caller, however deep inside the package they arise."""
+"""Warnings that point at the caller's line, from any depth inside the package."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _PACKAGE = __name__.split(".")[0]
 
 
 def warn(message: str | Warning, category: type[Warning] | None = None) -> None:
-    """Warn with the place outside of this package that led here."""
+    """Warn, with the innermost line outside this package as the place of the warning."""
     frame, depth = sys._getframe(1), 2
     while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] == _PACKAGE:
         frame, depth = frame.f_back, depth + 1

@@ -231,7 +231,7 @@ def _over_all(work: Work, pairs: BlockPairs, rows: Array) -> tuple[Array, ...]:
     if named is not None:
         part_of_them = drawn(named, rows, np.arange(region.columns))
         numbered = replace(part_of_them, pieces=part_of_them.pieces + region.first_column)
-        region = replace(region, ranges=CheckedRanges.by_rows(numbered), kept=Domain.I, once=False)
+        region = replace(region, ranges=CheckedRanges.by_rows(numbered), row_domain=Domain.I, once=False)
     pairs.visited.append(pairs_in(region))
     return pairs.executor.run((part.on(region), Memo(), arrays))
 
