@@ -61,7 +61,7 @@ class KernelObject:
         return self._enqueue(queue, self._kernel, size, group, global_offset, wait_for)
 
     def _set_numbers(self, numbers: tuple[int, ...]) -> None:
-        """Set the arguments that are numbers. pyopencl tries five other types first, so only changed numbers are set."""
+        """Set the arguments that are numbers, if they changed: pyopencl tries five other types first."""
         self._numbers = ()
         for position, number in enumerate(numbers, self._buffers):
             self._set(position, np.int64(number))

@@ -61,7 +61,7 @@ class Recorded(Call):
 
 
 class Repeated(Recorded):
-    """A recorded call on arrays of the host. It takes new numbers for the array of ``slot``, and waits for the result."""
+    """A recorded call on arrays of the host. A call takes new numbers for the array of ``slot`` and waits."""
 
     def __init__(self, plan: Plan, arrays: Sequence[Array], slot: int, region: Region) -> None:
         """``arrays`` are those of `Plan.run`. Of the array of ``slot``, only the shape and dtype matter."""

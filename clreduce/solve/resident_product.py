@@ -21,7 +21,7 @@ class ResidentProduct:
 
     def __init__(
         self, place: LentQueue, evaluation: Evaluation, arrays: Sequence[Any], slot: int, shape: tuple[int, ...]
-    ):
+    ) -> None:
         """``arrays``: one for each slot of the evaluation's program; that of ``slot`` does not matter."""
         work, device = evaluation.work, place.device
         self.place, self._evaluation = place, evaluation
