@@ -37,7 +37,7 @@ class LentQueue:
 
 
 class _At:
-    """The context manager of `LentDevice.at`. It is a class, because a generator takes longer, and every call uses it."""
+    """The context manager of `LentDevice.at`. It is a class, because a generator is slower."""
 
     __slots__ = ("_before", "_now", "_place")
 
