@@ -10,6 +10,7 @@ import pytest
 
 import clreduce
 from clreduce.adapters import foreign
+from clreduce.distance import cdist_reduce
 from clreduce.errors import DeviceError
 
 xp = pytest.importorskip("array_api_strict")
@@ -113,3 +114,13 @@ def test_arrays_of_pyopencl_are_dispatched() -> None:
     x = cl.array.to_device(queue, np.ones((4, 3)))
     assert isinstance(clreduce.Genred("SqDist(x, y)", ["x = Vi(3)", "y = Vj(3)"], "Sum", axis=1)(x, x), cl.array.Array)
     assert type(clreduce.Vi(x)).__module__ == "clreduce.cl"
+
+
+def test_roots_of_distances_are_arrays_of_the_library() -> None:
+    x, y = some((8, 3), (9, 3))
+    for reduction in ("min", "max", "sum"):
+        found = cdist_reduce(xp.asarray(x), xp.asarray(y), "euclidean", reduction)
+        same(found, cdist_reduce(x, y, "euclidean", reduction))
+    values, places = cdist_reduce(xp.asarray(x), xp.asarray(y), "euclidean", "kmin_argkmin", k=2)
+    for found, wanted in zip((values, places), cdist_reduce(x, y, reduction="kmin_argkmin", k=2), strict=True):
+        same(found, wanted)

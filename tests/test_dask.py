@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from processes import output_of
 
 da = pytest.importorskip("dask.array")
 
@@ -361,15 +360,3 @@ def test_cluster(tmp_path):
         assert client.submit(lambda: repr(device_of_worker())).result() == repr(devices()[last])
     assert device_of_worker() is None
     assert GRAPHS.executor("auto", -1, None, None).here() == one_device(cr.current_device())
-
-
-def test_without_dask_the_error_names_the_extra():
-    program = """
-        import sys
-        sys.modules["dask"] = None
-        try:
-            import clreduce.dask
-        except ImportError as error:
-            print(error)
-    """
-    assert "pip install 'clreduce[dask]'" in output_of(program)

@@ -68,6 +68,7 @@ def test_reductions() -> None:
     np.testing.assert_allclose(cdist_reduce(X, Y, reduction="var", axis=0), dense.var(0))
     b = np.arange(40.0)
     np.testing.assert_allclose(cdist_reduce(X, Y, weights=b), dense @ b)
+    np.testing.assert_allclose(cdist_reduce(X, Y, weights=b.tolist()), dense @ b)
     np.testing.assert_allclose(cdist_reduce(X, Y, weights=X[:, :2], axis=0), dense.T @ X[:, :2])
     assert cdist_reduce(X.astype("float32"), Y.astype("float32")).dtype == np.float32
     np.testing.assert_allclose(cdist_reduce(X, Y, "Sum(Abs(x - y))"), cdist(X, Y, "cityblock").sum(1))
@@ -95,7 +96,24 @@ def test_tensors_have_gradients() -> None:
     np.testing.assert_allclose(x.grad, (X - nearest) / np.linalg.norm(X - nearest, axis=1, keepdims=True))
 
 
+@pytest.mark.parametrize("metric", ["euclidean", "haversine", "minkowski"])
+def test_the_largest_of_nothing_is_no_distance(metric: str) -> None:
+    x, y = X[:, :2], Y[:2, :2]
+    assert (cdist_reduce(x, y[:0], metric, "max") == -np.inf).all()
+    assert (cdist_reduce(x, y[:0], metric, "min") == np.inf).all()
+    with pytest.warns(UserWarning, match="padding"):
+        largest = cdist_reduce(x, y, metric, "kmax", k=3)
+    assert (largest[:, 2] == -np.inf).all()
+    assert (largest[:, :2] >= 0).all()
+
+
 def test_mistakes_are_told() -> None:
+    with pytest.raises(
+        OptionError, match="a metric is a name, a formula in x and y, or a function on LazyTensors; got"
+    ):
+        cdist_reduce(X, Y, None)
+    with pytest.raises(OptionError, match="needs p > 0; got 'two'"):
+        cdist_reduce(X, Y, "minkowski", p="two")
     with pytest.raises(FormulaError, match=r"unknown metric 'euclidian'.*did you mean 'euclidean'"):
         cdist_reduce(X, Y, "euclidian")
     with pytest.raises(OptionError, match="unknown reduction 'total'"):

@@ -163,6 +163,25 @@ def test_linear_functions_transpose() -> None:
     close(jax.linear_transpose(push, x)(cotangent), jax.linear_transpose(dense_push, x)(cotangent))
     pull, dense_pull = (jax.vjp(lambda x, f=f: f(x, y, b, p), x)[1] for f in (KERNEL, dense))
     close(jax.linear_transpose(pull, cotangent)((x,)), jax.linear_transpose(dense_pull, cotangent)((x,)))
+    for function in (KERNEL, jax.jit(KERNEL)):
+        (found,) = jax.linear_transpose(lambda b, f=function: f(x, y, b, p), b)(cotangent)
+        close(found, dense(y, x, cotangent, p))
+    with pytest.raises(NotImplementedError, match=r"is not linear in Var\(2, 1, 2\), so it has no transpose"):
+        jax.linear_transpose(lambda p: KERNEL(x, y, b, p), p)(cotangent)
+
+
+def test_solvers_of_jax_take_products() -> None:
+    """Those for matrices that are not symmetric ask for the transpose of the product before they run."""
+    x, y = arrays(uniform(12, 3), uniform(12, 3, seed=1))
+    right = jnp.asarray(uniform(12))
+
+    def product(v: Any) -> Any:
+        return v + 0.05 * (-Vi(x).sqdist(Vj(y))).exp() @ v
+
+    solution, _ = jax.scipy.sparse.linalg.gmres(product, right, tol=1e-12)
+    close(product(solution), right)
+    slope = jax.grad(lambda right: jax.scipy.sparse.linalg.gmres(product, right, tol=1e-12)[0].sum())(right)
+    close(jax.linear_transpose(product, right)(slope)[0], jnp.ones(12))
 
 
 def test_methods_of_a_routine_are_followed() -> None:
@@ -404,6 +423,8 @@ def test_wrong_arrays_are_told_while_tracing() -> None:
             call(x, y, b[:3], p)
     with pytest.raises(DtypeError, match="must be a jax array; got"):
         KERNEL(x, y, "b", p)
+    with pytest.raises(DtypeError, match="numbers in up to double precision"):
+        KERNEL(jax.random.key(0), y, b, p)
     with pytest.raises(OptionError, match="do not change"):
         KERNEL(x, y, b, p, out=jnp.zeros((4, 2)))
     with pytest.raises(TraceError, match="outside of jit"):
@@ -451,28 +472,16 @@ for call in (lambda: distances(x, y), lambda: jax.jit(distances)(x, y), lambda: 
         print("told")
 whole = jax.device_put(x, jax.devices()[0])
 print(float(jax.jit(distances)(whole, y).sum()))
+there = jax.device_put(x, jax.devices()[1])
+for call in (distances, jax.jit(distances), jax.grad(lambda x, y: distances(x, y).sum())):
+    assert call(there, y).devices() == {jax.devices()[1]}
+    assert not call(jnp.zeros((4, 3)), y).committed
 """
 
 
 def test_arrays_on_several_devices_are_refused() -> None:
     flags = "--xla_force_host_platform_device_count=2"
     assert run(SPREAD, XLA_FLAGS=flags).split() == ["told", "told", "told", "60.0"]
-
-
-MISSING = """
-import sys
-import clreduce
-assert "jax" not in sys.modules
-sys.modules["jax"] = None
-try:
-    import clreduce.jax
-except ImportError as error:
-    print(error)
-"""
-
-
-def test_without_jax_the_extra_is_named() -> None:
-    assert "pip install 'clreduce[jax]'" in run(MISSING)
 
 
 def test_clusters_have_derivatives_of_what_their_ranges_visit() -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from processes import PACKAGE, run_python
 
 import clreduce
+from clreduce.extras import OLDEST
 
 ROOT = Path(__file__).resolve().parents[1]
 HEAVY = (
@@ -71,6 +72,37 @@ def test_setup_lists_every_package():
     folders = {path.parent.relative_to(ROOT) for path in (ROOT / "clreduce").rglob("*.py")}
     assert listed == sorted({".".join(folder.parts) for folder in folders} | {"clreduce.templates"})
     assert {path.suffix for path in (ROOT / "templates").iterdir()} == {".mako"}, "only *.mako is packed"
+
+
+def test_a_front_end_names_the_extra_that_brings_its_package_in_time():
+    """Without the package, and with a version of it that is too old."""
+    code = f"""if True:
+        import importlib, sys, types
+        old = types.ModuleType("old")
+        old.__version__, old.__path__, old.array = "0.4.30", [], old
+        for name in {list(OLDEST)}:
+            for module in (None, old):
+                sys.modules[name] = sys.modules[name + ".array"] = module
+                try:
+                    importlib.import_module("clreduce." + name)
+                except ImportError as error:
+                    print(error)
+    """
+    done = run_python(code)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == 2 * len(OLDEST)
+    for extra, missing, old in zip(OLDEST, lines[::2], lines[1::2], strict=True):
+        assert missing.startswith(f"clreduce.{extra} needs ")
+        assert f"its version is 0.4.30, and {OLDEST[extra]} is the oldest that works" in old
+        assert all(line.endswith(f"pip install --upgrade 'clreduce[{extra}]'") for line in (missing, old))
+
+
+def test_extras_ask_for_the_versions_that_front_ends_check():
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg", encoding="utf-8")
+    for extra, oldest in OLDEST.items():
+        assert setup["options.extras_require"][extra].splitlines()[1].endswith(f">= {oldest}")
 
 
 def test_examples_import_what_their_extra_names():

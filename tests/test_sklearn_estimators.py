@@ -97,12 +97,6 @@ def test_features_are_known_by_their_names(estimator: Any) -> None:
             getattr(fitted, method)(frame.rename(columns={"a": "z"}))
 
 
-def test_without_scikit_learn_the_error_names_the_extra() -> None:
-    done = run_python("import sys; sys.modules['sklearn'] = None; import clreduce.sklearn")
-    assert done.returncode != 0
-    assert "pip install 'clreduce[sklearn]'" in done.stderr
-
-
 def test_public_names_load_on_demand() -> None:
     code = "import sys, clreduce.sklearn as s; print('sklearn.neighbors' in sys.modules, dir(s) == sorted(s.__all__))"
     assert run_python(code).stdout == "False True\n"

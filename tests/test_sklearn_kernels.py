@@ -21,13 +21,14 @@ from sklearn.metrics.pairwise import PAIRWISE_KERNEL_FUNCTIONS, pairwise_kernels
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
-from clreduce.errors import ClreduceError, FormulaError, NotConverged, OptionError, ShapeError
+from clreduce.errors import ClreduceError, FormulaError, NotConverged, OptionError, ShapeError, SolveError
 from clreduce.sklearn import (
     GaussianProcessRegressor,
     KernelDensity,
     KernelRidge,
     Nystroem,
     SpectralClustering,
+    spectral,
     spectral_affinity,
 )
 from clreduce.sklearn.kernel_density import _log_integral
@@ -191,6 +192,19 @@ def test_densities_for_another_metric_and_in_single_precision() -> None:
     assert ours.score_samples(X[:20].astype("float32")).dtype == "float32"
 
 
+@pytest.mark.parametrize(
+    ("bandwidth", "dtype"), [(1e-30, "float32"), (1e25, "float32"), (1e-200, float), (1e200, float)]
+)
+def test_squares_of_bandwidths_need_not_be_numbers(bandwidth: float, dtype: Any) -> None:
+    ours, theirs = (
+        each(bandwidth=bandwidth).fit(X[:50].astype(dtype)).score_samples(X[:50].astype(dtype))
+        for each in (KernelDensity, neighbors.KernelDensity)
+    )
+    if bandwidth == 1e-200:  # where scikit-learn's are -inf
+        theirs = -np.log(50) - 1.5 * np.log(2 * np.pi) - 3 * np.log(bandwidth)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+
+
 def test_a_search_finds_the_bandwidth_that_scikit_learn_finds() -> None:
     grid = {"bandwidth": [0.1, 0.4, 1.6]}
     searches = [GridSearchCV(each(), grid, cv=3).fit(X[:150]) for each in (KernelDensity, neighbors.KernelDensity)]
@@ -239,6 +253,15 @@ def test_too_few_products_are_told() -> None:
     with pytest.warns(ConvergenceWarning, match="after 2 products the residual is .* raise max_iter"):
         ridge.fit(X, Y)
     assert ridge.n_iter_ == 2
+
+
+def test_a_ridge_of_0_where_the_preconditioner_is_the_kernel() -> None:
+    points, targets = RANDOM.normal(size=(60, 3)), RANDOM.normal(size=60)
+    ours, theirs = (
+        each(kernel="rbf", gamma=3.0, alpha=0.0, **options).fit(points, targets).dual_coef_
+        for each, options in ((KernelRidge, {"max_dense": 0}), (kernel_ridge.KernelRidge, {}))
+    )
+    np.testing.assert_allclose(ours, theirs, atol=1e-4)
 
 
 def test_a_wrong_number_of_ridges_and_negative_histograms_are_errors() -> None:
@@ -354,10 +377,12 @@ def test_a_pipeline_with_nystroem_features_tells_moons_apart() -> None:
     assert model.fit(points, labels).score(points, labels) > 0.97
 
 
+@pytest.mark.parametrize("dense", [0, 200])
 @pytest.mark.parametrize(
     "options", [{}, {"eigen_solver": "lobpcg", "assign_labels": "cluster_qr"}, {"assign_labels": "discretize"}]
 )
-def test_clusters_of_moons_are_those_of_scikit_learn(options: Any) -> None:
+def test_clusters_of_moons_are_those_of_scikit_learn(options: Any, dense: int, monkeypatch: Any) -> None:
+    monkeypatch.setattr(spectral, "_DENSE", dense)
     points, _ = make_moons(200, noise=0.05, random_state=0)
     ours, theirs = (
         each(2, gamma=30.0, random_state=0, **options) for each in (SpectralClustering, cluster.SpectralClustering)
@@ -375,7 +400,9 @@ def test_an_affinity_is_the_laplacian_of_the_kernel_as_an_operator() -> None:
     np.testing.assert_allclose(walk.H @ np.arange(100.0), walk @ np.arange(100.0))
     values = eigsh(walk, k=3, which="LA", return_eigenvectors=False)
     np.testing.assert_allclose(values, np.linalg.eigvalsh(1 * np.eye(100) - expected)[-3:], atol=1e-9)
+    np.testing.assert_allclose(walk.dense(), np.eye(100) - expected, atol=1e-12)
     whole = spectral_affinity(points, gamma=30.0, normalize=False)
+    np.testing.assert_allclose(whole.dense(), kernel, atol=1e-12)
     np.testing.assert_allclose(whole @ np.eye(100), kernel, atol=1e-12)
     assert spectral_affinity(points.astype("float32")).matvec(np.ones(100)).dtype == "float32"
 
@@ -387,6 +414,16 @@ def test_affinities_that_are_matrices_are_left_to_scikit_learn() -> None:
         for each in (SpectralClustering, cluster.SpectralClustering)
     )
     np.testing.assert_array_equal(ours.fit_predict(points), theirs.fit_predict(points))
+
+
+def test_clusters_that_hardly_touch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then many eigenvalues are near 1, and iterations do not tell their vectors apart."""
+    points = 10 * RANDOM.normal(size=(60, 3))
+    clustering = SpectralClustering(3, gamma=0.5, random_state=0)
+    assert set(clustering.fit(points).labels_) == {0, 1, 2}
+    monkeypatch.setattr(spectral, "_DENSE", 0)
+    with pytest.raises(SolveError, match=r"ARPACK found no 3 eigenvectors .*a smaller gamma"):
+        clustering.fit(points)
 
 
 def test_an_affinity_below_0_is_an_error() -> None:

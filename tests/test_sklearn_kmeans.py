@@ -94,6 +94,16 @@ def test_a_callable_start_and_its_errors() -> None:
         KMeans(3, algorithm="full").fit(X)
 
 
+@pytest.mark.filterwarnings("error")
+def test_distances_to_centres_of_a_frame() -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(load_iris().data[:, :3], columns=["a", "b", "c"])
+    ours, theirs = both(frame, n_clusters=3, n_init=1, random_state=0)
+    np.testing.assert_allclose(ours.transform(frame[:20]), theirs.transform(frame[:20]), atol=1e-6)
+    again = KMeans(3, n_init=1, random_state=0).fit_transform(frame, sample_weight=np.ones(len(frame)))
+    np.testing.assert_allclose(again, ours.transform(frame))
+
+
 def test_verbose_prints_each_step(capsys: pytest.CaptureFixture[str]) -> None:
     fitted = KMeans(3, random_state=0, verbose=1).fit(load_iris().data)
     printed = capsys.readouterr().out.splitlines()

@@ -137,7 +137,7 @@ def test_ties_go_to_the_lowest_index_and_a_point_is_not_its_own_neighbour() -> N
 
 
 def test_a_search_over_k_compiles_few_kernels() -> None:
-    lengths = [search._length(k) for k in range(1, 65)]
+    lengths = [search._length(k, 1000) for k in range(1, 65)]
     assert len(set(lengths)) == 12
     assert all(k <= length <= max(1.5 * k, 1) for k, length in enumerate(lengths, 1))
     X = rng.normal(size=(40, 3))
@@ -146,6 +146,32 @@ def test_a_search_over_k_compiles_few_kernels() -> None:
     for k in (1, 2, 3, 5, 39):
         np.testing.assert_array_equal(fitted.kneighbors(X, k, return_distance=False), indices[:, :k])
         np.testing.assert_array_equal(fitted.kneighbors(X, k)[0], distances[:, :k])
+
+
+def test_numbers_of_neighbours_are_integers_of_numpy_in_a_search() -> None:
+    X, y = load_iris(return_X_y=True)
+    grid = {"n_neighbors": np.arange(1, 4)}
+    ours, theirs = (
+        GridSearchCV(each(), grid, cv=3, error_score="raise").fit(X, y)
+        for each in (kernels.KNeighborsClassifier, neighbors.KNeighborsClassifier)
+    )
+    np.testing.assert_allclose(ours.cv_results_["mean_test_score"], theirs.cv_results_["mean_test_score"])
+
+
+@pytest.mark.filterwarnings("error")
+def test_no_terms_are_kept_beyond_the_points() -> None:
+    X = rng.normal(size=(21, 3))
+    ours, theirs = (each(n_neighbors=20).fit(X).kneighbors() for each in OURS_AND_THEIRS)
+    np.testing.assert_array_equal(ours[1], theirs[1])
+
+
+@pytest.mark.parametrize("tree", [neighbors.KDTree, neighbors.BallTree])
+def test_a_tree_in_place_of_data_is_searched(tree: Any) -> None:
+    X, queries = rng.normal(size=(30, 3)), rng.normal(size=(5, 3))
+    ours, theirs = (
+        each(n_neighbors=4).fit(tree(X, metric="manhattan")).kneighbors(queries) for each in OURS_AND_THEIRS
+    )
+    np.testing.assert_allclose(ours, theirs)
 
 
 @pytest.mark.parametrize("weights", ["uniform", "distance", lambda distances: 1 / (1 + distances)])

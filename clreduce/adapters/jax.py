@@ -49,11 +49,12 @@ class Jax(Adapter):
         return array if array.flags.c_contiguous else np.ascontiguousarray(array)
 
     def from_host(self, array: Array, like: Any) -> Any:
+        """An array of JAX, where ``like`` is if that is committed to a device, and as uncommitted as others if not."""
         array = self.narrowed(array)
-        if isinstance(like, jax.Array) and not isinstance(like, jax.core.Tracer):
-            (device,) = like.devices()
-            if device.platform != "cpu":
-                return jax.device_put(array, device)
+        if isinstance(like, jax.Array) and not isinstance(like, jax.core.Tracer) and like.committed:
+            if len(like.sharding.device_set) > 1:
+                raise spread_over_devices()
+            return jax.device_put(array, like.sharding)
         return jnp.asarray(array)
 
     def narrowed(self, array: Array) -> Array:
@@ -74,7 +75,7 @@ class Jax(Adapter):
         return jax.dtypes.canonicalize_dtype(jnp.dtype(name))
 
     def is_weak(self, value: Any) -> bool:
-        return bool(value.weak_type)
+        return bool(getattr(value, "weak_type", False))  # keys of random numbers have none
 
     def promoted(self, names: Iterable[str]) -> str:
         """As JAX promotes arrays; integers alone give its default float."""
@@ -90,7 +91,7 @@ class Jax(Adapter):
         for value in arguments:
             if not isinstance(value, jax.Array):
                 return None
-            forms += value.shape, value.dtype, value.weak_type
+            forms += value.shape, value.dtype, self.is_weak(value)
         return tuple(forms)
 
     # ------------------------------------------------------------------ arrays between the arguments and the results

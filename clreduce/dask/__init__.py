@@ -12,12 +12,15 @@ array([18., 18., 18., 18.])
 
 from typing import TYPE_CHECKING, Any
 
+from clreduce.extras import check_version, needed
+
 try:
+    import dask as _dask
     import dask.array as _da
+
+    check_version("dask", _dask)
 except ImportError as _error:
-    raise ImportError(
-        f"clreduce.dask needs dask with its arrays ({_error}): pip install 'clreduce[dask]'", name=_error.name
-    ) from _error
+    raise needed("dask", _error) from _error
 
 from clreduce.adapters.dask import DASK
 from clreduce.binding import bind, generics, variables

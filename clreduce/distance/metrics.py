@@ -70,8 +70,8 @@ def _chebyshev(x: Tensor, y: Tensor) -> Distance:
     return _own((x - y).abs().max(-1))
 
 
-def _minkowski(x: Tensor, y: Tensor, p: float = 2, w: Any = None) -> Distance:
-    if p is None or not p > 0:
+def _minkowski(x: Tensor, y: Tensor, p: Any = 2, w: Any = None) -> Distance:
+    if not isinstance(p, (int, float, np.integer, np.floating)) or not p > 0:
         raise OptionError(f"the metric 'minkowski' needs p > 0; got {p!r}")
     if np.isinf(p):
         return _chebyshev(x, y)
@@ -80,6 +80,7 @@ def _minkowski(x: Tensor, y: Tensor, p: float = 2, w: Any = None) -> Distance:
     total = (powers if w is None else parameter(w, x) * powers).sum(-1)
     if p == 1:
         return _own(total)
+    p = float(p)
     return _root(total) if p == 2 else Distance(total, partial(_power, exponent=1 / p), partial(_power, exponent=p))
 
 
@@ -261,12 +262,14 @@ def distance(
         except TypeError as error:
             if "argument" not in str(error):
                 raise
-            raise OptionError(f"metric_params of the metric {metric!r}: {str(error).split('() ')[-1]}") from error
+            raise OptionError(f"parameters of the metric {metric!r}: {str(error).split('() ')[-1]}") from error
     if isinstance(metric, str) and metric.isidentifier():
         raise FormulaError(
             f"unknown metric {metric!r}{did_you_mean(metric, METRICS)}: the names are {', '.join(sorted(METRICS))}; "
-            "else a metric is a formula in x and y, such as 'Sum(Abs(x - y))', or a function on LazyLazyTensors"
+            "else a metric is a formula in x and y, such as 'Sum(Abs(x - y))', or a function on LazyTensors"
         )
+    if not (isinstance(metric, str) or callable(metric)):
+        raise OptionError(f"a metric is a name, a formula in x and y, or a function on LazyTensors; got {metric!r}")
     return _own(of_pairs(metric, x, y, parameters))
 
 

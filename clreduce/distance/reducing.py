@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from clreduce.adapters.numpy import NUMPY
+import numpy as np
+
 from clreduce.distance.metrics import Distance
 from clreduce.errors import OptionError, ShapeError
 from clreduce.language.names import did_you_mean
+from clreduce.numpy import LazyTensor
+from clreduce.typing import Array
 
 _BY_ORDER = {
     # reductions that need only know which distance is larger: the methods of LazyTensor, and whether distances come out
@@ -42,22 +45,31 @@ def reduced(found: Distance, name: str, k: int | None, weights: Any, axis: int) 
     """A reduction of distances by its checked name: (rows,), (rows, k), or (rows, E) with weights of that shape."""
     if name in _BY_ORDER:
         method, are_distances = _BY_ORDER[name]
-        # NumPy takes roots of a few results; elsewhere they are a part of what derivatives follow
-        later = found.term.library is NUMPY
+        # NumPy takes roots of a few results; elsewhere they are a part of what derivatives follow, and arrays of others
+        later = type(found.term) is LazyTensor
         tensor = found.term if later or not any(are_distances) else found.tensor
         results = getattr(tensor, method)(*([] if k is None else [k]), axis=axis)
         results = results if isinstance(results, tuple) else (results,)
         numbers = tuple(
-            _narrow(found.of_term(each) if is_distance and later else each, k is not None)
+            _narrow(_of_terms(found, each) if is_distance and later else each, k is not None)
             for each, is_distance in zip(results, are_distances, strict=True)
         )
         return numbers if len(numbers) > 1 else numbers[0]
     if weights is None:
         return _narrow(getattr(found.tensor, name)(axis=axis), False)
+    if isinstance(weights, (list, tuple)):
+        weights = np.asarray(weights, found.term.dtype)
     columns = found.term.shape[axis]
     if len(weights.shape) not in (1, 2) or weights.shape[0] != columns:
         raise ShapeError(f"weights have shape ({columns},) or ({columns}, E); got {tuple(weights.shape)}")
     return (found.tensor if axis else found.tensor.T) @ weights
+
+
+def _of_terms(found: Distance, terms: Array) -> Array:
+    """The distances that terms stand for; those of nothing, such as the largest of no points, stay infinite."""
+    with np.errstate(invalid="ignore"):
+        distances = found.of_term(terms)
+    return np.where(np.isinf(terms), terms, distances)
 
 
 def _narrow(result: Any, has_columns: bool) -> Any:

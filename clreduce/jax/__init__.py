@@ -12,10 +12,14 @@ Array([[-8., -8., -8.],
        [-8., -8., -8.]], dtype=float32)
 """
 
+from clreduce.extras import check_version, needed
+
 try:
     import jax as _jax
+
+    check_version("jax", _jax)
 except ImportError as _error:
-    raise ImportError(f"clreduce.jax needs jax ({_error}): pip install 'clreduce[jax]'", name=_error.name) from _error
+    raise needed("jax", _error) from _error
 
 from clreduce.adapters.jax import JAX
 from clreduce.binding import bind, generics, variables

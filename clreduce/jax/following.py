@@ -11,12 +11,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from clreduce.call.derivative import Derivative, Run, Works, summed_to
 from clreduce.call.evaluation import Evaluation, together
 from clreduce.call.runner import Runner
 from clreduce.ir.expr import INDEX
+from clreduce.ir.show import show
 from clreduce.jax.tasks import Form, Task, run
+from clreduce.language.vocabulary import nonlinear_node
 from clreduce.typing import Array
 
 
@@ -63,6 +66,19 @@ class Results(Task):
         tangents = run(Tangent(whole, tuple(moves)), [*arrays, *residuals, *moves.values()])
         by_number = dict(zip(whole.program.real_outputs, tangents, strict=True))
         return results, {n: by_number[n] for n in numbers}
+
+    def transposed(self, cotangents: Mapping[int, Any], arrays: Sequence[Any], linear: Sequence[int]) -> Sequence[Any]:
+        program = self.evaluation.program
+        variables = [program.slots[n] for n in linear]
+        if program.reduction.name != "Sum" or any(nonlinear_node(f, variables) for f in program.values):
+            raise NotImplementedError(
+                f"{program.reduction.name} of {', '.join(map(show, program.values))} is not linear in "
+                f"{', '.join(map(show, variables))}, so it has no transpose; jax.vjp gives its derivatives"
+            )
+        # The gradient of what is linear is the same everywhere, so at 0, too.
+        known = [jnp.zeros(array.shape, array.dtype) if n in linear else array for n, array in enumerate(arrays)]
+        pulled = Gradients(self.evaluation, tuple(cotangents), tuple(linear), tuple(arrays[n].shape for n in linear))
+        return run(pulled, [*known, *cotangents.values()])
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ whole batches. And as no function of JAX runs inside the call back, none can wai
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -68,7 +69,8 @@ def _on_host(task: Task, arrays: Sequence[Array]) -> tuple[Array, ...]:
 
 def _compute(*arrays: Any, task: Task) -> list[Any]:
     results = _on_host(task, [JAX.to_host(array) for array in arrays])
-    return [JAX.from_host(result, arrays[0] if arrays else None) for result in results]
+    committed = next((array for array in arrays if getattr(array, "committed", False)), None)
+    return [JAX.from_host(result, committed) for result in results]
 
 
 def _abstract(*_: Any, task: Task) -> list[Any]:
@@ -79,10 +81,24 @@ _task.def_impl(_compute)
 _task.def_abstract_eval(_abstract)
 
 
+def _known_to(function: Callable[..., Any], **options: Any) -> dict[str, Any]:
+    """The options that a function has in this version of JAX."""
+    parameters = inspect.signature(function).parameters
+    return {name: value for name, value in options.items() if name in parameters}
+
+
+def _devices_of(axes: Any) -> int:
+    """How many devices of JAX run a computation: those of its sharding, of its mesh, or, of an older pmap, replicas."""
+    counts = (
+        getattr(axes, "num_devices", None),
+        getattr(getattr(axes, "mesh", None), "size", None),
+        getattr(getattr(axes, "axis_env", None), "nreps", None),
+    )
+    return max(count or 1 for count in counts)
+
+
 def _lower(context: Any, *arrays: Any, task: Task) -> Any:
-    axes = context.module_context.axis_context
-    mesh = getattr(axes, "mesh", None)
-    if getattr(axes, "num_devices", 1) > 1 or (mesh is not None and mesh.size > 1):
+    if _devices_of(context.module_context.axis_context) > 1:
         raise spread_over_devices()
 
     def call(*values: Any) -> tuple[Array, ...]:
@@ -90,12 +106,13 @@ def _lower(context: Any, *arrays: Any, task: Task) -> Any:
 
     results, _, _ = mlir.emit_python_callback(
         context, call, None, list(arrays), context.avals_in, context.avals_out, has_side_effect=False,
-        returns_token=False,
+        **_known_to(mlir.emit_python_callback, returns_token=False),
     )  # fmt: skip
     return results
 
 
-mlir.register_lowering(_task, _lower, cacheable=False)
+# A lowering holds a call back, so it serves one compiled function alone. JAX before 0.7 keeps none for another one.
+mlir.register_lowering(_task, _lower, **_known_to(mlir.register_lowering, cacheable=False))
 
 
 def _differentiate(arrays: Sequence[Any], tangents: Sequence[Any], task: Task) -> tuple[list[Any], list[Any]]:

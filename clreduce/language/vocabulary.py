@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import wraps
 from typing import Any
 
@@ -88,12 +88,20 @@ def check_linear(f: Expr, v: Expr, name: str | None = None) -> None:
 
     The message calls v ``name``.
     """
+    node = nonlinear_node(f, {v})
+    if node is not None:
+        raise FormulaError(
+            f"the formula must be linear in {name or f'the variable {show(v)}'}; {show(node, limit=_QUOTED)} is not"
+        )
+
+
+def nonlinear_node(f: Expr, variables: Collection[Expr]) -> Expr | None:
+    """The first node of f that is not linear in the variables together, nor free of them; None if f is linear."""
     (f,) = simplify([f])
-    order = topological([f])
     fixed: set[Expr] = set()
-    linear = {v}
-    for node in order:
-        if node is v:
+    linear = set(variables)
+    for node in topological([f]):
+        if node in linear:
             continue
         if all(arg in fixed for arg in node.args):
             fixed.add(node)
@@ -102,9 +110,8 @@ def check_linear(f: Expr, v: Expr, name: str | None = None) -> None:
         elif _linear_node(node, fixed, linear):
             linear.add(node)
         else:
-            raise FormulaError(
-                f"the formula must be linear in {name or f'the variable {show(v)}'}; {show(node, limit=_QUOTED)} is not"
-            )
+            return node
+    return None
 
 
 def _linear_node(node: Expr, fixed: set[Expr], linear: set[Expr]) -> bool:

@@ -16,12 +16,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from clreduce.extras import check_version, needed
+
 try:
-    import sklearn as _sklearn  # noqa: F401
+    import sklearn as _sklearn
+
+    check_version("sklearn", _sklearn)
 except ImportError as _error:
-    raise ImportError(
-        f"clreduce.sklearn needs scikit-learn ({_error}): pip install 'clreduce[sklearn]'", name=_error.name
-    ) from _error
+    raise needed("sklearn", _error) from _error
 
 if TYPE_CHECKING:
     from clreduce.sklearn.gaussian_process import GaussianProcessRegressor

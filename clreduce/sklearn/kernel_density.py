@@ -149,6 +149,8 @@ def _exponent(kernel: str, between: Distance, bandwidth: float) -> LazyTensor:
     """The logarithm of a kernel that is positive everywhere."""
     if kernel == "exponential":
         return -between.tensor / bandwidth
+    if not 1e-15 < bandwidth < 1e15:  # whose square leaves the range of float32
+        return -0.5 * (between.tensor / bandwidth) ** 2
     squared = between.term if between.of_term is np.sqrt else between.tensor**2
     return squared * (-0.5 / bandwidth**2)
 

@@ -109,9 +109,12 @@ class KMeans(cluster.KMeans):
     def _check_test_data(self, X: Any) -> Array:
         return checked_data(self, X, reset=False)
 
-    def _transform(self, X: Any) -> Array:
+    def fit_transform(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
+        """The distances of X to all centres that ``fit`` finds, (n_samples, n_clusters); ``y`` is ignored."""
+        return self.fit(X, sample_weight=sample_weight).transform(X)
+
+    def _transform(self, X: Array) -> Array:
         """The distances to all centres, (n_samples, n_clusters)."""
-        X = self._check_test_data(X)  # `fit_transform` has not
         return np.sqrt(Vi(X).sqdist(Vj(self.cluster_centers_.astype(X.dtype, copy=False))).dense())
 
     def _init_centroids(self, X: Array, _norms: None, init: Any, random_state: Any, weights: Array) -> Array:

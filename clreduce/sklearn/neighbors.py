@@ -34,6 +34,8 @@ class _IndexedNeighbors:
         """Not theirs: formulas are metrics, too, and `_fit` checks them on the data."""
 
     def _fit(self, X: Any, y: Any = None) -> Any:
+        if isinstance(X, (neighbors.KDTree, neighbors.BallTree)):
+            return super()._fit(X, y)  # type: ignore[misc]
         precomputed = isinstance(self.metric, str) and self.metric == "precomputed"
         if issparse(X) and not precomputed:
             raise DtypeError(
@@ -76,7 +78,8 @@ _COMMON = """
     Notes
     -----
     float32 data give float32 distances; all else is computed in float64. Of equal distances the lowest index comes
-    first. Sparse data are refused, but for a precomputed matrix.
+    first. Sparse data are refused, but for a precomputed matrix. A tree that takes the place of data, such as a
+    `KDTree`, is searched as it is, by scikit-learn.
 """
 
 

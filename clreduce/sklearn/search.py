@@ -35,12 +35,15 @@ class Index:
 
         Without ``return_distance``, the indices alone.
         """
+        k = int(k)  # searches over parameters have integers of NumPy
         if not self.all_pairs and self.metric in _SQUARED and worthwhile(self.points, len(X), k):
             distances, indices = self._projected(X, k)
             return (distances, indices) if return_distance else indices
         found = self.distances(X)
         # One kernel serves with and without distances.
-        terms, indices = found.term.Kmin_argKmin(_length(k), axis=1, prune=False if self.all_pairs else "auto")
+        terms, indices = found.term.Kmin_argKmin(
+            _length(k, len(self.points)), axis=1, prune=False if self.all_pairs else "auto"
+        )
         indices = np.ascontiguousarray(indices[:, :k])
         return (found.of_term(terms[:, :k]), indices) if return_distance else indices
 
@@ -51,7 +54,7 @@ class Index:
         squares, indices, settled = self._projection(dtype).nearest(X, k)
         left = np.flatnonzero(~settled)
         if len(left):
-            terms = self.distances(X[left]).term.Kmin_argKmin(_length(k), axis=1)
+            terms = self.distances(X[left]).term.Kmin_argKmin(_length(k, len(self.points)), axis=1)
             squares[left], indices[left] = (each[:, :k] for each in terms)
         return (squares if self.metric == "sqeuclidean" else np.sqrt(squares)).astype(dtype), indices
 
@@ -91,10 +94,14 @@ class Index:
         return {name: value for name, value in self.__dict__.items() if name != "_made"}
 
 
-def _length(k: int) -> int:
-    """How many terms a kernel keeps for k: 2^n or 3 * 2^n, so that a search over k compiles few kernels."""
+def _length(k: int, points: int) -> int:
+    """How many terms a kernel keeps for k: 2^n or 3 * 2^n, so that a search over k compiles few kernels.
+
+    There is no use in more terms than points.
+    """
     power = 1 << (k - 1).bit_length()
-    return power * 3 // 4 if power >= 4 and k <= power * 3 // 4 else power
+    length = power * 3 // 4 if power >= 4 and k <= power * 3 // 4 else power
+    return min(length, max(k, points))
 
 
 def _as(points: Array, dtype: Any) -> Array:

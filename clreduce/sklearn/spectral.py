@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 from scipy.linalg import eigh
-from scipy.sparse.linalg import LinearOperator, eigsh, lobpcg
+from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh, lobpcg
 from sklearn import cluster
 from sklearn.base import _fit_context
 from sklearn.cluster._spectral import cluster_qr, discretize
 from sklearn.utils import check_random_state
 
-from clreduce.errors import ShapeError
+from clreduce.errors import ShapeError, SolveError
 from clreduce.sklearn.kernels import PairKernel, check_not_negative, pair_kernel
 from clreduce.sklearn.systems import wide_product
 from clreduce.sklearn.validation import checked_data
@@ -21,6 +21,8 @@ from clreduce.warning import warn
 
 _STORED = ("nearest_neighbors", "precomputed", "precomputed_nearest_neighbors")
 """Affinities that are matrices, mostly sparse ones: scikit-learn's own code serves them."""
+_DENSE = 500
+"""Points up to which all eigenvectors of the matrix are computed, whatever the solver: it takes a tenth of a second."""
 
 
 class Affinity(LinearOperator):
@@ -59,6 +61,14 @@ class Affinity(LinearOperator):
             return self._kernel_product(vectors)
         roots = self.degree_roots[:, None]
         return self._off_diagonal(vectors / roots) / roots
+
+    def dense(self) -> Array:
+        """The matrix, of shape (n, n), in float64."""
+        matrix = self.kernel.dense(self.X, self.X).astype(float)
+        if self.normalize:
+            np.fill_diagonal(matrix, 0)
+            matrix /= self.degree_roots[:, None] * self.degree_roots
+        return matrix
 
     def _matvec(self, vector: Array) -> Array:
         return self._matmat(np.reshape(vector, (-1, 1)))
@@ -109,8 +119,8 @@ class SpectralClustering(cluster.SpectralClustering):
     """Spectral clustering in memory linear in the number of points.
 
     Parameters are those of ``sklearn.cluster.SpectralClustering``. Affinities that are matrices (nearest neighbours,
-    precomputed ones) are left to scikit-learn; kernels are never stored. ``eigen_solver="amg"`` needs a matrix:
-    ARPACK takes its place, with a warning.
+    precomputed ones) are left to scikit-learn. Kernels are never stored, but up to 500 points, where all eigenvectors
+    are computed, whatever the solver. ``eigen_solver="amg"`` needs a matrix: ARPACK takes its place, with a warning.
 
     Parameters
     ----------
@@ -184,18 +194,26 @@ class SpectralClustering(cluster.SpectralClustering):
         solver = self.eigen_solver or "arpack"
         if solver == "amg":
             warn(RuntimeWarning("eigen_solver='amg' needs a matrix, and a kernel is not stored: ARPACK is used"))
-        if n < 5 * count + 1:  # iterations need some more points than eigenvectors
-            matrix = np.asarray(walk @ np.eye(n, dtype=walk.dtype), float)
+        # Drawn in any case, so that what follows draws the numbers that it draws for scikit-learn.
+        start = random.standard_normal((n, count + 1)) if solver == "lobpcg" else random.uniform(-1, 1, n)
+        start = start.astype(walk.dtype)
+        if n <= max(5 * count, _DENSE):  # iterations need some more points than eigenvectors
+            matrix = walk.dense()
             vectors = eigh((matrix + matrix.T) / 2)[1][:, ::-1]
         elif solver == "lobpcg":
-            start = random.standard_normal((n, count + 1)).astype(walk.dtype)
             start[:, 0] = walk.degree_roots
             tol = None if self.eigen_tol == "auto" else self.eigen_tol
             vectors = lobpcg(walk, start, tol=tol, largest=True, maxiter=2000)[1]
         else:
             tol = 0 if self.eigen_tol == "auto" else self.eigen_tol
-            start = random.uniform(-1, 1, n).astype(walk.dtype)
-            vectors = eigsh(walk, k=count, which="LA", tol=tol, v0=start)[1][:, ::-1]
+            try:
+                vectors = eigsh(walk, k=count, which="LA", tol=tol, v0=start)[1][:, ::-1]
+            except ArpackError as error:
+                raise SolveError(
+                    f"ARPACK found no {count} eigenvectors of the affinity ({error}). Many eigenvalues are equal where "
+                    "clusters hardly touch: widen the kernel (a smaller gamma), raise eigen_tol, or use "
+                    "eigen_solver='lobpcg'"
+                ) from error
         maps = vectors[:, :count] / walk.degree_roots[:, None]
         largest = np.abs(maps).argmax(0)
         signs = np.sign(maps[largest, np.arange(maps.shape[1])])

@@ -16,6 +16,9 @@ from clreduce.solve.preconditioners import partial_cholesky
 from clreduce.typing import Array
 from clreduce.warning import warn
 
+_LEAST = 1e-12
+"""The least part of the mean diagonal that `LowRank` adds to the columns of a kernel."""
+
 
 def wide_product(product: Callable[[Array], Array], vectors: Array) -> Array:
     """``product`` of (n, E) vectors, which sees 1, 2, 4, 8 or 16 of them at once: so few kernels serve any E."""
@@ -75,14 +78,17 @@ class LowRank:
     def __init__(self, system: KernelSystem, rank: int, seed: int = 0) -> None:
         rank = min(rank, system.size)
         self.factor = partial_cholesky(system, rank, seed)[0] if rank else np.zeros((system.size, 0))
-        rest = np.maximum(system.diagonal()[:, 0] - (self.factor**2).sum(1), 0.0)
-        self.d = system.noise + rest.mean()
+        diagonal = system.diagonal()[:, 0]
+        rest = np.maximum(diagonal - (self.factor**2).sum(1), 0.0)
+        # Without noise, columns that make all of the kernel leave nothing: rounding would decide over the sign of P^-1.
+        self.d = system.noise + max(rest.mean(), _LEAST * diagonal.mean())
         if not (self.d > 0).all():
             raise SolveError("the matrix is not positive definite: raise alpha, which is added to its diagonal")
         scaled = self.factor / self.d[:, None]
         root = np.linalg.cholesky(np.eye(self.factor.shape[1]) + self.factor.T @ scaled)
         self._log_determinant = float(2 * np.log(np.diag(root)).sum() + np.log(self.d).sum())
-        self.inverse_factor: Array = solve_triangular(root, scaled.T, lower=True).T
+        # SciPy before 1.14 refuses a triangle without rows.
+        self.inverse_factor: Array = solve_triangular(root, scaled.T, lower=True).T if rank else self.factor
         """W, of as many columns as F, so that P^-1 = diag(1 / d) - W W^T."""
 
     def solve(self, vectors: Array) -> Array:

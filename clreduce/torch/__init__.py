@@ -15,6 +15,15 @@ tensor([[-8., -8., -8.],
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
+from clreduce.extras import check_version, needed
+
+try:
+    import torch as _torch
+
+    check_version("torch", _torch)
+except ImportError as _error:
+    raise needed("torch", _error) from _error
+
 from torch import Tensor
 from torch.compiler import is_compiling
 
