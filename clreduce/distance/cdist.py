@@ -30,42 +30,46 @@ def cdist_reduce(
     axis: int = 1,
     **parameters: Any,
 ) -> Any:
-    """Reduce the distances d(x_i, y_j) over j, or over i: ``cdist(x, y, metric).sum(axis=1)`` without the matrix.
+    """Reduce the distances d(x_i, y_j) over j, or over i, without storing a matrix of them.
+
+    ``cdist_reduce(x, y, metric)`` is ``scipy.spatial.distance.cdist(x, y, metric).sum(axis=1)``.
 
     Parameters
     ----------
-    x, y:
-        (M, D) and (N, D), arrays of any library that has a front end, of NumPy as a rule. float32 is kept.
-    metric:
+    x, y : array
+        Of shapes (M, D) and (N, D), of any library that has a front end. float32 is kept.
+    metric : str or callable, optional
         A name as in ``scipy.spatial.distance.cdist`` or scikit-learn (`METRICS`); a formula in x, y and the names of
         ``parameters``, also of a kernel; or a function that takes two `LazyTensor` and ``parameters`` by name. Metrics
         of sets, such as 'jaccard', are of truth values: whether a number is 0.
-    reduction:
-        'sum', 'mean', 'var', 'std', 'prod', 'logsumexp'; 'min', 'argmin', 'min_argmin' (a pair), and the same of 'max';
-        'kmin', 'argkmin', 'kmin_argkmin', and the same of 'kmax', which take ``k``.
-    k:
-        How many of each row.
-    weights:
-        (N,) or (N, E), for 'sum' alone: what the distances are multiplied by.
-    axis:
+    reduction : str, optional
+        'sum', 'mean', 'var', 'std', 'prod', 'logsumexp'; 'min', 'argmin', 'min_argmin' (a pair), and the same with
+        'max'; 'kmin', 'argkmin', 'kmin_argkmin', and the same with 'kmax', which take ``k``.
+    k : int, optional
+        The number of values for each row, for reductions of the k smallest or largest.
+    weights : array, optional
+        Of shape (N,) or (N, E), for 'sum' alone: the distances are multiplied by them.
+    axis : int, optional
         1 reduces over y, 0 over x.
-    parameters:
-        Of the metric, as in ``cdist``: ``p`` and ``w`` of 'minkowski', ``V`` of 'seuclidean', ``VI`` of 'mahalanobis',
-        ``base`` of 'jensenshannon'. Variances that are left out are those of all points of both sides, in NumPy.
+    **parameters
+        Those of the metric, as in ``cdist``: ``p`` and ``w`` of 'minkowski', ``V`` of 'seuclidean', ``VI`` of
+        'mahalanobis', ``base`` of 'jensenshannon'. Missing variances are computed from all points of both sides, for
+        NumPy arrays.
 
     Returns
     -------
-    array of the library of x, of shape (M,), (M, k), or (M, E) with weights of that shape; with ``axis=0`` N stands for
-    M and vice versa. Indices are int64; of equal distances the lowest comes first.
+    array or tuple of two arrays
+        Of the library of x, of shape (M,), (M, k), or (M, E) with weights of that shape; with ``axis=0`` N and M are
+        exchanged. Indices are int64; of equal distances the lowest index comes first.
 
     Raises
     ------
     FormulaError
-        A metric that is neither a name nor a formula.
+        The metric is neither a name nor a formula.
     OptionError
-        A reduction that does not exist; a parameter, ``k`` or ``weights`` where they have no meaning.
+        There is no such reduction, or a parameter, ``k`` or ``weights`` has no meaning for it.
     ShapeError
-        Arrays that are not (M, D) and (N, D).
+        The arrays are not of shapes (M, D) and (N, D).
 
     Examples
     --------

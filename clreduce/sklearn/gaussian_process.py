@@ -255,11 +255,21 @@ class GaussianProcessRegressor(gaussian_process.GaussianProcessRegressor):
         return solved(system, right, tol=self.tol, max_iter=self.max_iter, near=near)
 
     def predict(self, X: Any, return_std: bool = False, return_cov: bool = False) -> Any:
-        """The mean at points X, (n_points, n_features), and its standard deviation or covariance.
+        """The mean at points, and its standard deviation or covariance.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_points, n_features)
+            The points.
+        return_std : bool
+            Whether to return the standard deviation.
+        return_cov : bool
+            Whether to return the covariance.
 
         Returns
         -------
         mean : array of shape (n_points,) or (n_points, n_targets)
+            The mean.
         deviation : array of the same shape
             With ``return_std``.
         covariance : array of shape (n_points, n_points) or (n_points, n_points, n_targets)

@@ -93,7 +93,18 @@ class KernelDensity(neighbors.KernelDensity):
         return self
 
     def score_samples(self, X: Any) -> Array:
-        """The logarithm of the density at each point of X, of shape (n_points,); -inf where it is 0."""
+        """The logarithm of the density at points.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_points, n_features)
+            The points.
+
+        Returns
+        -------
+        array of shape (n_points,)
+            Logarithms; -inf where the density is 0.
+        """
         check_is_fitted(self)
         X = checked_data(self, X, reset=False)
         parameters = with_defaults(self.metric, self.metric_params or {}, self.X_fit_)
@@ -120,9 +131,19 @@ class KernelDensity(neighbors.KernelDensity):
             return np.log(values.sum(axis=1)[:, 0])
 
     def sample(self, n_samples: int = 1, random_state: Any = None) -> Array:
-        """Random points of this density, of shape (n_samples, n_features): for "gaussian" and "tophat" kernels.
+        """Random points of this density, for "gaussian" and "tophat" kernels.
 
-        They are those of scikit-learn for the same ``random_state``.
+        Parameters
+        ----------
+        n_samples : int
+            The number of points.
+        random_state : int, RandomState or None
+            As in scikit-learn, which gives the same points for the same state.
+
+        Returns
+        -------
+        array of shape (n_samples, n_features)
+            The points.
         """
         check_is_fitted(self)
         if self.kernel not in ("gaussian", "tophat"):

@@ -131,7 +131,18 @@ class KernelRidge(kernel_ridge.KernelRidge):
         return self
 
     def predict(self, X: Any) -> Array:
-        """The predictions, of shape (n_points,) or (n_points, n_targets)."""
+        """The predictions at points.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_points, n_features)
+            The points.
+
+        Returns
+        -------
+        array of shape (n_points,) or (n_points, n_targets)
+            The predictions.
+        """
         check_is_fitted(self)
         if self._is_stored(max(_num_samples(X), _num_samples(self.X_fit_))):
             stored: Array = super().predict(X)

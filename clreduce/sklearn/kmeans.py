@@ -24,25 +24,27 @@ _BLOCK = 4096
 class KMeans(cluster.KMeans):
     """k-means clustering, by Lloyd's algorithm.
 
-    Parameters and attributes are those of `sklearn.cluster.KMeans`, and so are the results for equal ``random_state``,
+    Parameters and attributes are those of `sklearn.cluster.KMeans`. For an equal ``random_state`` the results are equal
     up to rounding: distances are computed component by component, in the precision of the data.
 
     Parameters
     ----------
-    n_clusters, init, n_init, max_iter, tol, verbose, random_state:
+    n_clusters, init, n_init, max_iter, tol, verbose, random_state
         As in scikit-learn.
-    copy_x:
-        Accepted. The data are never changed.
-    algorithm:
+    copy_x : bool, optional
+        Accepted. The data never change.
+    algorithm : str, optional
         'lloyd', or 'elkan', which gives the same clusters: kernels visit all pairs of points and centres for both.
 
     Attributes
     ----------
-    cluster_centers_ : (n_clusters, n_features), of the dtype of the data
-    labels_ : (n_samples,), int32; of equally near centres the lowest index
+    cluster_centers_ : array of shape (n_clusters, n_features)
+        The centres, of the dtype of the data.
+    labels_ : array of shape (n_samples,)
+        The nearest centre of each point, int32; the lowest index of equally near ones.
     inertia_ : float
         The sum of squared distances to the nearest centres, times sample weights.
-    n_iter_, n_features_in_, feature_names_in_ :
+    n_iter_, n_features_in_, feature_names_in_
         As in scikit-learn.
 
     Examples
@@ -59,9 +61,20 @@ class KMeans(cluster.KMeans):
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> KMeans:
-        """Find the centres of X, shape (n_samples, n_features); ``y`` is ignored.
+        """Find the centres of the clusters.
 
-        ``sample_weight``: (n_samples,) or None for equal weights.
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The points.
+        y : None
+            Not used.
+        sample_weight : array-like of shape (n_samples,)
+            Weights of the points; None for equal weights.
+
+        Returns
+        -------
+        self
         """
         X = checked_data(self, X, reset=True)
         self._check_params_vs_input(X)
@@ -95,12 +108,38 @@ class KMeans(cluster.KMeans):
         return self
 
     def predict(self, X: Any) -> Array:
-        """The index of the nearest centre for each row of X, int32."""
+        """The nearest centre of each point.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_points, n_features)
+            The points.
+
+        Returns
+        -------
+        array of shape (n_points,)
+            Indices of centres, int32.
+        """
         check_is_fitted(self)
         return nearest(self._check_test_data(X), self.cluster_centers_)[0]
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """The negative of what `inertia_` is for X; ``y`` is ignored."""
+        """The negative of the sum of squared distances to the nearest centres.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_points, n_features)
+            The points.
+        y : None
+            Not used.
+        sample_weight : array-like of shape (n_points,)
+            Weights of the points; None for equal weights.
+
+        Returns
+        -------
+        float
+            The negative of `inertia_` for these points.
+        """
         check_is_fitted(self)
         X = self._check_test_data(X)
         weights = _check_sample_weight(sample_weight, X, dtype=X.dtype)

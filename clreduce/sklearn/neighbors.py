@@ -6,6 +6,7 @@ keeps a tree.
 
 from __future__ import annotations
 
+from inspect import signature
 from typing import Any
 
 from scipy.sparse import issparse
@@ -62,30 +63,38 @@ class _IndexedNeighbors:
 
 
 _COMMON = """
-    Parameters and attributes are those of scikit-learn's estimator of this name; these have another meaning.
+    Parameters and attributes are those of scikit-learn's estimator of this name; some have another meaning.
 
     Parameters
     ----------
-    metric:
+    {others}
+        As in scikit-learn.
+    metric : str or callable, optional
         A name of scikit-learn's metrics; a formula in ``x``, ``y`` and the names of ``metric_params``, such as
-        ``"Sum(w * Abs(x - y))"``; a function that takes two `LazyTensor` and ``metric_params`` by name, and gives a
-        `LazyTensor` with a number for each pair. Or 'precomputed': then scikit-learn's own search runs.
-    algorithm:
-        'brute' visits all pairs. All other values may leave out pairs that cannot matter; the results are the same.
-    leaf_size, n_jobs:
+        ``"Sum(w * Abs(x - y))"``; or a function that takes two `LazyTensor` and ``metric_params`` by name, and returns
+        a `LazyTensor` with a number for each pair. With 'precomputed', scikit-learn's own search runs.
+    algorithm : str, optional
+        'brute' visits all pairs. All other values may skip pairs that cannot matter; the results are the same.
+    leaf_size, n_jobs : int, optional
         Accepted; a device uses all its cores.
 
     Notes
     -----
     float32 data give float32 distances; all else is computed in float64. Of equal distances the lowest index comes
-    first. Sparse data are refused, but for a precomputed matrix. A tree that takes the place of data, such as a
-    `KDTree`, is searched as it is, by scikit-learn.
+    first. Sparse data are refused, except for a precomputed matrix. A tree in place of data, such as a `KDTree`, is
+    searched by scikit-learn as it is.
 """
+
+
+def _common(base: type[Any]) -> str:
+    """What the docstrings of these estimators share, with the parameters of scikit-learn's ``base``."""
+    changed = ("metric", "algorithm", "leaf_size", "n_jobs")
+    return _COMMON.format(others=", ".join(name for name in signature(base).parameters if name not in changed))
 
 
 class NearestNeighbors(_IndexedNeighbors, neighbors.NearestNeighbors):
     __doc__ = f"""The nearest points of each query, and all within a radius.
-{_COMMON}
+{_common(neighbors.NearestNeighbors)}
     Examples
     --------
     >>> import numpy as np
@@ -102,7 +111,7 @@ class NearestNeighbors(_IndexedNeighbors, neighbors.NearestNeighbors):
 
 class KNeighborsTransformer(_IndexedNeighbors, neighbors.KNeighborsTransformer):
     __doc__ = f"""The graph of the k nearest neighbours, as a sparse matrix.
-{_COMMON}
+{_common(neighbors.KNeighborsTransformer)}
     Examples
     --------
     >>> import numpy as np
@@ -119,7 +128,7 @@ class KNeighborsTransformer(_IndexedNeighbors, neighbors.KNeighborsTransformer):
 
 class RadiusNeighborsTransformer(_IndexedNeighbors, neighbors.RadiusNeighborsTransformer):
     __doc__ = f"""The graph of all neighbours within a radius, as a sparse matrix.
-{_COMMON}
+{_common(neighbors.RadiusNeighborsTransformer)}
     Examples
     --------
     >>> import numpy as np
@@ -135,7 +144,7 @@ class RadiusNeighborsTransformer(_IndexedNeighbors, neighbors.RadiusNeighborsTra
 
 class KNeighborsClassifier(_IndexedNeighbors, neighbors.KNeighborsClassifier):
     __doc__ = f"""Classification by a vote of the k nearest neighbours.
-{_COMMON}
+{_common(neighbors.KNeighborsClassifier)}
     Examples
     --------
     >>> import numpy as np
@@ -150,7 +159,7 @@ class KNeighborsClassifier(_IndexedNeighbors, neighbors.KNeighborsClassifier):
 
 class RadiusNeighborsClassifier(_IndexedNeighbors, neighbors.RadiusNeighborsClassifier):
     __doc__ = f"""Classification by a vote of all neighbours within a radius.
-{_COMMON}
+{_common(neighbors.RadiusNeighborsClassifier)}
     Examples
     --------
     >>> import numpy as np
@@ -165,7 +174,7 @@ class RadiusNeighborsClassifier(_IndexedNeighbors, neighbors.RadiusNeighborsClas
 
 class KNeighborsRegressor(_IndexedNeighbors, neighbors.KNeighborsRegressor):
     __doc__ = f"""Regression by the mean of the k nearest neighbours, weighted or not.
-{_COMMON}
+{_common(neighbors.KNeighborsRegressor)}
     Examples
     --------
     >>> import numpy as np
@@ -179,7 +188,7 @@ class KNeighborsRegressor(_IndexedNeighbors, neighbors.KNeighborsRegressor):
 
 class RadiusNeighborsRegressor(_IndexedNeighbors, neighbors.RadiusNeighborsRegressor):
     __doc__ = f"""Regression by the mean of all neighbours within a radius, weighted or not.
-{_COMMON}
+{_common(neighbors.RadiusNeighborsRegressor)}
     Examples
     --------
     >>> import numpy as np

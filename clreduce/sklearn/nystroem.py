@@ -65,7 +65,19 @@ class Nystroem(kernel_approximation.Nystroem):
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None) -> Nystroem:
-        """Choose points, and compute the inverse root of their kernel matrix. ``y`` is not used."""
+        """Choose points, and compute the inverse root of their kernel matrix.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The points to choose from.
+        y : None
+            Not used.
+
+        Returns
+        -------
+        self
+        """
         if self._is_precomputed:
             super().fit(X, y)
             return self
@@ -81,7 +93,18 @@ class Nystroem(kernel_approximation.Nystroem):
         return self
 
     def transform(self, X: Any) -> Array:
-        """The features, of shape (n_points, n_components), in the precision of X."""
+        """The features of points.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_points, n_features)
+            The points.
+
+        Returns
+        -------
+        array of shape (n_points, n_components)
+            Features in the precision of X.
+        """
         check_is_fitted(self)
         if self._is_precomputed:
             features: Array = super().transform(X)

@@ -28,30 +28,34 @@ def pairwise_reduce(
 
     Parameters
     ----------
-    X, Y:
-        (M, D) and (N, D); without Y, X again. float32 is kept, all else is computed in float64.
-    reduction:
-        'sum', 'mean', 'var', 'std', 'prod', 'logsumexp'; 'min', 'argmin', 'min_argmin' (a pair), and the same of 'max';
-        'kmin', 'argkmin', 'kmin_argkmin', and the same of 'kmax', which take ``k``. Names of `Genred` serve, too.
-    metric, metric_params:
+    X, Y : array-like
+        Of shapes (M, D) and (N, D); without Y, X again. float32 is kept, all else is computed in float64.
+    reduction : str, optional
+        'sum', 'mean', 'var', 'std', 'prod', 'logsumexp'; 'min', 'argmin', 'min_argmin' (a pair), and the same with
+        'max'; 'kmin', 'argkmin', 'kmin_argkmin', and the same with 'kmax', which take ``k``. Names of `Genred` are
+        accepted, too.
+    metric : str or callable, optional
         A name of scikit-learn's; a formula in x, y and the names of ``metric_params``, also of a kernel; or a function
         that takes two `LazyTensor` and ``metric_params`` by name.
-    k:
-        How many of each row, for reductions of the k smallest or largest.
-    weights:
-        (N,) or (N, E), for 'sum' alone: what the distances are multiplied by.
-    axis:
+    metric_params : dict, optional
+        The parameters of the metric.
+    k : int, optional
+        The number of values for each row, for reductions of the k smallest or largest.
+    weights : array-like, optional
+        Of shape (N,) or (N, E), for 'sum' alone: the distances are multiplied by them.
+    axis : int, optional
         1 reduces over Y, 0 over X.
 
     Returns
     -------
-    array of shape (M,), or (M, k), or (M, E) with weights of that shape; with ``axis=0`` N stands for M and vice versa.
-    Indices are int64; of equal distances the lowest comes first.
+    array or tuple of two arrays
+        Of shape (M,), or (M, k), or (M, E) with weights of that shape; with ``axis=0`` N and M are exchanged. Indices
+        are int64; of equal distances the lowest index comes first.
 
     Raises
     ------
     OptionError
-        A reduction that does not exist, or ``k`` or ``weights`` where they have no meaning.
+        There is no such reduction, or ``k`` or ``weights`` has no meaning for it.
 
     Examples
     --------

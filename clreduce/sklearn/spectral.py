@@ -87,13 +87,23 @@ def spectral_affinity(
     ----------
     X : array of shape (n, n_features)
         The points; float32 is kept.
-    affinity
+    affinity : str or callable, optional
         The kernel, as in `clreduce.sklearn.kernels.pair_kernel`; symmetric, and not negative.
     gamma, degree, coef0, kernel_params
         Its parameters.
-    normalize
+    normalize : bool, optional
         Whether the operator is that of a random walk, D^-1/2 (K - diag K) D^-1/2, with row sums D, whose largest
         eigenvalue is 1; else it is K.
+
+    Returns
+    -------
+    Affinity
+        An operator of shape (n, n), with ``@`` and the methods that SciPy's solvers call.
+
+    Raises
+    ------
+    ShapeError
+        X is not an array of shape (n, n_features).
 
     Examples
     --------
@@ -158,7 +168,19 @@ class SpectralClustering(cluster.SpectralClustering):
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None) -> SpectralClustering:
-        """Cluster the points, of shape (n_samples, n_features). ``y`` is not used."""
+        """Cluster the points.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The points, or a matrix if the affinity is precomputed.
+        y : None
+            Not used.
+
+        Returns
+        -------
+        self
+        """
         if self._has_matrix:
             super().fit(X, y)
             return self
