@@ -1,12 +1,11 @@
-"""`Bounds`: between which numbers the values of a node lie, as formulas.
+"""`Bounds`: lower and upper bounds of the values of a node, as formulas.
 
-Each operation may state one more fact, how its bounds follow from those of its arguments (``Op.bounds``; the rules are
-in ``clreduce/ops/bounds.py``). As bounds are formulas, NumPy evaluates them and kernels compute them, like any other.
+Each operation may state one more fact: how its bounds follow from those of its arguments (``Op.bounds``; the rules are
+in ``clreduce/ops/bounds/``). Bounds are formulas, so NumPy can evaluate them and kernels can compute them.
 
-Bounds are outward: they hold for the exact values and for what a kernel or NumPy computes, in whatever order it adds
-up. Rounding errors are counted first, relative to the value in units of ``eps``, and in units of the least normal
-number. `Bounds.settled` moves both ends by what has been counted. So a squared distance is widened once, not at each
-node.
+Bounds hold for the exact values, and for the values that a kernel or NumPy computes in any order of additions. Rounding
+errors are first counted, in units of ``eps`` relative to the value, and in units of the least normal number.
+`Bounds.settled` then moves both ends by the counted errors. So a squared distance is widened once, not at each node.
 """
 
 from __future__ import annotations
@@ -23,12 +22,12 @@ from clreduce.ir.op import INF, OPS, constant
 
 @dataclass(frozen=True)
 class Precision:
-    """What bounds know of the floating-point numbers of kernels."""
+    """The properties of the floating-point numbers of kernels that bounds need."""
 
     eps: Fraction
     """The distance from 1 to the next number."""
     tiny: Fraction
-    """The least normal number; kernels may take smaller ones for 0."""
+    """The least normal number; kernels may flush smaller ones to 0."""
     largest: Fraction
 
     @classmethod
@@ -42,38 +41,38 @@ class Precision:
         return cls(*(Fraction(float(number)) for number in (info.eps, info.tiny, info.max)))
 
     def holds(self, value: Fraction | float) -> bool:
-        """Whether a constant is a number of this precision, so that it is not rounded."""
+        """Whether this precision represents a constant exactly."""
         if not isinstance(value, Fraction):
             return True
         dtype = np.float32 if self.eps == Fraction(1, 2**23) else np.float64
         return bool(abs(value) <= self.largest and Fraction(float(dtype(float(value)))) == value)
 
     def relative_slack(self, count: int) -> Fraction:
-        """What ``count`` errors of ``eps``, one on top of the other, are at most, with those of the widening itself."""
+        """An upper bound of ``count`` accumulated errors of ``eps``, including the errors of the widening itself."""
         return Fraction(math.expm1((count + 3) * float(self.eps)) * 1.001)
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """Between which numbers the values of a node lie. Neither end is nan; a value may be, if ``nan`` says so.
+    """Bounds of the values of a node. Neither end is nan; a value may be nan if ``nan`` says so.
 
-    Of a node that is a truth value, ``low`` says whether it surely holds and ``high`` whether it possibly does; of true
-    integers the bounds are exact.
+    For a truth value, ``low`` is true if it is surely true, and ``high`` if it may be true. Bounds of integers are
+    exact.
     """
 
     low: Expr
     high: Expr
     precision: Precision
     nan: Expr | None = None
-    """A real number: 0 where no value is nan; None where none ever is."""
+    """A real number that is 0 if no value is nan; None if no value can ever be nan."""
     relative: int = 0
-    """The true bounds differ from ``low`` and ``high`` by up to so many ``eps``, relative to either end, ..."""
+    """The counted errors of ``low`` and ``high`` in units of ``eps``, relative to either end."""
     absolute: int = 0
-    """... and by up to so many times the least normal number."""
+    """The counted errors of ``low`` and ``high`` in units of the least normal number."""
     overflows: bool = False
-    """Whether ``low`` may be inf, or ``high`` -inf, where a value is merely large."""
+    """Whether ``low`` may be inf, or ``high`` -inf, although the value is only large."""
     never_negative: bool = False
-    """Whether no value is below 0, and neither is ``low``."""
+    """Whether neither a value nor ``low`` is ever below 0."""
     never_positive: bool = False
 
     @property
@@ -82,7 +81,7 @@ class Bounds:
         return self.low is self.high
 
     def clamped(self) -> Bounds:
-        """With a lower bound that is never inf, and an upper one that is never -inf: sums of those are never nan."""
+        """These bounds with a ``low`` that is never inf and a ``high`` that is never -inf: sums are never nan then."""
         if not self.overflows:
             return self
         largest = constant(self.precision.largest)
@@ -92,7 +91,7 @@ class Bounds:
         )  # fmt: skip
 
     def settled(self) -> Bounds:
-        """These bounds with no error left to count: both ends move outward by the errors counted so far."""
+        """These bounds without counted errors: both ends have moved outward by them."""
         if self.low.kind != REAL:
             return self
         ends = self.clamped()
@@ -111,11 +110,11 @@ class Bounds:
         return replace(ends, low=low, high=high, relative=0, absolute=0)
 
     def loosened(self, relative: int = 0, absolute: int = 0) -> Bounds:
-        """With further errors to count."""
+        """These bounds with further counted errors."""
         return replace(self, relative=self.relative + relative, absolute=self.absolute + absolute)
 
     def fitted(self, dim: int) -> Bounds:
-        """Of this length: a scalar is repeated."""
+        """These bounds with length ``dim``; a scalar is repeated."""
 
         def repeated(f: Expr) -> Expr:
             return f if f.dim == dim else OPS["expand"](f, 1, dim, 1)
@@ -136,12 +135,12 @@ def smaller(a: Expr, b: Expr) -> Expr:
 
 
 def flag(mask: Expr) -> Expr:
-    """1 where the mask holds, else 0: what `Bounds.nan` is."""
+    """1 where the mask is true, else 0; the form of `Bounds.nan`."""
     return OPS["where"](mask, constant(1), constant(0))
 
 
 def any_of(*flags: Expr | None) -> Expr | None:
-    """Whether any of them is set; None: none ever is."""
+    """The flag that any of the flags is set; None if none can be."""
     known = [one for one in flags if one is not None]
     if not known:
         return None
@@ -153,7 +152,7 @@ def any_of(*flags: Expr | None) -> Expr | None:
 
 
 def anything(precision: Precision) -> Bounds:
-    """Any number, or nan."""
+    """Bounds of any number, or nan."""
     return Bounds(constant(-INF), constant(INF), precision, nan=constant(1))
 
 

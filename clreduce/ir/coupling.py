@@ -1,4 +1,4 @@
-"""Which components of a linear formula's result depend on which components of the unknown."""
+"""The dependence of the components of a linear formula on the components of the unknown."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def coupled_components(f: Expr, v: Expr) -> tuple[int, ...]:
 
 
 def _reads(node: Expr, args: list[Reads], everything: int) -> Reads:
-    """Of a node one of whose arguments depends on the unknown."""
+    """The dependence of a node with an argument that depends on the unknown."""
     op, given = node.op, (*node.args, *node.params)
     if op.remap is None:
         if op.linear or op.partials is None:

@@ -1,4 +1,4 @@
-"""The meaning of the IR on NumPy arrays: the oracle that every kernel is compared with."""
+"""The evaluation of formulas by NumPy, which defines their meaning. Tests compare every kernel with it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from clreduce.typing import Array
 
 
 def evaluate(roots: Sequence[Expr], leaves: Mapping[Expr, Array], dtype: str | None = None) -> list[Array]:
-    """The value of each root; the last axis is the vector, the axes before it broadcast as in NumPy.
+    """The value of each root. The last axis is the vector; the axes before it broadcast as in NumPy.
 
-    ``leaves`` gives an array for each variable and position node, for instance of shape (M, 1, D) or (1, N, D).
-    ``dtype``: that of real numbers, to which each value is rounded; None: as NumPy promotes them, constants as float64.
+    ``leaves`` has an array for each variable and position node, for instance of shape (M, 1, D) or (1, N, D). Each real
+    value is rounded to ``dtype``; with None, NumPy's promotion decides, and constants are float64.
     """
     value: dict[Expr, Array] = dict(leaves)
     with np.errstate(all="ignore"):

@@ -1,16 +1,16 @@
-"""Products of numbers in an order that computes less per pair, without a value that could leave the range of floats.
+"""The order of products: fewer multiplications per pair, without values that could leave the range of floats.
 
-Autodiff multiplies cotangents in the order in which it meets operations. These changes of that order are safe wherever
-all values of the order as it stands are finite and normal, up to the factors that `simplify` moves:
+Autodiff multiplies cotangents in the order of the operations. The following changes of that order are safe if all
+values in the original order are finite and normal, up to the factors that `simplify` moves:
 
 - a constant of moderate size moves to the factor that is computed least often: ``-2 * (k(i, j) * (b_j * e_i))`` becomes
   ``k(i, j) * (b_j * (-2 * e_i))``;
 - a product that the formula computes anyway is read again: beside ``k * e``, ``k * (b * e)`` becomes ``(k * e) * b``.
 
 With a parameter g, ``k(i, j) * (b_j * (g * e_i))`` takes one multiplication less than ``g * (k(i, j) * (b_j * e_i))``.
-But ``g * e_i`` may overflow, or vanish, where the result is an ordinary number. So parameters move only under an
-assumption that the caller checks: that they are of moderate size, as constants that move are
-(`arrange_moderate_products`). Nothing else moves.
+But ``g * e_i`` may overflow or vanish even if the result is an ordinary number. So parameters move only under the
+assumption that they have moderate size, as constants that move must have (`arrange_moderate_products`). The caller
+checks this assumption. Nothing else moves.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ from clreduce.ir.rewrite import MODERATE, is_moderate
 
 _Rule = Callable[[Expr, Expr, dict[Expr, Expr]], Expr]
 _NARROWEST = 8.0
-"""Parameters that would have to be closer to 1 than by this factor are not assumed to be."""
+"""No parameter is assumed to be closer to 1 than by this factor."""
 
 
 @dataclass(frozen=True)
 class Arranged:
-    """Formulas that hold where the absolute values of some parameters are between 1 / ``limit`` and ``limit``."""
+    """Formulas that are valid if the absolute values of some parameters are between 1 / ``limit`` and ``limit``."""
 
     values: tuple[Expr, ...]
     parameters: tuple[Expr, ...]
-    """The variables that are assumed to be of moderate size; without any, the formulas hold in any case."""
+    """The variables that are assumed to have moderate size; without any, the formulas are always valid."""
     limit: float
 
 
 def arrange_products(roots: Sequence[Expr]) -> tuple[Expr, ...]:
-    """``roots`` with each product of numbers reordered, where fewer multiplications per pair are left then.
+    """``roots`` with products of numbers reordered if this saves multiplications per pair.
 
     >>> from clreduce.ir.op import variable
     >>> from clreduce.ops.functions import exp
@@ -59,7 +59,7 @@ def arrange_products(roots: Sequence[Expr]) -> tuple[Expr, ...]:
 
 
 def arrange_moderate_products(roots: Sequence[Expr]) -> Arranged:
-    """Arrange products where parameters move as constants do, as far as that leaves fewer multiplications per pair.
+    """Arrange products and move parameters like constants if this saves multiplications per pair.
 
     >>> from clreduce.ir.op import variable
     >>> g, e, b = variable("g", 1, Domain.P), variable("e", 1, Domain.I), variable("b", 1, Domain.J)
@@ -84,8 +84,8 @@ def _products_per_pair(roots: Sequence[Expr]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Size:
-    """How far from 1 a product of constants and parameters may be, in powers of two: ``bits``, and ``power`` times as
-    far as the farthest of the ``parameters``."""
+    """The largest distance from 1 of a product of constants and parameters, in powers of two: ``bits``, plus ``power``
+    times the largest distance of the ``parameters``."""
 
     bits: float
     power: int
@@ -96,16 +96,16 @@ class _Size:
 
     @property
     def limit(self) -> float:
-        """How far from 1 each parameter may be, as a factor, if the product is to be moderate."""
+        """The largest factor by which each parameter may differ from 1 so that the product has moderate size."""
         return float(2 ** ((math.log2(MODERATE) - self.bits) / self.power)) if self.power else math.inf
 
 
 class _Moves:
-    """Which factors move within products, and what that assumes."""
+    """The factors that move within products, and the assumptions for this."""
 
     def __init__(self, parameters: bool) -> None:
         self.parameters = parameters
-        """Whether parameters do, besides constants."""
+        """Whether parameters move, besides constants."""
         self.assumed: dict[Expr, None] = {}
         self.limit = math.inf
         self.in_front: set[Expr] = set()
@@ -113,7 +113,7 @@ class _Moves:
         self._sizes: dict[Expr, _Size] = {}
 
     def note(self, node: Expr) -> Expr:
-        """``node``, whose arguments have been noted, with its size if that is known."""
+        """Record the size of ``node`` if it is known, after its arguments; returns ``node``."""
         if self.parameters and node.domain == Domain.P and node.dim == 1 and node.kind == REAL:
             size = self._size(node)
             if size is not None:
@@ -140,7 +140,7 @@ class _Moves:
         return size is not None and size.power > 0
 
     def allows(self, coefficient: _Coefficient) -> bool:
-        """Whether a factor is moderate; if so where its parameters are, then they are assumed to be."""
+        """Whether a factor has moderate size. If this depends on its parameters, they are assumed to have it, too."""
         if not is_moderate(coefficient.number):
             return False
         if coefficient.parameters:
@@ -157,7 +157,7 @@ class _Moves:
 
 @dataclass(frozen=True)
 class _Coefficient:
-    """What stands in front of a product: a number times products of parameters."""
+    """The coefficient of a product: a number times products of parameters."""
 
     number: Fraction = Fraction(1)
     parameters: tuple[Expr, ...] = ()
@@ -184,7 +184,7 @@ def _is_product(node: Expr) -> bool:
 
 
 def _inner_products(order: Sequence[Expr], roots: Sequence[Expr]) -> set[Expr]:
-    """Products that one other product reads, and nothing else. What several nodes read stays whole."""
+    """Products that exactly one node reads, which is a product, too. Products with several readers stay whole."""
     uses = Counter(arg for node in order for arg in node.args)
     uses.update(roots)
     return {arg for node in order if _is_product(node) for arg in node.args if _is_product(arg) and uses[arg] == 1}
@@ -200,11 +200,11 @@ def _map_graph(roots: Sequence[Expr], order: Sequence[Expr], rule: _Rule) -> tup
 
 
 def _pull_coefficients(roots: Sequence[Expr], moves: _Moves) -> tuple[Expr, ...]:
-    """``roots`` with what may move of a product, and of the products within it, in front of it as one factor."""
+    """``roots`` with the movable factors of each product, and of its inner products, as one coefficient in front."""
     order = topological(roots)
     inner = _inner_products(order, roots)
     pulled: dict[Expr, _Coefficient] = {}
-    """What was in front of inner products; these are mapped to what is left of them."""
+    """The coefficients of inner products. The inner products themselves are mapped to their remaining factors."""
 
     def pull(node: Expr, same: Expr, mapped: dict[Expr, Expr]) -> Expr:
         if not _is_product(node):
@@ -219,7 +219,7 @@ def _pull_coefficients(roots: Sequence[Expr], moves: _Moves) -> tuple[Expr, ...]
                 else:
                     rest.append(mapped[arg])
         if not rest or not moves.allows(coefficient):
-            # As one they are too large to move: they stay where they were.
+            # Together the factors are too large to move, so they stay where they were.
             a, b = (pulled[arg].times(mapped[arg], moves) if arg in pulled else mapped[arg] for arg in node.args)
             return moves.note(a * b)
         product = moves.note(rest[0] * rest[1] if len(rest) == 2 else rest[0])
@@ -237,7 +237,7 @@ def _moderate_value(node: Expr) -> Fraction | None:
 
 
 def _reuse_products(roots: Sequence[Expr]) -> tuple[Expr, ...]:
-    """``roots`` with a * (b * c) as (a * b) * c where a * b is computed anyway and b * c would be one more per pair."""
+    """``roots`` with a * (b * c) as (a * b) * c if a * b is computed anyway and b * c would be another product."""
     order = topological(roots)
     inner = _inner_products(order, roots)
     computed = {frozenset(node.args): node for node in order if _is_product(node) and node not in inner}
@@ -250,7 +250,7 @@ def _reuse_products(roots: Sequence[Expr]) -> tuple[Expr, ...]:
                 for first, second in (product.args, product.args[::-1]):
                     known = computed.get(frozenset((outer, first)))
                     if known is not None:
-                        # Its factors are read twice, so they are no inner products, and it stays as it is.
+                        # Its factors are read twice, so they are not inner products, and it stays unchanged.
                         a, b = (mapped[arg] for arg in known.args)
                         return a * b * mapped[second]
         return same
@@ -259,11 +259,11 @@ def _reuse_products(roots: Sequence[Expr]) -> tuple[Expr, ...]:
 
 
 def _place_coefficients(roots: Sequence[Expr], moves: _Moves) -> tuple[Expr, ...]:
-    """``roots`` with what stands in front of a product beside the factor that is computed least often."""
+    """``roots`` with the coefficient of each product next to the factor that is computed least often."""
     order = topological(roots)
     inner = _inner_products(order, roots)
     cheapest: dict[Expr, Domain] = {}
-    """The domain of a node; of an inner product, that of the factor within it which is computed least often."""
+    """The domain of each node; for an inner product, the domain of its factor that is computed least often."""
 
     def place(node: Expr, same: Expr, mapped: dict[Expr, Expr]) -> Expr:
         cheapest[node] = min(cheapest[arg] for arg in node.args) if node in inner else node.domain

@@ -14,7 +14,7 @@ from math import gcd
 class Index:
     """A non-negative integer of the kernel text with its inclusive range, or a sum ``factor * integer + ... + shift``.
 
-    Arithmetic folds what the ranges decide. So a position taken apart as it was put together costs nothing:
+    Arithmetic is simplified as far as the ranges allow. So a position that is composed and decomposed costs nothing:
 
     >>> row, column = Index("i", 0, 2), Index("k", 0, 4)
     >>> at = row * 5 + column
@@ -36,7 +36,7 @@ class Index:
     """Other integers with their factors, if this is a sum of them."""
     shift: int = field(default=0, repr=False)
     source: Index | None = field(default=None, repr=False, compare=False)
-    """What this one is a quotient, a remainder or a bounded value of, if it is."""
+    """The integer of which this one is a quotient, a remainder or a bounded value; else None."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -51,7 +51,7 @@ class Index:
 
     @property
     def terms(self) -> tuple[tuple[Index, int], ...]:
-        """The integers that this one is a sum of, with their factors."""
+        """The summands of this integer, with their factors."""
         return self.summands or ((self, 1),)
 
     def __add__(self, other: int | Index) -> int | Index:
@@ -76,7 +76,7 @@ class Index:
         return self._divided(divisor)[1]
 
     def _divided(self, divisor: int) -> tuple[int | Index, int | Index]:
-        """Quotient and remainder."""
+        """The quotient and the remainder."""
         whole = _sum([(part, factor // divisor) for part, factor in self.terms], self.shift // divisor)
         rest = _sum([(part, factor % divisor) for part, factor in self.terms], self.shift % divisor)
         low, high = bounds(rest)
@@ -87,7 +87,7 @@ class Index:
         return whole + quotient, remainder
 
     def _divided_in_steps(self, divisor: int) -> tuple[int | Index, int | Index]:
-        """Quotient and remainder where all factors are less than the divisor.
+        """The quotient and the remainder if all factors are less than the divisor.
 
         If the terms of large factors are multiples of a number g that divides the divisor, and the others stay below
         g, then ``(g * q + r) // (g * h) = q // h``.
@@ -128,7 +128,7 @@ def _sum(terms: Iterable[tuple[Index, int]], shift: int) -> Position:
 
 
 def make_index(text: str, low: int, high: int, source: Index | None = None) -> Position:
-    """An `Index`, or the plain integer if its range holds only one; ``source``: what it is computed from, if it is."""
+    """An `Index`, or a plain integer if its range has only one; ``source`` is that of the `Index`."""
     return low if low == high else Index(text, low, high, source=source)
 
 
@@ -147,7 +147,7 @@ def at_least(position: Position, limit: int) -> Position:
 
 
 def bounds(position: Position) -> tuple[int, int]:
-    """Smallest and largest value of a position."""
+    """The smallest and the largest value of a position."""
     return (position, position) if isinstance(position, int) else (position.low, position.high)
 
 

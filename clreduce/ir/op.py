@@ -1,7 +1,7 @@
-"""`Op`: what an operation is, said in one place; and the registries that everything else reads.
+"""`Op`: the record of an operation, with all facts in one place; and the registries of operations and functions.
 
-Elementwise operations state their partial derivatives, linear ones their transpose. Forward mode, reverse mode and all
-higher orders follow from that one fact (``clreduce/autodiff.py``).
+Elementwise operations state their partial derivatives, and linear ones their transpose. Forward mode, reverse mode and
+all higher orders follow from that one fact (``clreduce/autodiff.py``).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from clreduce.typing import Array as Array
 
 Inference = tuple[int, Domain, str]
 Term = tuple[int, Position]
-"""Which argument, and which of its components, a component of a linear operation reads."""
+"""The argument and its component that a component of a linear operation reads."""
 INF, NAN = float("inf"), float("nan")
 COSTLY = 16
 """The cost of an operation that takes the hardware about as long as this many additions."""
@@ -29,13 +29,13 @@ COSTLY = 16
 
 @dataclass(frozen=True)
 class Fold:
-    """How the terms of a vector are combined into one number, one after the other; without it they are added up."""
+    """The combination of the terms of a vector into one number, one after the other. Without it, they are added up."""
 
     starts: tuple[float, ...]
-    """What the accumulators hold before the first term; the first of them is the result."""
+    """The initial values of the accumulators; the first accumulator is the result."""
     steps: tuple[str, ...]
-    """OpenCL texts of their new values, assigned in this order: ``{0} {1}`` are the accumulators, ``{x}`` is the term,
-    ``{t}`` its number, ``{R}`` the type."""
+    """The OpenCL texts of the new values of the accumulators, assigned in this order. ``{0} {1}`` are the accumulators,
+    ``{x}`` is the term, ``{t}`` its number and ``{R}`` the type."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +104,7 @@ OPS: dict[str, Op] = {}
 
 
 def op_named(name: str) -> Op:
-    """The operation, for unpickling: each exists once."""
+    """The operation called ``name``; used to unpickle operations, each of which exists once."""
     return OPS[name]
 
 
@@ -121,29 +121,29 @@ class Edge:
 
 @dataclass(frozen=True)
 class Function:
-    """A name that users may write in a formula, and what it builds."""
+    """A function of the formula language: its name, and the function that builds its formula."""
 
     name: str
     build: Callable[..., Expr]
     doc: str
     arguments: tuple[str, ...]
-    """Names of its vector arguments, in order."""
+    """The names of its vector arguments, in order."""
     parameters: tuple[str, ...] = ()
-    """Names of the integer parameters that follow them."""
+    """The names of the integer parameters that follow them."""
     optional: int = 0
-    """How many of the trailing arguments may be left out."""
+    """The number of trailing arguments that may be left out."""
     variadic: bool = False
     """Whether further vectors may follow the last argument."""
     interval: tuple[float, float] = (-2.0, 2.0)
-    """Where it is smooth and well scaled: the laws test it there."""
+    """The interval in which it is smooth and well scaled; tests draw arguments from it."""
     example: tuple[Any, ...] = field(default=())
-    """Dimensions of the vector arguments, then parameters, for a test; () means 3 for each argument."""
+    """The dimensions of the vector arguments, then parameters, for tests; () means 3 for each argument."""
     edges: tuple[Edge, ...] = ()
-    """Values and slopes at special points (0, inf, nan, kinks): promised in the tables and tested."""
+    """Values and slopes at special points (0, inf, nan, kinks), which the tables state and tests check."""
 
     @property
     def signature(self) -> str:
-        """The function with its arguments, what may be left out in brackets."""
+        """The function with its arguments as text; optional arguments are in brackets."""
         names = [*self.arguments, *self.parameters]
         least = len(names) - self.optional
         further = ["..."] if self.variadic else [f"[{name}]" for name in names[least:]]
@@ -151,11 +151,11 @@ class Function:
 
 
 FUNCTIONS: dict[str, Function] = {}
-"""Every name of the formula language."""
+"""All functions of the formula language by name."""
 
 
 def register(op: Op) -> Op:
-    """Enter ``op`` in `OPS`; a name is taken once."""
+    """Enter ``op`` in `OPS`; raises ValueError if its name is taken."""
     if op.name in OPS:
         raise ValueError(f"operation {op.name!r} exists already")
     OPS[op.name] = op
@@ -186,7 +186,7 @@ def as_expr(value: Expr | int | float | Fraction) -> Expr:
 
 
 def joined(args: Sequence[Expr]) -> Domain:
-    """The domain of something computed from ``args``."""
+    """The domain of a value that is computed from ``args``."""
     domain = Domain.P
     for arg in args:
         domain |= arg.domain
@@ -194,7 +194,7 @@ def joined(args: Sequence[Expr]) -> Domain:
 
 
 def broadcast(name: str, args: Sequence[Expr]) -> int:
-    """The common length of vectors that are equally long or have length 1."""
+    """The common length of vectors, some of which may have length 1; raises `ShapeError` if there is none."""
     longest = 1
     for arg in args:
         if arg.dim != longest and arg.dim != 1:
@@ -224,10 +224,10 @@ def elementwise(
     parameters: str = "",
     **facts: Any,
 ) -> Op:
-    """Declare an operation that acts on each component, its arguments broadcast.
+    """Declare an operation that acts on each component; its arguments broadcast.
 
-    ``kind`` is the kind of the result; None takes the kind of the last argument. ``partials`` is None for what has no
-    derivative by design (comparisons): it counts as zero. ``cost`` guides schedules, not results.
+    ``kind`` is the kind of the result; None takes the kind of the last argument. ``partials`` is None for operations
+    such as comparisons, whose derivative counts as zero. ``cost`` guides schedules and does not affect results.
     """
 
     def infer(args: tuple[Expr, ...], params: tuple[Any, ...]) -> Inference:
@@ -260,7 +260,10 @@ def linear(
     breaks: Callable[..., list[int]] | None = None,
     terms: Callable[..., int] | None = None,
 ) -> Op:
-    """Declare an operation that is linear in all its arguments together; ``dim(*args, *params)`` checks and sizes."""
+    """Declare an operation that is linear in all its arguments together.
+
+    ``dim(*args, *params)`` checks the arguments and gives the length of the result.
+    """
 
     def infer(args: tuple[Expr, ...], params: tuple[Any, ...]) -> Inference:
         return dim(*args, *params), joined(args), args[0].kind
@@ -292,20 +295,20 @@ _POSITION = register(Op("position", lambda args, params: (1, params[0], INDEX), 
 
 
 def variable(name: Any, dim: int, domain: Domain, kind: str = REAL) -> Expr:
-    """A leaf whose values come from outside: a vector of length ``dim`` for each index of ``domain``.
+    """A leaf with values from outside: a vector of length ``dim`` for each index of ``domain``.
 
-    ``name`` is any hashable: an alias in the front end, a slot number in a program.
+    ``name`` is any hashable: an alias in the front end, or a slot number in a program.
     """
     return _VARIABLE(name, dim, domain, kind)
 
 
 def constant(value: int | float | Fraction) -> Expr:
-    """A number, kept exactly; it takes the precision of the data when a kernel is made."""
+    """An exact number. It is rounded to the precision of the data when a kernel is generated."""
     return _CONSTANT(exact(value))
 
 
 def integer(value: int) -> Expr:
-    """A true integer, to compare positions with."""
+    """An integer of kind `INDEX`, for comparisons with positions."""
     return _INTEGER(value)
 
 
@@ -315,12 +318,12 @@ def iota(n: int) -> Expr:
 
 
 def position(domain: Domain) -> Expr:
-    """The index i (``Domain.I``) or j (``Domain.J``) itself, a true integer starting from 0."""
+    """The index i (``Domain.I``) or j (``Domain.J``) itself, an integer that counts from 0."""
     return _POSITION(domain)
 
 
 def constant_value(node: Expr) -> Fraction | float | None:
-    """The value of a constant node (a float if it is not finite), None for any other node."""
+    """The value of a constant node (a float if it is not finite); None for any other node."""
     if node.op is not _CONSTANT:
         return None
     value = node.params[0]

@@ -1,7 +1,7 @@
-"""Exact rewrites of a formula, as a pass that somebody asks for: `simplify`.
+"""`simplify`: exact rewrites of a formula, as a pass that is called explicitly.
 
-A rewrite here never changes a finite value by more than rounding. One convention is chosen, as users of symbolic
-matrices expect it: ``0 * f`` and ``f - f`` are zero, also where f is inf or nan.
+A rewrite never changes a finite value by more than rounding. There is one convention, which users of symbolic matrices
+expect: ``0 * f`` and ``f - f`` are zero, even if f is inf or nan.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from clreduce.ir.op import OPS, constant, constant_value
 
 
 def simplify(roots: Sequence[Expr]) -> tuple[Expr, ...]:
-    """``roots`` without neutral elements, double negations, arithmetic on constants and choices that are none."""
+    """``roots`` without neutral elements, double negations, arithmetic on constants and decided choices."""
     return map_graph(roots, lambda node, rebuilt: _simplest(rebuilt))
 
 
 def _simplest(node: Expr) -> Expr:
-    """``node``, whose arguments are simple already, after all rules that apply to it."""
+    """``node`` after all rules that apply to it; its arguments must be simplified already."""
     while (rule := _RULES.get(node.op.name)) is not None:
         simpler = rule(node)
         if simpler is None or simpler is node:
@@ -32,7 +32,7 @@ def _simplest(node: Expr) -> Expr:
 
 
 def uniform_value(node: Expr) -> Fraction | float | None:
-    """The number that every component of ``node`` is, if that is known without data."""
+    """The number to which all components of ``node`` are equal, if that is known without data; else None."""
     while node.op.name == "expand":
         node = node.args[0]
     return constant_value(node)
@@ -48,7 +48,7 @@ def _widened(node: Expr, dim: int) -> Expr:
 
 
 def _plain(node: Expr) -> Expr:
-    """A repeated scalar as the scalar itself: elementwise operations broadcast."""
+    """The scalar of a repeated scalar, because elementwise operations broadcast; else ``node``."""
     while node.op.name == "expand" and node.args[0].dim == 1:
         node = node.args[0]
     return node
@@ -67,7 +67,7 @@ def _fold(node: Expr, compute: Callable[[Fraction, Fraction], Fraction]) -> Expr
 
 
 def _shrunk(node: Expr) -> Expr | None:
-    """An operation on scalars instead of repeated scalars, where one argument keeps the length."""
+    """An operation with scalars in place of repeated scalars, if another argument has the length; else None."""
     plain = tuple(_plain(arg) for arg in node.args)
     if plain == node.args:
         return None
@@ -154,16 +154,16 @@ def _factored(node: Expr, depth: int = _FACTOR_DEPTH) -> tuple[Fraction, Expr | 
 
 
 MODERATE = 1024
-"""How far from 1 a factor may be that moves within a product."""
+"""A factor may move within a product if it is closer to 1 than by this factor."""
 
 
 def is_moderate(value: Fraction) -> bool:
-    """Whether a factor may move within a product: not if a far part of the range of floats might be left by it."""
+    """Whether a factor may move within a product without the risk that a value leaves the range of floats."""
     return value == 0 or Fraction(1, MODERATE) <= abs(value) <= MODERATE
 
 
 def _scaled(coefficient: Fraction, rest: Expr | None, dim: int) -> Expr:
-    """coefficient * rest, the number beside the factor where multiplying by it costs least."""
+    """coefficient * rest, with the number next to the factor for which the multiplication costs least."""
     if rest is None:
         return _uniform(coefficient, dim)
     around: list[tuple[Expr, bool]] = []
@@ -187,10 +187,10 @@ def _scaled(coefficient: Fraction, rest: Expr | None, dim: int) -> Expr:
 
 
 def _cost_of_scaling(node: Expr, depth: int = _FACTOR_DEPTH) -> tuple[int, Domain, int]:
-    """What multiplying ``node``, or the best factor within it, by a number costs, for comparisons.
+    """A sort key for the cost of multiplying ``node``, or the best factor in it, by a number.
 
-    The shortest factor comes first, then the one that is computed least often (rows before columns), then the one that
-    lies least deep: inner products are more often shared.
+    Shorter factors come first, then factors that are computed less often (rows before columns), then factors that are
+    less deep, because inner products are more often shared.
     """
     own = node.dim, node.domain, _FACTOR_DEPTH - depth
     if node.op.name != "mul" or not depth:
@@ -217,12 +217,12 @@ def _signless(node: Expr) -> Expr:
 
 
 def _is_power_of_two(value: Fraction) -> bool:
-    """Whether dividing by it and multiplying by its inverse round alike: not at all."""
+    """Whether ``value`` is a power of two, so that dividing by it and multiplying by its inverse are both exact."""
     return all(part & (part - 1) == 0 for part in (value.numerator, value.denominator))
 
 
 def _even(node: Expr) -> Expr | None:
-    """A square, or a magnitude, does not ask for the sign."""
+    """A square or a magnitude without the negation of its argument, which does not affect it."""
     (a,) = node.args
     return Expr(node.op, a.args, ()) if a.op.name == "neg" else None
 
@@ -245,7 +245,7 @@ _COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
 
 
 def _decided(mask: Expr) -> bool | None:
-    """Whether a mask holds, if that is known without data."""
+    """Whether a mask is true, if that is known without data; else None."""
     if mask.op.name == "logical_not":
         known = _decided(mask.args[0])
         return None if known is None else not known
@@ -262,7 +262,7 @@ def _where(node: Expr) -> Expr | None:
     known = _decided(mask)
     if known is not None:
         return _widened(yes if known else no, node.dim)
-    # The same choice again, further inside.
+    # An argument that makes the same choice again.
     inner_yes = yes.args[1] if yes.op is node.op and yes.args[0] is mask else yes
     inner_no = no.args[2] if no.op is node.op and no.args[0] is mask else no
     if (inner_yes, inner_no) != (yes, no):

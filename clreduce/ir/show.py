@@ -1,6 +1,6 @@
-"""Text forms of a formula; `show` is the inverse of the parser wherever the formula language has a spelling.
+"""Text forms of formulas. `show` is the inverse of the parser for all operations of the formula language.
 
-What it has none for is written ``name[parameters](arguments)``, which the parser refuses.
+Other operations are written ``name[parameters](arguments)``, which the parser does not accept.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ CATEGORIES = (Domain.I, Domain.J, Domain.P)
 """The domains of the categories 0, 1 and 2 in ``Var(position, dim, category)``."""
 
 Names = Mapping[Any, str]
-"""Texts for the names of variables, for instance the aliases of their positions."""
+"""The texts for the names of variables, for instance the aliases of their positions."""
 Piece = str | tuple[Expr, int]
-"""A text, or a node and the binding strength below which it needs parentheses."""
+"""A text, or a node with the precedence below which it needs parentheses."""
 
-# How strongly the operators of a formula bind, as in Python.
+# The precedence of the operators of a formula, as in Python.
 _COMPARISON, _BAR, _SUM, _PRODUCT, _SIGN, _POWER, _ATOM = range(7)
 _INFIX = {"add": ("+", _SUM), "sub": ("-", _SUM), "mul": ("*", _PRODUCT), "div": ("/", _PRODUCT)}
 _COMPARED = {"less": "<", "less_equal": "<=", "equal": "=="}
@@ -31,7 +31,7 @@ _LONGEST = 10_000
 
 
 def show(expr: Expr, names: Names | None = None, limit: int = _LONGEST) -> str:
-    """``expr`` as formula text, cut with ``...`` beyond ``limit`` characters (shared parts are written out each time).
+    """``expr`` as formula text, cut with ``...`` after ``limit`` characters. Shared parts are written out each time.
 
     >>> from clreduce.ir.op import variable
     >>> x, y = variable("x", 3, Domain.I), variable(1, 3, Domain.J)
@@ -44,7 +44,7 @@ def show(expr: Expr, names: Names | None = None, limit: int = _LONGEST) -> str:
 
 
 def show_shared(exprs: Sequence[Expr], names: Names | None = None, limit: int = _LONGEST) -> str:
-    """One line per formula, after a line ``t1 = ...`` for each part that is used more than once.
+    """A line per formula, after a line ``t1 = ...`` for each part that is used more than once.
 
     >>> from clreduce.ir.op import variable
     >>> x = variable("x", 3, Domain.I)
@@ -66,7 +66,7 @@ def show_shared(exprs: Sequence[Expr], names: Names | None = None, limit: int = 
 
 
 def tree(expr: Expr, names: Names | None = None) -> str:
-    """Every node on a line of its own with its length and domain; a shared one is written once and numbered.
+    """A line per node with its length and domain. A shared node is written once and has a number.
 
     >>> from clreduce.ir.op import variable
     >>> x = variable("x", 3, Domain.I)
@@ -123,7 +123,7 @@ def _written(root: Expr, names: Names, temporaries: Mapping[Expr, str], limit: i
 def _parts(
     node: Expr, names: Names, temporaries: Mapping[Expr, str], spellings: Mapping[Any, str]
 ) -> tuple[int, Sequence[Piece]]:
-    """How strongly the text of ``node`` binds, and its pieces."""
+    """The precedence of the text of ``node``, and its pieces."""
     name, args, params = node.op.name, node.args, node.params
     if not args:
         strength, text = _leaf(node, names)

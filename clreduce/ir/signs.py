@@ -1,6 +1,7 @@
-"""Signs that are known before any number is: exact rewrites to operations that need not look at both sides.
+"""Signs that are known without data, and exact rewrites to cheaper operations for arguments of one sign.
 
-A sum of squares is never negative, so a Gaussian's exponent is never positive, and its exponential never overflows.
+A sum of squares is never negative, so the exponent of a Gaussian is never positive, and its exponential cannot
+overflow.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ from clreduce.ir.op import OPS, constant_value
 
 @dataclass(frozen=True)
 class Sign:
-    """What is known of all components of a node, nan aside."""
+    """The known signs of all components of a node, apart from nan."""
 
     never_negative: bool = False
     never_positive: bool = False
     no_minus_zero: bool = False
-    """Together with `never_negative`: neither is it -0, by which a division would give the other infinity."""
+    """Whether a component that is never negative is never -0 either; a division by -0 would give -inf."""
 
 
 _UNKNOWN = Sign()
@@ -27,9 +28,9 @@ _POSITIVE = Sign(never_negative=True, no_minus_zero=True)
 
 
 def with_known_signs(roots: Sequence[Expr]) -> tuple[Expr, ...]:
-    """``roots`` with operations that are cheaper for arguments that are never positive, where they are not.
+    """``roots`` with cheaper operations wherever arguments are never positive.
 
-    The numbers are the same, infinities and nan included.
+    The results are the same, including infinities and nan.
     """
     signs = signs_of(roots)
 
@@ -42,7 +43,7 @@ def with_known_signs(roots: Sequence[Expr]) -> tuple[Expr, ...]:
 
 
 def signs_of(roots: Sequence[Expr]) -> dict[Expr, Sign]:
-    """What is known of every node below ``roots``, arguments before users."""
+    """The known signs of all nodes below ``roots``, arguments before users."""
     signs: dict[Expr, Sign] = {}
     for node in topological(roots):
         signs[node] = _sign(node, [signs[arg] for arg in node.args])
@@ -50,7 +51,7 @@ def signs_of(roots: Sequence[Expr]) -> dict[Expr, Sign]:
 
 
 def _sign(node: Expr, args: Sequence[Sign]) -> Sign:
-    """The sign of a node whose arguments have these."""
+    """The sign of a node, from the signs of its arguments."""
     op, name = node.op, node.op.name
     if node.kind != REAL:
         return _UNKNOWN
@@ -103,7 +104,7 @@ def _quotient(node: Expr, a: Sign, b: Sign) -> Sign:
 
 
 def _larger(node: Expr, a: Sign, b: Sign) -> Sign:
-    # A nan in the second argument is passed over, so only a constant there is a bound.
+    # A nan in the second argument is ignored, so only a constant there is a bound.
     bound = b.never_negative and constant_value(node.args[1]) is not None
     return Sign(a.never_negative or bound, a.never_positive and b.never_positive)
 

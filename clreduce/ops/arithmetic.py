@@ -72,7 +72,7 @@ square: Op = elementwise(
 )  # fmt: skip
 
 _MULTIPLIED_OUT = 64
-"""Up to this exponent a power is a product."""
+"""Powers up to this exponent are computed as products."""
 
 
 def product_text(exponent: int, factor: str = "{0}") -> str:
@@ -120,13 +120,14 @@ spell("Pow", power, "f^n for an integer n of any sign; f^0 = 1 (at 0 too), 0^-1 
 
 
 _FLAT = ("square", "abs", "sqrt", "reduce_sum", "expand", "add", "mul", "div")
-"""Operations of which `flat_zero` knows something."""
+"""The operations through which `flat_zero` looks."""
 
 
 def flat_zero(f: Expr) -> Expr | None:
-    """What has to be 0 for f to be 0 with all its slopes: f itself, if it is a sum of squares; None if f is none.
+    """The formula whose zeros are zeros of f with all its slopes: f itself if it is a sum of squares; else None.
 
-    Chain rules there are 0 times what may be infinite: `SqDist(x, y)**0.75` has the slope 0 where points coincide.
+    At such zeros, a chain rule is 0 times a value that may be infinite: `SqDist(x, y)**0.75` has slope 0 if the points
+    coincide.
     """
     if f.op.name not in _FLAT:
         return None
@@ -150,7 +151,7 @@ def _flat_zero(f: Expr, of_args: Sequence[Expr | None]) -> Expr | None:
 
 
 def unless_flat(base: Expr, slope: Expr) -> Expr:
-    """A slope in ``base``, but 0 where that is a sum of squares that is 0."""
+    """A slope in ``base``, or 0 if ``base`` is a sum of squares that is 0."""
     zero = flat_zero(base)
     return slope if zero is None else where(equal(zero, constant(0)), constant(0), slope)
 

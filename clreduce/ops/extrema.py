@@ -1,4 +1,4 @@
-"""The largest and smallest component of a vector, and where it is. nan is passed over; ties go to the first."""
+"""The largest and smallest component of a vector, and its position. nan is ignored; ties go to the first."""
 
 from __future__ import annotations
 

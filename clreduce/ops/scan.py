@@ -1,8 +1,7 @@
-"""`scan`: a recurrence that kernels compute in a loop, however many steps it has.
+"""`scan`: a recurrence, which kernels compute in a loop over its steps.
 
-A step makes a new carry, a vector of fixed length, from the one before it. What a step does is a formula of its own,
-the body, which is a parameter of the node and is written once. Derivatives of scans are scans
-(``clreduce/autodiff.py``).
+A step computes a new carry, a vector of fixed length, from the previous one. The formula of a step, the body, is a
+parameter of the node and appears once. Derivatives of scans are scans (``clreduce/autodiff.py``).
 """
 
 from __future__ import annotations
@@ -33,11 +32,11 @@ class Recurrence:
     """The carry after a step, a formula in the variables `carry_leaf`, `series_leaf` and `shared_leaf`."""
     steps: int
     series: int
-    """How many of the arguments, after the first carry, are series: ``steps`` vectors of equal length each."""
+    """The number of series among the arguments after the first carry; each has ``steps`` vectors of equal length."""
     backwards: bool = False
     """Whether the last part of each series is the first that is taken."""
     last: bool = False
-    """Whether the value is the carry after all steps; else it is those after each, at the place of its step."""
+    """Whether the value is the carry after the last step; else it consists of the carries after all steps."""
 
     def __str__(self) -> str:
         from clreduce.ir.show import show
@@ -47,17 +46,17 @@ class Recurrence:
 
 
 def carry_leaf(dim: int) -> Expr:
-    """What stands in a body for the carry before a step."""
+    """The variable of a body that stands for the carry before a step."""
     return variable("carry", dim, Domain.IJ)
 
 
 def series_leaf(number: int, dim: int) -> Expr:
-    """What stands in a body for this step's part of a series."""
+    """The variable of a body that stands for the step's part of a series."""
     return variable(f"series{number}", dim, Domain.IJ)
 
 
 def shared_leaf(number: int, dim: int) -> Expr:
-    """What stands in a body for an argument that is the same in all steps."""
+    """The variable of a body that stands for an argument that all steps share."""
     return variable(f"shared{number}", dim, Domain.IJ)
 
 
@@ -124,8 +123,8 @@ def scanned(
     body: Body, start: Expr, steps: int, series: Sequence[Expr] = (), shared: Sequence[Expr] = (),
     backwards: bool = False, last: bool = False,
 ) -> Expr:  # fmt: skip
-    """``carry_t = body(carry_(t-1), series_t, shared)`` for t < ``steps``, from ``start``: all of them side by side, or
-    the ``last`` one.
+    """The carries ``carry_t = body(carry_(t-1), series_t, shared)`` for t < ``steps``, from ``start``: all of them
+    concatenated, or the ``last`` one.
 
     >>> x = variable("x", 5, Domain.I)
     >>> sums = scanned(lambda carry, series, shared: carry + series[0], extract(x, 0, 1), 4, [extract(x, 1, 4)])
@@ -146,7 +145,7 @@ def scanned(
 
 
 def carries_before(node: Expr) -> Expr:
-    """Side by side, the carries that the steps of a scan begin with."""
+    """The carries before the steps of a scan, concatenated."""
     parts = Scan.of(node)
     recurrence, start = parts.recurrence, parts.start
     if recurrence.steps == 1:
@@ -157,14 +156,14 @@ def carries_before(node: Expr) -> Expr:
 
 
 def shifted(every: Expr, end: Expr, length: int, backwards: bool) -> Expr:
-    """``every`` moved by one step against the order of steps, ``end`` at the place that becomes free."""
+    """``every`` shifted by one step against the order of steps, with ``end`` at the free place."""
     if backwards:
         return concat(extract(every, end.dim, length), end)
     return concat(end, extract(every, 0, length))
 
 
 def with_all_carries(node: Expr) -> Expr:
-    """The scan that has the carries after all steps for its value."""
+    """The scan whose value consists of the carries after all steps."""
     (recurrence,) = node.params
     if not recurrence.last:
         return node

@@ -1,4 +1,4 @@
-"""Sin(x) / x, the error function, the logarithm of the gamma function, and what their derivatives are made of.
+"""Sin(x) / x, the error function, the logarithm of the gamma function, and the functions in their derivatives.
 
 These derivatives are families of functions with a parameter n, so that they exist in any order without cancellation.
 """
@@ -108,7 +108,7 @@ bessel_ratio: Op = elementwise(
     "bessel_ratio", bounds=_bounds_of_bessel, numpy=_bessel_numpy, code=_bessel_code, functions=("sin", "cos"),
     partials=lambda out, x, n: (-(x * bessel_ratio(x, n + 1)),),
 )  # fmt: skip
-"""j_n(x) / x^n for a parameter n: what the derivatives of sin(x) / x are made of."""
+"""j_n(x) / x^n for a parameter n; the derivatives of sin(x) / x consist of these functions."""
 sinxdivx: Op = elementwise(
     "sinxdivx", numpy=_bessel_numpy, code=_bessel_code(0), functions=("sin",),
     bounds=within(-0.2173, 1, nan_at_infinity=True),

@@ -1,4 +1,4 @@
-"""Vectors that stand for something else than coordinates: a choice, values of splines, sequences in time."""
+"""Vectors that are not coordinates: one-hot vectors, values of splines, sequences in time."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""`lookup`: a row of a table at an index that is known only when a pair is visited, read from where the table lies.
+"""`lookup`: a row of a table at an index that is known only when a pair is visited.
 
-Kernels read it from memory if the table is a parameter; tables of another domain are short vectors, searched row by
-row (`searched`). So the price does not grow with a table of parameters, however long it is.
+Kernels read the row from memory if the table is a parameter, so the cost does not grow with the length of the table.
+Tables of other domains are short vectors, which kernels search row by row (`searched`).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from clreduce.ops.indices import as_index, as_real, table_offset, tally
 from clreduce.ops.shape import expand, reduce_sum
 
 MOST_ROWS = 2**30
-"""Rows of a table; twice as many still have numbers in the integers of single-precision kernels."""
+"""The most rows of a table. The integers of single-precision kernels could number twice as many."""
 
 
 def _infer(args: tuple[Expr, ...], params: tuple[int, ...]) -> Inference:
@@ -90,7 +90,7 @@ def searched(table: Expr, index: Expr, dim: int) -> Expr:
 
 
 def table_index(labels: Sequence[Expr], sizes: Sequence[int]) -> Expr:
-    """The number of a row by its labels along the axes of the table; negative where a label is outside of its axis."""
+    """The number of a row, from its labels along the axes of the table; negative if a label is outside of its axis."""
     if len(labels) == 1:
         return labels[0]
     strides = [prod(sizes[axis + 1 :]) for axis in range(len(sizes))]

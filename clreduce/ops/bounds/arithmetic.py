@@ -30,7 +30,7 @@ def _same_sign(a: Bounds, b: Bounds) -> bool:
 
 
 def sum_of_two(node: Expr, a: Bounds, b: Bounds) -> Bounds:
-    """Errors add up where the terms have one sign; terms that may cancel are settled first."""
+    """The bounds of a + b. Errors add up if the terms have one sign; terms that may cancel are settled first."""
     if _same_sign(a, b):
         return _added(a, b, node.op(a.low, b.low), node.op(a.high, b.high))
     a, b = _addends(a, b)
@@ -47,7 +47,7 @@ def difference_of_two(node: Expr, a: Bounds, b: Bounds) -> Bounds:
 
 
 def _addends(a: Bounds, b: Bounds) -> tuple[Bounds, Bounds]:
-    """Without relative errors: what is left after terms cancel may be smaller than those."""
+    """The terms without relative errors. After cancellation, the result may be smaller than these errors."""
     a, b = (c.settled() if c.relative else c.clamped() for c in (a, b))
     return a, b
 
@@ -66,7 +66,7 @@ def _added(a: Bounds, b: Bounds, low: Expr, high: Expr, *nan: Expr) -> Bounds:
 
 
 def opposite(b: Bounds) -> Bounds:
-    """Of -f."""
+    """The bounds of -f."""
     return replace(
         b, low=-b.high, high=-b.low, never_negative=b.never_positive, never_positive=b.never_negative
     )  # fmt: skip
@@ -77,7 +77,7 @@ def negation(node: Expr, b: Bounds) -> Bounds:
 
 
 def product_of_two(node: Expr, a: Bounds, b: Bounds) -> Bounds:
-    """The least and the largest of the products of ends: of all four if no sign is known."""
+    """The bounds of a * b: the least and the largest product of ends, of all four if no sign is known."""
     if node.args[0] is node.args[1]:
         return squared(node, a)
     for arg, c, other in ((node.args[0], a, b), (node.args[1], b, a)):
@@ -91,7 +91,7 @@ def product_of_two(node: Expr, a: Bounds, b: Bounds) -> Bounds:
 
 
 def _multiple(factor: Fraction, c: Bounds, b: Bounds) -> Bounds:
-    """Of a constant that has the bounds ``c`` times what has the bounds b."""
+    """The bounds of a constant with the bounds ``c`` times a value with the bounds b."""
     b = b.clamped()
     low, high = (c.low * b.low, c.high * b.high) if factor > 0 else (c.low * b.high, c.high * b.low)
     if factor < 0:
@@ -103,7 +103,7 @@ def _multiple(factor: Fraction, c: Bounds, b: Bounds) -> Bounds:
 
 
 Corners = tuple[Sequence[tuple[Expr, Expr]], Sequence[tuple[Expr, Expr]]]
-"""Where the least value may be, and the largest: pairs of ends."""
+"""The pairs of ends at which the least and the largest value may be."""
 
 
 def _all_corners(a: Bounds, b: Bounds) -> Corners:
@@ -112,7 +112,7 @@ def _all_corners(a: Bounds, b: Bounds) -> Corners:
 
 
 def _corners_of_product(a: Bounds, b: Bounds) -> Corners:
-    """Where a sign is known, two; where both are, one."""
+    """The corners of a product: all four, two if one sign is known, or one if both are."""
     if a.never_negative and b.never_negative:
         return [(a.low, b.low)], [(a.high, b.high)]
     if a.never_negative:
@@ -123,7 +123,7 @@ def _corners_of_product(a: Bounds, b: Bounds) -> Corners:
 
 
 def _over_corners(op: Op, a: Bounds, b: Bounds, corners: Corners) -> Bounds:
-    """The least and the largest value there; those of 0 and infinity count as 0, which is among the values then."""
+    """The least and the largest value at the corners. 0 times infinity counts as 0, which is then among the values."""
 
     def at(x: Expr, y: Expr) -> Expr:
         value = op(x, y)
@@ -138,7 +138,7 @@ def _over_corners(op: Op, a: Bounds, b: Bounds, corners: Corners) -> Bounds:
 
 
 def quotient(node: Expr, a: Bounds, b: Bounds) -> Bounds:
-    """Of a / b: nothing is known where b may be 0."""
+    """The bounds of a / b. Nothing is known if b may be 0."""
     value = constant_value(node.args[1])
     if isinstance(value, Fraction) and value and b.is_point and not b.absolute:
         a = a.clamped()
@@ -155,7 +155,7 @@ def quotient(node: Expr, a: Bounds, b: Bounds) -> Bounds:
 
 
 def squared(node: Expr, b: Bounds) -> Bounds:
-    """Of the square. An error t of x is one of 2 x t, which is below t or below t relative to the square."""
+    """The bounds of the square. An error t of x gives an error 2 x t, which is below t or below t relative to x^2."""
     low, high = sizes(b)
     square = OPS["square"]
     return Bounds(
@@ -165,7 +165,7 @@ def squared(node: Expr, b: Bounds) -> Bounds:
 
 
 def power_of_integer(node: Expr, b: Bounds, exponent: int) -> Bounds:
-    """By the sign of the exponent, and whether it is even."""
+    """The bounds of an integer power, by the sign and the parity of the exponent."""
     if exponent == 0:
         return Bounds(constant(1), constant(1), b.precision, never_negative=True)
     ulps = abs(exponent) + 3.0
@@ -175,7 +175,7 @@ def power_of_integer(node: Expr, b: Bounds, exponent: int) -> Bounds:
 
 
 def power_of_real(node: Expr, base: Bounds, exponent: Bounds) -> Bounds:
-    """Of a base that is never negative, at the corners; nan to the power 0, and 1 to the power nan, are 1."""
+    """The bounds of a power with a nonnegative base, from the corners. nan^0 and 1^nan are 1."""
     a, b = base.settled(), exponent.settled()
     corners = [node.op(larger(x, constant(0)), y) for x in (a.low, a.high) for y in (b.low, b.high)]
     low, high = folded(smaller, corners), folded(larger, corners)

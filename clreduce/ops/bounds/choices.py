@@ -1,4 +1,4 @@
-"""Bounds of choices and comparisons, of true integers, and of what is rounded to whole numbers."""
+"""Bounds of choices and comparisons, of integers, and of rounded numbers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from clreduce.ops.bounds.support import UNDERFLOW, Rule, also, beside, folded, n
 
 
 def maximum_of_two(nan_passes: bool, direction: int) -> Rule:
-    """The larger (1) or smaller (-1) of two; ``nan_passes``: a nan in the second argument is passed over."""
+    """The rule of the larger (1) or smaller (-1) of two; if ``nan_passes``, a nan in the second one is ignored."""
     pick = larger if direction > 0 else smaller
 
     def rule(node: Expr, a: Bounds, b: Bounds) -> Bounds:
@@ -39,7 +39,7 @@ def maximum_of_two(nan_passes: bool, direction: int) -> Rule:
 
 
 def either_of(surely: Expr, possibly: Expr, yes: Bounds, no: Bounds) -> Bounds:
-    """Of a choice: ``surely`` and ``possibly`` say of both alternatives whether it is the first."""
+    """The bounds of a choice. The first alternative is ``surely`` or ``possibly`` chosen."""
     where = OPS["where"]
     if yes.low.kind == MASK:
         low, high = OPS["logical_and"](yes.low, no.low), OPS["logical_or"](yes.high, no.high)
@@ -61,14 +61,14 @@ def choice(node: Expr, mask: Bounds, yes: Bounds, no: Bounds) -> Bounds:
 
 
 def choice_by_sign(node: Expr, condition: Bounds, yes: Bounds, no: Bounds) -> Bounds:
-    """Of yes where the condition is 0 or more, else no, as where it is nan."""
+    """The bounds of ``yes`` if the condition is 0 or more, else of ``no``, also for nan."""
     c, zero = condition.settled(), constant(0)
     surely = also(OPS["less_equal"](zero, c.low), no_nan(c))
     return either_of(surely, OPS["less_equal"](zero, c.high), yes, no)
 
 
 def choice_by_zero(node: Expr, condition: Bounds, yes: Bounds, no: Bounds) -> Bounds:
-    """Of yes where the condition is not 0, as where it is nan, else no."""
+    """The bounds of ``yes`` if the condition is not 0, also for nan, else of ``no``."""
     c, zero = condition.settled(), constant(0)
     surely = OPS["logical_or"](OPS["less"](zero, c.low), OPS["less"](c.high, zero))
     never = also(OPS["logical_and"](OPS["equal"](c.low, zero), OPS["equal"](c.high, zero)), no_nan(c))
@@ -76,7 +76,7 @@ def choice_by_zero(node: Expr, condition: Bounds, yes: Bounds, no: Bounds) -> Bo
 
 
 def clamp_between(node: Expr, f: Bounds, low: Bounds, high: Bounds) -> Bounds:
-    """Limits that do not cross, and are not nan, are where the value is; else it is one of the three."""
+    """The bounds of a clamped value: the limits if they neither cross nor are nan, else those of all three values."""
     f, low, high = settled((f, low, high))
     where, least = OPS["where"], [f.low, low.low, high.low]
     ordered = also(OPS["less_equal"](low.high, high.low), no_nan(low, high))
@@ -91,7 +91,7 @@ def clamp_between(node: Expr, f: Bounds, low: Bounds, high: Bounds) -> Bounds:
 
 
 def step_function(node: Expr, arg: Bounds) -> Bounds:
-    """0 below 0, else 1, as for nan."""
+    """The bounds of the step function: 0 below 0, else 1, also for nan."""
     b = arg.settled()
     found = Bounds(node.op(b.low), node.op(b.high), b.precision, never_negative=True)
     if b.nan is None:
@@ -100,7 +100,7 @@ def step_function(node: Expr, arg: Bounds) -> Bounds:
 
 
 def comparison(node: Expr, a: Bounds, b: Bounds) -> Bounds:
-    """Less, or less or equal; it does not hold with nan."""
+    """The bounds of less, or of less or equal; both are false for nan."""
     a, b = a.settled(), b.settled()
     return Bounds(also(node.op(a.high, b.low), no_nan(a, b)), node.op(a.low, b.high), a.precision)
 
@@ -130,7 +130,7 @@ def subtracted_indices(node: Expr, a: Bounds, b: Bounds) -> Bounds:
 
 
 def nearest_index(node: Expr, arg: Bounds) -> Bounds:
-    """The nearest integer from 0 to 2^31 - 1, or -1 where there is none."""
+    """The bounds of the nearest integer from 0 to 2^31 - 1, which is -1 if there is none."""
     b = arg.settled()
     where, less, most = OPS["where"], OPS["less"], 2**31 - 1
     above = less(constant(most), b.high)
@@ -143,7 +143,7 @@ def nearest_index(node: Expr, arg: Bounds) -> Bounds:
 
 
 def offset_in_table(node: Expr, label: Bounds, size: int, stride: int, outside: int) -> Bounds:
-    """Of a label inside the table it grows; else it is ``outside``, too."""
+    """The bounds of an offset in a table. It grows with the label, and is ``outside`` for labels beyond the table."""
     inside = OPS["logical_and"](
         OPS["less_equal"](integer(0), label.low), OPS["less"](label.high, integer(size))
     )  # fmt: skip
@@ -155,5 +155,5 @@ def offset_in_table(node: Expr, label: Bounds, size: int, stride: int, outside: 
 
 
 def rounding(node: Expr, arg: Bounds, digits: int) -> Bounds:
-    """It grows; what is rounded is the argument times a power of ten, which is rounded itself."""
+    """The bounds of a rounded number. It grows; the argument times a power of ten is itself rounded before."""
     return monotone(1, ulps=4)(node, arg.loosened(8, UNDERFLOW), digits)

@@ -1,4 +1,4 @@
-"""Bounds of functions of numbers: those that grow, fall, are even, or have a least or largest value."""
+"""Bounds of functions that grow, fall, are even, or have a least or largest value."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ from clreduce.ops.bounds.support import (
 def monotone(
     *directions: int, domain: tuple[float, float] | None = None, ulps: float = ULPS, of_nan: Bounds | None = None
 ) -> Rule:
-    """The operation grows in arguments with 1 and falls in those with -1; ``ulps`` = 0: it is exact.
+    """The rule of an operation that grows in arguments with direction 1 and falls in those with -1.
 
-    Outside of its ``domain``, where the first argument is, its value is nan.
+    ``ulps`` is its error; 0 means that it is exact. Its value is nan if the first argument is outside ``domain``.
     """
 
     def rule(node: Expr, *args: Any) -> Bounds:
@@ -53,11 +53,11 @@ def monotone(
 
 
 EXPONENT_ULPS = 64.0
-"""Of exponentials of float32: a GPU's 2^(x log2 e) has the error of its rounded exponent, up to |x| 2^-24."""
+"""The error of float32 exponentials: a GPU's 2^(x log2 e) has the error of its rounded exponent, up to |x| 2^-24."""
 
 
 def _inside(b: Bounds, least: float, most: float) -> tuple[Bounds, Expr | None]:
-    """Both ends moved into [least, most], and where values are outside of it."""
+    """The bounds with both ends moved into [least, most], and a mask of values that may be outside of it."""
     low, high, outside = b.low, b.high, []
     if least > -INF and not (least == 0 and b.never_negative):
         outside.append(flag(OPS["less"](low, constant(least))))
@@ -69,7 +69,7 @@ def _inside(b: Bounds, least: float, most: float) -> tuple[Bounds, Expr | None]:
 
 
 def even(direction: int = 1, ulps: float = ULPS) -> Rule:
-    """The operation grows (1) or falls (-1) with the absolute value of its argument."""
+    """The rule of an operation that grows (1) or falls (-1) with the absolute value of its argument."""
 
     def rule(node: Expr, arg: Bounds, *params: Any) -> Bounds:
         b = arg.settled()
@@ -83,15 +83,15 @@ def even(direction: int = 1, ulps: float = ULPS) -> Rule:
 
 
 def magnitude(node: Expr, b: Bounds) -> Bounds:
-    """Of the absolute value."""
+    """The bounds of the absolute value."""
     low, high = sizes(b)
     return replace(b, low=low, high=high, never_negative=True, never_positive=False)
 
 
 def within(low: float, high: float, propagates: bool = True, nan_at_infinity: bool = False) -> Rule:
-    """All values are between two numbers, whatever the arguments are.
+    """The rule of an operation whose values are always between two numbers.
 
-    ``propagates``: nan gives nan; ``nan_at_infinity``: infinity of the first argument does.
+    If it ``propagates``, nan gives nan. With ``nan_at_infinity``, an infinite first argument gives nan, too.
     """
 
     def rule(node: Expr, *args: Any) -> Bounds:
@@ -108,7 +108,7 @@ def within(low: float, high: float, propagates: bool = True, nan_at_infinity: bo
 
 
 def _meets(b: Bounds, place: float, period: float) -> Expr:
-    """Whether ``place``, or one that is whole periods away from it, may lie between the bounds."""
+    """The mask that ``place``, or a place whole periods away from it, may lie between the bounds."""
     scale = constant(1 / period)
     low, high = ((end - constant(place)) * scale for end in (b.low, b.high))
     slack = (OPS["abs"](b.low) + OPS["abs"](b.high) + 8) * constant(16 * b.precision.eps)
@@ -116,7 +116,7 @@ def _meets(b: Bounds, place: float, period: float) -> Expr:
 
 
 def wave(top: float) -> Rule:
-    """Sine or cosine: 1 at ``top``, -1 half a period later."""
+    """The rule of the sine or cosine, which is 1 at ``top`` and -1 half a period later."""
 
     def rule(node: Expr, arg: Bounds) -> Bounds:
         b = arg.settled()
@@ -129,7 +129,7 @@ def wave(top: float) -> Rule:
 
 
 def tangent(node: Expr, arg: Bounds) -> Bounds:
-    """It grows between its poles."""
+    """The bounds of the tangent, which grows between its poles."""
     b = arg.settled()
     pole = _meets(b, math.pi / 2, math.pi)
     low = OPS["where"](pole, constant(-INF), node.op(b.low))
@@ -138,9 +138,9 @@ def tangent(node: Expr, arg: Bounds) -> Bounds:
 
 
 def valley(bottom: float, value: float, nan_below_0: bool = False, absolute_error: bool = False) -> Rule:
-    """From 0 on the operation falls up to ``bottom``, where it has a ``value``, and grows beyond.
+    """The rule of an operation that falls from 0 to ``bottom``, where it has ``value``, and grows beyond.
 
-    Below 0 it is nan, or nothing is known. ``absolute_error``: errors are relative to 1 where the value is smaller.
+    Below 0 it is nan, or nothing is known. With ``absolute_error``, errors are relative to 1 if the value is smaller.
     """
 
     def rule(node: Expr, arg: Bounds) -> Bounds:
@@ -161,14 +161,14 @@ def valley(bottom: float, value: float, nan_below_0: bool = False, absolute_erro
 
 
 def reciprocal_root(node: Expr, arg: Bounds) -> Bounds:
-    """It falls from inf, but at 0 it is 0."""
+    """The bounds of the reciprocal root, which falls from inf but is 0 at 0."""
     b = arg.settled()
     found = monotone(-1, domain=(0.0, INF))(OPS["inverse_root"](node.args[0]), b)
     return replace(found, low=OPS["where"](OPS["less_equal"](b.low, constant(0)), constant(0), found.low))
 
 
 def positive_only(rule: Rule, nan: bool = True, ulps: float = 0.0) -> Rule:
-    """``rule`` where the first argument is above 0; elsewhere nothing is known. Errors of so many ulp relative to 1."""
+    """``rule`` for a positive first argument; nothing is known for others. It adds errors of ``ulps`` relative to 1."""
 
     def whole(node: Expr, arg: Bounds, *params: Any) -> Bounds:
         b = arg.settled()
@@ -183,7 +183,7 @@ def positive_only(rule: Rule, nan: bool = True, ulps: float = 0.0) -> Rule:
 
 
 def falling_beside_a_pole(ulps: float) -> Rule:
-    """The operation falls below 0 and above 0; nothing is known where the argument may be 0."""
+    """The rule of an operation that falls below 0 and above 0. Nothing is known if the argument may be 0."""
 
     def rule(node: Expr, arg: Bounds, *params: Any) -> Bounds:
         b = arg.settled()
@@ -196,7 +196,7 @@ def falling_beside_a_pole(ulps: float) -> Rule:
 
 
 def log_of_sum(node: Expr, a: Bounds, b: Bounds) -> Bounds:
-    """It grows in both; errors are relative to the larger of the two, too."""
+    """The bounds of log(e^a + e^b), which grows in both arguments. Errors are relative to the larger one, too."""
     a, b = a.settled(), b.settled()
     found = monotone(1, 1)(node, a, b)
     size = larger(larger(a.high, b.high), -larger(a.low, b.low))
@@ -204,7 +204,7 @@ def log_of_sum(node: Expr, a: Bounds, b: Bounds) -> Bounds:
 
 
 def soft_minimum(node: Expr, *args: Bounds) -> Bounds:
-    """For gamma > 0 it grows in three numbers and falls with gamma."""
+    """The bounds of the soft minimum. For gamma > 0 it grows in three numbers and falls with gamma."""
     *terms, gamma = settled(args)
     low = node.op(*(b.low for b in terms), gamma.high)
     high = node.op(*(b.high for b in terms), gamma.low)
@@ -218,7 +218,7 @@ def soft_minimum(node: Expr, *args: Bounds) -> Bounds:
 
 
 def angle(node: Expr, y: Bounds, x: Bounds) -> Bounds:
-    """Of the point (x, y): at the corners, unless a box holds 0 or points on either side of the cut."""
+    """The bounds of the angle of (x, y), from the corners unless the box contains 0 or crosses the cut."""
     y, x = y.settled(), x.settled()
     less, logical_or, zero = OPS["less"], OPS["logical_or"], constant(0)
     corners = [node.op(b, a) for b in (y.low, y.high) for a in (x.low, x.high)]
@@ -229,7 +229,7 @@ def angle(node: Expr, y: Bounds, x: Bounds) -> Bounds:
 
 
 def falling_scale(node: Expr, arg: Bounds) -> Bounds:
-    """A power of two that falls with the absolute value; of nan it is the least one, as of inf."""
+    """The bounds of a power of two that falls with the absolute value; for nan and inf it is the least one."""
     b = arg.settled()
     least, most = sizes(b)
     low = node.op(most)

@@ -1,4 +1,4 @@
-"""What rules of bounds share: errors that are counted, where a value is nan, and where nothing is known."""
+"""Helpers of the rules of bounds: counted errors, masks of nan, and values of which nothing is known."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from clreduce.ir.op import INF, OPS, constant
 
 Rule = Callable[..., Bounds]
 UNDERFLOW = 4
-"""Least normal numbers by which a result that is rounded to a subnormal one, or to 0, may differ, and its bound."""
+"""The error of a subnormal result, or of one flushed to 0, and of its bound, in units of the least normal number."""
 ULPS = 4.0
-"""Errors of functions, in ulp, where no more is said: those of the prelude and of OpenCL are smaller."""
+"""The default error of functions in ulp; those of the prelude and of OpenCL have smaller errors."""
 
 
 def errors(ulps: float) -> int:
-    """In ``eps``: of the value, and once more of its bound."""
+    """The errors in units of ``eps``: those of the value, and those of its bound."""
     return math.ceil(2 * ulps)
 
 
@@ -28,12 +28,12 @@ def settled(bounds: Sequence[Bounds]) -> list[Bounds]:
 
 
 def nan_of(*bounds: Bounds) -> Expr | None:
-    """Where an argument is nan."""
+    """The flag that an argument is nan; None if none can be."""
     return any_of(*(b.nan for b in bounds))
 
 
 def no_nan(*bounds: Bounds) -> Expr | None:
-    """A mask: no argument is nan; None if none ever is."""
+    """The mask that no argument is nan; None if none can be."""
     nan = nan_of(*bounds)
     return None if nan is None else OPS["equal"](nan, constant(0))
 
@@ -47,17 +47,17 @@ def is_infinite(f: Expr) -> Expr:
 
 
 def may_be_infinite(b: Bounds) -> Expr:
-    """A mask: an infinity may be among the values."""
+    """The mask that an infinity may be among the values."""
     return OPS["logical_or"](is_infinite(b.low), is_infinite(b.high))
 
 
 def holds_zero(b: Bounds) -> Expr:
-    """A mask: 0 may be among the values."""
+    """The mask that 0 may be among the values."""
     return OPS["logical_and"](OPS["less_equal"](b.low, constant(0)), OPS["less_equal"](constant(0), b.high))
 
 
 def unless(mask: Expr, b: Bounds, nan: bool = False) -> Bounds:
-    """Nothing is known where the mask holds; with ``nan``, neither that no value is nan."""
+    """The bounds ``b``, or those of any number where the mask is true; with ``nan``, it may also be nan there."""
     where = OPS["where"]
     return replace(
         b, low=where(mask, constant(-INF), b.low), high=where(mask, constant(INF), b.high),
@@ -66,7 +66,7 @@ def unless(mask: Expr, b: Bounds, nan: bool = False) -> Bounds:
 
 
 def widened(bounds: Bounds, by: Expr) -> Bounds:
-    """Moved outward by a number that is not negative, in the same units as the values."""
+    """The bounds moved outward by a nonnegative number, in the units of the values."""
     ends = bounds.settled()
     return replace(
         ends, low=ends.low - by, high=ends.high + by, relative=2, absolute=UNDERFLOW, never_negative=False,
@@ -79,7 +79,7 @@ def folded(function: Callable[[Expr, Expr], Expr], terms: Sequence[Expr]) -> Exp
 
 
 def beside(*bounds: Bounds) -> Bounds:
-    """What can be said of a value that is one of several; the ends, and ``nan``, are to be filled in."""
+    """The bounds of one of several values, except the ends and ``nan``, which the caller fills in."""
     return replace(
         bounds[0], nan=None, relative=max(b.relative for b in bounds),
         absolute=max(b.absolute for b in bounds), overflows=any(b.overflows for b in bounds),

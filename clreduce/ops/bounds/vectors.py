@@ -12,7 +12,7 @@ from clreduce.ops.bounds.support import UNDERFLOW, Rule, beside, is_infinite, wi
 
 
 def moved(node: Expr, *args: Any) -> Bounds:
-    """Of components that are moved, repeated, or put beside others."""
+    """The bounds of components that are moved, repeated or concatenated."""
     bounds = [b for b in args if isinstance(b, Bounds)]
     params = args[len(bounds) :]
     nan: Expr | None = None
@@ -29,7 +29,7 @@ def moved(node: Expr, *args: Any) -> Bounds:
 
 
 def sum_of_components(node: Expr, b: Bounds, *params: int) -> Bounds:
-    """Each addition may err by ``eps`` of what has been added up, in any order."""
+    """The bounds of a sum of components, in any order. Each addition has an error of ``eps`` relative to its result."""
     n = params[1]
 
     def total(f: Expr) -> Expr:
@@ -56,7 +56,7 @@ def sum_of_components(node: Expr, b: Bounds, *params: int) -> Bounds:
 
 
 def extreme_component(direction: int) -> Rule:
-    """The largest (1) or smallest (-1) component; nan is passed over."""
+    """The rule of the largest (1) or smallest (-1) component; nan is ignored."""
 
     def rule(node: Expr, b: Bounds) -> Bounds:
         low, high = b.low, b.high
@@ -77,16 +77,19 @@ def extreme_component(direction: int) -> Rule:
 
 
 def place_of_component(node: Expr, b: Bounds) -> Bounds:
-    """From 0 to the last."""
+    """The bounds of a position of a component: from 0 to the last."""
     return Bounds(constant(0), constant(max(node.args[0].dim - 1, 0)), b.precision, never_negative=True)
 
 
 MOST_ROWS = 64
-"""Of a table, up to which all are looked at where it is not known which one is read."""
+"""If the row is unknown, all rows of a table are considered if it has at most this many."""
 
 
 def row_of_table(node: Expr, table: Bounds, index: Bounds, dim: int) -> Bounds:
-    """Of the row that is read, if that is known; else of all rows, if they are few; nan if there is none."""
+    """The bounds of a row of a table: of the row that is read if it is known, else of all rows if there are few.
+
+    The value is nan if there is no such row.
+    """
     rows = table.low.dim // dim
     table = table.settled()
     logical_and, where, less_equal = OPS["logical_and"], OPS["where"], OPS["less_equal"]
