@@ -295,10 +295,10 @@ def _make(folder: Path) -> None:
 
 
 def _danger(folder: Path) -> str:
-    """The reason why another user could change the contents of a folder; "" if nobody can. It need not exist yet.
+    """The reason why another user could change the contents of a folder; "" if none can. It need not exist yet.
 
-    The folder and all its parents must belong to this user or to root, and nobody else may write to them. A parent may
-    also be a folder such as /tmp, in which users can only remove their own files.
+    The folder and all its parents must belong to this user or to root, and no other user may write to them. A parent
+    may also be a folder such as /tmp, in which users can only remove their own files.
     """
     if not hasattr(os, "geteuid"):
         return ""

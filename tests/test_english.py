@@ -23,6 +23,26 @@ _BANNED = {
     r"\bso be it\b|\bas it were\b|\bto speak of\b": "leave it out",
 }
 """Phrasings that no page and no docstring uses, and what to write instead."""
+_TIRING = {
+    r"\A(What|How|Which|Where|Why|When)\b": "begin with the noun: The number of .., The reason why ..",
+    r"\A(Of|To be)\b": "begin with the noun, and say of what later",
+    r"(\A|[.;]\s+)``\w+``: ": "write a sentence: ``rows`` is the number of rows",
+    r"\b(from|up to|beyond|below) which on\b|\bup to which\b": "say 'at least' or 'at most'",
+    r", at (most|least)[.:;]": "begin with it: The most columns that ..",
+    r"; None: |\ANone: ": "write 'None for ..' or 'None if ..'",
+    r"\b([Nn]obody|[Ss]omebody)\b": "name the caller, the user, the process or the device",
+    r"\b(is|are|was) told (of|by|from)\b": "say who reports what, or what distinguishes the two",
+    r"\bif need be\b": "write 'if necessary'",
+    r"; the same (one|object) each time": "write 'Equal calls return one object.'",
+    r"\b(for|of) so many\b": "name the number: ``count`` rows",
+}
+"""Phrasings that make a sentence hard to read, and what to write instead. Docstrings of `_PLAIN` do not use them."""
+_PLAIN = ("ir", "ops", "reductions", "language", "codegen", "runtime", "call")
+"""Folders of the package with docstrings in plain English; so are those of the modules beside them."""
+_RECORDS = {"ir/expr.py", "ir/op.py", "partition.py"}
+"""Modules of these folders that the rules of `_TIRING` do not cover."""
+_MIRRORED = {"Genred", "KernelSolve", "LazyTensor", "ComplexLazyTensor", "Index"}
+"""Public names that each front end has as well; `clreduce.Index` is public, and the one of formulas is not."""
 
 
 def strings(module: Path) -> Iterator[tuple[int, str]]:
@@ -45,6 +65,38 @@ def test_docstrings_name_their_subject(module: Path) -> None:
         if re.search(phrase, text)
     ]
     assert not told, "\n".join(told)
+
+
+def is_plain(module: Path) -> bool:
+    """Whether the docstrings of a module are in plain English, which stays so."""
+    path = module.relative_to(ROOT / "clreduce")
+    covered = len(path.parts) == 1 or (path.parts[0] in _PLAIN and path.parts[:2] != ("call", "pruning"))
+    return covered and path.as_posix() not in _RECORDS
+
+
+@pytest.mark.parametrize("module", filter(is_plain, MODULES), ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_docstrings_are_plain(module: Path) -> None:
+    faults = [
+        f"line {line}: {text[:60]!r}: {cure}"
+        for line, text in strings(module)
+        for phrase, cure in _TIRING.items()
+        if re.search(phrase, text)
+    ]
+    assert not faults, "\n".join(faults)
+
+
+def test_two_classes_never_share_a_name() -> None:
+    places: dict[str, list[str]] = {}
+    for module in MODULES:
+        if module.name == "types.py":
+            continue  # what type checkers read only
+        for node in ast.walk(ast.parse(module.read_text("utf-8"))):
+            if isinstance(node, ast.ClassDef) and node.name not in _MIRRORED:
+                places.setdefault(node.name, []).append(f"{module.relative_to(ROOT)}:{node.lineno}")
+    shared = {name: where for name, where in places.items() if len(where) > 1}
+    assert not shared, "give each class a name that says what it is: " + ", ".join(
+        f"{n} {w}" for n, w in shared.items()
+    )
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())

@@ -63,7 +63,7 @@ class Executor(ABC):
 
     @abstractmethod
     def prepare(self, job: Job) -> Ready:
-        """How a work would run on the device (the first of several). Nothing runs."""
+        """The `Ready` of a work on the device, or on the first of several. Nothing runs."""
 
     @abstractmethod
     def repeats(self, job: Job) -> bool:
@@ -203,8 +203,8 @@ class OneDevice(Executor):
         return ready.tree is None and not ready.sources and not self.deterministic
 
     def _ready(self, work: Work, prepared: Prepared, arrays: Sequence[Array], plain: bool = False) -> Ready:
-        """How the work runs for these arrays. It is prepared again if the memory limit has changed, or if plans have
-        been forgotten (for example, after tuning found a faster schedule)."""
+        """The `Ready` of a work for these arrays. It is prepared again if the memory limit has changed, or if plans
+        have been forgotten (for example, after tuning found a faster schedule)."""
         moderate = work.arrangement is not None and work.arrangement.holds(arrays)
         limit = self.limit if self.limit is not None else memory_limit()
         sources = not plain and has_sources(arrays)

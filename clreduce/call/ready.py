@@ -1,4 +1,4 @@
-"""`Ready`: how a work runs on a device: its plan, the parts of j, and the blocks that fit into memory."""
+"""`Ready`: a work that is prepared for a device: its plan, the parts of j, and the blocks that fit into memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from clreduce.runtime.region import Region
 
 @dataclass(frozen=True)
 class Ready:
-    """How a work runs on a device."""
+    """The plan of a work on a device, and the cuts of its region."""
 
     forgotten: int
     """The value of ``PLANS.forgotten`` when this was made."""

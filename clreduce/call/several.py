@@ -45,7 +45,7 @@ class Axis:
 
     @property
     def turns(self) -> int:
-        """How many times the units keep a device busy."""
+        """The number of times that the units keep a device busy."""
         return self.units // self.step
 
     def part(self, region: Region, units: Units) -> Region:

@@ -1,4 +1,4 @@
-"""How devices share a call: `Sharing` assigns blocks to devices, and `SharedRun` waits until all blocks are computed.
+"""Devices that share a call: `Sharing` assigns blocks to them, and `SharedRun` waits until all blocks are computed.
 
 A call consists of *units*, usually work-groups of rows. A free device takes a portion of its share of the remaining
 units. Blocks therefore become shorter towards the end, and all devices finish at about the same time.

@@ -24,7 +24,8 @@ from clreduce.runtime.ranges import Ranges
 from clreduce.runtime.region import Region
 
 _PAIRS_PER_SELECTED = 2**12
-"""Pairs of a call for each selected one from which on only these are visited: one costs as much as many in a row."""
+"""Only the selected pairs are visited if a call has at least this many pairs per selected one: a single pair costs as
+much as many contiguous ones."""
 _MANY_POINTS = 2**18
 """By default, a call tries to skip blocks of pairs if it has at least this many rows and columns."""
 
@@ -39,7 +40,7 @@ class Work:
     dtype: str
     """The precision of the kernels."""
     pruning: Pruning | None = None
-    """How pairs may be skipped. None skips pairs only if this probably saves time and leaves all results unchanged."""
+    """The pruning of the call. None skips pairs only if this probably saves time and leaves all results unchanged."""
 
     @cached_property
     def is_residual(self) -> bool:
@@ -73,7 +74,7 @@ class Work:
 
     @cached_property
     def selected(self) -> Selected | None:
-        """Which pairs are visited, if these are few whose positions are selected, as in derivatives of selections."""
+        """The selected pairs if only these are visited, as in derivatives of selections; else None."""
         selected, region = selected_of(self.program), self.region
         if selected is None:
             return None

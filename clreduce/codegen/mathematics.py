@@ -24,7 +24,7 @@ class Bits:
 
     @property
     def whole(self) -> str:
-        """The literal of the number from which on all numbers are integers."""
+        """The literal of the number above which all numbers are integers."""
         return repr(2.0**self.mantissa) + ("f" if self.bits == 32 else "")
 
 

@@ -18,7 +18,7 @@ from clreduce.call.evaluation import Evaluation, together
 from clreduce.call.runner import Runner
 from clreduce.ir.expr import INDEX
 from clreduce.ir.show import show
-from clreduce.jax.tasks import Form, Task, run
+from clreduce.jax.tasks import Form, HostTask, run
 from clreduce.language.vocabulary import nonlinear_node
 from clreduce.typing import Array
 
@@ -40,7 +40,7 @@ FOLLOWING = Following()
 
 
 @dataclass(frozen=True)
-class Results(Task):
+class Results(HostTask):
     """The results of an evaluation, by the arrays of its slots."""
 
     evaluation: Evaluation
@@ -82,7 +82,7 @@ class Results(Task):
 
 
 @dataclass(frozen=True)
-class _Derived(Task):
+class _Derived(HostTask):
     """Derivatives of an evaluation, at the arrays of its slots and its results, if it is its own residual.
 
     Those come first; what follows, and enters linearly, depends on the mode.

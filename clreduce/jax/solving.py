@@ -16,13 +16,13 @@ import jax.numpy as jnp
 from clreduce.call.derivative import summed_to
 from clreduce.errors import TraceError
 from clreduce.jax.following import Gradients, Tangent
-from clreduce.jax.tasks import Form, Task, run
+from clreduce.jax.tasks import Form, HostTask, run
 from clreduce.solve.followed import FollowedSolver, FollowedSystem
 from clreduce.typing import Array
 
 
 @dataclass(frozen=True, eq=False)
-class Solution(Task):
+class SolutionTask(HostTask):
     """The solution of a system, by alpha, of shape (batch.., 1, 1), the arrays, and perhaps where to start."""
 
     system: FollowedSystem
@@ -35,8 +35,8 @@ class Solution(Task):
     def forms(self) -> list[Form]:
         return [(self.system.shape, "float64")]
 
-    def wider(self, size: int) -> Solution:
-        return Solution(self.system.wider((size,)))
+    def wider(self, size: int) -> SolutionTask:
+        return SolutionTask(self.system.wider((size,)))
 
     def differential(self, arrays: Sequence[Any], moves: Mapping[int, Any]) -> tuple[Sequence[Any], Mapping[int, Any]]:
         (solution,) = run(self, arrays)
@@ -49,7 +49,7 @@ class Solution(Task):
             right = right - self._product_along(solver.feeds(system.with_right(data, solution)), along)
         if 0 in moves:
             right = right - (moves[0] * solution).astype(right.dtype)
-        (tangent,) = run(Solution(system), [alpha, *system.with_right(data, right)])
+        (tangent,) = run(SolutionTask(system), [alpha, *system.with_right(data, right)])
         return [solution], {0: tangent}
 
     def _product_along(self, arrays: Sequence[Any], along: Mapping[int, Any]) -> Any:
@@ -65,7 +65,7 @@ class Solution(Task):
     def transposed(self, cotangents: Mapping[int, Any], arrays: Sequence[Any], linear: Sequence[int]) -> Sequence[Any]:
         system, right = self.system.adjoint(), arrays[1 + self.system.solver.unknown]
         alpha, *data = arrays
-        (found,) = run(Solution(system), [alpha, *system.with_right(data, cotangents[0])])
+        (found,) = run(SolutionTask(system), [alpha, *system.with_right(data, cotangents[0])])
         return [summed_to(right.shape, found, len(system.arguments.batch)).astype(right.dtype)]
 
 
@@ -84,5 +84,5 @@ class FollowingSolver(FollowedSolver):
 
     def _followed(self, system: FollowedSystem, alpha: Any, arrays: list[Any]) -> Any:
         start = [] if system.start is None else [system.start]
-        (solution,) = run(Solution(replace(system, start=None)), [alpha, *arrays, *start])
+        (solution,) = run(SolutionTask(replace(system, start=None)), [alpha, *arrays, *start])
         return solution

@@ -1,4 +1,4 @@
-"""What the host computes for JAX, as one primitive: `Task` says how to compute it and what its derivatives are.
+"""What the host computes for JAX, as one primitive: `HostTask` says how to compute it and what its derivatives are.
 
 In a compiled function a task is one call back to the host; outside of one it runs at once. It is a primitive rather
 than a `jax.pure_callback` in a custom rule, because a task has derivatives in both modes, of any order, and serves
@@ -25,7 +25,7 @@ Form = tuple[tuple[int, ...], str]
 """Shape and dtype of a result."""
 
 
-class Task(ABC):
+class HostTask(ABC):
     """A computation of the host, all of it but its arrays. Equal tasks compute the same."""
 
     @abstractmethod
@@ -37,7 +37,7 @@ class Task(ABC):
         """Shapes and dtypes of the results."""
 
     @abstractmethod
-    def wider(self, size: int) -> Task:
+    def wider(self, size: int) -> HostTask:
         """This task for a batch: all arrays have one more dimension in front, of this size or 1, the results of it."""
 
     @abstractmethod
@@ -52,7 +52,7 @@ class Task(ABC):
         raise NotImplementedError(f"{type(self).__name__} is not linear in its arrays")
 
 
-def run(task: Task, arrays: Sequence[Any]) -> list[Any]:
+def run(task: HostTask, arrays: Sequence[Any]) -> list[Any]:
     """The results of a task, which JAX follows."""
     results: list[Any] = _task.bind(*arrays, task=task)
     return results
@@ -62,18 +62,18 @@ _task = Primitive("clreduce")
 _task.multiple_results = True
 
 
-def _on_host(task: Task, arrays: Sequence[Array]) -> tuple[Array, ...]:
+def _on_host(task: HostTask, arrays: Sequence[Array]) -> tuple[Array, ...]:
     wide = [array.astype(np.int64) if array.dtype == np.int32 else array for array in arrays]
     return tuple(map(JAX.narrowed, task.computed(wide)))
 
 
-def _compute(*arrays: Any, task: Task) -> list[Any]:
+def _compute(*arrays: Any, task: HostTask) -> list[Any]:
     results = _on_host(task, [JAX.to_host(array) for array in arrays])
     committed = next((array for array in arrays if getattr(array, "committed", False)), None)
     return [JAX.from_host(result, committed) for result in results]
 
 
-def _abstract(*_: Any, task: Task) -> list[Any]:
+def _abstract(*_: Any, task: HostTask) -> list[Any]:
     return [jax.core.ShapedArray(shape, JAX.dtype(dtype)) for shape, dtype in task.forms()]
 
 
@@ -97,7 +97,7 @@ def _devices_of(axes: Any) -> int:
     return max(count or 1 for count in counts)
 
 
-def _lower(context: Any, *arrays: Any, task: Task) -> Any:
+def _lower(context: Any, *arrays: Any, task: HostTask) -> Any:
     if _devices_of(context.module_context.axis_context) > 1:
         raise spread_over_devices()
 
@@ -115,7 +115,7 @@ def _lower(context: Any, *arrays: Any, task: Task) -> Any:
 mlir.register_lowering(_task, _lower, **_known_to(mlir.register_lowering, cacheable=False))
 
 
-def _differentiate(arrays: Sequence[Any], tangents: Sequence[Any], task: Task) -> tuple[list[Any], list[Any]]:
+def _differentiate(arrays: Sequence[Any], tangents: Sequence[Any], task: HostTask) -> tuple[list[Any], list[Any]]:
     moves = {n: tangent for n, tangent in enumerate(tangents) if type(tangent) is not ad.Zero}
     results, found = task.differential(arrays, moves)
     return list(results), [found[n] if n in found else _zero_beside(one) for n, one in enumerate(results)]
@@ -129,7 +129,7 @@ def _zero_beside(result: Any) -> Any:
     return ad.Zero(jax.core.ShapedArray(result.shape, result.dtype).to_tangent_aval())
 
 
-def _transpose(cotangents: Sequence[Any], *arrays: Any, task: Task) -> list[Any]:
+def _transpose(cotangents: Sequence[Any], *arrays: Any, task: HostTask) -> list[Any]:
     linear = [n for n, array in enumerate(arrays) if ad.is_undefined_primal(array)]
     incoming = {n: one for n, one in enumerate(cotangents) if type(one) is not ad.Zero}
     formed = [array.aval if ad.is_undefined_primal(array) else array for array in arrays]
@@ -140,7 +140,7 @@ def _transpose(cotangents: Sequence[Any], *arrays: Any, task: Task) -> list[Any]
 ad.primitive_transposes[_task] = _transpose
 
 
-def _batch(arrays: Sequence[Any], axes: Sequence[Any], task: Task) -> tuple[list[Any], list[int]]:
+def _batch(arrays: Sequence[Any], axes: Sequence[Any], task: HostTask) -> tuple[list[Any], list[int]]:
     sizes = {array.shape[axis] for array, axis in zip(arrays, axes, strict=True) if axis is not None}
     (size,) = sizes
     moved = [

@@ -27,7 +27,7 @@ _HALF = constant(Fraction(1, 2))
 
 
 def _count(name: str, *numbers: Expr) -> int:
-    """How many complex numbers vectors hold together; raises `ShapeError` if they don't fit."""
+    """The common number of complex numbers of some vectors; raises `ShapeError` if there is none."""
     for z in numbers:
         if z.dim % 2:
             raise ShapeError(f"{name} needs pairs (re, im), a vector of even length; got length {z.dim}")

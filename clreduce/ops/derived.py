@@ -51,7 +51,7 @@ def inside_integers(f: Expr, a: int, b: int) -> Expr:
 
 
 def modulo(f: Expr, n: Expr, d: Expr) -> Expr:
-    """What is left of f after whole multiples of n, from d up; an infinite n is one multiple, or none."""
+    """The remainder of f modulo n in an interval that begins at d. An infinite n is subtracted once, or not at all."""
     left = f - n * floor((f - d) / n)
     if constant_value(n) is not None:
         return left

@@ -200,7 +200,8 @@ lgamma: Op = elementwise(
 
 @cache
 def _zeta_series(n: int) -> tuple[int, list[Fraction]]:
-    """How the sum over k >= 0 of 1 / (y + k)^(n + 1) is found: so many terms, then a series in 1 / z, z = y + terms.
+    """The computation of the sum over k >= 0 of 1 / (y + k)^(n + 1): a number of terms, and then a series in 1 / z with
+    z = y + terms.
 
     The series is that of Euler and Maclaurin, z^-n (1 / n + v (1/2 + v (c_1 + c_2 v^2 + ...))) with v = 1 / z and the
     c_k that are given. Its first term that is left out is below 2^-56 of it. For n = 0 the sum is infinite: with

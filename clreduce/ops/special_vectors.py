@@ -83,7 +83,7 @@ soft_min: Op = elementwise(
 
 
 _WRITTEN_OUT = 36
-"""Pairs of places of two sequences up to which their recurrence is written out; beyond, it is a loop in a loop."""
+"""The recurrence of two sequences is written out for at most this many pairs of places; otherwise it is two loops."""
 
 
 def soft_dtw(x: Expr, y: Expr, gamma: Expr) -> Expr:

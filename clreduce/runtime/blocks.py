@@ -41,7 +41,7 @@ class Parts:
 
 @dataclass(frozen=True)
 class Footprint:
-    """What a program reads and stores per row and column."""
+    """The data that a program reads and stores per row and column."""
 
     column: int = 0
     """Bytes that a pair kernel reads per column."""

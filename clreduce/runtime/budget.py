@@ -1,4 +1,4 @@
-"""How much memory one call may take."""
+"""The memory that one call may take."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ class ChildReport:
 
     lines: tuple[dict[str, Any], ...]
     failure: str
-    """How the process failed, such as ``"was ended by SIGSEGV"``; empty if it succeeded."""
+    """The failure of the process, such as ``"was ended by SIGSEGV"``; empty if it succeeded."""
     stderr: str
     """The last 2000 characters that the process, or a driver in it, wrote to its standard error."""
 

@@ -21,16 +21,16 @@ from clreduce.runtime.resident_kernels import Order, kernel_of_text
 THRESHOLD, ALPHA, RZ, STATUS, STEPS = range(5)
 """Rows of the table of coefficients, each with a number for every system. STEPS counts those of a descent."""
 START, SYMMETRY, STEP = 0, 1, 7
-"""Where records begin: <r, M r> at the start, or <r, r>; six sums of the second product; three of each step."""
+"""The first records: <r, M r> at the start, or <r, r>; six sums of the second product; three sums of each step."""
 RING = 24
-"""Steps whose records are there at a time."""
+"""The number of steps whose records exist at a time."""
 RECORDS = STEP + 3 * RING
 OFF, ACTIVE, FAILING = range(3)
-"""What a system's status may be. One that fails keeps its direction, so that the host can look why."""
+"""The possible states of a system. A system that fails keeps its direction, so that the host can find the reason."""
 _MOST_COLUMNS = 32
-"""Columns of a work-group, where columns are systems of their own."""
+"""The most columns of a work-group if columns are separate systems."""
 _MOST_COUPLED = 256
-"""Columns whose systems are coupled: they are all in one work-group."""
+"""The most columns whose systems are coupled; they are all in one work-group."""
 _GROUP, _SIDE_BY_SIDE = 256, 8
 
 
@@ -39,22 +39,23 @@ Buffers = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class Layout:
-    """How the numbers of vectors (batch.., n, E) are dealt out to work-items."""
+    """The distribution of the numbers of vectors (batch.., n, E) to work-items."""
 
     width: int
-    """E."""
+    """The number E of columns."""
     chunk: int
-    """Columns of a work-group."""
+    """The columns of a work-group."""
     group: int
-    """Work-items of a work-group."""
+    """The work-items of a work-group."""
     lanes: int
-    """Numbers that each of them has at a time."""
+    """The numbers that a work-item has at a time."""
     rows: int
-    """Rows that a work-group has at a time."""
+    """The rows that a work-group has at a time."""
     coupled: tuple[int, ...] | None
-    """For each column the number of its system, where systems have several; then ``chunk`` is ``width``."""
+    """The number of the system of each column if systems have several columns, and then ``chunk`` is ``width``; else
+    None."""
     real: str
-    """NumPy's name of the precision of vectors."""
+    """The NumPy dtype of vectors."""
     data: str
     """The precision of directions and products."""
     preconditioned: bool
@@ -94,24 +95,25 @@ class Descent:
     """
 
     def __init__(self, place: LentQueue, layout: Layout, shape: tuple[int, ...]) -> None:
-        """``shape``: of the vectors, (batch.., n, E)."""
+        """``shape`` is the shape (batch.., n, E) of the vectors."""
         self._place, self._source, self._rows = place, _source(layout), shape[-2]
         self._size = (prod(shape[:-2]) * layout.chunks * layout.group,)
         self._group = (layout.group,)
 
     def begin(self, order: Order, start: Any, residual: Any, vectors: Buffers, tables: Buffers) -> None:
-        """x = ``start``, r = ``residual``, p = M r, and the record <r, M r>; ``vectors``: x, r, p.
+        """Compute x = ``start``, r = ``residual``, p = M r and the record <r, M r>.
 
-        ``start``: None for zero.
+        ``vectors`` are the buffers of x, r and p. A ``start`` of None is zero.
         """
         read = (residual if start is None else start, residual)
         self._run("begin", order, (*read, *vectors, *tables), int(start is None))
 
     def step(self, order: Order, buffers: Buffers) -> None:
-        """What follows upon a product; ``buffers``: x, r, p and q, the product of p without alpha p; two; the tables.
+        """Take a step after a product with p.
 
-        It leaves three records: <p, A p>, and <r, r> and <r, M r> of the new residual. The first step of a descent
-        copies p and q to the two.
+        ``buffers`` are x, r, p and q (the product of p without alpha p), two more vectors, and the tables. The step
+        leaves three records: <p, A p>, and <r, r> and <r, M r> of the new residual. The first step of a descent copies
+        p and q to the two vectors.
         """
         self._run("descend", order, buffers)
 
@@ -123,7 +125,10 @@ class Descent:
         self._run("symmetry", order, (*first, *vectors, *tables))
 
     def residual(self, order: Order, b: Any, vectors: Buffers, tables: Buffers) -> None:
-        """x = p, r = b - A x, and the record <r, r>; ``vectors``: x, r, p and q, the product of p without alpha p."""
+        """Compute x = p, r = b - A x and the record <r, r>.
+
+        ``vectors`` are the buffers of x, r, p and q, the product of p without alpha p.
+        """
         self._run("residual", order, (b, *vectors, *tables))
 
     def rounded(self, order: Order, x: Any, p: Any) -> None:

@@ -22,7 +22,7 @@ class PlanCache:
 
     def __init__(self, limit: int = 1024) -> None:
         self.forgotten = 0
-        """How many times plans were forgotten, so that others replace them."""
+        """The number of times that plans were forgotten, so that others replace them."""
         self._plans: Memo[Any, Plan] = Memo(limit)
 
     def get(

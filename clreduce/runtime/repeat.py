@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from clreduce.runtime.plan import Plan
 
 
-class Recorded(Call):
+class RecordedCall(Call):
     """A call of a plan with one result. Its launches are recorded once and then run any number of times.
 
     Only the numbers in the array of ``slot`` may change: values that kernels store and that do not depend on that slot
@@ -60,7 +60,7 @@ class Recorded(Call):
             super()._launch(*launch)
 
 
-class Repeated(Recorded):
+class Repeated(RecordedCall):
     """A recorded call on arrays of the host. A call takes new numbers for the array of ``slot`` and waits."""
 
     def __init__(self, plan: Plan, arrays: Sequence[Array], slot: int, region: Region) -> None:

@@ -44,10 +44,10 @@ def group_means(
 ) -> tuple[Any, Any]:
     """The weighted mean of the rows of each group, (C, D), and the sums of weights, (C,), computed on the device.
 
-    ``points``: (M, D), reals, with D at least 1; ``order``: the rows of the first group, of the second ..; ``ends``:
-    where in it each ends. ``weights``: (M,), of which each counts as ``least`` at least; without them all are 1.
-    ``totals``: their sums, (C,), where they are known. A group whose weights add up to 0 has the plain mean of its
-    rows, and one without rows zeros. Both results are float64 where the device has that.
+    ``points`` are reals (M, D) with D >= 1. ``order`` has the rows of the first group, of the second group and so on,
+    and ``ends`` the end of each group in it. ``weights`` (M,) are 1 by default, and each counts as at least ``least``.
+    ``totals`` (C,) are the sums of weights, if the caller knows them. A group whose weights add up to 0 has the plain
+    mean of its rows, and a group without rows has zeros. Both results are float64 if the device has float64.
     """
     place = place_of(points.queue, points.allocator)
     device, real = place.device, np.dtype("float64" if place.device.facts.has_double else "float32")

@@ -1,7 +1,7 @@
 """Nearest neighbours: scikit-learn's estimators with a search by kernels in place of its own.
 
-All but the search is scikit-learn's: votes, weights, graphs, what X=None means, errors. It finds an `Index` where it
-keeps a tree.
+All but the search is scikit-learn's: votes, weights, graphs, what X=None means, errors. It finds a `SearchIndex` where
+it keeps a tree.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from sklearn import neighbors
 
 from clreduce.distance.metrics import with_defaults
 from clreduce.errors import DtypeError
-from clreduce.sklearn.search import Index
+from clreduce.sklearn.search import SearchIndex
 
 
 def _constraints(base: type[Any]) -> dict[str, Any]:
-    """The parameters that scikit-learn checks; of the metric, `Index` knows what it may be."""
+    """The parameters that scikit-learn checks; of the metric, `SearchIndex` knows what it may be."""
     return {**base._parameter_constraints, "metric": [str, callable]}
 
 
@@ -51,7 +51,7 @@ class _IndexedNeighbors:
         if not precomputed:
             parameters = with_defaults(self.effective_metric_, self.effective_metric_params_, self._fit_X)
             # An array of numbers in place of a kernel's: selections from a given matrix stay with scikit-learn.
-            self._tree = Index(self._fit_X, self.effective_metric_, parameters, self.algorithm == "brute")
+            self._tree = SearchIndex(self._fit_X, self.effective_metric_, parameters, self.algorithm == "brute")
             self._fit_method = "ball_tree"
             self._tree.distances(self._fit_X[:1])
         return self

@@ -18,7 +18,7 @@ _SQUARED = ("euclidean", "l2", "sqeuclidean")
 
 
 @dataclass(frozen=True, eq=False)
-class Index:
+class SearchIndex:
     """Points among which neighbours are found; pickled as they are. Of equal distances the lowest index comes first."""
 
     points: Array

@@ -11,7 +11,7 @@ from clreduce.solve.iteration import Array, Iteration, SystemTask, ratio
 
 
 @dataclass
-class Recurrence:
+class ConjugateRecurrence:
     """The coefficients of a descent: they make the matrix of Lanczos' process, whose eigenvalues are about those of A.
 
     Each is of shape (batch.., 1, E), and 0 for a system that has stopped.
@@ -44,11 +44,11 @@ class ConjugateGradients(Iteration):
 
     def __init__(self, task: SystemTask) -> None:
         super().__init__(task)
-        self.recurrences: list[Recurrence] = []
+        self.recurrences: list[ConjugateRecurrence] = []
         """One for each descent; the first one begins with the residual of the start."""
 
     def descend(self, residual: Array, active: Array) -> None:
-        recurrence = Recurrence()
+        recurrence = ConjugateRecurrence()
         self.recurrences.append(recurrence)
         r = residual
         z = r if self.precondition is None else self.precondition(r)

@@ -12,7 +12,7 @@ from clreduce.runtime import descent
 from clreduce.runtime.descent import Buffers, Descent, Layout
 from clreduce.runtime.launch import completed
 from clreduce.runtime.resident_kernels import buffer_of, buffer_with, read
-from clreduce.solve.conjugate import ConjugateGradients, Recurrence
+from clreduce.solve.conjugate import ConjugateGradients, ConjugateRecurrence
 from clreduce.solve.iteration import SystemTask, ratio
 from clreduce.solve.preconditioners import Diagonal
 from clreduce.solve.vectors import Vector
@@ -96,7 +96,7 @@ class ResidentConjugateGradients(ConjugateGradients):
         product, size = self._product, self.b.size
         x, r = self._buffer(size), self._buffer(size)
         first = tuple(self._buffer(size, self._system.dtype) for _ in range(2))
-        self.recurrences.append(Recurrence())
+        self.recurrences.append(ConjugateRecurrence())
         self._active, self._followed = active, 0
         vectors = (x, r, product.vector.base_data, product.result.base_data)
         self._completed(self._iterate, residual, vectors, first)

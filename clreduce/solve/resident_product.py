@@ -8,7 +8,7 @@ from typing import Any
 from clreduce.call.evaluation import Evaluation
 from clreduce.call.feeding import as_read
 from clreduce.runtime.lent import LentQueue
-from clreduce.runtime.repeat import Recorded
+from clreduce.runtime.repeat import RecordedCall
 from clreduce.runtime.resident_kernels import Order
 from clreduce.runtime.resident_memory import ResidentMemory
 
@@ -32,10 +32,10 @@ class ResidentProduct:
             plan = evaluation.executor.prepare(job).plan
             self.seconds = work.region.area / plan.pace.expected
             """What a product takes, by a rough estimate."""
-            self._recorded: Recorded | None = None
+            self._recorded: RecordedCall | None = None
             if evaluation.executor.repeats(job):
                 read = as_read(self._arrays, work.region)
-                self._recorded = Recorded(plan, read, slot, work.region, self.result)
+                self._recorded = RecordedCall(plan, read, slot, work.region, self.result)
                 self.memory = self._recorded.memory
             else:
                 self.memory = ResidentMemory(device)
