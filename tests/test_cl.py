@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,9 +12,18 @@ import pyopencl as cl
 import pyopencl.array
 import pytest
 
+import clreduce
 import clreduce.cl as front
 import clreduce.numpy as host
-from clreduce.errors import BackendError, ConvergenceWarning, DeviceError, DtypeError, ShapeError, SolveError
+from clreduce.errors import (
+    BackendError,
+    ConvergenceWarning,
+    DeviceError,
+    DtypeError,
+    OptionError,
+    ShapeError,
+    SolveError,
+)
 
 pytestmark = pytest.mark.usefixtures("device", "plain_kernels")
 OUT_OF_ORDER = cl.command_queue_properties.OUT_OF_ORDER_EXEC_MODE_ENABLE
@@ -315,10 +325,23 @@ def test_mistakes_are_told(on: Any) -> None:
         routine(on(x), x)
     with pytest.raises(DeviceError, match=r"no queue.*with_queue"):
         routine(on(x).with_queue(None), on(x))
-    with pytest.raises(BackendError, match="backend must be 'auto'"):
+    with pytest.raises(BackendError, match=r"arrays on a device choose the device: backend .* 'auto'; got 'CPU'"):
         routine(on(x), on(x), backend="CPU")
     with pytest.raises(DtypeError, match=r"out must be a pyopencl array; got ndarray"):
         routine(on(x), on(x), out=np.empty((5, 1), np.float32))
+
+
+def test_a_queue_is_no_selector_of_devices(in_order: Any) -> None:
+    for selector in (in_order, in_order.context):
+        with pytest.raises(
+            OptionError, match=r"run on a queue of yours if their arrays are there.*to_device\(queue, x\)"
+        ):
+            clreduce.set_default_device(selector)
+    name = in_order.device.name.strip()
+    with pytest.raises(OptionError, match=f"name it by words: {re.escape(repr(name))}"):
+        clreduce.set_default_device(in_order.device)
+    with clreduce.use_device(name) as device:
+        assert device.cl_device.name.strip() == name
 
 
 # ----------------------------------------------------------------------------------------------------- LazyTensors

@@ -11,7 +11,7 @@ from clreduce.runtime.budget import bytes_of
 from clreduce.runtime.determinism import is_deterministic
 from clreduce.runtime.device import Device
 from clreduce.runtime.device_report import explain_devices
-from clreduce.runtime.devices import current_device, current_devices, devices
+from clreduce.runtime.devices import chosen_devices, current_device, current_devices, devices
 
 _KIND = {
     "auto": None, "CPU": "cpu", "GPU": "gpu", "GPU_1D": "gpu", "GPU_1D_device": "gpu", "GPU_1D_host": "gpu",
@@ -27,7 +27,7 @@ def executor_for(
 ) -> Executor:
     """The executor of a call with these options. It uses the devices in use unless the options name a device."""
     if backend == "auto" and device_id == -1 and max_memory is None and deterministic is None:
-        chosen = current_devices()  # on the path of every call
+        chosen = chosen_devices()[0]  # on the path of every call
         if len(chosen) == 1 and not is_deterministic():
             return plain_executor(chosen[0])
     limit, repeatable = checked_limits(max_memory, deterministic)

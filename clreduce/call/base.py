@@ -193,7 +193,10 @@ class RoutineBase:
         """The routine's program, for arguments of these sizes."""
         rows, columns = self.sizes(arguments)
         call = (self, rows, columns, arguments.batch, arguments.dtype, executor, pruning)
-        if arguments.ranges is None and all(type(size) is int for size in (rows, columns, *arguments.batch)):
+        are_plain = type(rows) is type(columns) is int and (
+            not arguments.batch or all(type(size) is int for size in arguments.batch)
+        )
+        if are_plain and arguments.ranges is None:
             return _kept_evaluation(*call)
         return _evaluation(*call, arguments.ranges)  # not kept: ranges may be large arrays, and sizes may be symbols
 
@@ -201,10 +204,12 @@ class RoutineBase:
         self, computed: Sequence[Any], forms: Sequence[tuple[tuple[int, ...], str]], arguments: Arguments
     ) -> tuple[Any, ...]:
         """Results of shape (batch.., rows, D) in the caller's shapes, dtypes and library."""
-        return tuple(
-            self.library.finished(result if result.shape == shape else result.reshape(shape), dtype, arguments.like)
+        finished, like = self.library.finished, arguments.like
+        results = [
+            finished(result if result.shape == shape else result.reshape(shape), dtype, like)
             for result, (shape, dtype) in zip(computed, forms, strict=True)
-        )
+        ]  # a generator takes longer, on the path of every call
+        return tuple(results)
 
     def _computed_into(
         self,

@@ -10,6 +10,7 @@ import contextlib
 import operator
 import os
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from itertools import pairwise
@@ -92,6 +93,7 @@ def _fitting(selector: str | int, asker: str) -> list[Device]:
     elif isinstance(selector, bool) or not hasattr(selector, "__index__"):
         raise OptionError(
             f"a selector of devices is an index, 'cpu', 'gpu', words of a device's name, or a Device; got {selector!r}"
+            f"{_advice(selector)}"
         )
     else:
         words = [str(operator.index(selector))]
@@ -120,6 +122,19 @@ def _fitting(selector: str | int, asker: str) -> list[Device]:
             f"{asker} fits no device; give an index, 'cpu', 'gpu', or words of a device's name. Present:{listing}"
         )
     return fitting
+
+
+def _advice(selector: object) -> str:
+    """What to do with an object of pyopencl instead."""
+    module = sys.modules.get("pyopencl")
+    if module is None:
+        return ""
+    if isinstance(selector, (module.CommandQueue, module.Context)):
+        return (
+            ". Calls run on a queue of yours if their arrays are there: copy them by pyopencl.array.to_device(queue, x)"
+            ". Calls with arrays of NumPy have their own"
+        )
+    return f"; name it by words: {selector.name.strip()!r}" if isinstance(selector, module.Device) else ""
 
 
 def _is_driver(device: Device, name: str, version: str) -> bool:

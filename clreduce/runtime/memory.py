@@ -95,15 +95,16 @@ class Memory:
             return self._address(array)
         made = self._inputs.get(id(array))
         if made is None:
-            buffer = None if self._shared is None else self._shared.input(array, lambda: self._input(array))
+            shared = self._shared
+            buffer = None if shared is None else shared.input(array, lambda: self._new_input(array))
             if buffer is None:
-                buffer = self._input(array)
+                buffer = self._buffer(self._cl.mem_flags.READ_ONLY | self._in_place, array.nbytes, array)
             else:
                 self._held.objects.append(buffer)
             made = self._inputs[id(array)] = (buffer, array)  # keeps the array alive, so that its id stays its own
         return made[0]
 
-    def _input(self, array: Array) -> Any:
+    def _new_input(self, array: Array) -> Any:
         return self._buffer(self._cl.mem_flags.READ_ONLY | self._in_place, array.nbytes, array)
 
     def output(self, array: Array, is_read: bool = False) -> Any:

@@ -188,7 +188,8 @@ class Plan:
         """New arrays for the results of a region; raises `OutOfMemoryError` if there is no memory for them."""
         shape = (*region.batch, region.rows)
         try:
-            return tuple(self.device.new_array((*shape, dim), dtype) for dim, dtype in self._outputs)
+            new_array = self.device.new_array
+            return tuple([new_array((*shape, dim), dtype) for dim, dtype in self._outputs])
         except MemoryError as error:
             raise OutOfMemoryError(
                 f"the host has no memory for the result ({error}): call with fewer rows at a time, or let out= be a "
