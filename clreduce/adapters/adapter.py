@@ -13,11 +13,11 @@ _FLOATS = ("float16", "float32", "float64")
 
 
 class Adapter:
-    """An array library: how its arrays are told, read and made.
+    """An array library: how its arrays are recognised, read and made.
 
-    A library that has ``name``, ``accepts``, ``to_host`` and ``from_host`` is complete. Between arguments and results
-    stand NumPy arrays then; one that follows its arrays through a computation, as for automatic differentiation, has
-    its own there, and overrides the second half too.
+    An adapter with ``name``, ``accepts``, ``to_host`` and ``from_host`` is complete; then NumPy arrays are used between
+    arguments and results. A library that follows its arrays through a computation, as for automatic differentiation,
+    uses its own arrays there, and its adapter overrides the second half too.
     """
 
     name: str
@@ -27,11 +27,11 @@ class Adapter:
         raise NotImplementedError
 
     def as_array(self, value: Any) -> Any:
-        """``value`` as an array of this library: itself, or converted where that is safe and cheap; else None."""
+        """``value`` as an array of this library: itself, or converted if that is safe and cheap; else None."""
         return value if self.accepts(value) else self.foreign(value)
 
     def foreign(self, value: Any) -> Any:
-        """``value``, of another library, as an array of this one, if that is safe and cheap; else None."""
+        """``value``, of another library, as an array of this one if that is safe and cheap; else None."""
         return None
 
     def advice(self, value: Any) -> str:
@@ -39,11 +39,11 @@ class Adapter:
         return ""
 
     def to_host(self, value: Any) -> Array:
-        """``value`` as a C-contiguous NumPy array in native byte order; the same memory where that holds already."""
+        """``value`` as a C-contiguous NumPy array in native byte order, without a copy if it is one already."""
         raise NotImplementedError
 
     def from_host(self, array: Array, like: Any) -> Any:
-        """An array of this library, beside the argument ``like`` (None if there is none)."""
+        """A NumPy array as an array of this library, on the device of the argument ``like`` (None if there is none)."""
         raise NotImplementedError
 
     def shape(self, value: Any) -> tuple[int, ...]:
@@ -56,45 +56,45 @@ class Adapter:
         return str(self.to_host(value).dtype.name)
 
     def dtype(self, name: str) -> Any:
-        """The dtype of this library that has this name."""
+        """The dtype of this library with this name."""
         return np.dtype(name)
 
     def is_weak(self, value: Any) -> bool:
-        """Whether an array takes the precision of the others, as plain numbers do."""
+        """Whether an array takes the precision of the other arrays, as plain numbers do."""
         return False
 
     def place(self, value: Any) -> Any:
-        """Where an array's memory is, if arrays of different places do not mix."""
+        """The place of an array's memory, if arrays of different places do not mix; else None."""
         return None
 
     def promoted(self, names: Iterable[str]) -> str:
-        """The dtype of the result for arguments of these dtypes (real ones): a float, float64 if none of them is.
+        """The dtype of the result for real arguments of these dtypes: a float, and float64 if no argument is a float.
 
-        There may be none, for plain numbers alone.
+        ``names`` may be empty: all arguments are then plain numbers.
         """
         dtype = np.result_type(*names, np.bool_)
         return dtype.name if dtype.name in _FLOATS else "float64"
 
     def copy_into(self, out: Any, result: Any) -> Any:
-        """``out`` with the values of ``result``, which may be in its memory already."""
+        """``out`` with the values of ``result``, which may share its memory."""
         raise NotImplementedError
 
     def writable(self, out: Any) -> bool:
-        """Whether results can be written into ``out``, each number into a place of its own."""
+        """Whether results can be written into ``out``: it is not read-only, and no two entries share memory."""
         return True
 
     def overlap(self, out: Any, other: Any) -> bool:
-        """Whether ``out`` may share memory with another array, or with one between arguments and results."""
+        """Whether ``out`` may share memory with another array, or with an array between arguments and results."""
         return np.may_share_memory(self.to_host(out), self.on_host(other))
 
     def forms(self, arguments: Sequence[Any]) -> tuple[Any, ...] | None:
-        """All that checks of arguments look at, which may be a key; None where they have to look at each anew."""
+        """Everything that the checks of arguments depend on, as a key; None if each call must be checked."""
         return None
 
     # ------------------------------------------------------------------ arrays between the arguments and the results
 
     def arranged(self, value: Any, dtype: str, shape: tuple[int, ...]) -> Any:
-        """``value`` with real numbers of ``dtype`` in this shape; complex numbers become pairs, side by side."""
+        """``value`` as real numbers of ``dtype`` in this shape; complex numbers become pairs, side by side."""
         array = self.to_host(value)
         if array.dtype.kind == "c":
             array = np.atleast_1d(array).view(array.real.dtype)
@@ -106,7 +106,7 @@ class Adapter:
         return host
 
     def evaluated(self, array: Any) -> Any:
-        """An array between arguments and results as an evaluation takes it, outside of what follows it."""
+        """An array between arguments and results as an evaluation takes it, detached from automatic differentiation."""
         return self.on_host(array)
 
     def target(self, out: Any) -> Any:
@@ -114,11 +114,11 @@ class Adapter:
         return self.to_host(out)
 
     def empty(self, shape: tuple[int, ...], dtype: str, beside: Sequence[Any]) -> Any:
-        """An array that an evaluation may write its result into, where arrays ``beside`` it are."""
+        """An array that an evaluation may write its result into, on the device of the arrays ``beside``."""
         return np.empty(shape, dtype)
 
     def between(self, array: Array, like: Any) -> Any:
-        """A NumPy array as one between arguments and results, beside the argument ``like``."""
+        """A NumPy array as one between arguments and results, on the device of the argument ``like``."""
         return array
 
     def zeros_like(self, array: Any) -> Any:
@@ -126,7 +126,7 @@ class Adapter:
         return np.zeros_like(array)
 
     def finished(self, array: Any, dtype: str, like: Any) -> Any:
-        """A result as the caller gets it, rounded to ``dtype``; what is too large for that is infinite."""
+        """A result as the caller gets it, rounded to ``dtype``; values beyond its range become infinite."""
         if dtype == "float16" and array.dtype.kind == "f":
             with np.errstate(over="ignore"):
                 array = array.astype(dtype)
@@ -148,19 +148,19 @@ class Adapter:
         raise NotImplementedError
 
     def rows(self, array: Any, chosen: Array) -> Any:
-        """The rows of an array with these indices."""
+        """The rows of an array at these indices."""
         return self.from_host(self.to_host(array)[chosen], array)
 
     def entry(self, array: Any, index: Any) -> Any:
-        """The number at an index that is an array of this library without axes, of an array with one axis."""
+        """The entry of an array with one axis; the index is an array of this library without axes."""
         return array[index]
 
     def swapped(self, array: Any) -> Any:
-        """The last two axes exchanged."""
+        """The array with its last two axes exchanged."""
         raise NotImplementedError
 
     def permuted(self, array: Any, axes: tuple[int, ...]) -> Any:
-        """The axes in this order, as ``numpy.transpose``."""
+        """The array with its axes in this order, as ``numpy.transpose``."""
         raise NotImplementedError
 
     def broadcast(self, array: Any, shape: tuple[int, ...]) -> Any:

@@ -21,7 +21,7 @@ class Dask(Adapter):
     name = "dask"
 
     def accepts(self, value: Any) -> bool:
-        """Whether ``value`` is a dask array; `ShapeError` for one of unknown shape, of which nothing can be checked."""
+        """Whether ``value`` is a dask array. Raises `ShapeError` if its shape is unknown: it cannot be checked."""
         if not isinstance(value, da.Array):
             return False
         if any(math.isnan(size) for size in value.shape):
@@ -32,7 +32,7 @@ class Dask(Adapter):
         return True
 
     def foreign(self, value: Any) -> Any:
-        """Arrays of other libraries in the host's memory, and the dask array in what wraps one, as xarray does."""
+        """Arrays of other libraries in the host's memory, and the dask array inside a wrapper such as xarray's."""
         inner = getattr(value, "data", None)
         if isinstance(inner, da.Array):
             return inner if self.accepts(inner) else None
@@ -45,7 +45,7 @@ class Dask(Adapter):
         return NUMPY.advice(value)
 
     def to_host(self, value: Any) -> Array:
-        """The numbers of an array, which are computed."""
+        """The values of an array, which this computes."""
         return NUMPY.to_host(value.compute())
 
     def from_host(self, array: Array, like: Any) -> Any:
@@ -137,7 +137,7 @@ def _rounded(block: Array) -> Array:
 
 
 def _reshaped(array: Any, shape: tuple[int, ...]) -> Any:
-    """With axes of length 1 in front and at the end, so that chunks stay what they are."""
+    """The array with axes of length 1 in front and at the end, so that its chunks stay as they are."""
     if array.shape == shape:
         return array
     if array.ndim == 0 or array.shape != shape[len(shape) - array.ndim :]:

@@ -15,7 +15,7 @@ _staged: set[tuple[str, str]] = set()
 
 
 def is_foreign(value: Any) -> bool:
-    """Whether ``value`` is an array of a library that no front end of its own is for."""
+    """Whether ``value`` is an array of a library without a front end of its own."""
     kind = type(value)
     if isinstance(value, (np.ndarray, np.generic)) or kind.__name__.endswith("Tracer"):
         return False
@@ -24,9 +24,9 @@ def is_foreign(value: Any) -> bool:
 
 
 def to_host(value: Any) -> Any:
-    """An array as one of NumPy: in its own memory where that is the host's, else a copy, of which a warning tells once.
+    """A NumPy array of the values: of the array's own memory if the host can read it, else a copy, with one warning.
 
-    `DeviceError` if the library gives no copy.
+    Raises `DeviceError` if the library gives no copy.
     """
     if hasattr(value, "__dlpack_device__") and value.__dlpack_device__()[0] in _HOST:
         try:

@@ -29,7 +29,7 @@ class NumPy(Adapter):
         return isinstance(value, (np.ndarray, BlockSource)) and not isinstance(value, np.ma.MaskedArray)
 
     def foreign(self, value: Any) -> Any:
-        """Arrays of other libraries in the host's memory, without a copy where they lend it; lists of rows."""
+        """Arrays of other libraries in the host's memory, without a copy if the library shares it; lists of rows."""
         if isinstance(value, (np.ndarray, np.generic, str, bytes)) or _follows_gradients(value) or is_symbolic(value):
             return None
         if is_source(value):
@@ -104,7 +104,7 @@ class NumPy(Adapter):
         return super().arranged(value, dtype, shape)
 
     def _arranged_view(self, value: Any, dtype: str, shape: tuple[int, ...]) -> Any:
-        """Where ``value`` repeats its numbers, so does what this gives: only different ones are copied."""
+        """``value`` arranged without repeating entries that it repeats: only different ones are copied."""
         axes = value.ndim - 1 if value.dtype.kind == "c" else value.ndim  # the last one becomes pairs
         once = value[tuple(slice(0, 1) if stride == 0 else slice(None) for stride in value.strides[:axes])]
         pairs = 2 if value.dtype.kind == "c" else 1
@@ -161,7 +161,7 @@ def _follows_gradients(value: Any) -> bool:
 
 
 def is_symbolic(value: Any) -> bool:
-    """Whether ``value`` is a symbolic tensor: its dense array is made for nobody who has not asked for it."""
+    """Whether ``value`` is a symbolic tensor, whose dense array is made on request only."""
     return getattr(value, "__GenericLazyTensor__", False) is True
 
 

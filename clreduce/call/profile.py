@@ -174,6 +174,22 @@ class Profile:
 def profile() -> Profile:
     """A context manager that measures where its block spends time: building, transfers, launching, waiting, Python.
 
+    Returns
+    -------
+    Profile
+        ``print(p)`` shows a table, ``p.trace("trace.json")`` writes a file for Perfetto or chrome://tracing, and
+        ``p.plot("profile.png")`` draws with Matplotlib. `Profile.records` contains the individual records.
+
+    Notes
+    -----
+    The profile covers the calling thread or asynchronous task. It also records contexts copied from it (as
+    `asyncio.to_thread` does), but `Profile.host` counts the thread of the block only. It does not cover threads that
+    start inside the block: profile each of them separately. Blocks may be nested; the outer profile has all records.
+    Inside the block, commands go to a queue that records times; this costs about 20 us per launch. Some drivers finish
+    compiling when a kernel first runs. That time counts as waiting, not as time of the device.
+
+    Examples
+    --------
     >>> import numpy as np
     >>> import clreduce
     >>> from clreduce.numpy import Genred
@@ -184,15 +200,6 @@ def profile() -> Profile:
     True
     >>> [(total.formula, total.count) for total in p.kernels if total.role == "pair"]
     [('ArgMin: SqDist(x, y)', 1)]
-
-    ``print(p)`` shows a table, ``p.trace("trace.json")`` writes a file for Perfetto or chrome://tracing, and
-    ``p.plot("profile.png")`` draws with Matplotlib. `Profile.records` contains the individual records.
-
-    The profile covers the calling thread or asynchronous task. It also records contexts copied from it (as
-    `asyncio.to_thread` does), but `Profile.host` counts the thread of the block only. It does not cover threads that
-    start inside the block: profile each of them separately. Blocks may be nested; the outer profile has all records.
-    Inside the block, commands go to a queue that records times; this costs about 20 us per launch. Some drivers finish
-    compiling when a kernel first runs. That time counts as waiting, not as time of the device.
     """
     return Profile()
 

@@ -36,13 +36,15 @@ def tune(
 
     Parameters
     ----------
-    routine, arrays:
-        A routine, and the arrays of a call ``routine(*arrays)``. Only a part of large arrays is timed.
-    seconds:
+    routine : Genred
+        The routine.
+    *arrays : array
+        The arrays of a call ``routine(*arrays)``. Only a part of large arrays is timed.
+    seconds : float, optional
         The time for the whole search. It may take longer if a kernel is still being built at the end.
-    derivatives:
+    derivatives : bool, optional
         Whether to tune the gradients of ``routine.vjp`` in all arguments too, within the same time.
-    progress:
+    progress : bool or None, optional
         Whether to show progress on stderr. None follows `set_progress`, which by default shows it on terminals. A
         terminal shows one line that is redrawn; other files get a line for each schedule tried.
 
@@ -61,6 +63,15 @@ def tune(
         ``derivatives=True``, and the reduction has no derivatives.
     ScheduleError
         ``seconds`` is not a positive number.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import clreduce
+    >>> from clreduce.numpy import Genred
+    >>> nearest = Genred("SqDist(x, y)", ["x = Vi(3)", "y = Vj(3)"], "Min", axis=1)
+    >>> x, y = np.random.rand(10000, 3), np.random.rand(10000, 3)
+    >>> tuned = clreduce.tune(nearest, x, y, seconds=20)  # doctest: +SKIP
     """
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float, np.number)) or not seconds > 0:
         raise ScheduleError(f"seconds is a positive number; got {seconds!r}")

@@ -44,19 +44,27 @@ _key: Any = VARIABLE if _pairs is os.environ else os.environ.encodekey(VARIABLE)
 def set_max_memory(limit: int | str | None) -> None:
     """Limit the memory that a call takes on its device.
 
-    ``limit`` is a number of bytes, or text such as ``"512MB"``; None removes the limit. The arrays, the results and the
-    temporaries of a call count. A call that needs more runs in blocks. Without a limit, calls take up to nine tenths of
-    the device's memory, and arrays that a device reads in place do not count. The environment variable
-    ``CLREDUCE_MAX_MEMORY`` sets a limit, too; this function overrides it.
-
-    >>> import clreduce
-    >>> clreduce.set_max_memory("64MB")
-    >>> clreduce.set_max_memory(None)
+    Parameters
+    ----------
+    limit : int, str or None
+        A number of bytes, or text such as ``"512MB"``; None removes the limit.
 
     Raises
     ------
     OptionError
         ``limit`` is not a positive number of bytes.
+
+    Notes
+    -----
+    The arrays, the results and the temporaries of a call count. A call that needs more runs in blocks. Without a limit,
+    calls take up to nine tenths of the device's memory, and arrays that a device reads in place do not count. The
+    environment variable ``CLREDUCE_MAX_MEMORY`` sets a limit, too; this function overrides it.
+
+    Examples
+    --------
+    >>> import clreduce
+    >>> clreduce.set_max_memory("64MB")
+    >>> clreduce.set_max_memory(None)
     """
     global _chosen
     _chosen = None if limit is None else bytes_of(limit, "max_memory")

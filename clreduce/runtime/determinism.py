@@ -13,6 +13,18 @@ _chosen = False
 def set_deterministic(deterministic: bool = True) -> None:
     """Make all calls deterministic, so that they give the same bits wherever they run; or, with False, no longer.
 
+    Parameters
+    ----------
+    deterministic : bool, optional
+        Whether calls are deterministic.
+
+    Raises
+    ------
+    OptionError
+        ``deterministic`` is neither True nor False.
+
+    Notes
+    -----
     A sum depends on the order in which its terms are added. Usually that order depends on the device: on its number of
     units, on the schedule that tuning found fastest, and on its memory. In a deterministic call it depends on the
     formula and the arrays only: each row adds up its columns in parts of 16384, merged from the first to the last,
@@ -27,14 +39,11 @@ def set_deterministic(deterministic: bool = True) -> None:
     Devices of different kinds may still differ within rounding. The cost is a few percent on devices for which another
     cut of j would be faster.
 
+    Examples
+    --------
     >>> import clreduce
     >>> clreduce.set_deterministic()
     >>> clreduce.set_deterministic(False)
-
-    Raises
-    ------
-    OptionError
-        ``deterministic`` is neither True nor False.
     """
     global _chosen
     if not isinstance(deterministic, bool):

@@ -15,8 +15,21 @@ from clreduce.runtime.selftest import kept_verdict
 def explain_devices() -> str:
     """A text with the index and facts of each device, the devices passed over, the device in use, and the reasons.
 
-    If there is no device, or if ``CLREDUCE_DEVICE`` fits none, the text says so. The only error is `DeviceError` in a
-    child forked after OpenCL was used.
+    Returns
+    -------
+    str
+        Several lines. If there is no device, or if ``CLREDUCE_DEVICE`` fits none, the text says so.
+
+    Raises
+    ------
+    DeviceError
+        The process is a child forked after OpenCL was used.
+
+    Examples
+    --------
+    >>> import clreduce
+    >>> "in use" in clreduce.explain_devices()
+    True
     """
     check_process()
     try:

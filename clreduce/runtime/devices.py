@@ -223,7 +223,23 @@ def current_device() -> Device:
 
     The innermost `use_device` or `use_devices` decides, then `set_default_device` or `set_default_devices`, then the
     current values of the environment variables ``CLREDUCE_DEVICES`` and ``CLREDUCE_DEVICE``, then the order of
-    preference. Raises `DeviceError` if there is no device, or in a child forked after OpenCL was used.
+    preference.
+
+    Returns
+    -------
+    Device
+        The device, with its name and facts.
+
+    Raises
+    ------
+    DeviceError
+        There is no device, or the process is a child forked after OpenCL was used.
+
+    Examples
+    --------
+    >>> import clreduce
+    >>> clreduce.current_device() in clreduce.devices()
+    True
     """
     return chosen_devices()[0][0]
 
@@ -231,6 +247,18 @@ def current_device() -> Device:
 def current_devices() -> tuple[Device, ...]:
     """The devices that share calls now, `current_device` first. Usually there is one.
 
+    Returns
+    -------
+    tuple of Device
+        At least one device.
+
+    Raises
+    ------
+    DeviceError
+        As in `current_device`.
+
+    Examples
+    --------
     >>> import clreduce
     >>> clreduce.current_devices()[0] is clreduce.current_device()
     True
@@ -240,10 +268,33 @@ def current_devices() -> tuple[Device, ...]:
 
 @contextlib.contextmanager
 def use_device(selector: str | int | Device | None) -> Iterator[Device]:
-    """Run a block on a device: ``with use_device("gpu") as device:``. For selectors see `select`.
+    """Run a block on a device: ``with use_device("gpu") as device:``.
 
     The choice holds for this thread or asynchronous task only; threads that start inside the block do not inherit it.
-    Raises `DeviceError` if no device that works fits.
+
+    Parameters
+    ----------
+    selector : str, int, Device or None
+        An index into `devices`; ``"cpu"`` or ``"gpu"`` for the first of that kind; any other text, such as ``"pocl
+        3.1"`` or ``"nvidia"``, for the first device whose names and versions contain each word; a `Device`; or None for
+        the default.
+
+    Yields
+    ------
+    Device
+        The device.
+
+    Raises
+    ------
+    DeviceError
+        No device that works fits.
+
+    Examples
+    --------
+    >>> import clreduce
+    >>> with clreduce.use_device(0) as device:
+    ...     device is clreduce.current_device()
+    True
     """
     token = _innermost.set((select(selector),))
     try:
@@ -256,15 +307,34 @@ def use_device(selector: str | int | Device | None) -> Iterator[Device]:
 def use_devices(selectors: Selector | Iterable[Selector] | None) -> Iterator[tuple[Device, ...]]:
     """Let several devices share the calls of a block: ``with use_devices("gpu"):``.
 
-    ``selectors`` is ``"all"``, ``"gpu"`` or ``"cpu"``, or a list of selectors of `use_device` such as ``[0, 1]``. The
-    choice holds for this thread or asynchronous task only.
+    The choice holds for this thread or asynchronous task only.
 
+    Parameters
+    ----------
+    selectors : str, list or None
+        ``"all"``, ``"gpu"`` or ``"cpu"``, or a list of selectors of `use_device` such as ``[0, 1]``.
+
+    Yields
+    ------
+    tuple of Device
+        The devices.
+
+    Raises
+    ------
+    DeviceError
+        A selector fits no device that works. In a call: some device lacks float64 that the call needs, or all devices
+        have failed.
+
+    Notes
+    -----
     The devices share the rows of a result, the indices of a batch, or, if there are few rows, the columns, in
     proportion to their measured speeds. Each row has the bits that its device alone would give, so devices of one kind
     give the results of one device. Solves share each product. Calls of a few milliseconds run on the first device
     alone, as do `tune` and calls with a ``backend``. If a device fails in a call, the others compute its part, with a
     `RuntimeWarning`; it is not used again until `clreduce.clear_caches` is called.
 
+    Examples
+    --------
     >>> import numpy as np
     >>> import clreduce
     >>> from clreduce.numpy import Genred
@@ -273,12 +343,6 @@ def use_devices(selectors: Selector | Iterable[Selector] | None) -> Iterator[tup
     ...     nearest = distance(np.zeros((10, 3)), np.ones((20, 3)))
     >>> nearest.shape
     (10, 1)
-
-    Raises
-    ------
-    DeviceError
-        A selector fits no device that works. In a call: some device lacks float64 that the call needs, or all devices
-        have failed.
     """
     token = _innermost.set(select_all(selectors))
     try:
@@ -288,9 +352,23 @@ def use_devices(selectors: Selector | Iterable[Selector] | None) -> Iterator[tup
 
 
 def set_default_device(selector: str | int | Device | None) -> None:
-    """Use a device in the whole process, outside blocks of `use_device`; None restores the default.
+    """Use a device in the whole process, outside blocks of `use_device`.
 
-    Raises `DeviceError` if no device that works fits.
+    Parameters
+    ----------
+    selector : str, int, Device or None
+        As in `use_device`; None restores the default.
+
+    Raises
+    ------
+    DeviceError
+        No device that works fits.
+
+    Examples
+    --------
+    >>> import clreduce
+    >>> clreduce.set_default_device(0)
+    >>> clreduce.set_default_device(None)
     """
     global _default
     _default = None if selector is None else (select(selector),)
@@ -299,8 +377,18 @@ def set_default_device(selector: str | int | Device | None) -> None:
 def set_default_devices(selectors: Selector | Iterable[Selector] | None) -> None:
     """Let devices share the calls of the whole process, outside blocks of `use_devices` and `use_device`.
 
-    ``selectors`` are those of `use_devices`; None restores the default.
+    Parameters
+    ----------
+    selectors : str, list or None
+        As in `use_devices`; None restores the default.
 
+    Raises
+    ------
+    DeviceError
+        A selector fits no device that works.
+
+    Examples
+    --------
     >>> import clreduce
     >>> clreduce.set_default_devices("all")
     >>> clreduce.set_default_devices(None)

@@ -30,19 +30,28 @@ _chosen: bool | None = None
 
 
 def set_progress(shown: bool | None) -> None:
-    """Let long calls show a progress bar, or not; None (the default) shows bars on terminals and in notebooks only.
+    """Let long calls show a progress bar, or not.
 
-    Bars are those of ``tqdm.auto``, on stderr. The environment variable ``CLREDUCE_PROGRESS``, 0 or 1, has the same
-    effect.
-
-    >>> import clreduce
-    >>> clreduce.set_progress(False)
-    >>> clreduce.set_progress(None)
+    Parameters
+    ----------
+    shown : bool or None
+        None, the default, shows bars on terminals and in notebooks only.
 
     Raises
     ------
     OptionError
         ``shown`` is neither True, False nor None.
+
+    Notes
+    -----
+    Bars are those of ``tqdm.auto``, on stderr. The environment variable ``CLREDUCE_PROGRESS``, 0 or 1, has the same
+    effect.
+
+    Examples
+    --------
+    >>> import clreduce
+    >>> clreduce.set_progress(False)
+    >>> clreduce.set_progress(None)
     """
     global _chosen
     if shown is not None and not isinstance(shown, bool):

@@ -40,9 +40,24 @@ class Survey:
 def devices() -> tuple[Device, ...]:
     """All devices, the preferred one first. The list is made once and is never empty.
 
-    It leaves out devices that have failed their trial, now or in an earlier process. A device that was never used may
-    still fail its trial when it is selected. Raises `DeviceError` if pyopencl cannot be imported, if there is no
-    device, or in a child forked after OpenCL was used.
+    Devices that have failed their trial, now or in an earlier process, are left out. A device that was never used may
+    still fail its trial when it is selected.
+
+    Returns
+    -------
+    tuple of Device
+        At least one device.
+
+    Raises
+    ------
+    DeviceError
+        pyopencl cannot be imported, there is no device, or the process is a child forked after OpenCL was used.
+
+    Examples
+    --------
+    >>> import clreduce
+    >>> len(clreduce.devices()) > 0
+    True
     """
     global _devices, _passed_over
     check_process()

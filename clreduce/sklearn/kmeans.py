@@ -149,7 +149,22 @@ class KMeans(cluster.KMeans):
         return checked_data(self, X, reset=False)
 
     def fit_transform(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
-        """The distances of X to all centres that ``fit`` finds, (n_samples, n_clusters); ``y`` is ignored."""
+        """The distances of the points to all centres that ``fit`` finds.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The points.
+        y : None
+            Not used.
+        sample_weight : array-like of shape (n_samples,)
+            Weights of the points; None for equal weights.
+
+        Returns
+        -------
+        array of shape (n_samples, n_clusters)
+            Distances.
+        """
         return self.fit(X, sample_weight=sample_weight).transform(X)
 
     def _transform(self, X: Array) -> Array:

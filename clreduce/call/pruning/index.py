@@ -27,17 +27,17 @@ class Index:
 
     Parameters
     ----------
-    points:
-        An array of NumPy or a tensor of PyTorch, of shape (N, D), float32 or float64: the dtype of the calls. A copy is
+    points : array of shape (N, D)
+        An array of NumPy or a tensor of PyTorch, float32 or float64: the dtype of the calls. A copy is
         kept, so later changes of ``points`` do not reach the index. Derivatives in PyTorch do reach the tensor. The
         blocks of tensors on a device other than the host are not kept.
 
     Raises
     ------
     ShapeError
-        The points are no rows of a matrix.
+        The points are not the rows of a matrix.
     DtypeError
-        They are not float32 or float64.
+        The points are not float32 or float64.
 
     Examples
     --------
