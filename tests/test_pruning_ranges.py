@@ -203,7 +203,7 @@ def test_no_block_crosses_a_range(data: st.DataObject) -> None:
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
     blocks, slices, pieces = half(rng.random((len(sides[0]), len(sides[1]))) < 0.5, *sides)
     pairs = Ranges.of(blocks, slices, pieces)
-    cuts = Cuts.of(Region(rows, columns, ranges=CheckedRanges.by_rows(pairs)))
+    cuts = Cuts.of(Region(rows, columns, ranges=CheckedRanges.by_rows(pairs, rows, columns)))
     assert cuts is not None
     size = data.draw(st.integers(1, 9))
     parts = [

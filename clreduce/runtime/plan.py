@@ -140,7 +140,7 @@ class Plan:
         a plan for batches takes. ``ranges`` are the pairs to visit; only a plan for ranges takes them. The caller has
         checked the shapes.
         """
-        visited = None if ranges is None else CheckedRanges.by_rows(ranges)
+        visited = None if ranges is None else CheckedRanges.by_rows(ranges, rows, columns)
         return self.run(arrays, Region(rows, columns, batch, ranges=visited), results)
 
     def run(

@@ -171,9 +171,9 @@ class CheckedRanges:
         return made
 
     @classmethod
-    def by_rows(cls, ranges: Ranges) -> CheckedRanges:
-        """The pairs of a whole call, for reductions of its rows only."""
-        made = cls({}, {})
+    def by_rows(cls, ranges: Ranges, rows: int, columns: int) -> CheckedRanges:
+        """The pairs of a whole call of so many rows and columns, for reductions of its rows only."""
+        made = cls({}, {Domain.I: rows, Domain.J: columns})
         made._made[Domain.I, False] = ranges
         return made
 
@@ -195,7 +195,7 @@ class CheckedRanges:
 
     def spans(self, index: Domain, rows: int, columns: int) -> bool:
         """Whether the call has exactly this many rows and columns."""
-        return not self._sizes or (self._sizes[index] == rows and self._sizes[index.swapped()] == columns)
+        return self._sizes[index] == rows and self._sizes[index.swapped()] == columns
 
     def __reduce__(self) -> tuple[Any, ...]:
         return CheckedRanges, (self._halves, self._sizes)

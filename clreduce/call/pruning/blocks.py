@@ -178,7 +178,7 @@ class BlockPairs:
         arrays = [np.ascontiguousarray(values[leaf], np.int64 if leaf.kind == INDEX else self.dtype) for leaf in given]
         rows, columns = self.rows.partition.count, self.columns.partition.count
         named = self.named if parents is None else parents.as_ranges(LEVEL, rows, columns)
-        region = Region(rows, columns, ranges=None if named is None else _checked(named, rows))
+        region = Region(rows, columns, ranges=None if named is None else _checked(named, rows, columns))
         return self._run(program, arrays, region)[0]
 
     def pairs_where(self, mask: Expr, further: Mapping[Expr, Array] | None = None) -> Ranges:
@@ -315,7 +315,7 @@ class BlockPairs:
     ) -> tuple[Array, ...]:
         """The results of another program with its arrays, over the same pairs."""
         self.visited.append(pairs_of(pairs))
-        region = Region(rows, columns, ranges=_checked(pairs, rows))
+        region = Region(rows, columns, ranges=_checked(pairs, rows, columns))
         return self._run(program, arrays, region, self.options)
 
     def _run(
@@ -354,10 +354,10 @@ class BlockPairs:
         return placed
 
 
-def _checked(pairs: Ranges, rows: int) -> CheckedRanges:
+def _checked(pairs: Ranges, rows: int, columns: int) -> CheckedRanges:
     if not len(pairs.pieces):  # a device has nothing to do, but rows have results
         pairs = Ranges(np.array([[0, rows]]), np.zeros(0, np.int64), np.zeros((0, 2), np.int64))
-    return CheckedRanges.by_rows(pairs)
+    return CheckedRanges.by_rows(pairs, rows, columns)
 
 
 def _in_parts(array: Array, length: int) -> Array:

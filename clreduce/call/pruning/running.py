@@ -181,7 +181,7 @@ def _sample(work: Work, arrays: Sequence[Array], executor: Executor) -> float:
     ]
     region, named = Region(rows, columns), work.region.pairs
     if named is not None:
-        ranges = CheckedRanges.by_rows(drawn(named, chosen[Domain.I], chosen[Domain.J]))
+        ranges = CheckedRanges.by_rows(drawn(named, chosen[Domain.I], chosen[Domain.J]), rows, columns)
         region = Region(rows, columns, ranges=ranges)
     pruning = work.pruning or DEFAULT
     pruning = replace(pruning, atol=pruning.atol * columns / work.region.columns)
@@ -198,8 +198,9 @@ def _part_of_some(work: Work, pairs: BlockPairs, pruning: Pruning) -> float:
     chosen = np.unique(np.linspace(0, count - 1, min(max(count // 128, 4), 64)).astype(int))
     some = pairs.some(chosen)
     named = some.named_pairs
-    ranges = None if named is None else CheckedRanges.by_rows(named)
-    part = work.on(Region(len(some.rows.partition.order), work.region.columns, ranges=ranges))
+    sizes = len(some.rows.partition.order), work.region.columns
+    ranges = None if named is None else CheckedRanges.by_rows(named, *sizes)
+    part = work.on(Region(*sizes, ranges=ranges))
     _RULES[work.program.reduction.skips](part, some, pruning)
     return sum(some.visited) / max(pairs_in(part.region), 1)
 
@@ -231,7 +232,8 @@ def _over_all(work: Work, pairs: BlockPairs, rows: Array) -> tuple[Array, ...]:
     if named is not None:
         part_of_them = drawn(named, rows, np.arange(region.columns))
         numbered = replace(part_of_them, pieces=part_of_them.pieces + region.first_column)
-        region = replace(region, ranges=CheckedRanges.by_rows(numbered), row_domain=Domain.I, once=False)
+        ranges = CheckedRanges.by_rows(numbered, len(rows), region.first_column + region.columns)
+        region = replace(region, ranges=ranges, row_domain=Domain.I, once=False)
     pairs.visited.append(pairs_in(region))
     return pairs.executor.run((part.on(region), Memo(), arrays))
 

@@ -41,7 +41,8 @@ def visit_selected(
     if not visited:  # a device has nothing to do, but rows have results
         pairs = Ranges(np.array([[0, region.rows]]), np.zeros(0, np.int64), np.zeros((0, 2), np.int64))
     numbered = Ranges(pairs.blocks + region.first_row, pairs.owners, pairs.pieces + region.first_column)
-    part = replace(region, ranges=CheckedRanges.by_rows(numbered), row_domain=Domain.I, once=False)
+    sizes = region.first_row + region.rows, region.first_column + region.columns
+    part = replace(region, ranges=CheckedRanges.by_rows(numbered, *sizes), row_domain=Domain.I, once=False)
     return executor.run((replace(work, region=part, pruning=NEVER), Memo(), arrays)), visited
 
 
