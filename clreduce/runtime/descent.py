@@ -152,7 +152,7 @@ def _source(layout: Layout) -> str:
         "CHUNKS": layout.chunks, "GROUP": layout.group, "LANES": layout.lanes, "ROWS": layout.rows,
         "HALF": 1 << max(layout.rows - 1, 0).bit_length() >> 1,
         "ITEM": 0 if layout.group == 1 else "((int)get_local_id(0))",
-        "BARRIER": "" if layout.group == 1 else "barrier(CLK_LOCAL_MEM_FENCE);",
+        "BARRIER": "" if layout.group == 1 else "barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE);",
         "WEIGHTED(value)": "((value) * weights[k])" if layout.weighted else "(value)",
         "PRECONDITIONED(value)": "((value) * inverse[k])" if layout.preconditioned else "(value)",
     }  # fmt: skip

@@ -29,7 +29,7 @@ from clreduce.typing import Array
 class ResidentSystem(System):
     """Products of alpha + K with a `Vector`, in float64 where the device has that.
 
-    Nothing is copied to the host. Where the iteration asks for sums over rows, one number for each system is read.
+    No vector is copied to the host, which reads sums over rows, a number for each system.
     """
 
     def __init__(
@@ -68,17 +68,18 @@ class ResidentSystem(System):
 
     def product(self, vector: Any) -> Any:
         rounded = self._rounded(vector)
-        if self._given is not None:
-            product = self._given(rounded)
-        else:
-            (product,) = self._evaluation([rounded if n == self.slot else one for n, one in enumerate(self._feeds)])
+        (product,) = self._evaluation(self._with_vector(rounded))
         return self._shifted(product, vector)
 
     def transposed_product(self, vector: Any) -> Any:
         rounded = self._rounded(vector)
-        arrays = [rounded if n == self.slot else one for n, one in enumerate(self._feeds)]  # K is linear
+        arrays = self._with_vector(rounded)  # K is linear: its gradient is the same everywhere
         gradients = Derivative(self._evaluation, arrays, together).vjp({0: rounded}, [self.slot])
         return self._shifted(gradients[self.slot], vector)
+
+    def _with_vector(self, vector: Any) -> list[Any]:
+        """The arrays of a product, with one in the place of the unknown."""
+        return [vector if slot == self.slot else array for slot, array in enumerate(self._feeds)]
 
     @cached_property
     def _evaluation(self) -> Any:

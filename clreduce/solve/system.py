@@ -65,7 +65,7 @@ class System:
         self.size = rows
         self.dtype, self.batch = np.dtype(arguments.dtype), arguments.batch
         self.shape = (*self.batch, rows, self.unknown.dim)
-        self._given = product
+        self._visiting_product = product
         self._repeated: Repeated | None = None
         self.precondition: Callable[[Array], Array] | None = None
         """The preconditioner, once a solve has made it."""
@@ -92,8 +92,8 @@ class System:
         return result
 
     def _kernel_product(self, vector: Array) -> Array:
-        if self._given is not None:
-            return self._given(vector.astype(self.dtype))
+        if self._visiting_product is not None:
+            return self._visiting_product(vector.astype(self.dtype))
         if self._evaluated is not None:
             evaluation, arrays = self._evaluated
             exact = vector.astype(self.dtype)
@@ -173,7 +173,7 @@ class System:
     @property
     def partial(self) -> bool:
         """Whether pairs are left out, so that entries of the matrix are not those of the formula."""
-        return self._given is not None
+        return self._visiting_product is not None
 
     @cached_property
     def groups(self) -> tuple[int, ...]:
