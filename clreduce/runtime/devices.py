@@ -125,7 +125,7 @@ def _fitting(selector: str | int, asker: str) -> list[Device]:
 
 
 def _advice(selector: object) -> str:
-    """What to do with an object of pyopencl instead."""
+    """The remedy for an object of pyopencl as a selector, for the end of an error."""
     module = sys.modules.get("pyopencl")
     if module is None:
         return ""
