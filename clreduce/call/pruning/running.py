@@ -37,8 +37,10 @@ _SAMPLED = 2**28
 """Pairs from which on a sample tells first whether blocks are skipped."""
 _FEW = 2**36
 """Pairs that ranges name from which on sorting points is likely to pay."""
-_POINTS = 4096
-"""Rows and columns of the sample."""
+_FEWEST_POINTS, _POINTS = 512, 4096
+"""Rows and columns of the sample, at least and at most."""
+_OF_PAIRS = 1 / 1024
+"""The part of the pairs that a sample has."""
 _HOPELESS = 0.95
 """The part of the pairs of a sample of points from which on nothing is sorted."""
 _TOO_MANY = 0.6
@@ -169,7 +171,8 @@ def _obstacle_of_ranges(work: Work) -> str:
 
 def _sample(work: Work, arrays: Sequence[Array], executor: Executor) -> float:
     """The part of the pairs that is visited of a few points that are drawn from all."""
-    rows, columns = min(work.region.rows, _POINTS), min(work.region.columns, _POINTS)
+    points = min(max(_FEWEST_POINTS, int((pairs_in(work.region) * _OF_PAIRS) ** 0.5)), _POINTS)
+    rows, columns = min(work.region.rows, points), min(work.region.columns, points)
     rng = np.random.default_rng(0)
     chosen = {
         Domain.I: np.sort(rng.choice(work.region.rows, rows, replace=False)),

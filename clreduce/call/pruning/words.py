@@ -39,8 +39,6 @@ class Words:
     PairsOfBlocks(row=array([0, 0, 2, 2]), column=array([ 1,  2, 16, 19]))
     >>> words.runs
     (array([0, 2, 2]), array([ 1, 16, 19]), array([ 2, 16, 19]))
-    >>> words.without(PairsOfBlocks(np.array([0, 2]), np.array([1, 5]))).pairs
-    PairsOfBlocks(row=array([0, 2, 2]), column=array([ 2, 16, 19]))
     """
 
     bits: Array
@@ -68,19 +66,6 @@ class Words:
         at = np.flatnonzero(np.unpackbits(little, bitorder="little").view(bool))
         word, bit = at // WORD, at % WORD
         return self.row[word], self.group[word] * WORD + bit
-
-    def without(self, others: PairsOfBlocks) -> Words:
-        """These pairs except for some, which need not be among them."""
-        if not len(self.bits) or not len(others.row):
-            return self
-        groups = max(int(self.group.max()), int(others.column.max()) // WORD) + 1
-        keys, of = self.row * groups + self.group, others.row * groups + others.column // WORD
-        at = np.minimum(np.searchsorted(keys, of), len(keys) - 1)
-        known = keys[at] == of
-        bits = self.bits.copy()
-        removed = np.left_shift(np.uint16(1), (others.column[known] % WORD).astype(np.uint16))
-        np.bitwise_and.at(bits, at[known], ~removed)
-        return Words(bits, self.row, self.group)
 
 
 _NONE = np.zeros(0, np.int64)
