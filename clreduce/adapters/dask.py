@@ -60,7 +60,7 @@ class Dask(Adapter):
         return str(value.dtype.name)
 
     def copy_into(self, out: Any, result: Any) -> Any:
-        raise AssertionError("results are no numbers yet: routines refuse out=")
+        raise AssertionError("results are not computed yet: routines refuse out=")
 
     # ------------------------------------------------------------------ arrays between the arguments and the results
 

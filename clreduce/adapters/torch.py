@@ -42,7 +42,7 @@ class Torch(Adapter):
         return isinstance(value, torch.Tensor)
 
     def foreign(self, value: Any) -> Any:
-        """Arrays of NumPy and what NumPy's front end reads, in their own memory where PyTorch takes that."""
+        """NumPy arrays and everything that NumPy's front end reads, without a copy if PyTorch accepts their memory."""
         if not isinstance(value, np.ndarray) and hasattr(value, "__dlpack_device__"):
             try:
                 return torch.utils.dlpack.from_dlpack(value)
@@ -59,12 +59,12 @@ class Torch(Adapter):
         return "; write torch.as_tensor(x)" if isinstance(value, (list, tuple)) else ""
 
     def to_host(self, value: torch.Tensor) -> Array:
-        """The values: those of a contiguous tensor on the CPU in its own memory."""
+        """The values; without a copy for a contiguous tensor on the CPU."""
         host = self.on_host(value)
         return host if host.flags.c_contiguous else np.ascontiguousarray(host)
 
     def on_host(self, value: torch.Tensor) -> Array:
-        """The numbers of a tensor as a NumPy array, in the order of the tensor."""
+        """The values of a tensor as a NumPy array, with the strides of the tensor."""
         if transforms_active():
             with torch._C._DisableFuncTorch():
                 return self._values(standins.unwrapped(value))
@@ -79,7 +79,7 @@ class Torch(Adapter):
         return values
 
     def all_on_host(self, arrays: Sequence[torch.Tensor]) -> list[Array]:
-        """The values of what stands between arguments and results, on one device. Kernels ask for contiguous ones."""
+        """The values of tensors between arguments and results, all on one device. Kernels make them contiguous."""
         if not arrays or transforms_active() or not arrays[0].is_cpu:
             return list(map(self.on_host, arrays))
         return _numbers(arrays)
@@ -115,7 +115,7 @@ class Torch(Adapter):
         return None if value is None else value.device
 
     def promoted(self, names: Iterable[str]) -> str:
-        """The dtype to which PyTorch promotes tensors; of integers alone its default, of numbers alone float64."""
+        """The dtype to which PyTorch promotes tensors: its default for integers, and float64 for plain numbers."""
         names = sorted(names)
         if not names:
             return "float64"
@@ -199,7 +199,7 @@ class Torch(Adapter):
         return array.expand(shape)
 
     def _look_at(self, value: torch.Tensor) -> None:
-        """Refuse a tensor that has no values; say once for each other device that the host computes."""
+        """Raise `DeviceError` for a tensor without values; warn once for each other device that the host computes."""
         device = str(value.device)
         if value.device.type == "meta":
             raise DeviceError("tensors on the device meta have no numbers to compute with")
@@ -212,7 +212,7 @@ TORCH = Torch()
 
 
 def _tensor_of(array: Array) -> torch.Tensor | None:
-    """A tensor of an array of NumPy: of its memory, or of a copy where PyTorch takes no such memory."""
+    """A tensor of a NumPy array, of its memory, or of a copy if PyTorch does not accept the memory."""
     if array.dtype.kind not in "biufc":
         return None
     if not array.flags.writeable:  # numbers that are repeated are copied once
@@ -227,7 +227,7 @@ def _tensor_of(array: Array) -> torch.Tensor | None:
 
 
 def _numbers(tensors: Sequence[torch.Tensor]) -> list[Array]:
-    """The values of tensors: detached, and copied where their memory holds others, or is not the host's."""
+    """The values of tensors: detached, and copied unless their memory is the host's and holds the values themselves."""
     try:
         return [tensor.numpy(force=True) for tensor in tensors]
     except RuntimeError as error:  # one that stands for another, such as in torch.export

@@ -14,7 +14,7 @@ _PROXY = torch._C._TorchDispatchModeKey.PROXY
 
 
 def are_batched(tensors: Sequence[torch.Tensor]) -> bool:
-    """Whether one of them is a batch of autograd's own: for ``is_grads_batched``, or ``vectorize=True``."""
+    """Whether a tensor is a batch of autograd's own ``vmap``: for ``is_grads_batched`` or ``vectorize=True``."""
     torch._C._vmapmode_increment_nesting()
     return torch._C._vmapmode_decrement_nesting() > 0 and any(map(_is_batched, tensors))
 
@@ -22,9 +22,10 @@ def are_batched(tensors: Sequence[torch.Tensor]) -> bool:
 def opened(
     tensors: Sequence[torch.Tensor],
 ) -> tuple[list[torch.Tensor], tuple[int, ...], Callable[[Sequence[torch.Tensor]], tuple[torch.Tensor, ...]]]:
-    """What batches of autograd's stand for, with dimensions in front, of size 1 where they serve all; and their sizes.
+    """The tensors behind batches of autograd's own ``vmap``, with the batch dimensions in front, and their sizes.
 
-    The third is what makes such batches of tensors with these dimensions in front.
+    A dimension has size 1 if the tensor is the same for the whole batch. The third result is a function that makes such
+    batches again from tensors with these dimensions in front.
     """
     tensors, sizes, levels = list(tensors), [], []
     inner = torch._C._vmapmode_increment_nesting() - 1
@@ -48,7 +49,7 @@ def opened(
 
 
 def unwrapped(tensor: torch.Tensor) -> torch.Tensor:
-    """What ``torch.func`` follows, as it is: for what has no derivative, such as the ends of ranges."""
+    """The tensor inside the wrappers of ``torch.func``, for arguments without derivatives such as ranges."""
     while torch._C._functorch.is_functorch_wrapped_tensor(tensor):
         if torch._C._functorch.is_batchedtensor(tensor):
             raise DeviceError(
@@ -59,7 +60,7 @@ def unwrapped(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def refuse_tracing() -> None:
-    """Raise an error under ``torch.jit.trace``: it records PyTorch's operators only, and other results as constants."""
+    """Raise `TraceError` under ``torch.jit.trace``, which records results of other code as constants."""
     if torch._C._get_tracing_state() is not None:
         raise TraceError(
             "torch.jit.trace cannot record calls of clreduce. torch.compile can; or script or trace what comes before "
@@ -68,7 +69,7 @@ def refuse_tracing() -> None:
 
 
 class Task(Protocol):
-    """What the host computes from values of tensors."""
+    """A computation of the host on the values of tensors."""
 
     def __call__(self, tensors: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
         """The results."""
@@ -78,12 +79,12 @@ class Task(Protocol):
 
 
 def are_recorded() -> bool:
-    """Whether PyTorch writes down a graph of operators: in ``torch.func.linearize``, and in ``make_fx``."""
+    """Whether PyTorch records a graph of operators: in ``torch.func.linearize`` and ``make_fx``."""
     return torch._C._get_dispatch_mode(_PROXY) is not None
 
 
 def recorded(task: Task, tensors: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
-    """The results of a task, as those of an operator. They would stand in the graph as constants otherwise."""
+    """The results of a task as the results of an operator. Without it, the graph would contain them as constants."""
     number = _numbers.get(task)
     if number is None:
         number = _numbers[task] = len(_tasks)

@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """0: how fast a device is, is no fault of it."""
+    """0, at any speed."""
     device = chosen_device(options.device)
     report = measure(device, options.seconds)
     print(json.dumps(report, indent=1) if options.json else as_text(f"{device!r}", report))

@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """0, also where nothing is kept."""
+    """0, even if the folder is empty."""
     if options.action == "show":
         _show(options.json)
     elif options.action == "prune":

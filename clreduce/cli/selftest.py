@@ -110,7 +110,7 @@ def _tried_anew(selector: str | None) -> dict[str, Any]:
 
 
 def show_progress(text: str) -> None:
-    """One line that is redrawn, where a person looks at it."""
+    """Redraw one line on a terminal."""
     if sys.stderr.isatty():
         print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
 
@@ -132,7 +132,7 @@ def _title(device: dict[str, Any]) -> str:
 
 
 def _title_of_line(line: str) -> str:
-    """What a line on something that is passed over is about, in a few words."""
+    """The subject of a line about something that is passed over, in a few words."""
     device = re.match(r"<Device '.*' \(([^,]+),", line)
     return (device[1] if device else re.split(r": | \(", line)[0].rpartition(os.sep)[2])[:24]
 

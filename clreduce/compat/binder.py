@@ -89,9 +89,9 @@ def _read(formula: str) -> dict[str, Any]:
 
 
 class BoundReduction:
-    """A reduction by its whole text: ``genred_numpy`` and ``genred_pytorch`` compute it.
+    """A reduction, given by its whole text: ``genred_numpy`` and ``genred_pytorch`` compute it.
 
-    ``dimout`` is the length of a row of its results, ``tagIJ`` the index of their rows: 0 for i, 1 for j.
+    ``dimout`` is the length of a row of the result, ``tagIJ`` the index of its rows: 0 for i, 1 for j.
     """
 
     def __init__(

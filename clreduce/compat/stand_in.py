@@ -239,7 +239,7 @@ class _Distribution(importlib.metadata.Distribution):
 
 
 class StandIn:
-    """The stand-in, installed: a context manager that takes it away at its end, as `undo` does.
+    """The installed stand-in: a context manager that removes it at its end, as `undo` does.
 
     It is also the finder and loader that Python's import system asks.
     """
@@ -257,7 +257,7 @@ class StandIn:
         return f"<clreduce's stand-in for pykeops {_VERSION}, {'installed' if self._installed else 'not installed'}>"
 
     def undo(self) -> None:
-        """Take the stand-in away again, if this is what installed it. What has been imported from it keeps working."""
+        """Remove the stand-in, if this object installed it. Modules that were imported from it keep working."""
         if self._installed:
             self._installed = False
             sys.meta_path.remove(self)

@@ -24,7 +24,7 @@ _CATEGORY = {Domain.I: 0, Domain.J: 1, Domain.P: 2}
 
 
 def _library(array: Any) -> Any:
-    """The module whose functions take this array."""
+    """The module whose functions take this array: NumPy or PyTorch."""
     return np if isinstance(array, np.ndarray) else importlib.import_module("torch")
 
 
@@ -119,7 +119,7 @@ def is_on_device(x: Any) -> bool:
 
 
 def get_gpu_number() -> int:
-    """How many GPUs there are: OpenCL's."""
+    """The number of GPUs that OpenCL has."""
     return sum(device.facts.kind == "gpu" for device in devices())
 
 
@@ -148,18 +148,18 @@ def _is_verbose() -> bool:
 
 
 def pyKeOps_Print(message: Any, **kwargs: Any) -> None:
-    """Print a message, where the library is verbose."""
+    """Print a message, if the library is verbose."""
     if _is_verbose():
         print(message, **kwargs)
 
 
 def pyKeOps_Message(message: Any, use_tag: bool = True, **kwargs: Any) -> None:
-    """Print a message with a tag, where the library is verbose."""
+    """Print a message with a tag, if the library is verbose."""
     pyKeOps_Print(f"[pyKeOps] {message}" if use_tag else message, **kwargs)
 
 
 def pyKeOps_Warning(message: Any) -> None:
-    """Warn, where the library is verbose."""
+    """Warn, if the library is verbose."""
     if _is_verbose():
         warn(str(message), UserWarning)
 
@@ -168,14 +168,14 @@ def pyKeOps_Warning(message: Any) -> None:
 
 
 def axis2cat(axis: int) -> int:
-    """The category that is left when this axis is reduced: 0 for i, 1 for j."""
+    """The category of the result when this axis is reduced: 0 for i, 1 for j."""
     if axis not in (0, 1):
         raise ShapeError(f"axis is 0 or 1; got {axis!r}")
     return 1 - axis
 
 
 def cat2axis(cat: int) -> int:
-    """The axis that is reduced where this category is left."""
+    """The axis that is reduced when the result has this category."""
     if cat not in (0, 1):
         raise ShapeError(f"the category is 0 (Vi) or 1 (Vj); got {cat!r}")
     return 1 - cat
@@ -212,7 +212,7 @@ def get_type(type_str: str, position_in_list: int | None = None) -> tuple[str | 
 
 
 def get_sizes(aliases: Sequence[str], *args: Any) -> tuple[int, int]:
-    """M and N, by the arrays of a call; 1 where no variable tells."""
+    """M and N, from the arrays of a call; 1 if no variable depends on the index."""
     sizes = {0: 1, 1: 1}
     for number, alias in reversed(list(enumerate(aliases))):
         _, category, _, position = get_type(alias, number)

@@ -143,7 +143,7 @@ class Graph:
         return tuple(self._result(graph, n) for n in range(len(work.program.outputs)))
 
     def _add_rows(self, index: tuple[int, ...], i: int, work: Work) -> None:
-        """The tasks that give the results of one chunk of rows."""
+        """Add the tasks whose results are those of one chunk of rows."""
         region, last = work.region, (self._name, *index, i)
         blocks = []
         for j, columns in enumerate(_intervals(self._cut.columns)):
@@ -208,7 +208,7 @@ class Graph:
         return keys
 
     def _only(self, region: Region) -> Region:
-        """A region with no more of the ranges than it needs."""
+        """A region with the part of the ranges that it needs."""
         if region.ranges is None:
             return region
         return replace(region, ranges=region.ranges.only(region.row_domain, pairs_of(region)))
@@ -239,7 +239,7 @@ def replaced_ranges(work: Work) -> Work:
 
 
 def _shortened(chunks: Chunks) -> str:
-    """Chunks for an error: the first few of many."""
+    """The first few chunks, for an error."""
     return str(chunks) if len(chunks) <= 6 else f"({', '.join(map(str, chunks[:5]))}, .. {len(chunks)} of them)"
 
 

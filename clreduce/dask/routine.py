@@ -14,7 +14,7 @@ from clreduce.errors import OptionError
 
 
 class GraphRoutine(Routine):
-    """A routine whose calls make graphs."""
+    """A routine whose calls make graphs. Options that need the numbers themselves are refused."""
 
     def __call__(
         self, *args: Any, backend: str = "auto", device_id: int = -1, ranges: Any = None, out: Any = None,
@@ -29,7 +29,7 @@ class GraphRoutine(Routine):
     __call__.__doc__ = Routine.__call__.__doc__
 
     def _arguments(self, args: Sequence[Any], ranges: Any) -> Arguments:
-        """The checked arguments of a call. Ranges decide which tasks there are, so they are arrays of NumPy."""
+        """The checked arguments of a call. Ranges determine the tasks, so they are NumPy arrays."""
         arguments = super()._arguments(args, None)
         if ranges is None:
             return arguments

@@ -32,7 +32,7 @@ from clreduce.typing import Array
 
 
 class GraphSystem(System):
-    """A system whose data are dask arrays, but for b, which is on the host."""
+    """A system whose data are dask arrays; b alone is on the host."""
 
     def __init__(self, routine: GraphSolver, arguments: Arguments, executor: Executor, alpha: float, rows: Any) -> None:
         """``rows``: the chunks of b along its rows."""
@@ -56,7 +56,7 @@ class GraphSystem(System):
         return self.arguments.ranges is not None
 
     def _with_vector(self, vector: Array) -> tuple[Evaluation, list[Any]]:
-        """The product, and its arrays with a vector in the place of the unknown."""
+        """The product, and its arrays with a vector in place of the unknown."""
         arrays = self.routine.feeds(self.arguments.arrays)
         arrays[self.slot] = self._in_chunks(vector)
         return self.routine.evaluation(self.arguments, self.executor), arrays

@@ -32,7 +32,7 @@ RESOURCE = "CLREDUCE_DEVICE"
 
 @dataclass(frozen=True)
 class OnWorker(Executor):
-    """Runs works on the device of the process and worker that it finds itself in. It can be pickled."""
+    """Runs works on the device of its process and worker. It can be pickled."""
 
     backend: str
     device_id: int
@@ -112,7 +112,7 @@ class Compute:
 
 @dataclass(frozen=True, eq=False)
 class Partial:
-    """What rows keep after the columns of a work."""
+    """The state of rows after the columns of a work."""
 
     executor: OnWorker
     work: Work
@@ -123,9 +123,9 @@ class Partial:
 
 @dataclass(frozen=True, eq=False)
 class Resume:
-    """What rows keep after the columns of a work, in the order of a deterministic call.
+    """The state of rows after the columns of a work, in the order of a deterministic call.
 
-    It takes what they have kept before, unless these columns are the first, and the arrays.
+    It takes the state after the columns before, unless these are the first, and the arrays.
     """
 
     executor: OnWorker
@@ -151,7 +151,7 @@ class Resume:
 
 @dataclass(frozen=True, eq=False)
 class ResumeAndFinish(Resume):
-    """The results after the last columns of rows, which no other columns follow."""
+    """The results after the last columns of rows."""
 
     whole: Work
     """These rows with all of their columns."""
@@ -163,7 +163,7 @@ class ResumeAndFinish(Resume):
 
 @dataclass(frozen=True, eq=False)
 class Merge:
-    """The state of rows after several blocks of columns, in order. It needs no device."""
+    """The state of rows after several blocks of columns, merged in order. It needs no device."""
 
     work: Work
 
@@ -173,7 +173,7 @@ class Merge:
 
 @dataclass(frozen=True, eq=False)
 class Finish:
-    """The results of rows that have met all of their columns, of which there may be none. It needs no device."""
+    """The results of rows whose columns are all reduced, of which there may be none. It needs no device."""
 
     work: Work
 
@@ -185,7 +185,7 @@ class Finish:
 
 
 def neutral(work: Work) -> tuple[Array, ...]:
-    """The state of rows that have met no column."""
+    """The state of rows before any column."""
     shape = (*work.region.batch, work.region.rows)
     return tuple(
         np.full((*shape, slot.dim), slot.neutral, work.dtype if slot.kind == REAL else np.int64)
@@ -194,5 +194,5 @@ def neutral(work: Work) -> tuple[Array, ...]:
 
 
 def _as_kernels_read(arrays: Sequence[Array]) -> list[Array]:
-    """Chunks as kernels read them: those of other kinds, such as memory maps, as plain arrays."""
+    """Chunks as kernels read them: memory maps and other kinds become plain arrays."""
     return [np.asarray(array) for array in arrays]

@@ -133,7 +133,7 @@ def _log_sum_exp(dtype: str) -> float:
 
 
 def _nearest(dtype: str) -> float:
-    """The ten nearest neighbours; near-ties may fall either way, so the distances at the indices are compared."""
+    """The ten nearest neighbours; the distances at the indices are compared, since near-ties may fall either way."""
     arrays, (x, y) = _points(dtype, (_ROWS, 3), (_COLUMNS, 3))
     indices = Genred(*_DISTANCES, "ArgKMin", axis=1, opt_arg=10)(*arrays)
     table = _table(x, y)
@@ -163,7 +163,7 @@ def _functions(dtype: str) -> float:
 
 
 def _long(dtype: str) -> float:
-    """Vectors of 100 numbers, which kernels loop over; their data are laid out anew beforehand."""
+    """Vectors of 100 numbers: kernels loop over them, and their data are rearranged first."""
     arrays, (x, y) = _points(dtype, (_ROWS, 100), (_COLUMNS, 100))
     routine = Genred("Exp(-SqDist(x, y) / 200)", ["x = Vi(100)", "y = Vj(100)"], axis=1)
     return _difference(routine(*arrays), np.exp(-_table(x, y) / 200).sum(1, keepdims=True))

@@ -81,7 +81,7 @@ def cores() -> int:
 
 
 def processor_quota(root: Path = Path("/sys/fs/cgroup")) -> float | None:
-    """Cores' worth of processor time that a container may use; None if there is no limit, or none is known."""
+    """The processor time that a container may use, in cores; None without a limit, or if it is unknown."""
     try:
         quota, period = (root / "cpu.max").read_text(encoding="ascii").split()
         return None if quota == "max" else int(quota) / int(period)

@@ -86,7 +86,7 @@ def as_text(report: Mapping[str, Any]) -> str:
 
 
 def _folded(text: str) -> Iterator[str]:
-    """Lines, those that are too long folded below where they begin."""
+    """Lines of limited length: long ones continue below the place where they begin."""
     for line in text.splitlines():
         indent = " " * (len(line) - len(line.lstrip()))
         yield from wrapped(line.strip(), indent, f"{indent}    ") or [""]

@@ -39,10 +39,10 @@ __kernel void triad(__global float{lanes}* a, __global const float{lanes}* b, __
 
 
 def multiply_adds(device: Device, dtype: str, seconds: float) -> tuple[float, float]:
-    """Fused multiply-adds per second of all lanes and units together, by kernels that do nothing else.
+    """Fused multiply-adds per second of all lanes and units together, in kernels that do nothing else.
 
-    On a CPU the rate is that of processor time: as if no other program ran. The second number is the part of the
-    processor that the kernels got.
+    On a CPU the rate is relative to processor time: as if no other program ran. The second number is the share of the
+    units' time that the kernels got.
     """
     facts = device.facts
     if facts.kind == "gpu":

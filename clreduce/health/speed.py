@@ -36,7 +36,7 @@ _ALIASES = ["x = Vi(3)", "y = Vj(3)", "b = Vj(1)"]
 
 @dataclass(frozen=True)
 class Peak:
-    """What the device does at most, with numbers of one dtype."""
+    """The highest rates of a device for numbers of one dtype."""
 
     dtype: str
     multiply_adds: float
@@ -47,7 +47,7 @@ class Peak:
 
 @dataclass(frozen=True)
 class Speed:
-    """How fast a workload is."""
+    """The speed of a workload."""
 
     workload: str
     dtype: str
@@ -116,7 +116,7 @@ def _workloads(device: Device, peak: Peak, seconds: float) -> Iterator[Speed]:
 
 
 def _operations(routine: Any) -> int:
-    """Operations for each pair: its term, and adding it up."""
+    """Operations for each pair: the term, and its addition."""
     program = routine.program
     return written_out(program.values, sys.maxsize) + sum(int(value.dim) for value in program.values)
 
@@ -160,7 +160,7 @@ def _cause(device: Device, share: float) -> str:
 
 
 def _remarks(device: Device, peak: Peak) -> Iterator[str]:
-    """What is wrong with the peak itself, in words."""
+    """Faults of the measured peak itself, in words."""
     facts = device.facts
     if facts.kind != "cpu":
         return

@@ -21,7 +21,7 @@ RIGHT, WRONG, FAILED, SKIPPED = "right", "wrong", "failed", "skipped"
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a check of a device gave."""
+    """The result of a check of a device."""
 
     check: str
     dtype: str

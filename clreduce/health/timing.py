@@ -37,7 +37,7 @@ class Timing:
 
 
 def timed(run: Callable[[], object], device: Device, calls: int = 3, seconds: float = 0.0) -> Timing:
-    """The times of at least so many calls, and more as long as ``seconds`` allow. ``run`` waits for its result."""
+    """The times of at least ``calls`` calls, and of more while ``seconds`` last. ``run`` waits for its result."""
     on_cpu, units = device.facts.kind == "cpu", device.facts.compute_units
     walls: list[float] = []
     processors: list[float] = []

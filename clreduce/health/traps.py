@@ -55,7 +55,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Scene:
-    """What traps are recognised by: what listing the devices gave, and where the system's files are."""
+    """The facts that traps are recognised by: the list of devices, and the places of the system's files."""
 
     devices: Sequence[dict[str, Any]] = ()
     """The devices, as in the report of ``clreduce info``."""

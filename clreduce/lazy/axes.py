@@ -125,7 +125,7 @@ class Axes(Batches):
         return places
 
     def _one_place(self, what: str, name: str, axis: Any) -> int:
-        """0 or 1 for the axis of i or of j, where ``what`` takes one of them only."""
+        """0 for the axis of i, 1 for the axis of j; an error for others. ``what`` names the caller, for the error."""
         if axis is None:
             raise TypeError(f"{name}: axis is missing: {self._axes_told()}")
         places, batch = self._places(name, axis), len(self._batch)
@@ -136,7 +136,7 @@ class Axes(Batches):
     def _over_several(
         self, name: str, places: tuple[int, ...], other: Any, count: Any, options: dict[str, Any]
     ) -> Any:  # fmt: skip
-        """A reduction over i or j, then over other axes of what comes out; that over the vectors goes first."""
+        """A reduction over i or j, then over the other axes of the result; the vector axis is reduced first."""
         batch = len(self._batch)
         if other is None and count is None and batch not in places and batch + 1 not in places:
             over_vectors = batch + 2 in places
@@ -159,7 +159,7 @@ class Axes(Batches):
         return self.library.reduced(_OVER_RESULTS[name], result, tuple(p - (p > batch + axis) for p in rest))
 
     def _variance(self, places: tuple[int, ...], options: dict[str, Any]) -> Any:
-        """The variance over several axes: the mean of those over one of them, and the variance of its means."""
+        """The variance over several axes: the mean of the variances over one axis, plus the variance of its means."""
         batch, library = len(self._batch), self.library
         if batch + 2 in places:
             raise ShapeError(f"Var over the vectors and other axes of a tensor of shape {self.shape}: take one first")
@@ -186,7 +186,7 @@ class Axes(Batches):
     def _first_entry(self, values: Any, places: Any, smallest: bool) -> int:
         """The lowest index, in the order of the dense array, of the extreme of ``values``.
 
-        ``values`` are those of each row and component, at the columns ``places``: both of shape (batch.., M, D).
+        ``values`` are the extremes of each row and component, ``places`` their columns, both (batch.., M, D).
         """
         values, places = values.reshape(-1, values.shape[-1]), places.reshape(-1, values.shape[-1])
         rows, components = np.nonzero(values == (values.min() if smallest else values.max()))
@@ -196,7 +196,7 @@ class Axes(Batches):
     def _spread(
         self, axis: Any, dim: Any, keepdims: bool | None, ddof: float, options: dict[str, Any], root: bool
     ) -> Any:
-        """The variance, or its root, over an axis, several, or all; ``ddof`` is taken from the number of terms."""
+        """The variance over an axis, several, or all, or its root; ``ddof`` is subtracted from the number of terms."""
         result = self._along("Var", axis, dim, keepdims, options)
         if ddof:
             if isinstance(result, PendingReduction):

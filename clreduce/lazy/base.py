@@ -72,7 +72,7 @@ class Recorded:
 
     @classmethod
     def _adopted(cls, value: Operand) -> Self:
-        """A tensor of what the user gave."""
+        """A tensor of a user's value."""
         kind = cls._kind(value.is_complex)
         made: Self = object.__new__(kind)
         made._set(
@@ -96,9 +96,9 @@ class Recorded:
     def _record(
         self, expr: Expr, *others: Recorded, is_complex: bool = False, vectors: bool | None = None
     ) -> Self:  # fmt: skip
-        """What ``expr`` computes from this tensor and ``others``, all of whose leaves it may use.
+        """The tensor that ``expr`` computes from the data of this tensor and of ``others``.
 
-        ``vectors``: whether the result has a vector axis; None if it follows from these tensors (`_joined`).
+        ``vectors``: whether the result has a vector axis; None if that follows from the tensors (`_joined`).
         """
         kind = type(self) if self.is_complex is is_complex else self.counterpart
         made: Self = object.__new__(kind)
@@ -130,7 +130,7 @@ class Recorded:
         return made
 
     def _stretch(self, *parts: Recorded) -> None:
-        """Give the data of a single i or j among ``parts`` to all i or j of this tensor: as parameters."""
+        """Let the data of a single i or j among ``parts`` serve all i or j of this tensor: they become parameters."""
         replaced: dict[Expr, Expr] = {}
         for domain, size, sizes in (
             (Domain.I, self.ni, [part.ni for part in parts]),
@@ -156,7 +156,7 @@ class Recorded:
         return made
 
     def _as_shaped(self) -> Self:
-        """This tensor with axes as its shape has them, also -1: for functions of NumPy and PyTorch."""
+        """This tensor with the axes of its shape, in which -1 is the last one: for functions of NumPy and PyTorch."""
         return self if self._vectors is not None else self._like(self.expr, self._leaves, vectors=False)
 
     def _of_kind(self, kind: type[Any]) -> Any:
@@ -170,19 +170,19 @@ class Recorded:
 
     @property
     def _real_expr(self) -> Expr:
-        """The formula, an index in it being a number like others."""
+        """The formula; if it is an index, as a real number."""
         return self.expr if self.expr.kind == REAL else as_real(self.expr)
 
     # ------------------------------------------------------------------------------------------------- what it is
 
     @property
     def _sizes(self) -> tuple[int, int]:
-        """M and N; 1 where nothing depends on i or j."""
+        """M and N; 1 if nothing depends on i or j."""
         return 1 if self.ni is None else self.ni, 1 if self.nj is None else self.nj
 
     @property
     def _shape(self) -> tuple[int, ...]:
-        """(batch.., M, N, D), M or N being 1 where nothing depends on it; D counts reals."""
+        """(batch.., M, N, D), with M or N 1 if nothing depends on i or j; D counts reals."""
         return (*self._batch, *self._sizes, self.expr.dim)
 
     @property
@@ -248,7 +248,7 @@ class Recorded:
 
     @property
     def _dtype_name(self) -> str | None:
-        """The name of the dtype in which it is computed."""
+        """The name of the dtype of the computation."""
         # Integers that are indices, not numbers of the formula, have no part in its precision.
         arrays = [data.array for leaf, data in self._leaves.items() if leaf.kind == REAL]
         arrays = [array for array in arrays if array is not None and type(array) is not tuple]
@@ -269,10 +269,10 @@ def shapes_of(tensors: tuple[Recorded, ...]) -> str:
 
 
 def _joined(tensors: tuple[Recorded, ...]) -> bool | None:
-    """Whether numbers that are computed from these tensors, some with a vector axis of length 1, have that axis.
+    """Whether numbers computed from these tensors have a vector axis, if some tensors have one of length 1.
 
-    None if one of them is a matrix: the axis leaves the shape, as in ``K * Vj(w)``. But -1 goes on to mean it, since
-    that must not depend on the length of the data's vectors.
+    None if one of the tensors is a matrix: the axis leaves the shape, as in ``K * Vj(w)``. But -1 still means it, since
+    the meaning of -1 must not depend on the length of the data's vectors.
     """
     for tensor in tensors:
         if not tensor._vectors and (tensor.ni is not None or tensor.nj is not None):
@@ -288,7 +288,7 @@ def _joint_batch(a: tuple[int, ...], b: tuple[int, ...], tensors: tuple[Recorded
 
 
 def _joint_size(a: int | None, b: int | None, index: str, tensors: tuple[Recorded, ...]) -> int | None:
-    """The number of i or j of tensors that meet; one i or j goes with any number of them, as in NumPy."""
+    """The number of i or j of several tensors; a single i or j fits any number of them, as in NumPy."""
     if a is None or b is None:
         return b if a is None else a
     if 1 in (a, b):

@@ -32,7 +32,7 @@ class Components(Operators):
     def _call(
         self, method: str, name: str, *others: Any, params: tuple[Any, ...] = (), vectors: bool | None = None
     ) -> Self:  # fmt: skip
-        """What the function ``name`` of the registry gives for this, ``others`` and whole numbers ``params``."""
+        """The function ``name`` of the registry, of this tensor, ``others`` and whole numbers ``params``."""
         return self._apply(method, FUNCTIONS[name].build, others, params, vectors)
 
     def elem(self: Tensor, i: int) -> Tensor:
@@ -326,12 +326,12 @@ def _weighted(f: Expr, s: Expr) -> Expr:
 
 
 def whole(value: Any, name: str) -> int:
-    """A whole number, or one error."""
+    """``value`` as an int; raises `ShapeError` if it is not a whole number."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
         raise ShapeError(f"{name} is a whole number; got {value!r}")
     return int(value)
 
 
 def wholes(values: Any) -> tuple[int, ...]:
-    """Whole numbers from a list of them, or from one."""
+    """A tuple of int from a list of whole numbers, or from one."""
     return tuple(whole(v, "an entry") for v in (values if isinstance(values, (tuple, list, np.ndarray)) else [values]))

@@ -109,7 +109,7 @@ class Evaluating(VectorReductions, PartMethods):
     def _reduce(
         self, name: str, axis: int, count: Any, other: Any, options: dict[str, Any], fed: tuple[Any, ...]
     ) -> Any:
-        """The result over i (axis 0) or j (axis 1); ``given`` feeds the symbolic variables."""
+        """The result over i (axis 0) or j (axis 1); ``fed`` are the arrays of the symbolic variables."""
         joined, routine, arrays, called = self._prepared(name, axis, count, other, options, fed)
         result = routine(*arrays, **called)
         lost = _lost_axes(joined) if joined._batch else 0
@@ -124,7 +124,7 @@ class Evaluating(VectorReductions, PartMethods):
     def _prepared(
         self, name: str, axis: int, count: Any, other: Any, options: dict[str, Any], fed: tuple[Any, ...] = ()
     ) -> tuple[Any, Any, list[Any], dict[str, Any]]:
-        """Both formulas as a tensor, the routine that reduces them, the arrays that it takes, options of its call."""
+        """Both formulas as one tensor, the routine that reduces them, its arrays, and the options of its call."""
         exprs: tuple[Expr, ...] = (self._real_expr,)
         joined, is_complex = self, self.is_complex
         if other is not None:
@@ -150,7 +150,7 @@ class Evaluating(VectorReductions, PartMethods):
         return joined, self.routine.of(exprs, leaves, name, axis, count, tuple(made)), arrays, called
 
     def _fed(self, leaves: dict[Expr, Any], fed: tuple[Any, ...]) -> tuple[tuple[Expr, ...], list[Any]]:
-        """The variables of a call and their data: first the symbolic ones, by position, which ``given`` feeds."""
+        """The variables of a call and their data: symbolic ones first, by position, with the arrays ``fed``."""
         symbols = [leaf for leaf, data in leaves.items() if data.array is None]
         if not symbols and not fed:
             return tuple(leaves), [data.array for data in leaves.values()]
@@ -171,7 +171,7 @@ class Evaluating(VectorReductions, PartMethods):
 
 
 def _lost_axes(tensor: Any) -> int:
-    """How many leading batch dimensions, of size 1, no data but parameters have: those count as one vector each."""
+    """The number of leading batch dimensions of size 1 that only parameters have: calls take those as one vector."""
     told = [
         0 if leaf.domain == Domain.P and prod(data.batch) == 1 else len(data.batch)
         for leaf, data in tensor._leaves.items()

@@ -57,7 +57,7 @@ _sources: WeakValueDictionary[Any, DataSource] = WeakValueDictionary()
 
 
 def _source(key: Any, value: Any) -> DataSource:
-    """The one source of all tensors that hold ``value``, known by ``key``."""
+    """The source that all tensors of ``value`` share; ``key`` identifies it."""
     known = _sources.get(key)
     return _sources.setdefault(key, DataSource(value)) if known is None else known
 
@@ -193,7 +193,7 @@ def from_array(value: Any, axis: int | None, library: Adapter) -> Operand:
 
 
 def _by_shape(value: Any, shape: tuple[int, ...], axis: int | None) -> tuple[Domain, tuple[int, ...], Any]:
-    """The domain that an array's shape tells, its batch dimensions, and the array as a call takes it."""
+    """The domain that the shape of an array determines, its batch dimensions, and the array as a call takes it."""
     if len(shape) <= 1:
         return Domain.P, (), value.reshape(1) if not shape else value
     if len(shape) == 2:
@@ -217,7 +217,7 @@ def _by_shape(value: Any, shape: tuple[int, ...], axis: int | None) -> tuple[Dom
 
 
 def _brief(value: Any) -> str:
-    """A value for an error: short ones as they are, others by their type."""
+    """A value for an error: its text if that is short, else its type."""
     text = repr(value)
     return text if len(text) <= 40 and "\n" not in text else type(value).__name__
 

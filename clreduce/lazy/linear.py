@@ -24,7 +24,7 @@ Tensor = TypeVar("Tensor", bound="LinearOperator[Any]")
 
 
 class LinearOperator(Neighbours[Array]):
-    """``K @ v`` and what is made of it."""
+    """Products with vectors, and the transpose."""
 
     __slots__ = ()
 
@@ -156,7 +156,7 @@ class LinearOperator(Neighbours[Array]):
         return self.H @ self._converted(v)
 
     def _converted(self, v: Any) -> Any:
-        """Solvers mix dtypes: eigenvalues of float32 operators start from float64 vectors."""
+        """``v`` in the precision of K, since SciPy's solvers start from float64 vectors for float32 operators too."""
         name = self._dtype_name
         if not isinstance(v, np.ndarray) or name is None:
             return v

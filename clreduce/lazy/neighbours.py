@@ -12,7 +12,7 @@ from clreduce.lazy.lists import ListReductions
 
 
 class Within(NamedTuple):
-    """The terms of each row up to a bound, as a sparse matrix in CSR form, sorted within each row."""
+    """The values of each row up to a bound, as a sparse matrix in CSR form, in ascending order within each row."""
 
     counts: Any
     """(M,), int64: how many there are in each row; (batch.., M) of a batch."""
@@ -26,7 +26,7 @@ class Within(NamedTuple):
 
 
 class Neighbours(ListReductions[Array]):
-    """What finds neighbours."""
+    """Methods that find neighbours."""
 
     __slots__ = ()
 

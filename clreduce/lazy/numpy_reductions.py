@@ -14,9 +14,9 @@ _UNSET = (None, False, np._NoValue)
 
 
 def reduction(name: str, follows_nan: bool = False) -> Callable[..., Any]:
-    """NumPy's reduction that the method ``name`` computes; without axis it is over all axes.
+    """NumPy's reduction by means of the method ``name``; without an axis it is over all axes.
 
-    ``follows_nan``: nan is the extreme of what it is among, as in NumPy; the method passes it over.
+    ``follows_nan``: a nan is the extreme of its row, as in NumPy; the method itself skips nan.
     """
     compute = _extreme if follows_nan else _plain
 
@@ -50,7 +50,7 @@ def _plain(x: Any, name: str, axis: Any, **own: Any) -> Any:
 
 
 def _extreme(x: Any, name: str, axis: Any) -> Any:
-    """``min``, ``max``, ``argmin`` or ``argmax``, of which a nan is the first result."""
+    """``min``, ``max``, ``argmin`` or ``argmax``: nan where there is one, or the index of the first nan."""
     if x.is_complex or x.is_condition or (x._vectors and axis in (-1, x.ndim - 1)):
         return _plain(x, name, axis)
     smallest = name.endswith("min")

@@ -42,9 +42,9 @@ class Operators(Recorded):
         self, name: str, build: Build, others: tuple[Any, ...], params: tuple[Any, ...] = (),
         vectors: bool | None = None,
     ) -> Self:  # fmt: skip
-        """``build(self, *others, *params)`` of real vectors; what does not fit is told in terms of shapes.
+        """``build(self, *others, *params)`` of real vectors; an error names the shapes of the tensors.
 
-        ``vectors``: whether the result has a vector axis; None if it has one where one of the operands has.
+        ``vectors``: whether the result has a vector axis; None if it has one where an operand has one.
         """
         if not others:
             return self._record(built(name, build, (self,), (self._real_expr,), params), vectors=vectors)
@@ -55,7 +55,7 @@ class Operators(Recorded):
         return self._record(expr, *tensors[1:], vectors=vectors)
 
     def _beside(self, value: Any) -> Any:
-        """``value`` as a tensor that meets this one. An array of one number has no vector axis then, as in NumPy."""
+        """``value`` as an operand beside this tensor. An array of one number has no vector axis then, as in NumPy."""
         if type(value) is type(self):
             return value
         if type(value) in (int, float):
@@ -74,7 +74,7 @@ class Operators(Recorded):
         return self._from(value)
 
     def _binary(self, name: str, build: Build, other: Any, reflected: bool = False) -> Self:
-        """An arithmetic operator, with the meaning that it has for complex numbers and for indices too."""
+        """An arithmetic operator, also for complex numbers and for indices."""
         x = self._beside(other)
         a, b = (x, self) if reflected else (self, x)
         if x.is_complex:
@@ -101,7 +101,7 @@ class Operators(Recorded):
         return self._condition(built(name, mask, (a, b), (f, g)), x)
 
     def _condition(self, mask: Expr, *others: Recorded) -> Self:
-        """1 where the truth value ``mask`` holds, else 0: a tensor that knows that it is a condition."""
+        """1 where the truth value ``mask`` holds, else 0, as a tensor that is marked as a condition."""
         made = self._record(truth(mask), *others)
         made.is_condition = True
         return made
@@ -109,7 +109,7 @@ class Operators(Recorded):
     # ----------------------------------------------------------------------------------------------------- arithmetic
 
     def _is_left_by(self, other: Any, neutral: int) -> bool:
-        """Whether ``other`` is the number that an operation leaves a tensor by; it makes numbers of truth values."""
+        """Whether ``other`` is the neutral number of an operation and this is no condition: then the result is this."""
         return is_number(other, neutral) and not self.is_condition
 
     def __add__(self: Tensor, other: Value) -> Tensor:
@@ -432,7 +432,7 @@ class Operators(Recorded):
 def built(
     name: str, build: Build, tensors: tuple[Any, ...], exprs: Any, params: tuple[Any, ...] = ()
 ) -> Expr:  # fmt: skip
-    """``build(*exprs, *params)``, or its error with the shapes of the tensors."""
+    """``build(*exprs, *params)``. An error is raised again with the shapes of the tensors."""
     try:
         return _made(build, *exprs, *params)
     except ClreduceError as error:
@@ -444,12 +444,12 @@ def built(
 
 @memoised(4096)
 def _made(build: Build, *arguments: Any) -> Expr:
-    """``build(*given)``. What was recorded lately stays: programs record the same formula again and again."""
+    """``build(*arguments)``. Recent results are kept, because programs record the same formula again and again."""
     return build(*arguments)
 
 
 def mask_of(expr: Expr) -> Expr:
-    """The truth value "not 0" of a number; that of a comparison itself, if the number comes from one."""
+    """The truth value "not 0" of a number; if the number is a comparison's, the truth value of the comparison."""
     if expr.op is where and [constant_value(arg) for arg in expr.args[1:]] == [1, 0]:
         return expr.args[0]
     return logical_not(equal(expr, constant(0)))

@@ -32,12 +32,12 @@ class Part(NamedTuple):
 
 
 class PartMethods(Recorded):
-    """What gives the variables of a tensor other data."""
+    """Methods that give the variables of a tensor other data."""
 
     __slots__ = ()
 
     def _with_parts(self, part: Callable[[Expr, Leaf], Part | None]) -> tuple[Expr, dict[Expr, Leaf]]:
-        """The formula and data, with those that ``part(leaf, data)`` gives where that is not None."""
+        """The formula and data, with those that ``part(leaf, data)`` returns for a variable; None keeps its data."""
         leaves, renamed = {}, {}
         for leaf, data in self._leaves.items():
             if data.array is None:
@@ -52,7 +52,7 @@ class PartMethods(Recorded):
         return expr, leaves
 
     def _with_positions(self, domain: Domain) -> Self:
-        """This tensor with the index itself, where the formula uses it, as a variable with data."""
+        """This tensor with the index as a variable with data, if the formula uses the index."""
         node = position(domain)
         if node not in topological([self.expr]):
             return self
@@ -71,7 +71,7 @@ class PartMethods(Recorded):
         return int(np.prod(shape, dtype=object)) * (1 if self.is_condition else _BYTES[self._dtype_name])
 
     def _check_dense(self, what: str, shape: tuple[int, ...], most: int | None) -> None:
-        """Refuse an array of this shape that takes more than ``most`` bytes, and any for a part of the pairs."""
+        """Raise `ShapeError` if an array of this shape takes more than ``most`` bytes, or if the tensor has ranges."""
         size = self._bytes_of(shape)
         if most is not None and size > most:
             raise ShapeError(

@@ -12,7 +12,7 @@ from clreduce.lazy.base import Recorded
 
 
 class CompositeOperator:
-    """A linear operator of shape (M, N) that is made of others: ``A @ v``, ``v @ A``, ``A.T``, and as SciPy's."""
+    """A linear operator of shape (M, N) that consists of others: ``A @ v``, ``v @ A``, ``A.T``, and SciPy's methods."""
 
     __array_ufunc__ = None  # v @ A is asked here
 

@@ -45,7 +45,7 @@ _REDUCED = {
 
 
 class Protocols(LinearOperator[Array], FunctionMethods):
-    """What NumPy asks a `LazyTensor` that is given to one of its functions."""
+    """The protocols by which NumPy's functions accept a `LazyTensor`."""
 
     __slots__ = ()
 
@@ -73,7 +73,7 @@ class Protocols(LinearOperator[Array], FunctionMethods):
 
 
 def _refused(name: str, inputs: Any, options: dict[str, Any]) -> Any:
-    """One error for what has no form on symbolic tensors; other libraries among the inputs are asked first."""
+    """An error for a function that symbolic tensors do not have; other libraries among the inputs are asked first."""
     known = (Recorded, np.ndarray, np.generic, int, float, complex, list, tuple)
     if not all(isinstance(value, known) for value in inputs):
         return NotImplemented

@@ -30,7 +30,7 @@ class Shown(Dense[Array]):
         return show(self._named()[0])
 
     def _named(self) -> tuple[Expr, dict[str, Expr]]:
-        """The formula in variables with names for a person, and whose those are."""
+        """The formula in variables with readable names, and the variable of each name."""
         counts = dict.fromkeys(_LETTERS, 0)
         names, renamed = {}, {}
         for leaf in self._leaves:

@@ -28,7 +28,7 @@ Tensor = TypeVar("Tensor", bound="Slices[Any]")
 
 
 class Slices(LinearOperator[Array]):
-    """What looks at parts of a `LazyTensor`."""
+    """Methods that take parts of a `LazyTensor`."""
 
     __slots__ = ()
 
@@ -171,7 +171,7 @@ class Slices(LinearOperator[Array]):
         return ["batch"] * len(self._batch) + ["i", "j"] + (["component"] if self._vectors else [])
 
     def _in_pairs(self, keys: list[Any], arrays: list[int]) -> bool:
-        """Whether arrays of indices for i and j go together in pairs; those of ``numpy.ix_`` become vectors."""
+        """Whether arrays of indices for i and j are pairs; arrays of ``numpy.ix_`` become vectors."""
         batch = len(self._batch)
         indices = [self._host(keys[at]) for at in arrays]
         if all(each.ndim == len(indices) and each.shape[at] == each.size for at, each in enumerate(indices)):
@@ -246,7 +246,7 @@ class Slices(LinearOperator[Array]):
         return first.concat(*others)
 
     def _rows_told(self, text: Any) -> str:
-        """How to take rows, for those who meant that."""
+        """How to take rows, for a message to users who wanted rows."""
         index, key = ("j", f"x[:, {text}]") if self.ni is None else ("i", f"x[{text}, :]")
         before = "..., " if self._batch else ""
         return f"; for some of the {index} write {key.replace('[', '[' + before)}"

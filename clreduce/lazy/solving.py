@@ -62,12 +62,12 @@ class PendingSolve:
 
 
 def without_axis(solution: Any) -> Any:
-    """A solution without its last axis; with ``info``, in a pair with what is told of it."""
+    """A solution without its last axis; with ``info``, the pair of it and the `SolveInfo`."""
     return (solution[0][..., 0], *solution[1:]) if isinstance(solution, tuple) else solution[..., 0]
 
 
 class SolveMethods(ListReductions[Array]):
-    """What solves systems with a `LazyTensor` as their matrix."""
+    """Methods that solve systems whose matrix is a `LazyTensor`."""
 
     solver: ClassVar[type[Solver]]
     """What evaluates them; set by the subclass that users see."""

@@ -27,7 +27,7 @@ Tensor = TypeVar("Tensor", bound="TableMethods")
 
 
 class TableMethods(Recorded):
-    """What reads tables."""
+    """Methods that read tables."""
 
     __slots__ = ()
 
@@ -109,7 +109,7 @@ class TableMethods(Recorded):
 
     @classmethod
     def _table(cls, table: Any, axes: int) -> tuple[Self, tuple[int, ...], tuple[int, ...]]:
-        """The table as a parameter of all its numbers, its sizes along the axes that labels select from, its shape."""
+        """The table as a parameter of all its numbers, its sizes along the labelled axes, and its shape."""
         library = cls.library
         original, table = table, library.as_array(table)
         if table is None:
@@ -174,7 +174,7 @@ class TableMethods(Recorded):
 def _extremes(labels: Any) -> tuple[int, int]:
     """The smallest and the largest label; 0 and 0 if there is none.
 
-    Formulas of integers are sums f(i) + g(j): those of one i and of one j tell all.
+    Formulas of integers are sums f(i) + g(j), so the labels along one row and one column determine all.
     """
     if 0 in labels._shape:
         return 0, 0
@@ -194,7 +194,7 @@ def _highest(values: Array) -> Array:
 
 
 def _values(labels: Any, whole: Domain) -> Array:
-    """The labels of all indices of the domain ``whole``, and the first one of any other."""
+    """The labels of all indices of the domain ``whole``, at the first index of any other domain."""
     leaves: dict[Expr, Array] = {}
     for node in topological([labels.expr]):
         if node.op.name == "position":
@@ -212,6 +212,6 @@ def _values(labels: Any, whole: Domain) -> Array:
 
 
 def _as_int64(numbers: Array) -> Array:
-    """Integers of any dtype, those beyond its range at its end: outside of any table still."""
+    """Integers of any dtype as int64; larger ones become the largest int64, which is still outside of any table."""
     most = np.iinfo(np.int64).max
     return np.minimum(numbers, most).astype(np.int64) if numbers.dtype == np.uint64 else numbers.astype(np.int64)

@@ -86,7 +86,7 @@ class Kernels:
 
 
 class TrackedReduction(torch.autograd.Function):
-    """The results of an `Evaluation`, by its arrays. What is its own residual keeps them for its derivatives."""
+    """The results of an `Evaluation` as a function of its arrays. A reduction that is its own residual keeps them."""
 
     @staticmethod
     def forward(evaluation: Evaluation, *arrays: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -148,6 +148,6 @@ _apply = super(torch.autograd.Function, TrackedReduction).apply  # type: ignore[
 
 
 def _derivative(ctx: Any, saved: tuple[Any, ...], run: Run) -> Derivative:
-    """The derivatives at the arrays that a node has kept, in the form in which ``run`` takes them."""
+    """The derivatives at the arrays that a node has kept, in the form that ``run`` takes."""
     count = len(ctx.evaluation.program.slots)
     return Derivative(ctx.evaluation, saved[:count], run, saved[count:] or None)

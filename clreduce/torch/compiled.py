@@ -25,7 +25,7 @@ class _Called(Genred[Any]):
 
 
 def described(routine: Genred[Any]) -> str:
-    """All that makes an equal routine, as text."""
+    """Everything that determines a routine, as text."""
     return json.dumps(
         {
             "formula": routine.formula, "aliases": routine.aliases, "reduction_op": routine.reduction_op,
@@ -65,7 +65,7 @@ def genred_vjp(
     routine: str, arrays: Sequence[torch.Tensor], ranges: Sequence[torch.Tensor], backend: str, device_id: int,
     output: Sequence[torch.Tensor], cotangent: torch.Tensor, wrt: Sequence[int],
 ) -> list[torch.Tensor]:  # fmt: skip
-    """The gradients in the arrays ``wrt``, by position, for a cotangent of the first result."""
+    """The gradients in the arrays at the positions ``wrt``, for a cotangent of the first result."""
     gradients = _routine(routine).vjp(
         *arrays, cotangent=cotangent, wrt=list(wrt), output=tuple(output), backend=backend, device_id=device_id,
         ranges=ranges or None,

@@ -30,7 +30,7 @@ _METHODS = METHODS | {
 
 
 class TorchFunctions(Protocols[torch.Tensor]):
-    """What PyTorch asks a `LazyTensor` that is given to one of its functions."""
+    """The protocol by which PyTorch's functions accept a `LazyTensor`."""
 
     __slots__ = ()
 
@@ -74,7 +74,7 @@ def _lazy(*args: Any) -> Any:
 
 
 def _reduction(name: str) -> Callable[..., Any]:
-    """The method of that name, with PyTorch's shapes; without ``dim`` it is over all axes."""
+    """The method ``name`` with PyTorch's shapes; without ``dim`` it is over all axes."""
 
     def function(x: Any, dim: Any = None, keepdim: bool = False, **options: Any) -> Any:
         x = x._as_shaped()
@@ -101,7 +101,7 @@ def _spread(name: str) -> Callable[..., Any]:
 
 
 def _with_dims(x: Any, result: torch.Tensor, dim: Any) -> torch.Tensor:
-    """A result over ``dim`` with the axes of length 1 that ``keepdim=True`` keeps."""
+    """A result over ``dim`` with axes of length 1, if ``keepdim`` is True."""
     rank = x.ndim
     dims = range(rank) if dim is None else [dim] if isinstance(dim, int) else dim
     for axis in sorted(each % rank for each in dims):

@@ -102,7 +102,7 @@ class Solution(torch.autograd.Function):
 
 
 def solution_of(system: TrackedSystem, alpha: torch.Tensor, arrays: list[torch.Tensor]) -> torch.Tensor:
-    """The solution, followed where that is asked for."""
+    """The solution, which autograd follows if it tracks a tensor."""
     if standins.are_batched([alpha, *arrays]):
         (alpha, *arrays), sizes, closed = standins.opened([alpha, *arrays])
         return closed([solution_of(system.wider(sizes), alpha, arrays)])[0]
