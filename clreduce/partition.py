@@ -6,18 +6,29 @@ blocks that follow each other from a multiple of 2^k on are one node of the tree
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import NamedTuple
 
 import numpy as np
 
 from clreduce.errors import ShapeError
+from clreduce.threads import in_threads
 from clreduce.typing import Array
 
-_SMALL = 256
-"""Points up to which nodes of the tree are split many at a time."""
+_COARSE = 1024
+"""Points of coarse blocks, whose boxes are to be as round as those of small ones."""
+_MOST_CUTS = 5
+"""Cuts of a node at a time, at most."""
+_JUDGED = 64
+"""Nodes, and points of each, by which it is decided how often nodes are cut."""
+_EVEN = 0.4
+"""The part of a side that three quarters of the points take up at least, if they are spread somewhat evenly."""
+_SHORT = 1024
+"""Points of a node that are sorted in less time than they are divided into several parts."""
 _TOGETHER = 2**15
-"""Points that are split together, so that they fit a cache."""
+"""Points that are moved at a time: so many stay in a cache."""
 
 
 class Boxes(NamedTuple):
@@ -88,50 +99,111 @@ def partition(points: Array, size: int) -> Partition:
     finite = np.isfinite(points).all(axis=1)
     order = np.concatenate((np.flatnonzero(finite), np.flatnonzero(~finite)))
     count = int(finite.sum())
-    columns = np.ascontiguousarray(points[order[:count]].T)
-    # Depth first, so that what is split next is in the cache still.
-    stack = [(0, count)] if count > size and len(columns) else []
-    small = size << max(_SMALL // size - 1, 0).bit_length()
-    while stack:
-        start, end = stack.pop()
-        if end - start == small:
-            continue
-        part = columns[:, start:end]
-        blocks = -(-(end - start) // size)
-        middle = size << ((blocks - 1).bit_length() - 1)
-        # Halves, for the difference of two finite numbers may be infinite.
-        widest = int(np.argmax(part.max(axis=1) / 2 - part.min(axis=1) / 2))
-        moved = np.argpartition(part[widest], middle - 1)
-        columns[:, start:end] = part[:, moved]
-        order[start:end] = order[start:end][moved]
-        if middle > size:
-            stack.append((start, start + middle))
-        if end - start - middle > size:
-            stack.append((start + middle, end))
-    if len(columns):
-        _split_together(columns, order, size, small)
+    columns = np.array((points if count == len(points) else points[order[:count]]).T, order="C")  # moved in place
+    level = (-(-count // size) - 1).bit_length() if len(columns) and count else 0
+    # Coarse blocks are to be as round as small ones: they are cut off first, several cuts at a time.
+    coarse = min(level, max(0, (_COARSE // size).bit_length() - 1))
+    while level > coarse:
+        level -= _split(columns, order[:count], size, level, level - coarse)
+
+    def finish(start: int, end: int) -> None:
+        for below in range(coarse, 0, -1):
+            _split(columns[:, start:end], order[start:end], size, below, 1)
+
+    in_threads(finish, count, max(1, _TOGETHER // (size << coarse)) * (size << coarse))
     return Partition(order, size)
 
 
-def _split_together(columns: Array, order: Array, size: int, length: int) -> None:
-    """Split all nodes of ``length`` points, which come first, down to ``size`` points, in place.
+def _split(columns: Array, order: Array, size: int, level: int, most: int) -> int:
+    """Split all nodes of ``size << level`` points, in place; how many levels of the tree this makes, 1 to ``most``.
 
-    Many of them at a time, for a call of NumPy takes as long as some hundred points.
+    A node is cut into several parts along its widest side at once, if that would still be its widest side after each
+    but the last cut of points that are spread evenly. That takes fewer passes over all points.
     """
-    step = max(_TOGETHER // length, 1) * length
-    full = columns.shape[1] // length * length
-    for start in range(0, full, step):
-        end = min(start + step, full)
-        points, places = columns[:, start:end], order[start:end]
-        nodes = length
-        while nodes > size:
-            shaped = points.reshape(len(points), -1, nodes)
-            widest = np.argmax(shaped.max(axis=2) / 2 - shaped.min(axis=2) / 2, axis=0)
-            moved = np.argpartition(shaped[widest, np.arange(len(widest))], nodes // 2 - 1, axis=1)
-            moved += np.arange(0, end - start, nodes)[:, None]
-            points, places = points[:, moved.ravel()], places[moved.ravel()]
-            nodes //= 2
-        order[start:end] = places
+    capacity = size << level
+    whole = len(order) // capacity * capacity
+    alike = [
+        _Nodes([c[:whole].reshape(-1, capacity) for c in columns], order[:whole].reshape(-1, capacity)),
+        _Nodes([c[whole:].reshape(1, -1) for c in columns], order[whole:].reshape(1, -1)),
+    ]
+    alike = [nodes for nodes in alike if nodes.order.size]
+    cuts = 1
+    if most > 1:  # most nodes decide for all
+        typical = np.median(np.concatenate([nodes.cuts(most) for nodes in alike]))
+        cuts = int(np.clip(typical + 0.5, 1, min(most, _MOST_CUTS)))
+    for nodes in alike:
+        count, length = nodes.order.shape
+        if length > capacity >> cuts:
+            in_threads(partial(nodes.split, capacity >> cuts), count, max(1, _TOGETHER // length))
+    return cuts
+
+
+@dataclass(frozen=True)
+class _Nodes:
+    """Nodes of the tree with equal numbers of points."""
+
+    columns: Sequence[Array]
+    """The components of the points: (nodes, points) each, views."""
+    order: Array
+    """Their numbers, in the same way."""
+
+    @cached_property
+    def sides(self) -> Array:
+        """(D, nodes): half of each side of a box, for the difference of two finite numbers may be infinite."""
+        return np.stack([column.max(axis=1) / 2 - column.min(axis=1) / 2 for column in self.columns])
+
+    def keys(self, nodes: Array) -> Array:
+        """Of some nodes, the component on their widest side: (nodes, points)."""
+        widest = np.argmax(self.sides[:, nodes], axis=0)
+        keys = np.empty((len(nodes), self.order.shape[1]), self.columns[0].dtype)
+        for axis in np.unique(widest):
+            of_axis = widest == axis
+            keys[of_axis] = self.columns[axis][nodes[of_axis]]
+        return keys
+
+    def cuts(self, level: int) -> Array:
+        """How often the widest side of some nodes is cut, if each of ``level`` cuts into halves goes to the side that
+        is widest by then."""
+        count, length = self.order.shape
+        nodes = np.unique(np.linspace(0, count - 1, min(count, _JUDGED)).astype(int))
+        sides = np.sort(self.sides[:, nodes], axis=0)[::-1]
+        if length == 1 or not sides[0].all():
+            return np.ones(1)
+        logarithms = np.log2(np.maximum(sides / sides[0], 2.0**-level))
+        # Sides that are cut are equally long in the end: no longer than those that are not.
+        numbers = np.arange(1, len(sides) + 1)[:, None]
+        cuts = -((np.cumsum(logarithms, axis=0) - level) / numbers).max(axis=0)
+        # Where a few points are far from the others, the sides tell nothing of these.
+        drawn = np.sort(self.keys(nodes)[:, :: max(1, length // _JUDGED)], axis=1)
+        eighth = drawn.shape[1] // 8
+        middle = drawn[:, -1 - eighth] / 2 - drawn[:, eighth] / 2
+        return np.where(middle < _EVEN * sides[0], 1.0, cuts)
+
+    def split(self, step: int, start: int, end: int) -> None:
+        """Put the points of the nodes from ``start`` to ``end`` into parts of ``step`` along their widest sides."""
+        length = self.order.shape[1]
+        moved = _divided(self.keys(np.arange(start, end)), np.arange(step, length, step) - 1)
+        moved += np.arange(end - start)[:, None] * length
+        for numbers in (*self.columns, self.order):
+            numbers[start:end] = numbers[start:end].take(moved)
+
+
+def _divided(keys: Array, ends: Array) -> Array:
+    """Per row of keys (nodes, points), which are finite, the places of the points in an order in which each part, up to
+    one of the places ``ends``, comes before the next."""
+    length = keys.shape[1]
+    if len(ends) > 1 and length <= _SHORT:
+        return np.argsort(keys, axis=1)
+    if len(ends) < 4 or keys.dtype != np.float32:
+        return np.argpartition(keys, ends, axis=1)
+    # The bits of floats as integers in the same order, each with its place: numbers of 64 bits move faster than two.
+    bits = keys.view(np.int32).astype(np.int64)
+    bits ^= (bits >> 31) & 0x7FFFFFFF
+    bits <<= 32
+    bits |= np.arange(length)
+    bits.partition(ends, axis=1)
+    bits &= 0xFFFFFFFF
+    return bits
 
 
 __all__ = ["Boxes", "Partition", "partition"]

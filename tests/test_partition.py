@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -69,6 +71,47 @@ def test_coarser_blocks_are_nodes_of_the_tree() -> None:
     areas = np.where((overlap > 0).all(-1), overlap.prod(-1), 0.0)
     np.fill_diagonal(areas, 0.0)
     assert not areas.any()
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_coarse_blocks_are_as_round_as_small_ones(dim: int) -> None:
+    """Though several cuts of one side are made at a time."""
+    points = np.random.default_rng(2).random((2**16 + 100, dim), "float32")
+    near = partition(points, 16)
+    ordered = points[near.order]
+    for factor in (1, 4, 16, 64):
+        blocks = near.coarser(factor)
+        sides = np.sort(np.subtract(*blocks.boxes(ordered)[1::-1])[:-1], axis=1)
+        assert np.median(sides[:, -1] / sides[:, 0]) < 3.0, factor
+
+
+def test_points_far_away_do_not_decide_how_the_others_are_cut() -> None:
+    """The boxes around most points are no larger than without a few points far away on one axis."""
+    points = np.random.default_rng(3).random((2**15, 3), "float32")
+    volumes = []
+    for far in (False, True):
+        points[:20, 0] *= 1e6 if far else 1
+        near = partition(points, 16)
+        boxes = near.boxes(points[near.order])
+        volumes.append(np.median(np.sort(boxes.high - boxes.low, axis=1)[:, -1]))
+    assert volumes[1] < 1.3 * volumes[0]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_negative_numbers_are_sorted_as_positive_ones(dtype: str) -> None:
+    points = np.random.default_rng(4).normal(size=(2**14, 1)).astype(dtype)
+    near = partition(points, 16)
+    boxes = near.boxes(points[near.order])
+    assert (boxes.high[:-1] <= boxes.low[1:]).all()
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("dim", [1, 3])
+def test_the_points_stay_where_they_are(order: Literal["C", "F"], dim: int) -> None:
+    points = np.array(np.random.default_rng(6).random((500, dim)), order=order)
+    before = points.copy()
+    partition(points, 10)
+    np.testing.assert_array_equal(points, before)
 
 
 def test_wrong_arrays_are_refused() -> None:

@@ -13,7 +13,8 @@ from oracle import Array
 from tolerances import excess, random_case
 
 import clreduce
-from clreduce.call.pruning import index, running, sides
+from clreduce.call.pruning import blocks, index, running, sides
+from clreduce.call.pruning.selection import Selection
 from clreduce.errors import DtypeError, OptionError, ShapeError
 from clreduce.numpy import Genred, LazyTensor, Vi, Vj
 from clreduce.partition import partition
@@ -140,6 +141,54 @@ def test_default_schedules(dtype: str, device: Device) -> None:
     arrays = [rng.random((count, 3)).astype(dtype) for count in (5000, 20000)]
     visited = assert_equals_all_pairs(routine_of("SqDist(x, y)", "ArgKMin", 10), arrays)
     assert visited < 0.15 * 5000 * 20000
+
+
+@pytest.mark.parametrize(("metric", "reduction", "count"), CASES[::3])
+def test_blocks_are_found_in_two_steps(
+    metric: str, reduction: str, count: int | None, device: Device, plain_kernels: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of coarse blocks first: about as few pairs are visited. Bounds that overflow say nothing of more blocks then."""
+    routine = routine_of(FORMULAS[metric], reduction, count)
+    monkeypatch.setattr(running, "BLOCK", 16)
+    monkeypatch.setattr(running, "FINEST", 4)
+    rng = np.random.default_rng(0)
+    scale = [np.array([1.0, 0.25, 3.0], np.float32)] if len(routine.variables) > 2 else []
+    for cloud in (uniform, clustered, on_a_grid, with_special_numbers):
+        with np.errstate(over="ignore", under="ignore"):
+            x, y = (cloud(rng, size).astype(np.float32) for size in (1500, 1100))
+        for pair in ([x, y], [y, y]):
+            visited = []
+            for few in (2**62, 2**10):
+                monkeypatch.setattr(blocks, "_FEW", few)
+                visited.append(assert_equals_all_pairs(routine, [*pair, *scale]))
+            assert cloud is with_special_numbers or visited[1] < 1.25 * visited[0]
+
+
+def test_points_of_both_indices_are_sorted_once(
+    device: Device, plain_kernels: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sorted_points: list[int] = []
+    monkeypatch.setattr(sides, "partition", lambda *case: sorted_points.append(1) or partition(*case))
+    x = points_of(uniform)[0]
+    assert_equals_all_pairs(routine_of("SqDist(x, y)", "ArgKMin", 3), [x, x])
+    assert len(sorted_points) == 1
+
+
+def test_kernels_that_round_otherwise_leave_no_row_without_its_terms(
+    device: Device, plain_kernels: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Limits are the K-th terms of another kernel. Where they are too low, rows are computed without them."""
+    of_kernel = Selection._first_terms
+
+    def lowered(self: Selection) -> Array:
+        limits = of_kernel(self)
+        limits[::7] -= np.abs(limits[::7]) * 0.3
+        return limits
+
+    monkeypatch.setattr(Selection, "_first_terms", lowered)
+    for cloud in (uniform, on_a_grid):
+        for reduction, count in (("KMin_ArgKMin", 4), ("ArgKMin", 3), ("Max", None)):
+            assert_equals_all_pairs(routine_of("SqDist(x, y)", reduction, count), points_of(cloud))
 
 
 @pytest.mark.parametrize("axis", [0, 1])

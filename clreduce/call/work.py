@@ -41,6 +41,8 @@ class Work:
     """The precision of the kernels."""
     pruning: Pruning | None = None
     """The pruning of the call. None skips pairs only if this probably saves time and leaves all results unchanged."""
+    completes: bool = True
+    """Whether lists of the K best terms name infinite terms, too, where there are too few others."""
 
     @cached_property
     def is_residual(self) -> bool:
@@ -83,7 +85,7 @@ class Work:
     @cached_property
     def lists(self) -> tuple[int, ...]:
         """The numbers of the results that are indices of the K best terms."""
-        if not self.program.reduction.lists:
+        if not self.completes or not self.program.reduction.lists:
             return ()
         return tuple(n for n, output in enumerate(self.program.outputs) if output.kind == INDEX)
 
@@ -111,7 +113,7 @@ class Work:
 
     def on(self, region: Region) -> Work:
         """This work on another region."""
-        return Work(self.program, self.options, region, self.dtype, self.pruning)
+        return replace(self, region=region)
 
     def components(self, start: int, stop: int) -> tuple[Work, Memo[Any, Any], tuple[int, ...]]:
         """This work for some components of the formula, a memo for it, and the slots whose arrays it reads."""
@@ -155,6 +157,8 @@ def plan_of(
     wide = options.dtype_acc == "float64" and program.reduction.blocked
     full = options.accuracy == "full" and device.facts.in_full_accuracy != device.facts
     signature = signature_of(dtype, batched, wide, ranges, full)
+    if ranges is not None and program.reduction.keeps_terms:
+        signature = replace(signature, visits=ranges.visits)
     return PLANS.get(computed(program, options, moderate), signature, device, None, direct_sum, rows, columns, measured)
 
 

@@ -17,6 +17,7 @@ from clreduce.codegen.lower_nearest import NearestLowering
 from clreduce.codegen.lower_pairs import PairLowering
 from clreduce.codegen.panels import ROWS_OF_PANEL
 from clreduce.codegen.schedule import Schedule, check_state
+from clreduce.codegen.thresholds import threshold_of
 from clreduce.errors import FormulaError
 from clreduce.ir.expr import Expr
 from clreduce.ir.rewrite import simplify
@@ -75,7 +76,8 @@ def lower(
     wide = wide and dtype == "float"
     check_state(program, replace(schedule, flush=False) if wide else schedule, 4 if of_state == "float" else 8)
     with _deep_formulas_refused():
-        values = with_known_signs(simplify(program.values))
+        threshold = None if wide else threshold_of(program)
+        values = with_known_signs(simplify((threshold.term,) if threshold else program.values))
         hoisted = hoist(values, schedule.unroll)
         panel = schedule.lanes if schedule.lanes > 1 else ROWS_OF_PANEL
         stored = tuple(
@@ -84,8 +86,10 @@ def lower(
         )
 
         def lowering() -> PairLowering:
-            kind = NearestLowering if program.reduction.keeps_terms else PairLowering
-            return kind(program, hoisted.values, hoisted.panels, dtype, schedule, facts, ranged, wide)
+            if not program.reduction.keeps_terms:
+                return PairLowering(program, hoisted.values, hoisted.panels, dtype, schedule, facts, ranged, wide)
+            limit = threshold.limit if threshold else None
+            return NearestLowering(program, hoisted.values, hoisted.panels, dtype, schedule, facts, ranged, wide, limit)
 
         def make(name: str) -> Kernel:
             with _deep_formulas_refused():

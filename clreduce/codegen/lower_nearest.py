@@ -18,6 +18,7 @@ from clreduce.codegen.queue import BLOCK, QUEUED_INDEX, QUEUED_VALUE, Queue
 from clreduce.codegen.schedule import Schedule, has_queue, padding
 from clreduce.codegen.scopes import Scope, literal
 from clreduce.codegen.sorting import Sorting
+from clreduce.codegen.thresholds import start_of, within
 from clreduce.codegen.tree import (
     Array,
     Assign,
@@ -32,8 +33,10 @@ from clreduce.codegen.tree import (
     plus,
     times,
 )
+from clreduce.codegen.writer import pointer_to
 from clreduce.ir.expr import Expr, exact
 from clreduce.ir.index import Position
+from clreduce.ops.shape import expand
 from clreduce.program import MapReduce
 from clreduce.reductions.reduction import Column
 
@@ -51,8 +54,14 @@ class NearestLowering(PairLowering):
         facts: DeviceFacts,
         ranged: bool,
         wide: bool,
+        limit: Expr | None = None,
     ) -> None:
+        """``limit``: the variable that terms of a row must not exceed, if they have one (`thresholds.py`)."""
         super().__init__(program, values, panels, dtype, schedule, facts, ranged, wide)
+        self.limit = limit
+        if limit is not None and limit not in self.names:
+            self.names[limit] = Name(f"v{len(self.inputs)}", pointer_to(limit.kind, const=True))
+            self.inputs = (*self.inputs, limit)
         self.queue = self._queue()
         self.prefilter: Prefilter | None = None
         neutral, count = program.state_slots[0].neutral, program.reduction.count or 1
@@ -91,8 +100,16 @@ class NearestLowering(PairLowering):
         return tuple(helpers)
 
     def working_state(self) -> tuple[Statement, ...]:
-        queued = () if self.queue is None else self.queue.declarations(self.rows, self.lanes)
-        return queued if self.prefilter is None else queued + self.prefilter.declarations(self.queue)
+        statements = () if self.queue is None else self.queue.declarations(self.rows, self.lanes)
+        if self.prefilter is not None:
+            statements += self.prefilter.declarations(self.queue)
+        if self.limit is None:
+            return statements
+        scope = self.start_pair()
+        start = start_of(self.limit, self._rising, self.dtype)
+        slot = self.state.slots[0]
+        self.assign_state(self.state, [expand(start, 1, slot.dim, 1)], scope, range(self.rows))
+        return (*scope.statements, *statements)
 
     def before_columns(self, visit: tuple[Statement, ...]) -> tuple[Statement, ...]:
         """The prefilter, and visits to the blocks that pass it."""
@@ -110,10 +127,22 @@ class NearestLowering(PairLowering):
         return *firsts, *prefilter.visits(self._columns_of_block, visit, enter)
 
     def after_columns(self) -> tuple[Statement, ...]:
-        """The terms that still wait enter the lists."""
-        if self.queue is None:
-            return ()
-        return sum((self._enter_queued(self.queue, r, self.start_pair()) for r in range(self.rows)), ())
+        """The terms that still wait enter the lists; those beyond a limit leave them."""
+        statements: tuple[Statement, ...] = ()
+        if self.queue is not None:
+            statements = sum((self._enter_queued(self.queue, r, self.start_pair()) for r in range(self.rows)), ())
+        if self.limit is None:
+            return statements
+        scope = self.start_pair()
+        neutrals = [slot.neutral for slot in self.state.slots]
+        lists = within(self.state.leaves, self.limit, neutrals, self._rising)
+        self.assign_state(self.state, lists, scope, range(self.rows))
+        return (*statements, *scope.statements)
+
+    @property
+    def _rising(self) -> bool:
+        """Whether the smallest terms are kept."""
+        return self.program.state_slots[0].neutral > 0
 
     def _columns_of_block(self, block: Expression) -> tuple[Statement, ...]:
         first = plus(TILE_BEGIN, times(cast("long", block), number(self.schedule.cols)))

@@ -113,6 +113,7 @@ class PairLowering(Updates):
             flush = tuple(scope.statements)
         finish = self.finish(self.program, self.state, split)
         drain = self.after_columns()
+        kept = self.state.declarations(self.rows, self.keeper.dtype) + self.working_state()
         stored: Sequence[Slot | Output] = self.state.slots if split else self.program.outputs
         real = self.keeper.types.real
         outputs = buffers([(f"out{n}", slot.kind) for n, slot in enumerate(stored)], written=True, real=real)
@@ -146,7 +147,7 @@ class PairLowering(Updates):
             ),
             once=tuple(self.once.statements),
             per_i=tuple(self.per_i.statements),
-            state=self.state.declarations(self.rows, self.keeper.dtype) + self.working_state(),
+            state=kept,
             reset=self.partial.declarations(self.rows, self.keeper.dtype) if self.blocked else (),
             body=body,
             tail=tail,

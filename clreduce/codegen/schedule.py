@@ -10,6 +10,7 @@ from clreduce.codegen.cost import written_out
 from clreduce.codegen.facts import DeviceFacts
 from clreduce.codegen.recurrences import is_scan
 from clreduce.codegen.sorting import padded
+from clreduce.codegen.thresholds import threshold_of
 from clreduce.domain import Domain
 from clreduce.errors import ScheduleError
 from clreduce.ir.expr import INDEX, topological, variables
@@ -43,6 +44,8 @@ _LONGEST_SHARED = 700
 """The limit of operations in the loop body if columns share work, since fewer columns would share less of it."""
 _SMALL_GROUP = 32
 """The number of work-items that a GPU runs in lockstep; a smaller group would leave some of them idle."""
+_QUEUED = 128
+"""A list with indices that meets at most this many columns has no queue; a list of values alone, twice as many."""
 _SHORT = 16
 """With at most this many operations per pair, testing whether a term enters the state takes much of the time."""
 _WIDE_SUM = 256
@@ -299,6 +302,18 @@ def narrowed(schedule: Schedule, blocks: int) -> Schedule:
         else:
             break
     return schedule
+
+
+def for_few_columns(program: MapReduce, schedule: Schedule, visits: int) -> Schedule:
+    """The schedule for rows that visit at most ``visits`` columns; 0 for many columns.
+
+    A list that meets few terms takes in most of them: without a queue, that takes less time. Lists that begin with a
+    limit take in few.
+    """
+    most = _QUEUED if len(program.state_slots) > 1 else 2 * _QUEUED
+    if not 0 < visits <= most or padding(program, schedule) is not None or threshold_of(program) is not None:
+        return schedule
+    return replace(schedule, queue=0)
 
 
 def state_bytes(program: MapReduce, schedule: Schedule, size: int) -> int:

@@ -12,7 +12,7 @@ import numpy as np
 from clreduce.codegen.fallback import simpler
 from clreduce.codegen.lower import Lowered, lower
 from clreduce.codegen.render import render
-from clreduce.codegen.schedule import Schedule, narrowed
+from clreduce.codegen.schedule import Schedule, for_few_columns, narrowed
 from clreduce.domain import Domain
 from clreduce.errors import CompileError, DeviceError, OutOfMemoryError
 from clreduce.ir.expr import INDEX, topological
@@ -76,7 +76,9 @@ class Plan:
         chosen = CHOICES.get(self.case) if schedule is None and measured else None
         self.tuned = chosen is not None
         """Whether tuning has chosen the schedule."""
-        self.schedule = schedule or narrowed(chosen or self.case.default(), signature.blocks)
+        self.schedule = schedule or for_few_columns(
+            program, narrowed(chosen or self.case.default(), signature.blocks), signature.visits
+        )
         self._succession = Succession(schedule is not None)
         self.lowered: Lowered = lower(
             program,

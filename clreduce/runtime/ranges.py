@@ -20,6 +20,8 @@ from clreduce.typing import Array
 
 _MANY_ROWS = 512
 """Blocks with more rows than this count as blocks of this size."""
+_FEW_COLUMNS = (128, 256)
+"""Numbers of columns of a row up to which kernels that keep lists differ."""
 _WORTH_A_STATE = 16
 """If j is cut, each stored state must be worth at least this many pairs."""
 
@@ -42,6 +44,12 @@ class Ranges:
         rows = (self.blocks[:, 1] - self.blocks[:, 0]).astype(float)
         mean = math.ceil(float(rows @ rows) / max(float(rows.sum()), 1.0))
         return int(1 << (min(max(mean, 1), _MANY_ROWS) - 1).bit_length())
+
+    @property
+    def visits(self) -> int:
+        """The first of `_FEW_COLUMNS` that is at least the mean number of columns of a block's rows; 0 if none is."""
+        columns = int((self.pieces[:, 1] - self.pieces[:, 0]).sum())
+        return next((few for few in _FEW_COLUMNS if columns <= few * len(self.blocks)), 0)
 
     @classmethod
     def of(cls, blocks: Array, slices: Array, intervals: Array) -> Ranges:

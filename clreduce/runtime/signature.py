@@ -25,6 +25,8 @@ class Signature:
     """Whether accumulators are float64, while formulas of float32 data are computed in float32."""
     blocks: int = 0
     """The size of a typical block of a block-sparse call, a power of two (`Ranges.typical`); 0 for all pairs."""
+    visits: int = 0
+    """The most columns that a row of a block-sparse call visits, if it keeps a list (`Ranges.visits`); 0 for many."""
     full: bool = False
     """Whether all functions are clreduce's own, in full accuracy, even if the device has faster ones."""
 

@@ -62,7 +62,7 @@ class BlockPairs:
         of_columns: int | None = None,
     ) -> BlockPairs:  # fmt: skip
         """``work`` without a batch; ``arrays``: one for each slot; ``block``: rows of a block, and columns, too, unless
-        ``of_columns`` is given: a power of two less."""
+        ``of_columns`` is given: a power of two less or more."""
         region, program = work.region, work.program
         by_slot = dict(zip(program.slots, arrays, strict=True))
         located: dict[Expr, Expr] = {}
@@ -77,12 +77,13 @@ class BlockPairs:
             program, given = map_reduce(values, program.reduction.name, program.reduction.count)
             by_slot = {slot: by_slot[leaf] for slot, leaf in zip(program.slots, given, strict=True)}
         cuts, places = Cuts.of(region), places_of(program)
-        sides: list[Side] = []
-        for domain, size in ((Domain.J, of_columns or block), (Domain.I, block)):
+        sides: dict[Domain, Side] = {}
+        sizes = {Domain.J: of_columns or block, Domain.I: block}
+        for domain in sorted(sizes, key=lambda domain: sizes[domain]):
             parts = {slot: array for slot, array in by_slot.items() if slot.domain == domain}
             chosen = [slot for slot in parts if slot in places]
-            sides.append(side_of(parts, chosen, size, sides, cuts))
-        columns, rows = sides
+            sides[domain] = side_of(parts, chosen, sizes[domain], list(sides.values()), cuts)
+        rows, columns = sides[Domain.I], sides[Domain.J]
         named = None if cuts is None else cuts.in_blocks(rows.partition, columns.partition)
         return cls(program, by_slot, work.options, work.dtype, executor, rows, columns, named)
 
@@ -299,12 +300,17 @@ class BlockPairs:
 
     def visit(
         self, pairs: Ranges, reduction: str, count: int | None = None, values: Sequence[Expr] | None = None,
+        further: Mapping[Expr, Array] | None = None,
     ) -> tuple[Array, ...]:  # fmt: skip
         """The results of a reduction over some pairs, rows in the order of the blocks; ``values``: of other formulas
-        than the program's."""
+        than the program's; ``further``: values of other variables in them, in the order of the blocks. Lists do not
+        name infinite terms."""
         program, given = map_reduce(self.program.values if values is None else values, reduction, count)
+        known = further or {}
         arrays = [
-            self.arrays[slot] if slot.domain == Domain.P else self._side(slot).ordered(slot) for slot in given
+            known[slot] if slot in known
+            else self.arrays[slot] if slot.domain == Domain.P else self._side(slot).ordered(slot)
+            for slot in given
         ]  # fmt: skip
         return self.visit_arrays(
             pairs, program, arrays, len(self.rows.partition.order), len(self.columns.partition.order)
@@ -321,7 +327,7 @@ class BlockPairs:
     def _run(
         self, program: MapReduce, arrays: Sequence[Array], region: Region, options: Options | None = None
     ) -> tuple[Array, ...]:
-        work = Work(program, options or Options(), region, self.dtype, NEVER)
+        work = Work(program, options or Options(), region, self.dtype, NEVER, completes=False)
         return self.executor.run((work, Memo(), arrays))
 
     def some(self, blocks: Array) -> BlockPairs:

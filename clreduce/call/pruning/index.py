@@ -15,8 +15,8 @@ from clreduce.partition import Boxes, Partition, partition
 from clreduce.typing import Array
 
 Key = tuple[int, tuple[int, ...], str]
-BLOCK = 64
-"""Points of a block."""
+BLOCK, FINEST = 64, 16
+"""Points of a block, and of the smallest ones: rows that a processor keeps in one vector."""
 
 
 class Index:
@@ -79,7 +79,7 @@ class Index:
     @cached_property
     def _sorted(self) -> tuple[Partition, Array, Boxes]:
         assert self._host is not None
-        near = partition(self._host, BLOCK)
+        near = partition(self._host, FINEST)
         ordered = np.ascontiguousarray(self._host[near.order])
         return near, ordered, near.boxes(ordered)
 

@@ -15,7 +15,7 @@ from clreduce.call.pruning.blocks import BlockPairs
 from clreduce.call.pruning.conditions import Conditions
 from clreduce.call.pruning.cutting import Cuts, columns_per_row, drawn, pairs_in
 from clreduce.call.pruning.exponentials import Exponentials
-from clreduce.call.pruning.index import BLOCK
+from clreduce.call.pruning.index import BLOCK, FINEST
 from clreduce.call.pruning.request import DEFAULT, NEVER, Pruning
 from clreduce.call.pruning.selection import Selection
 from clreduce.call.pruning.sums import Sums
@@ -139,9 +139,14 @@ def _run_one(work: Work, arrays: Sequence[Array], executor: Executor) -> tuple[t
 
 
 def _blocks_of(work: Work, arrays: Sequence[Array], executor: Executor) -> BlockPairs:
-    """Blocks of columns are small where a tolerance is for all of them together, and bounds come from levels."""
+    """Blocks of columns are small where a tolerance is for all of them together, and bounds come from levels. Those of
+    rows are small where each row has a limit of its own."""
     if work.program.reduction.skips.approximate:
         return BlockPairs.of(work, arrays, executor, BLOCK, BLOCK // _OF_COLUMNS)
+    if work.program.reduction.skips.selects:
+        on_cpu = executor.first_device().facts.kind == "cpu"
+        rows = min(FINEST, BLOCK) if on_cpu and work.region.ranges is None else BLOCK
+        return BlockPairs.of(work, arrays, executor, rows, BLOCK)
     return BlockPairs.of(work, arrays, executor, 2 * BLOCK if pairs_in(work.region) >= _VERY_MANY else BLOCK)
 
 

@@ -39,7 +39,7 @@ class Side:
             if known is not None and self._finer is not None:
                 array = self._finer.ordered(known)
             else:
-                array = np.ascontiguousarray(self._given[slot][self.partition.order])
+                array = np.ascontiguousarray(np.take(self._given[slot], self.partition.order, axis=0))
             self._ordered[slot] = array
         return array
 
