@@ -6,8 +6,6 @@ says what was given, what was needed, where, and what to do.
 
 from __future__ import annotations
 
-from typing import Any
-
 
 class ClreduceError(Exception):
     """Base of all errors raised by clreduce."""
@@ -98,7 +96,7 @@ class NotConverged(SolveError):
         self.residual, self.iterations, self.solution = residual, iterations, solution
         super().__init__(message)
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         return NotConverged, (str(self), self.residual, self.iterations, self.solution)
 
 

@@ -80,7 +80,7 @@ def describe(variable: Variable) -> str:
     return f"{variable.name} = {category}" if variable.name else f"argument {variable.position} ({category})"
 
 
-def check_arguments(variables: Sequence[Variable], given: Sequence[Any], library: Adapter) -> Arguments:
+def check_arguments(variables: Sequence[Variable], given: Sequence[object], library: Adapter) -> Arguments:
     """The arrays of a call; raises one error that says which argument is wrong, and how.
 
     Shapes: Vi (batch.., M, D), Vj (batch.., N, D), Pm (batch.., D); batch dimensions broadcast as in NumPy. Variables
@@ -135,10 +135,10 @@ class Checks:
         self._variables = variables
         self._known: Memo[tuple[Any, ...] | None, tuple[Arguments, list[Any] | None]] = Memo()
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         return Checks, (self._variables,)
 
-    def __call__(self, given: Sequence[Any], library: Adapter) -> Arguments:
+    def __call__(self, given: Sequence[object], library: Adapter) -> Arguments:
         """The checked arguments of a call; see `check_arguments`."""
         forms = library.forms(given)
         try:
@@ -173,7 +173,7 @@ def without_last_axis(given: tuple[int, ...], arranged: tuple[int, ...]) -> bool
     return len(given) < 2 or arranged[-len(given) :] != given
 
 
-def check_result(shape: tuple[int, ...], dtype: str, given: Any, what: str, library: Adapter) -> None:
+def check_result(shape: tuple[int, ...], dtype: str, given: object, what: str, library: Adapter) -> None:
     """Raise an error unless ``given`` is an array of exactly this shape and dtype."""
     if not library.accepts(given):
         raise DtypeError(f"{what} must be a {library.name} array; got {type(given).__name__}{library.advice(given)}")
@@ -184,7 +184,7 @@ def check_result(shape: tuple[int, ...], dtype: str, given: Any, what: str, libr
         raise DtypeError(f"{what} must be {dtype}, as the result is; got {library.dtype_name(given)}")
 
 
-def check_beside(shape: tuple[int, ...], dtype: str, given: Any, what: str, library: Adapter) -> Any:
+def check_beside(shape: tuple[int, ...], dtype: str, given: object, what: str, library: Adapter) -> Any:
     """``given`` as an array of this shape and dtype.
 
     Complex numbers become pairs of reals. A narrower dtype is converted; a wider one raises `DtypeError`.

@@ -131,7 +131,7 @@ class RoutineBase:
         """
         return plan_of(program, self.options, dtype, device, batched, rows, columns, ranges, moderate)
 
-    def feeds(self, arrays: Sequence[Any]) -> list[Any]:
+    def feeds(self, arrays: Sequence[object]) -> list[Any]:
         """The arrays of a call in the order of the program's slots.
 
         Parameters
@@ -249,7 +249,7 @@ class RoutineBase:
             targets.append(self.library.target(out) if direct else None)
         return tuple(targets)
 
-    def result_forms(self, args: Sequence[Any]) -> list[tuple[tuple[int, ...], str]]:
+    def result_forms(self, args: Sequence[object]) -> list[tuple[tuple[int, ...], str]]:
         """Shape and dtype of each result of a call, without its values.
 
         Parameters

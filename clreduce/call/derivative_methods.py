@@ -228,7 +228,7 @@ class DerivativeMethods(RoutineBase):
         self,
         positions: Sequence[int],
         arguments: Arguments,
-        zeros: Callable[[Any], Any],
+        zeros: Callable[[object], object],
         gradients: Callable[[list[int]], dict[int, Any]],
     ) -> list[Any]:
         """The gradient in each argument of ``positions``; zeros for arguments that the formula does not use.

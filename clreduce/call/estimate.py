@@ -57,7 +57,7 @@ class ShapesOnly(Adapter):
         self.accepts, self.shape, self.dtype_name = library.accepts, library.shape, library.dtype_name  # type: ignore[method-assign]
         self.place, self.promoted, self.is_weak = library.place, library.promoted, library.is_weak  # type: ignore[method-assign]
 
-    def arranged(self, value: Any, dtype: str, shape: tuple[int, ...]) -> Any:
+    def arranged(self, value: object, dtype: str, shape: tuple[int, ...]) -> Any:
         """Zeros of the shape that kernels would read. Only one number is stored."""
         return np.broadcast_to(np.zeros((), dtype), shape)
 

@@ -69,7 +69,7 @@ class Executor(ABC):
     def repeats(self, job: Job) -> bool:
         """Whether a work is a single call of a plan on one device. Its launches can then be recorded and repeated."""
 
-    def for_copies(self, array: Any) -> Executor:
+    def for_copies(self, array: object) -> Executor:
         """The executor of works on host copies of ``array`` and others beside it, on the device of ``array``."""
         return self
 

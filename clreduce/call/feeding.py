@@ -17,7 +17,7 @@ from clreduce.runtime.sources import BlockSource, whole
 from clreduce.typing import Array
 
 
-def has_sources(arrays: Sequence[Any]) -> bool:
+def has_sources(arrays: Sequence[object]) -> bool:
     """Whether some of the arrays are read block by block (`BlockSource`)."""
     for array in arrays:  # noqa: SIM110 (as in `are_plain`)
         if type(array) is BlockSource:
@@ -25,7 +25,7 @@ def has_sources(arrays: Sequence[Any]) -> bool:
     return False
 
 
-def with_parameters(work: Work, arrays: Sequence[Any]) -> Sequence[Any]:
+def with_parameters(work: Work, arrays: Sequence[object]) -> Sequence[Any]:
     """The arrays, with parameters read into memory: every block needs them whole."""
     if not has_sources(arrays):
         return arrays
@@ -35,7 +35,7 @@ def with_parameters(work: Work, arrays: Sequence[Any]) -> Sequence[Any]:
     ]
 
 
-def are_plain(arrays: Sequence[Any]) -> bool:
+def are_plain(arrays: Sequence[object]) -> bool:
     """Whether all arrays are contiguous NumPy arrays, which kernels read in place. It runs in every call."""
     for array in arrays:  # noqa: SIM110 (a generator takes three times as long)
         if type(array) is not np.ndarray or not array.flags.c_contiguous:

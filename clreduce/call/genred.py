@@ -92,27 +92,27 @@ class Genred(Routine, Generic[Array]):
     if TYPE_CHECKING:  # reductions with two results give a pair; type checkers refuse unknown options
 
         def __call__(  # type: ignore[override]
-            self, *args: Any, backend: str = "auto", device_id: int = -1, ranges: Any = None, out: Any = None,
+            self, *args: object, backend: str = "auto", device_id: int = -1, ranges: object = None, out: object = None,
             max_memory: int | str | None = None, deterministic: bool | None = None, prune: bool | str = "auto",
             atol: float | None = None, rtol: float | None = None,
         ) -> Array: ...  # fmt: skip
         def grad(self, variable: str | int) -> Callable[..., Array]: ...
         def vjp(  # type: ignore[override]
-            self, *args: Any, cotangent: Any, wrt: Sequence[str | int] | str | int | None = None, output: Any = None,
-            backend: str = "auto", device_id: int = -1, ranges: Any = None, max_memory: int | str | None = None,
-            deterministic: bool | None = None, prune: bool | str = "auto", atol: float | None = None,
-            rtol: float | None = None,
+            self, *args: object, cotangent: object, wrt: Sequence[str | int] | str | int | None = None,
+            output: object = None, backend: str = "auto", device_id: int = -1, ranges: object = None,
+            max_memory: int | str | None = None, deterministic: bool | None = None, prune: bool | str = "auto",
+            atol: float | None = None, rtol: float | None = None,
         ) -> tuple[Array, ...]: ...  # fmt: skip
         def jvp(  # type: ignore[override]
-            self, *args: Any, tangents: dict[str | int, Any], output: Any = None, backend: str = "auto",
-            device_id: int = -1, ranges: Any = None, max_memory: int | str | None = None,
+            self, *args: object, tangents: dict[str | int, Any], output: object = None, backend: str = "auto",
+            device_id: int = -1, ranges: object = None, max_memory: int | str | None = None,
             deterministic: bool | None = None, prune: bool | str = "auto", atol: float | None = None,
             rtol: float | None = None,
         ) -> Array: ...  # fmt: skip
         def hvp(  # type: ignore[override]
-            self, *args: Any, cotangent: Any, tangents: dict[str | int, Any],
-            wrt: Sequence[str | int] | str | int | None = None, output: Any = None, backend: str = "auto",
-            device_id: int = -1, ranges: Any = None, max_memory: int | str | None = None,
+            self, *args: object, cotangent: object, tangents: dict[str | int, Any],
+            wrt: Sequence[str | int] | str | int | None = None, output: object = None, backend: str = "auto",
+            device_id: int = -1, ranges: object = None, max_memory: int | str | None = None,
             deterministic: bool | None = None, prune: bool | str = "auto", atol: float | None = None,
             rtol: float | None = None,
         ) -> tuple[Array, ...]: ...  # fmt: skip
@@ -123,10 +123,10 @@ class Genred(Routine, Generic[Array]):
         aliases: Sequence[str],
         reduction_op: str = "Sum",
         axis: int = 0,
-        dtype: Any = None,
-        opt_arg: Any = None,
+        dtype: object = None,
+        opt_arg: object = None,
         formula2: str | None = None,
-        cuda_type: Any = None,
+        cuda_type: object = None,
         dtype_acc: str = "auto",
         use_double_acc: bool = False,
         sum_scheme: str = "auto",
@@ -135,7 +135,7 @@ class Genred(Routine, Generic[Array]):
         use_fast_math: bool = True,
         fast: str | None = None,
         accuracy: str = "auto",
-        **unknown: Any,
+        **unknown: object,
     ) -> None:
         if unknown:
             refuse_unknown("Genred", Genred.__init__, unknown)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from clreduce.errors import DtypeError, FormulaError, OptionError
 from clreduce.language.names import did_you_mean
@@ -25,7 +24,7 @@ _ACCUMULATORS = {
 """The allowed values of ``dtype_acc``, by the dtype of the arrays. Kernels compute float16 and bfloat16 in float32."""
 
 
-def refuse_unknown(what: str, function: Callable[..., Any], unknown: Mapping[str, Any]) -> None:
+def refuse_unknown(what: str, function: Callable[..., object], unknown: Mapping[str, object]) -> None:
     """Raise `OptionError` for options that ``function`` does not have; the error names the nearest known option.
 
     ``what`` is the name of the function in the message.
@@ -66,7 +65,7 @@ class Options:
         use_double_acc: bool = False,
         fast: str | None = None,
         accuracy: str = "auto",
-        **ignored: Any,
+        **ignored: object,
     ) -> Options:
         """The checked options for ``reduction``. Raises `FormulaError` for a value that has no meaning there.
 

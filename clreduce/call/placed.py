@@ -71,7 +71,7 @@ class WhereArraysAre(Executor):
     def first_device(self) -> Device:
         return current_device()
 
-    def for_copies(self, array: Any) -> Executor:
+    def for_copies(self, array: object) -> Executor:
         cl_device = place_of_array(array).device.cl_device
         (listed,) = (device for device in devices() if device.cl_device == cl_device)
         return one_device(select(listed), self.limit, self.deterministic)

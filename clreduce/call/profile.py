@@ -117,7 +117,7 @@ class Profile:
 
         write_trace(self.records, self.wall, path)
 
-    def plot(self, path_or_axes: Any) -> Any:
+    def plot(self, path_or_axes: object) -> Any:
         """Draw the records over time with Matplotlib, into axes or into a new file; returns the axes."""
         from clreduce.call.profile_plot import draw
 

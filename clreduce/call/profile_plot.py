@@ -17,7 +17,7 @@ _KERNELS = ("tab:blue", "tab:red", "tab:olive", "tab:cyan", "tab:pink", "tab:bro
 _LONGEST_LABEL = 60
 
 
-def draw(profile: Profile, path_or_axes: Any) -> Any:
+def draw(profile: Profile, path_or_axes: object) -> Any:
     """Draw into axes, or into a new file at that path; returns the axes."""
     if not isinstance(path_or_axes, (str, os.PathLike)):
         _draw(profile, path_or_axes)

@@ -18,7 +18,7 @@ _NAMES = ("ranges_i", "slices_i", "redranges_j", "ranges_j", "slices_j", "redran
 _INTEGERS = (np.dtype(np.int32), np.dtype(np.int64))
 
 
-def check_ranges(given: Any, sizes: Mapping[Domain, int], library: Adapter) -> CheckedRanges:
+def check_ranges(given: object, sizes: Mapping[Domain, int], library: Adapter) -> CheckedRanges:
     """The checked ``ranges`` of a call; raises one error that says which array is wrong, and how.
 
     ``given`` is the tuple ``(ranges_i, slices_i, redranges_j, ranges_j, slices_j, redranges_i)`` of int32 or int64

@@ -167,8 +167,8 @@ class Routine(DerivativeMethods):
         return results[0] if len(results) == 1 else results
 
     def partial(
-        self, *args: Any, first_row: int = 0, first_column: int = 0, backend: str = "auto", device_id: int = -1,
-        ranges: Any = None, max_memory: int | str | None = None, deterministic: bool | None = None,
+        self, *args: object, first_row: int = 0, first_column: int = 0, backend: str = "auto", device_id: int = -1,
+        ranges: object = None, max_memory: int | str | None = None, deterministic: bool | None = None,
     ) -> State:  # fmt: skip
         """The state of some rows after some columns, which merges with the state of the next columns.
 
@@ -218,7 +218,7 @@ class Routine(DerivativeMethods):
         arrays = [self.library.on_host(array) for array in self.feeds(arguments.arrays)]
         return State(work, executor.partial((work, Memo(), arrays)))
 
-    def finish(self, state: State, like: Any = None) -> Any:
+    def finish(self, state: State, like: object = None) -> Any:
         """The result of a state that covers all columns.
 
         Parameters
@@ -260,7 +260,7 @@ class Routine(DerivativeMethods):
         return tuple(results) if len(results) > 1 else results[0]
 
     def memory_estimate(
-        self, *args: Any, backend: str = "auto", device_id: int = -1, ranges: Any = None,
+        self, *args: object, backend: str = "auto", device_id: int = -1, ranges: object = None,
         max_memory: int | str | None = None, deterministic: bool | None = None,
     ) -> MemoryEstimate:  # fmt: skip
         """The bytes that a call would take on its device, and its expected time. Nothing runs.

@@ -25,7 +25,11 @@ from clreduce.typing import Array
 
 
 def tune(
-    routine: Genred[Any], *arrays: Any, seconds: float = 20.0, derivatives: bool = False, progress: bool | None = None
+    routine: Genred[Any],
+    *arrays: object,
+    seconds: float = 20.0,
+    derivatives: bool = False,
+    progress: bool | None = None,
 ) -> Tuned:
     """Measure schedules of ``routine`` on the current device and on such arrays, and keep the fastest.
 

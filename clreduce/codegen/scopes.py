@@ -41,7 +41,7 @@ class Scope:
         self.statements: list[Statement] = []
         self.known: dict[Any, Name] = {}
 
-    def lookup(self, key: Any) -> Name | None:
+    def lookup(self, key: object) -> Name | None:
         """The name of the value with this key in this scope or in an outer one; None if there is none."""
         place: Scope | None = self
         while place is not None:

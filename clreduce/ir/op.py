@@ -92,7 +92,7 @@ class Op:
                 break
         return Expr(self, args, params)
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         return op_named, (self.name,)
 
     def __repr__(self) -> str:
@@ -212,7 +212,7 @@ def elementwise(
     numpy: Callable[..., Array],
     code: str | Callable[..., str],
     partials: Callable[..., Sequence[Expr | None]] | None,
-    bounds: Callable[..., Any] | None = None,
+    bounds: Callable[..., object] | None = None,
     functions: tuple[str, ...] = (),
     kind: str | None = REAL,
     cost: int = COSTLY,
@@ -222,7 +222,7 @@ def elementwise(
     doc: str = "",
     arguments: str = "",
     parameters: str = "",
-    **facts: Any,
+    **facts: object,
 ) -> Op:
     """Declare an operation that acts on each component; its arguments broadcast.
 
@@ -230,10 +230,10 @@ def elementwise(
     such as comparisons, whose derivative counts as zero. ``cost`` guides schedules and does not affect results.
     """
 
-    def infer(args: tuple[Expr, ...], params: tuple[Any, ...]) -> Inference:
+    def infer(args: tuple[Expr, ...], params: tuple[object, ...]) -> Inference:
         return broadcast(spelled or name, args), joined(args), args[-1].kind if kind is None else kind
 
-    def no_partials(out: Expr, *args: Any) -> list[None]:
+    def no_partials(out: Expr, *args: object) -> list[None]:
         return [None] * arity
 
     op = register(
@@ -255,8 +255,8 @@ def linear(
     numpy: Callable[..., Array],
     transpose: Callable[..., Sequence[Expr | None]],
     remap: Callable[..., Term | None] | None,
-    interleaved: Callable[..., tuple[Any, ...]],
-    bounds: Callable[..., Any] | None = None,
+    interleaved: Callable[..., tuple[object, ...]],
+    bounds: Callable[..., object] | None = None,
     breaks: Callable[..., list[int]] | None = None,
     terms: Callable[..., int] | None = None,
 ) -> Op:
@@ -265,7 +265,7 @@ def linear(
     ``dim(*args, *params)`` checks the arguments and gives the length of the result.
     """
 
-    def infer(args: tuple[Expr, ...], params: tuple[Any, ...]) -> Inference:
+    def infer(args: tuple[Expr, ...], params: tuple[object, ...]) -> Inference:
         return dim(*args, *params), joined(args), args[0].kind
 
     facts = {"transpose": transpose, "remap": remap, "interleaved": interleaved, "breaks": breaks, "terms": terms}
@@ -294,7 +294,7 @@ _IOTA = register(
 _POSITION = register(Op("position", lambda args, params: (1, params[0], INDEX), _no_value, arity=0))
 
 
-def variable(name: Any, dim: int, domain: Domain, kind: str = REAL) -> Expr:
+def variable(name: object, dim: int, domain: Domain, kind: str = REAL) -> Expr:
     """A leaf with values from outside: a vector of length ``dim`` for each index of ``domain``.
 
     ``name`` is any hashable: an alias in the front end, or a slot number in a program.

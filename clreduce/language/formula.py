@@ -332,7 +332,7 @@ class _FormulaReader:
 
     def apply(
         self, node: ast.expr, name: str, build: Callable[..., Expr],
-        below: Sequence[ast.expr], args: Sequence[Expr], params: Sequence[Any] = (),
+        below: Sequence[ast.expr], args: Sequence[Expr], params: Sequence[object] = (),
     ) -> Expr:  # fmt: skip
         """The result of ``build``. Its errors get the place in the text and the lengths of the arguments."""
         try:

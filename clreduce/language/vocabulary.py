@@ -29,7 +29,7 @@ def _bounded(build: Callable[..., Expr]) -> Callable[..., Expr]:
     """``build``, with a `FormulaError` if its result has too many operations for a kernel."""
 
     @wraps(build)
-    def bounded(*args: Any) -> Expr:
+    def bounded(*args: object) -> Expr:
         derivative = build(*args)
         operations = len(topological([derivative]))
         if operations > MOST_OPERATIONS:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 from clreduce.domain import Domain
 from clreduce.ir.expr import INDEX, REAL, Expr, substitute, topological
@@ -26,7 +25,7 @@ class Compensated(Reduction):
 
     base: Reduction | None = None
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         return compensated, (self.base,)
 
 

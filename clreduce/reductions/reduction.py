@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
-from typing import Any
 
 from clreduce.ir.expr import REAL, Expr
 from clreduce.typing import Array
@@ -118,7 +117,7 @@ class Reduction:
         """The number of formulas that the reduction takes, 1 or 2."""
         return 2 if self.formula2 else 1
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         return reduction_named, (self.name, self.count)
 
     def __repr__(self) -> str:

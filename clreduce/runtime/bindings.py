@@ -59,6 +59,6 @@ def kernel_of(program: Any, name: str) -> Any:
 class _InMemory(dict[Any, Any]):
     """A stand-in for a cache of pyopencl that lasts as long as the process."""
 
-    def store_if_not_present(self, key: Any, value: Any) -> None:
+    def store_if_not_present(self, key: object, value: object) -> None:
         """Keep ``value`` under ``key`` unless there is a value already."""
         self.setdefault(key, value)

@@ -94,7 +94,7 @@ class Choices:
         """The chosen schedule for ``case``; None if there is no choice, or if it is no longer allowed."""
         return self._chosen.fetch(case, lambda: _from_disk(case))
 
-    def keep(self, case: Case, schedule: Schedule, measured: Mapping[str, Any]) -> None:
+    def keep(self, case: Case, schedule: Schedule, measured: Mapping[str, object]) -> None:
         """Choose ``schedule`` for ``case`` from now on. The measurements are stored beside it, for information."""
         self._chosen.keep(case, schedule)
         record = {"schedule": asdict(schedule), **measured}

@@ -100,7 +100,7 @@ class Descent:
         self._size = (prod(shape[:-2]) * layout.chunks * layout.group,)
         self._group = (layout.group,)
 
-    def begin(self, order: Order, start: Any, residual: Any, vectors: Buffers, tables: Buffers) -> None:
+    def begin(self, order: Order, start: object, residual: object, vectors: Buffers, tables: Buffers) -> None:
         """Compute x = ``start``, r = ``residual``, p = M r and the record <r, M r>.
 
         ``vectors`` are the buffers of x, r and p. A ``start`` of None is zero.
@@ -124,14 +124,14 @@ class Descent:
         """
         self._run("symmetry", order, (*first, *vectors, *tables))
 
-    def residual(self, order: Order, b: Any, vectors: Buffers, tables: Buffers) -> None:
+    def residual(self, order: Order, b: object, vectors: Buffers, tables: Buffers) -> None:
         """Compute x = p, r = b - A x and the record <r, r>.
 
         ``vectors`` are the buffers of x, r, p and q, the product of p without alpha p.
         """
         self._run("residual", order, (b, *vectors, *tables))
 
-    def rounded(self, order: Order, x: Any, p: Any) -> None:
+    def rounded(self, order: Order, x: object, p: object) -> None:
         """Let p be x in the precision of data."""
         self._run("rounded", order, (x, p))
 

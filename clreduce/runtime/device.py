@@ -99,7 +99,7 @@ class Device:
                     self._pool = MemoryPool(ImmediateAllocator(queue))
         return self._pool
 
-    def new_array(self, shape: tuple[int, ...], dtype: Any) -> Any:
+    def new_array(self, shape: tuple[int, ...], dtype: object) -> Any:
         """A new array for a result. Results of this device are in the host's memory."""
         return np.empty(shape, dtype)
 

@@ -23,7 +23,7 @@ class HeldObjects:
 
     __slots__ = ("objects", "owner")
 
-    def __init__(self, owner: Any) -> None:
+    def __init__(self, owner: object) -> None:
         self.owner = weakref.ref(owner)
         self.objects: list[Any] = []
 

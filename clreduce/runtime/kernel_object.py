@@ -18,7 +18,7 @@ class KernelObject:
     go through a cache on disk (see `clreduce.runtime.bindings`).
     """
 
-    def __init__(self, program: Any, name: str, buffers: int, device: Device) -> None:
+    def __init__(self, program: object, name: str, buffers: int, device: Device) -> None:
         import pyopencl as cl
 
         try:

@@ -51,7 +51,7 @@ class Launched:
         return self.results
 
 
-def completed(memory: Memory, run: Callable[..., _Results], *arguments: Any) -> _Results:
+def completed(memory: Memory, run: Callable[..., _Results], *arguments: object) -> _Results:
     """The result of ``run(*arguments)``, a function that launches kernels on ``memory`` and waits for them.
 
     If it raises an exception, no kernel runs any more when the exception reaches the caller, who may use the arrays for

@@ -136,7 +136,7 @@ class Memory:
         self._held.objects.append(buffer)
         return buffer
 
-    def write(self, buffer: Any, array: Array, values: Array) -> None:
+    def write(self, buffer: object, array: Array, values: Array) -> None:
         """Write ``values`` into an `input` buffer and its ``array``, before kernels run again."""
         if self._by_address or array.size == 0:
             array[...] = values

@@ -162,7 +162,7 @@ class Recorder:
     def command(
         self,
         category: str,
-        command: Callable[[], Any],
+        command: Callable[[], object],
         role: str,
         what: MapReduce | str,
         device: str,
@@ -243,7 +243,7 @@ def building(what: str) -> Callable[[_F], _F]:
 
     def decorate(function: _F) -> _F:
         @functools.wraps(function)
-        def timed(*args: Any, **options: Any) -> Any:
+        def timed(*args: object, **options: object) -> Any:
             with span(BUILDING, what):
                 return function(*args, **options)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -205,7 +204,7 @@ class CheckedRanges:
         """Whether the call has exactly this many rows and columns."""
         return self._sizes[index] == rows and self._sizes[index.swapped()] == columns
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         return CheckedRanges, (self._halves, self._sizes)
 
 

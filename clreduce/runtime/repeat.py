@@ -22,7 +22,7 @@ class RecordedCall(Call):
     are computed once. Only the thread that made the object may call it.
     """
 
-    def __init__(self, plan: Plan, arrays: Sequence[Any], slot: int, region: Region, result: Any) -> None:
+    def __init__(self, plan: Plan, arrays: Sequence[object], slot: int, region: Region, result: object) -> None:
         """``arrays`` are those of `Plan.run`; ``result`` is the array that kernels write."""
         prepared = plan.prepared(lambda candidate: Call(candidate, region))
         plan = prepared.plan

@@ -26,13 +26,13 @@ TYPES = {
 """The OpenCL type of each NumPy dtype."""
 
 
-def is_resident(array: Any) -> bool:
+def is_resident(array: object) -> bool:
     """Whether ``array`` is a ``pyopencl.array.Array``."""
     module = sys.modules.get("pyopencl.array")
     return module is not None and isinstance(array, module.Array)
 
 
-def first_resident(arrays: Sequence[Any]) -> Any:
+def first_resident(arrays: Sequence[object]) -> Any:
     """The first ``pyopencl.array.Array`` among ``arrays``; None if there is none."""
     module = sys.modules.get("pyopencl.array")
     if module is not None:

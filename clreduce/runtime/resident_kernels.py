@@ -43,7 +43,7 @@ class Order:
             return waiting or None
         return (self._waiting if self.last is None else [*self._waiting, self.last]) or None
 
-    def launched(self, event: Any) -> None:
+    def launched(self, event: object) -> None:
         """Record the event of the command that was launched last."""
         self.last = event
         if not self._place.in_order:

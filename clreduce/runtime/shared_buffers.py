@@ -35,7 +35,7 @@ class SharedBuffers:
         if self.keeps_states:
             self._states = {id(array): self._states.get(id(array), (array, None)) for array in states}
 
-    def input(self, array: Array, make: Callable[[], Any]) -> Any:
+    def input(self, array: Array, make: Callable[[], object]) -> Any:
         """The buffer of a shared array, made by ``make`` if necessary; None if the array is not shared."""
         for shared in (self._states, self._inputs):
             known = shared.get(id(array))
@@ -45,7 +45,7 @@ class SharedBuffers:
                 return known[1]
         return None
 
-    def state(self, array: Array, make: Callable[[], Any]) -> Any:
+    def state(self, array: Array, make: Callable[[], object]) -> Any:
         """The buffer of a state that stays on the device, made by ``make`` if necessary; None for another array."""
         known = self._states.get(id(array))
         if known is not None and known[1] is None:

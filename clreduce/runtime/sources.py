@@ -102,7 +102,7 @@ def _matching_axes(own: tuple[int, ...], shape: tuple[int, ...]) -> list[int | N
     return [next(places) if size != 1 else None for size in own]
 
 
-def is_source(value: Any) -> bool:
+def is_source(value: object) -> bool:
     """Whether ``value`` is not in memory but can be read in blocks, such as datasets of h5py and zarr."""
     if isinstance(value, np.ndarray) or hasattr(value, "toarray") or hasattr(value, "coords"):
         return False

@@ -71,7 +71,7 @@ def _inside(b: Bounds, least: float, most: float) -> tuple[Bounds, Expr | None]:
 def even(direction: int = 1, ulps: float = ULPS) -> Rule:
     """The rule of an operation that grows (1) or falls (-1) with the absolute value of its argument."""
 
-    def rule(node: Expr, arg: Bounds, *params: Any) -> Bounds:
+    def rule(node: Expr, arg: Bounds, *params: object) -> Bounds:
         b = arg.settled()
         low, high = sizes(b)[::direction]
         return Bounds(
@@ -94,7 +94,7 @@ def within(low: float, high: float, propagates: bool = True, nan_at_infinity: bo
     If it ``propagates``, nan gives nan. With ``nan_at_infinity``, an infinite first argument gives nan, too.
     """
 
-    def rule(node: Expr, *args: Any) -> Bounds:
+    def rule(node: Expr, *args: object) -> Bounds:
         bounds = [b for b in args if isinstance(b, Bounds)]
         nan = nan_of(*bounds) if propagates else None
         if nan_at_infinity:
@@ -170,7 +170,7 @@ def reciprocal_root(node: Expr, arg: Bounds) -> Bounds:
 def positive_only(rule: Rule, nan: bool = True, ulps: float = 0.0) -> Rule:
     """``rule`` for a positive first argument; nothing is known for others. It adds errors of ``ulps`` relative to 1."""
 
-    def whole(node: Expr, arg: Bounds, *params: Any) -> Bounds:
+    def whole(node: Expr, arg: Bounds, *params: object) -> Bounds:
         b = arg.settled()
         beyond = OPS["less_equal"](b.low, constant(0))
         inside = replace(b, low=larger(b.low, constant(0)), high=larger(b.high, constant(0)))
@@ -185,7 +185,7 @@ def positive_only(rule: Rule, nan: bool = True, ulps: float = 0.0) -> Rule:
 def falling_beside_a_pole(ulps: float) -> Rule:
     """The rule of an operation that falls below 0 and above 0. Nothing is known if the argument may be 0."""
 
-    def rule(node: Expr, arg: Bounds, *params: Any) -> Bounds:
+    def rule(node: Expr, arg: Bounds, *params: object) -> Bounds:
         b = arg.settled()
         found = Bounds(
             node.op(b.high, *params), node.op(b.low, *params), b.precision, b.nan, errors(ulps), UNDERFLOW, True

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from clreduce.ir.bounds import Bounds, any_of, flag, larger
 from clreduce.ir.expr import Expr
@@ -11,7 +10,7 @@ from clreduce.ir.op import INF, OPS, Op, constant, integer
 from clreduce.ops.bounds.support import UNDERFLOW, Rule, beside, is_infinite, widened
 
 
-def moved(node: Expr, *args: Any) -> Bounds:
+def moved(node: Expr, *args: object) -> Bounds:
     """The bounds of components that are moved, repeated or concatenated."""
     bounds = [b for b in args if isinstance(b, Bounds)]
     params = args[len(bounds) :]
