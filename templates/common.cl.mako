@@ -1,7 +1,7 @@
-## Pieces that the loop templates share.
+## The common parts of the loop templates.
 <%def name="begin_kernel(kernel)">\
-## A kernel that computes in vectors says so, for Intel's compiler would make vectors of work-items: in vain, and for up
-## to 18 s. Nor can it where a group has one item: there a scalar kernel says the same.
+## A kernel with vectors has a hint for the compiler. Without it, Intel's compiler would try to make vectors of
+## work-items, which is useless here and takes up to 18 s. A scalar kernel with groups of one item has the hint, too.
 <%
     hint = kernel.lanes if kernel.lanes > 1 else 2 if kernel.group == 1 else 0
     attributes = [f"reqd_work_group_size({kernel.group}, 1, 1)"]
@@ -34,7 +34,7 @@ ${block(kernel.batch, 2)}
 % endif
 </%def>
 <%def name="task_of_group(kernel)">\
-  // What this work-group does: rows first_row to end_row - 1, with these pieces of j.
+  // The task of this work-group: rows first_row to end_row - 1, with these pieces of j.
   const long task = (long)(get_global_id(0) / ${kernel.group});  // get_group_id begins at 0 in each slice of a call
   const __global long* task_entry = tasks + ((long)get_global_id(1) * task_count + task) * 4;
   const long first_row = task_entry[0], end_row = task_entry[1];

@@ -1,5 +1,5 @@
-## Computes one vector per row and stores it, lanes over rows: values that the pair kernel reads ready-made. In a
-## block-sparse call the rows are those of all tasks, each as long as the longest can be.
+## Computes and stores one vector per row for the pair kernel; lanes run over rows. In a block-sparse call, the rows are
+## those of all tasks, and each task takes as many rows as the longest can have.
 <%namespace name="common" file="common.cl.mako"/>\
 ${common.begin_kernel(kernel)}\
 ${common.parameters(kernel)}\

@@ -1,6 +1,6 @@
-## The direct loop shape, for CPUs: no local memory, no barrier. A work-item keeps rows x lanes rows i and visits the
-## columns j of its part, tile by tile; partial sums are flushed after each tile. In a block-sparse call it keeps the
-## rows of its task and visits the pieces of j that the task names, each tile by tile.
+## The direct loop shape, for CPUs: no local memory, no barrier. A work-item has rows x lanes rows i and visits the
+## columns j of its part, tile by tile; partial sums are flushed after each tile. In a block-sparse call it has the rows
+## of its task, and visits the pieces of j in the task, tile by tile.
 <%namespace name="common" file="common.cl.mako"/>\
 ${common.begin_kernel(kernel)}\
 ${common.parameters(kernel)}\

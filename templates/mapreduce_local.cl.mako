@@ -1,6 +1,6 @@
 ## The tiled loop shape, for GPUs: a work-group stages tiles of the j-variables in local memory and all its items,
-## each with rows x lanes rows i, read them from there. Every item meets every barrier, also those past the last row.
-## In a block-sparse call a work-group does one task, whose pieces of j are staged one after the other.
+## each with rows x lanes rows i, read them from there. All items reach all barriers, even items past the last row.
+## In a block-sparse call, a work-group computes one task, whose pieces of j are staged one after the other.
 <%! from clreduce.codegen.mathematics import COPIES, ROOTS %>\
 <%namespace name="common" file="common.cl.mako"/>\
 ${common.begin_kernel(kernel)}\
@@ -15,7 +15,7 @@ ${common.sizes(kernel)}\
 ${common.batch_of_item(kernel, block)}\
   const int item = (int)get_local_id(0);
 % if kernel.reads_roots:
-  // ${COPIES} copies of each root of 2 side by side: an item reads its own, so that those in step meet in no bank.
+  // There are ${COPIES} adjacent copies of each root of 2. Each item reads its own copy, which avoids bank conflicts.
   __local uint2 roots_in_banks[${ROOTS * COPIES}];
   for (int e = item; e < ${ROOTS * COPIES}; e += ${kernel.group}) roots_in_banks[e] = root_of_2_s(e / ${COPIES});
   const __local uint2* roots = roots_in_banks + item % ${COPIES};
@@ -60,7 +60,7 @@ ${block(kernel.flush, 4)}
 ${common.end_piece(kernel)}\
 ${block(kernel.drain, 2)}
 % for r in range(kernel.rows):
-## Which row it is is worked out anew: registers need not keep it while pairs are visited.
+## The row is computed again here, so that it takes no register while pairs are visited.
 <% moved = r * kernel.group * kernel.lanes %>\
 % if kernel.task:
   const long stored_${r} = tasks[((long)get_global_id(1) * task_count + task) * 4] + (long)get_local_id(0) * ${kernel.lanes} + ${moved};

@@ -15,7 +15,7 @@ ${common.batch_of_item(kernel, block)}\
 ${block(kernel.once, 2)}
 ${block(kernel.state, 2)}
 % if kernel.joined:
-  // Where it resumes, the states of the columns before are where the merged ones will be.
+  // If the kernel resumes, its output contains the states of the columns before.
   for (long part = resumes ? -1 : 0; part < parts; ++part) {
 % for n in range(kernel.joined):
     const __global ${kernel.arguments[n].type}* state${n} = part < 0 ? out${n} : part${n};

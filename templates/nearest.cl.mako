@@ -1,8 +1,8 @@
-## Functions of kernels that keep lists of the K nearest: each def is a helper that a kernel asks for by its name.
+## Functions of kernels with lists of the K nearest. Each def is a helper; a kernel lists the names of its helpers.
 <%!
     from clreduce.codegen.mathematics import bits, lit
 %>
-## Terms that wait to enter a list; clreduce/codegen/queue.py says why.
+## Appends terms to the queue of a list; clreduce/codegen/queue.py explains why.
 <%def name="append_terms(facts, kernel, text)">\
 <%
     lanes = kernel.lanes
@@ -57,7 +57,7 @@ static inline void append_terms(real *values, inum *indices, inum *counts, int *
     }
 }
 </%def>
-## The limit that first terms of chunks set to a list of `count` terms; clreduce/codegen/prefilter.py says why.
+## Finds the limit for a list of `count` terms from the first terms of chunks; see clreduce/codegen/prefilter.py.
 <%def name="limit_of(facts, kernel, text)">\
 <%
     dtype, lanes = kernel.dtype, kernel.lanes
@@ -113,7 +113,7 @@ static inline realv limit_of(realv *firsts, int chunks, realv last, int *many) {
     return limit ${before} last ? limit : last;  // nan, from the infinity before all numbers, is no limit
 }
 </%def>
-## The terms of a queue enter a sorted list; clreduce/codegen/sorting.py says how.
+## Merges the terms of a queue into a sorted list; see clreduce/codegen/sorting.py.
 <%def name="enter_terms(sorting, kernel, text)">\
 <%
     lists = "realv *values, inumv *indices, realv *queued, inumv *numbers" if sorting.indexed else "realv *values, realv *queued"

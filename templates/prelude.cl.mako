@@ -22,14 +22,14 @@ typedef ${inum} inum;  // the integer as wide as real
 typedef ${realv} realv;
 typedef ${inumv} inumv;
 
-// Builtins of the driver's compiler that OpenCL C does not name. PLAIN_OPENCL_C: where they were seen to fail.
+// Builtins of the driver's compiler that are not part of OpenCL C. PLAIN_OPENCL_C is set if they failed in a trial.
 #if defined(__has_builtin) && !defined(PLAIN_OPENCL_C)
 #define HAS_BUILTIN(name) __has_builtin(name)
 #else
 #define HAS_BUILTIN(name) 0
 #endif
 
-// For a function that is too long to be inlined: else compilers cut its vectors in halves on AVX-512.
+// For functions that are too long to be inlined. Without it, compilers cut their vectors in halves on AVX-512.
 #if defined(__has_attribute) && !defined(PLAIN_OPENCL_C)
 #if __has_attribute(min_vector_width)
 #define WHOLE_VECTORS __attribute__((min_vector_width(${lanes * 8 * (4 if dtype == "float" else 8)})))
@@ -39,8 +39,8 @@ typedef ${inumv} inumv;
 #define WHOLE_VECTORS
 #endif
 
-// Registers as tables: each lane takes the number that its lowest bits say. Only where kernels are compiled for the
-// processor at once: by way of a portable form, lanes would take theirs one after the other.
+// Registers as tables: the lowest bits of each lane select its number. This needs a compiler that targets the processor
+// directly: in a portable form, lanes would take their numbers one after the other.
 #if defined(__AVX512F__) && HAS_BUILTIN(__builtin_ia32_vpermi2vard512) && HAS_BUILTIN(__builtin_ia32_permvardi512)
 #define TABLES_OF_512_BITS
 #endif
@@ -56,8 +56,8 @@ typedef ${inumv} inumv;
 #define MASKV(m) ((inumv)(-(inum)(m)))
 #define ANY(m) some_lane(m)
 
-// Whether a mask holds in some lane. Compilers know this as one test of a register's sign bits; PoCL's any() takes lanes
-// one by one, with branches in between. LLVM 14 has the builtin, and ends the process over it on some processors.
+// Whether a mask is true in some lane. Compilers turn this into one test of a register's sign bits. PoCL's any() takes
+// lanes one by one, with branches. LLVM 14 has the builtin, but aborts the process on some processors.
 #if HAS_BUILTIN(__builtin_reduce_or) && __clang_major__ >= 15
 #define REDUCE_OR(m) __builtin_reduce_or(m)
 #endif
@@ -104,7 +104,7 @@ static inline void store_lanes(__global real *p, long stride, realv v, int count
 % endif
 }
 
-// An index as inum, less base. Saturated: one far outside stays outside instead of wrapping round to a valid one.
+// An index minus base, as inum. It saturates: an index far outside stays outside, instead of wrapping to a valid one.
 static inline inum narrow_index(long index, long base) {
     index = sub_sat(index, base);
 % if dtype == "float":
