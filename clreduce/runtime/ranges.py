@@ -179,7 +179,7 @@ class CheckedRanges:
 
     @classmethod
     def by_rows(cls, ranges: Ranges, rows: int, columns: int) -> CheckedRanges:
-        """The pairs of a whole call of so many rows and columns, for reductions of its rows only."""
+        """The pairs of a whole call with these numbers of rows and columns, for reductions of its rows only."""
         made = cls({}, {Domain.I: rows, Domain.J: columns})
         made._made[Domain.I, False] = ranges
         return made
