@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 _MOST = 8
-"""Threads, at most: passes over memory gain nothing by more."""
+"""The most threads: passes over memory gain nothing from more."""
 
 
 def in_threads(work: Callable[[int, int], None], count: int, size: int) -> None:

@@ -56,7 +56,7 @@ class NearestLowering(PairLowering):
         wide: bool,
         limit: Expr | None = None,
     ) -> None:
-        """``limit``: the variable that terms of a row must not exceed, if they have one (`thresholds.py`)."""
+        """``limit`` is the variable that terms of a row must not exceed, or None (`thresholds.py`)."""
         super().__init__(program, values, panels, dtype, schedule, facts, ranged, wide)
         self.limit = limit
         if limit is not None and limit not in self.names:

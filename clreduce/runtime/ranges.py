@@ -20,7 +20,7 @@ from clreduce.typing import Array
 _MANY_ROWS = 512
 """Blocks with more rows than this count as blocks of this size."""
 _FEW_COLUMNS = (128, 256)
-"""Numbers of columns of a row up to which kernels that keep lists differ."""
+"""Kernels that keep lists differ by the number of columns of a row: at most 128, at most 256, or more."""
 _WORTH_A_STATE = 16
 """If j is cut, each stored state must be worth at least this many pairs."""
 
