@@ -10,6 +10,7 @@ import pytest
 
 pytest.importorskip("sklearn")
 
+from scipy.sparse import csr_array
 from scipy.sparse.csgraph import laplacian
 from scipy.sparse.linalg import eigsh
 from sklearn import cluster, gaussian_process, kernel_approximation, kernel_ridge, neighbors
@@ -424,6 +425,12 @@ def test_clusters_that_hardly_touch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spectral, "_DENSE", 0)
     with pytest.raises(SolveError, match=r"ARPACK found no 3 eigenvectors .*a smaller gamma"):
         clustering.fit(points)
+
+
+def test_an_affinity_is_of_finite_dense_points() -> None:
+    for points, told in ((csr_array(X), "dense data is required"), (X[:0], "minimum of 1"), (X * np.nan, "NaN")):
+        with pytest.raises((TypeError, ValueError), match=told):
+            spectral_affinity(points)
 
 
 def test_an_affinity_below_0_is_an_error() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 pytest.importorskip("sklearn")
 
+from scipy.sparse import csr_array
 from sklearn.metrics import pairwise_distances
 
 from clreduce.distance.reducing import REDUCTIONS
@@ -78,5 +79,7 @@ def test_one_set_of_points_and_its_dtype() -> None:
 def test_what_is_wrong_is_told(options: dict[str, Any], error: Any, told: str) -> None:
     with pytest.raises(error, match=told):
         pairwise_reduce(X, Y, **options)
+    with pytest.raises(TypeError, match="dense data is required"):
+        pairwise_reduce(csr_array(X), Y)
     with pytest.raises(ValueError, match="Incompatible dimension"):
         pairwise_reduce(X, Y[:, :2])

@@ -73,7 +73,7 @@ def pairwise_reduce(
     """
     name = checked_reduction(reduction, k, weights, axis)
     allows_nan = isinstance(metric, str) and metric == "nan_euclidean"
-    X, Y = check_pairwise_arrays(X, Y, ensure_all_finite="allow-nan" if allows_nan else True)
+    X, Y = check_pairwise_arrays(X, Y, accept_sparse=False, ensure_all_finite="allow-nan" if allows_nan else True)
     X, Y = np.ascontiguousarray(X), np.ascontiguousarray(Y)
     found = distance(metric, Vi(X), Vj(Y), with_defaults(metric, metric_params or {}, X))
     return reduced(found, name, k, None if weights is None else np.asarray(weights, X.dtype), axis)

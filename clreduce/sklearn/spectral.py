@@ -10,7 +10,7 @@ from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh, lobpcg
 from sklearn import cluster
 from sklearn.base import _fit_context
 from sklearn.cluster._spectral import cluster_qr, discretize
-from sklearn.utils import check_random_state
+from sklearn.utils import check_array, check_random_state
 
 from clreduce.errors import ShapeError, SolveError
 from clreduce.sklearn.kernels import PairKernel, check_not_negative, pair_kernel
@@ -114,10 +114,7 @@ def spectral_affinity(
     >>> eigsh(spectral_affinity(X), k=2, which="LA", return_eigenvectors=False).round(6)
     array([1., 1.])
     """
-    X = np.asarray(X)
-    if X.ndim != 2:
-        raise ShapeError(f"X is an array of shape (n, n_features); got shape {X.shape}")
-    X = np.ascontiguousarray(X, np.float32 if X.dtype == np.float32 else np.float64)
+    X = check_array(X, dtype=[np.float64, np.float32], order="C")
     check_not_negative(affinity, X)
     kernel = pair_kernel(
         affinity, X.shape[1], gamma=gamma, degree=degree, coef0=coef0, kernel_params=kernel_params
