@@ -277,14 +277,14 @@ def test_sparse_data_and_other_mistakes_are_told() -> None:
 
 
 def long_vectors(kind: str, dtype: str) -> Any:
-    """600 vectors of length 160: near a plane of few dimensions, noise, whole numbers with ties, or equal."""
+    """600 vectors of length 64: near a plane of few dimensions, noise, whole numbers with ties, or equal."""
     if kind == "noise":
-        return rng.normal(size=(600, 160)).astype(dtype)
-    flat = rng.normal(size=(600, 8)) @ rng.normal(size=(8, 160))
+        return rng.normal(size=(600, 64)).astype(dtype)
+    flat = rng.normal(size=(600, 8)) @ rng.normal(size=(8, 64))
     if kind == "ties":
         return np.repeat(np.round(flat[:150]), 4, axis=0).astype(dtype)
     if kind == "equal":
-        return np.ones((600, 160), dtype)
+        return np.ones((600, 64), dtype)
     return (flat + 0.01 * rng.normal(size=flat.shape) + 100).astype(dtype)
 
 
