@@ -28,16 +28,16 @@ def coupled_components(f: Expr, v: Expr) -> tuple[int, ...]:
     """
     (f,) = simplify([f])
     everything = (1 << v.dim) - 1
-    found: dict[Expr, Reads] = {}
+    reads_of: dict[Expr, Reads] = {}
     for node in topological([f]):
         if node is v:
-            found[node] = tuple(1 << k for k in range(v.dim))
-        elif not any(any(found[arg]) for arg in node.args):
-            found[node] = (0,) * node.dim
+            reads_of[node] = tuple(1 << k for k in range(v.dim))
+        elif not any(any(reads_of[arg]) for arg in node.args):
+            reads_of[node] = (0,) * node.dim
         else:
-            found[node] = _reads(node, [found[arg] for arg in node.args], everything)
+            reads_of[node] = _reads(node, [reads_of[arg] for arg in node.args], everything)
     groups = list(range(v.dim))
-    for k, reads in enumerate(found[f]):
+    for k, reads in enumerate(reads_of[f]):
         joined = {groups[n] for n in range(v.dim) if reads >> n & 1} | {groups[k]}
         if len(joined) > 1:
             groups = [min(joined) if group in joined else group for group in groups]

@@ -131,10 +131,10 @@ def flat_zero(f: Expr) -> Expr | None:
     """
     if f.op.name not in _FLAT:
         return None
-    found: dict[Expr, Expr | None] = {}
+    zeros_of: dict[Expr, Expr | None] = {}
     for node in topological([f]):
-        found[node] = _flat_zero(node, [found[arg] for arg in node.args])
-    return found[f]
+        zeros_of[node] = _flat_zero(node, [zeros_of[arg] for arg in node.args])
+    return zeros_of[f]
 
 
 def _flat_zero(f: Expr, of_args: Sequence[Expr | None]) -> Expr | None:

@@ -42,12 +42,12 @@ def _declare(extreme: str, place: str, sign: str, neutral: float) -> tuple[Op, O
         return np.where(np.isnan(f), neutral, f)
 
     def best(f: Array) -> Array:
-        found: Array = (np.max if neutral < 0 else np.min)(cleaned(f), -1, keepdims=True)
-        return found
+        best_component: Array = (np.max if neutral < 0 else np.min)(cleaned(f), -1, keepdims=True)
+        return best_component
 
     def position(f: Array) -> Array:
-        found: Array = (np.argmax if neutral < 0 else np.argmin)(cleaned(f), -1, keepdims=True).astype(f.dtype)
-        return found
+        place_of_best: Array = (np.argmax if neutral < 0 else np.argmin)(cleaned(f), -1, keepdims=True).astype(f.dtype)
+        return place_of_best
 
     def slope(out: Expr, tangent: Expr, f: Expr) -> Expr:
         return summed(where(equal(iota(f.dim), where_best(f)), tangent, constant(0)))

@@ -101,18 +101,18 @@ def _numpy(start: Array, *others: Any) -> Array:
     steps = recurrence.steps
     series, shared = arrays[: recurrence.series], arrays[recurrence.series :]
     known = {shared_leaf(n, array.shape[-1]): array for n, array in enumerate(shared)}
-    carry, found = start, [start] * steps
+    carry, carries = start, [start] * steps
     for t in reversed(range(steps)) if recurrence.backwards else range(steps):
         known[carry_leaf(carry.shape[-1])] = carry
         for n, array in enumerate(series):
             dim = array.shape[-1] // steps
             known[series_leaf(n, dim)] = array[..., t * dim : (t + 1) * dim]
         (carry,) = evaluate([recurrence.body], known)
-        found[t] = carry
+        carries[t] = carry
     if recurrence.last:
         return carry
-    shape = np.broadcast_shapes(*(array.shape for array in found))
-    return np.concatenate([np.broadcast_to(array, shape) for array in found], -1)
+    shape = np.broadcast_shapes(*(array.shape for array in carries))
+    return np.concatenate([np.broadcast_to(array, shape) for array in carries], -1)
 
 
 scan: Op = register(Op("scan", _infer, _numpy, arity=None))

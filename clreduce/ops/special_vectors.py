@@ -59,8 +59,8 @@ def b_spline(knots: Expr, x: Expr, k: int) -> Expr:
 def _soft_min(a: Array, b: Array, c: Array, gamma: Array) -> Array:
     least = np.minimum(np.minimum(a, b), c)
     safe = np.where(np.abs(least) < np.inf, least, 0)
-    found = safe - gamma * np.log(sum(np.exp((safe - term) / gamma) for term in (a, b, c)))
-    return np.where(np.abs(least) < np.inf, found, a + b + c)
+    smooth = safe - gamma * np.log(sum(np.exp((safe - term) / gamma) for term in (a, b, c)))
+    return np.where(np.abs(least) < np.inf, smooth, a + b + c)
 
 
 def _soft_min_partials(out: Expr, a: Expr, b: Expr, c: Expr, gamma: Expr) -> tuple[Expr, Expr, Expr, Expr]:

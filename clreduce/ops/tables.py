@@ -55,8 +55,8 @@ def _numpy(table: Array, index: Array, dim: int) -> Array:
     shaped = np.broadcast_to(table, (*head, table.shape[-1])).reshape(*head, rows, dim)
     at = np.broadcast_to(index, (*head, 1))
     inside = (at >= 0) & (at < rows)
-    found = np.take_along_axis(shaped, np.where(inside, at, 0)[..., None], axis=-2)[..., 0, :]
-    return np.where(inside, found, np.nan).astype(table.dtype)
+    row = np.take_along_axis(shaped, np.where(inside, at, 0)[..., None], axis=-2)[..., 0, :]
+    return np.where(inside, row, np.nan).astype(table.dtype)
 
 
 def _scattered(cotangent: Expr, table: Expr, index: Expr, dim: int) -> tuple[Expr, None]:
@@ -84,9 +84,9 @@ def searched(table: Expr, index: Expr, dim: int) -> Expr:
     rows = table.dim // dim
     chosen = equal(iota(rows), as_real(index))
     chosen = chosen if dim == 1 or rows == 1 else expand(chosen, rows, dim, 1)
-    found = where(chosen, table, constant(0))
+    masked = where(chosen, table, constant(0))
     inside = logical_and(less_equal(integer(0), index), less(index, integer(rows)))
-    return where(inside, found if rows == 1 else reduce_sum(found, 1, rows, dim), constant(NAN))
+    return where(inside, masked if rows == 1 else reduce_sum(masked, 1, rows, dim), constant(NAN))
 
 
 def table_index(labels: Sequence[Expr], sizes: Sequence[int]) -> Expr:

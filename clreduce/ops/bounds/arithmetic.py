@@ -143,15 +143,15 @@ def quotient(node: Expr, a: Bounds, b: Bounds) -> Bounds:
     if isinstance(value, Fraction) and value and b.is_point and not b.absolute:
         a = a.clamped()
         ends = (a.low / b.low, a.high / b.high) if value > 0 else (a.high / b.low, a.low / b.high)
-        found = _multiple(1 / value, b, a)
-        return replace(found, low=ends[0], high=ends[1], relative=found.relative + errors(2.5))
+        bounds = _multiple(1 / value, b, a)
+        return replace(bounds, low=ends[0], high=ends[1], relative=bounds.relative + errors(2.5))
     a, b = a.settled(), b.settled()
     logical_and = OPS["logical_and"]
     zero_by_zero = flag(logical_and(holds_zero(a), holds_zero(b)))
     infinite_by_infinite = flag(logical_and(may_be_infinite(a), may_be_infinite(b)))
     nan = any_of(a.nan, b.nan, zero_by_zero, infinite_by_infinite)
-    found = replace(_over_corners(node.op, a, b, _all_corners(a, b)), nan=nan, relative=errors(3))
-    return unless(holds_zero(b), found)
+    bounds = replace(_over_corners(node.op, a, b, _all_corners(a, b)), nan=nan, relative=errors(3))
+    return unless(holds_zero(b), bounds)
 
 
 def squared(node: Expr, b: Bounds) -> Bounds:
@@ -184,5 +184,5 @@ def power_of_real(node: Expr, base: Bounds, exponent: Bounds) -> Bounds:
         some = OPS["less"](constant(0), nan)
         low = OPS["where"](some, smaller(low, constant(1)), low)
         high = OPS["where"](some, larger(high, constant(1)), high)
-    found = Bounds(low, high, a.precision, nan, errors(ULPS), UNDERFLOW, overflows=True)
-    return found if a.never_negative else unless(OPS["less"](a.low, constant(0)), found, nan=True)
+    bounds = Bounds(low, high, a.precision, nan, errors(ULPS), UNDERFLOW, overflows=True)
+    return bounds if a.never_negative else unless(OPS["less"](a.low, constant(0)), bounds, nan=True)

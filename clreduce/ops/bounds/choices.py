@@ -93,10 +93,10 @@ def clamp_between(node: Expr, f: Bounds, low: Bounds, high: Bounds) -> Bounds:
 def step_function(node: Expr, arg: Bounds) -> Bounds:
     """The bounds of the step function: 0 below 0, else 1, also for nan."""
     b = arg.settled()
-    found = Bounds(node.op(b.low), node.op(b.high), b.precision, never_negative=True)
+    bounds = Bounds(node.op(b.low), node.op(b.high), b.precision, never_negative=True)
     if b.nan is None:
-        return found
-    return replace(found, high=OPS["where"](OPS["less"](constant(0), b.nan), constant(1), found.high))
+        return bounds
+    return replace(bounds, high=OPS["where"](OPS["less"](constant(0), b.nan), constant(1), bounds.high))
 
 
 def comparison(node: Expr, a: Bounds, b: Bounds) -> Bounds:

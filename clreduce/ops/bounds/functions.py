@@ -150,12 +150,12 @@ def valley(bottom: float, value: float, nan_below_0: bool = False, absolute_erro
         nearest = smaller(larger(inside.low, at), inside.high)
         low = OPS["where"](spans, constant(value), node.op(nearest))
         high = larger(node.op(inside.low), node.op(inside.high))
-        found = Bounds(low, high, b.precision, b.nan, errors(ULPS), UNDERFLOW, overflows=True)
+        bounds = Bounds(low, high, b.precision, b.nan, errors(ULPS), UNDERFLOW, overflows=True)
         if absolute_error:
-            found = widened(found, constant(errors(ULPS) * b.precision.eps))
+            bounds = widened(bounds, constant(errors(ULPS) * b.precision.eps))
         if nan_below_0:
-            return replace(found, nan=any_of(b.nan, below))
-        return found if b.never_negative else unless(OPS["less"](b.low, constant(0)), found)
+            return replace(bounds, nan=any_of(b.nan, below))
+        return bounds if b.never_negative else unless(OPS["less"](b.low, constant(0)), bounds)
 
     return rule
 
@@ -163,8 +163,8 @@ def valley(bottom: float, value: float, nan_below_0: bool = False, absolute_erro
 def reciprocal_root(node: Expr, arg: Bounds) -> Bounds:
     """The bounds of the reciprocal root, which falls from inf but is 0 at 0."""
     b = arg.settled()
-    found = monotone(-1, domain=(0.0, INF))(OPS["inverse_root"](node.args[0]), b)
-    return replace(found, low=OPS["where"](OPS["less_equal"](b.low, constant(0)), constant(0), found.low))
+    bounds = monotone(-1, domain=(0.0, INF))(OPS["inverse_root"](node.args[0]), b)
+    return replace(bounds, low=OPS["where"](OPS["less_equal"](b.low, constant(0)), constant(0), bounds.low))
 
 
 def positive_only(rule: Rule, nan: bool = True, ulps: float = 0.0) -> Rule:
@@ -174,10 +174,10 @@ def positive_only(rule: Rule, nan: bool = True, ulps: float = 0.0) -> Rule:
         b = arg.settled()
         beyond = OPS["less_equal"](b.low, constant(0))
         inside = replace(b, low=larger(b.low, constant(0)), high=larger(b.high, constant(0)))
-        found = rule(node, inside, *params)
+        bounds = rule(node, inside, *params)
         if ulps:
-            found = widened(found, constant(errors(ulps) * b.precision.eps))
-        return unless(beyond, found, nan)
+            bounds = widened(bounds, constant(errors(ulps) * b.precision.eps))
+        return unless(beyond, bounds, nan)
 
     return whole
 
@@ -187,10 +187,10 @@ def falling_beside_a_pole(ulps: float) -> Rule:
 
     def rule(node: Expr, arg: Bounds, *params: object) -> Bounds:
         b = arg.settled()
-        found = Bounds(
+        bounds = Bounds(
             node.op(b.high, *params), node.op(b.low, *params), b.precision, b.nan, errors(ulps), UNDERFLOW, True
         )  # fmt: skip
-        return unless(holds_zero(b), found)
+        return unless(holds_zero(b), bounds)
 
     return rule
 
@@ -198,9 +198,9 @@ def falling_beside_a_pole(ulps: float) -> Rule:
 def log_of_sum(node: Expr, a: Bounds, b: Bounds) -> Bounds:
     """The bounds of log(e^a + e^b), which grows in both arguments. Errors are relative to the larger one, too."""
     a, b = a.settled(), b.settled()
-    found = monotone(1, 1)(node, a, b)
+    bounds = monotone(1, 1)(node, a, b)
     size = larger(larger(a.high, b.high), -larger(a.low, b.low))
-    return widened(found, larger(size, constant(0)) * constant(errors(ULPS) * a.precision.eps))
+    return widened(bounds, larger(size, constant(0)) * constant(errors(ULPS) * a.precision.eps))
 
 
 def soft_minimum(node: Expr, *args: Bounds) -> Bounds:
@@ -212,9 +212,9 @@ def soft_minimum(node: Expr, *args: Bounds) -> Bounds:
     mixed = flag(OPS["logical_and"](is_infinite(reduce(smaller, (b.low for b in terms))), is_infinite(most)))
     nan = any_of(mixed, flag(is_infinite(gamma.high)), nan_of(*terms, gamma))
     size = larger(larger(high, -low), constant(0)) + gamma.high
-    found = Bounds(low, high, gamma.precision, nan, absolute=UNDERFLOW, overflows=True)
-    found = widened(found, size * constant(errors(3 * ULPS) * gamma.precision.eps))
-    return unless(OPS["less_equal"](gamma.low, constant(0)), found, nan=True)
+    bounds = Bounds(low, high, gamma.precision, nan, absolute=UNDERFLOW, overflows=True)
+    bounds = widened(bounds, size * constant(errors(3 * ULPS) * gamma.precision.eps))
+    return unless(OPS["less_equal"](gamma.low, constant(0)), bounds, nan=True)
 
 
 def angle(node: Expr, y: Bounds, x: Bounds) -> Bounds:

@@ -43,15 +43,15 @@ def sum_of_components(node: Expr, b: Bounds, *params: int) -> Bounds:
         # Ends that add up to more than there are numbers, beside one that is infinite, give nan.
         low = OPS["where"](OPS["equal"](low, low), low, constant(-INF))
         high = OPS["where"](OPS["equal"](high, high), high, constant(INF))
-    found = replace(
+    bounds = replace(
         b, low=low, high=high, nan=nan, relative=b.relative + n, overflows=True,
         absolute=n * (b.absolute + UNDERFLOW),
     )  # fmt: skip
     if one_sign:
-        return found
-    mixed = flag(OPS["logical_and"](is_infinite(found.low), is_infinite(found.high)))
+        return bounds
+    mixed = flag(OPS["logical_and"](is_infinite(bounds.low), is_infinite(bounds.high)))
     slack = total(larger(b.high, -b.low)) * constant(b.precision.relative_slack(2 * n))
-    return widened(replace(found, relative=0, nan=any_of(nan, mixed)), slack)
+    return widened(replace(bounds, relative=0, nan=any_of(nan, mixed)), slack)
 
 
 def extreme_component(direction: int) -> Rule:
