@@ -17,8 +17,9 @@ from clreduce.errors import ShapeError
 from clreduce.threads import in_threads
 from clreduce.typing import Array
 
-_COARSE = 1024
-"""Points of coarse blocks, whose boxes are to be as round as those of small ones."""
+_COARSE, _COARSEST, _MANY = 2**10, 2**14, 2**20
+"""Points of coarse blocks, whose boxes are to be as round as those of small ones; those of more than `_MANY` points are
+larger, for bounds of their pairs begin with larger blocks."""
 _MOST_CUTS = 5
 """Cuts of a node at a time, at most."""
 _JUDGED = 64
@@ -102,7 +103,7 @@ def partition(points: Array, size: int) -> Partition:
     columns = np.array((points if count == len(points) else points[order[:count]]).T, order="C")  # moved in place
     level = (-(-count // size) - 1).bit_length() if len(columns) and count else 0
     # Coarse blocks are to be as round as small ones: they are cut off first, several cuts at a time.
-    coarse = min(level, max(0, (_COARSE // size).bit_length() - 1))
+    coarse = min(level, max(0, ((_COARSE if count <= _MANY else _COARSEST) // size).bit_length() - 1))
     while level > coarse:
         level -= _split(columns, order[:count], size, level, level - coarse)
 
