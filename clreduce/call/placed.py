@@ -93,9 +93,9 @@ class PlacedRunner(Runner):
     ) -> Executor:
         kind_of(backend, device_id)
         if backend != "auto":
-            raise BackendError(f"arrays on a device choose the device: backend is 'auto'; got {backend!r}")
+            raise BackendError(f"arrays on a device choose the device: backend must be 'auto'; got {backend!r}")
         if device_id != -1:
-            raise DeviceError(f"arrays on a device choose the device: device_id is -1; got {device_id!r}")
+            raise DeviceError(f"arrays on a device choose the device: device_id must be -1; got {device_id!r}")
         return WhereArraysAre(*checked_limits(max_memory, deterministic))
 
 
