@@ -1,4 +1,4 @@
-"""`BlockPairs`: rows and columns of a call in blocks of near points, bounds for each pair of blocks, visits of some."""
+"""`BlockPairs`: the rows and columns of a call in blocks of near points; bounds and visits of pairs of blocks."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from clreduce.runtime.region import Region
 from clreduce.typing import Array
 
 _MASKS = 2**22
-"""Words that are made at a time."""
+"""Words that one kernel makes."""
 LEVEL = WORD
-"""Blocks that make one of the next level."""
+"""Blocks that are joined into one block of the next level."""
 _FEW = 2**23
-"""Pairs of blocks up to which bounds of all of them take little time."""
+"""The most pairs of blocks all of which are bounded at once; calls with more get levels of larger blocks."""
 _LIKELY_PARENTS = 16
-"""Pairs of larger blocks for each block of rows, in which likely ones are looked for."""
+"""Pairs of larger blocks for each block of rows that `BlockPairs.likely` searches."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,9 +43,9 @@ class BlockPairs:
     """A call whose rows and columns are in blocks."""
 
     program: MapReduce
-    """Positions are variables in it, for kernels see points in another order."""
+    """The program of the call. Its positions are variables, since kernels see points in another order."""
     arrays: Mapping[Expr, Array]
-    """By slot, in the caller's order."""
+    """The array of each slot, with rows and columns in the caller's order."""
     options: Options
     dtype: str
     executor: Executor
@@ -61,8 +61,11 @@ class BlockPairs:
         cls, work: Work, arrays: Sequence[Array], executor: Executor, block: int = BLOCK,
         of_columns: int | None = None,
     ) -> BlockPairs:  # fmt: skip
-        """``work`` without a batch; ``arrays``: one for each slot; ``block``: rows of a block, and columns, too, unless
-        ``of_columns`` is given: a power of two less or more."""
+        """Sort the points of ``work``, which has no batch, into blocks; ``arrays`` has one array for each slot.
+
+        A block has ``block`` rows, and ``of_columns`` columns: by default ``block``, else ``block`` times or divided by
+        a power of two.
+        """
         region, program = work.region, work.program
         by_slot = dict(zip(program.slots, arrays, strict=True))
         located: dict[Expr, Expr] = {}
@@ -74,15 +77,15 @@ class BlockPairs:
                 by_slot[leaf] = np.arange(first, first + count).reshape(-1, 1)
         if located:
             values = substitute(program.values, located)
-            program, given = map_reduce(values, program.reduction.name, program.reduction.count)
-            by_slot = {slot: by_slot[leaf] for slot, leaf in zip(program.slots, given, strict=True)}
+            program, leaves = map_reduce(values, program.reduction.name, program.reduction.count)
+            by_slot = {slot: by_slot[leaf] for slot, leaf in zip(program.slots, leaves, strict=True)}
         cuts, places = Cuts.of(region), places_of(program)
         sides: dict[Domain, Side] = {}
         sizes = {Domain.J: of_columns or block, Domain.I: block}
         for domain in sorted(sizes, key=lambda domain: sizes[domain]):
             parts = {slot: array for slot, array in by_slot.items() if slot.domain == domain}
-            chosen = [slot for slot in parts if slot in places]
-            sides[domain] = side_of(parts, chosen, sizes[domain], list(sides.values()), cuts)
+            sorted_by = [slot for slot in parts if slot in places]
+            sides[domain] = side_of(parts, sorted_by, sizes[domain], list(sides.values()), cuts)
         rows, columns = sides[Domain.I], sides[Domain.J]
         named = None if cuts is None else cuts.in_blocks(rows.partition, columns.partition)
         return cls(program, by_slot, work.options, work.dtype, executor, rows, columns, named)
@@ -91,15 +94,14 @@ class BlockPairs:
 
     @cached_property
     def levels(self) -> tuple[BlockPairs, ...]:
-        """This call in blocks that grow from level to level, itself first: where pairs of blocks are many, those of the
-        last level are few."""
+        """This call, then the same call in larger and larger blocks, until there are few pairs of blocks."""
         if self.named is not None or self.rows.partition.count * self.columns.partition.count <= _FEW:
             return (self,)
         coarser = replace(self, rows=self.rows.coarser(LEVEL), columns=self.columns.coarser(LEVEL))
         return (self, *coarser.levels)
 
     def level_of(self, values: Mapping[Expr, Array], number: int) -> dict[Expr, Array]:
-        """The largest of the values (B, D) of blocks of rows in each block of a level."""
+        """For each block of rows of a level, the largest of the values (B, D) of the blocks in it."""
         if number == 0:
             return dict(values)
         return {
@@ -132,7 +134,7 @@ class BlockPairs:
 
     @cached_property
     def ends(self) -> dict[Expr, Array]:
-        """The values of the variables of `bounds`: ends of boxes, whether they hold nan, and parameters."""
+        """The values of the variables of `bounds`: ends of boxes, whether the boxes hold nan, and parameters."""
         known: dict[Expr, Array] = {}
         for slot in self.program.slots:
             if slot.domain == Domain.P:
@@ -153,11 +155,11 @@ class BlockPairs:
 
     @cached_property
     def size(self) -> Expr:
-        """How many columns a block has: a variable of blocks of columns."""
+        """The number of columns of a block: a variable of blocks of columns."""
         return variable("size", 1, Domain.J)
 
     def middle(self, *values: Expr) -> list[Expr]:
-        """Formulas at the centres of both blocks of a pair, where they say what is likely. Nothing is proven by it."""
+        """The values of formulas at the centres of both blocks of a pair. They are estimates, not bounds."""
         centres = {
             slot: constant(0.5) * box.low + constant(0.5) * box.high
             for slot, box in self._boxes.items()
@@ -172,11 +174,12 @@ class BlockPairs:
     ) -> Array:  # fmt: skip
         """A reduction over blocks of columns, for each block of rows.
 
-        ``further``: values of other variables; ``parents``: of the next level, the pairs whose blocks are meant.
+        ``further`` holds the values of variables other than `ends`. With ``parents``, pairs of blocks of the next
+        level, the reduction is over the pairs of blocks in these only.
         """
-        program, given = map_reduce([f], reduction, count)
+        program, leaves = map_reduce([f], reduction, count)
         values = {**self.ends, **(further or {})}
-        arrays = [np.ascontiguousarray(values[leaf], np.int64 if leaf.kind == INDEX else self.dtype) for leaf in given]
+        arrays = [np.ascontiguousarray(values[leaf], np.int64 if leaf.kind == INDEX else self.dtype) for leaf in leaves]
         rows, columns = self.rows.partition.count, self.columns.partition.count
         named = self.named if parents is None else parents.as_ranges(LEVEL, rows, columns)
         region = Region(rows, columns, ranges=None if named is None else _checked(named, rows, columns))
@@ -185,8 +188,8 @@ class BlockPairs:
     def pairs_where(self, mask: Expr, further: Mapping[Expr, Array] | None = None) -> Ranges:
         """The pairs of blocks for which a mask holds.
 
-        ``further``: values of other variables of rows; where a mask holds, it holds for larger values, too, and for
-        larger boxes.
+        ``further`` holds the values of other variables of blocks of rows. A mask that holds for some values and boxes
+        must hold for larger ones, too.
         """
         parents = None
         for number in range(len(self.levels) - 1, 0, -1):
@@ -197,17 +200,18 @@ class BlockPairs:
     def words_where(
         self, mask: Expr, further: Mapping[Expr, Array] | None = None, parents: PairsOfBlocks | None = None
     ) -> Iterator[Words]:
-        """The pairs of blocks for which a mask holds, by rows; ``parents``: of the next level, where to look for them.
+        """The pairs of blocks for which a mask holds, by rows.
 
-        Each word is a sum of powers of two, and each group of 16 blocks of columns an index of a batch.
+        With ``parents``, pairs of blocks of the next level, only the pairs of blocks in these are tried. A kernel adds
+        up powers of two to make a word; each group of 16 blocks of columns is an index of its batch.
         """
         bits = variable("bit", 1, Domain.J)
-        program, given = map_reduce([OPS["where"](mask, bits, constant(0))], "Sum")
+        program, leaves = map_reduce([OPS["where"](mask, bits, constant(0))], "Sum")
         rows, columns = self.rows.partition.count, self.columns.partition.count
         groups = -(-columns // WORD)
         values = {**self.ends, **(further or {}), bits: (2.0 ** np.arange(WORD))[None, :, None]}
         wide = {}
-        for leaf in given:
+        for leaf in leaves:
             array = np.asarray(values[leaf], np.int64 if leaf.kind == INDEX else self.dtype)
             if leaf.domain == Domain.J and leaf is not bits:
                 array = _in_parts(array, WORD)
@@ -220,10 +224,10 @@ class BlockPairs:
         if parents is None:
             most = _MASKS if self.named is None else _MASKS // WORD
             for start, end in _chunks(rows, max(1, most // groups)):
-                arrays = [wide[leaf][:, start:end] if leaf.domain == Domain.I else wide[leaf] for leaf in given]
-                found = self._words(program, arrays, Region(end - start, WORD, (groups,)))
-                found[-1] &= last
-                by_row = found.T
+                arrays = [wide[leaf][:, start:end] if leaf.domain == Domain.I else wide[leaf] for leaf in leaves]
+                words = self._words(program, arrays, Region(end - start, WORD, (groups,)))
+                words[-1] &= last
+                by_row = words.T
                 if self.named is not None:
                     by_row = by_row & self._named_words((start, end), groups)
                 row, group = np.nonzero(by_row)
@@ -232,29 +236,30 @@ class BlockPairs:
         for start, end in _chunks_of_rows(parents.row, max(1, _MASKS // LEVEL)):
             at = {Domain.I: parents.row[start:end], Domain.J: parents.column[start:end]}
             arrays = [
-                wide[leaf] if leaf is bits or leaf.domain == Domain.P else wide[leaf][at[leaf.domain]] for leaf in given
+                wide[leaf] if leaf is bits or leaf.domain == Domain.P else wide[leaf][at[leaf.domain]]
+                for leaf in leaves
             ]
-            found = self._words(program, arrays, Region(LEVEL, WORD, (end - start,)))
-            found[at[Domain.J] == groups - 1] &= last
+            words = self._words(program, arrays, Region(LEVEL, WORD, (end - start,)))
+            words[at[Domain.J] == groups - 1] &= last
             if rows % LEVEL:
-                found[at[Domain.I] == rows // LEVEL, rows % LEVEL :] = 0
+                words[at[Domain.I] == rows // LEVEL, rows % LEVEL :] = 0
             place = _by_rows(at[Domain.I])
-            ordered, of = np.zeros(found.size, np.uint16), np.zeros(found.size, np.int64)
-            ordered[place], of[place] = found, np.arange(end - start)[:, None]
-            row = np.zeros(found.size, np.int64)
+            ordered, parent = np.zeros(words.size, np.uint16), np.zeros(words.size, np.int64)
+            ordered[place], parent[place] = words, np.arange(end - start)[:, None]
+            row = np.zeros(words.size, np.int64)
             row[place] = at[Domain.I][:, None] * LEVEL + np.arange(LEVEL)
-            some = np.flatnonzero(ordered)
-            yield Words(ordered[some], row[some], at[Domain.J][of[some]])
+            nonzero = np.flatnonzero(ordered)
+            yield Words(ordered[nonzero], row[nonzero], at[Domain.J][parent[nonzero]])
 
     def _named_words(self, rows: tuple[int, int], groups: int) -> Array:
-        """(rows, groups): the pairs that ranges name, a bit for each block of columns as in `words_where`."""
+        """The pairs that ranges name, as words of shape (rows, groups): a bit for each block of columns."""
         assert self.named is not None, "only ranges name pairs"
         bits = named_blocks(self.named, rows, groups * WORD)
         words: Array = np.packbits(bits, axis=1, bitorder="little").view("<u2").astype(np.uint16)
         return words
 
     def _words(self, program: MapReduce, arrays: Sequence[Array], region: Region) -> Array:
-        """By index of the batch and row."""
+        """Run a kernel that makes words: an array of shape (batch, rows)."""
         contiguous = [np.ascontiguousarray(array) for array in arrays]
         return self._run(program, contiguous, region)[0][..., 0].astype(np.uint16)
 
@@ -273,7 +278,7 @@ class BlockPairs:
         return Ranges.of(blocks, np.searchsorted(row, np.arange(len(blocks)), side="right"), intervals)
 
     def likely(self, lowest_first: Expr, count: int) -> PairsOfBlocks:
-        """The ``count`` blocks of columns, for each block of rows, for which a formula is lowest, or nearly so."""
+        """For each block of rows, the ``count`` blocks of columns for which a formula is lowest, or nearly so."""
         parents = None
         for level in reversed(self.levels):
             most = level.columns.partition.count
@@ -292,7 +297,7 @@ class BlockPairs:
         return np.repeat(np.arange(len(intervals)), intervals[:, 1] - intervals[:, 0])
 
     def least(self, values: Array) -> Array:
-        """The smallest of the values (rows, ..) of each block of rows; nan is passed over if there is another."""
+        """The smallest of the values (rows, ..) of each block of rows; nan only if all values of a block are nan."""
         least: Array = np.fmin.reduceat(values, self.rows.partition.intervals[:, 0])
         return least
 
@@ -302,15 +307,17 @@ class BlockPairs:
         self, pairs: Ranges, reduction: str, count: int | None = None, values: Sequence[Expr] | None = None,
         further: Mapping[Expr, Array] | None = None,
     ) -> tuple[Array, ...]:  # fmt: skip
-        """The results of a reduction over some pairs, rows in the order of the blocks; ``values``: of other formulas
-        than the program's; ``further``: values of other variables in them, in the order of the blocks. Lists do not
-        name infinite terms."""
-        program, given = map_reduce(self.program.values if values is None else values, reduction, count)
+        """The results of a reduction over some pairs, with rows in the order of the blocks.
+
+        ``values`` are the formulas that are reduced; None for the program's. ``further`` holds the values of variables
+        that the program lacks, in the order of the blocks. In lists of indices, infinite terms have the index -1.
+        """
+        program, leaves = map_reduce(self.program.values if values is None else values, reduction, count)
         known = further or {}
         arrays = [
             known[slot] if slot in known
             else self.arrays[slot] if slot.domain == Domain.P else self._side(slot).ordered(slot)
-            for slot in given
+            for slot in leaves
         ]  # fmt: skip
         return self.visit_arrays(
             pairs, program, arrays, len(self.rows.partition.order), len(self.columns.partition.order)
@@ -319,7 +326,7 @@ class BlockPairs:
     def visit_arrays(
         self, pairs: Ranges, program: MapReduce, arrays: Sequence[Array], rows: int, columns: int
     ) -> tuple[Array, ...]:
-        """The results of another program with its arrays, over the same pairs."""
+        """The results of any program over ``pairs``; ``arrays`` has ``rows`` rows and ``columns`` columns."""
         self.visited.append(pairs_of(pairs))
         region = Region(rows, columns, ranges=_checked(pairs, rows, columns))
         return self._run(program, arrays, region, self.options)
@@ -333,12 +340,12 @@ class BlockPairs:
     def some(self, blocks: Array) -> BlockPairs:
         """This call restricted to the rows of some blocks, in the order of the blocks."""
         intervals = self.rows.partition.intervals[blocks]
-        chosen = self.rows.partition.order[np.concatenate([np.arange(*interval) for interval in intervals])]
+        row_numbers = self.rows.partition.order[np.concatenate([np.arange(*interval) for interval in intervals])]
         arrays = {
-            slot: array[chosen] if slot.domain == Domain.I else array for slot, array in self.arrays.items()
+            slot: array[row_numbers] if slot.domain == Domain.I else array for slot, array in self.arrays.items()
         }  # fmt: skip
         lengths = intervals[:, 1] - intervals[:, 0]
-        part = CutPartition(np.arange(len(chosen)), self.rows.partition.size, np.cumsum(lengths) - lengths)
+        part = CutPartition(np.arange(len(row_numbers)), self.rows.partition.size, np.cumsum(lengths) - lengths)
         named = None
         if self.named is not None:
             named = drawn(self.named, blocks, np.arange(self.columns.partition.count))
@@ -354,7 +361,7 @@ class BlockPairs:
         return Ranges(edges[0][self.named.blocks], self.named.owners, edges[1][self.named.pieces])
 
     def in_order(self, result: Array) -> Array:
-        """A result by rows as the caller has them."""
+        """A result whose rows are in the order of the blocks, in the caller's order."""
         placed = np.empty_like(result)
         placed[self.rows.partition.order] = result
         return placed
@@ -367,7 +374,7 @@ def _checked(pairs: Ranges, rows: int, columns: int) -> CheckedRanges:
 
 
 def _in_parts(array: Array, length: int) -> Array:
-    """(B, D) as (B / length, length, D), the last part with zeros."""
+    """(B, D) as (B / length, length, D), rounded up; zeros fill the last part."""
     parts = -(-len(array) // length)
     padded = np.pad(array, ((0, parts * length - len(array)), (0, 0)))
     return padded.reshape(parts, length, array.shape[1])
@@ -379,7 +386,7 @@ def _chunks(count: int, size: int) -> Iterator[tuple[int, int]]:
 
 
 def _chunks_of_rows(rows: Array, size: int) -> Iterator[tuple[int, int]]:
-    """Intervals of about ``size`` of these ascending numbers, at least one of which begin with a new number."""
+    """Split ascending numbers into intervals of about ``size``; equal numbers stay together."""
     start = 0
     while start < len(rows):
         end = len(rows) if start + size >= len(rows) else int(np.searchsorted(rows, rows[start + size]))
@@ -390,7 +397,7 @@ def _chunks_of_rows(rows: Array, size: int) -> Iterator[tuple[int, int]]:
 
 
 def _by_rows(parents: Array) -> Array:
-    """(K, 16): the places of the words of parents, by their blocks of rows and then by their groups."""
+    """The places of the words of K parents, (K, 16), if words are sorted by blocks of rows, then by groups."""
     first = np.searchsorted(parents, parents)
     count = np.searchsorted(parents, parents, side="right") - first
     places: Array = (first * LEVEL + np.arange(len(parents)) - first)[:, None] + np.arange(LEVEL) * count[:, None]

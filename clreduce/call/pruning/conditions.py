@@ -15,7 +15,7 @@ from clreduce.ops.shape import concat
 from clreduce.typing import Array
 
 _BASE = 16
-"""Of the digits of the number of columns of a block."""
+"""The base of the digits in which kernels add up numbers of columns."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,8 +26,8 @@ class Conditions:
 
     @cached_property
     def known(self) -> tuple[Expr, Expr]:
-        """Whether all components are the same in all terms of a pair of blocks, as far as bounds tell; and which of
-        them hold: 1 or 0."""
+        """Two formulas over pairs of blocks: whether bounds settle the condition for all terms of a pair, in each
+        component; and, where they do, whether it holds: 1 or 0."""
         (value,) = self.pairs.values
         if value.kind != REAL:
             value = OPS["where"](value, constant(1), constant(0))
@@ -42,14 +42,14 @@ class Conditions:
         return less(unknown, constant(1)), OPS["where"](apart, constant(1), zero)
 
     def run(self) -> tuple[Array, ...]:
-        """The results by the rows of the caller."""
+        """The results, with rows in the caller's order."""
         known, holds = self.known
         # A float holds the numbers of columns, digit by digit.
         sizes = np.diff(self.pairs.columns.partition.intervals, axis=1)
         digits = {variable(("digit", base), 1, Domain.J): sizes // base % _BASE for base in (1, _BASE, _BASE**2)}
 
         def columns(part: Expr) -> Array:
-            """(blocks of rows, components): how many columns are in blocks for which a mask holds, or is 1."""
+            """The number of columns in blocks for which a mask is 1: (blocks of rows, components)."""
             counts = self.pairs.over_blocks(concat(*(part * digit for digit in digits)), "Sum", None, digits)
             ones, tens, hundreds = np.split(counts.astype(np.int64), len(digits), axis=1)
             number: Array = ones + _BASE * (tens + _BASE * hundreds)
@@ -62,12 +62,12 @@ class Conditions:
         settled: Array = np.logical_and.reduce(known_results[name], axis=1)
         is_open = variable("is open", 1, Domain.I)
         mask = OPS["logical_and"](OPS["logical_not"](known), OPS["less"](constant(0), is_open))
-        (found,) = self.pairs.visit(self.pairs.pairs_where(mask, {is_open: ~settled[:, None]}), name)
+        (visited,) = self.pairs.visit(self.pairs.pairs_where(mask, {is_open: ~settled[:, None]}), name)
         owner = self.pairs.owner
         if name == "Count":
-            result = found + holding[owner]
+            result = visited + holding[owner]
         elif name == "Any":
-            result = np.maximum(found, holding[owner] > 0)
+            result = np.maximum(visited, holding[owner] > 0)
         else:
-            result = np.minimum(found, missing[owner] == 0)
-        return (self.pairs.in_order(result.astype(found.dtype)),)
+            result = np.minimum(visited, missing[owner] == 0)
+        return (self.pairs.in_order(result.astype(visited.dtype)),)

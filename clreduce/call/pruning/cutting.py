@@ -18,9 +18,9 @@ from clreduce.runtime.region import Region
 from clreduce.typing import Array
 
 _PAIRS_PER_BOUND = 8
-"""Pairs that must stand against each pair of blocks, whose bounds cost as much as some pairs."""
+"""The fewest pairs for each pair of blocks: to bound a pair of blocks costs as much as to visit some pairs."""
 _MOST_BLOCKS = 2**20
-"""Of rows or of columns: their parts of blocks are counted exactly up to here."""
+"""The most blocks of rows, or of columns: kernels count their parts exactly up to this number."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,11 @@ class Cuts:
     pairs: Ranges
     """The pairs that the ranges name, each once."""
     edges: dict[Domain, Array]
-    """By the index: where pieces begin, ascending, and where the last one ends."""
+    """For each index, the positions at which pieces begin, ascending, and the end of the last one."""
 
     @classmethod
     def of(cls, region: Region) -> Cuts | None:
-        """The cuts of a region; None if it is of all pairs."""
+        """The cuts of a region; None if it has no ranges, so that all pairs are visited."""
         pairs = region.pairs
         if pairs is None:
             return None
@@ -64,7 +64,7 @@ class Cuts:
         return cls(pairs, edges)
 
     def obstacle(self, size: int) -> str:
-        """Why these ranges do not go with skipped pairs in blocks of ``size`` points; "" if they do."""
+        """The reason why pairs of these ranges cannot be skipped in blocks of ``size`` points; "" if they can."""
         visited = pairs_of(self.pairs)
         if pairs_of(self.pairs.once()) < visited:
             return "the ranges list some pairs several times"
@@ -92,7 +92,7 @@ class Cuts:
 
 
 def in_blocks(pairs: Ranges, rows: Partition, columns: Partition) -> Ranges:
-    """Pairs of points in the order of their blocks, none of which is cut, as pairs of blocks."""
+    """The pairs of blocks that hold ``pairs``, which are in the order of the blocks and cut none of these."""
     row_starts, column_starts = rows.intervals[:, 0], columns.intervals[:, 0]
     return Ranges(
         np.searchsorted(row_starts, pairs.blocks), pairs.owners, np.searchsorted(column_starts, pairs.pieces)
@@ -100,13 +100,13 @@ def in_blocks(pairs: Ranges, rows: Partition, columns: Partition) -> Ranges:
 
 
 def drawn(pairs: Ranges, rows: Array, columns: Array) -> Ranges:
-    """The pairs of some rows and columns, ascending numbers, which are numbered from 0 then."""
+    """The pairs of some rows and columns, given by ascending numbers; the results number these from 0."""
     slices = np.searchsorted(pairs.owners, np.arange(len(pairs.blocks)), side="right")
     return Ranges.of(np.searchsorted(rows, pairs.blocks), slices, np.searchsorted(columns, pairs.pieces))
 
 
 def named_blocks(pairs: Ranges, rows: tuple[int, int], columns: int) -> Array:
-    """(rows, columns): which pairs of blocks are named, for the blocks of rows from one number to another."""
+    """Whether each pair of blocks is named, (end - start, columns), for ``rows``, an interval (start, end)."""
     inside = pairs.clipped(rows, (0, columns))
     steps = np.zeros((len(inside.blocks) + 1, columns + 1), np.int32)
     np.add.at(steps, (inside.owners, inside.pieces[:, 0]), 1)
@@ -120,7 +120,7 @@ def named_blocks(pairs: Ranges, rows: tuple[int, int], columns: int) -> Array:
 
 
 def columns_per_row(pairs: Ranges, rows: int) -> Array:
-    """(rows,): how many columns each row visits."""
+    """The number of columns that each row visits: (rows,)."""
     lengths = pairs.pieces[:, 1] - pairs.pieces[:, 0]
     of_blocks = np.zeros(len(pairs.blocks), np.int64)
     np.add.at(of_blocks, pairs.owners, lengths)

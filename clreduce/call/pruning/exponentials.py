@@ -1,4 +1,4 @@
-"""LogSumExp and softmax: terms are passed over whose exponentials are small beside those of the largest terms."""
+"""LogSumExp and softmax: terms are skipped if their exponentials are small beside those of the largest terms."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from clreduce.typing import Array
 _FIRST_VISITS = 16
 """Blocks that are visited for an estimate of the results."""
 _LEAST = -80
-"""The least exponent that is told from others: its exponential is a normal number in float32."""
+"""Smaller exponents are raised to this one, whose exponential is a normal number in float32."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +32,7 @@ class Exponentials:
 
     @cached_property
     def highest(self) -> Expr:
-        """How large the terms of a pair of blocks are at most, component by component."""
+        """An upper bound of the terms of a pair of blocks, component by component; inf if a term may be nan."""
         (bounds,) = self.pairs.bounds(self.pairs.values[0])
         if bounds.nan is None:
             return bounds.high
@@ -44,7 +44,7 @@ class Exponentials:
         return len(self.pairs.values) > 1
 
     def run(self) -> tuple[tuple[Array, ...], float]:
-        """The results by the rows of the caller, and what the first differs by at most."""
+        """The results, with rows in the caller's order, and a bound of the error of the first one."""
         first = self.pairs.ranges(self.pairs.likely(-self._typical, _FIRST_VISITS))
         term = self.pairs.program.values[:1]
         (estimate,) = self.pairs.visit(first, "LogSumExp", None, term)
@@ -62,7 +62,7 @@ class Exponentials:
 
     @property
     def _typical(self) -> Expr:
-        """How large the terms of a pair of blocks may be expected to be: at most, and at their centres."""
+        """An estimate of the terms of a pair of blocks: the sum of their upper bound and their value at the centres."""
         (centre,) = self.pairs.middle(self.pairs.values[0])
         most = constant(self.pairs.precision.largest / 1e3)
         high, middle = (OPS["smaller"](OPS["larger"](value, -most), most) for value in (self.highest, centre))
@@ -74,12 +74,12 @@ class Exponentials:
         return self.pairs.program.reduction.name
 
     def _largest_value(self) -> Array:
-        """(B, 1): how large the values that are averaged are at most, for each block of rows."""
+        """An upper bound of the absolute values that are averaged, for each block of rows: (B, 1)."""
         (bounds,) = self.pairs.bounds(self.pairs.values[1])
         size = OPS["larger"](-bounds.low, bounds.high)
         if bounds.nan is not None:
             size = OPS["where"](OPS["less"](constant(0), bounds.nan), constant(INF), size)
-        # That of larger blocks is not much more.
+        # The bound over larger blocks is not much larger.
         number = len(self.pairs.levels) - 1
         of_level = self.pairs.levels[number].over_blocks(size, "Max").max(axis=1, keepdims=True)
         largest: Array = np.repeat(of_level.astype(np.float64), LEVEL**number, axis=0)[
@@ -89,8 +89,11 @@ class Exponentials:
 
     @cached_property
     def share(self) -> tuple[Expr, Expr, Expr]:
-        """Which part of the tolerance the terms of a pair take; and the variables of blocks of rows in it: how far the
-        logarithm of all exponentials is below 0 at most, and 1 / the part of them that may be passed over."""
+        """The part of the tolerance that the terms of a pair take, and its two variables of blocks of rows.
+
+        The first one is an upper bound of minus the logarithm of the sum of all exponentials; the second one is
+        1 / the part of that sum that may be skipped.
+        """
         depth, inverse = (variable(name, self.highest.dim, Domain.I) for name in ("depth", "inverse of the part"))
         # An exponent that is raised keeps small parts from rounding to 0, for which no tolerance would be too small.
         exponent = OPS["larger"](self.highest + depth, constant(_LEAST))
@@ -102,7 +105,7 @@ class Exponentials:
         self, lower: Array, scale: Array | None, allowed: Array, asked: Array
     ) -> tuple[tuple[Array, ...], Array]:
         # Without a part t of the sum of all exponentials, its logarithm is less by -log(1 - t), and an average of
-        # numbers up to B changes by up to 2 B t / (1 - t). Of half of t, both are less than half.
+        # numbers up to B changes by up to 2 B t / (1 - t). If t is halved, both fall to less than half.
         with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
             if scale is None:
                 part = -np.expm1(-allowed)
@@ -116,6 +119,6 @@ class Exponentials:
             depth: np.where(known, 8 * float(self.pairs.precision.eps) * np.abs(lower) - lower, np.inf),
             inverse: np.broadcast_to(np.where(asked[:, None], inverses, 1), (len(asked), inverse.dim)),
         }
-        words, taken = Shares(self.pairs, share).passed_over(further, asked)
+        words, taken = Shares(self.pairs, share).to_visit(further, asked)
         results = self.pairs.visit(self.pairs.as_ranges(words), self._name)
         return results, np.broadcast_to(allowed * taken[:, None], (len(allowed), results[0].shape[1]))

@@ -1,4 +1,4 @@
-"""Arrays that are not in the memory of the host: points are sorted there, so they are copied, or nothing is skipped."""
+"""Arrays that are not in the memory of the host, where points are sorted: copy them, or visit all pairs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from clreduce.typing import Array
 
 
 def on_host(array: Any) -> Array:
-    """The numbers of an array, copied from its device or read from its file."""
+    """The array in the memory of the host, copied from its device or read from its file."""
     if is_resident(array):
         array = array if is_contiguous(array) else copied(array, array.dtype)
         numbers: Array = array.get() if array.size else np.empty(array.shape, array.dtype)
@@ -26,14 +26,14 @@ def on_host(array: Any) -> Array:
 
 
 def on_device(result: Array, beside: Any) -> Any:
-    """A result as an array on the device and queue of another one."""
+    """A result, copied to the device and queue of the array ``beside``."""
     from pyopencl.array import to_device
 
     return to_device(beside.queue, np.ascontiguousarray(result), allocator=beside.allocator)
 
 
 def obstacle(work: Work, arrays: Sequence[Any]) -> str:
-    """Why all pairs are visited, if arrays are not on the host; "" if there is no reason.
+    """The reason why all pairs are visited if arrays are not on the host; "" if there is none.
 
     ``prune=True`` with arrays that are read block by block is an `OptionError`.
     """

@@ -1,7 +1,7 @@
-"""States of a part of the columns by a visit of some pairs: what a process keeps that computes a chunk of a call.
+"""States of rows after a part of the columns, with pairs skipped: for processes that compute a chunk of a call.
 
-The results of a part tell its state. Only reductions whose results do are pruned in parts; of the others, all pairs are
-visited.
+The state is made from the results over the part. Pairs are skipped only for reductions whose results allow this; the
+others visit all pairs.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ State = tuple[Array, ...]
 
 
 def part_of(work: Work, columns: int) -> Pruning | None:
-    """What a part of a work asks for that has so many of its columns: its share of the tolerance.
+    """The pruning of a part of a work with ``columns`` of its columns, and with its share of the tolerance.
 
     `OptionError` for a tolerance that parts cannot keep.
     """
@@ -44,7 +44,7 @@ def part_of(work: Work, columns: int) -> Pruning | None:
 
 
 def state_of_part(work: Work, arrays: Sequence[Array], executor: Executor) -> State:
-    """What rows keep after the columns of a work, which skips pairs if that is possible."""
+    """The state of each row after all columns of a work, which skips pairs if that is possible."""
     reason = _obstacle(work) if work.skips else "by default, all pairs of such a call are visited"
     if not reason:
         return _state(work, arrays, executor)
@@ -55,7 +55,7 @@ def state_of_part(work: Work, arrays: Sequence[Array], executor: Executor) -> St
 
 
 def _obstacle(work: Work) -> str:
-    """Why results of a part do not tell its state; "" if they do."""
+    """The reason why the state of a part cannot be made from its results; "" if it can."""
     reduction = work.program.reduction
     if reduction.skips is Skips.SMALL_EXPONENTIALS and reduction.name != "LogSumExp":
         return f"the results of chunks of {reduction.name} do not tell that of all chunks"
@@ -80,7 +80,7 @@ def _state(work: Work, arrays: Sequence[Array], executor: Executor) -> State:
 
 
 def _selection(work: Work, arrays: Sequence[Array], executor: Executor) -> State:
-    """The terms, and their indices if the state has them; none of infinite terms, which only results have."""
+    """The terms, and their indices if the state has them; -1 for infinite terms, which only results name."""
     reduction = work.program.reduction
     if len(work.program.state_slots) == 1:
         return running.run(work, Memo(), arrays, executor)

@@ -1,4 +1,4 @@
-"""Which variables say where a point is, so that points near each other have like terms; the others are weights."""
+"""The variables that hold the positions of points, so that near points have similar terms; the others are weights."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _LINEAR = ("mul", "neg", "reduce_sum", "expand", "extract", "pad", "concat", "pe
 
 
 def places_of(program: MapReduce) -> set[Expr]:
-    """The slots by which points are sorted into blocks: those of i and of j that meet in something else than a product.
+    """The slots by which points are sorted into blocks: i and j meet in them in an operation other than a product.
 
     >>> from clreduce.ir.op import variable
     >>> from clreduce.ops.derived import squared_distance
@@ -25,12 +25,12 @@ def places_of(program: MapReduce) -> set[Expr]:
     places: set[Expr] = set()
     for value in program.values:
         places |= _places_of(value)
-    chosen: set[Expr] = set()
+    sorted_by: set[Expr] = set()
     for domain in (Domain.I, Domain.J):
         own = {slot for slot in program.slots if slot.domain == domain}
         numbers = {slot for slot in own & places if slot.kind == REAL}
-        chosen |= numbers or own & places or own
-    return chosen
+        sorted_by |= numbers or own & places or own
+    return sorted_by
 
 
 def _places_of(value: Expr) -> set[Expr]:

@@ -1,4 +1,4 @@
-"""`Pruning`: what a call says on blocks of pairs that are skipped, checked once."""
+"""`Pruning`: the checked options of a call on blocks of pairs that are skipped."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from clreduce.reductions.reduction import Reduction
 
 @dataclass(frozen=True, slots=True)
 class Pruning:
-    """Whether blocks of pairs may be skipped, and how far a result may be from that over all pairs."""
+    """Whether blocks of pairs may be skipped, and the largest error of a result that may follow."""
 
     prune: bool | None = None
-    """None: where it is likely to pay, for reductions whose results do not change by it."""
+    """None if pairs are skipped where that is likely to pay, and only if results do not change."""
     atol: float = 0.0
     rtol: float = 0.0
     demanded: bool = False
-    """Whether the call says ``prune=True`` itself: it is an error then if points cannot be sorted."""
+    """Whether the call says ``prune=True`` itself; it raises an error then if points cannot be sorted."""
 
     @classmethod
     def checked(cls, prune: Any, atol: Any, rtol: Any, reduction: Reduction) -> Pruning | None:
-        """What a call asks for, None for the default; or `OptionError`."""
+        """The options of a call, or None if all are left out; `OptionError` for wrong ones."""
         if prune == "auto" and atol is None and rtol is None:
             return None
         if not (isinstance(prune, (bool, np.bool_)) or prune == "auto"):
@@ -59,7 +59,7 @@ class Pruning:
         return self.atol > 0 or self.rtol > 0
 
     def of_derivative(self) -> Pruning:
-        """What derivatives of such a call ask for: the same tolerances, else what is the default for them."""
+        """The pruning of derivatives of a call: its tolerances, or the default of derivatives if it has none."""
         asked = replace(self, demanded=False)
         return asked if self.has_tolerance or self.prune is not True else replace(asked, prune=None)
 

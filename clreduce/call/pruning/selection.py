@@ -1,8 +1,8 @@
 """Selections: blocks of columns that hold no term of the result are skipped, exactly.
 
-A block of columns whose bound is beyond the K-th term of every row of a block is skipped. How large the K-th term may
-be is found first, by a visit of a few blocks that are likely to hold it. The results are those of a call that visits
-all pairs, bit by bit: of terms that are equal, the lowest index is taken.
+A first visit of a few blocks, which are likely to hold the first K terms, gives a limit of the K-th term of each row. A
+block of columns is skipped if its bound is beyond the limits of all rows of a block. The results are those of a call
+that visits all pairs, bit by bit: of equal terms, the one with the lowest index is taken.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from clreduce.threads import in_threads
 from clreduce.typing import Array
 
 _FIRST_VISITS = 2
-"""Blocks that are visited to find how large the K-th term may be, beside those that K terms fill."""
+"""Blocks of the first visit, in addition to the fewest blocks that hold K terms."""
 _TOGETHER = 2**13
-"""Rows whose results are put in order together: so many stay in a cache."""
+"""Rows whose results are put in order together: a number that fits in a cache."""
 _MOST_GATHERED = 2**22
-"""Columns that are brought into their original order at a time."""
+"""The most columns that are gathered in their original order for one visit."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +45,7 @@ class Selection:
 
     @cached_property
     def count(self) -> int:
-        """K."""
+        """K, the number of terms that are selected."""
         return self.pairs.program.reduction.count or 1
 
     @cached_property
@@ -55,17 +55,18 @@ class Selection:
 
     @cached_property
     def bounds(self) -> Bounds:
-        """Bounds of the terms of a pair of blocks, as formulas; of their negative if the largest are selected."""
+        """Bounds of the terms of a pair of blocks, as formulas; bounds of minus the terms for the largest ones."""
         (term,) = self.pairs.values
         (bounds,) = self.pairs.bounds(-term if self.largest else term)
         return bounds
 
     def run(self) -> tuple[Array, Array]:
-        """The K terms and their indices, or -1, by the rows of the caller: (rows, K) each; of no shape what the
-        reduction does not ask for.
+        """The K terms and their indices, (rows, K) each, with rows in the caller's order.
 
-        The first visit tells how large the K-th term of each row may be, the second one visits what is not beyond. One
-        term more tells where the last one is one of several equal ones.
+        A place without a term has the index -1. An array that the reduction does not return is empty.
+
+        The first visit gives a limit of the K-th term of each row. The second one visits the blocks that are not beyond
+        it, for K + 1 terms: rows whose last two terms are equal need a third visit.
         """
         limits = self._first_terms()
         pairs = self._not_beyond(limits)
@@ -73,12 +74,12 @@ class Selection:
         results = self._results(pairs, values, places)
         beyond = self._signed(values[:, self.count - 1]) > limits
         if beyond.any():
-            # Another kernel may round to more than the first one did: what it finds is what limits have to hold for.
+            # The second kernel may round a term up more than the first one did, and so beyond the limit.
             self._replace_blocks(np.unique(self.pairs.owner[beyond]), results)
         return results[0], results[1]
 
     def _without_limits(self) -> tuple[Array, Array]:
-        """What `run` gives, by kernels that need no limit of a row."""
+        """The results of `run`, with kernels that take no limits; limits grow until no term exceeds them."""
         limits = self._signed(self.pairs.visit(self._first_visit(), self.name, self.count)[0][:, -1])
         while True:
             pairs = self._not_beyond(limits)
@@ -100,7 +101,7 @@ class Selection:
 
     @property
     def _end(self) -> float:
-        """What comes after all terms."""
+        """The number that comes after all terms: inf, or -inf if the largest are selected."""
         return -np.inf if self.largest else np.inf
 
     def pairs_to_visit(self) -> Ranges:
@@ -108,11 +109,11 @@ class Selection:
         return self._not_beyond(self._first_terms())
 
     def _signed(self, terms: Array) -> Array:
-        """Terms, or their negative if the largest are selected: what comes first is smallest."""
+        """Terms, or minus the terms if the largest are selected: the first term of the result is smallest."""
         return -terms if self.largest else terms
 
     def _first_terms(self) -> Array:
-        """(rows,): the K-th terms after the first visit, as `_signed`."""
+        """The K-th term of each row after the first visit, with the sign of `_signed`: (rows,)."""
         (values,) = self.pairs.visit(self._first_visit(), "KMax" if self.largest else "KMin", self.count)
         return self._signed(values[:, -1])
 
@@ -125,14 +126,14 @@ class Selection:
         return self.pairs.ranges(self.pairs.likely(middle, blocks))
 
     def _not_beyond(self, limits: Array) -> Ranges:
-        """The pairs of blocks some terms of which may come before the limit of a row, or beside it."""
+        """The pairs of blocks with terms that may be as small as the limit of a row, or smaller."""
         limit = variable("limit", 1, Domain.I)
         mask = OPS["less_equal"](self.bounds.low, limit)
         largest = np.maximum.reduceat(limits, self.pairs.rows.partition.intervals[:, 0])[:, None]
         return self.pairs.pairs_where(mask, {limit: largest})
 
     def _visit_up_to(self, pairs: Ranges, limits: Array) -> tuple[Array, Array]:
-        """K + 1 terms and their indices, as far as they come before the limit of their row, or beside it."""
+        """The first K + 1 terms of each row and their indices; terms beyond the limit of their row are left out."""
         limit = variable("limit of the row", 1, Domain.I)
         (value,) = self.pairs.program.values
         terms = up_to(value, limit, not self.largest)
@@ -143,7 +144,7 @@ class Selection:
     # -------------------------------------------------------------------------------------------------------- results
 
     def _results(self, visited: Ranges, values: Array, places: Array) -> tuple[Array, Array]:
-        """The results in the caller's order, from K + 1 terms of each row and their places in the order of blocks."""
+        """The results in the caller's order, made from K + 1 terms of each row and their places in the blocks."""
         by_rows = self.pairs.rows.partition.order
         results = self._new_results(values.dtype)
         tied: list[Array] = []
@@ -169,19 +170,21 @@ class Selection:
         )
 
     def _numbers(self, terms: Array, places: Array) -> Array:
-        """(rows, K): the caller's numbers of columns; -1 where there is no term, or an infinite one that comes last,
-        which kernels leave out."""
+        """The caller's numbers of the columns of terms: (rows, K).
+
+        -1 stands for a missing term, and for an infinite one that comes last, which kernels leave out.
+        """
         terms, places = terms[:, : self.count], places[:, : self.count]
-        numbers = self.pairs.columns.partition.order.take(places)  # that of place -1 is replaced
+        numbers = self.pairs.columns.partition.order.take(places)  # the number at place -1 is replaced
         if ((places[:, -1] < 0) | (terms[:, -1] == self._end)).any():
             numbers[(places < 0) | (terms == self._end)] = -1
         return numbers
 
     def _put(self, results: tuple[Array, Array], rows: Array, terms: Array, numbers: Array) -> None:
-        """Results of some rows of the caller: equal terms by their index."""
+        """Write terms and indices into the results of some rows of the caller, equal terms by their index."""
         equal = np.flatnonzero((terms[:, 1:] == terms[:, :-1]).any(axis=1)) if self.count > 1 else np.arange(0)
         if len(equal):
-            # Numbers of -1 come last, and are all there is beyond.
+            # Numbers of -1 come last.
             keys = np.where(numbers[equal] < 0, np.iinfo(np.int64).max, numbers[equal])
             by = np.lexsort((keys, self._signed(terms[equal])), axis=1)
             terms, numbers = terms.copy(), numbers.copy()
@@ -192,8 +195,11 @@ class Selection:
                 _whole_rows(result)[rows] = _whole_rows(part)
 
     def _settled(self, visited: Ranges, rows: Array) -> tuple[Array, Array]:
-        """Terms and indices of rows whose last term is equal to the one after it: which of them belong to the result is
-        found again, with columns in their original order. ``rows``: in the order of the blocks, ascending."""
+        """Terms and indices of rows whose last term is equal to the one after it.
+
+        These ``rows``, which are ascending places in the order of the blocks, are computed again with columns in their
+        original order, so that equal terms with the lowest indices are taken.
+        """
         pairs = self.pairs
         values = np.empty((len(rows), self.count), pairs.dtype)
         places = np.empty((len(rows), self.count), np.int64)
@@ -202,42 +208,45 @@ class Selection:
         lengths = np.zeros(count, np.int64)
         np.add.at(lengths, visited.owners, visited.pieces[:, 1] - visited.pieces[:, 0])
         blocks = np.unique(owner)
-        # So many blocks of rows at a time that their columns fit.
+        # Each group of blocks of rows has about `_MOST_GATHERED` columns.
         group = np.cumsum(lengths[blocks]) // _MOST_GATHERED
-        program, given = map_reduce(pairs.program.values, self.name, self.count)
+        program, leaves = map_reduce(pairs.program.values, self.name, self.count)
         for number in np.unique(group):
-            chosen = blocks[group == number]
-            columns = [self._columns_in_order(visited.pieces[starts[b] : starts[b + 1]]) for b in chosen]
+            of_group = blocks[group == number]
+            columns = [self._columns_in_order(visited.pieces[starts[b] : starts[b + 1]]) for b in of_group]
             ends = np.cumsum([len(part) for part in columns])
-            of_rows = [rows[owner == b] for b in chosen]
+            of_rows = [rows[owner == b] for b in of_group]
             row_ends = np.cumsum([len(part) for part in of_rows])
             selected_rows, selected_columns = np.concatenate(of_rows), np.concatenate(columns)
             intervals = [
                 np.stack((limits - [len(part) for part in parts], limits), axis=1)
                 for limits, parts in ((row_ends, of_rows), (ends, columns))
             ]
-            part = Ranges.of(intervals[0], np.arange(1, len(chosen) + 1), intervals[1])
+            part = Ranges.of(intervals[0], np.arange(1, len(of_group) + 1), intervals[1])
             sides = {Domain.I: pairs.rows.partition.order[selected_rows], Domain.J: selected_columns}
             arrays = [
                 np.ascontiguousarray(pairs.arrays[slot][sides[slot.domain]])
                 if slot.domain in sides
                 else pairs.arrays[slot]
-                for slot in given
+                for slot in leaves
             ]
             terms, at = pairs.visit_arrays(part, program, arrays, len(selected_rows), len(selected_columns))
             at[terms == self._end] = -1
-            chosen_rows = np.searchsorted(rows, selected_rows)
-            values[chosen_rows] = terms
-            places[chosen_rows] = np.where(at < 0, -1, selected_columns[at])
+            places_in_rows = np.searchsorted(rows, selected_rows)
+            values[places_in_rows] = terms
+            places[places_in_rows] = np.where(at < 0, -1, selected_columns[at])
         return values, places
 
     def _columns_in_order(self, pieces: Array) -> Array:
-        """The original numbers of the columns in some intervals, ascending."""
+        """The caller's numbers of the columns in some intervals of places, ascending."""
         order = self.pairs.columns.partition.order
         return np.sort(np.concatenate([order[start:end] for start, end in pieces]))
 
 
 def _whole_rows(array: Array) -> Array:
-    """Rows (N, K) as single items, which NumPy moves in a fifth of the time: a view where rows are contiguous."""
+    """The rows of an array (N, K) as single items, (N,), which NumPy moves in a fifth of the time.
+
+    A view if the array is contiguous.
+    """
     array = np.ascontiguousarray(array)
     return array.view(np.dtype((np.void, array.itemsize * array.shape[1])))[:, 0]

@@ -21,15 +21,17 @@ class Side:
         ordered: Mapping[Expr, Array] | None = None, boxes: Mapping[Expr, Boxes] | None = None,
         finer: Side | None = None,
     ) -> None:  # fmt: skip
-        """``arrays``: by the variable, in the order that the caller knows; ``points``: those that were sorted;
-        ``ordered`` and ``boxes``: as far as they are known; ``finer``: the same order in blocks that these consist of.
+        """``arrays`` has the values of each variable, in the caller's order; ``points`` are those that were sorted.
+
+        ``ordered`` and ``boxes`` may have the sorted values and the boxes of some variables already. ``finer`` is a
+        side in the same order, whose blocks are parts of these.
         """
-        self.partition, self.points, self._given = partition, points, arrays
+        self.partition, self.points, self._unordered = partition, points, arrays
         self._ordered, self._boxes, self._finer = dict(ordered or {}), dict(boxes or {}), finer
 
     def coarser(self, factor: int) -> Side:
         """These points in blocks that are larger by a power of two."""
-        return Side(self.partition.coarser(factor), self._given, self.points, finer=self)
+        return Side(self.partition.coarser(factor), self._unordered, self.points, finer=self)
 
     def ordered(self, slot: Expr) -> Array:
         """The values of a variable in the order of the blocks."""
@@ -39,7 +41,7 @@ class Side:
             if known is not None and self._finer is not None:
                 array = self._finer.ordered(known)
             else:
-                array = np.ascontiguousarray(np.take(self._given[slot], self.partition.order, axis=0))
+                array = np.ascontiguousarray(np.take(self._unordered[slot], self.partition.order, axis=0))
             self._ordered[slot] = array
         return array
 
@@ -56,19 +58,20 @@ class Side:
         return boxes
 
     def _in_finer(self, slot: Expr) -> Expr | None:
-        """The variable of the finer blocks that has the same numbers."""
+        """The variable of the finer blocks that has the same array; None if no variable has it."""
         if self._finer is None:
             return None
-        array = self._given[slot]
-        return next((other for other, given in self._finer._given.items() if _same(given, array)), None)
+        array = self._unordered[slot]
+        return next((other for other, values in self._finer._unordered.items() if _same(values, array)), None)
 
 
 def side_of(
     parts: Mapping[Expr, Array], places: Sequence[Expr], block: int, before: Sequence[Side], cuts: Cuts | None
 ) -> Side:  # fmt: skip
-    """The blocks of one index; those of ``before`` where they are of the same points, or unions of them.
+    """Sort the points of one index into blocks.
 
-    ``cuts``: where blocks end, for ranges cut the points.
+    If a side of ``before`` has the same points, the blocks are its blocks, or unions of them. No block crosses
+    ``cuts``, the positions at which ranges cut the points.
     """
     points = [parts[slot] for slot in places]
     if cuts is not None:
@@ -93,12 +96,12 @@ def _side_by_side(points: Sequence[Array]) -> Array:
 
 
 def _same(a: Array, b: Array) -> bool:
-    """Whether two arrays are the same numbers in memory."""
+    """Whether two arrays are one memory, seen in one way."""
     return a is b or (a.__array_interface__ == b.__array_interface__)
 
 
 def _joined(boxes: Boxes, factor: int) -> Boxes:
-    """The boxes around each ``factor`` boxes."""
+    """The boxes around groups of ``factor`` boxes that follow each other."""
     if factor == 1 or not len(boxes.low):
         return boxes
     starts = np.arange(0, len(boxes.low), factor)

@@ -1,4 +1,4 @@
-"""Sums and means: terms are passed over whose sizes, by their bounds, add up to less than the tolerance."""
+"""Sums and means: terms are skipped if the bounds of their absolute values add up to less than the tolerance."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Sums:
 
     @cached_property
     def sizes(self) -> Expr:
-        """By how much the terms of a pair of blocks change the sum of a row at most, component by component."""
+        """The largest change of the sum of a row by the terms of a pair of blocks, component by component."""
         (bounds,) = self.pairs.bounds(*self.pairs.values)
         size = OPS["larger"](-bounds.low, bounds.high)
         if bounds.nan is not None:
@@ -39,14 +39,14 @@ class Sums:
 
     @cached_property
     def share(self) -> tuple[Expr, Expr]:
-        """Which part of the tolerance the terms of a pair take; and the variable of blocks of rows in it, 1 / tolerance
+        """The part of the tolerance that the terms of a pair take, and its variable of blocks of rows: 1 / tolerance
         for each component."""
         inverse = variable("inverse of the tolerance", self.sizes.dim, Domain.I)
         shares = OPS["where"](OPS["less"](constant(0), self.sizes), self.sizes * inverse, constant(0))
         return (shares if shares.dim == 1 else OPS["largest"](shares)), inverse
 
     def run(self) -> tuple[Array, float]:
-        """The sums by the rows of the caller (rows, D), and what they differ by at most."""
+        """The sums (rows, D), with rows in the caller's order, and a bound of their error."""
         estimate = None
         if self.pruning.rtol:
             (estimate,) = self.pairs.visit(self.pairs.ranges(self.pairs.likely(-self._typical, _FIRST_VISITS)), "Sum")
@@ -55,10 +55,10 @@ class Sums:
 
     @property
     def _typical(self) -> Expr:
-        """How much a pair of blocks may be expected to add: at most, and at their centres."""
+        """An estimate of the sum of a pair of blocks: its upper bound plus its value at the centres."""
         (value,) = self.pairs.middle(*self.pairs.values)
         size = OPS["larger"](value, -value)
-        # A number that is nan, or infinite, says nothing.
+        # A value at the centres that is nan, or infinite, says nothing.
         size = OPS["where"](OPS["less"](size, constant(self.pairs.precision.largest)), size, constant(0))
         size = self.sizes + size * self.pairs.size
         return size if size.dim == 1 else reduce_sum(size, 1, size.dim, 1)
@@ -69,6 +69,6 @@ class Sums:
             factors = np.broadcast_to(1 / allowed, (len(allowed), inverse.dim)).astype(self.pairs.dtype)
         tiny = float(self.pairs.precision.tiny)  # not 0, so that infinity times it is infinity
         factors = np.where(asked[:, None], np.maximum(factors, tiny), tiny)
-        words, taken = Shares(self.pairs, share).passed_over({inverse: factors}, asked)
+        words, taken = Shares(self.pairs, share).to_visit({inverse: factors}, asked)
         results = self.pairs.visit(self.pairs.as_ranges(words), "Sum")
         return results, np.broadcast_to(allowed * taken[:, None], factors.shape)

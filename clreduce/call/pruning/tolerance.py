@@ -1,4 +1,4 @@
-"""Results that may differ by a tolerance: how much each block of rows may pass over, and a proof afterwards."""
+"""Results within a tolerance: how much each block of rows may skip, and a proof that this was little enough."""
 
 from __future__ import annotations
 
@@ -11,19 +11,21 @@ from clreduce.call.pruning.request import Pruning
 from clreduce.typing import Array
 
 Attempt = Callable[[Array, Array], tuple[tuple[Array, ...], Array]]
-"""From what each block of rows (B, D) may pass over, and which blocks are asked for (B,): results by rows in the order
-of the blocks, and what they differ by at most (B, D); rows of other blocks hold anything."""
+"""A function of the error that each block of rows may make, (B, D), and of whether each block is asked for, (B,). It
+returns results with rows in the order of the blocks, and bounds of their errors, (B, D). The rows of blocks that are
+not asked for are arbitrary."""
 _ATTEMPTS = 4
 
 
 def within_tolerance(
     pairs: BlockPairs, pruning: Pruning, estimate: Array | None, attempt: Attempt
 ) -> tuple[tuple[Array, ...], float]:
-    """Results that differ from the exact ones by at most ``atol + rtol * |exact|``, and by how much at most.
+    """Results that differ from the exact ones by at most ``atol + rtol * |exact|``, and a bound of their errors.
 
-    ``estimate``: of the first result (rows, D), by rows in the order of the blocks; None if only ``atol`` matters.
-    What may be passed over follows from the estimate. Where the result does not prove then that this was little enough,
-    since it is smaller than the estimate, less may be, and nothing at last.
+    ``estimate`` approximates the first result, (rows, D), with rows in the order of the blocks; None if only ``atol``
+    matters. The estimate gives the error that a block of rows may make. If the result is smaller than the estimate, and
+    so does not prove that this error is within the tolerance, the block is computed again with a smaller one, in the
+    last attempt with 0.
     """
     blocks = pairs.rows.partition.count
     allowed = np.full((blocks, 1), pruning.atol) if estimate is None else _allowed(pairs, pruning, estimate)
@@ -47,10 +49,10 @@ def within_tolerance(
 
 def _allowed(pairs: BlockPairs, pruning: Pruning, results: Array) -> Array:
     least = np.nan_to_num(pairs.least(np.where(np.isnan(results), np.nan, _magnitude(results))), nan=0.0)
-    found: Array = (pruning.atol + pruning.rtol * least) / (1 + pruning.rtol)
-    return found
+    allowed: Array = (pruning.atol + pruning.rtol * least) / (1 + pruning.rtol)
+    return allowed
 
 
 def _magnitude(results: Array) -> Array:
-    """Absolute values in double precision; 0 of infinities, which say nothing of an error."""
+    """Absolute values in double precision; 0 for infinities and nan, which do not bound an error."""
     return np.where(np.isfinite(results), np.abs(results.astype(np.float64)), 0.0)

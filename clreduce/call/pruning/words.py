@@ -1,4 +1,4 @@
-"""Sets of pairs of blocks as kernels find them: one number tells of 16 blocks of columns, a bit for each."""
+"""Sets of pairs of blocks as kernels write them: one word of 16 bits has a bit for each of 16 blocks of columns."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from clreduce.runtime.ranges import Ranges
 from clreduce.typing import Array
 
 WORD = 16
-"""Blocks of columns that a word tells of; all sums of powers of two below 2^16 are exact in float32."""
+"""Blocks of columns of a word; all sums of powers of two below 2^16 are exact in float32."""
 
 
 class PairsOfBlocks(NamedTuple):
-    """Pairs of blocks by their numbers, (K,) each: by rows, and of one row by columns."""
+    """K pairs of blocks by their numbers, (K,) each, sorted by rows and then by columns."""
 
     row: Array
     column: Array
 
     def as_ranges(self, factor: int, rows: int, columns: int) -> Ranges:
-        """The pairs of finer blocks in these, ``factor`` by ``factor`` each, of ``rows`` by ``columns`` in all."""
+        """The pairs of finer blocks in these, ``factor`` by ``factor`` each, out of ``rows`` by ``columns``."""
         starts = np.arange(0, rows, factor)
         blocks = np.stack((starts, np.minimum(starts + factor, rows)), axis=1)
         slices = np.searchsorted(self.row, np.arange(len(blocks)), side="right")
@@ -42,11 +42,11 @@ class Words:
     """
 
     bits: Array
-    """(W,), uint16"""
+    """The words: (W,), uint16."""
     row: Array
-    """(W,), ascending"""
+    """The block of rows of each word: (W,), ascending."""
     group: Array
-    """(W,), of one row ascending"""
+    """The group of 16 blocks of columns of each word: (W,), ascending within a row."""
 
     @property
     def pairs(self) -> PairsOfBlocks:
@@ -61,7 +61,7 @@ class Words:
         return row, first, last
 
     def _located(self, bits: Array) -> tuple[Array, Array]:
-        """Block of rows and of columns of each bit."""
+        """The blocks of rows and of columns of each bit that is set."""
         little = bits.astype("<u2", copy=False).view(np.uint8)
         at = np.flatnonzero(np.unpackbits(little, bitorder="little").view(bool))
         word, bit = at // WORD, at % WORD
