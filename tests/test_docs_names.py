@@ -1,4 +1,4 @@
-"""What the pages on the design name exists: their paths are files, and their names belong to the package.
+"""The pages on the design name files that exist, and names that the package has.
 
 A name in backticks is looked up in the source. After a module, a class or an attribute was renamed, these tests fail
 until the pages follow.
@@ -102,7 +102,7 @@ def test_the_design_is_read_in_25_minutes() -> None:
     assert len(DESIGN.read_text("utf-8").split()) <= MOST_WORDS, "move details to a page of docs/internals"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "benchmarks" / "README.md"], ids=lambda page: page.stem)
 def test_paths_exist(page: Path) -> None:
     paths = [code for code in in_backticks(page) if _PATH.fullmatch(code)]
     assert [path for path in paths if not is_there(path)] == []
