@@ -97,6 +97,11 @@ def partition(points: Array, size: int) -> Partition:
         raise ShapeError(f"points are rows of an array (N, D); got shape {points.shape}")
     if size < 1:
         raise ShapeError(f"a block holds one point or more; got size {size}")
+    with np.errstate(under="ignore"):  # half of a subnormal number, whatever the caller lets NumPy raise
+        return _partition(points, size)
+
+
+def _partition(points: Array, size: int) -> Partition:
     finite = np.isfinite(points).all(axis=1)
     order = np.concatenate((np.flatnonzero(finite), np.flatnonzero(~finite)))
     count = int(finite.sum())

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 _MOST = 8
 """The most threads: passes over memory gain nothing from more."""
@@ -12,6 +14,8 @@ _MOST = 8
 
 def in_threads(work: Callable[[int, int], None], count: int, size: int) -> None:
     """Call ``work(start, end)`` for the numbers below ``count``, ``size`` at a time, in any order.
+
+    After an error, no more calls begin. The caller's thread works, too: alone, where no other thread can start.
 
     >>> import numpy as np
     >>> squares = np.empty(10)
@@ -27,8 +31,32 @@ def in_threads(work: Callable[[int, int], None], count: int, size: int) -> None:
         for start in starts:
             work(start, min(start + size, count))
         return
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(lambda start: work(start, min(start + size, count)), starts))
+    left = deque(starts)
+
+    def take_turns() -> None:
+        try:
+            while True:
+                try:
+                    start = left.popleft()
+                except IndexError:
+                    return
+                work(start, min(start + size, count))
+        except BaseException:
+            left.clear()
+            raise
+
+    with ThreadPoolExecutor(threads - 1) as pool:
+        try:
+            helpers = []
+            # While Python exits, or at the system's limit of threads, no other thread starts.
+            with suppress(RuntimeError):
+                for _ in range(threads - 1):
+                    helpers.append(pool.submit(take_turns))
+            take_turns()
+            for helper in helpers:
+                helper.result()
+        finally:
+            left.clear()
 
 
 __all__ = ["in_threads"]

@@ -123,3 +123,10 @@ def test_wrong_arrays_are_refused() -> None:
         partition(np.zeros((3, 1)), 2).boxes(np.zeros((2, 1)))
     with pytest.raises(ShapeError, match="powers of two; got 3"):
         Partition(np.arange(4), 2).coarser(3)
+
+
+def test_subnormal_points_are_sorted_if_numpy_raises_errors_of_underflow() -> None:
+    points = np.arange(1, 1000)[::-1, None] * np.array([5e-324])
+    with np.errstate(all="raise"):
+        near = partition(points, 16)
+    np.testing.assert_array_equal(np.sort(near.order[:16]), np.arange(983, 999))

@@ -137,3 +137,11 @@ def test_options_of_products(device: Device, plain_kernels: None) -> None:
     b = np.random.default_rng(0).normal(size=(150, 2)).astype(np.float32)
     K = (-Vi(x).sqdist(Vj(y)) * 900).exp()
     np.testing.assert_allclose(K.__matmul__(b, atol=1e-3), K @ b, rtol=1e-4, atol=1.01e-3)
+
+
+def test_tolerances_of_tiny_sums_if_numpy_raises_errors_of_underflow(device: Device, plain_kernels: None) -> None:
+    routine = Genred("b * Exp(-SqDist(x, y))", ["x = Vi(2)", "y = Vj(2)", "b = Vj(1)"], "Sum", axis=1)
+    x, b = np.random.default_rng(0).random((300, 2)) * 100, np.full((300, 1), 1e-307)
+    with np.errstate(all="raise"):
+        near = routine(x, x, b, rtol=1e-3)
+    np.testing.assert_allclose(near, routine(x, x, b, prune=False), rtol=1.01e-3)

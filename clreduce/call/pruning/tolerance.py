@@ -27,6 +27,15 @@ def within_tolerance(
     so does not prove that this error is within the tolerance, the block is computed again with a smaller one, in the
     last attempt with 0.
     """
+    with np.errstate(under="ignore"):  # parts of subnormal results, whatever the caller lets NumPy raise
+        results, errors = _attempted(pairs, pruning, estimate, attempt)
+    return tuple(pairs.in_order(result) for result in results), float(errors.max(initial=0))
+
+
+def _attempted(
+    pairs: BlockPairs, pruning: Pruning, estimate: Array | None, attempt: Attempt
+) -> tuple[tuple[Array, ...], Array]:
+    """Results by rows in the order of the blocks, and what they differ by at most (B, D)."""
     blocks = pairs.rows.partition.count
     allowed = np.full((blocks, 1), pruning.atol) if estimate is None else _allowed(pairs, pruning, estimate)
     asked = np.ones(blocks, bool)
@@ -44,7 +53,7 @@ def within_tolerance(
         for result, other in zip(results, again, strict=True):
             result[rows] = other[rows]
         errors = np.where(asked[:, None], their_errors, errors)
-    return tuple(pairs.in_order(result) for result in results), float(errors.max(initial=0))
+    return results, errors
 
 
 def _allowed(pairs: BlockPairs, pruning: Pruning, results: Array) -> Array:
