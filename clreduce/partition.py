@@ -1,4 +1,4 @@
-"""Blocks of points that lie near each other, and the boxes around them. On the host, a second for a million points.
+"""Blocks of points that lie near each other, and the boxes around them. The host takes a second for a million points.
 
 A tree of boxes is split at the widest side, as a k-d tree is. All blocks hold ``size`` points but the last, and 2^k
 blocks that follow each other from a multiple of 2^k on are one node of the tree: so coarser blocks are their unions.
@@ -18,18 +18,18 @@ from clreduce.threads import in_threads
 from clreduce.typing import Array
 
 _COARSE, _COARSEST, _MANY = 2**10, 2**14, 2**20
-"""Points of coarse blocks, whose boxes are to be as round as those of small ones; those of more than `_MANY` points are
-larger, for bounds of their pairs begin with larger blocks."""
+"""Points of coarse blocks, whose boxes shall be as round as those of small ones: `_COARSEST` if there are more than
+`_MANY` points, since bounds of their pairs begin with larger blocks, else `_COARSE`."""
 _MOST_CUTS = 5
-"""Cuts of a node at a time, at most."""
+"""The most cuts of a node in one pass over the points."""
 _JUDGED = 64
-"""Nodes, and points of each, by which it is decided how often nodes are cut."""
+"""The size of the sample, in nodes and in points of each, that decides how often nodes are cut."""
 _EVEN = 0.4
-"""The part of a side that three quarters of the points take up at least, if they are spread somewhat evenly."""
+"""The least part of a side that three quarters of evenly spread points take up."""
 _SHORT = 1024
 """Points of a node that are sorted in less time than they are divided into several parts."""
 _TOGETHER = 2**15
-"""Points that are moved at a time: so many stay in a cache."""
+"""Points that are moved together: a number that fits in a cache."""
 
 
 class Boxes(NamedTuple):
@@ -38,7 +38,7 @@ class Boxes(NamedTuple):
     low: Array
     high: Array
     nan: Array
-    """Whether a component of a point in the block is nan; the ends are those of the others, 0 if there are none."""
+    """Whether a component of a point in the block is nan. The ends leave nan out; they are 0 if all points have nan."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Partition:
         return np.stack((starts, np.minimum(starts + self.size, len(self.order))), axis=1)
 
     def coarser(self, factor: int) -> Partition:
-        """This order in larger blocks, each of ``factor`` of these; a power of two."""
+        """This order in blocks that are ``factor`` times as large; ``factor`` is a power of two."""
         if factor < 1 or factor & (factor - 1):
             raise ShapeError(f"blocks are joined by powers of two; got {factor}")
         return Partition(self.order, self.size * factor)
@@ -83,7 +83,7 @@ class Partition:
 
 
 def partition(points: Array, size: int) -> Partition:
-    """The points (N, D) in blocks of ``size`` that are near each other; those with nan or infinities come last.
+    """Sort points (N, D) into blocks of ``size`` near points; points with nan or infinities come last.
 
     >>> points = np.array([[0.0], [9.0], [1.0], [8.0], [2.0]])
     >>> near = partition(points, size=2)
@@ -121,10 +121,10 @@ def _partition(points: Array, size: int) -> Partition:
 
 
 def _split(columns: Array, order: Array, size: int, level: int, most: int) -> int:
-    """Split all nodes of ``size << level`` points, in place; how many levels of the tree this makes, 1 to ``most``.
+    """Split all nodes of ``size << level`` points, in place. Return the number of new levels: 1 to ``most``.
 
-    A node is cut into several parts along its widest side at once, if that would still be its widest side after each
-    but the last cut of points that are spread evenly. That takes fewer passes over all points.
+    A node is cut into several parts along its widest side at once, which takes fewer passes over all points. This is
+    done if, for points that are spread evenly, this side stayed the widest one until the last of the cuts.
     """
     capacity = size << level
     whole = len(order) // capacity * capacity
@@ -151,15 +151,15 @@ class _Nodes:
     columns: Sequence[Array]
     """The components of the points: (nodes, points) each, views."""
     order: Array
-    """Their numbers, in the same way."""
+    """The numbers of the points: (nodes, points)."""
 
     @cached_property
     def sides(self) -> Array:
-        """(D, nodes): half of each side of a box, for the difference of two finite numbers may be infinite."""
+        """Half of each side of the boxes, (D, nodes); the difference of two finite numbers may be infinite."""
         return np.stack([column.max(axis=1) / 2 - column.min(axis=1) / 2 for column in self.columns])
 
     def keys(self, nodes: Array) -> Array:
-        """Of some nodes, the component on their widest side: (nodes, points)."""
+        """The component of the points along the widest side of each of some nodes: (nodes, points)."""
         widest = np.argmax(self.sides[:, nodes], axis=0)
         keys = np.empty((len(nodes), self.order.shape[1]), self.columns[0].dtype)
         for axis in np.unique(widest):
@@ -168,18 +168,18 @@ class _Nodes:
         return keys
 
     def cuts(self, level: int) -> Array:
-        """How often the widest side of some nodes is cut, if each of ``level`` cuts into halves goes to the side that
-        is widest by then."""
+        """The number of times that the widest side of some nodes is cut, if each of ``level`` cuts halves the side that
+        is then the widest one."""
         count, length = self.order.shape
         nodes = np.unique(np.linspace(0, count - 1, min(count, _JUDGED)).astype(int))
         sides = np.sort(self.sides[:, nodes], axis=0)[::-1]
         if length == 1 or not sides[0].all():
             return np.ones(1)
         logarithms = np.log2(np.maximum(sides / sides[0], 2.0**-level))
-        # Sides that are cut are equally long in the end: no longer than those that are not.
+        # In the end, all sides that are cut are equally long, and no longer than the others.
         numbers = np.arange(1, len(sides) + 1)[:, None]
         cuts = -((np.cumsum(logarithms, axis=0) - level) / numbers).max(axis=0)
-        # Where a few points are far from the others, the sides tell nothing of these.
+        # If a few points are far from the others, the sides do not show how the others are spread.
         drawn = np.sort(self.keys(nodes)[:, :: max(1, length // _JUDGED)], axis=1)
         eighth = drawn.shape[1] // 8
         middle = drawn[:, -1 - eighth] / 2 - drawn[:, eighth] / 2

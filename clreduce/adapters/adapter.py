@@ -1,4 +1,4 @@
-"""What the front ends ask of an array library."""
+"""The operations of an array library that the front ends need."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Adapter:
         return None
 
     def advice(self, value: Any) -> str:
-        """What to write so that ``value``, of another kind, becomes an array of this library: ``"; write ..."``."""
+        """Advice how to turn ``value``, of another kind, into an array of this library: ``"; write ..."``, or ""."""
         return ""
 
     def to_host(self, value: Any) -> Array:

@@ -185,7 +185,7 @@ class CL(Adapter):
 
 
 def _extent(array: Any) -> tuple[int, int]:
-    """Where the bytes of an array that has some begin and end in its buffer."""
+    """The interval of bytes that a non-empty array covers in its buffer."""
     spans = [(size - 1) * stride for size, stride in zip(array.shape, array.strides, strict=True)]
     start = array.offset + sum(min(span, 0) for span in spans)
     return start, array.offset + sum(max(span, 0) for span in spans) + array.dtype.itemsize

@@ -1,8 +1,8 @@
 """The front end for pyopencl's arrays, which stay on their device.
 
-What is computed from arrays runs in their context, on their queue, and gives arrays there. Nothing is copied to the
-host, and nobody waits: results carry the event of their last kernel, as pyopencl's own do. Calls that skip pairs are
-the exception: points are sorted on the host.
+Calls run in the context and on the queue of their arrays, and return arrays on that queue. They copy nothing to the
+host and do not wait: results carry the event of their last kernel, as pyopencl's own arrays do. Calls that skip pairs
+are the exception: they sort points on the host.
 
 >>> import clreduce, numpy as np, pyopencl as cl, pyopencl.array
 >>> from clreduce.cl import Genred

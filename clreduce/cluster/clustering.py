@@ -20,7 +20,7 @@ from clreduce.errors import DtypeError, ShapeError
 from clreduce.typing import Array
 
 Given = TypeVar("Given")
-"""The arrays of a library, which these functions take and give."""
+"""The arrays of a library: arguments and results of these functions."""
 
 
 class Clustering(Generic[Given]):
@@ -30,7 +30,7 @@ class Clustering(Generic[Given]):
     """
 
     def __init__(self, library: Adapter, grid_begins_at_points: bool = False) -> None:
-        """``grid_begins_at_points``: cells of `grid_cluster` are counted from the least coordinates of the points."""
+        """With ``grid_begins_at_points``, `grid_cluster` counts cells from the least coordinates of the points."""
         self._library, self._grid_begins_at_points = library, grid_begins_at_points
 
     def grid_cluster(self, x: Given, size: Any) -> Given:
@@ -125,8 +125,8 @@ class Clustering(Generic[Given]):
 
         def taken(array: Any) -> Any:
             if not self._library.accepts(array):
-                told = f"{type(array).__name__}{self._library.advice(array)}"
-                raise DtypeError(f"x must be a {self._library.name} array; got {told}")
+                described = f"{type(array).__name__}{self._library.advice(array)}"
+                raise DtypeError(f"x must be a {self._library.name} array; got {described}")
             shape = self._library.shape(array)
             if not shape or shape[0] != len(labels):
                 raise ShapeError(f"x has one row for each of the {len(labels)} labels; got shape {shape}")
@@ -237,14 +237,14 @@ class Clustering(Generic[Given]):
     def _summary(
         self, x: Any, labels: Array, Nlab: Any, weights: Any, weights_c: Any, least: float = 0.0
     ) -> tuple[Array, Any, Any]:
-        """The number of points of each cluster; and centroids and total weights, as the caller gets them."""
+        """The number of points, the centroid and the total weight of each cluster, as arrays of the library."""
         cloud = self._cloud(self._points(x), labels, Nlab, weights, weights_c, least)
         return cloud.counts, *self._given_back(cloud, labels, x, weights, weights_c, least)
 
     def _given_back(
         self, cloud: Cloud, labels: Array, x: Any, weights: Any, weights_c: Any, least: float = 0.0
     ) -> tuple[Any, Any]:
-        """Centroids and total weights as the caller gets them."""
+        """Centroids and total weights as arrays of the library."""
         return self._library.from_host(cloud.centroids, x), self._library.from_host(cloud.totals, x)
 
     def from_matrix(self, ranges_i: Given, ranges_j: Given, keep: Given) -> tuple[Given, ...]:
@@ -371,7 +371,7 @@ class Clustering(Generic[Given]):
         return intervals
 
     def _counts(self, labels: Array, given: Any) -> Array:
-        """The number of points of each cluster, as given or counted."""
+        """The number of points of each cluster: the caller's, or counted."""
         counted = np.bincount(labels)
         if given is None:
             return counted
@@ -415,7 +415,7 @@ class Cloud(NamedTuple):
 
 
 def check_points(shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-    """Raise an error unless these are shape and dtype of points."""
+    """Raise an error unless points have this shape and dtype."""
     if len(shape) != 2:
         raise ShapeError(f"x has shape (M, D), a row per point; got {shape}")
     if dtype.kind not in "fiu":
@@ -429,7 +429,7 @@ def check_rows(count: int, labels: Array) -> None:
 
 
 def check_weights(shape: tuple[int, ...], count: int) -> None:
-    """Raise an error unless this is a shape of weights of so many points."""
+    """Raise an error unless weights of ``count`` points have this shape."""
     if shape not in ((count,), (count, 1)):
         raise ShapeError(f"weights have shape (M,) or (M, 1) with M = {count}; got {shape}")
 
@@ -446,7 +446,7 @@ def _ranges(counts: Array) -> Array:
 
 
 def _means(points: Array, labels: Array, weights: Array | None, totals: Array) -> Array:
-    """Weighted sums by label over the totals, in float64; plain sums where a total is 0."""
+    """Weighted sums by label, divided by the totals, in float64; plain sums where a total is 0."""
     safe = np.where(totals == 0, 1.0, totals)
     columns = [
         np.bincount(labels, weights=column if weights is None else column * weights, minlength=len(totals)) / safe

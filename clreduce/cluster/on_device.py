@@ -14,7 +14,7 @@ from clreduce.typing import Array
 from clreduce.warning import warn
 
 _TABLES = ("ranges_i", "ranges_j", "keep")
-"""What may be the host's already."""
+"""The names of the arguments that may be arrays of the host."""
 
 
 class DeviceClustering(Clustering[Any]):
@@ -81,8 +81,8 @@ class DeviceClustering(Clustering[Any]):
         return counts, centroids, weight
 
     def _accepted(self, value: Any, what: str) -> Any:
-        """An array of the library, as it is; or one error."""
+        """The array itself, if it is one of the library; else one error."""
         if not self._library.accepts(value):
-            told = f"{type(value).__name__}{self._library.advice(value)}"
-            raise DtypeError(f"{what} must be a {self._library.name} array; got {told}")
+            described = f"{type(value).__name__}{self._library.advice(value)}"
+            raise DtypeError(f"{what} must be a {self._library.name} array; got {described}")
         return value

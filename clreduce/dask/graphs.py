@@ -63,7 +63,7 @@ GRAPHS = Graphs()
 
 @dataclass(frozen=True)
 class Cut:
-    """Where a region is cut: the chunks of its rows, its columns, and each dimension of its batch."""
+    """The cuts of a region: the chunks of its rows, its columns, and each dimension of its batch."""
 
     rows: Chunks
     columns: Chunks
@@ -175,7 +175,7 @@ class Graph:
         self._layer[last] = (Finish(work), *states)
 
     def _pruning_of(self, columns: int) -> Pruning | None:
-        """What a task asks for that has so many of the columns."""
+        """The pruning of a task with ``columns`` columns."""
         pruning = self._work.pruning
         if len(self._cut.columns) == 1 or pruning is None:
             return pruning
@@ -244,7 +244,7 @@ def _shortened(chunks: Chunks) -> str:
 
 
 def _intervals(chunks: Chunks) -> list[Interval]:
-    """Where chunks begin and end."""
+    """The interval [start, end) of each chunk."""
     return list(pairwise(accumulate(chunks, initial=0)))
 
 

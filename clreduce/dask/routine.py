@@ -1,4 +1,4 @@
-"""What routines do otherwise on dask arrays: checks of what has no meaning before numbers are there."""
+"""Routines on dask arrays: they refuse options that need numbers before these are computed."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ class GraphSystem(System):
     """A system whose data are dask arrays; b alone is on the host."""
 
     def __init__(self, routine: GraphSolver, arguments: Arguments, executor: Executor, alpha: float, rows: Any) -> None:
-        """``rows``: the chunks of b along its rows."""
+        """``rows`` are the chunks of b along its rows."""
         super().__init__(routine, routine.unknown, arguments, executor, alpha, self._computed_product)
         self._rows = rows
 

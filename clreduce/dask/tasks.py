@@ -1,4 +1,4 @@
-"""What the tasks of a graph do, wherever they run: each takes NumPy arrays or states, and gives states or results."""
+"""The functions of the tasks of a graph: each takes NumPy arrays or states, and returns states or results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`cdist_reduce`: what ``scipy.spatial.distance.cdist`` and a reduction give, without the matrix between them."""
+"""`cdist_reduce`: ``scipy.spatial.distance.cdist`` and a reduction, without a matrix of distances."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _OF_BOTH: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "seuclidean": ("V", lambda points: np.var(points, axis=0, ddof=1)),
     "mahalanobis": ("VI", lambda points: np.linalg.inv(np.atleast_2d(np.cov(points.T))).T),
 }
-"""Parameters that SciPy computes of all points where they are left out."""
+"""The parameters that SciPy computes from all points if the caller leaves them out, by metric."""
 
 
 def cdist_reduce(

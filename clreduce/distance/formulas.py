@@ -1,4 +1,4 @@
-"""Formulas for pairs of points, as text or as functions on `LazyTensor`: how metrics and kernels are given."""
+"""Formulas for pairs of points, which define metrics and kernels: text, or functions on `LazyTensor`."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def parameter(value: Any, x: Tensor) -> Tensor:
 
 
 def written(text: str, x: Tensor, y: Tensor, parameters: Mapping[str, Any] | None = None) -> Tensor:
-    """What a formula in ``x``, ``y`` and the names of ``parameters`` computes for each pair.
+    """The values, for each pair, of a formula in ``x``, ``y`` and the names of ``parameters``.
 
-    ``x`` and ``y`` are data of i and of j; parameters are numbers or arrays. What is wrong with the text raises
+    ``x`` and ``y`` are data of i and of j; parameters are numbers or arrays. A mistake in the text raises
     `FormulaError`, with a caret under it.
 
     >>> import numpy as np
@@ -58,7 +58,7 @@ def written(text: str, x: Tensor, y: Tensor, parameters: Mapping[str, Any] | Non
 def of_pairs(
     function: str | Callable[..., Any], x: Tensor, y: Tensor, parameters: Mapping[str, Any] | None = None
 ) -> Tensor:
-    """A number for each pair: by a formula, or by a function that takes x, y and ``parameters`` by name.
+    """A number for each pair, computed by a formula, or by a function of x, y and ``parameters`` by name.
 
     Raises
     ------
@@ -70,17 +70,19 @@ def of_pairs(
         A vector for each pair, or something that does not depend on both points.
     """
     if isinstance(function, str):
-        pairs, told = written(function, x, y, parameters), f"the formula {function!r}"
+        pairs, source = written(function, x, y, parameters), f"the formula {function!r}"
     else:
         name = getattr(function, "__name__", type(function).__name__)
-        pairs, told = function(x, y, **(parameters or {})), f"the function {name}"
+        pairs, source = function(x, y, **(parameters or {})), f"the function {name}"
         if not isinstance(pairs, Recorded):
             raise OptionError(
-                f"{told} takes two LazyTensors, all x and all y at once, and gives one, by reducing the vectors alone: "
-                f"((x - y) ** 2).sum(-1), np.sum(abs(x - y), axis=-1); it gave a {type(pairs).__name__}"
+                f"{source} takes two LazyTensors, all x and all y at once, and gives one, by reducing the vectors "
+                f"alone: ((x - y) ** 2).sum(-1), np.sum(abs(x - y), axis=-1); it gave a {type(pairs).__name__}"
             )
     if pairs.is_complex or pairs.expr.dim != 1:
-        raise ShapeError(f"{told} has to give a real number for each pair, such as a .sum(-1); got shape {pairs.shape}")
+        raise ShapeError(
+            f"{source} has to give a real number for each pair, such as a .sum(-1); got shape {pairs.shape}"
+        )
     if pairs.expr.domain != Domain.IJ:
-        raise ShapeError(f"{told} has to depend on both x and y")
+        raise ShapeError(f"{source} has to depend on both x and y")
     return pairs if pairs._vectors is False else pairs.elem(0)

@@ -17,12 +17,12 @@ Function = Callable[[Any], Any]
 
 
 class Distance(NamedTuple):
-    """The distance between points x_i and y_j, by a term that grows with it and is cheaper."""
+    """The distance of points x_i and y_j as an increasing function of a cheaper term."""
 
     term: Tensor
-    """A number for each pair (i, j)."""
+    """The term: a number for each pair (i, j)."""
     of_term: Function
-    """The distance that a term stands for, elementwise."""
+    """The function from terms to distances, elementwise."""
     to_term: Function
     """The inverse of ``of_term``."""
 
@@ -38,12 +38,12 @@ def _same(values: Any) -> Any:
 
 
 def _own(term: Tensor) -> Distance:
-    """A term that is the distance."""
+    """A metric whose term is the distance."""
     return Distance(term, _same, _same)
 
 
 def _root(term: Tensor) -> Distance:
-    """A term that is the square of the distance."""
+    """A metric whose term is the square of the distance."""
     return Distance(term, np.sqrt, np.square)
 
 
@@ -160,7 +160,7 @@ def _hamming(x: Tensor, y: Tensor) -> Distance:
 
 
 class _Counts(NamedTuple):
-    """Of how many features both points have them (not 0), only one, or none."""
+    """The numbers of features that both points have (not 0), that one point has, and that no point has."""
 
     both: Tensor
     only_x: Tensor
@@ -217,7 +217,7 @@ METRICS: dict[str, Callable[..., Distance]] = {
     "jensenshannon": _jensenshannon,
     **{rule.__name__[1:]: partial(_of_counts, rule) for rule in _SETS},
 }  # fmt: skip
-"""By their names in scikit-learn and SciPy. A function takes x, y and the parameters of the metric."""
+"""All metrics, by their names in scikit-learn and SciPy: functions of x, y and the parameters of the metric."""
 
 
 def distance(
@@ -274,7 +274,7 @@ def distance(
 
 
 def with_defaults(metric: Any, parameters: Mapping[str, Any], X: Array) -> dict[str, Any]:
-    """``parameters`` with those that scikit-learn computes from the data where they are not given."""
+    """``parameters``, and those that scikit-learn computes from the data if the caller leaves them out."""
     if metric == "seuclidean" and "V" not in parameters:
         return {**parameters, "V": np.var(X, axis=0, ddof=1)}
     if metric == "mahalanobis" and not {"V", "VI"} & parameters.keys():

@@ -25,7 +25,7 @@ REDUCTIONS = (*_OF_NUMBERS, *_BY_ORDER)
 
 
 def checked_reduction(reduction: Any, k: int | None, weights: Any, axis: int) -> str:
-    """The name of a reduction of distances, or one error for it and for options that have no meaning there."""
+    """The checked name of a reduction of distances; one error for an unknown name and for options it does not take."""
     name = reduction.lower() if isinstance(reduction, str) else repr(reduction)
     if name not in REDUCTIONS:
         raise OptionError(
@@ -66,7 +66,7 @@ def reduced(found: Distance, name: str, k: int | None, weights: Any, axis: int) 
 
 
 def _of_terms(found: Distance, terms: Array) -> Array:
-    """The distances that terms stand for; those of nothing, such as the largest of no points, stay infinite."""
+    """The distances of terms; infinite terms, such as the largest of no points, stay infinite."""
     with np.errstate(invalid="ignore"):
         distances = found.of_term(terms)
     return np.where(np.isinf(terms), terms, distances)

@@ -1,7 +1,7 @@
 """`Expr`: one interned, immutable node of a formula.
 
 Equal formulas are the same object, so equality is ``is`` and every pass is one loop over `topological` with a dict.
-Constructors check and never rewrite; simplification is a pass that somebody asks for (``ir/rewrite.py``).
+Constructors check and never rewrite; simplification is a pass that callers ask for (``ir/rewrite.py``).
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class Expr:
 
 
 _SETTERS = tuple(getattr(Expr, name).__set__ for name in ("op", "args", "params", "dim", "domain", "kind"))
-"""What writes the slots of a node that is being made; to everyone else it is immutable."""
+"""The writer of the slots of a new node; no other code changes a node."""
 
 
 def _call(name: str, *args: Expr | float) -> Expr:

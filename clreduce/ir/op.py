@@ -47,7 +47,7 @@ class Op:
     numpy: Callable[..., Array]
     """Meaning on arrays whose last axis is the vector; parameters follow the arguments."""
     arity: int | None = 1
-    """Number of `Expr` arguments; None: any number, parameters excluded by their type."""
+    """The number of `Expr` arguments; None for any number, in which case types tell them from parameters."""
     code: str | Callable[..., str] = ""
     """OpenCL text of one component (or a function of the parameters that gives it): ``{0} {1}`` are the arguments,
     ``{R}`` the result's type, ``{T}`` the suffix of own functions, ``v`` for lanes and ``s`` for a scalar."""
@@ -66,7 +66,7 @@ class Op:
     terms: Callable[..., int] | None = None
     """For a sum over components: how many terms each result has; ``remap`` then takes ``(position, term, ...)``."""
     fold: Fold | None = None
-    """How the terms are combined if not added up."""
+    """The operation that combines terms; None if they are added up."""
     differential: Callable[..., Expr] | None = None
     """``differential(out, *tangents, *args, *params)``: d out for given d args, in place of partials."""
     never_negative: bool = False
@@ -110,7 +110,7 @@ def op_named(name: str) -> Op:
 
 @dataclass(frozen=True)
 class Edge:
-    """What a function gives at a special point: numbers for vectors of length 1, tuples for longer ones."""
+    """The value of a function at a special point: numbers for vectors of length 1, tuples for longer ones."""
 
     arguments: tuple[float | tuple[float, ...], ...]
     """The vectors; all parameters may follow, else they are those of the function's example."""

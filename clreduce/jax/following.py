@@ -1,4 +1,4 @@
-"""Evaluations as tasks of JAX: their results, the tangents of these, and gradients, each one call of the host.
+"""Evaluations as tasks of JAX: results, tangents and gradients, each of which is one call of the host.
 
 The tangent is linear, and its transpose gives the gradients. Both are differentiated as what they are made of,
 evaluations, so derivatives have any order.
@@ -83,9 +83,9 @@ class Results(HostTask):
 
 @dataclass(frozen=True)
 class _Derived(HostTask):
-    """Derivatives of an evaluation, at the arrays of its slots and its results, if it is its own residual.
+    """Derivatives of an evaluation at the arrays of its slots, and at its results if these are its residual.
 
-    Those come first; what follows, and enters linearly, depends on the mode.
+    These arrays come first. The arrays after them enter linearly; the mode decides which they are.
     """
 
     evaluation: Evaluation
@@ -117,7 +117,7 @@ class _Derived(HostTask):
 
 @dataclass(frozen=True)
 class Tangent(_Derived):
-    """The tangents of the real results, for those of slots."""
+    """The tangents of the real results, for tangents of slots."""
 
     moves: tuple[int, ...]
     """The slots whose tangents are given."""
@@ -150,7 +150,7 @@ class Gradients(_Derived):
     """The results whose cotangents are given."""
     wrt: tuple[int, ...]
     shapes: tuple[tuple[int, ...], ...]
-    """Shapes of the gradients: of the slots' arrays, but with the dimensions of batches that `vmap` has made."""
+    """The shapes of the gradients: those of the slots' arrays, with the batch dimensions that `vmap` has made."""
 
     def _results(self, arrays: Sequence[Any], run: Run) -> list[Any]:
         cotangents = dict(zip(self.outputs, arrays[self._fixed :], strict=True))

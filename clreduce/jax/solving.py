@@ -23,7 +23,7 @@ from clreduce.typing import Array
 
 @dataclass(frozen=True, eq=False)
 class SolutionTask(HostTask):
-    """The solution of a system, by alpha, of shape (batch.., 1, 1), the arrays, and perhaps where to start."""
+    """The solution of a system, from alpha, of shape (batch.., 1, 1), the arrays, and the start if there is one."""
 
     system: FollowedSystem
 
@@ -53,7 +53,7 @@ class SolutionTask(HostTask):
         return [solution], {0: tangent}
 
     def _product_along(self, arrays: Sequence[Any], along: Mapping[int, Any]) -> Any:
-        """How the product with the solution, which is among the arrays, changes along tangents of slots."""
+        """The tangent of the product with the solution, which is one of the arrays, along tangents of slots."""
         evaluation, slot = self.system.evaluation, self.system.slot
         if not self.system.transposed:
             (found,) = run(Tangent(evaluation, tuple(along)), [*arrays, *along.values()])

@@ -1,4 +1,4 @@
-"""What the host computes for JAX, as one primitive: `HostTask` says how to compute it and what its derivatives are.
+"""Computations of the host as one primitive of JAX: a `HostTask` computes results and their derivatives.
 
 In a compiled function a task is one call back to the host; outside of one it runs at once. It is a primitive rather
 than a `jax.pure_callback` in a custom rule, because a task has derivatives in both modes, of any order, and serves
@@ -26,11 +26,11 @@ Form = tuple[tuple[int, ...], str]
 
 
 class HostTask(ABC):
-    """A computation of the host, all of it but its arrays. Equal tasks compute the same."""
+    """A computation of the host, without its arrays. Equal tasks give equal results."""
 
     @abstractmethod
     def computed(self, arrays: Sequence[Array]) -> Sequence[Array]:
-        """The results, on NumPy arrays; indices, there and here, are int64."""
+        """The results, as NumPy arrays; indices of arguments and of results are int64."""
 
     @abstractmethod
     def forms(self) -> Sequence[Form]:
@@ -38,16 +38,16 @@ class HostTask(ABC):
 
     @abstractmethod
     def wider(self, size: int) -> HostTask:
-        """This task for a batch: all arrays have one more dimension in front, of this size or 1, the results of it."""
+        """This task for a batch: arrays get a leading dimension of ``size`` or 1, and results one of ``size``."""
 
     @abstractmethod
     def differential(self, arrays: Sequence[Any], moves: Mapping[int, Any]) -> tuple[Sequence[Any], Mapping[int, Any]]:
-        """The results, and their tangents by number, for tangents of some arrays, by number."""
+        """The results, and their tangents by number, for the tangents ``moves`` of some arrays, by number."""
 
     def transposed(self, cotangents: Mapping[int, Any], arrays: Sequence[Any], linear: Sequence[int]) -> Sequence[Any]:
-        """The cotangents of arrays on which the results depend linearly, for those of results, by number.
+        """The cotangents of arrays on which the results depend linearly, for cotangents of results, by number.
 
-        ``arrays``: all of them, with what has shape and dtype only in the places that ``linear`` numbers.
+        ``linear`` has the numbers of these arrays; in their places, ``arrays`` holds only shapes and dtypes.
         """
         raise NotImplementedError(f"{type(self).__name__} is not linear in its arrays")
 
@@ -88,7 +88,7 @@ def _known_to(function: Callable[..., Any], **options: Any) -> dict[str, Any]:
 
 
 def _devices_of(axes: Any) -> int:
-    """How many devices of JAX run a computation: those of its sharding, of its mesh, or, of an older pmap, replicas."""
+    """The number of JAX devices that run a computation: of its sharding, of its mesh, or replicas of an older pmap."""
     counts = (
         getattr(axes, "num_devices", None),
         getattr(getattr(axes, "mesh", None), "size", None),
@@ -125,7 +125,7 @@ ad.primitive_jvps[_task] = _differentiate
 
 
 def _zero_beside(result: Any) -> Any:
-    """The tangent of a result that does not move; that of an index has the dtype float0."""
+    """The tangent of a constant result; for an index, it has the dtype float0."""
     return ad.Zero(jax.core.ShapedArray(result.shape, result.dtype).to_tangent_aval())
 
 

@@ -1,4 +1,4 @@
-"""Which axes of a `LazyTensor` a reduction is over, and reductions over several of them.
+"""The axes of reductions of a `LazyTensor`, and reductions over several of them.
 
 One rule: a tensor has its vector axis, also of length 1, until something reduces it. While it has one, axis -1 and a
 reduction without axis mean the vectors, and the result is another tensor. Then it is a matrix with a number for each

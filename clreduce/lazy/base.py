@@ -1,4 +1,4 @@
-"""What all parts of `LazyTensor` stand on: its formula and data, and how what is computed from them is recorded."""
+"""The base of all parts of `LazyTensor`: its formula and data, and the recording of operations on them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Recorded:
     library: ClassVar[Adapter]
     """The adapter of the array library; set by the subclass that users see."""
     routine: ClassVar[type[Routine]]
-    """What evaluates reductions; set likewise."""
+    """The class that evaluates reductions; set by the same subclass."""
     is_complex: ClassVar[bool] = False
     """Whether the components are complex numbers, kept as pairs of reals."""
     counterpart: ClassVar[type[Any]]
@@ -98,7 +98,7 @@ class Recorded:
     ) -> Self:  # fmt: skip
         """The tensor that ``expr`` computes from the data of this tensor and of ``others``.
 
-        ``vectors``: whether the result has a vector axis; None if that follows from the tensors (`_joined`).
+        ``vectors`` says whether the result has a vector axis; None if that follows from the tensors (`_joined`).
         """
         kind = type(self) if self.is_complex is is_complex else self.counterpart
         made: Self = object.__new__(kind)
@@ -187,7 +187,7 @@ class Recorded:
 
     @property
     def _count(self) -> int:
-        """How many numbers each vector has, real or complex."""
+        """The number of real or complex numbers of each vector."""
         return self.expr.dim // 2 if self.is_complex else self.expr.dim
 
     @property

@@ -15,7 +15,7 @@ from clreduce.lazy.slices import Slices
 
 
 class Dense(Slices[Array]):
-    """What computes the values of a `LazyTensor` themselves."""
+    """Methods that compute the values of a `LazyTensor`, without a reduction over i or j."""
 
     __slots__ = ()
 

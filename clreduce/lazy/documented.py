@@ -15,9 +15,9 @@ from clreduce.reductions.reduction import Family, Reduction
 _WIDTH = 108
 """Characters in a line: the stub indents it, and is no wider than other files."""
 _SIZES = {Domain.I: 5, Domain.J: 4, Domain.P: 1}
-"""How many vectors the examples have."""
+"""The number of vectors of the examples, by category."""
 _FORMULAS = {"Laplacian": "(x | x)"}
-"""What an example differentiates, where that is not ``2 * x``."""
+"""The formula that an example differentiates, if it is not ``2 * x``."""
 _SETUP = ">>> import numpy as np\n>>> from clreduce.numpy import {names}\n"
 _RESULTS = """
 Returns

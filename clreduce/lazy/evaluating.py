@@ -1,4 +1,4 @@
-"""What evaluates a reduction of a `LazyTensor` over i or j: its routine, the arrays of a call, and its result."""
+"""The evaluation of reductions of a `LazyTensor` over i or j: routine, arrays of the call, and result."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class PendingReduction:
 
 
 class Evaluating(VectorReductions, PartMethods):
-    """What runs the kernels of a reduction."""
+    """Methods that run the kernels of a reduction."""
 
     __slots__ = ()
 

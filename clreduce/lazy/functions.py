@@ -43,7 +43,7 @@ _PARAMETERS = {
         ("atan2", "sqdist", "matvecmult", "vecmatmult", "tensorprod", "difference_matrix", "grad_matrix", "minimum",
          "maximum", "logaddexp", "cross"), ("other",)),
 }  # fmt: skip
-"""What follows the tensor, by the method, where that is called otherwise than in the formula language."""
+"""The names of the arguments after the tensor, for methods whose names differ from the formula language."""
 
 
 class FunctionMethods(Methods):
@@ -53,7 +53,7 @@ class FunctionMethods(Methods):
 
 
 def method_name(function: Function) -> str:
-    """How the method for a function of the formula language is called."""
+    """The name of the method for a function of the formula language."""
     return _SPELLED.get(function.name, function.name.lower())
 
 
@@ -99,12 +99,12 @@ def _method(name: str, function: Function) -> Any:
 
 
 def parameters_of(function: Function) -> tuple[str, ...]:
-    """The names of what a method takes beside the tensor."""
+    """The names of the arguments of a method, without the tensor."""
     return _PARAMETERS.get(method_name(function), (*function.arguments[1:], *function.parameters))
 
 
 def signature(function: Function) -> Signature:
-    """What a method takes."""
+    """The signature of a method."""
     names = parameters_of(function)
     required = len(names) - function.optional
     parameters = [Parameter("self", Parameter.POSITIONAL_OR_KEYWORD)]

@@ -1,4 +1,4 @@
-"""What a `LazyTensor` is made of: the data behind the variables of its formula, and how a user's value becomes one."""
+"""The data of a `LazyTensor`: the arrays and numbers of the variables of its formula, made from users' values."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _LARGEST_CONSTANT = 2**53
 
 
 _NUMBERS = ("float", "complex", "int", "uint", "bool", "bfloat")
-"""How the names of dtypes begin that hold numbers."""
+"""The beginnings of the names of dtypes of numbers."""
 
 _free: list[int] = []
 _release = partial(heappush, _free)
@@ -34,10 +34,10 @@ _numbers = count()
 
 
 class DataSource:
-    """What the user gave for a variable, as long as a tensor holds it, and the number that names the variable.
+    """The user's value for a variable, and the number that names the variable while a tensor holds the value.
 
-    Numbers are the smallest that are free. So a loop whose data are new each time records the same formulas each time,
-    and finds all that was made for them.
+    A new variable gets the smallest free number. So a loop with new data each time records equal formulas each time,
+    and reuses their programs and kernels.
     """
 
     __slots__ = ("__weakref__", "number", "value")
@@ -67,14 +67,14 @@ class Leaf:
     """The data of one variable: an array laid out as a call takes it, plain numbers, or nothing yet."""
 
     array: Any
-    """Of shape (batch.., M, D), (batch.., N, D) or (batch.., D); a tuple of numbers, which have no precision of their
-    own; None for a symbolic variable."""
+    """An array of shape (batch.., M, D), (batch.., N, D) or (batch.., D); or a tuple of numbers, which have no
+    precision of their own; or None for a symbolic variable."""
     batch: tuple[int, ...]
     source: DataSource | None
 
     @property
     def rows(self) -> int:
-        """How many i or j an array has."""
+        """The number of rows of the array: M or N."""
         return int(self.array.shape[-2])
 
 

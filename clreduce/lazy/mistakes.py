@@ -38,7 +38,7 @@ def check_operand(shape: tuple[int, ...], tensor: Recorded) -> None:
 
 
 def _for_matrices(shape: tuple[int, ...], rows: int | None, columns: int | None) -> list[str]:
-    """What to write for an array of two dimensions."""
+    """Advice on an array of two dimensions, for an error message."""
     remedies = []
     if shape[0] == rows:
         remedies.append("Vi(w) for one vector for each i")

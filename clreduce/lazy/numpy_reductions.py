@@ -16,7 +16,7 @@ _UNSET = (None, False, np._NoValue)
 def reduction(name: str, follows_nan: bool = False) -> Callable[..., Any]:
     """NumPy's reduction by means of the method ``name``; without an axis it is over all axes.
 
-    ``follows_nan``: a nan is the extreme of its row, as in NumPy; the method itself skips nan.
+    With ``follows_nan``, a nan is the extreme of its row, as in NumPy; the method itself skips nan.
     """
     compute = _extreme if follows_nan else _plain
 

@@ -42,9 +42,9 @@ class Operators(Recorded):
         self, name: str, build: Build, others: tuple[Any, ...], params: tuple[Any, ...] = (),
         vectors: bool | None = None,
     ) -> Self:  # fmt: skip
-        """``build(self, *others, *params)`` of real vectors; an error names the shapes of the tensors.
+        """The result of ``build(self, *others, *params)`` on real vectors; an error names the shapes of the tensors.
 
-        ``vectors``: whether the result has a vector axis; None if it has one where an operand has one.
+        ``vectors`` says whether the result has a vector axis; None if it has one whenever an operand has one.
         """
         if not others:
             return self._record(built(name, build, (self,), (self._real_expr,), params), vectors=vectors)

@@ -41,7 +41,7 @@ _REDUCED = {
     "add": "sum", "multiply": "prod", "minimum": "min", "fmin": "min", "maximum": "max", "fmax": "max",
     "logical_and": "all", "logical_or": "any",
 }  # fmt: skip
-"""What the method ``reduce`` of a universal function is."""
+"""The reductions that the method ``reduce`` of universal functions calls, by the name of the function."""
 
 
 class Protocols(LinearOperator[Array], FunctionMethods):

@@ -19,7 +19,7 @@ _WRITTEN_OUT = frozenset({"LogSumExpWeight", "Max_SumShiftExp", "Max_SumShiftExp
 
 
 def method_name(reduction: str) -> str:
-    """How the method for a reduction is called.
+    """The name of the method for a reduction.
 
     >>> method_name("Mean"), method_name("KMin_ArgKMin")
     ('mean', 'Kmin_argKmin')
@@ -39,7 +39,7 @@ def reduction_doc(name: str) -> str:
 
 
 def reduction_signature(name: str) -> Signature:
-    """What a method takes: K, weights, an axis, and the options of `LazyTensor.reduction`."""
+    """The signature of a method: K, weights, an axis, and the options of `LazyTensor.reduction`."""
     weighted = (REDUCTIONS.get(name) or FAMILIES[name].build(2)).formulas > 1
     required = [*(["K"] if name in FAMILIES else []), *(["weight"] if weighted else [])]
     kind = Parameter.POSITIONAL_OR_KEYWORD

@@ -1,4 +1,4 @@
-"""What a `LazyTensor` is, as text for a person: in the console, in a notebook, and as a full explanation."""
+"""The text of a `LazyTensor` for people: in the console, in a notebook, and as a full explanation."""
 
 from __future__ import annotations
 

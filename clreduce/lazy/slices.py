@@ -246,7 +246,7 @@ class Slices(LinearOperator[Array]):
         return first.concat(*others)
 
     def _rows_told(self, text: Any) -> str:
-        """How to take rows, for a message to users who wanted rows."""
+        """Advice how to take rows, for an error message."""
         index, key = ("j", f"x[:, {text}]") if self.ni is None else ("i", f"x[{text}, :]")
         before = "..., " if self._batch else ""
         return f"; for some of the {index} write {key.replace('[', '[' + before)}"

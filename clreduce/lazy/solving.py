@@ -70,7 +70,7 @@ class SolveMethods(ListReductions[Array]):
     """Methods that solve systems whose matrix is a `LazyTensor`."""
 
     solver: ClassVar[type[Solver]]
-    """What evaluates them; set by the subclass that users see."""
+    """The class that solves systems; set by the subclass that users see."""
     __slots__ = ()
 
     def solve(self, other: Any, var: Any = None, call: bool = True, **options: Any) -> Array:

@@ -14,7 +14,7 @@ class HasShape(Protocol):
 
 
 Value: TypeAlias = Union[HasShape, complex, Sequence[complex]]  # noqa: UP007  # evaluated where Python is 3.10
-"""What an operator or a method takes beside the tensor: another one, an array, a number, or a list of numbers."""
+"""The other operands of operators and methods: a tensor, an array, a number, or a list of numbers."""
 Axis: TypeAlias = Union[int, Sequence[int], None]  # noqa: UP007
 """One axis, several, or all of them (None)."""
 

@@ -11,7 +11,7 @@ from clreduce.ops.scan import product
 _OF_VECTORS = ("Sum", "Min", "Max", "ArgMin", "ArgMax")
 """Reductions that are a function of the formula language."""
 _MULTIPLIED_OUT = 32
-"""Components up to which a product is written out, as a tree; longer ones are a loop."""
+"""The most components of a product that is written out as a tree; longer products are a loop."""
 
 
 class VectorReductions(Methods):

@@ -29,10 +29,10 @@ _GAIN = 1e-6
 
 
 class GaussianProcessRegressor(gaussian_process.GaussianProcessRegressor):
-    """Gaussian process regression: by Cholesky for few points, else by products with a kernel that is never stored.
+    """Gaussian process regression, by Cholesky for few points, else by products with a kernel that is never stored.
 
-    Parameters are those of ``sklearn.gaussian_process.GaussianProcessRegressor``, and some more. Up to ``max_dense``
-    points all results are scikit-learn's, by its own code. Beyond that
+    Parameters are those of ``sklearn.gaussian_process.GaussianProcessRegressor``, and some more. For at most
+    ``max_dense`` points, scikit-learn's own code computes all results. For more points
 
     - weights and variances are solutions of linear systems, by preconditioned conjugate gradients, to ``tol``;
     - the logarithm of the determinant and its slopes in the hyper-parameters are estimated with ``n_probes`` random
@@ -52,12 +52,12 @@ class GaussianProcessRegressor(gaussian_process.GaussianProcessRegressor):
     optimizer, n_restarts_optimizer, normalize_y, copy_X_train, n_targets, random_state
         As in scikit-learn.
     max_dense : int
-        Up to so many points the kernel matrix is stored.
+        The most points for which the kernel matrix is stored.
     tol : float or None
-        A system is solved once its residual is at most so large a part of its right-hand side. None: 1e-6, for float32
-        data 1e-4.
+        A system is solved once the norm of its residual is at most ``tol`` times the norm of its right-hand side. None
+        for 1e-6, and 1e-4 for float32 data.
     max_iter : int or None
-        Products for each system, at most. None: as long as residuals fall.
+        The most products for each system; None to go on as long as residuals fall.
     n_probes : int
         Random vectors. The error of the determinant falls with the square root of their number; 15 and one target are
         as fast as one and 15.
@@ -192,7 +192,7 @@ class GaussianProcessRegressor(gaussian_process.GaussianProcessRegressor):
         Parameters
         ----------
         theta : array of shape (n_kernel_params,)
-            Logarithms of hyper-parameters. None: those that were fitted.
+            The logarithms of hyper-parameters; None for the fitted ones.
         eval_gradient : bool
             Whether to return the slopes too.
         clone_kernel : bool
@@ -230,7 +230,7 @@ class GaussianProcessRegressor(gaussian_process.GaussianProcessRegressor):
 
     @property
     def _targets(self) -> Array:
-        """Of shape (n, n_targets), in float64."""
+        """The targets, (n, n_targets), in float64."""
         return self.y_train_.reshape(len(self.y_train_), -1).astype(float)
 
     def _process(self, kernel: Any) -> ProcessKernel:

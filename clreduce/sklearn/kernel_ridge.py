@@ -35,12 +35,12 @@ class KernelRidge(kernel_ridge.KernelRidge):
     gamma, degree, coef0, kernel_params
         Parameters of the kernel; formulas may use all of them by name.
     max_dense : int
-        Up to so many points the kernel matrix is stored and factorized, by scikit-learn.
+        The most points for which scikit-learn stores and factorizes the kernel matrix.
     tol : float or None
-        Beyond that, a target is solved once its residual is at most so large a part of it. None: 1e-6, for float32
-        data 1e-4.
+        For more points, a target is solved once the norm of its residual is at most ``tol`` times the norm of the
+        target. None for 1e-6, and 1e-4 for float32 data.
     max_iter : int or None
-        Products with the kernel matrix, at most. None: as long as residuals fall.
+        The most products with the kernel matrix; None to go on as long as residuals fall.
     preconditioner_rank : int
         Columns of the kernel matrix that precondition conjugate gradients: more take more memory, and fewer products.
 

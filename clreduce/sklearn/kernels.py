@@ -28,7 +28,7 @@ from clreduce.typing import Array
 Parameters = dict[Expr, Any]
 """Variables of category P, each with its value: a number, a tuple of numbers or an array of shape (D,)."""
 WIDTH = 16
-"""Vectors that are multiplied at once, at most: more do not fit registers, and each number of them has a kernel."""
+"""The most vectors of one product: more do not fit registers, and each number of vectors has a kernel."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ class _Named:
 
     build: Callable[..., Expr]
     defaults: Mapping[str, Any]
-    """Its parameters; None: one over the number of features."""
+    """The default values of its parameters; None for 1 / the number of features."""
     fixed: tuple[str, ...] = ()
     """Parameters that are part of the formula: another value needs another kernel to be built."""
 

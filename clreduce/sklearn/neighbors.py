@@ -23,7 +23,7 @@ def _constraints(base: type[Any]) -> dict[str, Any]:
 
 
 class _IndexedNeighbors:
-    """What replaces the search of one of scikit-learn's estimators of neighbours."""
+    """The search of neighbours that replaces the one of an estimator of scikit-learn."""
 
     metric: Any
     algorithm: str
@@ -87,7 +87,7 @@ _COMMON = """
 
 
 def _common(base: type[Any]) -> str:
-    """What the docstrings of these estimators share, with the parameters of scikit-learn's ``base``."""
+    """The common part of the docstrings of these estimators, with the parameters of scikit-learn's ``base``."""
     changed = ("metric", "algorithm", "leaf_size", "n_jobs")
     return _COMMON.format(others=", ".join(name for name in signature(base).parameters if name not in changed))
 

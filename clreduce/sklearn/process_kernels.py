@@ -44,7 +44,7 @@ class ProcessKernel:
     y: Expr
     theta: Expr
     free: tuple[int, ...]
-    """Which hyper-parameters are not fixed: the places of scikit-learn's theta among all."""
+    """The positions of the hyper-parameters that are not fixed, which scikit-learn's theta holds, among all."""
 
     @classmethod
     def of(cls, kernel: Any, n_features: int) -> ProcessKernel:
@@ -70,7 +70,7 @@ class ProcessKernel:
         return PairKernel(self.between, self.x, self.y, {self.theta: tuple(map(float, values))})
 
     def excess(self, values: Array, X: Array) -> Array:
-        """What the diagonal of K(X) has more than the formula between points: white noise, of shape (n,)."""
+        """The white noise, (n,): the diagonal of K(X) minus the values of the formula between points."""
         (result,) = evaluate([self._excess], self._leaves(values, X))
         return np.broadcast_to(result[..., 0], (len(X),)).astype(float)
 
@@ -179,7 +179,7 @@ class _Translation:
     """One walk over a kernel object, which takes hyper-parameters in the order of scikit-learn's theta."""
 
     def __init__(self, theta: Expr, noise: bool) -> None:
-        """``noise``: whether x_i and y_j are one point, so that white noise is there."""
+        """With ``noise``, x_i and y_j are one point, so that white noise counts."""
         self._theta, self._noise, self._place = theta, noise, 0
 
     def formula(self, kernel: Any, x: Expr, y: Expr) -> Expr:

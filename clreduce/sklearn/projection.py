@@ -17,7 +17,7 @@ from clreduce.runtime.devices import current_device
 from clreduce.typing import Array
 
 SHORTEST = 128
-"""Components of a vector from which on it is worth it."""
+"""The fewest components of vectors for which projections save time."""
 _AXES = 63
 _SAMPLE = 1024
 """Points from which the axes are computed."""
@@ -89,7 +89,7 @@ class Projection:
         return np.take_along_axis(distances, order, 1), np.take_along_axis(candidates, order, 1), settled
 
     def _least_distances(self, bounds: Array, reach: float) -> Array:
-        """What distances are at least, given squared ones of short forms with the errors of their rounding."""
+        """Lower bounds of distances, from squared distances of short forms and the errors of their rounding."""
         dim, eps = self._short.shape[1], float(np.finfo(bounds.dtype).eps)
         moved = (eps + 4 * self.points.shape[1] * _EPS) * (reach + self._reach)
         least: Array = np.sqrt(bounds.astype(np.float64)) * (1 - (dim + 4) * eps) - moved

@@ -95,9 +95,9 @@ class SearchIndex:
 
 
 def _length(k: int, points: int) -> int:
-    """How many terms a kernel keeps for k: 2^n or 3 * 2^n, so that a search over k compiles few kernels.
+    """The number of terms that a kernel keeps for k: 2^n or 3 * 2^n, so that a search over k compiles few kernels.
 
-    There is no use in more terms than points.
+    It is at most the number of points.
     """
     power = 1 << (k - 1).bit_length()
     length = power * 3 // 4 if power >= 4 and k <= power * 3 // 4 else power

@@ -22,7 +22,7 @@ from clreduce.warning import warn
 _STORED = ("nearest_neighbors", "precomputed", "precomputed_nearest_neighbors")
 """Affinities that are matrices, mostly sparse ones: scikit-learn's own code serves them."""
 _DENSE = 500
-"""Points up to which all eigenvectors of the matrix are computed, whatever the solver: it takes a tenth of a second."""
+"""The most points for which all eigenvectors are computed, for every solver: this takes a tenth of a second."""
 
 
 class Affinity(LinearOperator):

@@ -38,14 +38,14 @@ class KernelSystem:
     metric = None
 
     def __init__(self, kernel: PairKernel, X: Array, noise: Array, scale: Array | None = None) -> None:
-        """``noise``: of shape (n,), positive. ``scale``: of shape (n,), or None for 1."""
+        """``noise`` is positive, of shape (n,); ``scale`` has the shape (n,), or is None for 1."""
         self.kernel, self.X, self.noise, self.scale = kernel, X, noise, scale
         self.dtype, self.size = X.dtype, len(X)
         self.alpha = float(noise.min())
         self.groups: tuple[int, ...] = (0,)
 
     def of_columns(self, count: int) -> KernelSystem:
-        """This matrix for so many right-hand sides."""
+        """This matrix for ``count`` right-hand sides."""
         system = KernelSystem(self.kernel, self.X, self.noise, self.scale)
         system.groups = tuple(range(count))
         return system

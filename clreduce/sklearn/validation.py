@@ -1,4 +1,4 @@
-"""What all estimators check of their input, in scikit-learn's words."""
+"""Checks of the input of all estimators, with the error messages of scikit-learn."""
 
 from __future__ import annotations
 

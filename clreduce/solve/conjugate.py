@@ -12,15 +12,15 @@ from clreduce.solve.iteration import Array, Iteration, SystemTask, ratio
 
 @dataclass
 class ConjugateRecurrence:
-    """The coefficients of a descent: they make the matrix of Lanczos' process, whose eigenvalues are about those of A.
+    """The coefficients of a descent. They make the Lanczos matrix, whose eigenvalues approximate those of A.
 
     Each is of shape (batch.., 1, E), and 0 for a system that has stopped.
     """
 
     lengths: list[Array] = field(default_factory=list)
-    """How far each step goes along its direction."""
+    """The length of each step along its direction."""
     turns: list[Array] = field(default_factory=list)
-    """How much of a direction the next one keeps."""
+    """The factor of each direction in the next one."""
 
     def tridiagonals(self) -> Iterator[tuple[Array, Array]]:
         """For each system the diagonal, of length k, and the k - 1 numbers beside it, of the matrix after k steps.
@@ -45,7 +45,7 @@ class ConjugateGradients(Iteration):
     def __init__(self, task: SystemTask) -> None:
         super().__init__(task)
         self.recurrences: list[ConjugateRecurrence] = []
-        """One for each descent; the first one begins with the residual of the start."""
+        """The coefficients of each descent; the first one begins with the residual of the start."""
 
     def descend(self, residual: Array, active: Array) -> None:
         recurrence = ConjugateRecurrence()

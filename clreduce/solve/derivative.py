@@ -1,4 +1,4 @@
-"""Derivatives of solutions of linear systems: those of the equation A a = b that defines them.
+"""Derivatives of solutions of linear systems, from the equation A a = b that defines the solutions.
 
 None follows the iteration: each is one more solve with the operator or its transpose, and a derivative of a product.
 """
@@ -23,7 +23,7 @@ from clreduce.typing import Array
 
 
 def may_differ_from_transpose(routine: Routine, unknown: int, options: SolveOptions) -> bool:
-    """Whether the transposed operator may be another one, as far as formula and options tell."""
+    """Whether the transposed operator may differ from the operator; False if formula and options rule that out."""
     if options.is_general:
         return True
     slot = routine.slot_of(unknown)
@@ -39,7 +39,7 @@ class SystemDerivative:
     routine: Routine
     """The product K a."""
     unknown: int
-    """The position of the argument in whose place the vector a stands."""
+    """The position of the argument that the vector a replaces."""
     system: System
     options: SolveOptions
 
@@ -49,7 +49,7 @@ class SystemDerivative:
         return adjoint
 
     def gradients(self, solution: Array, adjoint: Array, positions: Sequence[int]) -> list[Array]:
-        """Of arguments, for the solution of the transposed system with the cotangent on its right-hand side."""
+        """The gradients in arguments; ``adjoint`` solves the transposed system with the cotangent on the right."""
         others = [at for at in positions if at != self.unknown]
         arguments, pulled = self._with_vector(solution), {0: (-adjoint).astype(self.system.dtype)}
         product = self._product(arguments)
@@ -65,7 +65,7 @@ class SystemDerivative:
     ) -> Array:
         """The derivative of ``solution`` where arguments move along ``moves`` and alpha by ``ridge``.
 
-        It solves A da = db - (dK + dalpha) a; ``transposed``: ``solution`` is that of the transposed system.
+        It solves A da = db - (dK + dalpha) a. With ``transposed``, ``solution`` solves the transposed system.
         """
         system = self.system
         own = moves.get(self.unknown)
@@ -87,7 +87,7 @@ class SystemDerivative:
         self, solution: Array, adjoint: Array, moved: Array, moves: Mapping[int, Array | None],
         positions: Sequence[int],
     ) -> dict[int, Array]:  # fmt: skip
-        """How gradients in arguments other than b change while ``adjoint`` stays, by position.
+        """The derivatives of the gradients in arguments other than b, by position, for a fixed ``adjoint``.
 
         The arguments move along ``moves``, and the solution along ``moved``.
         """
@@ -101,7 +101,7 @@ class SystemDerivative:
         return dict(zip(others, computed, strict=True))
 
     def _by_slot(self, moves: Mapping[int, Array | None]) -> dict[int, Any]:
-        """The tangents of arguments other than b that the formula uses, by their slots."""
+        """The tangents of the arguments that the formula uses, without b, by their slots."""
         by_slot = {self.routine.slot_of(at): move for at, move in moves.items() if at != self.unknown}
         return {slot: move for slot, move in by_slot.items() if slot is not None and move is not None}
 

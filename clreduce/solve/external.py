@@ -1,4 +1,4 @@
-"""Solvers of others: any function that is called as those of ``scipy.sparse.linalg``."""
+"""Solvers of other libraries: any function with the arguments of the solvers of ``scipy.sparse.linalg``."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from clreduce.solve.iteration import Array, Iteration, SolveInfo, SystemTask, ra
 
 @dataclass
 class FlatOperator:
-    """alpha + K for all systems together, on vectors of all their unknowns; what SciPy takes as a linear operator."""
+    """alpha + K for all systems together, as a linear operator of SciPy on vectors of all their unknowns."""
 
     multiply: Callable[[Array], Array]
     multiply_transposed: Callable[[Array], Array]
     form: tuple[int, ...]
-    """(batch.., n, E)."""
+    """The shape of the unknowns: (batch.., n, E)."""
     count: int = 0
-    """Products so far."""
+    """The number of products so far."""
 
     def __post_init__(self) -> None:
         self.shape = (prod(self.form),) * 2
@@ -49,11 +49,11 @@ class FlatOperator:
 
 @dataclass
 class _FlatPreconditioner(FlatOperator):
-    """A preconditioner in the same form."""
+    """A preconditioner as a linear operator of SciPy, on vectors of all unknowns."""
 
 
 class External(Iteration):
-    """One call of a function of the caller's, for all systems together, each with a right-hand side of norm 1."""
+    """One call of the caller's function for all systems together; each right-hand side is scaled to norm 1."""
 
     def __init__(self, task: SystemTask, function: Callable[..., Any], transposed: Callable[[Array], Array]) -> None:
         super().__init__(task)
@@ -76,7 +76,7 @@ class External(Iteration):
         return solution, SolveInfo(operator.count, residual, converged, "converged" if converged else "solver")
 
     def _options(self, form: tuple[int, ...], start: Array | None) -> dict[str, Any]:
-        """The options of SciPy's solvers that this one takes."""
+        """The options of SciPy's solvers that the caller's function takes."""
         try:
             parameters = inspect.signature(self.function).parameters
         except (TypeError, ValueError):

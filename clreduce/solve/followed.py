@@ -1,4 +1,4 @@
-"""Solves for array libraries that follow what is computed: the system as a value, of which they make derivatives."""
+"""Solves for array libraries that follow computations: the system is a value, which they differentiate."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class FollowedSystem:
-    """All of a solve but the numbers. What ``arrays`` are here, is for the array library to say."""
+    """A solve without its numbers. The array library decides what ``arrays`` are."""
 
     solver: Solver
     arguments: Arguments
-    """Sizes, dtypes and ranges; without arrays, which each solve has its own of."""
+    """Sizes, dtypes and ranges, without arrays: each solve has its own arrays."""
     executor: Executor
     chosen: SolveOptions
-    told: list[SolveInfo]
-    """What is said of how a solve ended."""
+    outcomes: list[SolveInfo]
+    """The outcomes of solves, which the caller reads."""
     prepared: list[Any]
-    """The preconditioner, once a solve has made it: that of all solves with this operator."""
+    """The preconditioner of all solves with this operator, which the first of them makes."""
     transposed: bool = False
-    """Whether this is the system of the transposed operator."""
+    """Whether the operator is transposed."""
     start: Any = None
-    """Where the iteration starts; None: at zero."""
+    """The start of the iteration; None for zero."""
 
     def computed(self, alpha: Array, arrays: Sequence[Array], start: Array | None) -> Array:
-        """The solution in float64, by alpha and the arrays of a call, the right-hand side in place of the unknown."""
+        """The solution in float64, from alpha and the arrays of a call; the right-hand side replaces the unknown."""
         ridge = alpha.astype(np.float64)
         if not np.isfinite(ridge).all():
             raise ShapeError(f"alpha is a finite number; got {float(ridge.flat[0])}")
@@ -51,7 +51,7 @@ class FollowedSystem:
             start = np.broadcast_to(start.astype(np.float64), problem.shape)
         problem.precondition = self.prepared[0] if self.prepared else None
         solution, how = self.chosen.run(problem, self.solver.right_hand_side(problem), start, self.transposed)
-        self.told.append(how)
+        self.outcomes.append(how)
         self.prepared[:] = [problem.precondition]
         return solution
 
@@ -67,14 +67,14 @@ class FollowedSystem:
 
     def quiet(self) -> Self:
         """This system for another right-hand side, without a report to the caller."""
-        return replace(self, chosen=replace(self.chosen, callback=None), start=None, told=[])
+        return replace(self, chosen=replace(self.chosen, callback=None), start=None, outcomes=[])
 
     def adjoint(self) -> Self:
         """The system of the transposed operator; this one where the operator is symmetric."""
         return replace(self, transposed=not self.transposed) if self.solver.transposes(self.chosen) else self
 
     def with_right(self, arrays: Sequence[Any], right: Any) -> list[Any]:
-        """The arrays with another one in the place of the unknown."""
+        """The arrays, in which ``vector`` replaces the unknown."""
         at, library = self.solver.unknown, self.solver.library
         array = library.arranged(right, self.arguments.dtype, tuple(right.shape))
         return [*arrays[:at], array, *arrays[at + 1 :]]
@@ -88,7 +88,7 @@ class FollowedSystem:
 
     @property
     def evaluation(self) -> Evaluation:
-        """The product with what stands in the place of the unknown."""
+        """The product with the array that replaces the unknown."""
         return self.solver.evaluation(self.arguments, self.executor)
 
     def product(self, arrays: Sequence[Any]) -> Derivative:
@@ -97,7 +97,7 @@ class FollowedSystem:
 
 
 class FollowedSolver(Solver):
-    """A solver whose solutions are followed, where its runner says so."""
+    """A solver whose solutions an array library follows if its runner says so."""
 
     followed: ClassVar[type[FollowedSystem]] = FollowedSystem
 
@@ -112,12 +112,12 @@ class FollowedSolver(Solver):
         if ridges and (np.prod(library.shape(alpha)) != 1 or library.dtype_name(alpha).startswith("complex")):
             raise DtypeError(f"alpha is a number, or an array of one number; got one of shape {library.shape(alpha)}")
         ridge = alpha if ridges else library.between(np.array(self._ridge(alpha)), None)
-        told: list[SolveInfo] = []
-        system = self.followed(self, replace(arguments, arrays=(), like=None), executor, chosen, told, [])
+        outcomes: list[SolveInfo] = []
+        system = self.followed(self, replace(arguments, arrays=(), like=None), executor, chosen, outcomes, [])
         if x0 is not None:
             system = replace(system, start=self._beside(system.shape, arguments.dtype, x0, "x0"))
         solution = self._followed(system, ridge.reshape((1,) * len(system.shape)), list(arguments.arrays))
-        return solution, told[-1] if told else None
+        return solution, outcomes[-1] if outcomes else None
 
     def _followed(self, system: FollowedSystem, alpha: Any, arrays: list[Any]) -> Any:
         """The solution, for alpha of shape (1, .., 1)."""

@@ -1,7 +1,7 @@
-"""What iterative solvers share: many systems that share their products, one for each column of b and index of a batch.
+"""The base of iterative solvers. They solve many systems, one for each column of b and index of a batch, at once.
 
-A solver moves the iterate until its recurrence says that all systems are solved. The true residuals then tell whether
-they are; if not, the solver starts anew from those, as long as that helps.
+All systems share each product. A solver moves the iterate until its recurrence says that all systems are solved, and
+then computes the true residuals. If these are too large, the solver starts anew from them, as long as that helps.
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ from clreduce.errors import SolveError
 from clreduce.typing import Array as Array
 
 _ROUNDING = 16
-"""Errors of a product, in units of the rounding error of the sum of the sizes of its terms: at most so many."""
+"""A bound of the error of a product, in units of the rounding error of the sum of the absolute values of its terms."""
 _FIRST_LOOKS = (500, 1000)
-"""Products before an iteration is judged for the first time, half as many as unknowns but within these bounds; it is
-judged again whenever their number has doubled. Residuals of hard systems may rise for hundreds of products first."""
+"""The fewest and the most products before the first check that residuals fall. Within these bounds, there are half as
+many products as unknowns. The check is repeated whenever the number of products has doubled. Residuals of hard systems
+may rise for hundreds of products first."""
 
 
 class Operator(Protocol):
-    """What an iteration asks of an operator."""
+    """The operator of an iteration."""
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -31,7 +32,7 @@ class Operator(Protocol):
 
     @property
     def groups(self) -> tuple[int, ...]:
-        """For each component of the unknown the number of its system."""
+        """The number of the system of each component of the unknown."""
 
     def product(self, vector: Array) -> Array:
         """The operator times a vector of shape (batch.., n, E) in float64, which it rounds to ``dtype`` in place."""
@@ -39,7 +40,7 @@ class Operator(Protocol):
 
 @dataclass(frozen=True)
 class SolveInfo:
-    """How a solve ended.
+    """The outcome of a solve.
 
     Attributes
     ----------
@@ -71,12 +72,12 @@ class SolveInfo:
 
 
 class NotSymmetricError(SolveError):
-    """The operator is not symmetric in the inner product in which it was to be."""
+    """The operator is not symmetric in the inner product of its task."""
 
 
 @dataclass
 class SystemTask:
-    """A system of equations, and how it is to be solved."""
+    """A system of equations, and the options of its iteration."""
 
     operator: Operator
     b: Array
@@ -86,18 +87,18 @@ class SystemTask:
     precondition: Callable[[Array], Array] | None = None
     report: Callable[[int, Array], None] = lambda iteration, residuals: None
     reports_each: bool = False
-    """Whether ``report`` is called right after each product, and not for a few of them at a time."""
+    """Whether ``report`` is called right after each product, and not later for a few products together."""
     metric: Array | None = None
     """Positive weights w, (batch.., n, 1 or E): the operator is symmetric in the inner product sum_i w_i u_i v_i."""
     patient: bool = True
-    """Whether to go on until ``maxiter``, however slowly residuals fall."""
+    """Whether to go on until ``maxiter`` even if residuals hardly fall."""
 
 
 class Iteration:
-    """An iterative solver; a subclass says how it descends."""
+    """An iterative solver; subclasses implement `descend`."""
 
     least_gain: ClassVar[float] = 0.5
-    """A descent that leaves more than this part of a residual was its system's last."""
+    """If a descent leaves more than this part of a residual, its system is not iterated any further."""
 
     def __init__(self, task: SystemTask) -> None:
         self.task, self.operator, self.b, self.eps = task, task.operator, task.b, task.eps
@@ -115,7 +116,7 @@ class Iteration:
         self._next_look = min(max(self.b.shape[-2] // 2, _FIRST_LOOKS[0]), _FIRST_LOOKS[1])
 
     def _by_system(self, terms: Array) -> Array:
-        """Sums over rows, of shape (batch.., 1, E): those of a coupled group stand in all of its places."""
+        """Sums over rows, of shape (batch.., 1, E); components of one system all hold the sum over the system."""
         sums: Array = terms.sum(axis=-2, keepdims=True)
         return sums if self._joined is None else sums @ self._joined
 
@@ -131,13 +132,13 @@ class Iteration:
         return self._by_system(residual * residual)
 
     def relative(self, residual: Array, squares: Array | None = None) -> Array:
-        """Norms of residuals over those of b; 0 where b is 0, for there the solution is 0."""
+        """Norms of residuals relative to those of b; 0 where b is 0, since the solution is 0 there."""
         squares = self.squares(residual) if squares is None else squares
         self._check_sums(residual, squares)
         return self._norms(squares)
 
     def _norms(self, squares: Array) -> Array:
-        """Norms over those of b, for sums of squares."""
+        """Norms relative to those of b, from sums of squares."""
         norms = np.zeros_like(self.scale)
         np.divide(np.sqrt(squares), self.scale, out=norms, where=self.scale > 0)
         return norms
@@ -145,13 +146,13 @@ class Iteration:
     def product(self, vector: Array) -> Array:
         """The operator times a vector, which is rounded in place."""
         result: Any = self.operator.product(vector)
-        if isinstance(result, np.ndarray):  # of vectors on a device, the first sum over the product tells
+        if isinstance(result, np.ndarray):  # for vectors on a device, the first sum over the product shows it
             self._check_finite(result)
         product: Array = result
         return product
 
     def _check_sums(self, vector: Any, sums: Array) -> None:
-        """Sums over a vector on a device tell whether products held nan or inf."""
+        """Raise an error if sums over a vector on a device show that products held nan or inf."""
         if not isinstance(vector, np.ndarray):
             self._check_finite(sums)
 
@@ -161,7 +162,7 @@ class Iteration:
             raise SolveError("a product with the operator holds nan or inf: look at the data, and at alpha")
 
     def run(self, start: Array | None) -> tuple[Array, SolveInfo]:
-        """The solution, and how it was found."""
+        """The solution, and the outcome of the solve."""
         zero = self.scale == 0
         self.x = np.zeros_like(self.b) if start is None else np.where(zero, 0.0, start)
         residual, residuals = (self.b.copy(), np.where(zero, 0.0, 1.0)) if start is None else self.residual()
@@ -173,7 +174,7 @@ class Iteration:
             self.descend(residual, active)
             residual, residuals = self.residual()
             better = residuals < least
-            # What a descent from the true residual has not made smaller is at the limit of rounding.
+            # A residual that a descent from its true value has not made smaller is at the limit of rounding.
             stuck |= active & ~(residuals <= self.least_gain * least)
             best = np.where(better, self.x, best)
             least = np.where(better, residuals, least)
@@ -182,7 +183,7 @@ class Iteration:
         return best, SolveInfo(self.count, least, converged, self._reason(converged))
 
     def residual(self) -> tuple[Array, Array]:
-        """b - A x, whose ``x`` is rounded in place, and its norms relative to those of b."""
+        """The residual b - A x and its norms relative to those of b; ``x`` is rounded in place."""
         residual = self.b - self.product(self.x)
         return residual, self.relative(residual)
 
@@ -198,7 +199,7 @@ class Iteration:
         raise NotImplementedError
 
     def noted(self, residuals: Array, active: Array) -> bool:
-        """Tell the caller of residuals, (batch.., 1, E); whether to go on, for they still fall."""
+        """Report residuals, (batch.., 1, E), to the caller; return whether they still fall, so that to go on helps."""
         self.report(self.count, residuals[..., 0, :].copy())
         if self.task.patient:
             return True
@@ -212,7 +213,7 @@ class Iteration:
     # -------------------------------------------------------------------------------------------------------- checks
 
     def noise(self, a: Array, b: Array) -> Array:
-        """A bound for the rounding error of <a, A b>. It takes one more product."""
+        """A bound of the rounding error of <a, A b>, which takes one more product."""
         sizes = np.abs(self.dot(np.abs(a), self.product(np.abs(b))))
         return _ROUNDING * self.unit * sizes
 
@@ -226,7 +227,7 @@ class Iteration:
     def judge_symmetry(self, sums: Sequence[Array], noise: Callable[[], Array], active: Array) -> None:
         """Raise an error where <u, A v> and <A u, v> differ by more than rounding.
 
-        ``sums``: these two, <u, u>, <A v, A v>, <A u, A u> and <v, v>. ``noise``: a bound for their rounding errors.
+        ``sums`` has these two, then <u, u>, <A v, A v>, <A u, A u> and <v, v>. ``noise`` bounds their rounding errors.
         """
         straight, turned = sums[:2]
         size = np.sqrt(sums[2] * sums[3]) + np.sqrt(sums[4] * sums[5])

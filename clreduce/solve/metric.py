@@ -16,7 +16,7 @@ from clreduce.ops.arithmetic import div, mul, power
 
 
 def in_i(expr: Expr) -> Expr:
-    """A value of j as one of i: its variables of j become variables of i, whose arrays are the same."""
+    """A value of j as a value of i: its variables of j become variables of i with the same arrays."""
     moved: dict[Expr, Expr] = {}
     for node in topological([expr]):
         if node.op.name == "variable" and node.domain == Domain.J:
@@ -30,7 +30,7 @@ def in_i(expr: Expr) -> Expr:
 
 @memoised(256)
 def weights_of(formula: Expr, unknown: Expr) -> Expr | None:
-    """r / l as a value of i, of length 1 or that of the formula; None where the formula shows no such factors.
+    """The weights r / l as a value of i, of length 1 or of the formula's length; None without such factors.
 
     >>> x, y, w = variable("x", 1, Domain.I), variable("y", 1, Domain.J), variable("w", 1, Domain.I)
     >>> b = variable("b", 1, Domain.J)

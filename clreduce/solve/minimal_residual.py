@@ -1,4 +1,4 @@
-"""Solvers that make the residual smallest: MINRES for symmetric operators of any sign, GMRES for any operator."""
+"""Solvers that minimize the residual: MINRES for symmetric operators, definite or not, and GMRES for any operator."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 from clreduce.solve.iteration import Array, Iteration, ratio
 
 _RESTART = 50
-"""Directions that GMRES keeps before it starts anew."""
+"""The number of directions after which GMRES restarts."""
 
 
 class Minres(Iteration):
-    """MINRES: the Lanczos process, three vectors of which are kept."""
+    """MINRES: the Lanczos process, of which three vectors are kept."""
 
     def descend(self, residual: Array, active: Array) -> None:
         start = self.relative(residual)
@@ -39,7 +39,7 @@ class Minres(Iteration):
             v_next = product - ratio(diagonal, size) * v - ratio(size, size_before) * v_before
             z_next = self._preconditioned(v_next)
             size_next = self._size(v_next, z_next, active)
-            # The column of the tridiagonal matrix, after the two rotations before; then a third makes it triangular.
+            # The two last rotations act on the column of the tridiagonal matrix; a third one makes it triangular.
             far, near = sin_before * size, sin * diagonal + cos_before * cos * size
             own = cos * diagonal - cos_before * sin * size
             length = np.hypot(own, size_next)
@@ -103,7 +103,7 @@ class Gmres(Iteration):
         self._move(columns, rest, directions)
 
     def _orthogonalised(self, product: Array, basis: list[Array]) -> tuple[list[Array], Array]:
-        """The parts of a product along the basis, and what is left of it; twice, for rounding."""
+        """The coefficients of a product along the basis, and the rest; projected twice, against rounding errors."""
         parts = [np.zeros_like(self.scale) for _ in basis]
         for _ in range(2):
             for n, v in enumerate(basis):
@@ -113,7 +113,7 @@ class Gmres(Iteration):
         return parts, product
 
     def _move(self, columns: list[list[Array]], rest: list[Array], directions: list[Array]) -> None:
-        """Solve the triangular systems from below, and go along the directions."""
+        """Solve the triangular systems by back substitution, and move the iterate along the directions."""
         lengths: list[Array] = [np.zeros_like(rest[0])] * len(columns)
         for n in reversed(range(len(columns))):
             left = rest[n] - sum(columns[m][n] * lengths[m] for m in range(n + 1, len(columns)))

@@ -1,4 +1,4 @@
-"""How a linear system is solved: the options of a call, and the iteration with them."""
+"""The options of a solve of a linear system, and the iteration with them."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ _MEANT = {
     **dict.fromkeys(("guess", "initial_guess", "start", "init"), "x0"),
     **dict.fromkeys(("full_output", "return_info"), "info"),
 }
-"""What other libraries call the options."""
+"""The names of these options in other libraries."""
 
 
 @dataclass(frozen=True)
 class SolveOptions:
-    """How a system is solved: the options of a call."""
+    """The checked options of a solve."""
 
     eps: float
     maxiter: int | None
@@ -50,16 +50,16 @@ class SolveOptions:
     callback: Callable[[int, Array], Any] | None
     progress: bool | None
     solver: Any = "auto"
-    """"auto", "cg", "minres", "gmres", or a function as those of SciPy."""
+    """The name "auto", "cg", "minres" or "gmres", or a function with the arguments of SciPy's solvers."""
 
     def limit(self, problem: System) -> int:
-        """Products, at most."""
+        """The most products."""
         largest = max(problem.groups.count(group) for group in set(problem.groups))
         return 10 * problem.size * largest if self.maxiter is None else self.maxiter
 
     @property
     def needs_host(self) -> str | None:
-        """The options that work on arrays of the host only."""
+        """The option that needs arrays on the host, in words; None if no option does."""
         if callable(self.solver):
             return "a solver of your own"
         if self.preconditioner is not None and self.preconditioner != "diagonal":
@@ -82,7 +82,7 @@ class SolveOptions:
         solver: Any = "auto",
         **unknown: Any,
     ) -> SolveOptions:
-        """The options, or one error."""
+        """The options of a call, checked; one error for wrong ones."""
         for name in unknown:
             nearest = [_MEANT[name]] if name in _MEANT else difflib.get_close_matches(name, _KNOWN, n=1)
             hint = f": did you mean {nearest[0]!r}?" if nearest else ""
@@ -101,7 +101,7 @@ class SolveOptions:
             )
         if callback is not None and callable(solver):
             raise OptionError(
-                "callback is told by the library's own solvers: give it to your solver by functools.partial"
+                "only the library's own solvers call callback: give it to your solver by functools.partial"
             )
         limit = None if maxiter is None else int(maxiter)
         return cls(float(eps), limit, preconditioner, callback, progress, solver)
@@ -109,10 +109,10 @@ class SolveOptions:
     def run(
         self, problem: System, right: Array, start: Array | None = None, transposed: bool = False
     ) -> tuple[Array, SolveInfo]:
-        """The solution, rounded to the data's precision, in which its residual has been computed.
+        """The solution, rounded to the precision of the data, with the residual of the rounded solution.
 
-        ``transposed``: that of the system with the transposed operator. It warns if the residual is larger than
-        ``eps``, or raises `NotConverged` where it no longer falls.
+        With ``transposed``, the system has the transposed operator. A residual larger than ``eps`` makes a warning, or
+        raises `NotConverged` if it no longer falls.
         """
         if right.size == 0:
             empty = right.shape[:-2] + right.shape[-1:]
@@ -157,14 +157,14 @@ class SolveOptions:
         weighted = problem.weighted(task, metric, transposed)
         try:
             return problem.iteration(solver, weighted).run(start)
-        except SolveError as error:  # the factors were parts of a kernel that is symmetric with them
+        except SolveError as error:  # the kernel with its factors may itself be symmetric
             try:
                 return problem.iteration(solver, task).run(start)
             except SolveError:
                 raise error from None
 
     def _tell(self, how: SolveInfo, problem: System, solution: Array) -> None:
-        """Warn of a residual that is too large, or raise `NotConverged` where going on would not help."""
+        """Warn of a residual that is too large, or raise `NotConverged` if more products would not help."""
         useless = how.reason == "stagnation" or (how.reason == "maxiter" and self.maxiter is None)
         residual = float(how.residuals.max())
         help_ = ["raise maxiter"] if how.reason == "maxiter" and not useless else []

@@ -17,7 +17,7 @@ Precondition = Callable[[Array], Array]
 
 
 class Entries(Protocol):
-    """A matrix alpha + K, positive definite, of which the diagonal and some columns are asked for."""
+    """A positive definite matrix alpha + K whose diagonal and columns can be computed."""
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -25,11 +25,11 @@ class Entries(Protocol):
 
     @property
     def alpha(self) -> float | Array:
-        """What is added to the diagonal: a number, or one for each index of a batch, of shape (batch.., 1, 1)."""
+        """The number that is added to the diagonal, or one for each index of a batch, of shape (batch.., 1, 1)."""
 
     @property
     def metric(self) -> Array | None:
-        """Weights, (batch.., n, 1 or E), in whose inner product K is symmetric; None for 1."""
+        """The weights, (batch.., n, 1 or E), of the inner product in which K is symmetric; None for 1."""
 
     def diagonal(self) -> Array:
         """The diagonal of K, of shape (batch.., n, E)."""
@@ -51,7 +51,7 @@ class Diagonal:
     """A preconditioner that divides by the diagonal of alpha + K."""
 
     inverse: Array
-    """One over the diagonal, (batch.., n, E)."""
+    """1 / the diagonal: (batch.., n, E)."""
 
     def __call__(self, residual: Array) -> Array:
         """The approximate solution for a residual."""
@@ -106,7 +106,7 @@ def nystrom(rank: int, seed: int = 0) -> Nystrom:
 
 
 def preconditioner_of(choice: Any, system: System) -> Precondition | None:
-    """What maps a residual of shape (batch.., n, E) to an approximate solution, for what a user asks for."""
+    """The function that maps a residual (batch.., n, E) to an approximate solution, for a user's ``preconditioner``."""
     if choice is None:
         return None
     if isinstance(choice, tuple) and len(choice) == 2 and choice[0] == "nystrom":
@@ -147,7 +147,7 @@ def _check_diagonal(entries: Array) -> None:
 
 
 def _low_rank(system: System, chosen: Nystrom) -> Precondition:
-    """The inverse of F F^T + mu, K being about F F^T; mu is alpha and the least eigenvalue of F F^T."""
+    """The inverse of F F^T + mu, where F F^T approximates K, and mu is alpha plus the least eigenvalue of F F^T."""
     if not system.independent:
         raise SolveError(
             "a Nystrom preconditioner needs a formula that acts on each component of the unknown on its own; "
@@ -183,7 +183,7 @@ def _low_rank(system: System, chosen: Nystrom) -> Precondition:
 
 
 def partial_cholesky(system: Entries, rank: int, seed: int) -> Array:
-    """F of shape (batch.., 1 or E, n, r) so that F F^T is about K; 1 if K is the same for all components."""
+    """The factor F, (batch.., E, n, r), such that F F^T approximates K; E is 1 if all components have one K."""
     random = np.random.default_rng(seed)
     rest = system.diagonal()
     _check_diagonal(rest + np.maximum(system.alpha, 0.0))
@@ -212,7 +212,7 @@ def partial_cholesky(system: Entries, rank: int, seed: int) -> Array:
 
 
 def _symmetric_column(system: Entries, pivot: Array) -> Array:
-    """A column of diag(w)^1/2 K diag(w)^-1/2, which is symmetric where K is so in a metric w."""
+    """A column of diag(w)^1/2 K diag(w)^-1/2, which is symmetric if K is symmetric in the metric w."""
     column = system.column(pivot)
     if system.metric is None:
         return column
@@ -222,7 +222,7 @@ def _symmetric_column(system: Entries, pivot: Array) -> Array:
 
 
 def _pivots(rest: Array, random: np.random.Generator) -> Array:
-    """For each index of the batch a row, by chance in proportion to its part of ``rest``, (batch.., n, 1 or E)."""
+    """Draw a row for each index of the batch, with probabilities proportional to ``rest``, (batch.., n, 1 or E)."""
     weights = np.cumsum(np.maximum(rest, 0.0).sum(-1), axis=-1)
     threshold = random.random((*weights.shape[:-1], 1)) * weights[..., -1:]
     pivots: Array = np.minimum((weights <= threshold).sum(-1), weights.shape[-1] - 1)

@@ -1,4 +1,4 @@
-"""A linear system whose data and vectors stay on a device of the caller's."""
+"""A linear system whose data and vectors stay on the device of the caller's arrays."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from clreduce.typing import Array
 
 
 class ResidentSystem(System):
-    """Products of alpha + K with a `Vector`, in float64 where the device has that.
+    """Products of alpha + K with a `Vector`, in float64 if the device has that.
 
-    No vector is copied to the host, which reads sums over rows, a number for each system.
+    No vector is copied to the host; it reads only sums over rows, a number for each system.
     """
 
     def __init__(
@@ -52,11 +52,11 @@ class ResidentSystem(System):
 
     @cached_property
     def repeated_product(self) -> ResidentProduct:
-        """Products of K with a vector in an array that stays."""
+        """Products of K with a vector, which is written into one array each time."""
         return ResidentProduct(self.space.place, self._evaluation, self._feeds, self.slot, self.shape)
 
     def vector(self, array: Any) -> Any:
-        if isinstance(array, np.ndarray):  # a number that was given for all rows
+        if isinstance(array, np.ndarray):  # one number for all rows
             array = self.routine.library.from_host(array, first_resident(self.arguments.arrays))
         return self.space.vector(array, self.shape)
 
@@ -78,7 +78,7 @@ class ResidentSystem(System):
         return self._shifted(gradients[self.slot], vector)
 
     def _with_vector(self, vector: Any) -> list[Any]:
-        """The arrays of a product, with one in the place of the unknown."""
+        """The arrays of a product, in which ``vector`` replaces the unknown."""
         return [vector if slot == self.slot else array for slot, array in enumerate(self._feeds)]
 
     @cached_property
@@ -86,7 +86,7 @@ class ResidentSystem(System):
         return self.routine.evaluation(self.arguments, self.executor)
 
     def _rounded(self, vector: Vector) -> Any:
-        """A vector in the precision of the data, which it has from now on."""
+        """The vector in the precision of the data; the vector itself is rounded as well."""
         rounded = vector.astype(self.dtype)
         if self.dtype != self.space.dtype:
             vector[...] = self.space.vector(rounded, self.shape)

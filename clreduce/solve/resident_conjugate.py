@@ -1,4 +1,4 @@
-"""Conjugate gradients whose vectors and coefficients stay on a device, and that seldom wait for it."""
+"""Conjugate gradients with vectors and coefficients on a device; the host seldom waits for it."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 _MOST_STEPS = 8
-"""Steps that are launched before the host reads what the first of them did."""
+"""Steps that are launched before the host reads the results of the first of them."""
 _WORTH_A_WAIT = 4e-3
-"""Seconds of products that the host waits for at once."""
+"""Seconds of products for which the host waits together."""
 
 
 def layout_of(task: SystemTask, system: ResidentSystem) -> Layout | None:
-    """How the kernels are laid out; None where they do not serve, and each expression of vectors is a kernel."""
+    """The layout of the kernels; None if they cannot be used, so that each expression of vectors is a kernel."""
     inner = task.precondition
     if task.operator is not system or not (inner is None or isinstance(inner, Diagonal)):
         return None
@@ -42,7 +42,7 @@ def layout_of(task: SystemTask, system: ResidentSystem) -> Layout | None:
 
 
 class ResidentConjugateGradients(ConjugateGradients):
-    """The iteration of `ConjugateGradients`, with one kernel for all that follows upon a product.
+    """The iteration of `ConjugateGradients`, with one kernel for all work after a product.
 
     Several steps are launched in a row. They leave records of their sums, which the host reads later, and from which it
     draws the conclusions that the device has drawn. A system that is solved does not move any more.
@@ -59,18 +59,18 @@ class ResidentConjugateGradients(ConjugateGradients):
         self._coefficients = (*system.shape[:-2], 1, system.shape[-1])
         """The shape of a number for each system."""
         self._threshold = np.square(self.eps * self.scale).astype(self._space.dtype)
-        """Squares of norms of residuals that are small enough, in the precision in which the device compares."""
+        """The squared norms at which residuals are small enough, in the precision in which the device compares."""
         self._records = self._buffer(descent.RECORDS * self.scale.size)
         inner = task.precondition.inverse if isinstance(task.precondition, Diagonal) else None
         self._fixed = [self._records if each is None else self._in_full(each) for each in (inner, task.metric)]
         self._rz: Array = np.zeros(self._coefficients)
         self._active: Array = np.zeros(self._coefficients, bool)
         self._followed = 0
-        """Steps of this descent of which the host knows."""
+        """The number of steps of this descent whose records the host has read."""
         self._tables = self._new_tables()
         most = min(_MOST_STEPS, int(_WORTH_A_WAIT / max(self._product.seconds, 1e-9)))
         self._most_steps = 1 if task.reports_each else most
-        """Steps that are launched at once; fewer than 2 where a product takes longer than a wait."""
+        """Steps that are launched together; fewer than 2 if a product takes longer than a wait."""
 
     # ---------------------------------------------------------------------------------------------------- residuals
 
@@ -103,7 +103,10 @@ class ResidentConjugateGradients(ConjugateGradients):
         self.x = x
 
     def _iterate(self, residual: Any, vectors: Buffers, first: Buffers) -> None:
-        """Descend from the iterate, with its residual; ``vectors``: x, r, p, K p; ``first``: for copies of p, K p."""
+        """Descend from the iterate and its residual.
+
+        ``vectors`` are the buffers of x, r, p and K p; ``first`` are buffers for copies of the first p and K p.
+        """
         kernels, order, limit = self._kernels, self._order, self.task.maxiter - self.count
         self._tables = self._new_tables()
         start: Any = self.x
@@ -128,12 +131,12 @@ class ResidentConjugateGradients(ConjugateGradients):
         self._go_on(vectors, first, limit)
 
     def _launch_second_product(self, vectors: Buffers, first: Buffers) -> None:
-        """Launch the product of the second step, and the sums that tell whether the operator is symmetric."""
+        """Launch the product of the second step, and the sums that show whether the operator is symmetric."""
         self._product.launch()
         self._kernels.symmetry(self._order, vectors[2:], first, self._tables)
 
     def _go_on(self, vectors: Buffers, first: Buffers, limit: int) -> None:
-        """Launch steps up to ``limit`` and follow them; one that is not followed yet is launched."""
+        """Launch steps up to ``limit`` and read their records; one step is launched already."""
         launched = self._followed + 1
         while launched > self._followed:
             records = self._records_of(launched - self._followed)
@@ -155,7 +158,7 @@ class ResidentConjugateGradients(ConjugateGradients):
         return records
 
     def _launch_some(self, limit: int, records: Array, vectors: Buffers, first: Buffers) -> int:
-        """Launch steps, ``limit`` at most, after ``records``; their number.
+        """Launch up to ``limit`` steps after ``records``, and return their number.
 
         They are few where a product takes long, or where this descent seems to end soon.
         """
@@ -171,7 +174,7 @@ class ResidentConjugateGradients(ConjugateGradients):
         return count
 
     def _launch_steps(self, count: int, vectors: Buffers, first: Buffers) -> None:
-        """Launch products with the step that follows upon each."""
+        """Launch products, each followed by its step."""
         arguments = (*vectors, *first, *self._tables)
         for _ in range(count):
             self._product.launch()
@@ -181,13 +184,13 @@ class ResidentConjugateGradients(ConjugateGradients):
     # --------------------------------------------------------------------------------------------------- conclusions
 
     def _goes_on(self, records: Array) -> bool:
-        """Whether records are nothing but those of steps after which some system is left."""
+        """Whether some system is left after each of the steps of these records."""
         pq, rr, rz = records[::3], records[1::3], records[2::3]
         usual = np.isfinite(records).all() and ((pq > 0) & (rz > 0) | ~self._active).all()
         return bool(usual and (self._active & (rr > self._threshold).all(axis=0)).any())
 
     def _follow_all(self, records: Array) -> bool:
-        """Draw the conclusions from records of steps after which it `_goes_on`: whether it really does."""
+        """Draw the conclusions from records for which `_goes_on` holds; return whether the descent goes on."""
         recurrence, pq, rr, rz = self.recurrences[-1], records[::3], records[1::3], records[2::3]
         after = np.logical_and.accumulate(rr > self._threshold, axis=0) & self._active
         active = np.concatenate([self._active[None], after[:-1]])
@@ -204,7 +207,7 @@ class ResidentConjugateGradients(ConjugateGradients):
         return True
 
     def _follow(self, records: Array) -> bool:
-        """Draw the conclusions from the records of steps: whether to go on."""
+        """Draw the conclusions from the records of steps; return whether the descent goes on."""
         recurrence, has_failed = self.recurrences[-1], False
         for pq, rr, rz in zip(records[::3], records[1::3], records[2::3], strict=True):
             self.count += 1
@@ -232,7 +235,7 @@ class ResidentConjugateGradients(ConjugateGradients):
     # ------------------------------------------------------------------------------------------------------- arrays
 
     def _completed(self, launch: Callable[..., Result], *arguments: Any) -> Result:
-        """What ``launch`` gives, which launches kernels and waits for them, on the device."""
+        """The result of ``launch``, which launches kernels on the device and waits for them."""
         with self._place.device.at(self._place):
             result = completed(self._product.memory, launch, *arguments)
             self._product.memory.finish()
@@ -245,11 +248,11 @@ class ResidentConjugateGradients(ConjugateGradients):
         return read(self._order, self._place.queue, self._records, start, shape, dtype).astype(np.float64, copy=False)
 
     def _buffer(self, size: int, dtype: np.dtype[Any] | None = None) -> Any:
-        """A buffer for so many numbers."""
+        """A buffer for ``size`` numbers."""
         return buffer_of(self._place, size * (dtype or self._space.dtype).itemsize)
 
     def _data(self, vector: Any) -> Any:
-        """The buffer of a vector, for which the next launch waits; a buffer is that of a launch before it."""
+        """The buffer of a vector, for which the next launch waits; a buffer is returned as it is."""
         if not isinstance(vector, Vector):
             return vector
         array = vector.array
@@ -257,7 +260,7 @@ class ResidentConjugateGradients(ConjugateGradients):
         return array.base_data
 
     def _in_full(self, vector: Any) -> Any:
-        """The buffer of a vector that may have one column for all, with all columns."""
+        """The buffer of a vector with all its columns, even if the vector has one column for all."""
         return self._data(self._space.vector(vector.array, self._system.shape))
 
     def _copied(self, data: Any) -> Any:
@@ -265,7 +268,7 @@ class ResidentConjugateGradients(ConjugateGradients):
         return self._space.vector(self._product.vector._new_with_changes(data, 0), self._system.shape)
 
     def _new_tables(self) -> Buffers:
-        """What kernels read and write beside vectors: see `Descent`."""
+        """The tables that kernels read and write in addition to vectors: see `Descent`."""
         rows = np.zeros((5, *self._coefficients), self._space.dtype)
         rows[descent.THRESHOLD], rows[descent.ALPHA], rows[descent.RZ] = self._threshold, self._system.alpha, self._rz
         rows[descent.STATUS] = np.where(self._active, descent.ACTIVE, descent.OFF)

@@ -16,13 +16,13 @@ from clreduce.runtime.resident_memory import ResidentMemory
 class ResidentProduct:
     """Launches of K times ``vector`` into ``result``, two arrays of its own. It belongs to one thread.
 
-    Buffers and arguments are made once, unless the product is computed in blocks.
+    Buffers and arguments are made once, except for products that are computed in blocks.
     """
 
     def __init__(
         self, place: LentQueue, evaluation: Evaluation, arrays: Sequence[Any], slot: int, shape: tuple[int, ...]
     ) -> None:
-        """``arrays``: one for each slot of the evaluation's program; that of ``slot`` does not matter."""
+        """``arrays`` has an array for each slot of the evaluation's program; the one of ``slot`` is not read."""
         work, device = evaluation.work, place.device
         self.place, self._evaluation = place, evaluation
         with device.at(place):
@@ -31,7 +31,7 @@ class ResidentProduct:
             job = (work, evaluation.prepared, self._arrays)
             plan = evaluation.executor.prepare(job).plan
             self.seconds = work.region.area / plan.pace.expected
-            """What a product takes, by a rough estimate."""
+            """A rough estimate of the time of a product, in seconds."""
             self._recorded: RecordedCall | None = None
             if evaluation.executor.repeats(job):
                 read = as_read(self._arrays, work.region)
@@ -41,7 +41,7 @@ class ResidentProduct:
                 self.memory = ResidentMemory(device)
         assert self.memory.order is not None
         self.order: Order = self.memory.order
-        """Of these launches, and of those that come between them."""
+        """The order of these launches and of the launches between them."""
 
     def launch(self) -> None:
         """Launch one product, without a wait; within ``place``, in a function that is being `completed`."""

@@ -44,7 +44,7 @@ class Solver(Routine):
         options: Options,
         unknown: int = 0,
     ) -> None:
-        """``unknown``: the position of the variable that is solved for."""
+        """``unknown`` is the position of the variable that is solved for."""
         super().__init__(values, variables, reduction, axis, options)
         self.unknown = unknown
         variable, expr = self.variables[unknown], values[0]
@@ -115,26 +115,22 @@ class Solver(Routine):
         -----
         The further options are
 
-        - ``maxiter``: the most products with K. None: ten for each unknown; the iteration ends before that when
-        residuals no
-          longer fall (after 1000, 2000, 4000 .. products, if they have not halved since half of that).
+        - ``maxiter``: the most products with K; None for ten for each unknown. With None, the iteration ends earlier if
+          residuals no longer fall (after 1000, 2000, 4000 .. products, if they have not halved since half of that).
         - ``solver``: ``"auto"`` uses conjugate gradients, for K symmetric and alpha + K positive definite, or for
-        products of
-          such a K and positive factors of i or j that are written in the formula, as in ``w_i * Exp(-SqDist(x, y)) *
-          b``. ``"cg"`` does the same without looking for factors. ``"minres"`` is for symmetric K, even if alpha + K is
-          not definite; ``"gmres"`` for any K. A function is called as those of ``scipy.sparse.linalg``: ``solver(A,
-          b)``, with those of ``x0, rtol, atol, maxiter, M`` that it takes, returns ``x`` or ``(x, info)``. ``A`` has
-          ``shape``, ``dtype``, ``matvec``, ``rmatvec`` and ``@``. All systems together are one, with right-hand sides
-          of norm 1.
+          products of such a K and positive factors of i or j that are written in the formula, as in
+          ``w_i * Exp(-SqDist(x, y)) * b``. ``"cg"`` does the same without looking for factors. ``"minres"`` is for
+          symmetric K, even if alpha + K is not definite; ``"gmres"`` is for any K. A function is called like the
+          solvers of ``scipy.sparse.linalg``: ``solver(A, b)``, with the arguments out of ``x0, rtol, atol, maxiter, M``
+          that it takes, returns ``x`` or ``(x, info)``. ``A`` has ``shape``, ``dtype``, ``matvec``, ``rmatvec`` and
+          ``@``. All systems together are one system for it, with right-hand sides of norm 1.
         - ``preconditioner``: None; ``"diagonal"``; ``("nystrom", rank)`` or `nystrom`; or a function that maps
-        residuals of
-          shape (batch.., n, D), in float64, to approximate solutions, symmetric and positive definite.
-        - ``callback``: called as ``callback(iteration, residuals)`` after each product; ``residuals`` are relative, an
-        array
-          of its own, of shape (batch.., D). It is not available with a function as ``solver``.
+          residuals of shape (batch.., n, D), in float64, to approximate solutions. The map must be symmetric and
+          positive definite.
+        - ``callback``: a function that is called as ``callback(iteration, residuals)`` after each product.
+          ``residuals`` is a new array of shape (batch.., D), relative to b. A function as ``solver`` excludes it.
         - ``progress``: whether to show progress on stderr. None follows `set_progress`: by default terminals show it
-        after one
-          second.
+          after one second.
 
         Examples
         --------
@@ -157,7 +153,7 @@ class Solver(Routine):
     def _solution(
         self, arguments: Arguments, executor: Executor, alpha: Any, chosen: SolveOptions, x0: Any
     ) -> tuple[Any, SolveInfo | None]:
-        """The solution, of shape (batch.., n, D), and how it was found; None if it will be found later."""
+        """The solution, of shape (batch.., n, D), and the outcome of the solve; None for that if it comes later."""
         system = self.system(self._where_solved(arguments, chosen), executor, self._ridge(alpha))
         start = None if x0 is None else self._checked_vector(system, x0, "x0")
         solution, how = chosen.run(system, self.right_hand_side(system), start)
@@ -309,12 +305,12 @@ class Solver(Routine):
         return SystemDerivative(self, self.unknown, self.system(arguments, executor, self._ridge(alpha)), chosen)
 
     def system(self, arguments: Arguments, executor: Executor, ridge: float | Array) -> System:
-        """The system of these arguments, which are on the host or on a device that is not left."""
+        """The system of these arguments, solved on the host or on the device of the arguments."""
         kind = System if first_resident(arguments.arrays) is None else ResidentSystem
         return kind(self, self.unknown, arguments, executor, ridge, self._by_ranges(arguments, executor))
 
     def _where_solved(self, arguments: Arguments, chosen: SolveOptions) -> Arguments:
-        """The arguments where the system is solved: on the host, or where they are if the iteration can be there."""
+        """The arguments at the place of the solve: on their device if the iteration can run there, else on the host."""
         if first_resident(arguments.arrays) is None:
             return arguments.on_host(self.library)
         why = chosen.needs_host
@@ -354,22 +350,22 @@ class Solver(Routine):
         return system.vector(checked if isinstance(system, ResidentSystem) else self.library.on_host(checked))
 
     def _beside(self, shape: tuple[int, ...], dtype: str, vector: Any, what: str) -> Any:
-        """An array of the shape of the solution, which may come without its last axis, as b."""
+        """An array with the shape of the solution; like b, it may lack the last axis of length 1."""
         if self.library.accepts(vector) and tuple(self.library.shape(vector)) == shape[:-1] and shape[-1] == 1:
             vector = vector[..., None]
         return check_beside(shape, dtype, vector, what, self.library)
 
     def _like_right(self, solution: Any, arguments: Arguments, args: Sequence[Any]) -> Any:
-        """A solution without its last axis if b came without."""
+        """A solution, without its last axis if b had none."""
         short = without_last_axis(np.shape(args[self.unknown]), arguments.arrays[self.unknown].shape)
         return solution[..., 0] if short else solution
 
     def right_hand_side(self, system: System) -> Array:
-        """b, of the shape of the solution, in float64."""
+        """The right-hand side b, with the shape of the solution, in float64."""
         return system.vector(system.arguments.arrays[self.unknown])
 
     def _known(self, derivative: SystemDerivative, output: Any) -> Array:
-        """The solution: ``output`` if the caller has it, or that of one more solve."""
+        """The solution: ``output`` if the caller has it, else the result of one more solve."""
         if output is not None:
             return self._checked_vector(derivative.system, output, "output")
         system = derivative.system
@@ -394,7 +390,7 @@ class Solver(Routine):
     # ----------------------------------------------------------------------------------- alpha among the arguments
 
     def _with_ridge(self, names: Sequence[str | int] | str | int | None) -> list[str | int | None]:
-        """Names and positions in a list, alpha as None."""
+        """A list of the names and positions of arguments, with None for alpha."""
         listed: Sequence[str | int]
         listed = range(len(self.variables)) if names is None else [names] if isinstance(names, (str, int)) else names
         taken = any(known.name == _RIDGE for known in self.variables)
@@ -404,7 +400,7 @@ class Solver(Routine):
         self, names: Sequence[str | int | None], gradients: Sequence[Array], in_alpha: float,
         derivative: SystemDerivative, args: Sequence[Any],
     ) -> tuple[Any, ...]:  # fmt: skip
-        """Gradients, computed on the host, as those of a call, and that in alpha where the name is None."""
+        """Gradients that the host has computed, as a call returns them; the one in alpha where a name is None."""
         arguments = derivative.system.arguments
         beside = [self.library.between(gradient, arguments.like) for gradient in gradients]
         positions = self._positions([name for name in names if name is not None])
@@ -414,7 +410,7 @@ class Solver(Routine):
     def _moves(
         self, arguments: Arguments, args: Sequence[Any], tangents: Any
     ) -> tuple[dict[int, Array | None], float]:  # fmt: skip
-        """Tangents by position, and that of alpha."""
+        """The tangents of arguments by their position, and the tangent of alpha."""
         if not isinstance(tangents, dict):
             raise ShapeError(f"tangents maps aliases (or positions) to arrays; got {type(tangents).__name__}")
         names = dict(zip(tangents, self._with_ridge(list(tangents)), strict=True))

@@ -1,4 +1,4 @@
-"""A linear system (alpha + K) a = b, made ready: its product with vectors, its diagonal and its columns."""
+"""The operator of a linear system (alpha + K) a = b: its product with vectors, its diagonal and its columns."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from clreduce.solve.metric import in_i, weights_of
 from clreduce.typing import Array
 
 _CHOSEN = "chosen"
-"""The name of the variable that holds the index of the column that is asked for."""
+"""The name of the variable that holds the index of a column."""
 
 
 class System:
@@ -50,10 +50,9 @@ class System:
         alpha: float | Array,
         product: Callable[[Array], Array] | None = None,
     ) -> None:
-        """``executor``: who computes products.
+        """``executor`` computes products. ``alpha`` is a number, or one for each index of the batch: (batch.., 1, 1).
 
-        ``alpha``: a number, or one for each index of the batch, of shape (batch.., 1, 1).
-        ``product``: computes K times a vector in another way than by a prepared call.
+        ``product`` computes K times a vector; None for a prepared call of ``executor``.
         """
         self.routine, self.arguments, self.executor, self.alpha = routine, arguments, executor, alpha
         slot = routine.slot_of(unknown)
@@ -71,11 +70,11 @@ class System:
         """The preconditioner, once a solve has made it."""
 
     def vector(self, array: Any) -> Array:
-        """An array of the shape of the unknown, or one that broadcasts to it, as the iteration has vectors."""
+        """A vector of the iteration, from an array that broadcasts to the shape of the unknown."""
         return np.broadcast_to(array, self.shape).astype(np.float64)
 
     def solved(self, solution: Any) -> Any:
-        """A solution, in the precision of the data, as a vector that derivatives compute with."""
+        """A vector for derivatives, from a solution in the precision of the data."""
         return solution
 
     def zeros(self) -> Array:
@@ -83,7 +82,7 @@ class System:
         return np.zeros(self.shape)
 
     def product(self, vector: Array) -> Array:
-        """(alpha + K) vector. The vector is rounded, in place, to the precision of the data."""
+        """The product (alpha + K) vector. The vector is rounded, in place, to the precision of the data."""
         if self.dtype != vector.dtype:
             vector[...] = vector.astype(self.dtype)
         result = self._kernel_product(vector).astype(np.float64)
@@ -98,7 +97,9 @@ class System:
             evaluation, arrays = self._evaluated
             exact = vector.astype(self.dtype)
             return evaluation([exact if n == self.slot else array for n, array in enumerate(arrays)])[0]
-        if self._repeated is None or self._repeated.queue is not self._device.queue:  # of a thread, or of a profile
+        if (
+            self._repeated is None or self._repeated.queue is not self._device.queue
+        ):  # another thread or profile has its own
             routine, slot = self.routine, self.slot
             arrays = routine.feeds(self.arguments.arrays)
             arrays[slot] = np.empty(self.shape, self.dtype)
@@ -108,7 +109,7 @@ class System:
 
     @cached_property
     def _evaluated(self) -> tuple[Evaluation, list[Any]] | None:
-        """What computes K times a vector in blocks or on several devices; None where launches are repeated."""
+        """The function that computes K times a vector in blocks or on several devices; None for repeated launches."""
         arrays = self.routine.feeds(self.arguments.arrays)
         arrays[self.slot] = np.empty(self.shape, self.dtype)
         evaluation = self.routine.evaluation(self.arguments, self.executor)
@@ -117,14 +118,14 @@ class System:
 
     @cached_property
     def _device(self) -> Device:
-        """Where what is small is computed, and launches are repeated."""
+        """The device of small computations and of repeated launches."""
         return self.executor.first_device()
 
     def _plan(self, program: MapReduce, columns: int) -> Any:
         return self.routine.plan_of(program, self.dtype.name, self._device, bool(self.batch), self.size, columns)
 
     def transposed_product(self, vector: Array) -> Array:
-        """(alpha + K)^T vector, for a vector that is rounded in place as in `product`."""
+        """The product (alpha + K)^T vector. The vector is rounded in place, as `product` does."""
         vector[...] = vector.astype(self.dtype)
         arguments = self.arguments
         arrays = self.routine.feeds(arguments.arrays)
@@ -136,7 +137,7 @@ class System:
 
     @cached_property
     def metric(self) -> Array | None:
-        """Weights in whose inner product the operator is symmetric, where its formula shows such; None for 1.
+        """The weights of an inner product in which the formula shows that the operator is symmetric; None for 1.
 
         They are positive, finite, and of shape (batch.., n, 1 or E).
         """
@@ -153,7 +154,7 @@ class System:
         return weights_by_row
 
     def iteration(self, solver: type[Iteration], task: SystemTask) -> Iteration:
-        """What solves a task of this system, or of its transpose, in the way of ``solver``."""
+        """The iteration of ``solver`` for a task of this system, or of its transpose."""
         return solver(task)
 
     def weighted(self, task: SystemTask, metric: Array, transposed: bool) -> SystemTask:
@@ -167,7 +168,7 @@ class System:
         )  # fmt: skip
 
     def transposed(self, metric: Array | None) -> Operator:
-        """The transposed operator; ``metric``: weights in whose inner product this one is symmetric."""
+        """The transposed operator. This operator is symmetric in the inner product with the weights ``metric``."""
         return _Transposed(self, metric)
 
     @property
@@ -177,7 +178,7 @@ class System:
 
     @cached_property
     def groups(self) -> tuple[int, ...]:
-        """For each component of the unknown the number of its system; systems have no unknown in common."""
+        """The number of the system of each component of the unknown; systems have no unknown in common."""
         return _groups(self.routine.program.values[0], self.unknown)
 
     @property
@@ -204,7 +205,7 @@ class System:
         return self._evaluate(program, arrays)
 
     def _row_of(self, array: Array, place: Array) -> Array:
-        """For each index of the batch one row of an array (batch.., n, D)."""
+        """One row of an array (batch.., n, D) for each index of the batch."""
         wide = np.broadcast_to(array, (*self.batch, *array.shape[-2:]))
         return np.ascontiguousarray(np.take_along_axis(wide, place, axis=-2))
 
@@ -219,7 +220,7 @@ class System:
 
 
 class _Transposed:
-    """The transpose of a system's operator A: in a metric w, it is diag(w) A diag(w)^-1."""
+    """The transpose of a system's operator A: diag(w) A diag(w)^-1, if A is symmetric in the metric w."""
 
     def __init__(self, system: System, metric: Array | None) -> None:
         self._system, self._metric = system, metric

@@ -32,17 +32,17 @@ from clreduce.runtime.signature import signature_of
 from clreduce.typing import Array
 
 Structure = tuple[Any, ...]
-"""A formula without its data: ``("row", dim)``, ``("number", dim)``, or an operation's name and its arguments'."""
+"""A formula without its data: ``("row", dim)``, ``("number", dim)``, or the name and arguments of an operation."""
 _CALLS: Memo[Any, tuple[Plan, Region]] = Memo(256)
-"""How expressions of vectors of a shape are computed."""
+"""The plans and regions of expressions that were computed before, by structure and shape."""
 _ZERO: Structure = ("constant", 0)
 _MOST_PENDING = 3
-"""Arrays of an expression that goes into a larger one as it is; one of more is computed first."""
+"""The most arrays of an expression that becomes part of a larger one; an expression of more is computed first."""
 
 
 @dataclass(frozen=True)
 class Space:
-    """Where vectors are, and in which precision."""
+    """The device and the precision of vectors."""
 
     place: LentQueue
     dtype: np.dtype[Any]
@@ -64,7 +64,7 @@ class Vector:
     __slots__ = ("arrays", "shape", "space", "structure")
 
     def __init__(self, space: Space, structure: Structure, arrays: tuple[Any, ...], shape: tuple[int, ...]) -> None:
-        """``structure``: the formula; ``arrays``: its data in the order in which they stand there."""
+        """``structure`` is the formula; ``arrays`` are its data, in the order of their places in it."""
         self.space, self.structure, self.arrays, self.shape = space, structure, arrays, shape
 
     dtype = property(lambda self: self.space.dtype)
@@ -75,7 +75,7 @@ class Vector:
 
     @property
     def is_zero(self) -> bool:
-        """Whether it is known to be zero, without a look at numbers."""
+        """Whether the vector is known to be zero without reading its numbers."""
         return self.structure == _ZERO
 
     @property
@@ -88,12 +88,12 @@ class Vector:
         return self.arrays[0]
 
     def astype(self, dtype: Any) -> Any:
-        """The numbers as an array of pyopencl's, in a precision; what it is used for does not change them."""
+        """The numbers as an array of pyopencl in some precision, which callers only read."""
         array = self.array
         return array if array.dtype == dtype else copied(array, dtype)
 
     def copy(self) -> Vector:
-        """Another vector of these numbers."""
+        """A vector with the same numbers."""
         return Vector(self.space, self.structure, self.arrays, self.shape)
 
     def sum(self, axis: int | None = None, keepdims: bool = False) -> Any:
@@ -105,15 +105,15 @@ class Vector:
         return sums
 
     def min(self) -> float:
-        """The least number; nan is passed over."""
+        """The least number, without nan."""
         return float(self.reduced("Min").min())
 
     def max(self) -> float:
-        """The largest number; nan is passed over."""
+        """The largest number, without nan."""
         return float(self.reduced("Max").max())
 
     def reduced(self, name: str) -> Array:
-        """A reduction over the rows, (batch.., 1, E), which is read by the host."""
+        """A reduction over the rows, (batch.., 1, E), copied to the host."""
         result = self._computed(name, True, 1, self.shape[-2])
         numbers: Array = result.get()
         return numbers.astype(np.float64, copy=False)
@@ -227,7 +227,7 @@ class Condition:
         self._truths = truths
 
     def all(self) -> bool:
-        """Whether all of them are true."""
+        """Whether all truth values are true."""
         return float((1 - self._truths).reduced("Sum").sum()) == 0
 
 
@@ -242,7 +242,7 @@ _UNIVERSAL: dict[str, Callable[..., Any]] = {
 
 
 def _where(condition: Any, a: Any, b: Any) -> Vector:
-    """Numbers of vectors where truth values of systems, on the host, say so."""
+    """Choose between numbers of vectors by truth values of systems, which are on the host."""
     vector: Vector = a if isinstance(a, Vector) else b
     truths = np.asarray(condition)
     if truths.all() or not truths.any():
@@ -275,7 +275,7 @@ _BUILD: dict[str, Callable[..., Expr]] = {
 
 @memoised(512)
 def _program(structure: Structure, dim: int, name: str, over_rows: bool) -> MapReduce:
-    """What computes an expression: for each row, or reduced over the rows."""
+    """The computation of an expression, for each row or reduced over the rows."""
     count = [0]
 
     def build(part: Structure) -> Expr:

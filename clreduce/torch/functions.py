@@ -65,7 +65,7 @@ _INSTEAD = {
     "linear": "a layer of a network on the vectors of K is Pm(weight.flatten()).matvecmult(K) + Pm(bias); "
     "K @ weight.T is a sum over j, for K of one number per pair",
 }
-"""What to write instead of functions of PyTorch that are not available."""
+"""Advice on functions of PyTorch that are not available, by their names, for error messages."""
 
 
 def _lazy(*args: Any) -> Any:
