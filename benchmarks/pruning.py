@@ -95,17 +95,19 @@ def clocked(call: Callable[[], Any]) -> tuple[Seconds, Any]:
 def measured(engines: dict[str, Engine], points: Array, rounds: int) -> tuple[dict[str, Seconds], dict[str, Any]]:
     """Of each engine the median time for all points, and its answer for the rows that it was asked for."""
     taken: dict[str, list[Seconds]] = {name: [] for name in engines}
+    spent = dict.fromkeys(engines, 0.0)
     answers = {}
     for engine in engines.values():  # builds kernels, reads libraries
         few = points[: ROWS if engine.rows else WARM]
         engine.answer(engine.build(few), few)
     for _ in range(rounds):
         for name, engine in engines.items():
-            if sum(wall for wall, _ in taken[name]) > LONGEST:
+            if spent[name] > LONGEST:
                 continue
             rows = points[: engine.rows]
             building, index = clocked(partial(engine.build, points))
             answering, answers[name] = clocked(partial(engine.answer, index, rows))
+            spent[name] += building[0] + answering[0]
             scale = len(points) / len(rows)
             taken[name].append((building[0] + scale * answering[0], building[1] + scale * answering[1]))
     return {name: (median(w for w, _ in times), median(c for _, c in times)) for name, times in taken.items()}, answers
@@ -160,12 +162,15 @@ def nearest_part(sizes: Sequence[tuple[int, int]], options: argparse.Namespace) 
         for cloud in (uniform, clustered):
             points = cloud(count, dim)
             seconds, answers = measured(known, points, options.rounds)
-            ours = seconds["skipping"][1]
+            ours = seconds["skipping"]
             rows.append(
                 [cloud.__name__, f"{count}", f"{dim}", f"{options.neighbours}"]
                 + [f"{LAST[program].visited / count:.0f}"]
                 + [shown(seconds[name]) if name in seconds else "missing" for name in engines]
-                + [f"{seconds[name][1] / ours:.1f}" for name in ("cKDTree", "all pairs")]
+                + [
+                    " / ".join(f"{of_all / of_ours:.1f}" for of_all, of_ours in zip(seconds[name], ours, strict=True))
+                    for name in ("cKDTree", "all pairs")
+                ]
                 + [f"{(answers['skipping'] == answers['cKDTree']).all(axis=1).mean():.6f}"]
             )
             print("  " + "  ".join(rows[-1]), flush=True)

@@ -14,7 +14,7 @@ from oracle import Array
 da: Any = pytest.importorskip("dask.array")
 from clreduce import numpy as of_numpy  # noqa: E402
 from clreduce.call import work  # noqa: E402
-from clreduce.call.pruning import running, selecting  # noqa: E402
+from clreduce.call.pruning import running, selected_visits  # noqa: E402
 from clreduce.dask import Genred  # noqa: E402
 from clreduce.errors import OptionError  # noqa: E402
 from clreduce.memo import Memo  # noqa: E402
@@ -148,7 +148,7 @@ def test_gradients_of_selections_visit_what_was_selected(
     device: Device, plain_kernels: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(work, "_PAIRS_PER_SELECTED", 0)
-    monkeypatch.setattr(selecting, "_ON_GPUS", 0)
+    monkeypatch.setattr(selected_visits, "_ON_GPUS", 0)
     in_chunks, at_once = routines("SqDist(x, y)", "Min")
     x, y, e = clusters(ROWS, 0), clusters(COLUMNS, 1), np.ones((ROWS, 1), np.float32)
     expected = at_once.vjp(x, y, cotangent=e, prune=False)

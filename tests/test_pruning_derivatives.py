@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from oracle import Array
 
 from clreduce.call import work
-from clreduce.call.pruning import running, selecting
-from clreduce.call.pruning.selected import places_of_terms
+from clreduce.call.pruning import running, selected_visits
+from clreduce.call.pruning.selected_terms import places_of_terms
 from clreduce.domain import Domain
 from clreduce.ir.op import OPS, constant, position, variable
 from clreduce.numpy import Genred
@@ -32,7 +32,7 @@ CASES = {
 def only_selected(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that calls of few pairs count as large."""
     monkeypatch.setattr(work, "_PAIRS_PER_SELECTED", 0)
-    monkeypatch.setattr(selecting, "_ON_GPUS", 0)
+    monkeypatch.setattr(selected_visits, "_ON_GPUS", 0)
 
 
 def told_of_gradients(routine: Genred[Any]) -> list[running.Skipped]:
@@ -198,7 +198,7 @@ def test_common_pairs_are_those_of_both(data: st.DataObject) -> None:
     pairs = Ranges.of(
         np.stack((some, some + 1), axis=1), np.cumsum(counts), np.stack((column, column + 1), axis=1)
     )  # fmt: skip
-    found, both = selecting.common(pairs, others), np.zeros_like(dense)
+    found, both = selected_visits.common(pairs, others), np.zeros_like(dense)
     for owner, piece in zip(found.owners, found.pieces, strict=True):
         both[slice(*found.blocks[owner]), slice(*piece)] = True
     np.testing.assert_array_equal(both, dense & singles)

@@ -13,7 +13,7 @@ from oracle import Array
 from test_several_devices import pair
 
 from clreduce.call import several, work
-from clreduce.call.pruning import running, selecting
+from clreduce.call.pruning import running, selected_visits
 from clreduce.errors import OptionError
 from clreduce.numpy import Genred
 from clreduce.runtime import devices as choosing
@@ -119,7 +119,7 @@ def test_gradients_on_a_device(device: Device, plain_kernels: None, monkeypatch:
     routine, host = (genred("SqDist(x, y) + 4", ALIASES, "Min", axis=1) for genred in (of_cl.Genred, Genred))
     whole = host.vjp(arrays[0], arrays[1], cotangent=arrays[2], prune=False)
     for limit, reason in ((2**18, "arrays are on a device, where indices would have to be copied from"), (0, "")):
-        monkeypatch.setattr(selecting, "_ON_GPUS", limit)
+        monkeypatch.setattr(selected_visits, "_ON_GPUS", limit)
         for gradient, other in zip(routine.vjp(X, Y, cotangent=E), whole, strict=True):
             np.testing.assert_allclose(gradient.get(), other, rtol=1e-5, atol=1e-5)
         for derivative in routine.program.vjp([0, 1]):
@@ -144,7 +144,7 @@ def test_jax_skips_pairs_inside_and_outside_of_its_transforms(
     from clreduce.jax import Genred as OfJax
 
     monkeypatch.setattr(work, "_PAIRS_PER_SELECTED", 0)
-    monkeypatch.setattr(selecting, "_ON_GPUS", 0)
+    monkeypatch.setattr(selected_visits, "_ON_GPUS", 0)
     x, y = jax.numpy.asarray(points(200)), jax.numpy.asarray(points(300, 1))
     both = OfJax("SqDist(x, y) + 6", ALIASES, "KMin_ArgKMin", axis=1, opt_arg=3)
     smallest = OfJax("SqDist(x, y) + 6", ALIASES, "Min", axis=1)

@@ -11,7 +11,7 @@ from typing import Any
 
 from clreduce.call.options import Options
 from clreduce.call.pruning.request import DEFAULT, Pruning
-from clreduce.call.pruning.selected import Selected, selected_of
+from clreduce.call.pruning.selected_terms import Selected, selected_of
 from clreduce.domain import Domain
 from clreduce.ir.expr import INDEX
 from clreduce.ir.op import variable

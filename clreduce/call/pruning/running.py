@@ -10,7 +10,7 @@ import numpy as np
 
 from clreduce.call.executor import Executor
 from clreduce.call.feeding import completed_lists
-from clreduce.call.pruning import hosts, selecting
+from clreduce.call.pruning import hosts, selected_visits
 from clreduce.call.pruning.blocks import BlockPairs
 from clreduce.call.pruning.conditions import Conditions
 from clreduce.call.pruning.cutting import Cuts, columns_per_row, drawn, pairs_in
@@ -43,6 +43,8 @@ _OF_PAIRS = 1 / 1024
 """The part of the pairs that a sample has."""
 _HOPELESS = 0.95
 """The part of the pairs of a sample of points from which on nothing is sorted."""
+_PROMISING = 0.25
+"""The part of the pairs of a sample up to which no second one is needed: of more points, a smaller part is visited."""
 _TOO_MANY = 0.6
 """The part of the pairs of some blocks of rows from which on all pairs are visited."""
 
@@ -110,22 +112,21 @@ def _run_one(work: Work, arrays: Sequence[Array], executor: Executor) -> tuple[t
     region, pruning = work.region, work.pruning or DEFAULT
     total = pairs_in(region)
     if work.selected is not None:
-        reason = selecting.obstacle(work, work.selected, arrays, executor)
+        reason = selected_visits.obstacle(work, work.selected, arrays, executor)
         if not reason:
-            results, visited = selecting.visit_selected(work, work.selected, arrays, executor)
+            results, visited = selected_visits.visit_selected(work, work.selected, arrays, executor)
             return results, Skipped(total, visited)
         return executor.run((replace(work, pruning=NEVER), Memo(), arrays)), Skipped(total, total, reason=reason)
     reason = _obstacle(work, arrays, executor)
     if not reason:
         arrays = [np.ascontiguousarray(array) for array in arrays]
         try:
-            if total >= _SAMPLED:
-                part = _sample(work, arrays, executor)
-                if part > _HOPELESS:
-                    reason = f"of a sample, {part:.0%} would be visited"
+            part = _sample(work, arrays, executor) if total >= _SAMPLED else 0.0
+            if part > _HOPELESS:
+                reason = f"of a sample, {part:.0%} would be visited"
             if not reason:
                 pairs = _blocks_of(work, arrays, executor)
-                if total >= _SAMPLED:
+                if part > _PROMISING:
                     part = _part_of_some(work, pairs, pruning)
                     if part > _TOO_MANY:
                         reason = f"of some blocks of rows, {part:.0%} would be visited"

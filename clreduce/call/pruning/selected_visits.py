@@ -12,7 +12,7 @@ from clreduce.call.executor import Executor
 from clreduce.call.pruning.cutting import pairs_of
 from clreduce.call.pruning.hosts import on_host
 from clreduce.call.pruning.request import NEVER
-from clreduce.call.pruning.selected import Selected
+from clreduce.call.pruning.selected_terms import Selected
 from clreduce.call.work import Work
 from clreduce.domain import Domain
 from clreduce.ir.evaluate import evaluate

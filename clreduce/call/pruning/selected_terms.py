@@ -1,7 +1,7 @@
 """Sums whose terms are 0 except at selected positions, as the derivatives of selections are.
 
 The formula itself tells where it is 0: ``where(j == index_i, f, 0)`` is 0 at all columns but one, and so are its
-products with other factors. Which columns these are is known when a call runs (`selecting.py`).
+products with other factors. Which columns these are is known when a call runs (`selected_visits.py`).
 """
 
 from __future__ import annotations
