@@ -1,4 +1,4 @@
-"""Runs of works whose pairs are visited in part: who decides, how, and what is told of it."""
+"""Runs of works that may skip pairs: the decision whether to skip, the rule of each reduction, a record of the run."""
 
 from __future__ import annotations
 
@@ -30,41 +30,41 @@ from clreduce.runtime.resident import first_resident
 from clreduce.typing import Array
 
 _VERY_MANY = 2**42
-"""Pairs from which on blocks are twice as large, for there are so many pairs of them."""
+"""The number of pairs beyond which blocks are twice as large, to limit the number of pairs of blocks."""
 _OF_COLUMNS = 4
 """Blocks of columns in a block of rows, for sums."""
 _SAMPLED = 2**28
-"""Pairs from which on a sample tells first whether blocks are skipped."""
+"""Calls with at least this many pairs try a sample first."""
 _FEW = 2**36
-"""Pairs that ranges name from which on sorting points is likely to pay."""
+"""Sorting points is likely to pay if ranges name at least this many pairs."""
 _FEWEST_POINTS, _POINTS = 512, 4096
 """Rows and columns of the sample, at least and at most."""
 _OF_PAIRS = 1 / 1024
 """The part of the pairs that a sample has."""
 _HOPELESS = 0.95
-"""The part of the pairs of a sample of points from which on nothing is sorted."""
+"""If a sample of points visits a larger part of its pairs than this, nothing is sorted."""
 _PROMISING = 0.25
-"""The part of the pairs of a sample up to which no second one is needed: of more points, a smaller part is visited."""
+"""If a sample visits a smaller part of its pairs than this, no second sample is needed: more points visit less."""
 _TOO_MANY = 0.6
-"""The part of the pairs of some blocks of rows from which on all pairs are visited."""
+"""If some blocks of rows visit a larger part of their pairs than this, all pairs are visited."""
 
 
 @dataclass(frozen=True)
 class Skipped:
-    """What the last call of a program did."""
+    """The record of a call that might have skipped pairs."""
 
     pairs: int
     """All there are."""
     visited: int
-    """How many terms were computed; some perhaps twice."""
+    """The number of terms that were computed; terms that were computed twice count twice."""
     error: float = 0.0
-    """What results may differ by at most from those over all pairs, beside rounding."""
+    """The largest possible difference from a visit of all pairs, apart from rounding."""
     reason: str = ""
-    """Why all pairs were visited; "" if they were not."""
+    """The reason why all pairs were visited; "" if pairs were skipped."""
 
 
 LAST: Memo[MapReduce, Skipped] = Memo(256)
-"""What the last call of a program did, by the program."""
+"""The record of the last call of each program."""
 
 
 def run(work: Work, prepared: Memo[Any, Any], arrays: Sequence[Array], executor: Executor) -> tuple[Array, ...]:
@@ -81,10 +81,10 @@ def run(work: Work, prepared: Memo[Any, Any], arrays: Sequence[Array], executor:
         results = run(work, Memo(), copies, executor.for_copies(beside))
         return tuple(hosts.on_device(result, beside) for result in results)
     if not region.batch:
-        results, told = _run_one(work, arrays, executor)
-        LAST.keep(work.program, told)
+        results, record = _run_one(work, arrays, executor)
+        LAST.keep(work.program, record)
         return results
-    parts, tellings = [], []
+    parts, records = [], []
     one = work.on(replace(region, batch=(), first_index=()))
     axes = len(region.batch)
     for index in np.ndindex(*region.batch):
@@ -92,19 +92,19 @@ def run(work: Work, prepared: Memo[Any, Any], arrays: Sequence[Array], executor:
             array[tuple(0 if size == 1 else at for at, size in zip(index, array.shape[:axes], strict=True))]
             for array in arrays
         ]
-        results, told = _run_one(one, chosen, executor)
+        results, record = _run_one(one, chosen, executor)
         parts.append(results)
-        tellings.append(told)
-    LAST.keep(work.program, _together(tellings))
+        records.append(record)
+    LAST.keep(work.program, _together(records))
     return tuple(
         np.stack(each).reshape((*region.batch, *each[0].shape)) for each in zip(*parts, strict=True)
     )  # fmt: skip
 
 
-def _together(tellings: Sequence[Skipped]) -> Skipped:
+def _together(records: Sequence[Skipped]) -> Skipped:
     return Skipped(
-        sum(told.pairs for told in tellings), sum(told.visited for told in tellings),
-        max(told.error for told in tellings), next((told.reason for told in tellings if told.reason), ""),
+        sum(record.pairs for record in records), sum(record.visited for record in records),
+        max(record.error for record in records), next((record.reason for record in records if record.reason), ""),
     )  # fmt: skip
 
 
@@ -140,8 +140,11 @@ def _run_one(work: Work, arrays: Sequence[Array], executor: Executor) -> tuple[t
 
 
 def _blocks_of(work: Work, arrays: Sequence[Array], executor: Executor) -> BlockPairs:
-    """Blocks of columns are small where a tolerance is for all of them together, and bounds come from levels. Those of
-    rows are small where each row has a limit of its own."""
+    """The rows and columns in blocks, with sizes that suit the reduction.
+
+    Sums share one tolerance among all blocks of columns, and levels make bounds cheap, so these blocks are small. In a
+    selection each row has its own limit, so blocks of rows are small.
+    """
     if work.program.reduction.skips.approximate:
         return BlockPairs.of(work, arrays, executor, BLOCK, BLOCK // _OF_COLUMNS)
     if work.program.reduction.skips.selects:
@@ -152,7 +155,7 @@ def _blocks_of(work: Work, arrays: Sequence[Array], executor: Executor) -> Block
 
 
 def _obstacle(work: Work, arrays: Sequence[Array], executor: Executor) -> str:
-    """Why no bounds are known, or nothing is to be skipped; "" if they are."""
+    """The reason why nothing can be skipped; "" if there is none."""
     if work.pruning is None and work.region.area < _VERY_MANY and executor.first_device().facts.kind != "cpu":
         return "a GPU may visit them in less time than it takes to sort points on the host"
     if work.region.rows == 0 or work.region.columns == 0:
@@ -166,7 +169,7 @@ def _obstacle(work: Work, arrays: Sequence[Array], executor: Executor) -> str:
 
 
 def _obstacle_of_ranges(work: Work) -> str:
-    """Why nothing is to be skipped of the pairs that ranges name; "" if there is no reason."""
+    """The reason why none of the pairs in the ranges of a call are skipped; "" if there is none."""
     if work.region.ranges is None:
         return ""
     if not (work.pruning or DEFAULT).prune and pairs_in(work.region) < _FEW:

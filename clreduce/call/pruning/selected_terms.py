@@ -1,7 +1,7 @@
 """Sums whose terms are 0 except at selected positions, as the derivatives of selections are.
 
-The formula itself tells where it is 0: ``where(j == index_i, f, 0)`` is 0 at all columns but one, and so are its
-products with other factors. Which columns these are is known when a call runs (`selected_visits.py`).
+The formula itself says where it is 0: ``where(j == index_i, f, 0)`` is 0 at all columns but one, and so are its
+products with other factors. The indices of these columns are known when a call runs (`selected_visits.py`).
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Selected:
 
 @memoised(1024)
 def selected_of(program: MapReduce) -> Selected | None:
-    """Where the terms of a program are not 0, if it is a sum and its terms tell; None if they may be anywhere.
+    """The pairs at which the terms of a sum may be other than 0; None if these may be any pairs, or if it is no sum.
 
     >>> from clreduce.ir.op import variable
     >>> from clreduce.ops.derived import squared_distance
@@ -68,7 +68,7 @@ def selected_of(program: MapReduce) -> Selected | None:
 
 
 def places_of_terms(value: Expr, index: Domain) -> Places | None:
-    """At which positions of an index a formula may be other than 0, or hold; None: anywhere.
+    """The positions of an index at which a formula may be other than 0, or hold; None if it may be so anywhere.
 
     It counts as 0 wherever one of its factors is, also where another one is infinite or nan there.
     """
@@ -99,12 +99,12 @@ def _places(node: Expr, index: Domain, places: Mapping[Expr, Places | None]) -> 
 
 
 def _all(parts: Sequence[Places | None]) -> Places | None:
-    """Where one of several formulas is other than 0."""
+    """The places at which at least one of several formulas is other than 0."""
     known = [part for part in parts if part is not None]
     return frozenset(chain.from_iterable(known)) if len(known) == len(parts) else None
 
 
 def _any(parts: Sequence[Places | None]) -> Places | None:
-    """Where all of several formulas are other than 0, or a few more places."""
+    """Places that include all at which several formulas are other than 0 together."""
     known = [part for part in parts if part is not None]
     return min(known, key=len) if known else None

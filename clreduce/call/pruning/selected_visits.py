@@ -25,8 +25,8 @@ from clreduce.runtime.resident import first_resident
 from clreduce.typing import Array
 
 _ON_GPUS = 2**18
-"""Pairs of a call for each selected one from which on a GPU visits only these, or arrays on a device are waited for: an
-estimate, as no GPU was measured."""
+"""On a GPU, and for arrays on a device, a call visits selected pairs only if it has at least this many pairs for each
+of them. This is an estimate: no GPU was measured."""
 
 
 def visit_selected(
@@ -47,7 +47,7 @@ def visit_selected(
 
 
 def obstacle(work: Work, selected: Selected, arrays: Sequence[Any], executor: Executor) -> str:
-    """Why all pairs are visited; "" if those that are selected are."""
+    """The reason why all pairs are visited; "" if only the selected ones are."""
     region, named = work.region, work.region.pairs
     if region.area < _ON_GPUS * selected.pairs(region):
         if first_resident(arrays) is not None:
@@ -89,7 +89,8 @@ def selected_pairs(selected: Selected, slots: Sequence[Expr], arrays: Sequence[A
 
 
 def common(pairs: Ranges, others: Ranges) -> Ranges:
-    """Single pairs that are among others, each of which is listed once; ``pairs``: blocks and pieces of length 1."""
+    """The pairs that are in ``pairs`` and in ``others``. Blocks and pieces of ``pairs`` have length 1, and ``others``
+    lists each pair once."""
     order = np.argsort(others.blocks[:, 0])
     rows, columns = pairs.blocks[pairs.owners, 0], pairs.pieces
     singles = columns[:, 1] - columns[:, 0]
