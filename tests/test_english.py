@@ -71,7 +71,7 @@ def is_plain(module: Path) -> bool:
     return path.parts[0] not in _UNREAD
 
 
-@pytest.mark.parametrize("module", filter(is_plain, MODULES), ids=lambda path: path.relative_to(ROOT).as_posix())
+@pytest.mark.parametrize("module", [*filter(is_plain, MODULES)], ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_docstrings_are_plain(module: Path) -> None:
     faults = [
         f"line {line}: {text[:60]!r}: {cure}"

@@ -293,7 +293,7 @@ def test_a_driver_without_times_is_named_and_the_hosts_times_stay(device: Any, m
 
     kind = recording._recorded_queue()
     monkeypatch.setattr(recording, "_recorded_queue", lambda: plain)
-    monkeypatch.setattr(recording, "_OF_THREAD", recording._OfThread())
+    monkeypatch.setattr(recording, "_OF_THREAD", recording._RecordedQueues())
     x, y, b = data()
     with clreduce.profile() as p:
         gaussian()(x, y, b)
