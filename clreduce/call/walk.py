@@ -112,9 +112,8 @@ class Walk:
             return self._counted(leaf.region, plan.partial, arrays, leaf.region, self._ready.parts, state, self.shared)
         except OutOfMemoryError as error:
             tree, smaller = self._ready.smaller(leaf, budget, error)
-            if not isinstance(
-                tree, MergedColumns
-            ):  # there is so little memory that rows would be cut, too: one state has all
+            # There is so little memory that rows would be cut, too: one state has all.
+            if not isinstance(tree, MergedColumns):
                 raise
             for part in tree.children:
                 state = self._partial(part, state, smaller)
