@@ -2,9 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from types import EllipsisType
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
 Array: TypeAlias = np.ndarray[Any, Any]
 """A NumPy array of any shape and dtype."""
+DType: TypeAlias = np.dtype[Any]
+"""A dtype of NumPy."""
+AxisPart: TypeAlias = "int | slice | EllipsisType | None"
+"""An index that takes a part of one axis, all remaining axes, or adds an axis of length 1."""
+Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
+"""A value that `json` writes and reads."""
+
+
+class AnyArray(Protocol):
+    """An array of any library: NumPy, PyTorch, JAX, Dask or pyopencl; or a `BlockSource`.
+
+    Functions that serve all libraries take arrays of this type. An argument that nobody has checked yet can be
+    anything; its type is ``object``.
+
+    >>> def rows(array: AnyArray) -> int:
+    ...     return array.shape[0]
+    >>> rows(np.ones((4, 3)))
+    4
+    """
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def ndim(self) -> int: ...
+    @property
+    def dtype(self) -> object: ...
+
+    def reshape(self, shape: tuple[int, ...], /) -> AnyArray: ...
+    def __getitem__(self, place: tuple[AxisPart, ...], /) -> AnyArray: ...
