@@ -20,8 +20,8 @@ Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | Non
 class AnyArray(Protocol):
     """An array of any library: NumPy, PyTorch, JAX, Dask or pyopencl; or a `BlockSource`.
 
-    Functions that serve all libraries take arrays of this type. An argument that nobody has checked yet can be
-    anything; its type is ``object``.
+    Functions that serve all libraries take arrays of this type. An argument before its check can be anything; its type
+    is ``object``.
 
     >>> def rows(array: AnyArray) -> int:
     ...     return array.shape[0]
