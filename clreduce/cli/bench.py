@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import Any
 
 from clreduce.cli.arguments import chosen_device, positive_seconds
 from clreduce.health.layout import table, wrapped
+from clreduce.health.records import SpeedReport
 from clreduce.health.speed import measure
 
 SUMMARY = "measure how fast a device is, and whether that is as it should be"
@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def as_text(device: str, report: dict[str, Any]) -> str:
+def as_text(device: str, report: SpeedReport) -> str:
     """The report for a person."""
     peaks = ", ".join(f"{peak['multiply_adds'] / 1e9:.3g} in {peak['dtype']}" for peak in report["peaks"])
     lines = [

@@ -24,8 +24,7 @@ def run(options: argparse.Namespace) -> int:
     """0 if there is a usable device, else 1."""
     report = survey()
     if options.json:
-        del report["text"]
-        print(json.dumps(report, indent=1))
+        print(json.dumps({key: value for key, value in report.items() if key != "text"}, indent=1))
     else:
         print(as_text(report))
     return 0 if report["devices"] else 1

@@ -19,11 +19,12 @@ import re
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import cast
 
 from clreduce.cli.arguments import positive_seconds
 from clreduce.health.layout import table, wrapped
 from clreduce.health.listing import list_in_child
+from clreduce.health.records import DeviceEntry, DeviceResult, Listing, OutcomeEntry, SelftestReport
 from clreduce.health.suite import (
     CHECKS_MODULE,
     FAILED,
@@ -77,7 +78,7 @@ def run(options: argparse.Namespace) -> int:
     show_progress("")
     success = bool(devices) and all(device["passed"] for device in devices)
     passed_over = listing["passed_over"]
-    report = {"schema": 1, "passed": success, "devices": devices, "passed_over": passed_over}
+    report: SelftestReport = {"schema": 1, "passed": success, "devices": devices, "passed_over": passed_over}
     if listing["crash"]:
         report["crash"] = listing["crash"]
     if options.json:
@@ -87,7 +88,7 @@ def run(options: argparse.Namespace) -> int:
     return 0 if success else 1
 
 
-def _tried_anew(selector: str | None) -> dict[str, Any]:
+def _tried_anew(selector: str | None) -> Listing:
     """The listing after a new trial of all devices, or of the one that is selected, which is then the only one."""
     listing = list_in_child(selector)
     if listing["selection_error"]:
@@ -115,16 +116,23 @@ def show_progress(text: str) -> None:
         print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
 
 
-def _result(device: dict[str, Any], outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    keys = ("index", "name", "platform", "driver", "driver_version", "kind", "learned", "changed_facts")
-    return {key: device[key] for key in keys} | {
+def _result(device: DeviceEntry, outcomes: Sequence[Outcome]) -> DeviceResult:
+    return {
+        "index": device["index"],
+        "name": device["name"],
+        "platform": device["platform"],
+        "driver": device["driver"],
+        "driver_version": device["driver_version"],
+        "kind": device["kind"],
+        "learned": device["learned"],
+        "changed_facts": device["changed_facts"],
         "passed": passed(outcomes),
         "seconds": round(sum(outcome.seconds for outcome in outcomes), 2),
-        "checks": [asdict(outcome) for outcome in outcomes],
+        "checks": [cast(OutcomeEntry, asdict(outcome)) for outcome in outcomes],
     }
 
 
-def _title(device: dict[str, Any]) -> str:
+def _title(device: DeviceEntry | DeviceResult) -> str:
     """A device in a few words."""
     driver = DRIVER_TITLES.get(device["driver"], device["platform"])
     version = re.match(r"\d+(\.\d+)?|", device["driver_version"])
@@ -137,7 +145,7 @@ def _title_of_line(line: str) -> str:
     return (device[1] if device else re.split(r": | \(", line)[0].rpartition(os.sep)[2])[:24]
 
 
-def as_text(report: dict[str, Any], names: Sequence[str], reason: str = "") -> str:
+def as_text(report: SelftestReport, names: Sequence[str], reason: str = "") -> str:
     """The table, and below it what went wrong and what was learned."""
     devices = report["devices"]
     head = [["device"], [""]]
@@ -177,7 +185,7 @@ def as_text(report: dict[str, Any], names: Sequence[str], reason: str = "") -> s
     return "\n".join(lines)
 
 
-def _notes(device: dict[str, Any]) -> list[str]:
+def _notes(device: DeviceResult) -> list[str]:
     title = _title(device)
     notes = [f"{title}: {note}" for note in device["learned"]]
     for check in device["checks"]:

@@ -1,1 +1,1 @@
-"""What makes programs run that were written for pykeops."""
+"""The modules and functions of pykeops, for programs that were written for it."""

@@ -1,21 +1,34 @@
-"""What pykeops.common.keops_io offers: routines made from the text of a whole reduction, and flags of how it computes.
+"""Binders of pykeops.common.keops_io: routines from the text of a whole reduction, and the flags of a reduction.
 
-Packages that copied a solver of pykeops make their kernels this way. The routines are `Genred`'s, and take what the
-bindings of pykeops take; what follows from the arrays, such as their number of rows, is not read twice.
+Packages that contain a copy of a solver of pykeops make their kernels in this way. A routine calls a `Genred`, and
+takes the arguments of pykeops' bindings. It reads sizes from the arrays, and ignores the arguments that repeat them.
 """
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from clreduce.call.options import Options
 from clreduce.errors import DtypeError, FormulaError
 from clreduce.language.vocabulary import checked_reduction
 
+if TYPE_CHECKING:
+    from clreduce.compat.stand_in_utils import ArrayType
+
 _LIBRARIES = ("numpy", "torch")
 _COUNTED = ("KMin", "KMax")
+"""Parts of the names of reductions that take the number of terms to keep."""
+
+
+class Flags(TypedDict):
+    """The options of a reduction, by their names in pykeops."""
+
+    dtype_acc: str
+    sum_scheme: str
+    use_fast_math: int
+    enable_chunks: int
 
 
 def get_optional_flags(
@@ -25,13 +38,15 @@ def get_optional_flags(
     sum_scheme: str = "auto",
     enable_chunks: bool = True,
     use_fast_math: bool = True,
-) -> dict[str, Any]:
-    """The options of a reduction by their names in pykeops: what a binder takes. ``"auto"`` sums are in blocks.
+) -> Flags:
+    """The options of a reduction by their names in pykeops, for a binder.
+
+    ``sum_scheme="auto"`` becomes ``"block_sum"`` for reductions that add up, and ``"direct_sum"`` for all others.
 
     Raises
     ------
     FormulaError
-        An unknown value, or one that this reduction does not have. It is a `ValueError`.
+        A value is unknown, or has no meaning for this reduction. The error is a `ValueError`, too.
 
     Examples
     --------
@@ -53,7 +68,7 @@ def get_optional_flags(
 
 
 def _parts(text: str) -> list[str]:
-    """The texts between the commas that are in no bracket.
+    """The parts of a text between the commas that stand outside of brackets.
 
     >>> _parts("Exp(x, y), [1, 2], 0")
     ['Exp(x, y)', '[1, 2]', '0']
@@ -70,8 +85,8 @@ def _parts(text: str) -> list[str]:
 def _read(formula: str) -> dict[str, Any]:
     """The arguments of `Genred` for a text such as ``"KMin_Reduction(SqDist(x, y), 3, 0)"``.
 
-    In it stand the formula, the number of terms if there is one, the index of the result (0 for i, 1 for j), and the
-    second formula if there is one.
+    The brackets hold the formula, the number of terms if the reduction takes one, the index of the result (0 for i, 1
+    for j), and the second formula if the reduction takes one.
     """
     name, opened, rest = formula.strip().partition("_Reduction(")
     parts = _parts(rest.removesuffix(")")) if opened and rest.endswith(")") else []
@@ -79,8 +94,9 @@ def _read(formula: str) -> dict[str, Any]:
     count = parts.pop(1) if counted and len(parts) > 2 else None
     if not 2 <= len(parts) <= 3 or parts[1] not in ("0", "1") or not (count is None or count.isdecimal()):
         raise FormulaError(
-            "a binder takes 'NAME_Reduction(formula, index)', the index of the result being 0 (i) or 1 (j), with "
-            f"opt_arg before it and formula2 after it where the reduction has them; got {formula!r}"
+            "a binder takes a text 'NAME_Reduction(formula, index)', where the index is that of the result: 0 for i, 1 "
+            "for j. opt_arg stands before the index and formula2 after it, for reductions that take them; "
+            f"got {formula!r}"
         )
     return {
         "formula": parts[0], "reduction_op": name, "axis": 1 - int(parts[1]),
@@ -89,13 +105,18 @@ def _read(formula: str) -> dict[str, Any]:
 
 
 class BoundReduction:
-    """A reduction, given by its whole text: ``genred_numpy`` and ``genred_pytorch`` compute it.
+    """A reduction that was made from its whole text; `genred_numpy` and `genred_pytorch` compute it.
 
-    ``dimout`` is the length of a row of the result, ``tagIJ`` the index of its rows: 0 for i, 1 for j.
+    Attributes
+    ----------
+    dimout : int
+        The length of a row of the result.
+    tagIJ : int
+        The index of the rows of the result: 0 for i, 1 for j.
     """
 
     def __init__(
-        self, formula: str, aliases: Sequence[str], dtype: str, lang: str, flags: Mapping[str, Any], backend: str,
+        self, formula: str, aliases: Sequence[str], dtype: str, lang: str, flags: Mapping[str, object], backend: str,
         device_id: int,
     ) -> None:  # fmt: skip
         if lang not in _LIBRARIES:
@@ -113,25 +134,36 @@ class BoundReduction:
         self.dimout = sum(output.dim for output in self._routine.program.outputs)
 
     def import_module(self) -> BoundReduction:
-        """This object: there is no module to load."""
+        """The reduction itself: no module needs to be loaded."""
         return self
 
-    def genred(self, device_args: Any, ranges: Any, nx: int, ny: int, nbatchdims: int, out: Any, *args: Any) -> Any:
-        """The results in one array (batch.., M or N, dimout), indices as floats too: as kernels of pykeops give them.
+    def genred(
+        self, device_args: object, ranges: Sequence[object] | None, nx: int, ny: int, nbatchdims: int,
+        out: ArrayType | None, *args: ArrayType,
+    ) -> ArrayType:  # fmt: skip
+        """All results in one array (batch.., M or N, dimout). Indices are floats, as from the kernels of pykeops.
 
-        ``device_args``, ``nx``, ``ny`` and ``nbatchdims`` follow from the arrays, which are what counts.
+        ``device_args``, ``nx``, ``ny`` and ``nbatchdims`` are ignored: they follow from the arrays ``args``.
+
+        Raises
+        ------
+        DtypeError
+            The first array has another dtype than this routine.
         """
         name = self._routine.library.dtype_name(args[0]) if args else self._dtype
         if name != self._dtype:
-            raise DtypeError(f"this routine is for arrays of {self._dtype}; got one of {name}")
+            raise DtypeError(f"this routine was made for arrays of {self._dtype}; got an array of {name}")
         results = self._routine(*args, ranges=ranges or None, **self._where)
-        array = self._in_one(results if isinstance(results, tuple) else (results,))
-        return array if out is None else self._routine.library.copy_into(out, array)
+        array: ArrayType = self._side_by_side(results if isinstance(results, tuple) else (results,))
+        if out is None:
+            return array
+        copied: ArrayType = self._routine.library.copy_into(out, array)
+        return copied
 
     genred_numpy = genred_pytorch = genred
 
-    def _in_one(self, results: tuple[Any, ...]) -> Any:
-        """Results side by side in each row; those of a list of terms, term by term."""
+    def _side_by_side(self, results: tuple[Any, ...]) -> Any:
+        """One array with the results side by side in each row. Results that keep K terms alternate term by term."""
         program = self._routine.program
         count = program.reduction.count
         is_flat_list = count == program.outputs[0].dim
@@ -144,20 +176,20 @@ class BoundReduction:
 
 
 class Binder:
-    """Makes a `BoundReduction` of the arguments of a binding of pykeops; ``reset`` forgets nothing but kernels."""
+    """A function with the arguments of a binding of pykeops, which returns a `BoundReduction`."""
 
     def __call__(
-        self, tagCPUGPU: int, tag1D2D: int, tagHostDevice: int, use_ranges: Any, device_id_request: int, formula: str,
-        aliases: Sequence[str], nargs: int, dtype: str, lang: str, optional_flags: Mapping[str, Any],
+        self, tagCPUGPU: int, tag1D2D: int, tagHostDevice: int, use_ranges: object, device_id_request: int,
+        formula: str, aliases: Sequence[str], nargs: int, dtype: str, lang: str, optional_flags: Mapping[str, object],
     ) -> BoundReduction:  # fmt: skip
-        """The reduction ``formula`` of ``nargs`` arrays, on the CPU (``tagCPUGPU`` 0) or on a GPU (1)."""
+        """The reduction ``formula`` of ``nargs`` arrays, on the CPU if ``tagCPUGPU`` is 0, and on a GPU if it is 1."""
         backend = "GPU" if tagCPUGPU else "CPU"
         return BoundReduction(formula, aliases, dtype, lang, optional_flags, backend, device_id_request)
 
-    def reset(self, new_save_folder: Any = None) -> None:
-        """Forget all built kernels."""
+    def reset(self, new_save_folder: object = None) -> None:
+        """Forget all built kernels, and nothing else. The folder of the cache stays the same."""
         importlib.import_module("clreduce").clear_caches()
 
 
 keops_binder = {"cpp": Binder(), "nvrtc": Binder()}
-"""Binders by the names of pykeops. Both are the same: the device is an argument."""
+"""Binders by the names of pykeops. Both do the same, because the device is an argument of a call."""

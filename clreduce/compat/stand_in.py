@@ -1,7 +1,7 @@
-"""A stand-in for pykeops: packages that import pykeops get clreduce instead, while the stand-in is installed.
+"""A stand-in for pykeops: while it is installed, packages that import pykeops get clreduce instead.
 
-It answers for the modules of pykeops and keopscore that other packages import, with the names of clreduce. Modules are
-made when they are imported, so PyTorch is not needed until somebody asks for ``pykeops.torch``.
+It provides the modules of pykeops and keopscore that other packages import, and fills them with the names of clreduce.
+A module is made when it is imported. So only programs that import ``pykeops.torch`` need PyTorch.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import logging
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from importlib.machinery import ModuleSpec
@@ -57,7 +58,7 @@ def _bindings(library: str) -> dict[str, dict[str, str]]:
     }
 
 
-# Ours are named and not imported: they lie above this module, and nothing is to be imported before it is asked for.
+# Modules of clreduce are named here and imported on demand: most of them lie above this module.
 _MODULES: dict[str, dict[str, str]] = {
     "pykeops": {
         "clreduce.config": f"{_FOLDER} set_verbose",
@@ -88,24 +89,24 @@ _MODULES: dict[str, dict[str, str]] = {
     "keopscore.config.config": {"clreduce.config": _FOLDER},
     "keopscore.config.chunks": {},
 }
-"""Each module of the stand-in: which names it has from which module of clreduce, as ``name`` or ``ours:theirs``."""
+"""The names that each module of the stand-in takes from modules of clreduce, as ``name`` or ``ours:theirs``."""
 
 
 class _Module(ModuleType):
-    """A module of the stand-in; submodules are found as attributes too, without having been imported."""
+    """A module of the stand-in. Its submodules are attributes, even before a program imports them."""
 
     def __getattr__(self, name: str) -> Any:
         own = self.__name__
         if f"{own}.{name}" in _MODULES and _present(f"{own}.{name}"):
             return importlib.import_module(f"{own}.{name}")
         raise AttributeError(
-            f"module {own!r} is clreduce's stand-in for that of pykeops, and has no {name!r}; it has "
+            f"module {own!r} is clreduce's stand-in for the module of pykeops, and has no {name!r}; it has "
             + ", ".join(dir(self))
         )
 
     def __dir__(self) -> list[str]:
         names = {name for name in (*vars(self), *dir(type(self))) if not name.startswith("_")}
-        below = [found.rpartition(".") for found in _MODULES if _present(found)]
+        below = [module.rpartition(".") for module in _MODULES if _present(module)]
         return sorted(names | {last for above, _, last in below if above == self.__name__})
 
 
@@ -123,19 +124,27 @@ _SWITCHES = {
         for module in ("pykeops.config", "keopscore.config", "keopscore.config.config")
     },
 }  # fmt: skip
-"""Switches of how pykeops generates code, with its defaults. They keep what is written to them, and change no result,
-here as there."""
+"""Settings of pykeops' code generator, with its defaults. A program may set and read them; they change no result, in
+pykeops as in clreduce."""
+
+
+def _settings_of(module: _Module) -> set[str]:
+    """The names of the settings of a module."""
+    kind = type(module)
+    written = {name for name in dir(kind) if getattr(getattr(kind, name), "fset", None) is not None}
+    return written.union(_SWITCHES.get(module.__name__, ()))
 
 
 class _Settings(_Module):
-    """Modules with settings, which work when they are written to. What nobody knows is refused."""
+    """Modules with settings that a program may set. An unknown setting raises `AttributeError`."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         own = self.__name__
         known = name.startswith("__") or name in dir(type(self)) or name in vars(self) or f"{own}.{name}" in _MODULES
         if not (known or name in _SWITCHES.get(own, ())):
             raise AttributeError(
-                f"module {own!r} is clreduce's stand-in for that of pykeops, and has no setting {name!r}"
+                f"module {own!r} is clreduce's stand-in for the module of pykeops, and has no setting {name!r}; it "
+                f"has {', '.join(sorted(_settings_of(self)))}"
             )
         super().__setattr__(name, value)
 
@@ -149,7 +158,7 @@ class _Settings(_Module):
 
 
 class _Devices(_Settings):
-    """Settings of devices: whether there is a GPU, and whether calls that name no backend run on one."""
+    """Settings of devices: whether a GPU exists, and whether calls without ``backend`` run on a GPU."""
 
     @property
     def gpu_available(self) -> bool:
@@ -187,7 +196,7 @@ class _Devices(_Settings):
 
 
 class _Numbered(_Settings):
-    """pykeops: the GPU that a call takes which names none."""
+    """The package pykeops, whose setting ``default_device_id`` is the GPU of calls that name no device."""
 
     @property
     def default_device_id(self) -> int:
@@ -214,17 +223,17 @@ def _has_torch() -> bool:
 
 
 def _present(name: str) -> bool:
-    """Whether there is that module: those for PyTorch are there where PyTorch is."""
+    """Whether the stand-in has this module. The modules for PyTorch exist only where PyTorch is installed."""
     return name in _MODULES and (not name.startswith("pykeops.torch") or _has_torch())
 
 
 def clean_pykeops(recompile_jit_binaries: bool = True) -> None:
-    """Forget all built kernels, in memory and on disk. There are no other binaries, whatever the argument."""
+    """Forget all built kernels, in memory and on disk. The argument changes nothing: there are no other binaries."""
     _ours("clreduce").clear_caches()
 
 
 class _Distribution(importlib.metadata.Distribution):
-    """What ``importlib.metadata`` tells of the packages."""
+    """The metadata of pykeops and keopscore, which ``importlib.metadata`` reads."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -234,14 +243,14 @@ class _Distribution(importlib.metadata.Distribution):
             return None
         return f"Metadata-Version: 2.1\nName: {self._name}\nVersion: {_VERSION}\nSummary: clreduce's stand-in\n"
 
-    def locate_file(self, path: Any) -> Any:
+    def locate_file(self, path: str | os.PathLike[str]) -> Path:
         return Path(__file__).parent / path
 
 
 class StandIn:
-    """The installed stand-in: a context manager that removes it at its end, as `undo` does.
+    """The installed stand-in. The end of a ``with`` block removes it, as `undo` does.
 
-    It is also the finder and loader that Python's import system asks.
+    The object is also the finder and the loader of the modules, for Python's import system.
     """
 
     def __init__(self) -> None:
@@ -257,7 +266,7 @@ class StandIn:
         return f"<clreduce's stand-in for pykeops {_VERSION}, {'installed' if self._installed else 'not installed'}>"
 
     def undo(self) -> None:
-        """Remove the stand-in, if this object installed it. Modules that were imported from it keep working."""
+        """Remove the stand-in if this object installed it. Modules that were imported before keep working."""
         if self._installed:
             self._installed = False
             sys.meta_path.remove(self)
@@ -276,7 +285,7 @@ class StandIn:
         sys.meta_path.insert(0, self)
         self._installed = True
 
-    # -------------------------------------------------------------------------------- what the import system asks
+    # ---------------------------------------------------------------------------- methods for the import system
 
     def find_spec(self, name: str, path: Sequence[str] | None = None, target: object = None) -> ModuleSpec | None:
         if name.partition(".")[0] not in _PACKAGES or not _present(name):
@@ -306,17 +315,17 @@ class StandIn:
             yield _Distribution(context.name)
 
     def invalidate_caches(self) -> None:
-        """Nothing is cached."""
+        """Do nothing: the finder keeps no cache."""
 
 
 def install_as_pykeops() -> StandIn:
-    """Let clreduce answer every later ``import pykeops`` of this process, in any package.
+    """Make every later ``import pykeops`` of this process import clreduce, in all packages.
 
     Returns
     -------
     StandIn
-        Its method ``undo()`` removes the stand-in, and so does the end of a ``with`` block. A second call changes
-        nothing while the stand-in is installed, and neither does the ``undo()`` of such a call.
+        Its method ``undo()`` removes the stand-in, and so does the end of a ``with`` block. While the stand-in is
+        installed, a second call and its ``undo()`` change nothing.
 
     Raises
     ------

@@ -1,6 +1,6 @@
-"""What pykeops.numpy.utils, pykeops.torch.utils and pykeops.common offer beside kernels, for the stand-in.
+"""Helpers of pykeops.numpy.utils, pykeops.torch.utils and pykeops.common, for the stand-in.
 
-Functions work on NumPy arrays and on PyTorch's tensors alike, by the names that the two libraries share.
+The functions take NumPy arrays and PyTorch's tensors alike: they use names that both libraries have.
 """
 
 from __future__ import annotations
@@ -8,22 +8,40 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, TextIO, TypedDict, TypeVar
 
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
 
 from clreduce.call.backend import device_for
 from clreduce.domain import Domain
 from clreduce.errors import FormulaError, ShapeError
 from clreduce.language.aliases import parse_aliases
+from clreduce.language.names import did_you_mean
 from clreduce.runtime.devices import devices
+from clreduce.typing import Array
 from clreduce.warning import warn
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from typing_extensions import Unpack
 
 _VAR = re.compile(r"\s*Var\s*\(\s*(\d+)\s*,\s*(\d+)\s*,\s*([012])\s*\)\s*")
 _CATEGORY = {Domain.I: 0, Domain.J: 1, Domain.P: 2}
+ArrayType = TypeVar("ArrayType", Array, "Tensor")
+"""An array of NumPy, or a tensor of PyTorch."""
 
 
-def _library(array: Any) -> Any:
+class PrintOptions(TypedDict, total=False):
+    """The options of ``print``."""
+
+    sep: str | None
+    end: str | None
+    file: TextIO | None
+    flush: bool
+
+
+def _library(array: object) -> Any:
     """The module whose functions take this array: NumPy or PyTorch."""
     return np if isinstance(array, np.ndarray) else importlib.import_module("torch")
 
@@ -31,18 +49,20 @@ def _library(array: Any) -> Any:
 # ------------------------------------------------------------------------------------------------- dense references
 
 
-def squared_distances(x: Any, y: Any) -> Any:
+def squared_distances(x: ArrayType, y: ArrayType) -> ArrayType:
     """|x_i - y_j|^2 for arrays (M, D) and (N, D): an array (M, N)."""
-    return ((x[:, None] - y[None]) ** 2).sum(-1)
+    squares: ArrayType = ((x[:, None] - y[None]) ** 2).sum(-1)
+    return squares
 
 
-def differences(x: Any, y: Any) -> Any:
-    """x_i - y_j by components: an array (D, M, N)."""
-    return x.T[:, :, None] - y.T[:, None, :]
+def differences(x: ArrayType, y: ArrayType) -> ArrayType:
+    """x_i - y_j, for arrays (M, D) and (N, D): an array (D, M, N)."""
+    components: ArrayType = x.T[:, :, None] - y.T[:, None, :]
+    return components
 
 
 def _kernels(xp: Any) -> dict[str, tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]]:
-    """For each kernel its logarithm and its slope, by u = |x - y|^2 / s^2; the slope is that in u."""
+    """The logarithm, the value and the slope of each kernel, as functions of u = |x - y|^2 / s^2."""
     return {
         "gaussian": (lambda u: -u, lambda u: xp.exp(-u), lambda u: -xp.exp(-u)),
         "laplacian": (
@@ -55,20 +75,23 @@ def _kernels(xp: Any) -> dict[str, tuple[Callable[..., Any], Callable[..., Any],
     }  # fmt: skip
 
 
-def _kernel(x: Any, y: Any, s: Any, kernel: str, which: int) -> Any:
+def _kernel(x: ArrayType, y: ArrayType, s: float | ArrayType, kernel: str, which: int) -> ArrayType:
     known = _kernels(_library(x))
     if kernel not in known:
-        raise FormulaError(f"unknown kernel {kernel!r}; known are {', '.join(known)}")
-    return known[kernel][which](squared_distances(x, y) / s**2)
+        raise FormulaError(f"unknown kernel {kernel!r}{did_you_mean(kernel, known)}; known are {', '.join(known)}")
+    values: ArrayType = known[kernel][which](squared_distances(x, y) / s**2)
+    return values
 
 
-def log_np_kernel(x: Any, y: Any, s: Any, kernel: str) -> Any:
+def log_np_kernel(x: ArrayType, y: ArrayType, s: float | ArrayType, kernel: str) -> ArrayType:
     """The logarithm of `np_kernel`."""
     return _kernel(x, y, s, kernel, 0)
 
 
-def np_kernel(x: Any, y: Any, s: Any, kernel: str) -> Any:
-    """k(|x_i - y_j|^2 / s^2), an array (M, N), for "gaussian", "laplacian", "cauchy" or "inverse_multiquadric".
+def np_kernel(x: ArrayType, y: ArrayType, s: float | ArrayType, kernel: str) -> ArrayType:
+    """The dense matrix k(|x_i - y_j|^2 / s^2), of shape (M, N).
+
+    ``kernel`` is "gaussian", "laplacian", "cauchy" or "inverse_multiquadric".
 
     >>> x = np.array([[0.0], [1.0]])
     >>> np_kernel(x, x, 1.0, "cauchy").tolist()
@@ -77,13 +100,17 @@ def np_kernel(x: Any, y: Any, s: Any, kernel: str) -> Any:
     return _kernel(x, y, s, kernel, 1)
 
 
-def grad_np_kernel(x: Any, y: Any, s: Any, kernel: str) -> Any:
+def grad_np_kernel(x: ArrayType, y: ArrayType, s: float | ArrayType, kernel: str) -> ArrayType:
     """The derivative of `np_kernel` in |x_i - y_j|^2."""
     return _kernel(x, y, s, kernel, 2) / s**2
 
 
-def np_kernel_sphere(nalpha: Any, nbeta: Any, s: Any, kernel: str) -> Any:
-    """Kernels of unit vectors, by their scalar products p: "binet" p^2, "linear" p, and Gaussians with a width s."""
+def np_kernel_sphere(nalpha: ArrayType, nbeta: ArrayType, s: float | ArrayType, kernel: str) -> ArrayType:
+    """The dense matrix of a kernel of unit vectors, (M, D) and (N, D), as a function of their scalar products p.
+
+    ``kernel`` is "binet" for p^2, "linear" for p, "gaussian_oriented" for exp(2 (p - 1) / s^2), or
+    "gaussian_unoriented" for exp(2 (p^2 - 1) / s^2).
+    """
     xp, p = _library(nalpha), nalpha @ nbeta.T
     known: dict[str, Callable[[], Any]] = {
         "binet": lambda: p**2,
@@ -92,51 +119,60 @@ def np_kernel_sphere(nalpha: Any, nbeta: Any, s: Any, kernel: str) -> Any:
         "gaussian_oriented": lambda: xp.exp(2 * (p - 1) / s**2),
     }
     if kernel not in known:
-        raise FormulaError(f"unknown kernel {kernel!r}; known are {', '.join(known)}")
-    return known[kernel]()
+        raise FormulaError(f"unknown kernel {kernel!r}{did_you_mean(kernel, known)}; known are {', '.join(known)}")
+    values: ArrayType = known[kernel]()
+    return values
 
 
-def log_sum_exp(mat: Any, axis: int = 0) -> Any:
+def log_sum_exp(mat: ArrayType, axis: int = 0) -> ArrayType:
     """The logarithm of the sum of exponentials over an axis, without overflow."""
     if not isinstance(mat, np.ndarray):
         return mat.logsumexp(axis)
     largest = mat.max(axis=axis, keepdims=True)
-    return np.log(np.exp(mat - largest).sum(axis)) + largest.squeeze(axis)
+    logarithms: ArrayType = np.log(np.exp(mat - largest).sum(axis)) + largest.squeeze(axis)
+    return logarithms
 
 
-def chain_rules(q: Any, ax: Any, by: Any, Aa: Any, p: Any) -> Any:
-    """The gradient in x_i of sum_ij q_i k(|x_i - y_j|^2) p_j, an array like ``ax``; ``Aa`` holds the slopes of k."""
+def chain_rules(q: ArrayType, ax: ArrayType, by: ArrayType, Aa: ArrayType, p: ArrayType) -> ArrayType:
+    """The gradient of sum_ij <q_i, p_j> k(|x_i - y_j|^2) in x, of the shape (M, D) of ``ax``.
+
+    ``ax`` and ``by`` hold the points; ``Aa``, of shape (M, N), holds the slopes of k.
+    """
     weights = Aa * (q @ p.T)
-    return 2 * (weights.sum(1)[:, None] * ax - weights @ by)
+    gradient: ArrayType = 2 * (weights.sum(1)[:, None] * ax - weights @ by)
+    return gradient
 
 
 # ------------------------------------------------------------------------------------------------ devices, messages
 
 
-def is_on_device(x: Any) -> bool:
+def is_on_device(x: object) -> bool:
     """Whether a tensor is in the memory of a GPU."""
     return bool(getattr(x, "is_cuda", False))
 
 
 def get_gpu_number() -> int:
-    """The number of GPUs that OpenCL has."""
+    """The number of GPUs among the OpenCL devices."""
     return sum(device.facts.kind == "gpu" for device in devices())
 
 
 def IsGpuAvailable() -> bool:
-    """Whether there is a GPU."""
+    """Whether OpenCL offers a GPU."""
     return get_gpu_number() > 0
 
 
 def warm_up(lang: str = "numpy") -> None:
-    """Run a small sum on the current device, so that its driver is loaded when time is taken."""
+    """Run a small sum on the current device, so that later timings do not include loading the driver."""
     get_tools(lang)
     one = np.ones((1, 1))
     importlib.import_module("clreduce.numpy").Genred("Exp(-SqDist(x, y))", ["x = Vi(1)", "y = Vj(1)"], axis=1)(one, one)
 
 
-def get_tag_backend(backend: str, variables: Sequence[Any], str: bool = False) -> tuple[int, int, int]:
-    """The numbers of a backend: 1 for a GPU, 0 for the only scheme there is, 1 for arrays in the memory of a GPU."""
+def get_tag_backend(backend: str, variables: Sequence[object], str: bool = False) -> tuple[int, int, int]:
+    """The numbers that pykeops has for a backend.
+
+    The first is 1 for a GPU, the second is always 0, the third is 1 for arrays in the memory of a GPU; else 0.
+    """
     gpu = device_for(backend).facts.kind == "gpu"
     return int(gpu), 0, int(gpu and len(variables) > 0 and all(map(is_on_device, variables)))
 
@@ -147,19 +183,19 @@ def _is_verbose() -> bool:
     return logging.getLogger("clreduce").isEnabledFor(logging.INFO)
 
 
-def pyKeOps_Print(message: Any, **kwargs: Any) -> None:
-    """Print a message, if the library is verbose."""
+def pyKeOps_Print(message: object, **kwargs: Unpack[PrintOptions]) -> None:
+    """Print a message if the library is verbose. The options are those of ``print``."""
     if _is_verbose():
         print(message, **kwargs)
 
 
-def pyKeOps_Message(message: Any, use_tag: bool = True, **kwargs: Any) -> None:
-    """Print a message with a tag, if the library is verbose."""
+def pyKeOps_Message(message: object, use_tag: bool = True, **kwargs: Unpack[PrintOptions]) -> None:
+    """Print a message if the library is verbose, with the tag ``[pyKeOps]`` unless ``use_tag`` is false."""
     pyKeOps_Print(f"[pyKeOps] {message}" if use_tag else message, **kwargs)
 
 
-def pyKeOps_Warning(message: Any) -> None:
-    """Warn, if the library is verbose."""
+def pyKeOps_Warning(message: object) -> None:
+    """Issue a `UserWarning` if the library is verbose."""
     if _is_verbose():
         warn(str(message), UserWarning)
 
@@ -168,36 +204,38 @@ def pyKeOps_Warning(message: Any) -> None:
 
 
 def axis2cat(axis: int) -> int:
-    """The category of the result when this axis is reduced: 0 for i, 1 for j."""
+    """The category of the result of a reduction over ``axis``: 0 for i, 1 for j."""
     if axis not in (0, 1):
         raise ShapeError(f"axis is 0 or 1; got {axis!r}")
     return 1 - axis
 
 
 def cat2axis(cat: int) -> int:
-    """The axis that is reduced when the result has this category."""
+    """The axis of a reduction whose result has the category ``cat``."""
     if cat not in (0, 1):
         raise ShapeError(f"the category is 0 (Vi) or 1 (Vj); got {cat!r}")
     return 1 - cat
 
 
-def max_tuple(a: Sequence[Any], b: Sequence[Any]) -> tuple[Any, ...]:
-    """The larger of each pair."""
+def max_tuple(a: Sequence[int], b: Sequence[int]) -> tuple[int, ...]:
+    """The larger entry at each position of two sequences."""
     return tuple(map(max, a, b))
 
 
 def check_broadcasting(dims_1: Sequence[int] | None, dims_2: Sequence[int] | None) -> Sequence[int] | None:
-    """The common batch dimensions; None stands for those of a parameter."""
+    """The common batch dimensions of two arrays; None for an array without batch dimensions, such as a parameter."""
     if dims_1 is None or dims_2 is None:
         return dims_2 if dims_1 is None else dims_1
     try:
         return np.broadcast_shapes(tuple(dims_1), tuple(dims_2))
     except ValueError:
-        raise ShapeError(f"batch dimensions that do not broadcast: {dims_1} and {dims_2}") from None
+        raise ShapeError(
+            f"the batch dimensions do not broadcast: {tuple(dims_1)} and {tuple(dims_2)}. They must be equal, or 1"
+        ) from None
 
 
 def get_type(type_str: str, position_in_list: int | None = None) -> tuple[str | None, int, int, int | None]:
-    """Name, category, length and position of an alias or ``Var(position, dim, category)``.
+    """The name, category, length and position of an alias or of a text ``Var(position, dim, category)``.
 
     >>> get_type("x = Vi(3)", position_in_list=2), get_type("Var(4, 5, 1)")
     (('x', 0, 3, 2), (None, 1, 5, 4))
@@ -206,13 +244,13 @@ def get_type(type_str: str, position_in_list: int | None = None) -> tuple[str | 
     if written:
         position, dim, category = map(int, written.groups())
         return None, category, dim, position
-    (found,) = parse_aliases([type_str])
-    own = "," in type_str
-    return found.name, _CATEGORY[found.domain], found.dim, found.position if own else position_in_list
+    (alias,) = parse_aliases([type_str])
+    has_position = "," in type_str
+    return alias.name, _CATEGORY[alias.domain], alias.dim, alias.position if has_position else position_in_list
 
 
-def get_sizes(aliases: Sequence[str], *args: Any) -> tuple[int, int]:
-    """M and N, from the arrays of a call; 1 if no variable depends on the index."""
+def get_sizes(aliases: Sequence[str], *args: Array | Tensor) -> tuple[int, int]:
+    """M and N of the arrays of a call; 1 for an index on which no array depends."""
     sizes = {0: 1, 1: 1}
     for number, alias in reversed(list(enumerate(aliases))):
         _, category, _, position = get_type(alias, number)
@@ -222,8 +260,8 @@ def get_sizes(aliases: Sequence[str], *args: Any) -> tuple[int, int]:
 
 
 def complete_aliases(formula: str, aliases: list[str]) -> list[str]:
-    """``aliases`` with an entry ``Var(position, dim, category)`` for each such variable of the formula beyond them."""
-    known = {tuple(map(int, found.groups())) for found in _VAR.finditer(formula)}
+    """``aliases``, followed by a text ``Var(position, dim, category)`` for each further variable of the formula."""
+    known = {tuple(map(int, match.groups())) for match in _VAR.finditer(formula)}
     more = sorted(entry for entry in known if entry[0] >= len(aliases))
     return [*aliases, *(f"Var({position},{dim},{category})" for position, dim, category in more)]
 
@@ -235,22 +273,23 @@ class _Tools:
     """Functions of an array library under common names."""
 
     @staticmethod
-    def dtype(x: Any) -> Any:
-        """The dtype of an array."""
+    def dtype(x: object) -> object:
+        """The dtype of an array; the type of anything else."""
         return getattr(x, "dtype", type(x))
 
     @staticmethod
-    def view(x: Any, s: Any) -> Any:
-        """The numbers of x in another shape."""
+    def view(x: ArrayType, s: tuple[int, ...]) -> ArrayType:
+        """The entries of x in the shape ``s``."""
         return x.reshape(s)
 
     @staticmethod
-    def transpose(x: Any) -> Any:
+    def transpose(x: ArrayType) -> ArrayType:
         """The transposed matrix."""
-        return x.T
+        transposed: ArrayType = x.T
+        return transposed
 
     @staticmethod
-    def dtypename(dtype: Any) -> str:
+    def dtypename(dtype: object) -> str:
         """The name of a dtype, such as ``"float32"``."""
         return str(getattr(dtype, "name", dtype)).removeprefix("torch.")
 
@@ -274,112 +313,117 @@ class numpytools(_Tools):
     arraytype = np.ndarray
 
     @staticmethod
-    def is_tensor(x: Any) -> bool:
-        """Whether this is an array."""
+    def is_tensor(x: object) -> bool:
+        """Whether x is an array of NumPy."""
         return isinstance(x, np.ndarray)
 
     @staticmethod
-    def numpy(x: Any) -> Any:
+    def numpy(x: Array) -> Array:
         """The array itself."""
         return x
 
     @staticmethod
-    def long(x: Any) -> Any:
-        """x as int64."""
+    def long(x: Array) -> Array:
+        """The entries of x as int64."""
         return x.astype(np.int64)
 
     @staticmethod
-    def rand(m: int, n: int, dtype: Any = "float32") -> Any:
-        """Uniform numbers in [0, 1)."""
+    def rand(m: int, n: int, dtype: DTypeLike = "float32") -> Array:
+        """An array (m, n) of random numbers, uniform in [0, 1)."""
         return np.random.default_rng().random((m, n)).astype(dtype)
 
     @staticmethod
-    def randn(m: int, n: int, dtype: Any = "float32") -> Any:
-        """Normal numbers."""
+    def randn(m: int, n: int, dtype: DTypeLike = "float32") -> Array:
+        """An array (m, n) of random numbers of the standard normal distribution."""
         return np.random.default_rng().normal(size=(m, n)).astype(dtype)
 
     @staticmethod
-    def zeros(shape: Any, dtype: Any = "float32", device: Any = None, requires_grad: Any = None) -> Any:
-        """Zeros."""
+    def zeros(
+        shape: int | tuple[int, ...], dtype: DTypeLike = "float32", device: object = None, requires_grad: object = None
+    ) -> Array:
+        """An array of zeros."""
         return np.zeros(shape, dtype)
 
     @staticmethod
-    def eye(n: int, dtype: Any = "float32") -> Any:
-        """The identity."""
+    def eye(n: int, dtype: DTypeLike = "float32") -> Array:
+        """The identity matrix (n, n)."""
         return np.eye(n, dtype=dtype)
 
     @staticmethod
-    def array(x: Any, dtype: Any = "float32", device: Any = None) -> Any:
-        """An array of numbers."""
+    def array(x: ArrayLike, dtype: DTypeLike = "float32", device: object = None) -> Array:
+        """An array with the entries of x."""
         return np.array(x, dtype)
 
     @staticmethod
-    def device(x: Any) -> str:
-        """Where the array is."""
+    def device(x: object) -> str:
+        """The place of the memory of an array: always ``"cpu"``."""
         return "cpu"
 
 
 class torchtools(_Tools):
-    """The tools for PyTorch's tensors; PyTorch is imported when one is used."""
+    """The tools for PyTorch's tensors. `solve` imports PyTorch; the other functions are methods of tensors."""
 
     @staticmethod
-    def exp(x: Any) -> Any:
-        """The exponential."""
+    def exp(x: Tensor) -> Tensor:
+        """The exponential of each entry."""
         return x.exp()
 
     @staticmethod
-    def log(x: Any) -> Any:
-        """The logarithm."""
+    def log(x: Tensor) -> Tensor:
+        """The logarithm of each entry."""
         return x.log()
 
     @staticmethod
-    def norm(x: Any) -> Any:
-        """The Euclidean norm."""
-        return x.norm()
+    def norm(x: Tensor) -> Tensor:
+        """The Euclidean norm of all entries."""
+        norm: Tensor = x.norm()
+        return norm
 
     @staticmethod
-    def copy(x: Any) -> Any:
-        """A copy."""
+    def copy(x: Tensor) -> Tensor:
+        """A copy of the tensor."""
         return x.clone()
 
     @staticmethod
-    def arraysum(x: Any, axis: int | None = None) -> Any:
-        """The sum of all numbers, or over an axis."""
+    def arraysum(x: Tensor, axis: int | None = None) -> Tensor:
+        """The sum over an axis; over all entries if ``axis`` is None."""
         return x.sum() if axis is None else x.sum(axis)
 
     @staticmethod
-    def is_tensor(x: Any) -> bool:
-        """Whether this is a tensor."""
+    def is_tensor(x: object) -> bool:
+        """Whether x is a tensor."""
         return hasattr(x, "data_ptr")
 
     @staticmethod
-    def contiguous(x: Any) -> Any:
-        """In the order of the memory."""
+    def contiguous(x: Tensor) -> Tensor:
+        """The tensor with its entries in the order of the memory; a copy if necessary."""
         return x.contiguous()
 
     @staticmethod
-    def numpy(x: Any) -> Any:
-        """A NumPy array."""
-        return x.detach().cpu().numpy()
+    def numpy(x: Tensor) -> Array:
+        """The entries as a NumPy array, without gradients."""
+        array: Array = x.detach().cpu().numpy()
+        return array
 
     @staticmethod
-    def long(x: Any) -> Any:
-        """x as int64."""
+    def long(x: Tensor) -> Tensor:
+        """The entries of x as int64."""
         return x.long()
 
     @staticmethod
-    def solve(A: Any, b: Any) -> Any:
-        """The solution of a dense system."""
-        return importlib.import_module("torch").linalg.solve(A, b)
+    def solve(A: Tensor, b: Tensor) -> Tensor:
+        """The solution x of the dense system A x = b."""
+        solution: Tensor = importlib.import_module("torch").linalg.solve(A, b)
+        return solution
 
     @staticmethod
-    def device(x: Any) -> str:
-        """Where the tensor is."""
+    def device(x: Tensor) -> str:
+        """The kind of the device that holds the tensor, such as ``"cpu"``."""
         return str(x.device.type)
 
 
 def get_tools(lang: str) -> _Tools:
-    """The tools of ``"numpy"`` or ``"torch"``."""
+    """The tools of ``"numpy"``, or of ``"torch"``, also called ``"pytorch"``."""
     if lang not in ("numpy", "torch", "pytorch"):
         raise ShapeError(f"the array library is 'numpy' or 'torch'; got {lang!r}")
     return numpytools() if lang == "numpy" else torchtools()

@@ -1,11 +1,11 @@
-"""Whether clreduce works on this machine, in words for a person."""
+"""Reports for a person whether clreduce works on this machine."""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections.abc import Callable
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import numpy as np
 
@@ -15,20 +15,27 @@ from clreduce.health.report import as_text, survey
 from clreduce.numpy import Genred
 from clreduce.runtime.device import Device
 from clreduce.runtime.devices import devices
+from clreduce.typing import Array
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["check_health", "test_numpy_bindings", "test_torch_bindings"]
 
+_TRIAL = "SqNorm2(x - y)", ["x = Vi(3)", "y = Vj(3)"]
+"""The formula and the aliases of a small sum."""
+
 
 def check_health(file: TextIO | None = None) -> None:
-    """Print versions, OpenCL devices, caches, problems with their cures, and whether a small result is right.
+    """Print versions, OpenCL devices, caches, problems with their cures, and whether small sums are right.
 
-    The result is computed on each usable device, in this process. The command ``clreduce selftest`` checks far more, in
-    processes of their own.
+    The sums are computed on each usable device, in this process. The command ``clreduce selftest`` checks far more, and
+    checks each device in a process of its own.
 
     Parameters
     ----------
     file : file, optional
-        Where the text goes; standard output by default.
+        The file that gets the text; standard output by default.
 
     Examples
     --------
@@ -41,36 +48,36 @@ def check_health(file: TextIO | None = None) -> None:
     try:
         present = devices()
     except ClreduceError:
-        return  # the report has said why there is none
+        return  # the report has the reason
     for number, device in enumerate(present):
         for dtype in ("float32", "float64") if device.facts.has_double else ("float32",):
             print(f"result:   device {number}, {dtype}: {_trial(device, dtype)}", file=file)
 
 
 def _trial(device: Device, dtype: str) -> str:
-    """What Gaussian sums give on a device, in words."""
+    """The outcome of Gaussian sums on a device, in words."""
     start = time.perf_counter()
     try:
         error = run_check(CHECKS[0], device, dtype)
-    except Exception as problem:  # a driver may raise anything: that is what a person wants to know
+    except Exception as problem:  # a driver may raise anything, which is worth a line of the report
         return f"failed with {type(problem).__name__}: {problem}"
     verdict = "right" if error <= bound_of(dtype) else "WRONG"
     return f"{verdict}, relative error {error:.0e}, {time.perf_counter() - start:.2f} s"
 
 
 def test_numpy_bindings() -> None:
-    """Print whether a small sum through `clreduce.numpy` is right on the current device.
+    """Print whether a small sum of `clreduce.numpy` is right on the current device.
 
     Examples
     --------
     >>> test_numpy_bindings()
     clreduce with numpy bindings is working!
     """
-    _test_bindings("numpy", Genred, np.asarray)
+    _test_bindings("numpy", Genred(*_TRIAL))
 
 
 def test_torch_bindings() -> None:
-    """Print whether a small sum through `clreduce.torch` is right on the current device.
+    """Print whether a small sum of `clreduce.torch` is right on the current device.
 
     Examples
     --------
@@ -81,19 +88,20 @@ def test_torch_bindings() -> None:
 
     from clreduce.torch import Genred
 
-    _test_bindings("torch", Genred, torch.asarray)
+    routine = Genred(*_TRIAL)
+    _test_bindings("torch", lambda x, y: routine(torch.asarray(x), torch.asarray(y)))
 
 
-def _test_bindings(library: str, routine: Callable[..., Any], as_array: Callable[[Any], Any]) -> None:
+def _test_bindings(library: str, compute: Callable[[Array, Array], Array | Tensor]) -> None:
     x = np.arange(1, 10, dtype=np.float32).reshape(-1, 3)
     y = np.arange(3, 9, dtype=np.float32).reshape(-1, 3)
-    result = np.asarray(routine("SqNorm2(x - y)", ["x = Vi(3)", "y = Vj(3)"])(as_array(x), as_array(y)))
+    result = np.asarray(compute(x, y))
     right = np.array([[63.0], [90.0]])
     if np.allclose(result, right):
         print(f"clreduce with {library} bindings is working!")
     else:
-        print(f"clreduce with {library} bindings gives wrong numbers: {result.ravel()}, not {right.ravel()}")
+        print(f"clreduce with {library} bindings gives wrong numbers: {result.ravel()} instead of {right.ravel()}")
 
 
-# For pytest: they print, they are no tests of ours.
+# pytest shall not collect these functions: they print, and their names begin with test_.
 test_numpy_bindings.__test__ = test_torch_bindings.__test__ = False  # type: ignore[attr-defined]

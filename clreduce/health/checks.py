@@ -1,16 +1,16 @@
 """Checks of a device: small calls of the public interface, each compared with NumPy in float64.
 
-They go through everything that a user's call goes through. Sizes are small, and no multiples of anything: a check has
-full and partly filled work-groups, more than one tile of columns, and a rest.
+They use the same path as a call of a user. Sizes are small and have few divisors: so a check has full and partly
+filled work-groups, more than one tile of columns, and an incomplete last tile.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from clreduce.numpy import Genred, LazyTensor, cluster
 from clreduce.runtime.device import Device
@@ -20,29 +20,29 @@ from clreduce.typing import Array
 
 _ROWS, _COLUMNS = 70, 300
 _FEW, _MANY = 3, 9000
-"""Few rows and many columns: such calls are cut into parts of j, which a second kernel merges."""
+"""Few rows and many columns: kernels compute parts of such a call, which a second kernel merges."""
 _ROUNDINGS = 100
-"""The largest error of a correct result, in units of its dtype's rounding error."""
+"""The largest error of a right result, in units of the rounding error of its dtype."""
 _REPEATS = 20
-"""Calls that must all give the same bits."""
+"""The number of calls that must all give the same bits."""
 _GAUSSIAN = "Exp(-SqDist(x, y)) * b", ["x = Vi(3)", "y = Vj(3)", "b = Vj(1)"]
 _DISTANCES = "SqDist(x, y)", ["x = Vi(3)", "y = Vj(3)"]
 
 
 @dataclass(frozen=True)
 class Check:
-    """One check: ``run(dtype)`` computes on the current device, and gives the relative error."""
+    """One check: ``run(dtype)`` computes on the current device and returns the relative error."""
 
     name: str
     run: Callable[[str], float]
     copies: bool = False
-    """Whether the call copies its arrays, on a device that would otherwise use them in place."""
+    """Whether the call copies its arrays even if the device can use them in place."""
     quick: bool = False
-    """Whether ``selftest --quick`` runs it, too."""
+    """Whether ``clreduce selftest --quick`` runs the check."""
 
 
 def bound_of(dtype: str) -> float:
-    """The largest relative error with which a result in ``dtype`` counts as right.
+    """The largest relative error of a right result in ``dtype``.
 
     >>> bound_of("float32") < 2e-5
     True
@@ -51,7 +51,7 @@ def bound_of(dtype: str) -> float:
 
 
 def run_check(check: Check, device: Device, dtype: str) -> float:
-    """The relative error of ``check`` on ``device``; nan counts as infinite. Errors of the call are raised."""
+    """The relative error of ``check`` on ``device``; nan counts as infinite. An exception of the call is passed on."""
     facts = device.facts
     if check.copies:
         device.facts = replace(facts, maps_memory=False, shares_addresses=False)
@@ -70,7 +70,7 @@ def run_check(check: Check, device: Device, dtype: str) -> float:
 
 
 def _points(dtype: str, *shapes: tuple[int, ...]) -> tuple[list[Array], list[Array]]:
-    """Random arrays of these shapes, and the same in float64."""
+    """Random arrays of these shapes in ``dtype``, and the same numbers in float64."""
     rng = np.random.default_rng(0)
     arrays = [rng.normal(size=shape).astype(dtype) for shape in shapes]
     return arrays, [array.astype(np.float64) for array in arrays]
@@ -80,8 +80,8 @@ def _gaussian_data(dtype: str, rows: int = _ROWS, columns: int = _COLUMNS) -> tu
     return _points(dtype, (rows, 3), (columns, 3), (columns, 1))
 
 
-def _difference(computed: Any, exact: Array) -> float:
-    """The largest difference, as part of the largest number; infinite if shapes differ."""
+def _difference(computed: ArrayLike, exact: Array) -> float:
+    """The largest difference, relative to the largest exact number; infinite if the shapes differ."""
     values = np.asarray(computed)
     if values.shape != exact.shape:
         return float("inf")
@@ -89,7 +89,7 @@ def _difference(computed: Any, exact: Array) -> float:
 
 
 def _table(x: Array, y: Array) -> Array:
-    """Squared distances of all pairs of points."""
+    """The squared distances of all pairs of points."""
     return np.asarray(((x[..., :, None, :] - y[..., None, :, :]) ** 2).sum(-1))
 
 
@@ -97,7 +97,7 @@ def _table(x: Array, y: Array) -> Array:
 
 
 def _forward(dtype: str) -> float:
-    """Gaussian sums: over many rows, again and again with the same bits, and over few rows and many columns."""
+    """Gaussian sums: over many rows, repeatedly with the same bits, and over few rows and many columns."""
     routine = Genred(*_GAUSSIAN, axis=1)
     arrays, (x, y, b) = _gaussian_data(dtype)
     first = routine(*arrays)
@@ -120,7 +120,7 @@ def _gradient(dtype: str) -> float:
 
 
 def _log_sum_exp(dtype: str) -> float:
-    """LogSumExp where sums of exponentials overflow, and its gradient."""
+    """LogSumExp of terms whose exponentials overflow, and its gradient."""
     (*arrays, cotangent), (x, y, e) = _points(dtype, (_ROWS, 3), (_COLUMNS, 3), (_ROWS, 1))
     offset = 1000.0
     routine = Genred(f"{offset} - SqDist(x, y)", _DISTANCES[1], "LogSumExp", axis=1)
@@ -128,12 +128,12 @@ def _log_sum_exp(dtype: str) -> float:
     error = _difference(routine(*arrays), offset + np.log(kernel.sum(1, keepdims=True)))
     weights = e * kernel / kernel.sum(1, keepdims=True)
     exact_x = -2 * (weights.sum(1, keepdims=True) * x - weights @ y)
-    # An exponent near 1000 has lost that many digits before it is subtracted from the maximum.
+    # Terms near 1000 have larger rounding errors, by this factor, than their differences from the maximum.
     return max(error, _difference(routine.vjp(*arrays, cotangent=cotangent)[0], exact_x) / offset)
 
 
 def _nearest(dtype: str) -> float:
-    """The ten nearest neighbours; the distances at the indices are compared, since near-ties may fall either way."""
+    """The ten nearest neighbours. It compares the distances at the indices: rounding may exchange near-ties."""
     arrays, (x, y) = _points(dtype, (_ROWS, 3), (_COLUMNS, 3))
     indices = Genred(*_DISTANCES, "ArgKMin", axis=1, opt_arg=10)(*arrays)
     table = _table(x, y)
@@ -163,14 +163,14 @@ def _functions(dtype: str) -> float:
 
 
 def _long(dtype: str) -> float:
-    """Vectors of 100 numbers: kernels loop over them, and their data are rearranged first."""
+    """Vectors of 100 numbers: kernels loop over their components, and another kernel rearranges the data before."""
     arrays, (x, y) = _points(dtype, (_ROWS, 100), (_COLUMNS, 100))
     routine = Genred("Exp(-SqDist(x, y) / 200)", ["x = Vi(100)", "y = Vj(100)"], axis=1)
     return _difference(routine(*arrays), np.exp(-_table(x, y) / 200).sum(1, keepdims=True))
 
 
 def _batch(dtype: str) -> float:
-    """A batch of three in one launch, one of whose arrays is shared."""
+    """A batch of three in one launch, with one array that all three share."""
     arrays, (x, y, b) = _points(dtype, (3, _ROWS, 3), (1, _COLUMNS, 3), (3, _COLUMNS, 1))
     return _difference(Genred(*_GAUSSIAN, axis=1)(*arrays), np.exp(-_table(x, y)) @ b)
 
@@ -197,4 +197,4 @@ CHECKS = (
     Check("batch", _batch),
     Check("ranges", _ranges),
 )
-"""All checks, in the order in which they run."""
+"""All checks, in their order."""

@@ -9,7 +9,7 @@ WIDTH = 100
 
 
 def bytes_text(count: int) -> str:
-    """A number of bytes for a person.
+    """A number of bytes with a suitable unit.
 
     >>> [bytes_text(count) for count in (17, 20_000, 3_500_000, 25 * 10**9)]
     ['17 bytes', '20 KB', '3.5 MB', '25 GB']
@@ -21,19 +21,22 @@ def bytes_text(count: int) -> str:
 
 
 def indented(lines: Iterable[str]) -> str:
-    """Lines that begin with two spaces."""
+    """A text of these lines, each with two spaces in front."""
     return "\n".join(f"  {line}" for line in lines)
 
 
 def wrapped(text: str, first: str = "", other: str = "") -> list[str]:
-    """Lines of at most `WIDTH` characters, the first one and the others with their indent; long words stay whole."""
+    """Lines of at most `WIDTH` characters, unless a word is longer.
+
+    ``first`` is the indent of the first line, ``other`` the indent of all others.
+    """
     return textwrap.wrap(
         text, WIDTH, initial_indent=first, subsequent_indent=other, break_long_words=False, break_on_hyphens=False
     )
 
 
 def table(rows: Sequence[Sequence[str]], right: Iterable[int] = ()) -> str:
-    """Rows in columns, two spaces apart; those whose numbers are in ``right`` are aligned at the right.
+    """A text of aligned columns, two spaces apart. The columns with the numbers ``right`` are aligned at the right.
 
     >>> print(table([["device", "s"], ["one", "10.5"], ["another", "2"]], right=[1]))
     device      s

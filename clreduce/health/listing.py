@@ -1,16 +1,18 @@
-"""What OpenCL offers, as plain values: devices, what was passed over, and which device is chosen.
+"""The OpenCL devices, the drivers that were passed over and the device in use, as plain values.
 
-A driver that crashes or hangs while devices are listed must not take the command along, so `list_in_child` asks a
-process of its own.
+A driver may crash or hang while devices are listed. `list_in_child` lists them in a process of its own, so that the
+command survives this.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TypedDict, cast
 
 from clreduce.errors import ClreduceError, DeviceError
+from clreduce.health.records import DeviceEntry, DriverFileEntry, FactsEntry, Listing
 from clreduce.runtime.child import run_child
 from clreduce.runtime.device import Device, preference
 from clreduce.runtime.device_report import explain_choice, explain_devices
@@ -20,14 +22,18 @@ from clreduce.runtime.selftest import examine, kept_verdict
 from clreduce.runtime.survey import survey
 
 SECONDS = 60.0
-"""The time for listing the devices, and for the trial of each."""
+"""The longest time for listing the devices, and for the trial of each of them."""
 
 
-def list_devices(selector: str | None = None) -> dict[str, Any]:
-    """What this process sees: ``devices``, ``passed_over``, ``chosen`` and ``driver_files`` as in the report of
-    `clreduce info`; ``text``, what `explain_devices` says; ``selected``, the index of the device that ``selector``
-    names, and ``selection_error``, why it names none.
-    """
+class ListingTask(TypedDict):
+    """The arguments of `list_in_child`, for the child."""
+
+    selector: str | None
+    fresh: list[str] | None
+
+
+def list_devices(selector: str | None = None) -> Listing:
+    """The devices that this process sees; ``selected`` is the index of the device that ``selector`` names."""
     listing = _nothing()
     try:
         present = devices()
@@ -55,11 +61,11 @@ def list_devices(selector: str | None = None) -> dict[str, Any]:
     return listing
 
 
-def _nothing() -> dict[str, Any]:
-    try:
+def _nothing() -> Listing:
+    """A listing without devices."""
+    files: list[DriverFileEntry] = []
+    with contextlib.suppress(ImportError):  # without pyopencl
         files = [{"path": str(file.path), "origin": file.origin} for file in driver_files()]
-    except ImportError:  # without pyopencl
-        files = []
     return {
         "devices": [],
         "passed_over": [],
@@ -72,11 +78,11 @@ def _nothing() -> dict[str, Any]:
     }
 
 
-def _described(present: Sequence[Device]) -> list[dict[str, Any]]:
+def _described(present: Sequence[Device]) -> list[DeviceEntry]:
     return [_device(index, device, present[:index]) for index, device in enumerate(present)]
 
 
-def _device(index: int, device: Device, before: Sequence[Device]) -> dict[str, Any]:
+def _device(index: int, device: Device, before: Sequence[Device]) -> DeviceEntry:
     verdict = kept_verdict(device)
     return {
         "index": index,
@@ -91,30 +97,29 @@ def _device(index: int, device: Device, before: Sequence[Device]) -> dict[str, A
         "tried": verdict is not None,
         "learned": list(verdict.notes) if verdict else [],
         "changed_facts": dict(verdict.facts) if verdict else {},
-        "facts": asdict(device.facts) | {"driver_version": list(device.facts.driver_version)},
+        "facts": cast(FactsEntry, asdict(device.facts) | {"driver_version": list(device.facts.driver_version)}),
         "identity": device.identity,
         "twin": sum(other.identity == device.identity for other in before),
         "title": repr(device),
     }
 
 
-def list_in_child(
-    selector: str | None = None, fresh: Sequence[str] | None = (), seconds: float = SECONDS
-) -> dict[str, Any]:
-    """`list_devices` in a process of its own; ``crash`` says how that ended, and is "" if it ended well.
+def list_in_child(selector: str | None = None, fresh: Sequence[str] | None = (), seconds: float = SECONDS) -> Listing:
+    """The result of `list_devices` in a process of its own. ``crash`` is the way in which that failed, or "".
 
-    ``fresh``: identities of devices that are tried anew before, whatever is known of them; None: all of them.
+    ``fresh`` has the identities of the devices that are tried anew before, whatever earlier trials have found. None is
+    for all devices.
     """
-    argument = {"selector": selector, "fresh": None if fresh is None else list(fresh)}
-    report = run_child(__name__, argument, seconds, seconds, {})
+    argument: ListingTask = {"selector": selector, "fresh": None if fresh is None else list(fresh)}
+    report = run_child(__name__, dict(argument), seconds, seconds, {})
     if report.lines:
-        return report.lines[-1]
+        return cast(Listing, report.lines[-1])
     last = report.stderr.strip().splitlines()[-1:]
     crash = ": ".join([f"The process that listed the OpenCL devices {report.failure}", *last])
-    return _nothing() | {"crash": crash}
+    return {**_nothing(), "crash": crash}
 
 
-def main(argument: dict[str, Any], report: Callable[[dict[str, Any]], None]) -> None:
+def main(argument: ListingTask, report: Callable[[Listing], None]) -> None:
     """The child's side of `list_in_child`."""
     fresh = argument["fresh"]
     if fresh is None or fresh:
@@ -125,7 +130,7 @@ def main(argument: dict[str, Any], report: Callable[[dict[str, Any]], None]) -> 
 
 
 def surveyed() -> tuple[Device, ...]:
-    """All devices of all drivers, whatever is known of them."""
+    """All devices of all drivers, also those that failed in earlier trials."""
     try:
         import pyopencl as cl
     except ImportError:

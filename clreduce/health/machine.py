@@ -1,4 +1,4 @@
-"""The machine and the software on it, as plain values; nothing here touches OpenCL."""
+"""The machine and its software, as plain values. This module does not touch OpenCL."""
 
 from __future__ import annotations
 
@@ -9,17 +9,19 @@ import re
 import sys
 from pathlib import Path
 
+from clreduce.health.records import MachineEntry
+
 PACKAGES = ("numpy", "pyopencl", "mako", "torch")
-"""Packages whose versions are told."""
+"""The packages whose versions a report has."""
 VARIABLES = re.compile(
     r"(CLREDUCE|POCL|OCL|OPENCL|PYOPENCL|RUSTICL|OCLGRIND|OMP|CL_CONFIG)_.*|(CUDA|ROCR|HIP|GPU)_.*|"
     r"HOME|LD_LIBRARY_PATH|XDG_CACHE_HOME|LOCALAPPDATA"
 )
-"""Environment variables that change what happens here."""
+"""The environment variables that affect clreduce, drivers and array libraries."""
 
 
 def versions() -> dict[str, str | None]:
-    """The versions of clreduce and of the packages that it works with; None for those that are not installed."""
+    """The versions of clreduce and of the packages that it uses; None for a package that is not installed."""
     return {name: version_of(name) for name in ("clreduce", *PACKAGES)}
 
 
@@ -35,8 +37,8 @@ def version_of(package: str) -> str | None:
         return None
 
 
-def describe() -> dict[str, object]:
-    """System, architecture, processor, usable cores and memory (in bytes, or None) of this machine."""
+def describe() -> MachineEntry:
+    """The system, the architecture, the processor, the usable cores and the memory of this machine."""
     return {
         "system": platform.platform(),
         "architecture": platform.machine(),
@@ -49,17 +51,17 @@ def describe() -> dict[str, object]:
 
 
 def processor() -> str:
-    """The processor's name, from the system where it tells, else as Python knows it."""
+    """The name of the processor: from Linux, else from Python."""
     return _cpuinfo("model name") or platform.processor() or platform.machine()
 
 
 def processor_flags() -> frozenset[str]:
-    """The processor's extensions as Linux names them (``avx2``, ``avx512f``); empty where the system does not tell."""
+    """The extensions of the processor by Linux's names, such as ``avx2``; empty if the system does not list them."""
     return frozenset(_cpuinfo("flags").split())
 
 
 def processor_frequency() -> float | None:
-    """Cycles per second at the moment; None where the system does not tell."""
+    """The current number of cycles per second; None if the system does not report it."""
     try:
         return 1e6 * float(_cpuinfo("cpu MHz"))
     except ValueError:
@@ -76,12 +78,12 @@ def _cpuinfo(name: str) -> str:
 
 
 def cores() -> int:
-    """Processor cores that this process may use."""
+    """The number of processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def processor_quota(root: Path = Path("/sys/fs/cgroup")) -> float | None:
-    """The processor time that a container may use, in cores; None without a limit, or if it is unknown."""
+    """The processor time that a container may use, in cores; None without a limit, or if the limit is unknown."""
     try:
         quota, period = (root / "cpu.max").read_text(encoding="ascii").split()
         return None if quota == "max" else int(quota) / int(period)
@@ -90,7 +92,7 @@ def processor_quota(root: Path = Path("/sys/fs/cgroup")) -> float | None:
 
 
 def memory() -> int | None:
-    """Bytes of memory, or None where the system does not tell."""
+    """The size of the memory in bytes; None if the system does not report it."""
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
@@ -98,7 +100,7 @@ def memory() -> int | None:
 
 
 def environment() -> dict[str, str]:
-    """The environment variables that matter here, by name.
+    """The values of the environment variables that `VARIABLES` describes, by name.
 
     >>> os.environ["CLREDUCE_EXAMPLE"] = "yes"
     >>> environment().get("CLREDUCE_EXAMPLE")

@@ -1,26 +1,27 @@
-"""The report on a machine: one dictionary of plain values, and its text for a person."""
+"""The report on a machine: a dictionary of plain values, and its text for a person."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from clreduce.cache import cache_folder
 from clreduce.health import machine
 from clreduce.health.layout import bytes_text, indented, wrapped
 from clreduce.health.listing import list_devices, list_in_child
+from clreduce.health.records import CacheEntry, MachineReport, ProblemEntry
 from clreduce.health.traps import ERROR, Problem, Scene, problems
 from clreduce.runtime.loader import is_writable, pocl_cache_folder
 
 
-def survey(isolated: bool = True) -> dict[str, Any]:
-    """What is on this machine, as a dictionary of plain values; `docs/command.md` describes its keys.
+def survey(isolated: bool = True) -> MachineReport:
+    """The report on this machine.
 
-    ``isolated``: OpenCL devices are listed in a process of its own, so that a driver that crashes or hangs becomes a
-    line of the report. Else it is this process that lists them, and knows them afterwards.
+    If ``isolated``, a process of its own lists the OpenCL devices, so that a driver that crashes or hangs becomes a
+    line of the report. Otherwise this process lists them, and can use them afterwards.
     """
     listing = list_in_child() if isolated else list_devices()
     files = listing["driver_files"]
@@ -30,13 +31,13 @@ def survey(isolated: bool = True) -> dict[str, Any]:
         driver_files=[file["path"] for file in files],
         chosen=listing["chosen"],
     )
-    found = problems(scene)
+    recognised = problems(scene)
     if listing["crash"]:
         cure = (
-            "Let OCL_ICD_VENDORS name one driver's .icd file at a time to find the one that fails, "
+            "Let OCL_ICD_VENDORS name the .icd file of one driver at a time. So find the driver that fails, "
             "and remove or update it."
         )
-        found = [Problem("listing", ERROR, listing["crash"], cure), *found]
+        recognised = [Problem("listing", ERROR, listing["crash"], cure), *recognised]
     return {
         "schema": 1,
         "versions": machine.versions(),
@@ -47,21 +48,21 @@ def survey(isolated: bool = True) -> dict[str, Any]:
         "chosen": listing["chosen"],
         "caches": [_own_cache(), _folder("PoCL", pocl_cache_folder())],
         "environment": machine.environment(),
-        "problems": [asdict(problem) for problem in found],
+        "problems": [cast(ProblemEntry, asdict(problem)) for problem in recognised],
         "text": listing["text"],
     }
 
 
-def _own_cache() -> dict[str, Any]:
+def _own_cache() -> CacheEntry:
     folder = cache_folder()
     if folder is None:
         return {"owner": "clreduce", "path": None, "writable": False, "files": 0, "bytes": 0}
     return _folder("clreduce", folder)
 
 
-def _folder(owner: str, folder: Path) -> dict[str, Any]:
+def _folder(owner: str, folder: Path) -> CacheEntry:
     files, size = 0, 0
-    for parent, _, names in os.walk(folder):  # what cannot be read counts as empty
+    for parent, _, names in os.walk(folder):  # a folder that cannot be read counts as empty
         for name in names:
             try:
                 size += os.stat(os.path.join(parent, name)).st_size
@@ -71,8 +72,8 @@ def _folder(owner: str, folder: Path) -> dict[str, Any]:
     return {"owner": owner, "path": str(folder), "writable": is_writable(folder), "files": files, "bytes": size}
 
 
-def as_text(report: Mapping[str, Any]) -> str:
-    """The report for a person, in lines of up to 100 characters where names allow it."""
+def as_text(report: MachineReport) -> str:
+    """The report for a person, in lines of up to 100 characters unless a name is longer."""
     sections = [_head(report), "\n".join(_folded(report["text"] or report["chosen"]["reason"]))]
     if report["driver_files"]:
         files = [f"{file['path']}  ({file['origin']})" for file in report["driver_files"]]
@@ -86,13 +87,13 @@ def as_text(report: Mapping[str, Any]) -> str:
 
 
 def _folded(text: str) -> Iterator[str]:
-    """Lines of limited length: long ones continue below the place where they begin."""
+    """Lines of limited length. A long line continues on the next lines, with a larger indent."""
     for line in text.splitlines():
         indent = " " * (len(line) - len(line.lstrip()))
         yield from wrapped(line.strip(), indent, f"{indent}    ") or [""]
 
 
-def _head(report: Mapping[str, Any]) -> str:
+def _head(report: MachineReport) -> str:
     versions, machine_ = dict(report["versions"]), report["machine"]
     own = versions.pop("clreduce") or "of unknown version"
     packages = ", ".join(f"{name} {version or '(not installed)'}" for name, version in versions.items())
@@ -106,19 +107,19 @@ def _head(report: Mapping[str, Any]) -> str:
     )
 
 
-def _cache_line(cache: Mapping[str, Any]) -> str:
+def _cache_line(cache: CacheEntry) -> str:
     if cache["path"] is None:
-        return f"{cache['owner']}: kernels are not kept"
+        return f"{cache['owner']}: kernels are not stored"
     state = "" if cache["writable"] else ", cannot be written to"
     return f"{cache['owner']}: {cache['path']}, {bytes_text(cache['bytes'])} in {cache['files']} files{state}"
 
 
-def problems_text(found: list[dict[str, str]]) -> str:
+def problems_text(recognised: Sequence[ProblemEntry]) -> str:
     """Problems and their cures, in words."""
-    if not found:
+    if not recognised:
         return "problems: none"
     lines = []
-    for problem in found:
+    for problem in recognised:
         lines += wrapped(f"{problem['severity']}: {problem['what']}", "  ", "    ")
         lines += wrapped(f"-> {problem['cure']}", "    ", "       ")
     return "problems:\n" + "\n".join(lines)

@@ -1,4 +1,4 @@
-"""What a device can do at most: multiply-adds per second, and bytes moved per second."""
+"""The highest rates of a device: multiply-adds per second, and bytes moved per second."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from clreduce.runtime.device import Device
 
 _REAL = {"float32": "float", "float64": "double"}
 _SHORTEST = 0.004
-"""Seconds of one measurement, at least: launching a kernel must not count."""
+"""The fewest seconds of a measurement, so that launching a kernel hardly counts."""
 _TRIAD_BYTES = {"cpu": 1 << 26, "gpu": 1 << 28}
-"""The size of each of three arrays, which do not fit into the caches."""
+"""The size of each of three arrays, which is larger than the caches."""
 
 _PEAK = """
 #pragma OPENCL FP_CONTRACT ON
@@ -39,17 +39,17 @@ __kernel void triad(__global float{lanes}* a, __global const float{lanes}* b, __
 
 
 def multiply_adds(device: Device, dtype: str, seconds: float) -> tuple[float, float]:
-    """Fused multiply-adds per second of all lanes and units together, in kernels that do nothing else.
+    """The fused multiply-adds per second of all lanes and units together, in kernels that do nothing else.
 
-    On a CPU the rate is relative to processor time: as if no other program ran. The second number is the share of the
-    units' time that the kernels got.
+    On a CPU the rate is relative to processor time, as if no other program ran. The second number is the share of the
+    time of the compute units that the kernels got.
     """
     facts = device.facts
     if facts.kind == "gpu":
         variants = [(1, 8), (4, 4)]
     else:
         native = facts.native_float_lanes if dtype == "float32" else facts.native_double_lanes
-        # As many independent chains as hide the latency of one, and yet fit into the registers.
+        # Enough independent chains to hide the latency of one; all of them fit into the registers.
         variants = sorted({(max(native, 1), 8), (max(native, 1), 12), (min(16, max(2 * native, 4)), 6)})
     return max(_peak_of(device, dtype, lanes, chains, seconds / len(variants)) for lanes, chains in variants)
 
@@ -75,7 +75,7 @@ def _peak_of(device: Device, dtype: str, lanes: int, chains: int, seconds: float
     number = np.dtype(dtype).type
 
     def run(turns: int) -> None:
-        # The values run towards c / (1 - b) = 1, and stay normal numbers.
+        # The values approach c / (1 - b) = 1, so they stay normal numbers.
         kernel(device.queue, (items,), group, out, np.int32(turns), number(0.75), number(0.25))
         device.queue.finish()
 
@@ -87,7 +87,7 @@ def _peak_of(device: Device, dtype: str, lanes: int, chains: int, seconds: float
 
 
 def bytes_moved(device: Device, seconds: float) -> float:
-    """Bytes per second of a = b + s * c on long arrays, two of them read and one written."""
+    """The bytes per second of a = b + s * c on long arrays, two of which are read and one is written."""
     import pyopencl as cl
 
     facts = device.facts
@@ -95,13 +95,13 @@ def bytes_moved(device: Device, seconds: float) -> float:
     size = min(_TRIAD_BYTES[facts.kind], facts.max_allocation // 2, facts.global_memory // 8) // 4096 * 4096
     lanes = 8 if cpu else 1
     count = size // 4 // lanes
-    # Each core has a stretch of its own; neighbouring items of a GPU take neighbouring numbers.
+    # A core of a CPU computes a block of numbers; neighbouring items of a GPU compute neighbouring numbers.
     loop = "for (long k = item; k < count; k += size)"
     if cpu:
         loop = "for (long k = item * count / size; k < (item + 1) * count / size; ++k)"
     kernel = _built(device, _TRIAD.format(lanes="" if lanes == 1 else lanes, loop=loop), "triad")
     a, b, c = (cl.Buffer(device.context, cl.mem_flags.READ_WRITE, size) for _ in range(3))
-    for buffer in (a, b, c):  # pages that nobody has written to may all be one
+    for buffer in (a, b, c):  # unwritten pages may share one page of memory
         cl.enqueue_fill_buffer(device.queue, buffer, np.float32(1), 0, size)
     items = facts.compute_units * (2 if cpu else 2048)
 
@@ -120,6 +120,6 @@ def _built(device: Device, source: str, name: str) -> Any:
     import pyopencl as cl
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", cl.CompilerWarning)  # some drivers report that all went well
+        warnings.simplefilter("ignore", cl.CompilerWarning)  # some drivers warn although the build succeeded
         program = cl.Program(device.context, source).build(["-cl-mad-enable", "-cl-std=CL1.2"])
     return cl.Kernel(program, name)

@@ -1,35 +1,38 @@
-"""How fast a device is, and whether that is what its arithmetic allows.
+"""The speed of a device, compared with the highest rate of its arithmetic.
 
-Each workload's operations per pair are counted in its formula (`clreduce.codegen.cost`). Divided into the operations
-per second that the device was measured to do at most, they give the pairs per second that could be. Healthy devices
-reach 0.6 to 1.2 times that: an exponential takes fewer operations than are counted for it.
+The formula of a workload gives the number of operations for each pair (`clreduce.codegen.cost`). The measured peak of
+the device, divided by this number, is the highest possible number of pairs per second. Healthy devices reach 0.6 to 1.2
+times this value. It can be more than 1 because the count for an exponential is higher than its real cost.
 """
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any
+from typing import Protocol, cast
 
 import numpy as np
 
 from clreduce.codegen.cost import written_out
 from clreduce.health.machine import processor_flags, processor_frequency
+from clreduce.health.records import PeakEntry, SpeedEntry, SpeedReport
 from clreduce.health.roofline import bytes_moved, multiply_adds
 from clreduce.health.timing import timed
 from clreduce.numpy import Genred
+from clreduce.program import MapReduce
 from clreduce.runtime.device import Device
 from clreduce.runtime.devices import use_device
+from clreduce.typing import Array
 
 HEALTHY = 0.4
-"""The part of the pairs per second that could be, from which on a workload is as fast as expected."""
+"""A workload is as fast as expected if it reaches this part of the highest possible number of pairs per second."""
 _BUSY = 0.75
-"""The part of the processor's time from which on kernels count as undisturbed."""
+"""Kernels that get at least this part of the processor's time count as undisturbed."""
 _PER_CYCLE = 0.5
-"""Multiply-adds of full vectors per cycle, below which the processor does less than it could."""
+"""A processor with fewer multiply-adds of full vectors per cycle is slower than it should be."""
 _SIZES = {"cpu": 6000, "gpu": 40000}
 _ALIASES = ["x = Vi(3)", "y = Vj(3)", "b = Vj(1)"]
 
@@ -40,9 +43,9 @@ class Peak:
 
     dtype: str
     multiply_adds: float
-    """Per second."""
+    """The number of multiply-adds per second."""
     share: float
-    """The part of the processor's time that the kernels got (1 on a GPU)."""
+    """The part of the processor's time that the kernels got; 1 on a GPU."""
 
 
 @dataclass(frozen=True)
@@ -54,21 +57,25 @@ class Speed:
     rows: int
     columns: int
     milliseconds: float
-    """The median of a call."""
+    """The median time of a call."""
     pairs: float
-    """Pairs per second."""
+    """The number of pairs per second."""
     operations: int
-    """Counted for each pair."""
+    """The number of operations for each pair."""
     roofline: float
-    """The part of the pairs per second that could be."""
+    """``pairs``, relative to the highest possible number."""
     share: float
     """The part of the processor's time that the calls got."""
     verdict: str
     """``"as expected"``, or ``"slow: ..."`` with the likely cause and what to try."""
 
 
-def measure(device: Device, seconds: float) -> dict[str, Any]:
-    """The speed of a device, in about so many seconds, as a dictionary of plain values (docs/command.md)."""
+class _Compute(Protocol):
+    def __call__(self, x: Array, y: Array, b: Array) -> object: ...
+
+
+def measure(device: Device, seconds: float) -> SpeedReport:
+    """The speed of a device, as plain values. The measurement takes about ``seconds``."""
     dtypes = ("float32", "float64") if device.facts.has_double else ("float32",)
     part = seconds / 10
     with use_device(device):
@@ -79,10 +86,10 @@ def measure(device: Device, seconds: float) -> dict[str, Any]:
     return {
         "schema": 1,
         "device": {"name": device.name, "identity": device.identity, "kind": device.facts.kind},
-        "peaks": [asdict(peak) for peak in peaks.values()],
+        "peaks": [cast(PeakEntry, asdict(peak)) for peak in peaks.values()],
         "bytes_per_second": bandwidth,
         "small_call_microseconds": 1e6 * latency,
-        "workloads": [asdict(speed) for speed in speeds],
+        "workloads": [cast(SpeedEntry, asdict(speed)) for speed in speeds],
         "remarks": list(_remarks(device, peaks["float32"])),
     }
 
@@ -94,9 +101,10 @@ def _small_call(device: Device, seconds: float) -> float:
     return timed(partial(routine, *arrays), device, 20, seconds).median
 
 
-def _data(dtype: str, size: int) -> tuple[Any, ...]:
+def _data(dtype: str, size: int) -> tuple[Array, Array, Array]:
     rng = np.random.default_rng(0)
-    return tuple(rng.normal(size=(size, length)).astype(dtype) for length in (3, 3, 1))
+    x, y, b = (rng.normal(size=(size, length)).astype(dtype) for length in (3, 3, 1))
+    return x, y, b
 
 
 def _workloads(device: Device, peak: Peak, seconds: float) -> Iterator[Speed]:
@@ -104,26 +112,23 @@ def _workloads(device: Device, peak: Peak, seconds: float) -> Iterator[Speed]:
     nearest = Genred("SqDist(x, y)", _ALIASES[:2], "ArgKMin", axis=1, opt_arg=10)
     gradients = gaussian.program.vjp([0, 1, 2])
     for name, operations, call in (
-        ("Gaussian sum", _operations(gaussian), lambda x, y, b: gaussian(x, y, b)),
+        ("Gaussian sum", _operations(gaussian.program), lambda x, y, b: gaussian(x, y, b)),
         (
             "its gradients",
-            sum(_operations(gradient) for gradient in gradients),
+            sum(_operations(gradient.program) for gradient in gradients),
             lambda x, y, b: gaussian.vjp(x, y, b, cotangent=b),
         ),
-        ("10 nearest neighbours", _operations(nearest), lambda x, y, b: nearest(x, y)),
+        ("10 nearest neighbours", _operations(nearest.program), lambda x, y, b: nearest(x, y)),
     ):
         yield _speed(device, peak, seconds, name, operations, call)
 
 
-def _operations(routine: Any) -> int:
-    """Operations for each pair: the term, and its addition."""
-    program = routine.program
+def _operations(program: MapReduce) -> int:
+    """The number of operations for each pair: those of the term, and its addition."""
     return written_out(program.values, sys.maxsize) + sum(int(value.dim) for value in program.values)
 
 
-def _speed(
-    device: Device, peak: Peak, seconds: float, name: str, operations: int, call: Callable[..., object]
-) -> Speed:
+def _speed(device: Device, peak: Peak, seconds: float, name: str, operations: int, call: _Compute) -> Speed:
     size = _SIZES[device.facts.kind]
     start = time.perf_counter()
     call(*_data(peak.dtype, 64))  # builds the kernels
@@ -143,11 +148,11 @@ def _speed(
 
 
 def _cause(device: Device, share: float) -> str:
-    """Why a workload is slower than the device's arithmetic allows, as far as that can be told, and what to try."""
+    """The likely cause of a slow workload, and advice."""
     facts = device.facts
     if facts.kind == "cpu" and share < _BUSY:
         return (
-            "other programs use the processor; try again when they are done (if they are PyTorch's threads, set "
+            "other programs use the processor; measure again when they have ended (for the threads of PyTorch, set "
             "OMP_WAIT_POLICY=PASSIVE)"
         )
     if facts.driver == "pocl" and facts.kind == "cpu" and (facts.llvm_version or 0) < 15:
@@ -155,12 +160,14 @@ def _cause(device: Device, share: float) -> str:
     if facts.driver == "oclgrind":
         return "this is a simulator; use another device"
     if facts.driver == "other":
-        return "this driver's compiler makes slow code; try clreduce.tune on your formula, or PoCL or Intel's driver"
+        return (
+            "the compiler of this driver makes slow code; try clreduce.tune on your formula, or PoCL or Intel's driver"
+        )
     return "the default schedule does not suit this device; try clreduce.tune on your formula, and report it"
 
 
 def _remarks(device: Device, peak: Peak) -> Iterator[str]:
-    """Faults of the measured peak itself, in words."""
+    """Remarks on a measured peak that is too low, in words."""
     facts = device.facts
     if facts.kind != "cpu":
         return
@@ -168,19 +175,19 @@ def _remarks(device: Device, peak: Peak) -> Iterator[str]:
     lanes = 16 if "avx512f" in flags else 8 if "avx2" in flags else 4
     if peak.share < _BUSY:
         yield (
-            f"Other programs use the processor: a kernel that needs nothing else got {peak.share:.0%} of it. "
-            "Times are longer than they would be."
+            f"Other programs use the processor: a kernel got only {peak.share:.0%} of its time. The measured times "
+            "are too long."
         )
     if flags and facts.native_float_lanes < lanes and facts.driver in ("pocl", "intel"):
         yield (
             f"The driver computes with vectors of {facts.native_float_lanes} float32 numbers, and the processor has "
-            f"{lanes}. Try a newer driver."
+            f"vectors of {lanes}. Try a newer driver."
         )
     frequency = processor_frequency()
     if flags and frequency and peak.multiply_adds < _PER_CYCLE * lanes * frequency * facts.compute_units:
         yield (
             f"Multiply-adds are slow: {peak.multiply_adds / 1e9:.0f} billion per second, where vectors of {lanes} "
-            f"numbers on {facts.compute_units} units at {frequency / 1e9:.1f} GHz would do "
+            f"numbers on {facts.compute_units} units at {frequency / 1e9:.1f} GHz reach "
             f"{lanes * frequency * facts.compute_units / 1e9:.0f} or more. The driver uses short vectors, or the "
-            "processor is throttled; try another driver (clreduce info lists them)."
+            "processor is throttled. Try another driver (clreduce info lists them)."
         )

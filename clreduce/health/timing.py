@@ -1,4 +1,4 @@
-"""Times of calls, by the clock and by the processor."""
+"""Times of calls: elapsed time and processor time."""
 
 from __future__ import annotations
 
@@ -12,32 +12,31 @@ from clreduce.runtime.device import Device
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of the same call, made several times."""
+    """The times of several equal calls, in seconds."""
 
     walls: tuple[float, ...]
-    """By the clock."""
+    """The elapsed times."""
     processors: tuple[float, ...]
-    """On a CPU, processor time divided by the number of its units, as if all had worked all the while; else by the
-    clock."""
+    """The processor times of a CPU, divided by the number of its compute units. On other devices, the elapsed times."""
 
     @property
     def median(self) -> float:
-        """By the clock."""
+        """The median of the elapsed times."""
         return statistics.median(self.walls)
 
     @property
     def shortest(self) -> float:
-        """Of processor time, which other programs hardly change."""
+        """The shortest of the processor times, which other programs hardly change."""
         return min(self.processors)
 
     @property
     def share(self) -> float:
-        """The part of the units' time that the calls got; less than 1 where other programs run, or units wait."""
+        """The part of the compute units' time that the calls got. Other programs, and units that wait, make it less."""
         return min(1.0, sum(self.processors) / max(sum(self.walls), 1e-9))
 
 
 def timed(run: Callable[[], object], device: Device, calls: int = 3, seconds: float = 0.0) -> Timing:
-    """The times of at least ``calls`` calls, and of more while ``seconds`` last. ``run`` waits for its result."""
+    """The times of at least ``calls`` calls, and of more until ``seconds`` are over. ``run`` waits for its result."""
     on_cpu, units = device.facts.kind == "cpu", device.facts.compute_units
     walls: list[float] = []
     processors: list[float] = []

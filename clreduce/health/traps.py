@@ -1,4 +1,4 @@
-"""Traps of OpenCL installations: each is recognised by what is on the machine, and comes with its cure."""
+"""Traps of OpenCL installations. Facts of the machine show each of them, and each has a cure."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from clreduce.cache import VARIABLE as CACHE_VARIABLE
 from clreduce.cache import cache_folder
 from clreduce.errors import DeviceError
 from clreduce.health.machine import cores, processor_quota, version_of
+from clreduce.health.records import ChoiceEntry, DeviceEntry
 from clreduce.runtime.loader import CHOSEN_BY_USER, is_writable, pocl_cache_folder
 from clreduce.runtime.process import check_process
 
 ERROR, WARNING, HINT = "error", "warning", "hint"
-"""Severities: something does not work; something works badly; something may be better."""
+"""The severities of problems: something does not work, works badly, or may work better."""
 _GPU_VENDORS = {
     "0x10de": (
         "NVIDIA",
@@ -43,7 +43,7 @@ _GPU_VENDORS = {
 
 @dataclass(frozen=True)
 class Problem:
-    """Something that is wrong on this machine, or could be better."""
+    """A fault of this machine, or a setting that could be better."""
 
     name: str
     """A short name that stays the same between versions, such as ``"linker"``."""
@@ -55,18 +55,18 @@ class Problem:
 
 @dataclass(frozen=True)
 class Scene:
-    """The facts that traps are recognised by: the list of devices, and the places of the system's files."""
+    """The facts that show traps: the list of devices, and the folder of the system's files."""
 
-    devices: Sequence[dict[str, Any]] = ()
+    devices: Sequence[DeviceEntry] = ()
     """The devices, as in the report of ``clreduce info``."""
     passed_over: Sequence[str] = ()
     driver_files: Sequence[str] = ()
-    chosen: dict[str, Any] = field(default_factory=dict)
+    chosen: ChoiceEntry = field(default_factory=lambda: ChoiceEntry(index=None, reason=""))
     root: Path = Path("/")
-    """The folder that ``sys``, ``dev`` and ``etc`` are in."""
+    """The folder that contains ``sys``, ``dev`` and ``etc``."""
 
     def has_pocl(self) -> bool:
-        """Whether PoCL is on this machine, usable or not."""
+        """Whether PoCL is installed on this machine, even if it is not usable."""
         texts = [*self.passed_over, *self.driver_files]
         words = ("pocl", "portable computing language")
         return any(device["driver"] == "pocl" for device in self.devices) or any(
@@ -75,9 +75,9 @@ class Scene:
 
 
 def problems(scene: Scene) -> list[Problem]:
-    """All traps that are recognised, errors first."""
-    found = [problem for trap in TRAPS for problem in trap(scene)]
-    return sorted(found, key=lambda problem: (ERROR, WARNING, HINT).index(problem.severity))
+    """The problems of this machine, errors first."""
+    recognised = [problem for trap in TRAPS for problem in trap(scene)]
+    return sorted(recognised, key=lambda problem: (ERROR, WARNING, HINT).index(problem.severity))
 
 
 # --------------------------------------------------------------------------------------------------- installation
@@ -95,8 +95,8 @@ def _forked(scene: Scene) -> Iterator[Problem]:
         yield Problem(
             "forked",
             ERROR,
-            "This process was forked from one that had used OpenCL, and drivers do not survive that.",
-            "Start workers with multiprocessing.get_context('spawn') or 'forkserver', or use clreduce in them first.",
+            "This process was forked from a process that had used OpenCL. Drivers do not survive a fork.",
+            "Start workers with multiprocessing.get_context('spawn') or 'forkserver', or fork before clreduce is used.",
         )
 
 
@@ -105,7 +105,7 @@ def _no_device(scene: Scene) -> Iterator[Problem]:
         yield Problem(
             "no_device",
             ERROR,
-            "There is no usable OpenCL device.",
+            "No OpenCL device is usable.",
             'Install the drivers for CPUs that pip has (pip install "clreduce[cpu]"), or the driver of your GPU.',
         )
 
@@ -122,7 +122,7 @@ def _linker(scene: Scene) -> Iterator[Problem]:
 
 
 def _chosen_drivers(scene: Scene) -> Iterator[Problem]:
-    """A variable that names drivers hides the others."""
+    """A variable that names drivers and so hides all others, or names a missing file."""
     for variable in CHOSEN_BY_USER:
         value = os.environ.get(variable)
         if not value:
@@ -136,7 +136,7 @@ def _chosen_drivers(scene: Scene) -> Iterator[Problem]:
                 f"Unset {variable}, or let it name a folder of .icd files or one .icd file that exists.",
             )
             continue
-        # A folder replaces the system's, a file is all that is read.
+        # A folder replaces the folder of the system; a file replaces all other files.
         folder = scene.root / "etc/OpenCL/vendors"
         hidden = sorted(str(path) for path in _listed(folder, "*.icd") if not _is_among(path, value))
         if hidden:
@@ -149,14 +149,14 @@ def _chosen_drivers(scene: Scene) -> Iterator[Problem]:
 
 
 def _is_among(path: Path, value: str) -> bool:
-    """Whether a driver's file is named by a variable's value, itself or as one of a folder."""
+    """Whether the value of a variable names this file of a driver, or its folder."""
     return any(path.resolve() in (named := Path(part).resolve(), named / path.name) for part in value.split(os.pathsep))
 
 
 def _choice(scene: Scene) -> Iterator[Problem]:
-    if scene.devices and scene.chosen.get("index") is None:
+    if scene.devices and scene.chosen["index"] is None:
         cure = "Unset CLREDUCE_DEVICE, or give an index, 'cpu', 'gpu', or words of a device's name."
-        yield Problem("device_choice", ERROR, f"No device is chosen: {scene.chosen.get('reason', '')}", cure)
+        yield Problem("device_choice", ERROR, f"No device is chosen: {scene.chosen['reason']}", cure)
 
 
 def _rusticl(scene: Scene) -> Iterator[Problem]:
@@ -164,8 +164,8 @@ def _rusticl(scene: Scene) -> Iterator[Problem]:
         yield Problem(
             "rusticl",
             HINT,
-            "Mesa's driver rusticl is installed, and offers no device.",
-            "Name the drivers that it may use in RUSTICL_ENABLE: radeonsi (AMD), iris (Intel), nouveau (NVIDIA), "
+            "Mesa's driver rusticl is installed, but it offers no device.",
+            "Set RUSTICL_ENABLE to the drivers that it may use: radeonsi (AMD), iris (Intel), nouveau (NVIDIA), "
             "or llvmpipe (the processor; slow).",
         )
 
@@ -174,21 +174,21 @@ def _rusticl(scene: Scene) -> Iterator[Problem]:
 
 
 def _gpus(scene: Scene) -> Iterator[Problem]:
-    """GPUs on the PCI bus that no OpenCL device belongs to."""
+    """GPUs on the PCI bus that no OpenCL driver offers."""
     for vendor in sorted(_pci_gpus(scene.root)):
         title, words, install = _GPU_VENDORS[vendor]
         texts = [f"{d['name']} {d['platform']} {d['vendor']}" for d in scene.devices if d["kind"] == "gpu"]
-        texts += scene.passed_over  # what is said there is the reason already
+        texts += scene.passed_over  # a line there has the reason
         if any(word in text.lower() for text in texts for word in words):
             continue
-        what = f"There is a GPU of {title} in this machine, and no OpenCL driver offers it."
+        what = f"This machine has a GPU of {title}, and no OpenCL driver offers it."
         if vendor == "0x10de" and not _exists(scene.root / "dev/nvidiactl"):
             install = (
-                "Its kernel module is not loaded, or this container was not given the GPU "
+                "Its kernel module is not loaded, or this container has no access to the GPU "
                 f"(docker run --gpus all). {install}"
             )
         elif vendor == "0x10de" and _nvidia_library(scene.root):
-            what += " Its driver is installed, but not named in /etc/OpenCL/vendors, as in many containers."
+            what += " Its driver is installed, but no file in /etc/OpenCL/vendors names it, as in many containers."
             install = (
                 "mkdir -p /etc/OpenCL/vendors && echo libnvidia-opencl.so.1 > /etc/OpenCL/vendors/nvidia.icd "
                 "(in Docker also NVIDIA_DRIVER_CAPABILITIES=compute,utility)"
@@ -197,7 +197,7 @@ def _gpus(scene: Scene) -> Iterator[Problem]:
 
 
 def _pci_gpus(root: Path) -> set[str]:
-    """The PCI vendors, of those that are known here, of display controllers in this machine."""
+    """The PCI vendors of the display controllers in this machine, if `_GPU_VENDORS` has them."""
     vendors = set()
     for folder in _listed(root / "sys/bus/pci/devices", "*"):
         try:
@@ -221,14 +221,14 @@ def _nvidia_library(root: Path) -> bool:
 
 
 def _permission(scene: Scene) -> Iterator[Problem]:
-    """Files of GPUs that this user may not open."""
+    """Device files of GPUs that this user may not open."""
     nodes = [*_listed(scene.root / "dev/dri", "renderD*"), scene.root / "dev/kfd"]
     closed = [str(path) for path in nodes if _exists(path) and not os.access(path, os.R_OK | os.W_OK)]
     if closed:
         yield Problem(
             "gpu_permission",
             WARNING,
-            f"You may not open {', '.join(closed)}, so drivers cannot reach the GPU.",
+            f"You have no permission to open {', '.join(closed)}. So drivers cannot use the GPU.",
             'Join the groups that may (sudo usermod -aG render,video "$USER"), and log in again.',
         )
 
@@ -242,10 +242,10 @@ def _pocl_cache(scene: Scene) -> Iterator[Problem]:
         return
     cure = "Set POCL_CACHE_DIR to a folder that you may write to."
     if os.environ.get("POCL_CACHE_DIR"):
-        what = f"PoCL cannot write to {folder}, which POCL_CACHE_DIR names, and does not work without such a folder."
+        what = f"PoCL cannot write to {folder}, the folder of POCL_CACHE_DIR. It does not work without such a folder."
         yield Problem("pocl_cache", WARNING if scene.devices else ERROR, what, cure)
     else:
-        what = f"PoCL cannot write to {folder}. clreduce gives it a temporary folder: each process compiles anew."
+        what = f"PoCL cannot write to {folder}. It gets a temporary folder, so each process compiles all kernels anew."
         yield Problem("pocl_cache", WARNING, what, cure)
 
 
@@ -253,14 +253,14 @@ def _home(scene: Scene) -> Iterator[Problem]:
     try:
         home = Path.home()
     except RuntimeError:
-        yield Problem("home", WARNING, "There is no home folder.", "Set HOME to a folder that you may write to.")
+        yield Problem("home", WARNING, "This user has no home folder.", "Set HOME to a folder that you may write to.")
         return
     if not is_writable(home):
         yield Problem(
             "home",
             WARNING,
-            f"The home folder {home} cannot be written to.",
-            f"Set HOME to a folder that can, or {CACHE_VARIABLE} and, for PoCL, POCL_CACHE_DIR.",
+            f"The home folder {home} is not writable.",
+            f"Set HOME to a folder that you may write to, or set {CACHE_VARIABLE} and, for PoCL, POCL_CACHE_DIR.",
         )
 
 
@@ -270,7 +270,7 @@ def _cache(scene: Scene) -> Iterator[Problem]:
         yield Problem(
             "cache_folder",
             WARNING,
-            f"clreduce cannot write to its cache folder {folder}: each process builds its kernels anew.",
+            f"clreduce cannot write to its cache folder {folder}, so each process builds its kernels anew.",
             f"Set {CACHE_VARIABLE} to a folder that you may write to.",
         )
 
@@ -279,7 +279,7 @@ def _cache(scene: Scene) -> Iterator[Problem]:
 
 
 def _quota(scene: Scene) -> Iterator[Problem]:
-    """Drivers that start more threads than there is processor time for are stopped in the middle of their work."""
+    """A quota of processor time that is smaller than the number of a driver's threads, which it interrupts."""
     quota = processor_quota(scene.root / "sys/fs/cgroup")
     allowed = min(cores(), quota or cores())
     units = [d["facts"]["compute_units"] for d in scene.devices if d["kind"] == "cpu" and d["driver"] in _THREADED]
@@ -287,8 +287,8 @@ def _quota(scene: Scene) -> Iterator[Problem]:
         yield Problem(
             "cpu_quota",
             WARNING,
-            f"CPU drivers start {min(units)} threads or more, and this process may use {allowed:g} cores.",
-            "Give the container cores of its own (docker run --cpuset-cpus) instead of a quota, or, for PoCL, set "
+            f"CPU drivers start {min(units)} threads or more, but this process may use only {allowed:g} cores.",
+            "Give the container its own cores (docker run --cpuset-cpus) instead of a quota. Or, for PoCL, set "
             f"POCL_MAX_PTHREAD_COUNT={max(1, int(allowed))} (from PoCL 5 on: POCL_CPU_MAX_CU_COUNT).",
         )
 
@@ -297,7 +297,7 @@ _THREADED = ("pocl", "intel")
 
 
 def _waiting_threads(scene: Scene) -> Iterator[Problem]:
-    on_cpu = any(d["kind"] == "cpu" and d["index"] == scene.chosen.get("index") for d in scene.devices)
+    on_cpu = any(d["kind"] == "cpu" and d["index"] == scene.chosen["index"] for d in scene.devices)
     if on_cpu and version_of("torch") and os.environ.get("OMP_WAIT_POLICY", "").upper() != "PASSIVE":
         yield Problem(
             "omp_wait_policy",
