@@ -12,10 +12,13 @@ from collections.abc import Mapping
 from inspect import Parameter, Signature
 from pathlib import Path
 
-from clreduce.ir.op import Function
+from clreduce.domain import Domain
+from clreduce.ir.op import Function, variable
 from clreduce.language.vocabulary import DERIVATIVES
 from clreduce.lazy.functions import described, parameters_of, signature, wanted
 from clreduce.lazy.registered import reduction_doc, reduction_signature, wanted_reductions
+from clreduce.program import map_reduce
+from clreduce.reductions import FAMILIES, REDUCTIONS
 
 PATH = Path(__file__).resolve().parents[1] / "clreduce" / "lazy" / "functions.pyi"
 
@@ -28,11 +31,11 @@ from typing import Any, TypeVar
 from typing_extensions import Unpack
 
 from clreduce.ir.op import Function
-from clreduce.lazy.base import Recorded
+from clreduce.lazy.base import Array, Recorded
 from clreduce.lazy.methods import Methods
 from clreduce.lazy.types import Options, Value
 
-Tensor = TypeVar("Tensor", bound="FunctionMethods")
+Tensor = TypeVar("Tensor", bound="FunctionMethods[Any]")
 NOT_METHODS: frozenset[str]
 
 def method_name(function: Function) -> str: ...
@@ -41,7 +44,7 @@ def described(function: Function) -> str: ...
 def parameters_of(function: Function) -> tuple[str, ...]: ...
 def signature(function: Function) -> Signature: ...
 
-class FunctionMethods(Methods):
+class FunctionMethods(Methods[Array]):
 '''
 
 
@@ -57,10 +60,18 @@ def stub() -> str:
         for name, function in sorted(wanted().items())
     ]
     methods += [
-        _method(name, reduction_signature(reduction), reduction_doc(reduction), _OF_REDUCTIONS, "Any")
+        _method(name, reduction_signature(reduction), reduction_doc(reduction), _OF_REDUCTIONS, _result_of(reduction))
         for name, reduction in sorted(wanted_reductions().items())
     ]
     return _HEAD + "\n".join(methods)
+
+
+def _result_of(reduction: str) -> str:
+    """The type of what the method for a reduction returns."""
+    record = REDUCTIONS.get(reduction) or FAMILIES[reduction].build(2)
+    formulas = [variable(n, 1, Domain.IJ) for n in range(record.formulas)]
+    count = len(map_reduce(formulas, record.name, record.count)[0].outputs)
+    return "Array" if count == 1 else f"tuple[{', '.join(['Array'] * count)}]"
 
 
 def _method(name: str, signature: Signature, doc: str, types: Mapping[str, str], result: str) -> str:
@@ -80,7 +91,7 @@ def _method(name: str, signature: Signature, doc: str, types: Mapping[str, str],
 def _types_of(function: Function) -> dict[str, str]:
     """The types of what a method takes: vectors, then whole numbers."""
     names, count = parameters_of(function), len(function.arguments) - 1
-    kinds = ["Recorded" if function.name in DERIVATIVES and at == 0 else "Value" for at in range(count)]
+    kinds = ["Recorded[Array]" if function.name in DERIVATIVES and at == 0 else "Value" for at in range(count)]
     return {**dict(zip(names, [*kinds, *["int"] * len(names)], strict=False)), "more": "Value"}
 
 

@@ -132,3 +132,12 @@ def test_products_and_blocks_of_complex_matrices_have_adjoints() -> None:
     same(sla.aslinearoperator(block).rmatvec(v), np.hstack(dense).conj().T @ v, "complex128")
     found = sla.lsmr(sla.aslinearoperator(product), product @ w, maxiter=400)[0]
     same(product @ found, product @ w, "float32")
+
+
+def test_products_of_tensors_of_pytorch_have_adjoints() -> None:
+    torch = pytest.importorskip("torch")
+    for dtype in (torch.float32, torch.complex64):
+        x, v = torch.rand(6, 1, dtype=dtype), torch.rand(6, dtype=dtype)
+        K, L = clreduce.Vi(x) * clreduce.Vj(x), clreduce.Vi(x) + clreduce.Vj(2 * x)
+        dense = (x * x.T) @ (x + 2 * x.T)
+        torch.testing.assert_close((K.sum(-1) @ L.sum(-1)).rmatvec(v), dense.conj().T @ v, rtol=1e-4, atol=1e-4)

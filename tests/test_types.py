@@ -35,7 +35,13 @@ TYPED = {
     "clreduce.explain_devices()": "str", "gaussian_sum(x, y, b, rtol=1e-3, prune=True)": "numpy.ndarray",
     "K.sum(axis=1, keepdims=False, prune=False, max_memory='1GB')": "numpy.ndarray", "2 * K + 1.0": "LazyTensor",
     "K.clamp(0, Vj(b))": "LazyTensor", "K.Kmin_argKmin(2, axis=1)": "tuple[",
-    "(1j * D).exp().conj()": "LazyTensor", "D.sqdist([1.0]).sumKmin(2, Vj(b), axis=1)": "Any",
+    "(1j * D).exp().conj()": "LazyTensor", "D.sqdist([1.0]).sumKmin(2, Vj(b), axis=1)": "numpy.ndarray",
+    "K.sum()": "Any", "K.sum(keepdims=True)": "Any", "K.sum(dim=2)": "Any", "K.logsumexp()": "Any",
+    "((Vi(x) - Vj(y)) ** 2).sum(dim=-1)": "LazyTensor", "K.logsumexp(-1)": "LazyTensor",
+    "K.max(axis=None)": "numpy.ndarray", "K.sum(axis=b.ndim - 1)": "numpy.ndarray", "K[..., 0:1]": "LazyTensor",
+    "K[1]": "Any", "D.solve(b, info=True)": "tuple[numpy.ndarray", "K @ K.T": "Product", "K @ K.T @ b": "numpy.ndarray",
+    "b.T @ K": "Any", "K.weightedsqnorm([1.0]).T.H": "LazyTensor", "np.asarray(K)": "numpy.ndarray",
+    "T.Kmin_argKmin(2, dim=1)": "tuple[", "T.solve(t)": "Tensor", "T @ T.t() @ t": "Tensor",
 }  # fmt: skip
 FAULTS = (
     "K.sum(axis=1, keepdim_=True)", "K.max(axis=1, out_=None)", "K + 'text'", "K.clamp('low', 1)", "K.elem('first')",

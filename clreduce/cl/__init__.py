@@ -40,7 +40,7 @@ class LazyTensor(_LazyTensor[_Array]):
     __slots__ = ()
 
 
-class ComplexLazyTensor(ComplexMethods, LazyTensor):
+class ComplexLazyTensor(ComplexMethods[_Array], LazyTensor):
     __slots__ = ()
 
 

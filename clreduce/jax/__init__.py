@@ -46,7 +46,7 @@ class LazyTensor(_LazyTensor[_jax.Array]):
     __slots__ = ()
 
 
-class ComplexLazyTensor(ComplexMethods, LazyTensor):
+class ComplexLazyTensor(ComplexMethods[_jax.Array], LazyTensor):
     __slots__ = ()
 
 

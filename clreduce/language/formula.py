@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import inf
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from clreduce.domain import Domain
 from clreduce.errors import ClreduceError, FormulaError
@@ -296,7 +296,7 @@ class _FormulaReader:
                 self.fail(f"{function.name} differentiates in a variable, not in {self.source(text)!r}", text)
 
     def variable(self, node: ast.Call) -> Expr:
-        position, dim, category = self.parameters(node, VAR)
+        position, dim, category = (number for number in self.parameters(node, VAR) if isinstance(number, int))
         if position < 0 or dim < 1 or not 0 <= category < len(CATEGORIES):
             self.fail("Var(position, dim, category): position from 0, dim from 1, category 0 (i), 1 (j) or 2", node)
         return self.apply(node, "Var", self.slots.add, (), [], [Variable(None, position, dim, CATEGORIES[category])])
@@ -309,7 +309,7 @@ class _FormulaReader:
         new = Variable(None, position, f.dim, v.domain.swapped())
         return self.apply(node, "Grad", self.slots.add, (), [], [new])
 
-    def parameters(self, node: ast.Call, function: Function) -> list[Any]:
+    def parameters(self, node: ast.Call, function: Function) -> list[int | tuple[int, ...]]:
         """The integers, or lists of integers, that follow the formulas among the arguments."""
         start = len(function.arguments)
         examples = [*function.example[start:], *[0] * len(function.parameters)]

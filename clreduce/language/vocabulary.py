@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from functools import wraps
-from typing import Any
+from typing import SupportsIndex
 
 import numpy as np
 
@@ -166,7 +167,7 @@ _OF_OTHER_LIBRARIES = {
 """Names of other libraries for reductions, or for values that are computed from them."""
 
 
-def checked_reduction(name: Any, count: Any, formula2: Any) -> Reduction:
+def checked_reduction(name: object, count: object, formula2: object) -> Reduction:
     """The reduction called ``name``, for K = ``count`` if it takes a number; ``formula2`` is None without one.
 
     Raises `FormulaError` if the name is unknown, or if the reduction does not take these arguments.
@@ -181,10 +182,10 @@ def checked_reduction(name: Any, count: Any, formula2: Any) -> Reduction:
             raise FormulaError(f"{name} takes no opt_arg; got {count!r}")
         reduction = reduction_named(known_name)
     else:
-        try:
-            number = 0 if isinstance(count, (bool, np.bool_)) else operator.index(count)
-        except TypeError:
-            number = 0
+        number = 0
+        if isinstance(count, SupportsIndex) and not isinstance(count, (bool, np.bool_)):
+            with suppress(TypeError):  # of an array of several numbers
+                number = operator.index(count)
         if number < 1:
             raise FormulaError(f"{name} needs opt_arg=K, the number of terms to keep, 1 or more; got {count!r}")
         reduction = reduction_named(known_name, number)

@@ -11,15 +11,21 @@ from __future__ import annotations
 import operator
 from enum import Enum
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from clreduce.call.estimate import MemoryEstimate
 from clreduce.errors import ShapeError
 from clreduce.language.vocabulary import checked_reduction
+from clreduce.lazy.base import Array
 from clreduce.lazy.batches import Batches
 from clreduce.lazy.evaluating import PendingReduction
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from clreduce.lazy.types import Axis, CallOptions, Value
 
 
 class Default(Enum):
@@ -41,7 +47,7 @@ _PLACES = {"ArgMin": "Min_ArgMin", "ArgMax": "Max_ArgMax"}
 """Indices of extrema, and the reduction that gives the extrema with them."""
 
 
-class Axes(Batches):
+class Axes(Batches[Array]):
     """Reductions over any axes."""
 
     __slots__ = ()
@@ -97,16 +103,6 @@ class Axes(Batches):
         """A reduction over i (0) or j (1), which keeps a last axis of length 1 unless ``keepdims`` is False."""
         result = self._reduce(name, axis, count, other, options, ())
         return result if keepdims is None or keepdims else self._without_vectors(result, other, count)
-
-    def _without_vectors(self, result: Any, other: Any, count: Any) -> Any:
-        """Results without the axis of vectors, if no tensor has one."""
-        if count is not None:
-            raise TypeError("keepdims is an option of reductions to one value; lists of K terms have shape (M, K)")
-        if self._vectors or (other is not None and self._from(other)._vectors):
-            return result
-        if isinstance(result, tuple):
-            return tuple(each.reshape(each.shape[:-1]) for each in result)
-        return result.reshape(result.shape[:-1])
 
     def _places(self, name: str, axis: Any) -> tuple[int, ...]:
         """The axes of a reduction, counted from 0 in (batch.., i, j), or (batch.., i, j, vector)."""
@@ -193,9 +189,7 @@ class Axes(Batches):
         entries = (rows * self._sizes[1] + places[rows, components]) * values.shape[-1] + components
         return int(entries.min())
 
-    def _spread(
-        self, axis: Any, dim: Any, keepdims: bool | None, ddof: float, options: dict[str, Any], root: bool
-    ) -> Any:
+    def _spread(self, axis: Any, dim: Any, keepdims: bool | None, ddof: float, options: Any, root: bool) -> Any:
         """The variance over an axis, several, or all, or its root; ``ddof`` is subtracted from the number of terms."""
         result = self._along("Var", axis, dim, keepdims, options)
         if ddof:
@@ -211,8 +205,8 @@ class Axes(Batches):
         return result**0.5 if root else result
 
     def memory_estimate(
-        self, axis: Any = None, reduction_op: str = "Sum", other: Any = None, opt_arg: Any = None, dim: Any = None,
-        call: bool = True, is_complex: bool | None = None, **options: Any,
+        self, axis: Axis = None, reduction_op: str = "Sum", other: Value | None = None, opt_arg: int | None = None,
+        dim: Axis = None, call: bool = True, is_complex: bool | None = None, **options: Unpack[CallOptions],
     ) -> MemoryEstimate:  # fmt: skip
         """Bytes that a reduction takes on its device: its data, its results, and temporaries while it runs.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from clreduce.lazy.axes import Default
 from clreduce.lazy.axis_sums import AxisSums
@@ -11,7 +11,7 @@ from clreduce.lazy.base import Array
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from clreduce.lazy.types import Axis, Options
+    from clreduce.lazy.types import Axis, Options, VectorAxis, VectorsOrJ
 
 
 Tensor = TypeVar("Tensor", bound="AxisExtremes[Any]")
@@ -23,18 +23,23 @@ class AxisExtremes(AxisSums[Array]):
     __slots__ = ()
 
     @overload
-    def min(self) -> Any: ...
+    def min(
+        self, axis: VectorsOrJ = ..., dim: VectorsOrJ | None = ..., keepdims: bool | None = ...,
+        **options: Unpack[Options],
+    ) -> Any: ...  # fmt: skip
     @overload
     def min(
-        self: Tensor, axis: Literal[-1], dim: None = ..., keepdims: bool | None = ..., **options: Unpack[Options]
+        self: Tensor, axis: VectorAxis = ..., dim: VectorAxis | None = ..., keepdims: bool | None = ...,
+        **options: Unpack[Options],
     ) -> Tensor: ...  # fmt: skip
     @overload
     def min(
         self, axis: Axis = ..., dim: Axis = ..., keepdims: bool | None = ..., **options: Unpack[Options]
     ) -> Array: ...  # fmt: skip
     def min(
-        self, axis: Axis | Default = Default.AXIS, dim: Axis = None, keepdims: bool | None = None, **options: Any
-    ) -> Any:  # fmt: skip
+        self: Tensor, axis: Axis | Default = Default.AXIS, dim: Axis = None, keepdims: bool | None = None,
+        **options: Unpack[Options],
+    ) -> Tensor | Array:  # fmt: skip
         """The smallest value over an axis, several, or all.
 
         Parameters
@@ -62,18 +67,23 @@ class AxisExtremes(AxisSums[Array]):
         return self._along("Min", axis, dim, keepdims, options)
 
     @overload
-    def max(self) -> Any: ...
+    def max(
+        self, axis: VectorsOrJ = ..., dim: VectorsOrJ | None = ..., keepdims: bool | None = ...,
+        **options: Unpack[Options],
+    ) -> Any: ...  # fmt: skip
     @overload
     def max(
-        self: Tensor, axis: Literal[-1], dim: None = ..., keepdims: bool | None = ..., **options: Unpack[Options]
+        self: Tensor, axis: VectorAxis = ..., dim: VectorAxis | None = ..., keepdims: bool | None = ...,
+        **options: Unpack[Options],
     ) -> Tensor: ...  # fmt: skip
     @overload
     def max(
         self, axis: Axis = ..., dim: Axis = ..., keepdims: bool | None = ..., **options: Unpack[Options]
     ) -> Array: ...  # fmt: skip
     def max(
-        self, axis: Axis | Default = Default.AXIS, dim: Axis = None, keepdims: bool | None = None, **options: Any
-    ) -> Any:  # fmt: skip
+        self: Tensor, axis: Axis | Default = Default.AXIS, dim: Axis = None, keepdims: bool | None = None,
+        **options: Unpack[Options],
+    ) -> Tensor | Array:  # fmt: skip
         """The largest value over an axis, several, or all.
 
         Parameters
@@ -101,18 +111,23 @@ class AxisExtremes(AxisSums[Array]):
         return self._along("Max", axis, dim, keepdims, options)
 
     @overload
-    def argmin(self) -> Any: ...
+    def argmin(
+        self, axis: VectorsOrJ = ..., dim: VectorsOrJ | None = ..., keepdims: bool | None = ...,
+        **options: Unpack[Options],
+    ) -> Any: ...  # fmt: skip
     @overload
     def argmin(
-        self: Tensor, axis: Literal[-1], dim: None = ..., keepdims: bool | None = ..., **options: Unpack[Options]
+        self: Tensor, axis: VectorAxis = ..., dim: VectorAxis | None = ..., keepdims: bool | None = ...,
+        **options: Unpack[Options],
     ) -> Tensor: ...  # fmt: skip
     @overload
     def argmin(
         self, axis: Axis = ..., dim: Axis = ..., keepdims: bool | None = ..., **options: Unpack[Options]
     ) -> Array: ...  # fmt: skip
     def argmin(
-        self, axis: Axis | Default = Default.AXIS, dim: Axis = None, keepdims: bool | None = None, **options: Any
-    ) -> Any:  # fmt: skip
+        self: Tensor, axis: Axis | Default = Default.AXIS, dim: Axis = None, keepdims: bool | None = None,
+        **options: Unpack[Options],
+    ) -> Tensor | Array:  # fmt: skip
         """The index of the smallest value over an axis or all.
 
         Parameters
@@ -137,18 +152,23 @@ class AxisExtremes(AxisSums[Array]):
         return self._along("ArgMin", axis, dim, keepdims, options)
 
     @overload
-    def argmax(self) -> Any: ...
+    def argmax(
+        self, axis: VectorsOrJ = ..., dim: VectorsOrJ | None = ..., keepdims: bool | None = ...,
+        **options: Unpack[Options],
+    ) -> Any: ...  # fmt: skip
     @overload
     def argmax(
-        self: Tensor, axis: Literal[-1], dim: None = ..., keepdims: bool | None = ..., **options: Unpack[Options]
+        self: Tensor, axis: VectorAxis = ..., dim: VectorAxis | None = ..., keepdims: bool | None = ...,
+        **options: Unpack[Options],
     ) -> Tensor: ...  # fmt: skip
     @overload
     def argmax(
         self, axis: Axis = ..., dim: Axis = ..., keepdims: bool | None = ..., **options: Unpack[Options]
     ) -> Array: ...  # fmt: skip
     def argmax(
-        self, axis: Axis | Default = Default.AXIS, dim: Axis = None, keepdims: bool | None = None, **options: Any
-    ) -> Any:  # fmt: skip
+        self: Tensor, axis: Axis | Default = Default.AXIS, dim: Axis = None, keepdims: bool | None = None,
+        **options: Unpack[Options],
+    ) -> Tensor | Array:  # fmt: skip
         """The index of the largest value over an axis or all.
 
         Parameters
@@ -173,18 +193,23 @@ class AxisExtremes(AxisSums[Array]):
         return self._along("ArgMax", axis, dim, keepdims, options)
 
     @overload
-    def any(self) -> Any: ...
+    def any(
+        self, axis: VectorsOrJ = ..., dim: VectorsOrJ | None = ..., keepdims: bool | None = ...,
+        **options: Unpack[Options],
+    ) -> Any: ...  # fmt: skip
     @overload
     def any(
-        self: Tensor, axis: Literal[-1], dim: None = ..., keepdims: bool | None = ..., **options: Unpack[Options]
+        self: Tensor, axis: VectorAxis = ..., dim: VectorAxis | None = ..., keepdims: bool | None = ...,
+        **options: Unpack[Options],
     ) -> Tensor: ...  # fmt: skip
     @overload
     def any(
         self, axis: Axis = ..., dim: Axis = ..., keepdims: bool | None = ..., **options: Unpack[Options]
     ) -> Array: ...  # fmt: skip
     def any(
-        self, axis: Axis | Default = Default.AXIS, dim: Axis = None, keepdims: bool | None = None, **options: Any
-    ) -> Any:  # fmt: skip
+        self: Tensor, axis: Axis | Default = Default.AXIS, dim: Axis = None, keepdims: bool | None = None,
+        **options: Unpack[Options],
+    ) -> Tensor | Array:  # fmt: skip
         """Whether some entry over an axis, several, or all is not 0.
 
         Parameters
@@ -208,18 +233,23 @@ class AxisExtremes(AxisSums[Array]):
         return self._along("Any", axis, dim, keepdims, options)
 
     @overload
-    def all(self) -> Any: ...
+    def all(
+        self, axis: VectorsOrJ = ..., dim: VectorsOrJ | None = ..., keepdims: bool | None = ...,
+        **options: Unpack[Options],
+    ) -> Any: ...  # fmt: skip
     @overload
     def all(
-        self: Tensor, axis: Literal[-1], dim: None = ..., keepdims: bool | None = ..., **options: Unpack[Options]
+        self: Tensor, axis: VectorAxis = ..., dim: VectorAxis | None = ..., keepdims: bool | None = ...,
+        **options: Unpack[Options],
     ) -> Tensor: ...  # fmt: skip
     @overload
     def all(
         self, axis: Axis = ..., dim: Axis = ..., keepdims: bool | None = ..., **options: Unpack[Options]
     ) -> Array: ...  # fmt: skip
     def all(
-        self, axis: Axis | Default = Default.AXIS, dim: Axis = None, keepdims: bool | None = None, **options: Any
-    ) -> Any:  # fmt: skip
+        self: Tensor, axis: Axis | Default = Default.AXIS, dim: Axis = None, keepdims: bool | None = None,
+        **options: Unpack[Options],
+    ) -> Tensor | Array:  # fmt: skip
         """Whether no entry over an axis, several, or all is 0.
 
         Parameters
@@ -243,18 +273,23 @@ class AxisExtremes(AxisSums[Array]):
         return self._along("All", axis, dim, keepdims, options)
 
     @overload
-    def count(self) -> Any: ...
+    def count(
+        self, axis: VectorsOrJ = ..., dim: VectorsOrJ | None = ..., keepdims: bool | None = ...,
+        **options: Unpack[Options],
+    ) -> Any: ...  # fmt: skip
     @overload
     def count(
-        self: Tensor, axis: Literal[-1], dim: None = ..., keepdims: bool | None = ..., **options: Unpack[Options]
+        self: Tensor, axis: VectorAxis = ..., dim: VectorAxis | None = ..., keepdims: bool | None = ...,
+        **options: Unpack[Options],
     ) -> Tensor: ...  # fmt: skip
     @overload
     def count(
         self, axis: Axis = ..., dim: Axis = ..., keepdims: bool | None = ..., **options: Unpack[Options]
     ) -> Array: ...  # fmt: skip
     def count(
-        self, axis: Axis | Default = Default.AXIS, dim: Axis = None, keepdims: bool | None = None, **options: Any
-    ) -> Any:  # fmt: skip
+        self: Tensor, axis: Axis | Default = Default.AXIS, dim: Axis = None, keepdims: bool | None = None,
+        **options: Unpack[Options],
+    ) -> Tensor | Array:  # fmt: skip
         """The number of entries over an axis, several, or all that are not 0.
 
         Parameters

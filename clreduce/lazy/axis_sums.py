@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from clreduce.lazy.axes import Axes, Default
 from clreduce.lazy.base import Array
@@ -10,34 +10,40 @@ from clreduce.lazy.base import Array
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from clreduce.lazy.types import Axis, Options
+    from clreduce.lazy.types import Axis, Options, VectorAxis, VectorsOrJ
 
 
 Tensor = TypeVar("Tensor", bound="AxisSums[Any]")
 
 
-class AxisSums(Axes, Generic[Array]):
+class AxisSums(Axes[Array]):
     """Sums, means, variances and products over one axis, several, or all.
 
     Without an axis, what they return depends on the state of the tensor: a `LazyTensor` while it has its vector axis,
-    an array after that. Types cannot tell, so the first overload of each returns Any.
+    an array after that. Axis 2 or 3 is that of the vectors or of j, as the number of batch dimensions decides. Types
+    cannot tell, and a union would make users cast; so the first overload of each returns Any.
     """
 
     __slots__ = ()
 
     @overload
-    def sum(self) -> Any: ...
+    def sum(
+        self, axis: VectorsOrJ = ..., dim: VectorsOrJ | None = ..., keepdims: bool | None = ...,
+        **options: Unpack[Options],
+    ) -> Any: ...  # fmt: skip
     @overload
     def sum(
-        self: Tensor, axis: Literal[-1], dim: None = ..., keepdims: bool | None = ..., **options: Unpack[Options]
+        self: Tensor, axis: VectorAxis = ..., dim: VectorAxis | None = ..., keepdims: bool | None = ...,
+        **options: Unpack[Options],
     ) -> Tensor: ...  # fmt: skip
     @overload
     def sum(
         self, axis: Axis = ..., dim: Axis = ..., keepdims: bool | None = ..., **options: Unpack[Options]
     ) -> Array: ...  # fmt: skip
     def sum(
-        self, axis: Axis | Default = Default.AXIS, dim: Axis = None, keepdims: bool | None = None, **options: Any
-    ) -> Any:  # fmt: skip
+        self: Tensor, axis: Axis | Default = Default.AXIS, dim: Axis = None, keepdims: bool | None = None,
+        **options: Unpack[Options],
+    ) -> Tensor | Array:  # fmt: skip
         """The sum over one axis, several, or all.
 
         Parameters
@@ -86,18 +92,23 @@ class AxisSums(Axes, Generic[Array]):
         return self._along("Sum", axis, dim, keepdims, options)
 
     @overload
-    def mean(self) -> Any: ...
+    def mean(
+        self, axis: VectorsOrJ = ..., dim: VectorsOrJ | None = ..., keepdims: bool | None = ...,
+        **options: Unpack[Options],
+    ) -> Any: ...  # fmt: skip
     @overload
     def mean(
-        self: Tensor, axis: Literal[-1], dim: None = ..., keepdims: bool | None = ..., **options: Unpack[Options]
+        self: Tensor, axis: VectorAxis = ..., dim: VectorAxis | None = ..., keepdims: bool | None = ...,
+        **options: Unpack[Options],
     ) -> Tensor: ...  # fmt: skip
     @overload
     def mean(
         self, axis: Axis = ..., dim: Axis = ..., keepdims: bool | None = ..., **options: Unpack[Options]
     ) -> Array: ...  # fmt: skip
     def mean(
-        self, axis: Axis | Default = Default.AXIS, dim: Axis = None, keepdims: bool | None = None, **options: Any
-    ) -> Any:  # fmt: skip
+        self: Tensor, axis: Axis | Default = Default.AXIS, dim: Axis = None, keepdims: bool | None = None,
+        **options: Unpack[Options],
+    ) -> Tensor | Array:  # fmt: skip
         """The mean over an axis, several, or all.
 
         Parameters
@@ -121,21 +132,24 @@ class AxisSums(Axes, Generic[Array]):
         return self._along("Mean", axis, dim, keepdims, options)
 
     @overload
-    def var(self) -> Any: ...
+    def var(
+        self, axis: VectorsOrJ = ..., dim: VectorsOrJ | None = ..., keepdims: bool | None = ...,
+        ddof: float = ..., **options: Unpack[Options],
+    ) -> Any: ...  # fmt: skip
     @overload
     def var(
-        self: Tensor, axis: Literal[-1], dim: None = ..., keepdims: bool | None = ..., ddof: float = ...,
-        **options: Unpack[Options]
+        self: Tensor, axis: VectorAxis = ..., dim: VectorAxis | None = ..., keepdims: bool | None = ...,
+        ddof: float = ..., **options: Unpack[Options],
     ) -> Tensor: ...  # fmt: skip
     @overload
     def var(
-        self, axis: Axis = ..., dim: Axis = ..., keepdims: bool | None = ..., ddof: float = ...,
-        **options: Unpack[Options]
+        self, axis: Axis = ..., dim: Axis = ..., keepdims: bool | None = ...,
+        ddof: float = ..., **options: Unpack[Options],
     ) -> Array: ...  # fmt: skip
     def var(
-        self, axis: Axis | Default = Default.AXIS, dim: Axis = None, keepdims: bool | None = None, ddof: float = 0,
-        **options: Any
-    ) -> Any:  # fmt: skip
+        self: Tensor, axis: Axis | Default = Default.AXIS, dim: Axis = None, keepdims: bool | None = None,
+        ddof: float = 0, **options: Unpack[Options],
+    ) -> Tensor | Array:  # fmt: skip
         """The variance over an axis, several, or all.
 
         Parameters
@@ -170,21 +184,24 @@ class AxisSums(Axes, Generic[Array]):
         return self._spread(axis, dim, keepdims, ddof, options, root=False)
 
     @overload
-    def std(self) -> Any: ...
+    def std(
+        self, axis: VectorsOrJ = ..., dim: VectorsOrJ | None = ..., keepdims: bool | None = ...,
+        ddof: float = ..., **options: Unpack[Options],
+    ) -> Any: ...  # fmt: skip
     @overload
     def std(
-        self: Tensor, axis: Literal[-1], dim: None = ..., keepdims: bool | None = ..., ddof: float = ...,
-        **options: Unpack[Options]
+        self: Tensor, axis: VectorAxis = ..., dim: VectorAxis | None = ..., keepdims: bool | None = ...,
+        ddof: float = ..., **options: Unpack[Options],
     ) -> Tensor: ...  # fmt: skip
     @overload
     def std(
-        self, axis: Axis = ..., dim: Axis = ..., keepdims: bool | None = ..., ddof: float = ...,
-        **options: Unpack[Options]
+        self, axis: Axis = ..., dim: Axis = ..., keepdims: bool | None = ...,
+        ddof: float = ..., **options: Unpack[Options],
     ) -> Array: ...  # fmt: skip
     def std(
-        self, axis: Axis | Default = Default.AXIS, dim: Axis = None, keepdims: bool | None = None, ddof: float = 0,
-        **options: Any
-    ) -> Any:  # fmt: skip
+        self: Tensor, axis: Axis | Default = Default.AXIS, dim: Axis = None, keepdims: bool | None = None,
+        ddof: float = 0, **options: Unpack[Options],
+    ) -> Tensor | Array:  # fmt: skip
         """The standard deviation over an axis, several, or all.
 
         Parameters
@@ -219,18 +236,23 @@ class AxisSums(Axes, Generic[Array]):
         return self._spread(axis, dim, keepdims, ddof, options, root=True)
 
     @overload
-    def prod(self) -> Any: ...
+    def prod(
+        self, axis: VectorsOrJ = ..., dim: VectorsOrJ | None = ..., keepdims: bool | None = ...,
+        **options: Unpack[Options],
+    ) -> Any: ...  # fmt: skip
     @overload
     def prod(
-        self: Tensor, axis: Literal[-1], dim: None = ..., keepdims: bool | None = ..., **options: Unpack[Options]
+        self: Tensor, axis: VectorAxis = ..., dim: VectorAxis | None = ..., keepdims: bool | None = ...,
+        **options: Unpack[Options],
     ) -> Tensor: ...  # fmt: skip
     @overload
     def prod(
         self, axis: Axis = ..., dim: Axis = ..., keepdims: bool | None = ..., **options: Unpack[Options]
     ) -> Array: ...  # fmt: skip
     def prod(
-        self, axis: Axis | Default = Default.AXIS, dim: Axis = None, keepdims: bool | None = None, **options: Any
-    ) -> Any:  # fmt: skip
+        self: Tensor, axis: Axis | Default = Default.AXIS, dim: Axis = None, keepdims: bool | None = None,
+        **options: Unpack[Options],
+    ) -> Tensor | Array:  # fmt: skip
         """The product over an axis, several, or all.
 
         Parameters

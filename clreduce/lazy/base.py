@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 
@@ -18,12 +19,14 @@ from clreduce.ops.indices import as_real
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from clreduce.lazy.types import Ranges
+
 
 Array = TypeVar("Array")
 """The arrays of a library, which reductions give."""
 
 
-class Recorded:
+class Recorded(Generic[Array]):
     """A formula, the data behind its variables, and the sizes that they agree on.
 
     Public methods that give another tensor take ``self: Tensor``, a type variable: editors that read the source take
@@ -46,7 +49,7 @@ class Recorded:
     """M, the number of i; None if no part of the formula depends on i."""
     nj: int | None
     """N, the number of j; None if no part of the formula depends on j."""
-    ranges: Any
+    ranges: Ranges | None
     """Block-sparsity pattern used by all reductions of this tensor, or None; inherited by what is computed from it."""
     backend: str | None
     """Backend used by all reductions of this tensor, or None; inherited likewise."""
@@ -58,7 +61,7 @@ class Recorded:
 
     def _set(
         self, expr: Expr, leaves: dict[Expr, Leaf], batch: tuple[int, ...], ni: int | None, nj: int | None,
-        ranges: Any, backend: str | None, vectors: bool | None, is_condition: bool = False,
+        ranges: Ranges | None, backend: str | None, vectors: bool | None, is_condition: bool = False,
     ) -> None:  # fmt: skip
         self.expr, self._leaves, self._batch, self.ni, self.nj = expr, leaves, batch, ni, nj
         self.ranges, self.backend, self._vectors, self.is_condition = ranges, backend, vectors, is_condition
@@ -94,7 +97,7 @@ class Recorded:
         return value
 
     def _record(
-        self, expr: Expr, *others: Recorded, is_complex: bool = False, vectors: bool | None = None
+        self, expr: Expr, *others: Recorded[Array], is_complex: bool = False, vectors: bool | None = None
     ) -> Self:  # fmt: skip
         """The tensor that ``expr`` computes from the data of this tensor and of ``others``.
 
@@ -129,7 +132,7 @@ class Recorded:
             made._stretch(self, *others)
         return made
 
-    def _stretch(self, *parts: Recorded) -> None:
+    def _stretch(self, *parts: Recorded[Array]) -> None:
         """Let the data of a single i or j among ``parts`` serve all i or j of this tensor: they become parameters."""
         replaced: dict[Expr, Expr] = {}
         for domain, size, sizes in (
@@ -263,12 +266,12 @@ class Recorded:
 _COMPLEX_OF = {"float16": "complex64", "bfloat16": "complex64", "float32": "complex64", "float64": "complex128"}
 
 
-def shapes_of(tensors: tuple[Recorded, ...]) -> str:
+def shapes_of(tensors: Sequence[Recorded[Array]]) -> str:
     """The shapes of tensors, for an error."""
     return ", ".join(str(x._shape) for x in tensors)
 
 
-def _joined(tensors: tuple[Recorded, ...]) -> bool | None:
+def _joined(tensors: Sequence[Recorded[Any]]) -> bool | None:
     """Whether numbers computed from these tensors have a vector axis, if some tensors have one of length 1.
 
     None if one of the tensors is a matrix: the axis leaves the shape, as in ``K * Vj(w)``. But -1 still means it, since
@@ -280,14 +283,14 @@ def _joined(tensors: tuple[Recorded, ...]) -> bool | None:
     return True
 
 
-def _joint_batch(a: tuple[int, ...], b: tuple[int, ...], tensors: tuple[Recorded, ...]) -> tuple[int, ...]:
+def _joint_batch(a: tuple[int, ...], b: tuple[int, ...], tensors: Sequence[Recorded[Any]]) -> tuple[int, ...]:
     try:
         return np.broadcast_shapes(a, b)
     except ValueError:
         raise ShapeError(f"the batch dimensions of tensors of shapes {shapes_of(tensors)} do not broadcast") from None
 
 
-def _joint_size(a: int | None, b: int | None, index: str, tensors: tuple[Recorded, ...]) -> int | None:
+def _joint_size(a: int | None, b: int | None, index: str, tensors: Sequence[Recorded[Any]]) -> int | None:
     """The number of i or j of several tensors; a single i or j fits any number of them, as in NumPy."""
     if a is None or b is None:
         return b if a is None else a

@@ -8,12 +8,13 @@ from typing import Any
 from clreduce.domain import Domain
 from clreduce.errors import ShapeError
 from clreduce.ir.expr import Expr
+from clreduce.lazy.base import Array
 from clreduce.lazy.evaluating import Evaluating
 from clreduce.lazy.leaves import Leaf
 from clreduce.lazy.parts import MOST_DENSE_BYTES, Part
 
 
-class Batches(Evaluating):
+class Batches(Evaluating[Array]):
     """Reductions over axes of a batch."""
 
     __slots__ = ()

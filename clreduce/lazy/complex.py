@@ -9,7 +9,10 @@ import numpy as np
 from clreduce.errors import ShapeError
 from clreduce.ir.expr import Expr
 from clreduce.ir.op import FUNCTIONS
-from clreduce.lazy.operators import Build, Operators, built, mask_of, not_complex
+from clreduce.lazy.applying import Build, built, not_complex
+from clreduce.lazy.base import Array
+from clreduce.lazy.comparisons import mask_of
+from clreduce.lazy.operators import Operators
 from clreduce.ops.compare import equal, logical_and, logical_not, where
 from clreduce.ops.complex import imaginary, real
 from clreduce.ops.shape import expand
@@ -18,11 +21,11 @@ if TYPE_CHECKING:
     from clreduce.lazy.types import Value
 
 
-Tensor = TypeVar("Tensor", bound="ComplexMethods")
+Tensor = TypeVar("Tensor", bound="ComplexMethods[Any]")
 _ARITHMETIC = {"+": "ComplexAdd", "-": "ComplexSubtract", "*": "ComplexMult", "/": "ComplexDivide"}
 
 
-class ComplexMethods(Operators):
+class ComplexMethods(Operators[Array]):
     """A `LazyTensor` of complex numbers, whose reductions give complex arrays.
 
     `LazyTensor` makes one of complex data; the parameters are those of `LazyTensor`. Sums, means, products with
@@ -87,10 +90,10 @@ class ComplexMethods(Operators):
         build = _equal if name == "==" else _unequal
         return self._condition(built(name, build, (self, other), (self.expr, as_complex(other))), other)
 
-    def __neg__(self) -> Any:
+    def __neg__(self: Tensor) -> Tensor:
         return self._record(-self.expr, is_complex=True)
 
-    def __pow__(self, exponent: Any) -> Any:
+    def __pow__(self: Tensor, exponent: Value) -> Tensor:
         """Powers: integers of any sign, the square root as 0.5, and others through exp and log, on the main branch."""
         if isinstance(exponent, (int, float, np.integer, np.floating)):
             value = float(exponent)
@@ -380,13 +383,13 @@ class ComplexMethods(Operators):
         raise ShapeError(f"{name} is not defined for complex numbers; reduce .real, .imag or abs() of them")
 
 
-def as_complex(x: Any) -> Expr:
+def as_complex(x: Operators[Array]) -> Expr:
     """The formula of a tensor as complex numbers."""
     expr: Expr = x.expr if x.is_complex else FUNCTIONS["Real2Complex"].build(x._real_expr)
     return expr
 
 
-def choice(a: Any, mask: Any, b: Any) -> Expr:
+def choice(a: Operators[Array], mask: Operators[Array], b: Operators[Array]) -> Expr:
     """a where the truth value ``mask`` is not 0, else b, one of which is complex."""
     count = max(a._count, b._count, mask._count)
     fitted = [x if x.dim == 2 * count else expand(x, 1, count, 2) for x in (as_complex(a), as_complex(b))]
@@ -403,7 +406,7 @@ def _unequal(f: Expr, g: Expr) -> Expr:
     return logical_not(_equal(f, g))
 
 
-def _pairs(z: Any, s: Any) -> tuple[Expr, Expr]:
+def _pairs(z: Operators[Array], s: Operators[Array]) -> tuple[Expr, Expr]:
     """A complex and a real vector such that they are multiplied component by component."""
     f, g = z.expr, s._real_expr
     if g.dim > 1:

@@ -10,6 +10,7 @@ import numpy as np
 from clreduce.errors import ShapeError
 from clreduce.ir.expr import Expr
 from clreduce.ir.op import FUNCTIONS
+from clreduce.lazy.base import Array
 from clreduce.lazy.complex import as_complex
 from clreduce.lazy.operators import Operators
 from clreduce.ops.shape import concat, extract
@@ -20,11 +21,11 @@ if TYPE_CHECKING:
     from clreduce.lazy.types import Value
 
 
-Tensor = TypeVar("Tensor", bound="Components")
+Tensor = TypeVar("Tensor", bound="Components[Any]")
 Sizes: TypeAlias = Union[int, Sequence[int]]  # noqa: UP007  # evaluated where Python is 3.10
 
 
-class Components(Operators):
+class Components(Operators[Array]):
     """Methods that select, join or combine components of vectors."""
 
     __slots__ = ()
@@ -325,13 +326,13 @@ def _weighted(f: Expr, s: Expr) -> Expr:
     return FUNCTIONS["WeightedSqNorm"].build(s, f)
 
 
-def whole(value: Any, name: str) -> int:
+def whole(value: object, name: str) -> int:
     """``value`` as an int; raises `ShapeError` if it is not a whole number."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
         raise ShapeError(f"{name} is a whole number; got {value!r}")
     return int(value)
 
 
-def wholes(values: Any) -> tuple[int, ...]:
+def wholes(values: object) -> tuple[int, ...]:
     """A tuple of int from a list of whole numbers, or from one."""
     return tuple(whole(v, "an entry") for v in (values if isinstance(values, (tuple, list, np.ndarray)) else [values]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,6 +12,11 @@ from clreduce.lazy.base import Array
 from clreduce.lazy.leaves import Leaf
 from clreduce.lazy.parts import MOST_DENSE_BYTES, Part
 from clreduce.lazy.slices import Slices
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
+
+    from clreduce.typing import Array as HostArray
 
 
 class Dense(Slices[Array]):
@@ -67,7 +72,7 @@ class Dense(Slices[Array]):
         array = wide._reduce("Sum", 0, None, None, {}, ()).reshape(self.shape)
         return array != 0 if self.is_condition else array
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> HostArray:
         """``np.asarray(K)``: the dense array, under the limit of `dense`."""
         if copy is False:
             raise ValueError("the dense array of a LazyTensor is always a new one")

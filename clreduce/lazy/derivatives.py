@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from clreduce.errors import ShapeError
 from clreduce.ir.expr import Expr, topological
 from clreduce.language.vocabulary import DERIVATIVES
-from clreduce.lazy.base import Recorded
+from clreduce.lazy.base import Array, Recorded
 from clreduce.lazy.components import Components
 
 if TYPE_CHECKING:
@@ -23,15 +23,15 @@ TO_NUMBERS = frozenset({
 """Functions that reduce the vector axis: what they give is a number for each pair."""
 
 
-Tensor = TypeVar("Tensor", bound="Derivatives")
+Tensor = TypeVar("Tensor", bound="Derivatives[Any]")
 
 
-class Derivatives(Components):
+class Derivatives(Components[Array]):
     """Methods that differentiate the formula."""
 
     __slots__ = ()
 
-    def grad(self: Tensor, other: Recorded, gradin: Value) -> Tensor:
+    def grad(self: Tensor, other: Recorded[Array], gradin: Value) -> Tensor:
         """Gradient in a variable of the formula: (d self / d other)^T gradin.
 
         Parameters
@@ -61,7 +61,7 @@ class Derivatives(Components):
         """
         return self._derived("grad", "Grad", other, gradin)
 
-    def diff(self: Tensor, other: Recorded, diffin: Value) -> Tensor:
+    def diff(self: Tensor, other: Recorded[Array], diffin: Value) -> Tensor:
         """Derivative in a variable of the formula, in one direction: (d self / d other) diffin.
 
         Parameters

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 import numpy as np
 
@@ -12,10 +12,16 @@ from clreduce.domain import Domain
 from clreduce.errors import FormulaError, OptionError, ShapeError
 from clreduce.ir.expr import Expr
 from clreduce.language.names import did_you_mean
+from clreduce.lazy.base import Array
 from clreduce.lazy.methods import Methods
 from clreduce.lazy.parts import PartMethods
 from clreduce.lazy.vectors import VectorReductions
 from clreduce.ops.shape import concat
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from clreduce.lazy.types import CallOptions, Value
 
 CALL_OPTIONS = (
     "backend", "device_id", "ranges", "out", "max_memory", "deterministic", "prune", "atol", "rtol",
@@ -30,7 +36,11 @@ _TRUTHS = ("Any", "All")
 """Reductions whose results are truth values."""
 
 
-class PendingReduction:
+Result = TypeVar("Result")
+"""The result of a reduction: an array, or a tuple of arrays."""
+
+
+class PendingReduction(Generic[Result]):
     """A reduction that waits for the data of its symbolic variables: ``r(*arrays)`` computes it.
 
     The arrays come in the order of the variables' positions: (.., M, D) for Vi, (.., N, D) for Vj, (.., D) for Pm.
@@ -46,13 +56,13 @@ class PendingReduction:
     """
 
     def __init__(
-        self, tensor: Any, reduction_op: str, axis: int, opt_arg: Any, weight: Any, keepdims: bool | None,
-        options: dict[str, Any],
+        self, tensor: Evaluating[Array], reduction_op: str, axis: int, opt_arg: int | None, weight: Value | None,
+        keepdims: bool | None, options: dict[str, object],
     ) -> None:  # fmt: skip
         self.tensor, self.reduction_op, self.axis, self.opt_arg = tensor, reduction_op, axis, opt_arg
         self._weight, self._keepdims, self._options = weight, keepdims, options
 
-    def __call__(self, *args: Any, **options: Any) -> Any:
+    def __call__(self, *args: Value, **options: Unpack[CallOptions]) -> Result:
         """The result for these data.
 
         Parameters
@@ -73,7 +83,7 @@ class PendingReduction:
             return result
         return self.tensor._without_vectors(result, self._weight, self.opt_arg)
 
-    def __array_ufunc__(self, *_: Any, **__: Any) -> Any:
+    def __array_ufunc__(self, *_: object, **__: object) -> NoReturn:
         raise TypeError("a reduction that waits for its data is not part of further formulas: call it first")
 
     def __repr__(self) -> str:
@@ -81,13 +91,13 @@ class PendingReduction:
         return f"{self.tensor!r}\n  reduction: {self.reduction_op}, axis={self.axis}{number}; waits to be called"
 
 
-class Evaluating(VectorReductions, PartMethods):
+class Evaluating(VectorReductions[Array], PartMethods[Array]):
     """Methods that run the kernels of a reduction."""
 
     __slots__ = ()
 
     @staticmethod
-    def _checked_options(options: dict[str, Any]) -> dict[str, Any]:
+    def _checked_options(options: Any) -> dict[str, Any]:
         for key, value in options.items():
             if key not in CALL_OPTIONS and key not in MAKE_OPTIONS:
                 known = (*CALL_OPTIONS, *MAKE_OPTIONS)
@@ -120,6 +130,16 @@ class Evaluating(VectorReductions, PartMethods):
         if self.is_complex:
             return self.library.as_complex(result)
         return result != 0 if name in _TRUTHS and options.get("out") is None else result
+
+    def _without_vectors(self, result: Any, other: Any, count: Any) -> Any:
+        """Results without the axis of vectors, if no tensor has one."""
+        if count is not None:
+            raise TypeError("keepdims is an option of reductions to one value; lists of K terms have shape (M, K)")
+        if self._vectors or (other is not None and self._from(other)._vectors):
+            return result
+        if isinstance(result, tuple):
+            return tuple(each.reshape(each.shape[:-1]) for each in result)
+        return result.reshape(result.shape[:-1])
 
     def _prepared(
         self, name: str, axis: int, count: Any, other: Any, options: dict[str, Any], fed: tuple[Any, ...] = ()

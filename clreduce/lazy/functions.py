@@ -13,6 +13,7 @@ from typing import Any
 
 from clreduce.ir.op import FUNCTIONS, Function
 from clreduce.language.vocabulary import DERIVATIVES
+from clreduce.lazy.base import Array
 from clreduce.lazy.components import whole, wholes
 from clreduce.lazy.derivatives import TO_NUMBERS
 from clreduce.lazy.documented import of_function
@@ -46,7 +47,7 @@ _PARAMETERS = {
 """The names of the arguments after the tensor, for methods whose names differ from the formula language."""
 
 
-class FunctionMethods(Methods):
+class FunctionMethods(Methods[Array]):
     """The functions of the formula language, the tensor being their first argument."""
 
     __slots__ = ()
@@ -80,7 +81,7 @@ def _method(name: str, function: Function) -> Any:
     fewest, most = len(names) - function.optional, len(names) if not function.variadic else sys.maxsize
     derivative, vectors = function.name in DERIVATIVES, False if function.name in TO_NUMBERS else None
 
-    def method(self: Methods, *args: Any, **named: Any) -> Any:
+    def method(self: Methods[Array], *args: Any, **named: Any) -> Any:
         if named:
             args += tuple(named.pop(name) for name in names[len(args) :] if name in named)
         if named or not fewest <= len(args) <= most:

@@ -6,11 +6,11 @@ from typing import Any, TypeVar
 from typing_extensions import Unpack
 
 from clreduce.ir.op import Function
-from clreduce.lazy.base import Recorded
+from clreduce.lazy.base import Array, Recorded
 from clreduce.lazy.methods import Methods
 from clreduce.lazy.types import Options, Value
 
-Tensor = TypeVar("Tensor", bound="FunctionMethods")
+Tensor = TypeVar("Tensor", bound="FunctionMethods[Any]")
 NOT_METHODS: frozenset[str]
 
 def method_name(function: Function) -> str: ...
@@ -19,7 +19,7 @@ def described(function: Function) -> str: ...
 def parameters_of(function: Function) -> tuple[str, ...]: ...
 def signature(function: Function) -> Signature: ...
 
-class FunctionMethods(Methods):
+class FunctionMethods(Methods[Array]):
     def acos(self: Tensor) -> Tensor:
         """``Acos(f)`` of this tensor f: arccosine in [0, pi].
 
@@ -68,7 +68,7 @@ class FunctionMethods(Methods):
         (5, 1, 3)
         """
 
-    def adjointoperator(self: Tensor, v: Recorded, u: Value) -> Tensor:
+    def adjointoperator(self: Tensor, v: Recorded[Array], u: Value) -> Tensor:
         """``AdjointOperator(f, v, u)`` of this tensor f: M^T u where f = M v is linear in v.
 
         Parameters
@@ -364,7 +364,7 @@ class FunctionMethods(Methods):
         (5, 1, 3)
         """
 
-    def divergence(self: Tensor, var: Recorded) -> Tensor:
+    def divergence(self: Tensor, var: Recorded[Array]) -> Tensor:
         """``Divergence(f, v)`` of this tensor f: sum over k of df_k/dv_k.
 
         Parameters
@@ -569,7 +569,7 @@ class FunctionMethods(Methods):
         (5, 1, 4)
         """
 
-    def grad_matrix(self: Tensor, other: Recorded) -> Tensor:
+    def grad_matrix(self: Tensor, other: Recorded[Array]) -> Tensor:
         """``GradMatrix(f, v)`` of this tensor f: all df_k/dv_l, at place k * D(v) + l.
 
         Parameters
@@ -651,7 +651,7 @@ class FunctionMethods(Methods):
         (5, 1, 9)
         """
 
-    def laplacian(self: Tensor, var: Recorded) -> Tensor:
+    def laplacian(self: Tensor, var: Recorded[Array]) -> Tensor:
         """``Laplacian(f, v)`` of this tensor f: sum over k of d^2 f/dv_k^2 for f of length 1.
 
         Parameters
@@ -1283,7 +1283,7 @@ class FunctionMethods(Methods):
         (5, 1, 3)
         """
 
-    def sumlinoperator(self: Tensor, v: Recorded, a: Value | None = None, b: Value | None = None) -> Tensor:
+    def sumlinoperator(self: Tensor, v: Recorded[Array], a: Value | None = None, b: Value | None = None) -> Tensor:
         """``SumLinOperator(f, v, a, b)`` of this tensor f: sum over k and l of a_k M_kl b_l where f = M v is linear in
         v.
 
@@ -1417,7 +1417,7 @@ class FunctionMethods(Methods):
         (5, 4, 6)
         """
 
-    def trace_operator(self: Tensor, var: Recorded, w: Value | None = None) -> Tensor:
+    def trace_operator(self: Tensor, var: Recorded[Array], w: Value | None = None) -> Tensor:
         """``TraceOperator(f, v, w)`` of this tensor f: sum over k of w_k M_kk where f = M v is linear in v.
 
         w is 1 if it is left out, and f of length 1 counts as repeated.
@@ -1502,7 +1502,7 @@ class FunctionMethods(Methods):
 
     def sumKmax(
         self: Tensor, K: int, weight: Value, axis: int | None = None, dim: int | None = None, **options: Unpack[Options]
-    ) -> Any:
+    ) -> Array:
         """Sum of ``weight`` over the K largest terms.
 
         Over all where there are fewer, 0 over nothing; slopes in ``weight`` only.
@@ -1534,7 +1534,7 @@ class FunctionMethods(Methods):
 
     def sumKmin(
         self: Tensor, K: int, weight: Value, axis: int | None = None, dim: int | None = None, **options: Unpack[Options]
-    ) -> Any:
+    ) -> Array:
         """Sum of ``weight`` over the K smallest terms.
 
         Over all where there are fewer, 0 over nothing; slopes in ``weight`` only.

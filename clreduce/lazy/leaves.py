@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from heapq import heappop, heappush
 from itertools import count
-from typing import Any
+from typing import TYPE_CHECKING, Any, SupportsComplex, SupportsFloat, TypeGuard
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -19,6 +19,9 @@ from clreduce.errors import DtypeError, ShapeError
 from clreduce.ir.expr import REAL, Expr
 from clreduce.ir.op import constant, variable
 from clreduce.memo import memoised
+
+if TYPE_CHECKING:
+    from clreduce.lazy.types import HasShape
 
 DOMAINS = (Domain.I, Domain.J, Domain.P)
 _LARGEST_CONSTANT = 2**53
@@ -42,8 +45,8 @@ class DataSource:
 
     __slots__ = ("__weakref__", "number", "value")
 
-    def __init__(self, value: Any) -> None:
-        self.value = value
+    def __init__(self, value: object) -> None:
+        self.value: Any = value
         try:
             self.number: int = heappop(_free)
         except IndexError:
@@ -95,7 +98,7 @@ class Operand:
 
 
 def with_array(
-    value: Any, array: Any, batch: tuple[int, ...], dim: int, domain: Domain, kind: str = REAL
+    value: object, array: HasShape, batch: tuple[int, ...], dim: int, domain: Domain, kind: str = REAL
 ) -> tuple[Expr, Leaf]:
     """A variable for ``array``, whose numbers are those of ``value``, the user's own; equal for equal uses of it."""
     source = _source((id(value), batch, kind), value)
@@ -113,7 +116,7 @@ def _parameter(numbers: tuple[float, ...], is_complex: bool = False, vectors: bo
     return Operand(leaf, {leaf: data}, is_complex=is_complex, vectors=vectors)
 
 
-def from_number(value: Any) -> Operand:
+def from_number(value: SupportsFloat) -> Operand:
     """An integer is compiled in; a float is a parameter, so that another value needs no other kernel."""
     if isinstance(value, (bool, np.bool_)):
         return Operand(constant(int(value)), {}, vectors=False, is_condition=True)
@@ -127,13 +130,13 @@ def _from_integer(value: int) -> Operand:
     return Operand(constant(value), {}, vectors=False)
 
 
-def from_complex(value: Any) -> Operand:
+def from_complex(value: complex | SupportsComplex) -> Operand:
     """A parameter of one complex number, kept as its two parts."""
     number = complex(value)
     return _parameter((number.real, number.imag), is_complex=True, vectors=False)
 
 
-def from_list(values: Sequence[Any]) -> Operand:
+def from_list(values: Sequence[object]) -> Operand:
     """A parameter vector without a precision of its own, from numbers."""
     try:
         array = np.asarray(values)
@@ -146,9 +149,9 @@ def from_list(values: Sequence[Any]) -> Operand:
     return _parameter(tuple(reals.tolist()), is_complex)
 
 
-def from_symbol(position: int, dim: int, category: int) -> Operand:
+def from_symbol(position: object, dim: object, category: int) -> Operand:
     """A variable whose data come when the reduction is called."""
-    if not all(map(_is_integer, (position, dim, category))):
+    if not (_is_integer(position) and _is_integer(dim) and _is_integer(category)):
         raise ShapeError(
             "a symbolic variable is Vi(position, length) or (position, length, category), whole numbers; "
             f"got {_brief(position)}, {_brief(dim)}, {_brief(category)}"
@@ -222,7 +225,7 @@ def _brief(value: Any) -> str:
     return text if len(text) <= 40 and "\n" not in text else type(value).__name__
 
 
-def _is_integer(value: Any) -> bool:
+def _is_integer(value: object) -> TypeGuard[int]:
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
 
@@ -17,7 +17,9 @@ from clreduce.lazy.products import CompositeOperator, Product
 from clreduce.program import swapped
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing_extensions import Self, Unpack
+
+    from clreduce.lazy.types import CallOptions, HasShape
 
 
 Tensor = TypeVar("Tensor", bound="LinearOperator[Any]")
@@ -28,10 +30,11 @@ class LinearOperator(Neighbours[Array]):
 
     __slots__ = ()
 
-    def __matmul__(
-        self, v: Any, *, backend: str | None = None, device_id: int = -1, ranges: Any = None, out: Any = None,
-        dtype_acc: str = "auto", use_double_acc: bool = False, sum_scheme: str = "auto", **options: Any,
-    ) -> Array:  # fmt: skip
+    @overload
+    def __matmul__(self, v: Recorded[Array] | CompositeOperator) -> Product: ...
+    @overload
+    def __matmul__(self, v: HasShape, **options: Unpack[CallOptions]) -> Array: ...
+    def __matmul__(self, v: HasShape, **options: Unpack[CallOptions]) -> Array | Product:
         """``K @ v``: the product with an array, or with another operator.
 
         Parameters
@@ -39,13 +42,13 @@ class LinearOperator(Neighbours[Array]):
         v : array or LazyTensor
             Of shape (N,) or (batch.., N, E). A symbolic matrix gives the operator of the product, which is not
             computed.
-        backend, device_id, ranges, out, dtype_acc, use_double_acc, sum_scheme, **options
-            As in `sum`, by keyword: ``K.__matmul__(v, backend="CPU")``.
+        **options
+            Those of `sum`: ``K.__matmul__(v, backend="CPU")``.
 
         Returns
         -------
         array
-            Of shape (M,) or (batch.., M, E), with the dtype of K.
+            Of shape (M,) or (batch.., M, E), with the dtype of K; an operator if v is one.
 
         Raises
         ------
@@ -61,31 +64,25 @@ class LinearOperator(Neighbours[Array]):
         array([ 7., 14.])
         """
         if isinstance(v, (Recorded, CompositeOperator)):
-            product: Any = Product(self, v)
-            return product
+            return Product(self, v)
         if self._count != 1:
             raise ShapeError(f"K @ v needs one number for each pair (i, j); here K has shape {self.shape}")
-        if not self.library.accepts(v):
-            array = self.library.foreign(v)
-            if array is None:
-                told = f"{type(v).__name__}{self.library.advice(v)}"
-                raise ShapeError(f"K @ v takes a {self.library.name} array; got {told}")
-            v = array
-        if v.ndim == 0:
+        array = self.library.as_array(v)
+        if array is None:
+            told = f"{type(v).__name__}{self.library.advice(v)}"
+            raise ShapeError(f"K @ v takes a {self.library.name} array; got {told}")
+        if array.ndim == 0:
             raise ShapeError("K @ v takes an array of shape (N,) or (.., N, E); got a number")
-        flat = v.ndim == 1
-        wide = v.reshape((v.shape[0], 1)) if flat else v
+        flat = array.ndim == 1
+        wide = array.reshape((array.shape[0], 1)) if flat else array
         if self.nj is not None and wide.shape[-2] != self.nj:
             raise ShapeError(
-                f"K @ v: K has shape {self.shape} and takes v of {self.nj} rows; got shape {tuple(v.shape)}"
+                f"K @ v: K has shape {self.shape} and takes v of {self.nj} rows; got shape {tuple(array.shape)}"
             )
-        product = self * self._columns(v, wide)
-        if backend is not None or device_id != -1 or ranges is not None or options:
-            options |= {"backend": backend, "device_id": device_id, "ranges": ranges}
-        if dtype_acc != "auto" or use_double_acc or sum_scheme != "auto":
-            options |= {"dtype_acc": dtype_acc, "use_double_acc": use_double_acc, "sum_scheme": sum_scheme}
-        if out is not None:
-            options["out"] = out.reshape((*out.shape, 1)) if flat else out
+        product = self * self._columns(array, wide)
+        out: Any = options.get("out")
+        if out is not None and flat:
+            options["out"] = out.reshape((*out.shape, 1))
         result: Any = product.sum(axis=len(product._batch) + 1, **options)
         if out is not None:
             return out
@@ -98,18 +95,17 @@ class LinearOperator(Neighbours[Array]):
         leaf, data = with_array(v, wide, batch, dim * (2 if is_complex else 1), Domain.J)
         return self._adopted(Operand(leaf, {leaf: data}, batch, None, size, is_complex))
 
-    def __rmatmul__(self, v: Any) -> Array:
+    def __rmatmul__(self, v: HasShape) -> Array:
         """``v @ K``, for an array v of shape (M,) or (.., E, M)."""
         array = self.library.as_array(v)
         if array is None or array.ndim == 0:
             told = "a number" if array is not None else f"{type(v).__name__}{self.library.advice(v)}"
             raise ShapeError(f"v @ K takes a {self.library.name} array of shape (M,) or (.., E, M); got {told}")
-        v = array
-        if v.ndim == 1:
-            return self.T @ v
-        return self.library.swapped(self.T @ self.library.swapped(v))
+        if array.ndim == 1:
+            return self.T @ array
+        return self.library.swapped(self.T @ self.library.swapped(array))
 
-    def matvec(self, v: Any) -> Array:
+    def matvec(self, v: HasShape) -> Array:
         """``K @ v``, as SciPy calls it.
 
         Parameters
@@ -132,7 +128,7 @@ class LinearOperator(Neighbours[Array]):
         """
         return self @ self._converted(v)
 
-    def rmatvec(self, v: Any) -> Array:
+    def rmatvec(self, v: HasShape) -> Array:
         """``K.H @ v``, as SciPy calls it: the transpose, and for complex numbers the conjugate transpose.
 
         Parameters

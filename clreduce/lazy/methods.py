@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from clreduce.errors import ShapeError
 from clreduce.ir.expr import Expr
 from clreduce.ir.op import FUNCTIONS
+from clreduce.lazy.base import Array
+from clreduce.lazy.comparisons import mask_of
 from clreduce.lazy.complex import choice
 from clreduce.lazy.components import whole
 from clreduce.lazy.derivatives import Derivatives
-from clreduce.lazy.operators import mask_of
 from clreduce.ops.compare import where
 
 if TYPE_CHECKING:
@@ -21,10 +22,10 @@ if TYPE_CHECKING:
     from clreduce.lazy.types import Value
 
 
-Tensor = TypeVar("Tensor", bound="Methods")
+Tensor = TypeVar("Tensor", bound="Methods[Any]")
 
 
-class Methods(Derivatives):
+class Methods(Derivatives[Array]):
     """Methods that give another `LazyTensor`."""
 
     __slots__ = ()

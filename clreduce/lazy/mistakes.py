@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from clreduce.adapters.adapter import Adapter
 from clreduce.errors import ShapeError
-from clreduce.lazy.base import Recorded
+from clreduce.lazy.base import Array, Recorded
 
 
-def shape_of(value: Any, library: Adapter) -> tuple[int, ...]:
+def shape_of(value: object, library: Adapter) -> tuple[int, ...]:
     """The shape of an array or of a list of numbers; () for all else."""
     if library.accepts(value):
         return tuple(library.shape(value))
     return (len(value),) if isinstance(value, (list, tuple)) else ()
 
 
-def check_operand(shape: tuple[int, ...], tensor: Recorded) -> None:
+def check_operand(shape: tuple[int, ...], tensor: Recorded[Array]) -> None:
     """Refuse an array of one or two dimensions that looks like numbers for each i, for each j, or for each pair."""
     rows, columns = tensor.ni, tensor.nj
     if len(shape) == 1:

@@ -12,7 +12,7 @@ from clreduce.domain import Domain
 from clreduce.errors import ShapeError
 from clreduce.ir.expr import INDEX, Expr, substitute, topological
 from clreduce.ir.op import position
-from clreduce.lazy.base import Recorded
+from clreduce.lazy.base import Array, Recorded
 from clreduce.lazy.leaves import Leaf, with_array
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Part(NamedTuple):
     domain: Domain
 
 
-class PartMethods(Recorded):
+class PartMethods(Recorded[Array]):
     """Methods that give the variables of a tensor other data."""
 
     __slots__ = ()

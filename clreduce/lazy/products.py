@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeAlias, TypeVar, overload
 
 import numpy as np
 
 from clreduce.errors import ShapeError
 from clreduce.lazy.base import Recorded
+from clreduce.typing import AnyArray
+
+Operator: TypeAlias = "Recorded[Any] | CompositeOperator"
+"""A factor of a product, or a block: a `LazyTensor`, a product, or blocks."""
+Vectors = TypeVar("Vectors", bound=AnyArray)
+"""The arrays of a library; a product with one is another."""
 
 
 class CompositeOperator:
@@ -16,8 +23,9 @@ class CompositeOperator:
 
     __array_ufunc__ = None  # v @ A is asked here
 
-    def __init__(self, shape: tuple[int, ...], dtype: Any) -> None:
-        self.shape, self.dtype, self.ndim = shape, dtype, len(shape)
+    def __init__(self, shape: tuple[int, ...], dtype: object) -> None:
+        self.shape, self.ndim = shape, len(shape)
+        self.dtype: Any = dtype
 
     def _times(self, v: Any) -> Any:
         raise NotImplementedError
@@ -27,7 +35,11 @@ class CompositeOperator:
         """The transpose."""
         raise NotImplementedError
 
-    def __matmul__(self, v: Any) -> Any:
+    @overload
+    def __matmul__(self, v: Operator) -> Product: ...
+    @overload
+    def __matmul__(self, v: Vectors) -> Vectors: ...
+    def __matmul__(self, v: Operator | Vectors) -> Product | Vectors:
         """The product with an array of shape (N,) or (N, E)."""
         if isinstance(v, (CompositeOperator, Recorded)):
             return Product(self, v)
@@ -36,18 +48,18 @@ class CompositeOperator:
             raise ShapeError(f"an operator of shape {self.shape} takes v of {self.shape[-1]} rows; got {v.shape}")
         return self._times(v)
 
-    def __rmatmul__(self, v: Any) -> Any:
-        if isinstance(v, Recorded):
-            return Product(v, self)
-        return self.T @ v if v.ndim == 1 else (self.T @ v.swapaxes(-1, -2)).swapaxes(-1, -2)
+    def __rmatmul__(self, v: Vectors) -> Vectors:
+        array: Any = v
+        return self.T @ array if array.ndim == 1 else (self.T @ array.swapaxes(-1, -2)).swapaxes(-1, -2)
 
-    def matvec(self, v: Any) -> Any:
+    def matvec(self, v: Vectors) -> Vectors:
         """``A @ v``, as SciPy calls it."""
         return self @ v
 
-    def rmatvec(self, v: Any) -> Any:
+    def rmatvec(self, v: Vectors) -> Vectors:
         """``A.T @ v``, as SciPy calls it; for complex numbers with the conjugate transpose."""
-        return (self.T @ v.conj()).conj() if np.dtype(self.dtype).kind == "c" else self.T @ v
+        array: Any = v
+        return (self.T @ array.conj()).conj() if "complex" in str(self.dtype) else self.T @ array
 
     matmat, rmatmat = matvec, rmatvec
 
@@ -65,11 +77,12 @@ class Product(CompositeOperator):
     array([ 0., 13.])
     """
 
-    def __init__(self, left: Any, right: Any) -> None:
+    def __init__(self, left: Operator, right: Operator) -> None:
         if left.shape[-1] != right.shape[-2]:
             raise ShapeError(f"A @ B needs as many columns of A as rows of B; got {left.shape} and {right.shape}")
         super().__init__((*left.shape[:-1], right.shape[-1]), left.dtype)
-        self.left, self.right = left, right
+        self.left: Any = left
+        self.right: Any = right
 
     def _times(self, v: Any) -> Any:
         return self.left @ (self.right @ v)
@@ -90,8 +103,8 @@ class Block(CompositeOperator):
     array([0., 3., 6.])
     """
 
-    def __init__(self, rows: Any) -> None:
-        self.rows = [list(row) for row in rows]
+    def __init__(self, rows: Sequence[Sequence[Operator | None]]) -> None:
+        self.rows: list[list[Any]] = [list(row) for row in rows]
         if not self.rows or len({len(row) for row in self.rows}) != 1 or not self.rows[0]:
             raise ShapeError("block takes rows of equal length: block([[A, B], [C, D]])")
         self._heights = [self._size(row, -2) for row in self.rows]

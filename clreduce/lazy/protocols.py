@@ -6,7 +6,7 @@ Universal functions become methods, those of the registry included, so SciPy's s
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -44,12 +44,12 @@ _REDUCED = {
 """The reductions that the method ``reduce`` of universal functions calls, by the name of the function."""
 
 
-class Protocols(LinearOperator[Array], FunctionMethods):
+class Protocols(LinearOperator[Array], FunctionMethods[Array]):
     """The protocols by which NumPy's functions accept a `LazyTensor`."""
 
     __slots__ = ()
 
-    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: object, **options: object) -> Any:
         name = ufunc.__name__
         if method == "reduce" and name in _REDUCED and isinstance(inputs[0], Recorded):
             kind = _REDUCED[name]
@@ -65,7 +65,10 @@ class Protocols(LinearOperator[Array], FunctionMethods):
         method_of_name = getattr(first, METHODS.get(name, ""), None)
         return _refused(name, inputs, {}) if method_of_name is None else method_of_name(*inputs[1:])
 
-    def __array_function__(self, function: Any, types: Any, args: Any, options: Any) -> Any:
+    def __array_function__(
+        self, function: Callable[..., object], types: Iterable[type], args: Sequence[object],
+        options: Mapping[str, object],
+    ) -> Any:  # fmt: skip
         replacement = _FUNCTIONS.get(function)
         if replacement is None:
             return _refused(function.__name__, (), {})

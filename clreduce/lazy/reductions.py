@@ -12,7 +12,7 @@ from clreduce.lazy.base import Array
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from clreduce.lazy.types import Axis, Options, RowOptions, Value
+    from clreduce.lazy.types import Axis, Options, RowOptions, Value, VectorAxis, VectorsOrJ
 
 
 Tensor = TypeVar("Tensor", bound="Reductions[Any]")
@@ -211,16 +211,24 @@ class Reductions(AxisExtremes[Array]):
         return self.reduction("Max_ArgMax", axis=axis, dim=dim, **options)
 
     @overload
-    def logsumexp(self) -> Any: ...
+    def logsumexp(
+        self, axis: VectorsOrJ = ..., dim: VectorsOrJ | None = ..., weight: None = ..., other: None = ...,
+        keepdims: bool | None = ..., **options: Unpack[Options],
+    ) -> Any: ...  # fmt: skip
+    @overload
+    def logsumexp(
+        self: Tensor, axis: VectorAxis = ..., dim: VectorAxis | None = ..., weight: None = ..., other: None = ...,
+        keepdims: bool | None = ..., **options: Unpack[Options],
+    ) -> Tensor: ...  # fmt: skip
     @overload
     def logsumexp(
         self, axis: Axis = ..., dim: Axis = ..., weight: Value | None = ..., other: Value | None = ...,
         keepdims: bool | None = ..., **options: Unpack[Options],
     ) -> Array: ...  # fmt: skip
     def logsumexp(
-        self, axis: Axis | Default = Default.AXIS, dim: Axis = None, weight: Value | None = None,
-        other: Value | None = None, keepdims: bool | None = None, **options: Any,
-    ) -> Any:  # fmt: skip
+        self: Tensor, axis: Axis | Default = Default.AXIS, dim: Axis = None, weight: Value | None = None,
+        other: Value | None = None, keepdims: bool | None = None, **options: Unpack[Options],
+    ) -> Tensor | Array:  # fmt: skip
         """Logarithm of the sum of exponentials over an axis, several, or all, without overflow.
 
         Parameters
@@ -293,7 +301,7 @@ class Reductions(AxisExtremes[Array]):
         self, reduction_op: str, other: Value | None = None, opt_arg: int | None = None, axis: Axis = None,
         dim: Axis = None, call: bool = True, is_complex: bool | None = None, keepdims: bool | None = None,
         **options: Unpack[RowOptions],
-    ) -> Any:  # fmt: skip
+    ) -> Any:  # fmt: skip  # the name and the data decide
         """A reduction over i or j, by its name.
 
         Parameters

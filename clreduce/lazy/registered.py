@@ -48,7 +48,7 @@ def reduction_signature(name: str) -> Signature:
     return Signature([*parameters, Parameter("options", Parameter.VAR_KEYWORD)])
 
 
-def reduction_method(method: str, name: str) -> Callable[..., Any]:
+def reduction_method(method: str, name: str) -> Callable[..., object]:
     """The method, which `LazyTensor.reduction` computes."""
     signature = reduction_signature(name)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import sys
-from typing import Any, TextIO
+from typing import TextIO
 
 from clreduce.call.estimate import memory_text
 from clreduce.domain import Domain
@@ -49,7 +49,7 @@ class Shown(Dense[Array]):
             "dense form": f"{memory_text(self.nbytes)}",
         }
         if self.ranges is not None:
-            facts["ranges"] = f"{len(self.ranges[0])} blocks of i, {len(self.ranges[3])} of j"
+            facts["ranges"] = f"{self.ranges[0].shape[0]} blocks of i, {self.ranges[3].shape[0]} of j"
         if self.backend is not None:
             facts["backend"] = self.backend
         return facts
@@ -78,7 +78,11 @@ class Shown(Dense[Array]):
         return f"<table><caption>{type(self).__name__}</caption>{cells}</table>"
 
     def explain(
-        self, reduction_op: str | None = None, axis: Any = None, opt_arg: Any = None, file: TextIO | None = None
+        self,
+        reduction_op: str | None = None,
+        axis: int | None = None,
+        opt_arg: int | None = None,
+        file: TextIO | None = None,
     ) -> None:
         """Print the tree of the formula, or everything about one of its reductions.
 

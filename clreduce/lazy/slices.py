@@ -17,9 +17,9 @@ from clreduce.lazy.parts import Part
 from clreduce.ops.tables import looked_up
 
 if TYPE_CHECKING:
-    from types import EllipsisType
-
     from typing_extensions import Self
+
+    from clreduce.lazy.types import Parts, Position
 
 _ALL = slice(None)
 
@@ -51,10 +51,10 @@ class Slices(LinearOperator[Array]):
         return tensor._record(integer(0) if size == 1 else position(domain), vectors=False)
 
     @overload
-    def __getitem__(self: Tensor, key: slice | tuple[slice, ...] | list[Any] | EllipsisType) -> Tensor: ...
+    def __getitem__(self: Tensor, key: Parts) -> Tensor: ...
     @overload
-    def __getitem__(self, key: Any) -> Any: ...
-    def __getitem__(self, key: Any) -> Any:
+    def __getitem__(self, key: Position | tuple[Position, ...]) -> Any: ...
+    def __getitem__(self: Tensor, key: Position | tuple[Position, ...]) -> Tensor | Array:
         """Parts by position in ``K.shape``, as NumPy's; components of vectors, while the tensor has its vector axis.
 
         Parameters

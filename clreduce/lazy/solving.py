@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, overload
 
 from clreduce.domain import Domain
 from clreduce.errors import ShapeError
@@ -15,26 +15,38 @@ from clreduce.lazy.lists import ListReductions
 from clreduce.ops.indices import as_real
 from clreduce.solve.solver import Solver
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from clreduce.lazy.types import SolutionOptions, SystemOptions, Value
+    from clreduce.solve.iteration import SolveInfo
+
 _UNKNOWN = ("unknown",)
 """The name of the variable that is solved for."""
 
 
-class PendingSolve:
+class PendingSolve(Generic[Array]):
     """A linear system that waits for the data of its symbolic variables: ``s(*arrays)`` solves it."""
 
     def __init__(
         self,
-        tensor: SolveMethods[Any],
+        tensor: SolveMethods[Array],
         expr: Expr,
         leaves: dict[Expr, Leaf],
         axis: int,
-        options: dict[str, Any],
+        options: SolutionOptions,
         flat: bool,
     ) -> None:
         self.tensor, self._expr, self._leaves, self.axis, self._options = tensor, expr, leaves, axis, options
         self._flat = flat
 
-    def __call__(self, *args: Any, **options: Any) -> Any:
+    @overload
+    def __call__(
+        self, *args: Value, info: Literal[True], **options: Unpack[SystemOptions]
+    ) -> tuple[Array, SolveInfo]: ...
+    @overload
+    def __call__(self, *args: Value, **options: Unpack[SolutionOptions]) -> Array: ...
+    def __call__(self, *args: Value, **options: Unpack[SolutionOptions]) -> Array | tuple[Array, SolveInfo]:
         """The solution for these data.
 
         Parameters
@@ -50,7 +62,7 @@ class PendingSolve:
             The solution.
         """
         solution = self.tensor._solved(self._expr, self._leaves, self.axis, self._options | options, args)
-        return without_axis(solution) if self._flat else solution
+        return _without_axis(solution) if self._flat else solution
 
     @property
     def callfun(self) -> Solver:
@@ -61,11 +73,6 @@ class PendingSolve:
         return f"{self.tensor!r}\nsolve, axis={self.axis}; call it with the data"
 
 
-def without_axis(solution: Any) -> Any:
-    """A solution without its last axis; with ``info``, the pair of it and the `SolveInfo`."""
-    return (solution[0][..., 0], *solution[1:]) if isinstance(solution, tuple) else solution[..., 0]
-
-
 class SolveMethods(ListReductions[Array]):
     """Methods that solve systems whose matrix is a `LazyTensor`."""
 
@@ -73,7 +80,23 @@ class SolveMethods(ListReductions[Array]):
     """The class that solves systems; set by the subclass that users see."""
     __slots__ = ()
 
-    def solve(self, other: Any, var: Any = None, call: bool = True, **options: Any) -> Array:
+    @overload
+    def solve(
+        self, other: Value, var: Recorded[Array] | None = ..., call: Literal[True] = ..., *, info: Literal[True],
+        **options: Unpack[SystemOptions],
+    ) -> tuple[Array, SolveInfo]: ...  # fmt: skip
+    @overload
+    def solve(
+        self, other: Value, var: Recorded[Array] | None = ..., *, call: Literal[False],
+        **options: Unpack[SolutionOptions],
+    ) -> PendingSolve[Array]: ...  # fmt: skip
+    @overload
+    def solve(
+        self, other: Value, var: Recorded[Array] | None = ..., call: bool = ..., **options: Unpack[SolutionOptions]
+    ) -> Array: ...  # fmt: skip
+    def solve(
+        self, other: Value, var: Recorded[Array] | None = None, call: bool = True, **options: Unpack[SolutionOptions]
+    ) -> Array | tuple[Array, SolveInfo] | PendingSolve[Array]:  # fmt: skip
         """The solution a of the linear system ``(alpha + K) a = other``, without storing K.
 
         Parameters
@@ -120,9 +143,9 @@ class SolveMethods(ListReductions[Array]):
         """
         if self.is_complex:
             raise ShapeError("systems of complex numbers are not available: solve for real and imaginary parts")
-        other = self._right_array(other)
-        flat = not isinstance(other, Recorded) and other.ndim == 1
-        right, data = self._right_hand_side(other[:, None] if flat else other)
+        array = self._right_array(other)
+        flat = not isinstance(array, Recorded) and array.ndim == 1
+        right, data = self._right_hand_side(array[:, None] if flat else array)
         axis = 1 if right.domain == Domain.I else 0
         size = None if data.array is None else data.array.shape[-2]
         if {self.ni, self.nj, size} - {None} != {size or self.ni or self.nj} - {None}:
@@ -146,10 +169,9 @@ class SolveMethods(ListReductions[Array]):
             del leaves[symbol]
         leaves = {unknown: data, **leaves}
         if not call or any(leaf.array is None for leaf in leaves.values()):
-            pending: Any = PendingSolve(self, expr, leaves, axis, options, flat)
-            return pending
+            return PendingSolve(self, expr, leaves, axis, options, flat)
         solution = self._solved(expr, leaves, axis, options, ())
-        return without_axis(solution) if flat else solution
+        return _without_axis(solution) if flat else solution
 
     def _right_array(self, other: Any) -> Any:
         """The right-hand side as an array of this library, or as the tensor that it is."""
@@ -184,14 +206,14 @@ class SolveMethods(ListReductions[Array]):
             )
         return symbol
 
-    def _solver(self, expr: Expr, leaves: dict[Expr, Leaf], axis: int, options: dict[str, Any]) -> Solver:
+    def _solver(self, expr: Expr, leaves: dict[Expr, Leaf], axis: int, options: SolutionOptions) -> Solver:
         made = tuple((key, value) for key, value in options.items() if key in MAKE_OPTIONS)
         return self.solver.of((expr,), tuple(leaves), "Sum", axis, None, made)
 
     def _solved(
-        self, expr: Expr, leaves: dict[Expr, Leaf], axis: int, options: dict[str, Any], fed: tuple[Any, ...]
+        self, expr: Expr, leaves: dict[Expr, Leaf], axis: int, options: SolutionOptions, fed: tuple[Any, ...]
     ) -> Any:
-        called = {key: value for key, value in options.items() if key not in MAKE_OPTIONS}
+        called: dict[str, Any] = {key: value for key, value in options.items() if key not in MAKE_OPTIONS}
         if self.ranges is not None:
             called.setdefault("ranges", self.ranges)
         if self.backend is not None:
@@ -205,3 +227,8 @@ class SolveMethods(ListReductions[Array]):
             )
         arrays = [fed[leaf.params[0][1]] if data.array is None else data.array for leaf, data in leaves.items()]
         return solver(*arrays, **called)
+
+
+def _without_axis(solution: Any) -> Any:
+    """A solution without its last axis; with ``info``, the pair of it and the `SolveInfo`."""
+    return (solution[0][..., 0], *solution[1:]) if isinstance(solution, tuple) else solution[..., 0]

@@ -14,25 +14,27 @@ from clreduce.errors import DtypeError, ShapeError
 from clreduce.ir.evaluate import evaluate
 from clreduce.ir.expr import INDEX, REAL, Expr, topological
 from clreduce.ir.op import constant_value, integer
-from clreduce.lazy.base import Recorded
+from clreduce.lazy.base import Array, Recorded
 from clreduce.lazy.leaves import Leaf, Operand, with_array
 from clreduce.ops.tables import MOST_ROWS, lookup, table_index
-from clreduce.typing import Array
+from clreduce.typing import Array as HostArray
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from clreduce.lazy.types import HasShape, Value
 
-Tensor = TypeVar("Tensor", bound="TableMethods")
+
+Tensor = TypeVar("Tensor", bound="TableMethods[Any]")
 
 
-class TableMethods(Recorded):
+class TableMethods(Recorded[Array]):
     """Methods that read tables."""
 
     __slots__ = ()
 
     @classmethod
-    def lookup(cls: type[Tensor], table: Any, rows: Any, columns: Any = None) -> Tensor:
+    def lookup(cls: type[Tensor], table: HasShape, rows: Value, columns: Value | None = None) -> Tensor:
         """Entries ``table[rows_i, columns_j]`` of a table, which are read when they are needed.
 
         Parameters
@@ -183,19 +185,19 @@ def _extremes(labels: Any) -> tuple[int, int]:
     return int(low.min()), int(high.max())
 
 
-def _lowest(values: Array) -> Array:
-    lowest: Array = values.min(axis=(-3, -2), keepdims=True)
+def _lowest(values: HostArray) -> HostArray:
+    lowest: HostArray = values.min(axis=(-3, -2), keepdims=True)
     return lowest
 
 
-def _highest(values: Array) -> Array:
-    highest: Array = values.max(axis=(-3, -2), keepdims=True)
+def _highest(values: HostArray) -> HostArray:
+    highest: HostArray = values.max(axis=(-3, -2), keepdims=True)
     return highest
 
 
-def _values(labels: Any, whole: Domain) -> Array:
+def _values(labels: Any, whole: Domain) -> HostArray:
     """The labels of all indices of the domain ``whole``, at the first index of any other domain."""
-    leaves: dict[Expr, Array] = {}
+    leaves: dict[Expr, HostArray] = {}
     for node in topological([labels.expr]):
         if node.op.name == "position":
             numbers = np.arange(labels._sizes[node.domain == Domain.J])[:, None]
@@ -211,7 +213,7 @@ def _values(labels: Any, whole: Domain) -> Array:
     return np.asarray(evaluated).reshape((1,) * (3 - np.ndim(evaluated)) + np.shape(evaluated))
 
 
-def _as_int64(numbers: Array) -> Array:
+def _as_int64(numbers: HostArray) -> HostArray:
     """Integers of any dtype as int64; larger ones become the largest int64, which is still outside of any table."""
     most = np.iinfo(np.int64).max
     return np.minimum(numbers, most).astype(np.int64) if numbers.dtype == np.uint64 else numbers.astype(np.int64)

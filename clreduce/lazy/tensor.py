@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from clreduce.domain import Domain
 from clreduce.errors import ShapeError
@@ -17,7 +17,12 @@ from clreduce.lazy.solving import SolveMethods
 from clreduce.lazy.tables import TableMethods
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from typing_extensions import Self
+
+    from clreduce.call.pruning.index import Index
+    from clreduce.lazy.types import Value
 
 _NOT_HERE = {
     # names of NumPy and PyTorch that a tensor which is never stored does not have
@@ -36,7 +41,7 @@ _NOT_HERE = {
 }  # fmt: skip
 
 
-class LazyTensor(Shown[Array], Protocols[Array], SolveMethods[Array], TableMethods, FunctionMethods):
+class LazyTensor(Shown[Array], Protocols[Array], SolveMethods[Array], TableMethods[Array], FunctionMethods[Array]):
     """A symbolic tensor of shape (batch.., M, N, D): a vector for each pair (i, j), computed when it is needed.
 
     Operators and methods record a formula. A reduction over i or j evaluates it in a kernel, in memory linear in M + N.
@@ -84,7 +89,7 @@ class LazyTensor(Shown[Array], Protocols[Array], SolveMethods[Array], TableMetho
     __GenericLazyTensor__ = True
     """By this name clients of KeOps tell a LazyTensor, whatever its array library."""
 
-    def __new__(cls, x: Any = None, axis: int | None = None, is_complex: bool = False) -> Self:
+    def __new__(cls, x: Value | Index | None = None, axis: int | None = None, is_complex: bool = False) -> Self:
         if x is None:
             raise ShapeError("LazyTensor(x): x is an array, a number or a list of numbers")
         if isinstance(x, Recorded):
@@ -100,7 +105,7 @@ class LazyTensor(Shown[Array], Protocols[Array], SolveMethods[Array], TableMetho
         return made.real2complex() if cls.is_complex else made
 
     @property
-    def variables(self) -> tuple[Any, ...]:
+    def variables(self) -> tuple[Array | tuple[float, ...], ...]:
         """The data in order.
 
         arrays as they were passed, and tuples for plain numbers. Symbolic variables are left out.
@@ -146,10 +151,10 @@ class LazyTensor(Shown[Array], Protocols[Array], SolveMethods[Array], TableMetho
     def __bool__(self) -> bool:
         raise ShapeError("a LazyTensor has no truth value; use a reduction such as .any(axis=1) or .all(axis=1)")
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> NoReturn:
         raise TypeError("a LazyTensor cannot be iterated over; K.dense() makes an array of it")
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
         # Variables are named after data of this process: elsewhere they get names anew.
         places = {leaf: variable(("place", n), *leaf.params[1:]) for n, leaf in enumerate(self._leaves)}
         (expr,) = substitute([self.expr], places)
@@ -157,7 +162,7 @@ class LazyTensor(Shown[Array], Protocols[Array], SolveMethods[Array], TableMetho
         facts = (self._batch, self.ni, self.nj, self.ranges, self.backend, self._vectors, self.is_condition)
         return _rebuilt, (type(self), expr, data, facts)
 
-    def __copy__(self) -> Any:
+    def __copy__(self) -> Self:
         return self._like(self.expr, self._leaves)
 
 
@@ -197,7 +202,7 @@ def _rebuilt(kind: type[LazyTensor[Any]], expr: Expr, data: list[tuple[Any, Any,
 Tensor = TypeVar("Tensor", bound="LazyTensor[Any]")
 
 
-def variables_of(cls: type[Tensor], x: Any, dim: Any, axis: int) -> Tensor:
+def variables_of(cls: type[Tensor], x: Value | Index, dim: int | None, axis: int) -> Tensor:
     """``Vi(x)``, ``Vj(x)``, ``Pm(x)``; or ``Vi(position, length)`` and so on, for a symbolic variable."""
     made: Tensor = cls(x, axis=axis) if dim is None else cls._adopted(from_symbol(x, dim, axis))
     return made

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from clreduce.errors import ShapeError
+from clreduce.lazy.base import Array
 from clreduce.lazy.methods import Methods
 from clreduce.ops.scan import product
 
@@ -14,7 +15,7 @@ _MULTIPLIED_OUT = 32
 """The most components of a product that is written out as a tree; longer products are a loop."""
 
 
-class VectorReductions(Methods):
+class VectorReductions(Methods[Array]):
     """Reductions over the vector axis, by their names."""
 
     __slots__ = ()

@@ -82,7 +82,7 @@ class LazyTensor(TorchFunctions, _LazyTensor[Tensor]):
         return super().__new__(cls, x, axis, is_complex)
 
 
-class ComplexLazyTensor(ComplexMethods, LazyTensor):
+class ComplexLazyTensor(ComplexMethods[Tensor], LazyTensor):
     __slots__ = ()
 
 
