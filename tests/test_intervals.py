@@ -63,6 +63,24 @@ def test_bounds_of_random_formulas(seed: int) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("op", "ends", "points"), [
+    ("as_index", [(0.5, 2.0**31)], [0.5]),  # 2^31 - 1, the largest index, is 2^31 in float32
+    ("real_power", [(-0.0, -0.0), (-1.0, 0.1)], [-0.0, -0.02]),  # inf
+    ("real_power", [(-0.0, 1.0), (-2.0, 0.1)], [-0.0, -1.0]),  # -inf
+    ("soft_min", [(np.inf, np.inf), (np.inf, np.inf), (-np.inf, 0.0), (1.0, 1.0)], [np.inf, np.inf, -1.0, 1.0]),
+])  # fmt: skip
+def test_bounds_hold_where_the_least_and_largest_values_are_not_at_corners(
+    op: str, ends: list[tuple[float, float]], points: list[float], dtype: str
+) -> None:
+    leaves = [variable(number, 1, Domain.I) for number in range(len(ends))]
+    boxes = {leaf: Interval(*(np.array([end], dtype) for end in box)) for leaf, box in zip(leaves, ends, strict=True)}
+    f = OPS[op](*leaves)
+    (bounds,) = evaluate_bounds([f], boxes, {}, dtype)
+    (value,) = evaluate([f], {leaf: np.array([at], dtype) for leaf, at in zip(leaves, points, strict=True)}, dtype)
+    assert bounds.low <= value <= bounds.high
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("dim", [1, 3, 1000])
 def test_bounds_of_sums_hold_in_any_order(dim: int, dtype: str) -> None:
     """Also where boxes are points, so that only rounding is left."""

@@ -9,7 +9,7 @@ from fractions import Fraction
 
 from clreduce.ir.bounds import Bounds, any_of, flag, larger, smaller
 from clreduce.ir.expr import Expr
-from clreduce.ir.op import OPS, Op, constant, constant_value
+from clreduce.ir.op import INF, OPS, Op, constant, constant_value
 from clreduce.ops.bounds.functions import even, falling_beside_a_pole, monotone
 from clreduce.ops.bounds.support import (
     ULPS,
@@ -177,8 +177,14 @@ def power_of_integer(node: Expr, b: Bounds, exponent: int) -> Bounds:
 def power_of_real(node: Expr, base: Bounds, exponent: Bounds) -> Bounds:
     """The bounds of a power with a nonnegative base, from the corners. nan^0 and 1^nan are 1."""
     a, b = base.settled(), exponent.settled()
-    corners = [node.op(larger(x, constant(0)), y) for x in (a.low, a.high) for y in (b.low, b.high)]
+    ends = [OPS["abs"](larger(x, constant(0))) for x in (a.low, a.high)]  # 0 rather than -0
+    corners = [node.op(x, y) for x in ends for y in (b.low, b.high)]
     low, high = folded(smaller, corners), folded(larger, corners)
+    value = constant_value(node.args[1])
+    if value is None or (value < 0 and value % 2 == 1):
+        # The power of -0 is -inf if the exponent is a negative odd integer.
+        pole = OPS["logical_and"](OPS["less_equal"](a.low, constant(0)), OPS["less_equal"](b.low, constant(-1)))
+        low = OPS["where"](pole, constant(-INF), low)
     nan = nan_of(a, b)
     if nan is not None:
         some = OPS["less"](constant(0), nan)

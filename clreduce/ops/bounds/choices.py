@@ -133,7 +133,7 @@ def nearest_index(node: Expr, arg: Bounds) -> Bounds:
     """The bounds of the nearest integer from 0 to 2^31 - 1, which is -1 if there is none."""
     b = arg.settled()
     where, less, most = OPS["where"], OPS["less"], 2**31 - 1
-    above = less(constant(most), b.high)
+    above = OPS["less_equal"](constant(most), b.high)  # in float32, this number is 2^31, for which there is no index
     outside = OPS["logical_or"](less(b.low, constant(0)), above)
     inside = no_nan(b)
     if inside is not None:

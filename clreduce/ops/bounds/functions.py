@@ -203,11 +203,15 @@ def log_of_sum(node: Expr, a: Bounds, b: Bounds) -> Bounds:
     return widened(bounds, larger(size, constant(0)) * constant(errors(ULPS) * a.precision.eps))
 
 
+def _unless_nan(end: Expr, otherwise: float) -> Expr:
+    return OPS["where"](OPS["equal"](end, end), end, constant(otherwise))
+
+
 def soft_minimum(node: Expr, *args: Bounds) -> Bounds:
     """The bounds of the soft minimum. For gamma > 0 it grows in three numbers and falls with gamma."""
     *terms, gamma = settled(args)
-    low = node.op(*(b.low for b in terms), gamma.high)
-    high = node.op(*(b.high for b in terms), gamma.low)
+    low = _unless_nan(node.op(*(b.low for b in terms), gamma.high), -INF)
+    high = _unless_nan(node.op(*(b.high for b in terms), gamma.low), INF)
     most = reduce(larger, (b.high for b in terms))
     mixed = flag(OPS["logical_and"](is_infinite(reduce(smaller, (b.low for b in terms))), is_infinite(most)))
     nan = any_of(mixed, flag(is_infinite(gamma.high)), nan_of(*terms, gamma))
