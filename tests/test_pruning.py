@@ -220,7 +220,7 @@ def test_what_cannot_be_asked_for_is_refused() -> None:
         routine_of("SqDist(x, y)", "Var")(x, x, prune=True)
     with pytest.raises(OptionError, match="ArgMin takes no tolerance"):
         routine_of("SqDist(x, y)", "ArgMin")(x, x, atol=1e-3)
-    for wrong in (-1.0, np.nan, np.inf, "small"):
+    for wrong in (-1.0, np.nan, np.inf, "small", "0.1", True):
         with pytest.raises(OptionError, match="rtol is a number from 0"):
             routine_of("SqDist(x, y)", "Sum")(x, x, rtol=wrong)
     with pytest.raises(OptionError, match="prune is True, False or 'auto'"):

@@ -36,7 +36,7 @@ class Pruning:
                 tolerances.append(0.0)
                 continue
             try:
-                number = float(value)
+                number = math.nan if isinstance(value, (str, bytes, bool, np.bool_)) else float(value)
             except (TypeError, ValueError):
                 number = math.nan
             if not 0 <= number < math.inf:
