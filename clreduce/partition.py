@@ -66,6 +66,10 @@ class Partition:
             raise ShapeError(f"blocks are joined by powers of two; got {factor}")
         return Partition(self.order, self.size * factor)
 
+    def part(self, start: int, end: int) -> Partition:
+        """The blocks from ``start`` to ``end``; their points keep the numbers that they have among all points."""
+        return Partition(self.order[start * self.size : end * self.size], self.size)
+
     def boxes(self, ordered: Array) -> Boxes:
         """The boxes around the rows of each block of an array (N, D) that is in the order of the blocks already."""
         if ordered.ndim != 2 or len(ordered) != len(self.order):

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from contextvars import copy_context
 
 _MOST = 8
 """The most threads: passes over memory gain nothing from more."""
 
 
+class _Turns(threading.local):
+    are_taken = False
+    """Whether this thread works for `in_threads`."""
+
+
+_OF_THREAD = _Turns()
+
+
 def in_threads(work: Callable[[int, int], None], count: int, size: int) -> None:
     """Call ``work(start, end)`` for the numbers below ``count``, ``size`` at a time, in any order.
 
-    After an error, no more calls begin. The caller's thread works, too: alone, where no other thread can start.
+    After an error, no more calls begin. The caller's thread works, too: alone, where no other thread can start, and in
+    calls inside ``work``, whose threads are enough. The threads see the caller's context variables.
 
     >>> import numpy as np
     >>> squares = np.empty(10)
@@ -27,13 +38,14 @@ def in_threads(work: Callable[[int, int], None], count: int, size: int) -> None:
     """
     starts = range(0, count, size)
     threads = min(os.cpu_count() or 1, len(starts), _MOST)
-    if threads < 2:
+    if threads < 2 or _OF_THREAD.are_taken:
         for start in starts:
             work(start, min(start + size, count))
         return
     left = deque(starts)
 
     def take_turns() -> None:
+        _OF_THREAD.are_taken = True
         try:
             while True:
                 try:
@@ -44,6 +56,8 @@ def in_threads(work: Callable[[int, int], None], count: int, size: int) -> None:
         except BaseException:
             left.clear()
             raise
+        finally:
+            _OF_THREAD.are_taken = False
 
     with ThreadPoolExecutor(threads - 1) as pool:
         try:
@@ -51,7 +65,7 @@ def in_threads(work: Callable[[int, int], None], count: int, size: int) -> None:
             # While Python exits, or at the system's limit of threads, no other thread starts.
             with suppress(RuntimeError):
                 for _ in range(threads - 1):
-                    helpers.append(pool.submit(take_turns))
+                    helpers.append(pool.submit(copy_context().run, take_turns))
             take_turns()
             for helper in helpers:
                 helper.result()

@@ -69,6 +69,11 @@ class Executor(ABC):
     def repeats(self, job: Job) -> bool:
         """Whether a work is a single call of a plan on one device. Its launches can then be recorded and repeated."""
 
+    @property
+    def serves_threads(self) -> bool:
+        """Whether threads that run works on the host's arrays at the same time gain from it."""
+        return False
+
     def for_copies(self, array: object) -> Executor:
         """The executor of works on host copies of ``array`` and others beside it, on the device of ``array``."""
         return self
@@ -200,6 +205,13 @@ class OneDevice(Executor):
 
     def first_device(self) -> Device:
         return self.device
+
+    @property
+    def serves_threads(self) -> bool:
+        # Elsewhere, each work copies its arrays to the device. A limit of memory is that of one work.
+        facts = self.device.facts
+        in_place = facts.kind == "cpu" and (facts.shares_host_memory or facts.shares_addresses)
+        return in_place and self.limit is None and memory_limit() is None and not isinstance(self.device, LentDevice)
 
     def repeats(self, job: Job) -> bool:
         ready = self.prepare(job)

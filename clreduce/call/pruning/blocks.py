@@ -22,7 +22,7 @@ from clreduce.intervals import Box, bounds_of
 from clreduce.ir.bounds import Bounds, Precision
 from clreduce.ir.expr import INDEX, REAL, Expr, substitute, topological
 from clreduce.ir.op import OPS, constant, position, variable
-from clreduce.memo import Memo
+from clreduce.memo import Memo, memoised
 from clreduce.program import MapReduce, map_reduce
 from clreduce.runtime.ranges import CheckedRanges, Ranges
 from clreduce.runtime.region import Region
@@ -55,6 +55,8 @@ class BlockPairs:
     """The pairs of blocks that the ranges of the call name; None for all."""
     visited: list[int] = field(default_factory=list)
     """The number of pairs of each visit."""
+    whole: BlockPairs | None = None
+    """The call of which these are some rows, if it has formulas and levels in common with them."""
 
     @classmethod
     def of(
@@ -95,10 +97,32 @@ class BlockPairs:
     @cached_property
     def levels(self) -> tuple[BlockPairs, ...]:
         """This call, then the same call in larger and larger blocks, until there are few pairs of blocks."""
-        if self.named is not None or self.rows.partition.count * self.columns.partition.count <= _FEW:
+        whole = self.whole or self
+        if self.named is not None or whole.rows.partition.count * whole.columns.partition.count <= _FEW:
             return (self,)
-        coarser = replace(self, rows=self.rows.coarser(LEVEL), columns=self.columns.coarser(LEVEL))
-        return (self, *coarser.levels)
+        above = None if self.whole is None else self.whole.levels[1]
+        columns = self.columns.coarser(LEVEL) if above is None else above.columns
+        return (self, *replace(self, rows=self.rows.coarser(LEVEL), columns=columns, whole=above).levels)
+
+    def parts(self, rows: int) -> list[BlockPairs]:
+        """This call for up to about ``rows`` of its rows at a time; all of it if ranges name its pairs.
+
+        The parts have the formulas of the whole call, and so its kernels. They count their visits together.
+        """
+        side = self.rows.partition
+        step = -(-side.count // max(1, -(-len(side.order) // rows)))
+        step = -(-step // LEVEL**2) * LEVEL**2  # so larger blocks of a part are larger blocks of the call
+        if self.named is not None or side.count <= step:
+            return [self]
+        for slot in self.program.slots:  # what all parts need is computed once, before threads ask for it
+            if slot.domain != Domain.P:
+                self._side(slot).ordered(slot)
+                for level in self.levels:
+                    level._side(slot).boxes(slot)
+        return [
+            replace(self, rows=self.rows.part(start, min(start + step, side.count)), whole=self)
+            for start in range(0, side.count, step)
+        ]
 
     def level_of(self, values: Mapping[Expr, Array], number: int) -> dict[Expr, Array]:
         """For each block of rows of a level, the largest of the values (B, D) of the blocks in it."""
@@ -112,11 +136,18 @@ class BlockPairs:
 
     @cached_property
     def _boxes(self) -> dict[Expr, Box]:
-        return {
-            slot: Box.around(slot, may_be_nan=slot.kind == REAL and bool(self._side(slot).boxes(slot).nan.any()))
+        return _boxes_around(self._around)
+
+    @cached_property
+    def _around(self) -> tuple[tuple[Expr, bool], ...]:
+        """The variables that have boxes, each with whether its values may be nan: this decides which kernels run."""
+        if self.whole is not None:
+            return self.whole._around
+        return tuple(
+            (slot, slot.kind == REAL and bool(self._side(slot).boxes(slot).nan.any()))
             for slot in self.program.slots
             if slot.domain != Domain.P
-        }
+        )
 
     def _side(self, slot: Expr) -> Side:
         return self.rows if slot.domain == Domain.I else self.columns
@@ -128,9 +159,9 @@ class BlockPairs:
         moderate = arrangement.slots and arrangement.holds([self.arrays[slot] for slot in self.program.slots])
         return (arrangement.moderate if moderate else arrangement.careful).values
 
-    def bounds(self, *values: Expr) -> list[Bounds]:
+    def bounds(self, *values: Expr) -> tuple[Bounds, ...]:
         """The bounds of formulas over pairs of blocks."""
-        return bounds_of(values, self._boxes, self.dtype)
+        return _bounds(values, self._around, self.dtype)
 
     @cached_property
     def ends(self) -> dict[Expr, Array]:
@@ -177,7 +208,7 @@ class BlockPairs:
         ``further`` holds the values of variables other than `ends`. With ``parents``, pairs of blocks of the next
         level, the reduction is over the pairs of blocks in these only.
         """
-        program, leaves = map_reduce([f], reduction, count)
+        program, leaves = _reduction_of((f,), reduction, count)
         values = {**self.ends, **(further or {})}
         arrays = [np.ascontiguousarray(values[leaf], np.int64 if leaf.kind == INDEX else self.dtype) for leaf in leaves]
         rows, columns = self.rows.partition.count, self.columns.partition.count
@@ -206,7 +237,7 @@ class BlockPairs:
         up powers of two to make a word; each group of 16 blocks of columns is an index of its batch.
         """
         bits = variable("bit", 1, Domain.J)
-        program, leaves = map_reduce([OPS["where"](mask, bits, constant(0))], "Sum")
+        program, leaves = _reduction_of((OPS["where"](mask, bits, constant(0)),), "Sum")
         rows, columns = self.rows.partition.count, self.columns.partition.count
         groups = -(-columns // WORD)
         values = {**self.ends, **(further or {}), bits: (2.0 ** np.arange(WORD))[None, :, None]}
@@ -305,14 +336,15 @@ class BlockPairs:
 
     def visit(
         self, pairs: Ranges, reduction: str, count: int | None = None, values: Sequence[Expr] | None = None,
-        further: Mapping[Expr, Array] | None = None,
+        further: Mapping[Expr, Array] | None = None, results: tuple[Array, ...] | None = None,
     ) -> tuple[Array, ...]:  # fmt: skip
         """The results of a reduction over some pairs, with rows in the order of the blocks.
 
         ``values`` are the formulas that are reduced; None for the program's. ``further`` holds the values of variables
         that the program lacks, in the order of the blocks. In lists of indices, infinite terms have the index -1.
+        Results are written into ``results`` if it is not None.
         """
-        program, leaves = map_reduce(self.program.values if values is None else values, reduction, count)
+        program, leaves = _reduction_of(self.program.values if values is None else tuple(values), reduction, count)
         known = further or {}
         arrays = [
             known[slot] if slot in known
@@ -320,22 +352,24 @@ class BlockPairs:
             for slot in leaves
         ]  # fmt: skip
         return self.visit_arrays(
-            pairs, program, arrays, len(self.rows.partition.order), len(self.columns.partition.order)
+            pairs, program, arrays, len(self.rows.partition.order), len(self.columns.partition.order), results
         )
 
     def visit_arrays(
-        self, pairs: Ranges, program: MapReduce, arrays: Sequence[Array], rows: int, columns: int
-    ) -> tuple[Array, ...]:
+        self, pairs: Ranges, program: MapReduce, arrays: Sequence[Array], rows: int, columns: int,
+        results: tuple[Array, ...] | None = None,
+    ) -> tuple[Array, ...]:  # fmt: skip
         """The results of any program over ``pairs``; ``arrays`` has ``rows`` rows and ``columns`` columns."""
         self.visited.append(pairs_of(pairs))
         region = Region(rows, columns, ranges=_checked(pairs, rows, columns))
-        return self._run(program, arrays, region, self.options)
+        return self._run(program, arrays, region, self.options, results)
 
     def _run(
-        self, program: MapReduce, arrays: Sequence[Array], region: Region, options: Options | None = None
-    ) -> tuple[Array, ...]:
+        self, program: MapReduce, arrays: Sequence[Array], region: Region, options: Options | None = None,
+        results: tuple[Array, ...] | None = None,
+    ) -> tuple[Array, ...]:  # fmt: skip
         work = Work(program, options or Options(), region, self.dtype, NEVER, completes=False)
-        return self.executor.run((work, Memo(), arrays))
+        return self.executor.run((work, Memo(), arrays), results)
 
     def some(self, blocks: Array) -> BlockPairs:
         """This call restricted to the rows of some blocks, in the order of the blocks."""
@@ -349,7 +383,7 @@ class BlockPairs:
         named = None
         if self.named is not None:
             named = drawn(self.named, blocks, np.arange(self.columns.partition.count))
-        return replace(self, arrays=arrays, rows=Side(part, arrays), named=named, visited=[])
+        return replace(self, arrays=arrays, rows=Side(part, arrays), named=named, visited=[], whole=None)
 
     @property
     def named_pairs(self) -> Ranges | None:
@@ -365,6 +399,20 @@ class BlockPairs:
         placed = np.empty_like(result)
         placed[self.rows.partition.order] = result
         return placed
+
+
+_reduction_of = memoised(256)(map_reduce)
+"""`map_reduce` for the formulas of blocks, which are those of each part of a call and of its sample."""
+
+
+@memoised(256)
+def _boxes_around(around: tuple[tuple[Expr, bool], ...]) -> dict[Expr, Box]:
+    return {slot: Box.around(slot, may_be_nan) for slot, may_be_nan in around}
+
+
+@memoised(256)
+def _bounds(values: tuple[Expr, ...], around: tuple[tuple[Expr, bool], ...], dtype: str) -> tuple[Bounds, ...]:
+    return tuple(bounds_of(values, _boxes_around(around), dtype))
 
 
 def _checked(pairs: Ranges, rows: int, columns: int) -> CheckedRanges:

@@ -41,6 +41,10 @@ class CutPartition(Partition):
     def coarser(self, factor: int) -> CutPartition:
         return CutPartition(self.order, self.size * factor, self.starts[::factor])
 
+    def part(self, start: int, end: int) -> CutPartition:
+        first, last = np.append(self.starts, len(self.order))[[start, end]]
+        return CutPartition(self.order[first:last], self.size, self.starts[start:end] - first)
+
 
 @dataclass(frozen=True, eq=False)
 class Cuts:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from clreduce.call.pruning.blocks import BlockPairs
+from clreduce.call.pruning.turns import Terms, run_in_turns
 from clreduce.codegen.thresholds import up_to
 from clreduce.domain import Domain
 from clreduce.ir.bounds import Bounds
@@ -37,6 +38,8 @@ class Selection:
     """The steps of one selection, in their order."""
 
     pairs: BlockPairs
+    terms: Terms | None = None
+    """Memory for the visits; None for new memory."""
 
     @cached_property
     def largest(self) -> bool:
@@ -64,6 +67,13 @@ class Selection:
         """The K terms and their indices, (rows, K) each, with rows in the caller's order.
 
         A place without a term has the index -1. An array that the reduction does not return is empty.
+        """
+        results = self._new_results(np.dtype(self.pairs.dtype))
+        run_in_turns(self.pairs, self.count, lambda part, terms: Selection(part, terms)._put_all(results))
+        return results
+
+    def _put_all(self, results: tuple[Array, Array]) -> None:
+        """Write the results of these rows into those of all rows.
 
         The first visit gives a limit of the K-th term of each row. The second one visits the blocks that are not beyond
         it, for K + 1 terms: rows whose last two terms are equal need a third visit.
@@ -71,12 +81,11 @@ class Selection:
         limits = self._first_terms()
         pairs = self._not_beyond(limits)
         values, places = self._visit_up_to(pairs, limits)
-        results = self._results(pairs, values, places)
+        self._put_results(results, pairs, values, places)
         beyond = self._signed(values[:, self.count - 1]) > limits
         if beyond.any():
             # The second kernel may round a term up more than the first one did, and so beyond the limit.
             self._replace_blocks(np.unique(self.pairs.owner[beyond]), results)
-        return results[0], results[1]
 
     def _without_limits(self) -> tuple[Array, Array]:
         """The results of `run`, with kernels that take no limits; limits grow until no term exceeds them."""
@@ -86,7 +95,9 @@ class Selection:
             values, places = self.pairs.visit(pairs, self.name, self.count + 1)
             last = self._signed(values[:, self.count - 1])
             if (last <= limits).all():
-                return self._results(pairs, values, places)
+                results = self._new_results(values.dtype)
+                self._put_results(results, pairs, values, places)
+                return results
             limits = np.maximum(last, limits)
 
     def _replace_blocks(self, blocks: Array, results: tuple[Array, Array]) -> None:
@@ -114,8 +125,11 @@ class Selection:
 
     def _first_terms(self) -> Array:
         """The K-th term of each row after the first visit, with the sign of `_signed`: (rows,)."""
-        (values,) = self.pairs.visit(self._first_visit(), "KMax" if self.largest else "KMin", self.count)
-        return self._signed(values[:, -1])
+        name, memory = "KMax" if self.largest else "KMin", None
+        if self.terms is not None:
+            memory = self.terms.first_visit(len(self.pairs.rows.partition.order))
+        (values,) = self.pairs.visit(self._first_visit(), name, self.count, results=memory)
+        return self._signed(values[:, -1].copy())  # the second visit overwrites the values
 
     def _first_visit(self) -> Ranges:
         """The blocks of columns whose terms are likely to be among the K first of a block of rows."""
@@ -138,15 +152,15 @@ class Selection:
         (value,) = self.pairs.program.values
         terms = up_to(value, limit, not self.largest)
         further = {limit: np.ascontiguousarray(self._signed(limits))[:, None]}
-        values, places = self.pairs.visit(pairs, self.name, self.count + 1, [terms], further)
+        memory = None if self.terms is None else self.terms.second_visit(len(limits))
+        values, places = self.pairs.visit(pairs, self.name, self.count + 1, [terms], further, memory)
         return values, places
 
     # -------------------------------------------------------------------------------------------------------- results
 
-    def _results(self, visited: Ranges, values: Array, places: Array) -> tuple[Array, Array]:
-        """The results in the caller's order, made from K + 1 terms of each row and their places in the blocks."""
+    def _put_results(self, results: tuple[Array, Array], visited: Ranges, values: Array, places: Array) -> None:
+        """Write results in the caller's order, made from K + 1 terms of each row and their places in the blocks."""
         by_rows = self.pairs.rows.partition.order
-        results = self._new_results(values.dtype)
         tied: list[Array] = []
 
         def finish(start: int, end: int) -> None:
@@ -160,7 +174,6 @@ class Selection:
         if tied:
             rows = np.sort(np.concatenate(tied))
             self._put(results, by_rows[rows], *self._settled(visited, rows))
-        return results
 
     def _new_results(self, dtype: np.dtype[Any]) -> tuple[Array, Array]:
         name, shape = self.pairs.program.reduction.name, (len(self.pairs.rows.partition.order), self.count)

@@ -33,6 +33,15 @@ class Side:
         """These points in blocks that are larger by a power of two."""
         return Side(self.partition.coarser(factor), self._unordered, self.points, finer=self)
 
+    def part(self, start: int, end: int) -> Side:
+        """The points of the blocks from ``start`` to ``end``, in blocks that keep their order; nothing is copied."""
+        near = self.partition.part(start, end)
+        first = int(self.partition.intervals[start, 0])
+        rows = slice(first, first + len(near.order))
+        ordered = {slot: self.ordered(slot)[rows] for slot in self._unordered}
+        boxes = {slot: Boxes(*(ends[start:end] for ends in self.boxes(slot))) for slot in self._unordered}
+        return Side(near, self._unordered, self.points, ordered, boxes)
+
     def ordered(self, slot: Expr) -> Array:
         """The values of a variable in the order of the blocks."""
         array = self._ordered.get(slot)
