@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
-from clreduce.adapters.adapter import Adapter
+from clreduce.adapters.adapter import AnyAdapter
 from clreduce.call.generic import generic
 from clreduce.call.genred import Genred
 from clreduce.call.routine import Routine
@@ -27,7 +27,7 @@ class Maker(Protocol[Made]):
 
 
 def bind(
-    library: Adapter,
+    library: AnyAdapter,
     genred: type[Genred[Any]],
     solve: type[KernelSolve[Any]],
     lazy: type[LazyTensor[Any]],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import EllipsisType
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -11,8 +10,6 @@ Array: TypeAlias = np.ndarray[Any, Any]
 """A NumPy array of any shape and dtype."""
 DType: TypeAlias = np.dtype[Any]
 """A dtype of NumPy."""
-AxisPart: TypeAlias = "int | slice | EllipsisType | None"
-"""An index that takes a part of one axis, all remaining axes, or adds an axis of length 1."""
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
 """A value that `json` writes and reads."""
 
@@ -37,4 +34,4 @@ class AnyArray(Protocol):
     def dtype(self) -> object: ...
 
     def reshape(self, shape: tuple[int, ...], /) -> AnyArray: ...
-    def __getitem__(self, place: tuple[AxisPart, ...], /) -> AnyArray: ...
+    def __getitem__(self, place: tuple[slice, ...], /) -> AnyArray: ...

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 from pyopencl.array import Array as DeviceArray
@@ -14,18 +14,22 @@ from clreduce.adapters.adapter import Adapter
 from clreduce.adapters.numpy import NUMPY, is_symbolic
 from clreduce.errors import DeviceError
 from clreduce.runtime import resident
-from clreduce.typing import Array
+from clreduce.runtime.lent import LentQueue
+from clreduce.typing import Array, DType
+
+if TYPE_CHECKING:
+    import pyopencl as cl
 
 
-class CL(Adapter):
+class CL(Adapter[DeviceArray, DeviceArray | Array]):
     """The adapter of pyopencl. Between arguments and results stand its arrays, and NumPy's where numbers were given."""
 
     name = "pyopencl"
 
     def __init__(self) -> None:
-        self._names: dict[Any, str] = {}
+        self._names: dict[DType, str] = {}
 
-    def accepts(self, value: Any) -> bool:
+    def accepts(self, value: object) -> TypeGuard[DeviceArray]:
         """Whether ``value`` is an array on a device; `DeviceError` for one without a queue."""
         if not isinstance(value, DeviceArray):
             return False
@@ -35,46 +39,46 @@ class CL(Adapter):
             )
         return True
 
-    def advice(self, value: Any) -> str:
+    def advice(self, value: object) -> str:
         if is_symbolic(value):
             return NUMPY.advice(value)
         return "; write pyopencl.array.to_device(queue, x)"
 
-    def to_host(self, value: Any) -> Array:
+    def to_host(self, value: DeviceArray) -> Array:
         """The numbers, which are copied to the host."""
         value = value if resident.is_contiguous(value) else resident.copied(value, value.dtype)
         numbers: Array = value.get() if value.size else np.empty(value.shape, value.dtype)
         return numbers
 
-    def from_host(self, array: Array, like: Any) -> Any:
+    def from_host(self, array: Array, like: DeviceArray | None) -> DeviceArray:
         if like is None:
             raise DeviceError("nothing says on which device the result shall be: one argument at least is an array")
-        return to_device(like.queue, np.ascontiguousarray(array), allocator=like.allocator)
+        return to_device(resident.queue_of(like), np.ascontiguousarray(array), allocator=like.allocator)
 
-    def shape(self, value: Any) -> tuple[int, ...]:
+    def shape(self, value: DeviceArray) -> tuple[int, ...]:
         shape: tuple[int, ...] = value.shape
         return shape
 
-    def dtype_name(self, value: Any) -> str:
+    def dtype_name(self, value: DeviceArray) -> str:
         name = self._names.get(value.dtype)
         if name is None:
             name = self._names[value.dtype] = str(value.dtype.name)
         return name
 
-    def place(self, value: Any) -> Any:
+    def place(self, value: DeviceArray | None) -> cl.Context | None:
         """The context: arrays of different ones do not mix."""
         return None if value is None else value.context
 
-    def copy_into(self, out: Any, result: Any) -> Any:
+    def copy_into(self, out: DeviceArray, result: DeviceArray) -> DeviceArray:
         if result.base_data is not out.base_data or result.offset != out.offset:
             resident.assign(out, result)
         return out
 
-    def writable(self, out: Any) -> bool:
+    def writable(self, out: DeviceArray) -> bool:
         axes = zip(out.strides, out.shape, strict=True)
         return bool(out.size == 0 or all(stride != 0 or size < 2 for stride, size in axes))
 
-    def overlap(self, out: Any, other: Any) -> bool:
+    def overlap(self, out: DeviceArray, other: DeviceArray | Array) -> bool:
         """Whether both are of one allocation, and their intervals in it meet; true where that cannot be told."""
         if not isinstance(other, DeviceArray) or not (out.size and other.size):
             return False
@@ -84,7 +88,7 @@ class CL(Adapter):
         return a < d and c < b
 
     @staticmethod
-    def _allocation(array: Any) -> Any:
+    def _allocation(array: DeviceArray) -> Any:
         """The buffer that an array's is a part of."""
         import pyopencl as cl
 
@@ -94,7 +98,7 @@ class CL(Adapter):
         parent: Any = data.get_info(cl.mem_info.ASSOCIATED_MEMOBJECT)
         return data.int_ptr if parent is None else parent.int_ptr
 
-    def forms(self, arguments: Sequence[Any]) -> tuple[Any, ...] | None:
+    def forms(self, arguments: Sequence[object]) -> tuple[Hashable, ...] | None:
         forms = []
         for value in arguments:
             if type(value) is not DeviceArray or value.queue is None:
@@ -105,86 +109,93 @@ class CL(Adapter):
 
     # ------------------------------------------------------------------ arrays between the arguments and the results
 
-    def arranged(self, value: Any, dtype: str, shape: tuple[int, ...]) -> Any:
+    def arranged(self, value: DeviceArray | Array, dtype: str, shape: tuple[int, ...]) -> DeviceArray | Array:
         if isinstance(value, np.ndarray):
             return NUMPY.arranged(value, dtype, shape)
-        if value.dtype.kind == "c":
-            value = value if resident.is_contiguous(value) else resident.copied(value, value.dtype)
-            value = (value.reshape(1) if value.ndim == 0 else value).view(np.dtype(f"float{4 * value.dtype.itemsize}"))
-        if value.dtype == dtype and resident.is_contiguous(value):
-            return value if value.shape == shape else value.reshape(shape)
-        return resident.copied(value, dtype, shape)
+        array: DeviceArray = value
+        if array.dtype.kind == "c":
+            array = array if resident.is_contiguous(array) else resident.copied(array, array.dtype)
+            array = (array.reshape(1) if array.ndim == 0 else array).view(np.dtype(f"float{4 * array.dtype.itemsize}"))
+        if array.dtype == dtype and resident.is_contiguous(array):
+            return array if array.shape == shape else array.reshape(shape)
+        return resident.copied(array, dtype, shape)
 
-    def on_host(self, array: Any) -> Array:
+    def on_host(self, array: DeviceArray | Array) -> Array:
         return array if isinstance(array, np.ndarray) else self.to_host(array)
 
-    def evaluated(self, array: Any) -> Any:
+    def evaluated(self, array: DeviceArray | Array) -> DeviceArray | Array:
         return array
 
-    def target(self, out: Any) -> Any:
-        return out if resident.is_contiguous(out) else self._new(out.shape, out.dtype, out)
+    def target(self, out: DeviceArray) -> DeviceArray:
+        return out if resident.is_contiguous(out) else self._new(out.shape, out.dtype, resident.place_of_array(out))
 
-    def empty(self, shape: tuple[int, ...], dtype: str, beside: Sequence[Any]) -> Any:
-        return self._new(shape, dtype, resident.first_resident(beside))
+    def empty(self, shape: tuple[int, ...], dtype: str, beside: Sequence[DeviceArray | Array]) -> DeviceArray:
+        return self._new(shape, dtype, resident.place_of_arrays(beside))
 
-    def _new(self, shape: tuple[int, ...], dtype: Any, like: Any) -> Any:
-        place = resident.place_of_array(like)
+    def _new(self, shape: tuple[int, ...], dtype: str | DType, place: LentQueue) -> DeviceArray:
         with place.device.at(place):
-            return place.device.new_array(shape, dtype)
+            array: DeviceArray = place.device.new_array(shape, dtype)
+        return array
 
-    def zeros_like(self, array: Any) -> Any:
+    def between(self, array: Array, like: DeviceArray | None) -> Array:
+        return array
+
+    def zeros_like(self, array: DeviceArray | Array) -> DeviceArray | Array:
         return np.zeros_like(array) if isinstance(array, np.ndarray) else self._zeros(array)
 
-    def _zeros(self, array: Any) -> Any:
-        made = self._new(array.shape, array.dtype, array)
+    def _zeros(self, array: DeviceArray) -> DeviceArray:
+        made = self._new(array.shape, array.dtype, resident.place_of_array(array))
         if made.size:
             made.fill(0)
         return made
 
-    def finished(self, array: Any, dtype: str, like: Any) -> Any:
+    def finished(self, array: DeviceArray | Array, dtype: str, like: DeviceArray | None) -> DeviceArray:
         if isinstance(array, np.ndarray):
             with np.errstate(over="ignore"):
                 return self.from_host(array.astype(dtype, copy=False), like)
         return array if array.dtype == dtype else resident.copied(array, dtype)
 
-    def finished_complex(self, array: Any, like: Any) -> Any:
+    def finished_complex(self, array: DeviceArray | Array, like: DeviceArray | None) -> DeviceArray:
         return self.as_complex(self.from_host(array, like) if isinstance(array, np.ndarray) else array)
 
     # ------------------------------------------------------------------------------------------- results, as they are
 
-    def as_complex(self, result: Any) -> Any:
+    def as_complex(self, result: DeviceArray) -> DeviceArray:
         if result.dtype == np.float16:
-            result = resident.copied(result, np.float32)
-        return result.view({"float32": np.complex64, "float64": np.complex128}[result.dtype.name])
+            result = resident.copied(result, "float32")
+        numbers: DeviceArray = result.view({"float32": np.complex64, "float64": np.complex128}[result.dtype.name])
+        return numbers
 
-    def reduced(self, name: str, result: Any, axes: tuple[int, ...]) -> Any:
+    def reduced(self, name: str, result: DeviceArray, axes: tuple[int, ...]) -> DeviceArray:
         if name == "mean":
             number = prod(result.shape[axis] for axis in axes)
-            return resident.reduced(result, "sum", axes) * result.dtype.type(1 / number if number else np.nan)
+            mean: DeviceArray = resident.reduced(result, "sum", axes)
+            mean = mean * result.dtype.type(1 / number if number else np.nan)
+            return mean
         return resident.reduced(result, name, axes)
 
-    def rows(self, array: Any, chosen: Array) -> Any:
+    def rows(self, array: DeviceArray, chosen: Array) -> DeviceArray:
         return resident.taken(array, chosen)
 
-    def entry(self, array: Any, index: Any) -> Any:
+    def entry(self, array: DeviceArray, index: DeviceArray) -> DeviceArray:
         from pyopencl.array import take
 
-        entry: Any = take(array, index.reshape(1))
-        return entry.reshape(())
+        entry: DeviceArray = take(array, index.reshape(1)).reshape(())
+        return entry
 
-    def swapped(self, array: Any) -> Any:
+    def swapped(self, array: DeviceArray) -> DeviceArray:
         axes = (*range(array.ndim - 2), array.ndim - 1, array.ndim - 2)
         return self.permuted(array, axes)
 
-    def permuted(self, array: Any, axes: tuple[int, ...]) -> Any:
+    def permuted(self, array: DeviceArray, axes: tuple[int, ...]) -> DeviceArray:
         view = resident.permuted(array, axes)
         return view if resident.is_contiguous(view) else resident.copied(view, view.dtype)
 
-    def broadcast(self, array: Any, shape: tuple[int, ...]) -> Any:
+    def broadcast(self, array: DeviceArray, shape: tuple[int, ...]) -> DeviceArray:
         return array if array.shape == shape else resident.copied(resident.broadcast(array, shape), array.dtype)
 
 
-def _extent(array: Any) -> tuple[int, int]:
+def _extent(array: DeviceArray) -> tuple[int, int]:
     """The interval of bytes that a non-empty array covers in its buffer."""
     spans = [(size - 1) * stride for size, stride in zip(array.shape, array.strides, strict=True)]
     start = array.offset + sum(min(span, 0) for span in spans)

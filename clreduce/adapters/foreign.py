@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
 
 import numpy as np
 
 from clreduce.errors import DeviceError
+from clreduce.typing import Array
 from clreduce.warning import warn
+
+if TYPE_CHECKING:
+    from typing_extensions import CapsuleType
 
 _HOST = (1, 3)
 """The numbers of the host's memory, and of memory that CUDA shares with it, among the devices of DLPack."""
 _staged: set[tuple[str, str]] = set()
 
 
-def is_foreign(value: Any) -> bool:
+class DLPackArray(Protocol):
+    """An array of a library that lends its memory by DLPack."""
+
+    def __dlpack__(self, *, stream: None = None) -> CapsuleType: ...
+    def __dlpack_device__(self) -> tuple[int, int]: ...
+
+
+def has_dlpack(value: object) -> TypeGuard[DLPackArray]:
+    """Whether the library of ``value`` lends its memory by DLPack."""
+    return hasattr(value, "__dlpack_device__")
+
+
+def is_foreign(value: object) -> bool:
     """Whether ``value`` is an array of a library without a front end of its own."""
     kind = type(value)
     if isinstance(value, (np.ndarray, np.generic)) or kind.__name__.endswith("Tracer"):
@@ -23,12 +39,12 @@ def is_foreign(value: Any) -> bool:
     return follows or hasattr(kind, "__cuda_array_interface__")
 
 
-def to_host(value: Any) -> Any:
+def to_host(value: object) -> Array:
     """A NumPy array of the values: of the array's own memory if the host can read it, else a copy, with one warning.
 
     Raises `DeviceError` if the library gives no copy.
     """
-    if hasattr(value, "__dlpack_device__") and value.__dlpack_device__()[0] in _HOST:
+    if has_dlpack(value) and value.__dlpack_device__()[0] in _HOST:
         try:
             return np.from_dlpack(value)
         except (TypeError, ValueError, RuntimeError, BufferError):  # a device that only looks like the host
@@ -46,7 +62,7 @@ def to_host(value: Any) -> Any:
     return array
 
 
-def _copied(value: Any) -> Any:
+def _copied(value: Any) -> Array:
     for name in ("get", "copy_to_host"):  # of CuPy; of Numba
         method = getattr(value, name, None)
         if callable(method):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from functools import reduce
-from typing import Any
+from typing import TypeGuard
 
 import jax
 import jax.numpy as jnp
@@ -14,29 +14,29 @@ from clreduce.adapters.adapter import Adapter
 from clreduce.adapters.numpy import NUMPY, is_symbolic
 from clreduce.errors import DeviceError, OptionError, TraceError
 from clreduce.runtime.sources import whole
-from clreduce.typing import Array
+from clreduce.typing import Array, DType
 
 
-class Jax(Adapter):
+class Jax(Adapter[jax.Array, jax.Array]):
     """The adapter of JAX. Arrays of other libraries become JAX's as ``jnp.asarray`` makes them."""
 
     name = "jax"
 
-    def accepts(self, value: Any) -> bool:
+    def accepts(self, value: object) -> TypeGuard[jax.Array]:
         """Whether ``value`` is an array, or a tracer of one."""
         return isinstance(value, jax.Array)
 
-    def foreign(self, value: Any) -> Any:
+    def foreign(self, value: object) -> jax.Array | None:
         """Arrays of NumPy and what NumPy's front end reads; of 64 bits where JAX has them (``jax_enable_x64``)."""
         array = value if NUMPY.accepts(value) else NUMPY.foreign(value)
         return jnp.asarray(whole(array)) if array is not None and array.dtype.kind in "biufc" else None
 
-    def advice(self, value: Any) -> str:
+    def advice(self, value: object) -> str:
         if is_symbolic(value) or isinstance(value, np.ma.MaskedArray):
             return NUMPY.advice(value)
         return "; write jnp.asarray(x)" if isinstance(value, (list, tuple)) else ""
 
-    def to_host(self, value: Any) -> Array:
+    def to_host(self, value: jax.Array) -> Array:
         """The values of an array, in its own memory where that is the host's; `TraceError` for a tracer."""
         if isinstance(value, jax.core.Tracer):
             raise TraceError(
@@ -48,7 +48,7 @@ class Jax(Adapter):
         array: Array = np.asarray(value)
         return array if array.flags.c_contiguous else np.ascontiguousarray(array)
 
-    def from_host(self, array: Array, like: Any) -> Any:
+    def from_host(self, array: Array, like: jax.Array | None) -> jax.Array:
         """An array of JAX, where ``like`` is if that is committed to a device, and as uncommitted as others if not."""
         array = self.narrowed(array)
         if isinstance(like, jax.Array) and not isinstance(like, jax.core.Tracer) and like.committed:
@@ -63,18 +63,18 @@ class Jax(Adapter):
             return array
         return array.astype(jax.dtypes.canonicalize_dtype(array.dtype))
 
-    def shape(self, value: Any) -> tuple[int, ...]:
+    def shape(self, value: jax.Array) -> tuple[int, ...]:
         shape: tuple[int, ...] = value.shape
         return shape
 
-    def dtype_name(self, value: Any) -> str:
+    def dtype_name(self, value: jax.Array) -> str:
         return str(value.dtype.name)
 
-    def dtype(self, name: str) -> Any:
+    def dtype(self, name: str) -> DType:
         """The dtype of this name; of 32 bits where JAX has no other (without ``jax_enable_x64``)."""
         return jax.dtypes.canonicalize_dtype(jnp.dtype(name))
 
-    def is_weak(self, value: Any) -> bool:
+    def is_weak(self, value: jax.Array) -> bool:
         return bool(getattr(value, "weak_type", False))  # keys of random numbers have none
 
     def promoted(self, names: Iterable[str]) -> str:
@@ -83,11 +83,11 @@ class Jax(Adapter):
         dtype = reduce(jnp.promote_types, dtypes, dtypes[0]) if dtypes else jnp.dtype("int32")
         return str(dtype.name if jnp.issubdtype(dtype, jnp.floating) else self.dtype("float64").name)
 
-    def writable(self, out: Any) -> bool:
+    def writable(self, out: jax.Array) -> bool:
         raise OptionError("arrays of JAX do not change, so there is no out=: take the result of the call")
 
-    def forms(self, arguments: Sequence[Any]) -> tuple[Any, ...] | None:
-        forms: list[Any] = [_has_64_bits()]
+    def forms(self, arguments: Sequence[object]) -> tuple[Hashable, ...] | None:
+        forms: list[Hashable] = [_has_64_bits()]
         for value in arguments:
             if not isinstance(value, jax.Array):
                 return None
@@ -96,51 +96,54 @@ class Jax(Adapter):
 
     # ------------------------------------------------------------------ arrays between the arguments and the results
 
-    def arranged(self, value: Any, dtype: str, shape: tuple[int, ...]) -> Any:
+    def arranged(self, value: jax.Array, dtype: str, shape: tuple[int, ...]) -> jax.Array:
         if jnp.issubdtype(value.dtype, jnp.complexfloating):
             value = jnp.stack([value.real, value.imag], axis=-1)
         own = self.dtype(dtype)
         value = value if value.dtype == own else value.astype(own)
         return value if value.shape == shape else value.reshape(shape)
 
-    def on_host(self, array: Any) -> Array:
+    def on_host(self, array: jax.Array) -> Array:
         return self.to_host(array) if isinstance(array, jax.Array) else array
 
-    def between(self, array: Array, like: Any) -> Any:
+    def between(self, array: Array, like: jax.Array | None) -> jax.Array:
         return self.from_host(array, like)
 
-    def zeros_like(self, array: Any) -> Any:
+    def zeros_like(self, array: jax.Array) -> jax.Array:
         return jnp.zeros_like(array)
 
-    def finished(self, array: Any, dtype: str, like: Any) -> Any:
+    def finished(self, array: jax.Array, dtype: str, like: jax.Array | None) -> jax.Array:
         own = self.dtype(dtype)
         return array if array.dtype == own else array.astype(own)
 
-    def finished_complex(self, array: Any, like: Any) -> Any:
+    def finished_complex(self, array: jax.Array, like: jax.Array | None) -> jax.Array:
         return self.as_complex(array)
 
     # ------------------------------------------------------------------------------------------- results, as they are
 
-    def as_complex(self, result: Any) -> Any:
+    def as_complex(self, result: jax.Array) -> jax.Array:
         pairs = result.reshape((*result.shape[:-1], -1, 2))
         if result.dtype not in (jnp.float32, jnp.float64):
             pairs = pairs.astype(jnp.float32)
         return jax.lax.complex(pairs[..., 0], pairs[..., 1])
 
-    def reduced(self, name: str, result: Any, axes: tuple[int, ...]) -> Any:
+    def reduced(self, name: str, result: jax.Array, axes: tuple[int, ...]) -> jax.Array:
         function = jax.scipy.special.logsumexp if name == "logsumexp" else getattr(jnp, name)
         return function(result, axis=axes[0] if name.startswith("arg") else axes)
 
-    def rows(self, array: Any, chosen: Array) -> Any:
+    def rows(self, array: jax.Array, chosen: Array) -> jax.Array:
         return array[chosen]
 
-    def swapped(self, array: Any) -> Any:
+    def entry(self, array: jax.Array, index: jax.Array) -> jax.Array:
+        return array[index]
+
+    def swapped(self, array: jax.Array) -> jax.Array:
         return array.swapaxes(-1, -2)
 
-    def permuted(self, array: Any, axes: tuple[int, ...]) -> Any:
+    def permuted(self, array: jax.Array, axes: tuple[int, ...]) -> jax.Array:
         return array.transpose(axes)
 
-    def broadcast(self, array: Any, shape: tuple[int, ...]) -> Any:
+    def broadcast(self, array: jax.Array, shape: tuple[int, ...]) -> jax.Array:
         return jnp.broadcast_to(array, shape)
 
 

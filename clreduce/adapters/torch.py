@@ -5,13 +5,15 @@ Between arguments and results stand tensors; `clreduce.torch.autograd` runs what
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from functools import reduce
-from typing import Any
+from typing import TypeGuard
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.autograd.graph import increment_version
+from torch.nn import Parameter
 
 from clreduce.adapters import torch_standins as standins
 from clreduce.adapters.adapter import Adapter
@@ -24,11 +26,11 @@ DTYPES = {
     name: getattr(torch, name)
     for name in ("float16", "bfloat16", "float32", "float64", "int64")
 }  # fmt: skip
-_PLAIN = (torch.Tensor, torch.nn.Parameter)
+_PLAIN = (Tensor, Parameter)
 transforms_active = torch._C._are_functorch_transforms_active
 
 
-class Torch(Adapter):
+class Torch(Adapter[torch.Tensor, torch.Tensor]):
     """The adapter of PyTorch."""
 
     name = "torch"
@@ -37,11 +39,11 @@ class Torch(Adapter):
         self._names: dict[torch.dtype, str] = {}
         self._staged: set[str] = set()
 
-    def accepts(self, value: Any) -> bool:
+    def accepts(self, value: object) -> TypeGuard[torch.Tensor]:
         """Whether ``value`` is a tensor, parameters of modules included."""
         return isinstance(value, torch.Tensor)
 
-    def foreign(self, value: Any) -> Any:
+    def foreign(self, value: object) -> torch.Tensor | None:
         """NumPy arrays and everything that NumPy's front end reads, without a copy if PyTorch accepts their memory."""
         if not isinstance(value, np.ndarray) and hasattr(value, "__dlpack_device__"):
             try:
@@ -51,7 +53,7 @@ class Torch(Adapter):
         array = value if NUMPY.accepts(value) else NUMPY.foreign(value)
         return None if array is None else _tensor_of(array)
 
-    def advice(self, value: Any) -> str:
+    def advice(self, value: object) -> str:
         if is_symbolic(value) or isinstance(value, np.ma.MaskedArray) or type(value).__name__.endswith("Tracer"):
             return NUMPY.advice(value)
         if hasattr(value, "to_numpy"):
@@ -127,7 +129,7 @@ class Torch(Adapter):
             ) from None
         return str(dtype if dtype.is_floating_point else torch.get_default_dtype()).removeprefix("torch.")
 
-    def copy_into(self, out: torch.Tensor, result: Any) -> torch.Tensor:
+    def copy_into(self, out: torch.Tensor, result: torch.Tensor | Array) -> torch.Tensor:
         if isinstance(result, torch.Tensor):
             return out.copy_(result)
         if np.may_share_memory(self.to_host(out), result):
@@ -135,14 +137,22 @@ class Torch(Adapter):
             return out
         return out.copy_(torch.from_numpy(result))
 
+    def overlap(self, out: torch.Tensor, other: torch.Tensor) -> bool:
+        return np.may_share_memory(self.to_host(out), self.on_host(other))
+
     def writable(self, out: torch.Tensor) -> bool:
         spread = all(stride or size < 2 for stride, size in zip(out.stride(), out.shape, strict=True))
         return spread or out.numel() == 0
 
-    def forms(self, arguments: Sequence[Any]) -> tuple[Any, ...] | None:
-        forms: list[Any] = [torch.get_default_dtype()]
+    def forms(self, arguments: Sequence[object]) -> tuple[Hashable, ...] | None:
+        forms: list[Hashable] = [torch.get_default_dtype()]
         for value in arguments:
-            if type(value) not in _PLAIN or not value.is_cpu or value.layout is not torch.strided or value.is_nested:
+            if (
+                (type(value) is not Tensor and type(value) is not Parameter)
+                or not value.is_cpu
+                or value.layout is not torch.strided
+                or value.is_nested
+            ):
                 return None
             forms += value.shape, value.dtype
         return tuple(forms)
@@ -165,10 +175,10 @@ class Torch(Adapter):
     def zeros_like(self, array: torch.Tensor) -> torch.Tensor:
         return torch.zeros_like(array)
 
-    def finished(self, array: torch.Tensor, dtype: str, like: Any) -> torch.Tensor:
+    def finished(self, array: torch.Tensor, dtype: str, like: torch.Tensor | None) -> torch.Tensor:
         return array if array.dtype is DTYPES[dtype] else array.to(DTYPES[dtype])
 
-    def finished_complex(self, array: torch.Tensor, like: Any) -> torch.Tensor:
+    def finished_complex(self, array: torch.Tensor, like: torch.Tensor | None) -> torch.Tensor:
         return self.as_complex(array)
 
     def as_complex(self, result: torch.Tensor) -> torch.Tensor:
@@ -188,6 +198,9 @@ class Torch(Adapter):
 
     def rows(self, array: torch.Tensor, chosen: Array) -> torch.Tensor:
         return array[self.from_host(chosen, array)]
+
+    def entry(self, array: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+        return array[index]
 
     def swapped(self, array: torch.Tensor) -> torch.Tensor:
         return array.transpose(-1, -2)

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from clreduce.adapters.adapter import Adapter
+from clreduce.adapters.adapter import AnyAdapter
 from clreduce.domain import Domain
 from clreduce.errors import DeviceError, DtypeError, ShapeError
 from clreduce.ir.expr import REAL
@@ -57,7 +57,7 @@ class Arguments:
     ranges: CheckedRanges | None = None
     """The pairs to visit; None for all."""
 
-    def on_host(self, library: Adapter) -> Arguments:
+    def on_host(self, library: AnyAdapter) -> Arguments:
         """These arguments with NumPy arrays on the host."""
         return replace(self, arrays=tuple(map(library.on_host, self.arrays)))
 
@@ -80,7 +80,7 @@ def describe(variable: Variable) -> str:
     return f"{variable.name} = {category}" if variable.name else f"argument {variable.position} ({category})"
 
 
-def check_arguments(variables: Sequence[Variable], given: Sequence[object], library: Adapter) -> Arguments:
+def check_arguments(variables: Sequence[Variable], given: Sequence[object], library: AnyAdapter) -> Arguments:
     """The arrays of a call; raises one error that says which argument is wrong, and how.
 
     Shapes: Vi (batch.., M, D), Vj (batch.., N, D), Pm (batch.., D); batch dimensions broadcast as in NumPy. Variables
@@ -138,7 +138,7 @@ class Checks:
     def __reduce__(self) -> tuple[object, ...]:
         return Checks, (self._variables,)
 
-    def __call__(self, given: Sequence[object], library: Adapter) -> Arguments:
+    def __call__(self, given: Sequence[object], library: AnyAdapter) -> Arguments:
         """The checked arguments of a call; see `check_arguments`."""
         forms = library.forms(given)
         try:
@@ -173,7 +173,7 @@ def without_last_axis(given: tuple[int, ...], arranged: tuple[int, ...]) -> bool
     return len(given) < 2 or arranged[-len(given) :] != given
 
 
-def check_result(shape: tuple[int, ...], dtype: str, given: object, what: str, library: Adapter) -> None:
+def check_result(shape: tuple[int, ...], dtype: str, given: object, what: str, library: AnyAdapter) -> None:
     """Raise an error unless ``given`` is an array of exactly this shape and dtype."""
     if not library.accepts(given):
         raise DtypeError(f"{what} must be a {library.name} array; got {type(given).__name__}{library.advice(given)}")
@@ -184,7 +184,7 @@ def check_result(shape: tuple[int, ...], dtype: str, given: object, what: str, l
         raise DtypeError(f"{what} must be {dtype}, as the result is; got {library.dtype_name(given)}")
 
 
-def check_beside(shape: tuple[int, ...], dtype: str, given: object, what: str, library: Adapter) -> Any:
+def check_beside(shape: tuple[int, ...], dtype: str, given: object, what: str, library: AnyAdapter) -> Any:
     """``given`` as an array of this shape and dtype.
 
     Complex numbers become pairs of reals. A narrower dtype is converted; a wider one raises `DtypeError`.
@@ -241,13 +241,13 @@ def _is_number(value: Any) -> bool:
     return number or (isinstance(value, (tuple, list)) and len(value) > 0 and all(map(_is_number, value)))
 
 
-def _converted(variable: Variable, value: Any, library: Adapter) -> Any:
+def _converted(variable: Variable, value: Any, library: AnyAdapter) -> Any:
     """An argument as an array of this library, if the conversion is cheap; else unchanged. Numbers for Pm stay so."""
     array = None if variable.domain == Domain.P and _is_number(value) else library.as_array(value)
     return value if array is None else array
 
 
-def _form(variable: Variable, value: Any, library: Adapter) -> _Form:
+def _form(variable: Variable, value: Any, library: AnyAdapter) -> _Form:
     """The shape and dtype of an argument; raises an error if no kernel can read it."""
     numbers = None
     if library.accepts(value):
@@ -290,7 +290,7 @@ def _readable(name: str) -> bool:
 
 
 def _check_places(
-    variables: Sequence[Variable], given: Sequence[Any], forms: Sequence[_Form], library: Adapter
+    variables: Sequence[Variable], given: Sequence[Any], forms: Sequence[_Form], library: AnyAdapter
 ) -> None:
     """Raise `DeviceError` unless all arrays of a call are on one device."""
     places = [library.place(value) for value, form in zip(given, forms, strict=True) if form.numbers is None]
@@ -300,7 +300,7 @@ def _check_places(
         raise DeviceError(f"the arrays of a call are on one device; got {where}")
 
 
-def _common_dtype(variables: Sequence[Variable], forms: Sequence[_Form], library: Adapter) -> str:
+def _common_dtype(variables: Sequence[Variable], forms: Sequence[_Form], library: AnyAdapter) -> str:
     # A plain number has no precision of its own and takes that of the arrays. Index arguments keep their dtype.
     reals = [form for v, form in zip(variables, forms, strict=True) if v.kind == REAL and form.numbers is None]
     names = {form.dtype for form in reals if not form.weak} or {form.dtype for form in reals}

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from clreduce.adapters.adapter import Adapter
+from clreduce.adapters.adapter import AnyAdapter
 from clreduce.call.arguments import (
     COMPUTED,
     Arguments,
@@ -68,7 +68,7 @@ class RoutineBase:
     ``values`` are the formulas; ``variables`` stand in them for the arguments of a call, in order.
     """
 
-    library: ClassVar[Adapter]
+    library: ClassVar[AnyAdapter]
     """The adapter of the array library; set by the subclass that users see."""
     runner: ClassVar[Runner] = HOST
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from clreduce.adapters.adapter import Adapter
+from clreduce.adapters.adapter import Adapter, Between, HostAdapter, Own
 from clreduce.call.arguments import Arguments
 from clreduce.call.base import RoutineBase
 from clreduce.call.executor import Executor
@@ -15,6 +14,7 @@ from clreduce.ir.expr import INDEX
 from clreduce.memo import Memo
 from clreduce.runtime.cuts import leaves
 from clreduce.runtime.launch import Call
+from clreduce.typing import Array
 
 
 @dataclass(frozen=True)
@@ -49,15 +49,15 @@ class MemoryEstimate:
         return f"MemoryEstimate({memory_text(self.total)}: {sizes}{blocks})"
 
 
-class ShapesOnly(Adapter):
+class ShapesOnly(HostAdapter[Own]):
     """An adapter that checks arrays as ``library`` does, but reads only shapes and dtypes and copies nothing."""
 
-    def __init__(self, library: Adapter) -> None:
+    def __init__(self, library: Adapter[Own, Between]) -> None:
         self.name = library.name
         self.accepts, self.shape, self.dtype_name = library.accepts, library.shape, library.dtype_name  # type: ignore[method-assign]
         self.place, self.promoted, self.is_weak = library.place, library.promoted, library.is_weak  # type: ignore[method-assign]
 
-    def arranged(self, value: object, dtype: str, shape: tuple[int, ...]) -> Any:
+    def arranged(self, value: Own, dtype: str, shape: tuple[int, ...]) -> Array:
         """Zeros of the shape that kernels would read. Only one number is stored."""
         return np.broadcast_to(np.zeros((), dtype), shape)
 

@@ -25,7 +25,7 @@ def has_sources(arrays: Sequence[object]) -> bool:
     return False
 
 
-def with_parameters(work: Work, arrays: Sequence[object]) -> Sequence[Any]:
+def with_parameters(work: Work, arrays: Sequence[Array]) -> Sequence[Array]:
     """The arrays, with parameters read into memory: every block needs them whole."""
     if not has_sources(arrays):
         return arrays
@@ -58,10 +58,9 @@ def has_order(array: Any) -> bool:
     return is_contiguous(array) if is_resident(array) else bool(array.flags.c_contiguous)
 
 
-def _as_read(array: Any, dimensions: int) -> Array:
+def _as_read(array: Any, dimensions: int) -> Any:
     if is_resident(array):
-        resident: Array = copied(array, array.dtype)
-        return resident
+        return copied(array, array.dtype)
     return np.ascontiguousarray(without_repeats(whole(array), dimensions))
 
 

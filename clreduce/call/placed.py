@@ -16,7 +16,7 @@ from clreduce.memo import Memo
 from clreduce.runtime.device import Device
 from clreduce.runtime.devices import current_device, devices, select
 from clreduce.runtime.region import Region
-from clreduce.runtime.resident import first_resident, place_of_array
+from clreduce.runtime.resident import first_resident, place_of_array, place_of_arrays
 from clreduce.typing import Array
 
 
@@ -72,7 +72,7 @@ class WhereArraysAre(Executor):
         return current_device()
 
     def for_copies(self, array: object) -> Executor:
-        cl_device = place_of_array(array).device.cl_device
+        cl_device = place_of_arrays([array]).device.cl_device
         (listed,) = (device for device in devices() if device.cl_device == cl_device)
         return one_device(select(listed), self.limit, self.deterministic)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from clreduce.adapters.adapter import Adapter
+from clreduce.adapters.adapter import AnyAdapter
 from clreduce.adapters.numpy import NUMPY
 from clreduce.domain import Domain
 from clreduce.errors import DtypeError, ShapeError
@@ -18,7 +18,7 @@ _NAMES = ("ranges_i", "slices_i", "redranges_j", "ranges_j", "slices_j", "redran
 _INTEGERS = (np.dtype(np.int32), np.dtype(np.int64))
 
 
-def check_ranges(given: object, sizes: Mapping[Domain, int], library: Adapter) -> CheckedRanges:
+def check_ranges(given: object, sizes: Mapping[Domain, int], library: AnyAdapter) -> CheckedRanges:
     """The checked ``ranges`` of a call; raises one error that says which array is wrong, and how.
 
     ``given`` is the tuple ``(ranges_i, slices_i, redranges_j, ranges_j, slices_j, redranges_i)`` of int32 or int64
@@ -40,7 +40,7 @@ def _name(n: int) -> str:
     return f"ranges[{n}] ({_NAMES[n]})"
 
 
-def _as_integers(n: int, value: Any, library: Adapter) -> Array:
+def _as_integers(n: int, value: Any, library: AnyAdapter) -> Array:
     given = value if isinstance(value, np.ndarray) else library.as_array(value)
     if given is None:
         raise DtypeError(

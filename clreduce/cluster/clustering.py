@@ -15,7 +15,7 @@ from typing import Any, Generic, NamedTuple, TypeVar, overload
 
 import numpy as np
 
-from clreduce.adapters.adapter import Adapter
+from clreduce.adapters.adapter import AnyAdapter
 from clreduce.errors import DtypeError, ShapeError
 from clreduce.typing import Array
 
@@ -29,7 +29,7 @@ class Clustering(Generic[Given]):
     All of them work on the host; results are of the library of their first argument, and beside it.
     """
 
-    def __init__(self, library: Adapter, grid_begins_at_points: bool = False) -> None:
+    def __init__(self, library: AnyAdapter, grid_begins_at_points: bool = False) -> None:
         """With ``grid_begins_at_points``, `grid_cluster` counts cells from the least coordinates of the points."""
         self._library, self._grid_begins_at_points = library, grid_begins_at_points
 

@@ -12,7 +12,7 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
-from clreduce.adapters.adapter import Adapter
+from clreduce.adapters.adapter import AnyAdapter
 from clreduce.call.pruning.index import Index
 from clreduce.domain import Domain
 from clreduce.errors import DtypeError, ShapeError
@@ -165,7 +165,7 @@ def from_symbol(position: object, dim: object, category: int) -> Operand:
     return Operand(leaf, {leaf: Leaf(None, (), None)})
 
 
-def from_array(value: Any, axis: int | None, library: Adapter) -> Operand:
+def from_array(value: Any, axis: int | None, library: AnyAdapter) -> Operand:
     """An array: with ``axis`` 0 or 1 of shape (M, D), else its shape tells what it is."""
     shape = tuple(value.shape)
     dtype = library.dtype_name(value)
@@ -229,7 +229,7 @@ def _is_integer(value: object) -> TypeGuard[int]:
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
-def operand(value: Any, library: Adapter, axis: int | None = None) -> Operand:
+def operand(value: Any, library: AnyAdapter, axis: int | None = None) -> Operand:
     """Anything that may stand in an expression, as a formula."""
     if axis is not None and axis not in (0, 1, 2):
         raise ShapeError(f"axis is 0 (vectors of i), 1 (of j) or 2 (a parameter); got {axis!r}")

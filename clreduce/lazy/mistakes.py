@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from clreduce.adapters.adapter import Adapter
+from clreduce.adapters.adapter import AnyAdapter
 from clreduce.errors import ShapeError
 from clreduce.lazy.base import Array, Recorded
 
 
-def shape_of(value: object, library: Adapter) -> tuple[int, ...]:
+def shape_of(value: object, library: AnyAdapter) -> tuple[int, ...]:
     """The shape of an array or of a list of numbers; () for all else."""
     if library.accepts(value):
         return tuple(library.shape(value))

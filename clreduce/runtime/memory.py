@@ -63,7 +63,7 @@ class Memory:
         """The `Order` of launches, if they wait for more than the order of the queue (`ResidentMemory`); else None."""
         self._asked = 0  # bytes of the last buffer
         self._outputs: list[tuple[Any, Array]] = []
-        self._inputs: dict[int, tuple[Any, Array]] = {}
+        self._inputs: dict[int, tuple[Any, object]] = {}
         # If Python released a buffer, it would release its array too, while a kernel may still read there.
         self._held = HeldObjects(self)
 

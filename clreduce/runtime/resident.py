@@ -10,13 +10,21 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, TypeGuard, TypeVar
 
 import numpy as np
 
 from clreduce.errors import DtypeError, ShapeError
 from clreduce.runtime.lent import LentQueue, place_of
 from clreduce.runtime.resident_kernels import Order, kernel_of_text, table_of
+from clreduce.typing import Array, DType
+
+if TYPE_CHECKING:
+    import pyopencl as cl
+    from pyopencl.array import Array as DeviceArray
+
+AnyPlace = TypeVar("AnyPlace", Array, "DeviceArray")
+"""Arrays of the host, or of a device."""
 
 TYPES = {
     "bool": "uchar", "int8": "char", "uint8": "uchar", "int16": "short", "uint16": "ushort", "int32": "int",
@@ -26,28 +34,43 @@ TYPES = {
 """The OpenCL type of each NumPy dtype."""
 
 
-def is_resident(array: object) -> bool:
+def is_resident(array: object) -> TypeGuard[DeviceArray]:
     """Whether ``array`` is a ``pyopencl.array.Array``."""
     module = sys.modules.get("pyopencl.array")
     return module is not None and isinstance(array, module.Array)
 
 
-def first_resident(arrays: Sequence[object]) -> Any:
+def first_resident(arrays: Sequence[object]) -> DeviceArray | None:
     """The first ``pyopencl.array.Array`` among ``arrays``; None if there is none."""
     module = sys.modules.get("pyopencl.array")
     if module is not None:
         for array in arrays:
             if isinstance(array, module.Array):
-                return array
+                first: DeviceArray = array
+                return first
     return None
 
 
-def place_of_array(array: Any) -> LentQueue:
+def queue_of(array: DeviceArray) -> cl.CommandQueue:
+    """The queue of an array; front ends refuse arrays without one."""
+    queue: cl.CommandQueue | None = array.queue
+    assert queue is not None
+    return queue
+
+
+def place_of_array(array: DeviceArray) -> LentQueue:
     """The queue of an array. Computations with the array run on that queue."""
-    return place_of(array.queue, array.allocator)
+    return place_of(queue_of(array), array.allocator)
 
 
-def is_contiguous(array: Any) -> bool:
+def place_of_arrays(arrays: Sequence[object]) -> LentQueue:
+    """The queue of the first device array among ``arrays``, which contain one."""
+    array = first_resident(arrays)
+    assert array is not None
+    return place_of_array(array)
+
+
+def is_contiguous(array: DeviceArray) -> bool:
     """Whether an array is C-contiguous; an empty array is."""
     step = array.dtype.itemsize
     for size, stride in zip(reversed(array.shape), reversed(array.strides), strict=True):
@@ -60,7 +83,7 @@ def is_contiguous(array: Any) -> bool:
 # --------------------------------------------------------------------------------------------------------- kernels
 
 
-def _run(source: str, items: int, written: Any, read: Sequence[Any], numbers: Sequence[int]) -> None:
+def _run(source: str, items: int, written: DeviceArray, read: Sequence[DeviceArray], numbers: Sequence[int]) -> None:
     """Run a kernel over ``items`` on the queue of ``written``, after the commands that write to any of the arrays.
 
     Its arguments are the data of ``written`` and of ``read``, the offset of each in numbers, and ``numbers``.
@@ -78,7 +101,7 @@ def _run(source: str, items: int, written: Any, read: Sequence[Any], numbers: Se
     order.became([written], read)
 
 
-def _type(array: Any) -> str:
+def _type(array: DeviceArray) -> str:
     name = array.dtype.name
     if name not in TYPES:
         raise DtypeError(f"arrays on a device are of real numbers, integers or booleans here; got {name}")
@@ -109,7 +132,7 @@ def _copy_source(target: str, source: str, dim: int, truth: bool) -> str:
     )
 
 
-def assign(target: Any, source: Any) -> None:
+def assign(target: AnyPlace, source: AnyPlace) -> None:
     """``target[...] = source`` for two arrays of the host, or of one device.
 
     They have the same shape, and any dtypes and strides. Raises `DtypeError` for a conversion of complex numbers.
@@ -131,24 +154,24 @@ def assign(target: Any, source: Any) -> None:
     _run(text, target.size, target, [source], [target.size, *(number for axis in merged for number in axis)])
 
 
-def _steps(array: Any) -> list[int]:
+def _steps(array: DeviceArray) -> list[int]:
     return [stride // array.dtype.itemsize for stride in array.strides]
 
 
-def copied(array: Any, dtype: Any, shape: tuple[int, ...] | None = None) -> Any:
+def copied(array: DeviceArray, dtype: str | DType, shape: tuple[int, ...] | None = None) -> DeviceArray:
     """A contiguous copy of an array in another dtype or shape, on the array's device and queue."""
     made = _beside(array, array.shape, dtype)
     assign(made, array)
     return made if shape is None or shape == made.shape else made.reshape(shape)
 
 
-def permuted(array: Any, axes: Sequence[int]) -> Any:
+def permuted(array: DeviceArray, axes: Sequence[int]) -> DeviceArray:
     """A view of an array with the axes in this order."""
     shape, strides = (tuple(each[axis] for axis in axes) for each in (array.shape, array.strides))
     return array._new_with_changes(array.base_data, offset=array.offset, shape=shape, strides=strides)
 
 
-def broadcast(array: Any, shape: tuple[int, ...]) -> Any:
+def broadcast(array: DeviceArray, shape: tuple[int, ...]) -> DeviceArray:
     """A view of an array that is broadcast to this shape; raises ValueError if it does not broadcast."""
     ahead = len(shape) - len(array.shape)
     strides = tuple(
@@ -208,7 +231,7 @@ def _reduction_source(name: str, kind: str, target: str) -> str:
     )
 
 
-def _axis_reduced(array: Any, name: str, axis: int, dtype: Any) -> Any:
+def _axis_reduced(array: DeviceArray, name: str, axis: int, dtype: str | DType) -> DeviceArray:
     """The reduction of a contiguous array over one axis."""
     before, terms, inner = array.shape[:axis], array.shape[axis], prod(array.shape[axis + 1 :])
     if terms == 0 and name in ("min", "max", "argmin", "argmax"):
@@ -221,7 +244,7 @@ def _axis_reduced(array: Any, name: str, axis: int, dtype: Any) -> Any:
     return made
 
 
-def _blocks_reduced(array: Any, name: str, axis: int) -> Any:
+def _blocks_reduced(array: DeviceArray, name: str, axis: int) -> DeviceArray:
     """An array with a long axis that is reduced to `_LONG` blocks, and one more for the remaining terms."""
     before, terms, after = array.shape[:axis], array.shape[axis], array.shape[axis + 1 :]
     length = terms // _LONG
@@ -235,23 +258,24 @@ def _blocks_reduced(array: Any, name: str, axis: int) -> Any:
     return both
 
 
-def _part(axis: int, part: slice | int) -> tuple[Any, ...]:
+def _part(axis: int, part: slice | int) -> tuple[slice | int, ...]:
     """The index that takes ``part`` along an axis."""
     return (*(slice(None),) * axis, part)
 
 
-def _contiguous(array: Any) -> Any:
+def _contiguous(array: DeviceArray) -> DeviceArray:
     return array if is_contiguous(array) else copied(array, array.dtype)
 
 
-def _beside(array: Any, shape: tuple[int, ...], dtype: Any) -> Any:
+def _beside(array: DeviceArray, shape: tuple[int, ...], dtype: str | DType) -> DeviceArray:
     """A new array on the device and queue of ``array``."""
     place = place_of_array(array)
     with place.device.at(place):
-        return place.device.new_array(shape, dtype)
+        made: DeviceArray = place.device.new_array(shape, dtype)
+    return made
 
 
-def reduced(array: Any, name: str, axes: Sequence[int]) -> Any:
+def reduced(array: DeviceArray, name: str, axes: Sequence[int]) -> DeviceArray:
     """The reduction ``name`` (sum, prod, min, max, any, all, argmin, argmax, logsumexp) of an array over axes.
 
     Each axis takes a kernel or two. Indices are int64, and sums of bool and int32 are int64.
@@ -268,7 +292,7 @@ def reduced(array: Any, name: str, axes: Sequence[int]) -> Any:
     return array
 
 
-def taken(array: Any, indices: np.ndarray[Any, Any]) -> Any:
+def taken(array: DeviceArray, indices: Array) -> DeviceArray:
     """A new array with the rows of ``array`` at these indices."""
     place, inner = place_of_array(array), prod(array.shape[1:])
     array = _contiguous(array)
@@ -309,7 +333,7 @@ __kernel void run(__global long* lists, __global const long* candidates, long at
 """
 
 
-def complete_lists(lists: Any, rows: int, count: int, candidates: np.ndarray[Any, Any]) -> None:
+def complete_lists(lists: DeviceArray, rows: int, count: int, candidates: Array) -> None:
     """Replace each -1 in a list by the lowest candidate that is not in the list, in place.
 
     ``lists`` is contiguous, of shape (batch.., rows, K * D): a list of K = ``count`` places for each component.

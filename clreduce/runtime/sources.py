@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from math import prod
-from typing import Any
+from typing import Any, Protocol, TypeGuard, cast
 
 import numpy as np
 
 from clreduce.errors import DtypeError, ShapeError
-from clreduce.typing import Array
+from clreduce.typing import Array, DType
+
+
+class Readable(Protocol):
+    """Anything that `BlockSource` reads: a dataset of h5py, an array of zarr, a class with these three."""
+
+    @property
+    def shape(self) -> Sequence[int]: ...
+    @property
+    def dtype(self) -> str | DType: ...
+
+    def __getitem__(self, place: tuple[slice, ...], /) -> object: ...
 
 
 class BlockSource:
@@ -28,7 +40,7 @@ class BlockSource:
 
     __slots__ = ("_axes", "dtype", "shape", "value")
 
-    def __init__(self, value: Any, dtype: Any = None, shape: tuple[int, ...] | None = None) -> None:
+    def __init__(self, value: Readable, dtype: str | DType | None = None, shape: tuple[int, ...] | None = None) -> None:
         self.value = value
         self.dtype = np.dtype(value.dtype if dtype is None else dtype)
         if not all(hasattr(size, "__index__") and size >= 0 for size in value.shape):
@@ -58,12 +70,12 @@ class BlockSource:
         """This source in another dtype and shape; axes longer than 1 must agree."""
         return BlockSource(self.value, dtype, shape)
 
-    def reshape(self, *shape: Any) -> BlockSource:
+    def reshape(self, *shape: int | tuple[int, ...]) -> BlockSource:
         """This source with axes of length 1 added or removed."""
-        sizes = shape[0] if len(shape) == 1 and isinstance(shape[0], tuple) else shape
+        sizes = (size for part in shape for size in (part if isinstance(part, tuple) else (part,)))
         return self.arranged(self.dtype.name, tuple(sizes))
 
-    def __getitem__(self, place: Any) -> Array:
+    def __getitem__(self, place: slice | tuple[slice, ...]) -> Array:
         """The block at these slices of the first axes.
 
         Raises `ShapeError` or `DtypeError` if the source returns a block of another shape or kind.
@@ -102,7 +114,7 @@ def _matching_axes(own: tuple[int, ...], shape: tuple[int, ...]) -> list[int | N
     return [next(places) if size != 1 else None for size in own]
 
 
-def is_source(value: object) -> bool:
+def is_source(value: object) -> TypeGuard[Readable]:
     """Whether ``value`` is not in memory but can be read in blocks, such as datasets of h5py and zarr."""
     if isinstance(value, np.ndarray) or hasattr(value, "toarray") or hasattr(value, "coords"):
         return False
@@ -117,7 +129,17 @@ def is_source(value: object) -> bool:
     return kind in "biuf" and on_demand
 
 
-def whole(array: Any) -> Array:
+def as_array(source: BlockSource) -> Array:
+    """``source``, which stands for an array: evaluations read both in slices, and see no difference."""
+    return cast("Array", source)
+
+
+def is_block_source(value: object) -> TypeGuard[BlockSource]:
+    """Whether ``value`` is a `BlockSource`. Type checkers do not expect one where an array is declared."""
+    return isinstance(value, BlockSource)
+
+
+def whole(array: Array | BlockSource) -> Array:
     """``array`` in memory: a `BlockSource` is read as a whole."""
     values: Array = array[()] if isinstance(array, BlockSource) else array
     return values

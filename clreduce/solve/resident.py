@@ -15,7 +15,7 @@ from clreduce.call.executor import Executor
 from clreduce.call.routine import Routine
 from clreduce.program import MapReduce, map_reduce
 from clreduce.runtime.region import Region
-from clreduce.runtime.resident import first_resident, place_of_array
+from clreduce.runtime.resident import first_resident, place_of_arrays
 from clreduce.solve.conjugate import ConjugateGradients
 from clreduce.solve.iteration import Iteration, SystemTask
 from clreduce.solve.metric import weights_of
@@ -42,7 +42,7 @@ class ResidentSystem(System):
         product: Callable[[Array], Array] | None = None,
     ) -> None:
         super().__init__(routine, unknown, arguments, executor, alpha, product)
-        place = place_of_array(first_resident(arguments.arrays))
+        place = place_of_arrays(arguments.arrays)
         self.space = Space(place, np.dtype("float64" if place.device.facts.has_double else arguments.dtype))
         self._feeds = routine.feeds(arguments.arrays)
 
