@@ -140,7 +140,7 @@ def _fitted(value: Expr, dim: int) -> Expr:
 
 def _partials(node: Expr) -> Sequence[Expr | None]:
     if node.op.partials is None:
-        raise NotDifferentiableError(f"{node.op.name} has no derivative")
+        raise NotDifferentiableError(f"the operation {node.op.name} has no derivative")
     return node.op.partials(node, *node.args, *node.params)
 
 

@@ -89,7 +89,7 @@ def _of_box(leaf: Expr, box: Box, precision: Precision) -> Bounds:
     """The bounds of a leaf in a box. They include 0 for numbers that a kernel may flush to 0."""
     for end in (box.low, box.high):
         if end.dim != leaf.dim or end.kind != leaf.kind:
-            raise ShapeError(f"a box of {leaf} has ends of its length {leaf.dim}; got {end.dim}")
+            raise ShapeError(f"the ends of a box of {leaf} must have its length {leaf.dim}; got {end.dim}")
     if leaf.kind != REAL or box.low is box.high:
         return Bounds(box.low, box.high, precision, box.nan)
     zero, tiny, where, less = constant(0), constant(precision.tiny), OPS["where"], OPS["less"]

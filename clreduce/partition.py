@@ -63,7 +63,7 @@ class Partition:
     def coarser(self, factor: int) -> Partition:
         """This order in blocks that are ``factor`` times as large; ``factor`` is a power of two."""
         if factor < 1 or factor & (factor - 1):
-            raise ShapeError(f"blocks are joined by powers of two; got {factor}")
+            raise ShapeError(f"blocks can be joined by powers of two only; got {factor}")
         return Partition(self.order, self.size * factor)
 
     def part(self, start: int, end: int) -> Partition:
@@ -73,7 +73,9 @@ class Partition:
     def boxes(self, ordered: Array) -> Boxes:
         """The boxes around the rows of each block of an array (N, D) that is in the order of the blocks already."""
         if ordered.ndim != 2 or len(ordered) != len(self.order):
-            raise ShapeError(f"an array of shape {ordered.shape} has no row for each of {len(self.order)} points")
+            raise ShapeError(
+                f"the array needs one row for each of the {len(self.order)} points; got shape {ordered.shape}"
+            )
         if not len(ordered):
             return Boxes(ordered, ordered, np.zeros(ordered.shape, bool))
         starts = self.intervals[:, 0]
@@ -98,9 +100,9 @@ def partition(points: Array, size: int) -> Partition:
     (array([0.]), array([1.]))
     """
     if points.ndim != 2:
-        raise ShapeError(f"points are rows of an array (N, D); got shape {points.shape}")
+        raise ShapeError(f"points must be rows of an array (N, D); got shape {points.shape}")
     if size < 1:
-        raise ShapeError(f"a block holds one point or more; got size {size}")
+        raise ShapeError(f"a block must hold at least one point; got size {size}")
     with np.errstate(under="ignore"):  # half of a subnormal number, whatever the caller lets NumPy raise
         return _partition(points, size)
 

@@ -163,7 +163,7 @@ class MapReduce:
         if reduction.tangent is None:
             raise NotDifferentiableError(
                 f"the reduction {reduction.name} has no derivative; "
-                f"differentiable are {', '.join(differentiable_names())}"
+                f"these reductions have one: {', '.join(differentiable_names())}"
             )
         residuals: list[Expr] = []
         if self.residual is not None:
@@ -255,7 +255,7 @@ def map_reduce(values: Sequence[Expr], reduction: str, count: int | None = None)
     """
     record = reduction_named(reduction, count)
     if len(values) != record.formulas:
-        raise ShapeError(f"{reduction} takes {record.formulas} formula(s), not {len(values)}")
+        raise ShapeError(f"{reduction} needs {record.formulas} formula(s), not {len(values)}")
     if record.scalar and values[0].dim != 1:
         raise ShapeError(f"{reduction} needs a formula of length 1 beside formula2; it has length {values[0].dim}")
     leaves = tuple(node for node in topological(values) if node.op.name == "variable")

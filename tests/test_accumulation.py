@@ -76,7 +76,7 @@ def made(reduction: str, formula: str = "x * y", aliases: Sequence[str] = ONE_OF
 
 @every_option
 def test_twenty_million_tenths(options: dict[str, Any], wide_device: Device) -> None:
-    """A sum, its mean, and derivatives in a parameter, to about a unit in the last place."""
+    """A sum, its mean, and derivatives for a parameter, to about a unit in the last place."""
     count = 20_000_000
     x, y = np.zeros((1, 1), "float32"), np.full((count, 1), 0.1, "float32")
     tenth = float(y[0, 0])
@@ -313,18 +313,18 @@ def test_pickled() -> None:
 
 def test_wrong_options() -> None:
     for options, message in (
-        ({"sum_scheme": "kahan"}, "sum_scheme is one of auto, block_sum, direct_sum, kahan_scheme; got 'kahan'"),
-        ({"dtype_acc": "double"}, "dtype_acc is one of auto, float16, float32, float64; got 'double'"),
-        ({"dtype_acc": "float64", "use_double_acc": True}, "use_double_acc means dtype_acc='float64'"),
+        ({"sum_scheme": "kahan"}, "sum_scheme must be one of auto, block_sum, direct_sum, kahan_scheme; got 'kahan'"),
+        ({"dtype_acc": "double"}, "dtype_acc must be one of auto, float16, float32, float64; got 'double'"),
+        ({"dtype_acc": "float64", "use_double_acc": True}, "use_double_acc=True means dtype_acc='float64'"),
     ):
         with pytest.raises(FormulaError, match=message):
             made("Sum", **options)
     for reduction in ("Min", "ArgMax", "Prod"):
         for options in ({"sum_scheme": "kahan_scheme"}, {"sum_scheme": "block_sum"}, {"use_double_acc": True}):
-            with pytest.raises(FormulaError, match=f"needs a reduction that adds up; {reduction} does not"):
+            with pytest.raises(FormulaError, match=f"needs a reduction that adds up its terms; {reduction} does not"):
                 made(reduction, **options)
     assert set(SUMS) - set(PLAIN_SUMS) == {"Var"}
-    with pytest.raises(FormulaError, match="no meaning for Var"):
+    with pytest.raises(FormulaError, match="plain sums only, and Var is none"):
         made("Var", sum_scheme="kahan_scheme")
 
 
@@ -345,7 +345,7 @@ def test_accumulators_that_do_not_suit_the_arrays(dtype: str, refused: list[str]
 
 
 def refusal(dtype: str, dtype_acc: str) -> Any:
-    return pytest.raises(DtypeError, match=f"for {dtype} arrays dtype_acc is auto, .*; got '{dtype_acc}'")
+    return pytest.raises(DtypeError, match=f"for {dtype} arrays, dtype_acc must be auto, .*; got '{dtype_acc}'")
 
 
 def test_a_device_without_double(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -101,7 +101,7 @@ def test_arrays_of_a_gpu_are_staged_with_one_warning(monkeypatch: pytest.MonkeyP
         warnings.simplefilter("error")
         routine(OnGPU(), OnGPU())
         assert clreduce.Vi(OnGPU()).shape == (2, 1, 3)
-    with pytest.raises(DeviceError, match="gives the host no copy"):
+    with pytest.raises(DeviceError, match="cannot be copied to the host's memory"):
         routine(Lost(), np.zeros((4, 3)))
 
 

@@ -333,15 +333,15 @@ def test_wrong_states(device, recwarn):
     routine, other = (Genred(text, ALIASES, "ArgKMin", axis=1, opt_arg=3) for text in ("SqDist(x, y)*b", "(x|y)*b"))
     for wrong in (-1, 1.5, "a", True, None):
         for name in ("first_row", "first_column"):
-            with pytest.raises(ShapeError, match=f"{name} is a whole number from 0"):
+            with pytest.raises(ShapeError, match=f"{name} must be a whole number from 0"):
                 routine.partial(x, y, b, **{name: wrong})
     state = routine.partial(x, y[:2], b[:2])  # fewer columns than K: others may follow
     assert not recwarn.list
-    with pytest.raises(ShapeError, match="another routine made this state"):
+    with pytest.raises(ShapeError, match="this state belongs to another routine"):
         other.finish(state)
-    with pytest.raises(ShapeError, match="takes a state"):
+    with pytest.raises(ShapeError, match="needs a state"):
         routine.finish(x)
-    with pytest.raises(ShapeError, match="merges with another state"):
+    with pytest.raises(ShapeError, match="merge needs another state"):
         state.merge(x)
 
 

@@ -41,7 +41,7 @@ _PROVOKED = {
         np.ones((2, 4)), np.ones((2, 3))
     ),
     "… must have shape (…, M, …); got …": lambda: clreduce.Genred("x - y", _ALIASES)(np.ones(4), np.ones((2, 3))),
-    "with axis=0, an array has shape (M, D); got …": lambda: clreduce.Vi(np.ones(4)),
+    "Vi (axis=0) needs an array of shape (M, D); got …": lambda: clreduce.Vi(np.ones(4)),
 }
 """Messages that several texts of the code make up: calls that raise them."""
 

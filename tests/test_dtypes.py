@@ -143,9 +143,9 @@ def test_other_dtypes_are_refused(array: Array, named: str) -> None:
     if array.dtype == np.float64:
         pytest.skip("here long double is double")
     x, y, b = data("float64", "float64", "float64")
-    with pytest.raises(DtypeError, match=rf"integers or booleans; x = Vi\(3\) is {named}"):
+    with pytest.raises(DtypeError, match=rf"x = Vi\(3\) must be an array of booleans.* got {named}"):
         GAUSSIAN(array, y, b)
-    with pytest.raises(DtypeError, match=rf"y = Vj\(3\) is {named}"):
+    with pytest.raises(DtypeError, match=rf"y = Vj\(3\) must be .* got {named}"):
         GAUSSIAN(x, np.resize(array, (N, 3)), b)
 
 
@@ -231,11 +231,13 @@ def test_gradients_in_complex_arguments_are_complex(device: Device) -> None:
 
 def test_complex_columns_that_do_not_fit() -> None:
     z, w = complex_data()
-    with pytest.raises(ShapeError, match=r"4 columns \(2 complex numbers\); got a complex array of shape \(23, 4\)"):
+    with pytest.raises(
+        ShapeError, match=r"takes 4 real numbers; got a complex array of shape \(23, 4\), .*: declare Vi\(8\)"
+    ):
         PRODUCT(np.concatenate([z, z], 1), w)
     with pytest.raises(ShapeError, match=r"4 columns; got an array of shape \(23, 2\)"):
         PRODUCT(z.real, w)
-    with pytest.raises(ShapeError, match="3 columns, an odd number, and takes no complex numbers"):
+    with pytest.raises(ShapeError, match=r"takes 3 real numbers; got a complex array .*: declare Vi\(4\)"):
         GAUSSIAN(z, *data("float64", "float64", "float64")[1:])
     with pytest.raises(ShapeError, match=r"cotangent must have shape \(23, 4\)"):
         PRODUCT.vjp(z, w, cotangent=z.real)
@@ -313,7 +315,7 @@ def test_out(dtype: str, device: Device) -> None:
         assert GAUSSIAN(*arrays, out=out) is out
         np.testing.assert_array_equal(out, GAUSSIAN(*arrays))
     for other in ("float64", "float16" if dtype == "float32" else "float32"):
-        with pytest.raises(DtypeError, match=f"out must be {dtype}, as the result is; got {other}"):
+        with pytest.raises(DtypeError, match=f"out must be {dtype}, the dtype of the result; got {other}"):
             GAUSSIAN(*arrays, out=np.empty((M, 2), other))
 
 

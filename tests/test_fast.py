@@ -249,5 +249,5 @@ def test_it_is_said(device: Device) -> None:
     file = io.StringIO()
     routine("(x | y) * b", fast="dot").explain("float32", file)
     assert "nothing to rewrite" in file.getvalue()
-    with pytest.raises(FormulaError, match=r"fast is one of None, 'dot'; got True"):
+    with pytest.raises(FormulaError, match=r"fast must be one of None, 'dot'; got True"):
         routine("x", fast=True)

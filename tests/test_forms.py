@@ -289,7 +289,7 @@ def test_full_accuracy_calls_no_function_of_the_hardware(posing: Device) -> None
         texts[accuracy] = routine.plan("float32", posing).source
     assert "native_exp2(" in texts["auto"]
     assert "native_" not in texts["full"]
-    with pytest.raises(FormulaError, match="accuracy is one of auto, full; got 'half'"):
+    with pytest.raises(FormulaError, match="accuracy must be one of auto, full; got 'half'"):
         Genred("Exp(-SqDist(x, y))", aliases, "Sum", axis=1, accuracy="half")
 
 

@@ -316,7 +316,7 @@ def test_gradient_of_two_arguments_makes_a_variable() -> None:
     assert parsed.variables[2:] == (Variable(None, 2, 1, Domain.J),)
     with pytest.raises(FormulaError, match="declared twice"):
         read("Grad(x|x, x) + Grad(x*x, x)")
-    with pytest.raises(FormulaError, match="in a parameter"):
+    with pytest.raises(FormulaError, match="for a parameter"):
         read("Grad(x*p, p)")
 
 
@@ -365,19 +365,19 @@ def test_list_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
         ("Exp(f=x)", "f=", "by their order"),
         ("Exp(**x)", "**x", "by their order"),
         ("SqDist(x, *y)", "*y", "one by one"),
-        ("Elem(x, y)", "y", "m is a whole number, written out, not 'y'"),
-        ("Elem(x, 1.0)", "1.0", "m is a whole number"),
-        ("Elem(x, True)", "True", "m is a whole number"),
-        ("Elem(x, [1])", "[1]", "m is a whole number"),
-        ("Extract(x, 0, 1+1)", "1+1", "length is a whole number"),
+        ("Elem(x, y)", "y", "m must be a whole number, written as a constant, not 'y'"),
+        ("Elem(x, 1.0)", "1.0", "m must be a whole number"),
+        ("Elem(x, True)", "True", "m must be a whole number"),
+        ("Elem(x, [1])", "[1]", "m must be a whole number"),
+        ("Extract(x, 0, 1+1)", "1+1", "length must be a whole number"),
         ("Elem(x, 9999999999)", "9999999999", "too large"),
         ("Var(0, 3)", "Var", "takes 3 arguments"),
-        ("Var(x, 3, 0)", "x", "position is a whole number"),
+        ("Var(x, 3, 0)", "x", "position must be a whole number"),
         ("Var(0, 3, 1)", "Var", "position 0 is declared twice"),
         ("Var(-1, 3, 1)", "Var", "position from 0"),
         ("Var(4, 0, 1)", "Var", "dim from 1"),
         ("Var(4, 1, 3)", "Var", "category"),
-        ("x + Vi(0, 3)", "Vi", "is written Var"),
+        ("x + Vi(0, 3)", "Vi", "write Var"),
         ("x/0", "0", "division by zero"),
         ("x/(1 - 1)", "1 - 1", "division by zero"),
         ("x/-0.0", "-0.0", "division by zero"),

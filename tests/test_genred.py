@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from oracle import DTYPES, Array
 
-from clreduce.errors import DeviceError, DtypeError, FormulaError, NotDifferentiableError, ShapeError
+from clreduce.errors import DeviceError, DtypeError, FormulaError, NotDifferentiableError, OptionError, ShapeError
 from clreduce.numpy import Genred
 from clreduce.runtime.compiler import PROGRAMS
 from clreduce.runtime.device import Device
@@ -238,7 +238,7 @@ def test_backends(spelling: str, device: Device) -> None:
         close(OVER_J(*data(), backend=spelling), terms(*data()).sum(1))
         close(OVER_J(*data(), backend=spelling, device_id=0), terms(*data()).sum(1))
     else:
-        with pytest.raises(DeviceError, match=f"there are 0 such devices(?s:.*){re.escape(device.name)}"):
+        with pytest.raises(DeviceError, match=f"no device fits backend(?s:.*){re.escape(device.name)}"):
             OVER_J(*data(), backend=spelling)
 
 
@@ -370,11 +370,14 @@ wrong(FormulaError, "unknown operation 'Foo'")(lambda: made("Foo(x)"))
 wrong(FormulaError, "no meaning")(lambda: made("__import__('os')"))
 wrong(FormulaError, "unknown reduction 'Median'; did you mean")(lambda: made(FORMULA, ALIASES, "Median"))
 wrong(FormulaError, "a list of texts")(lambda: made("x", "x = Vi(3)"))
-wrong(FormulaError, "sum_scheme is one of auto")(lambda: made(sum_scheme="kahan"))
+wrong(FormulaError, "sum_scheme must be one of auto")(lambda: made(sum_scheme="kahan"))
 wrong(FormulaError, "Max does not")(lambda: made(FORMULA, ALIASES, "Max", sum_scheme="block_sum"))
 wrong(FormulaError, "takes no opt_arg")(lambda: made(opt_arg=3))
-wrong(FormulaError, "dtype_acc is one of")(lambda: made(dtype_acc="float128"))
-wrong(ShapeError, "axis is 0 .* or 1 .*; got 2")(lambda: made(axis=2))
+wrong(FormulaError, "dtype_acc must be one of")(lambda: made(dtype_acc="float128"))
+wrong(ShapeError, "axis must be 0 .* or 1 .*; got 2")(lambda: made(axis=2))
+wrong(OptionError, "by their order, not by name: pass x, y, b, p in this order; got p=")(lambda: made()(X, Y, B, p=PM))
+wrong(ShapeError, r"has 3 columns; got an array of shape \(3, \d+\): x.T has those")(lambda: called({0: X.T}))
+wrong(FormulaError, "an operator such as")(lambda: made("x y"))
 wrong(ShapeError, "x has length 3, b has length 2")(lambda: made("x + b"))
 wrong(ShapeError, r"4 arrays are needed \(x = Vi\(3\).*got 2")(lambda: made()(X, Y))
 wrong(ShapeError, r"x = Vi\(3\) has 3 columns.*\(7, 2\)")(lambda: called({0: X[:, :2]}))
@@ -382,7 +385,7 @@ wrong(ShapeError, r"must have shape \(.., M, 3\); got \(3,\)")(lambda: called({0
 wrong(ShapeError, r"same number of rows N.*\(9, 3\) and \(8, 2\)")(lambda: called({2: B[1:]}))
 wrong(ShapeError, r"batch dimensions.*\(2, 7, 3\)")(lambda: called({0: np.stack([X, X]), 1: np.stack([Y, Y, Y])}))
 wrong(ShapeError, r"out must have shape \(7, 2\); got \(9, 2\)")(lambda: called({}, out=np.empty((9, 2))))
-wrong(DtypeError, "ranges is a tuple of six arrays")(lambda: called({}, ranges=1))
+wrong(DtypeError, "ranges must be a tuple of six arrays")(lambda: called({}, ranges=1))
 wrong(ShapeError, "cotangent must have shape")(lambda: made().vjp(X, Y, B, PM, cotangent=X))
 wrong(ShapeError, "tangent of b must have shape")(lambda: made().jvp(X, Y, B, PM, tangents={"b": X}))
 wrong(ShapeError, "5 arrays|the 4 arrays .* and the cotangent; got 4")(lambda: made().grad("x")(X, Y, B, PM))
@@ -398,7 +401,7 @@ wrong(ValueError, "out .*(read-only|writ)")(lambda: called({}, out=np.broadcast_
 wrong(DeviceError, "unknown backend 'cuda'; known are auto, CPU, GPU")(lambda: called({}, backend="cuda"))
 wrong(DeviceError, "device_id=99")(lambda: called({}, device_id=99))
 wrong(NotDifferentiableError, "no argument 'z'")(lambda: made().grad("z"))
-wrong(NotDifferentiableError, "ArgMin has no derivative; differentiable are .*Sum")(
+wrong(NotDifferentiableError, "ArgMin has no derivative; these reductions have one: .*Sum")(
     lambda: made(FORMULA, ALIASES, "ArgMin", axis=1).vjp(X, Y, B, PM, cotangent=np.ones((M, 2)))
 )
 

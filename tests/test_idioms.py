@@ -126,13 +126,13 @@ MISTAKES = {
     "V * u": "write Vi(w[:, None])",
     "V + x": "write Vi(w)",
     "K.sum(axis=2)": "0 is i, 1 is j; its vector axis is reduced already",
-    "BV.var(axis=(0, 3))": "take one first",
-    "Vi(0, 3).sum(-1).var(axis=1, ddof=1)": "waits for data",
+    "BV.var(axis=(0, 3))": "reduce one of them first",
+    "Vi(0, 3).sum(-1).var(axis=1, ddof=1)": "gets its data later",
     "K.sum(axs=1)": "did you mean 'axis'?",
     "K.sum(axis=1, keepdim_=True)": "did you mean 'keepdims'?",
     "K.sum(axis=1, dtype_ac='float64')": "did you mean 'dtype_acc'?",
     "K.sum(axis='i')": "whole number",
-    "K.Kmin(3)": "axis is missing: 0 is i, 1 is j",
+    "K.Kmin(3)": "the argument axis is missing; 0 is i, 1 is j",
     "J[0:10]": "write x[:, 0:10]",
     "I[4]": "write x[4, :]",
     "K[9]": "out of bounds",
@@ -203,10 +203,12 @@ def test_mistake(mistake: str) -> None:
 
 
 def test_more_terms_than_there_are() -> None:
-    with pytest.warns(UserWarning, match=r"K = 9 of N = 7 terms: the last 2 places are padding.*index -1"):
+    with pytest.warns(
+        UserWarning, match=r"K = 9 terms, and there are only N = 7: the last 2 places hold the value.*index -1"
+    ):
         nearest = SYMBOLIC["K"].argKmin(9, axis=1)
     assert (nearest[:, 7:] == -1).all()
-    with pytest.warns(UserWarning, match=r"K = 6 of M = 5 terms: the last 1 places are padding"):
+    with pytest.warns(UserWarning, match=r"K = 6 terms, and there are only M = 5: the last 1 places hold the value"):
         SYMBOLIC["K"].argKmin(6, axis=0)
-    with pytest.warns(UserWarning, match=r"K = 2 of N = 0 terms: the 2 places are padding, the value inf"):
+    with pytest.warns(UserWarning, match=r"K = 2 terms, and there are only N = 0: the 2 places hold the value inf"):
         assert (SYMBOLIC["K"][:, :0].Kmin(2, axis=1) == np.inf).all()

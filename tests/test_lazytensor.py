@@ -146,13 +146,15 @@ def test_complex_tensors_have_a_class():
     [
         (lambda: LazyTensor(), ShapeError, "an array, a number or a list"),
         (lambda: LazyTensor(x), ShapeError, "write Vi(x), Vj(x)"),
-        (lambda: LazyTensor(x, axis=3), ShapeError, "axis is 0"),
+        (lambda: LazyTensor(x, axis=3), ShapeError, "axis must be 0"),
+        (lambda: Vi([1.0, 2.0]), ShapeError, r"write np.asarray(x)[:, None] for one number for each i"),
+        (lambda: Pm(x), ShapeError, "a parameter (Pm, axis=2) must be one vector"),
         (lambda: LazyTensor(p, axis=0), ShapeError, "shape (M, D)"),
         (lambda: LazyTensor(2.0, axis=1), ShapeError, "shape (N, D)"),
-        (lambda: LazyTensor(x[:, None], axis=0), ShapeError, "need no axis"),
+        (lambda: LazyTensor(x[:, None], axis=0), ShapeError, "For a batch, write"),
         (lambda: LazyTensor(np.ones((2, 3, 4))), ShapeError, "dense M x N"),
         (lambda: LazyTensor("x"), DtypeError, "'x'"),
-        (lambda: LazyTensor({}), DtypeError, "numbers and lists"),
+        (lambda: LazyTensor({}), DtypeError, "numbers or lists"),
         (lambda: LazyTensor(np.array(["a"])[:, None]), (ShapeError, DtypeError), ""),
         (lambda: Vi(np.array([["a"]])), DtypeError, "of numbers"),
         (lambda: LazyTensor([]), ShapeError, "vector of numbers"),
@@ -559,10 +561,11 @@ def test_ranges_are_inherited_and_swapped():
         (lambda k: Vi(x) + "a", DtypeError, "'a'"),
         (lambda k: Vi(x) | Vi(x[:, :2]), ShapeError, "equal length"),
         (lambda k: LazyTensor(np.ones((2, 5, 1, 3))) + np.ones((3, 1, 7, 3)), ShapeError, "batch dimensions"),
-        (lambda k: k @ np.ones(3), ShapeError, "takes v of 7 rows; got shape (3,)"),
+        (lambda k: k.argKmin(), TypeError, "LazyTensor.argKmin() missing"),  # and no name of a base class
+        (lambda k: k @ np.ones(3), ShapeError, "so v needs 7 rows; got shape (3,)"),
         (lambda k: np.ones((2, 3)) @ k, ShapeError, "rows"),
         (lambda k: k @ k, ShapeError, "as many columns of A as rows of B"),
-        (lambda k: k @ [1.0] * 7, ShapeError, "takes a numpy array; got list"),
+        (lambda k: k @ [1.0] * 7, ShapeError, "needs a numpy array; got list"),
         (lambda k: k @ np.float64(3), ShapeError, "numpy array"),
         (lambda k: Vi(x) @ np.ones(1), ShapeError, "one number for each pair"),
         (lambda k: bool(k), ShapeError, "truth value"),
@@ -580,13 +583,13 @@ def test_ranges_are_inherited_and_swapped():
         (lambda k: k[None, :], ShapeError, "with None"),
         (lambda k: k[[9]], ShapeError, "out of bounds"),
         (lambda k: k[np.ones((2, 2), int)], ShapeError, "a vector"),
-        (lambda k: k[:, "a"], ShapeError, "cannot be indexed"),
-        (lambda k: Vi(x)[:, [0, 0]], ShapeError, "depends on j"),
-        (lambda k: Vi(x).j, ShapeError, "depends on j"),
+        (lambda k: k[:, "a"], ShapeError, "is indexed by numbers"),
+        (lambda k: Vi(x)[:, [0, 0]], ShapeError, "not depend on j"),
+        (lambda k: Vi(x).j, ShapeError, "not depend on j"),
         (lambda k: k.dense(max_bytes=100), ShapeError, "max_bytes=100 B"),
         (lambda k: k.diagonal(), ShapeError, "square"),
-        (lambda k: k.norm(0), ShapeError, "over the vectors"),
-        (lambda k: LazyTensor.cat((k, k), 0), ShapeError, "axis -1"),
+        (lambda k: k.norm(0), ShapeError, "reduces the vectors"),
+        (lambda k: LazyTensor.cat((k, k), 0), ShapeError, "axis must be -1"),
         (lambda k: LazyTensor.concatenate(k), ShapeError, "tuple of tensors"),
         (lambda k: k.sin(1), TypeError, "x.sin()"),
         (lambda k: k.atan2(), TypeError, "x.atan2(other)"),
@@ -632,18 +635,18 @@ def test_symbolic_variables():
 @pytest.mark.parametrize(
     ("mistake", "words"),
     [
-        (lambda: (Vi(0, 3) - Vj(1, 3)).sum(1)(x), "2 symbolic variables; got 1"),
-        (lambda: (Vi(0, 3) - Vj(1, 3)).sum(1)(x, y, y), "2 symbolic variables; got 3"),
-        (lambda: (Vi(0, 3) - Vj(2, 3)).sum(1)(x, y), "without a gap; these have [0, 2]"),
-        (lambda: (Vi(0, 3) - Vj(0, 3)).sum(1)(x), "position 0 is that of two"),
+        (lambda: (Vi(0, 3) - Vj(1, 3)).sum(1)(x), "needs 2 arrays, one for each symbolic variable; got 1"),
+        (lambda: (Vi(0, 3) - Vj(1, 3)).sum(1)(x, y, y), "needs 2 arrays, one for each symbolic variable; got 3"),
+        (lambda: (Vi(0, 3) - Vj(2, 3)).sum(1)(x, y), "without a gap; got [0, 2]"),
+        (lambda: (Vi(0, 3) - Vj(0, 3)).sum(1)(x), "two symbolic variables have position 0"),
         (lambda: (Vi(0, 3) - Vj(1, 3)).sum(1)(x, y[:, :2]), "argument 1 (Vj(3)) has 3 columns"),
         (lambda: (Vj(0, 3) - Vi(x)).sum(1)(y[:, :2]), "argument 0 (Vj(3)) has 3 columns"),
         (lambda: (Vi(0, 3) - Vi(x)).sum(0)(x[:2]), "same number of rows"),
         (lambda: (Vi(0, 3) - Vj(1, 3)).dense(), "symbolic"),
         (lambda: (Vi(0, 3) - Vj(1, 3)).diagonal(), "symbolic"),
         (lambda: (Vi(0, 3) - Vj(1, 3))[:2, :], "symbolic"),
-        (lambda: (Vi(0, 3) - Vj(1, 3)).sum(axis=(0, 1)), "over one axis"),
-        (lambda: Vi(0, 3).sum(axis=0, call=False)(x, x), "1 symbolic variables; got 2"),
+        (lambda: (Vi(0, 3) - Vj(1, 3)).sum(axis=(0, 1)), "needs one axis"),
+        (lambda: Vi(0, 3).sum(axis=0, call=False)(x, x), "needs 1 arrays, one for each symbolic variable; got 2"),
     ],
 )
 def test_mistakes_with_symbolic_variables(mistake, words):
@@ -902,5 +905,5 @@ def test_same_results_as_genred():
 
 @pytest.mark.parametrize("value", [["block_sum"], 1.5, ()])
 def test_options_of_a_wrong_kind(value: Any) -> None:
-    with pytest.raises(FormulaError, match=r"sum_scheme is a name, True, False or None; got"):
+    with pytest.raises(FormulaError, match=r"sum_scheme must be a name, True, False or None; got"):
         LazyTensor(np.ones((2, 1, 1))).sum(axis=0, sum_scheme=value)

@@ -117,11 +117,11 @@ def test_the_points_stay_where_they_are(order: Literal["C", "F"], dim: int) -> N
 def test_wrong_arrays_are_refused() -> None:
     with pytest.raises(ShapeError, match=r"rows of an array \(N, D\); got shape \(3,\)"):
         partition(np.zeros(3), 2)
-    with pytest.raises(ShapeError, match="one point or more; got size 0"):
+    with pytest.raises(ShapeError, match="at least one point; got size 0"):
         partition(np.zeros((3, 1)), 0)
-    with pytest.raises(ShapeError, match="for each of 3 points"):
+    with pytest.raises(ShapeError, match="for each of the 3 points"):
         partition(np.zeros((3, 1)), 2).boxes(np.zeros((2, 1)))
-    with pytest.raises(ShapeError, match="powers of two; got 3"):
+    with pytest.raises(ShapeError, match="powers of two only; got 3"):
         Partition(np.arange(4), 2).coarser(3)
 
 

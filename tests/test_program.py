@@ -368,7 +368,7 @@ def test_slots_are_numbered_by_first_use() -> None:
 
 
 def test_the_number_of_formulas_is_checked() -> None:
-    with pytest.raises(ShapeError, match=r"Sum takes 1 formula\(s\), not 2"):
+    with pytest.raises(ShapeError, match=r"Sum needs 1 formula\(s\), not 2"):
         map_reduce([x, y], "Sum")
 
 

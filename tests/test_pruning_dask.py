@@ -163,10 +163,12 @@ def test_what_chunks_cannot_keep_is_refused_or_told(device: Device, plain_kernel
     x, y = clusters(ROWS, 0), clusters(COLUMNS, 1)
     X, Y = cut(x, 30), cut(y, 30)
     sums, at_once = routines("Exp(-3 * SqDist(x, y))", "Sum")
-    with pytest.raises(OptionError, match=r"rtol=0.1 is relative to results over all chunks .*: give atol"):
+    with pytest.raises(OptionError, match=r"rtol=0.1 is relative to the results over all chunks .*: give atol"):
         sums(X, Y, rtol=0.1)
     np.testing.assert_allclose(sums(X, cut(y, COLUMNS), rtol=1e-3).compute(), at_once(x, y), rtol=1.1e-3)
-    with pytest.raises(OptionError, match="deterministic=True takes chunks of the reduced axis one after the other"):
+    with pytest.raises(
+        OptionError, match="deterministic=True visits the chunks of the reduced axis one after the other"
+    ):
         sums(X, cut(np.zeros((40_000, 2), np.float32), 20_000), atol=0.1, deterministic=True)
     average = Genred("-SqDist(x, y)", ALIASES, "SumSoftMaxWeight", axis=1, formula2="y")
     average(X, Y, atol=0.1).compute()

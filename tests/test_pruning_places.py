@@ -133,7 +133,9 @@ def test_files_are_visited_whole_or_refused(device: Device, plain_kernels: None)
     sums = Genred("Exp(-500 * SqDist(x, y))", ALIASES, "Sum", axis=1)
     np.testing.assert_allclose(sums(x, Stored(y), atol=1e-3), sums(x, y), rtol=1e-5)
     assert "visited all 15,000 pairs: arrays are read block by block" in explanation(sums)
-    with pytest.raises(OptionError, match="prune=True sorts points in memory, and arrays of this call are read block"):
+    with pytest.raises(
+        OptionError, match="prune=True sorts the points in memory, but this call reads its arrays block"
+    ):
         nearest(5)(x, Stored(y), prune=True)
 
 

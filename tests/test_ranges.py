@@ -385,7 +385,7 @@ def entry(at: Any, value: Any) -> Callable[[Array], Array]:
 
 
 WRONG: Mapping[str, tuple[Any, type[Exception], str]] = {
-    "not a tuple": (GOOD[0], DtypeError, r"ranges is a tuple of six arrays \(ranges_i, .*\); got ndarray"),
+    "not a tuple": (GOOD[0], DtypeError, r"ranges must be a tuple of six arrays \(ranges_i, .*\); got ndarray"),
     "three": (GOOD[:3], ShapeError, "six arrays .* got 3"),
     "none": ((), ShapeError, "six arrays .* got 0"),
     "a list": (changed(1, list), DtypeError, r"ranges\[1\] \(slices_i\) must be a numpy array; got list"),
@@ -398,12 +398,20 @@ WRONG: Mapping[str, tuple[Any, type[Exception], str]] = {
     ),
     "flat": (changed(0, np.ravel), ShapeError, r"\(intervals, 2\); got \(4,\)"),
     "deep slices": (changed(1, lambda a: a[:, None]), ShapeError, r"\(blocks,\); got \(2, 1\)"),
-    "slices": (changed(1, lambda a: a[:1]), ShapeError, r"slices_i\) needs an entry for each of the 2 blocks; got 1"),
-    "falling": (changed(1, lambda a: a[::-1]), ShapeError, r"slices_i\) must not decrease.* entry 1 is 3, after 6"),
+    "slices": (changed(1, lambda a: a[:1]), ShapeError, r"slices_i\) needs one entry for each of the 2 blocks; got 1"),
+    "falling": (
+        changed(1, lambda a: a[::-1]),
+        ShapeError,
+        r"slices_i\) must hold numbers from 0 that do not decrease.* entry 1 is 3, after 6",
+    ),
     "negative": (changed(4, entry(0, -1)), ShapeError, r"slices_j\) .* entry 0 is -1, after 0"),
     "last": (changed(4, entry(2, 7)), ShapeError, r"must end with 6, the length of ranges\[5\] .*; got 7"),
     "overlap": (changed(0, entry((1, 0), 1)), ShapeError, r"not overlap; entry 0 is \[0, 2\) and entry 1 is \[1, 5\)"),
-    "same": (changed(3, entry(2, (0, 1))), ShapeError, r"ranges\[3\] \(ranges_j\) holds blocks that do not overlap"),
+    "same": (
+        changed(3, entry(2, (0, 1))),
+        ShapeError,
+        r"ranges\[3\] \(ranges_j\) must hold blocks that do not overlap",
+    ),
     "past M": (changed(0, entry((1, 1), 6)), ShapeError, r"ranges_i\) .* <= M = 5; entry 1 is \[3, 6\)"),
     "past N": (changed(2, entry((0, 1), 7)), ShapeError, r"redranges_j\) .* <= N = 6; entry 0 is \[0, 7\)"),
     "before 0": (changed(5, entry((4, 0), -1)), ShapeError, r"redranges_i\) .* <= M = 5; entry 4 is \[-1, 2\)"),

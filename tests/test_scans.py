@@ -257,7 +257,7 @@ def test_text_pickles_and_couplings_of_scans() -> None:
 
 
 def test_scans_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(ShapeError, match="3 steps cannot have length 8"):
+    with pytest.raises(ShapeError, match="a multiple of 3; got length 8"):
         mixing(3, False, False)
-    with pytest.raises(ShapeError, match="carry of length 2 from one of length 1"):
+    with pytest.raises(ShapeError, match="makes length 2 of length 1"):
         scanned(lambda carry, parts, shared: concat(carry, carry), constant(0), 3)

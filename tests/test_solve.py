@@ -511,7 +511,7 @@ def test_lazy_solve_refuses():
             K.solve(right, **options)
     with pytest.raises(ShapeError, match="square"):
         kernel(x, x[:20]).solve(b)
-    with pytest.raises(ShapeError, match="var is Vj of length 1"):
+    with pytest.raises(ShapeError, match="var must be Vj of length 1"):
         (K * unknown).solve(b[:, :1], var=unknown)
     with pytest.raises(FormulaError, match="linear"):
         (K * unknown * unknown).solve(b, var=unknown)

@@ -35,7 +35,8 @@ class CL(Adapter[DeviceArray, DeviceArray | Array]):
             return False
         if value.queue is None:
             raise DeviceError(
-                f"an array of shape {value.shape} has no queue to compute on: write x.with_queue(queue) first"
+                f"an array of shape {value.shape} has no queue, so no kernel can read it: write x.with_queue(queue) "
+                "first"
             )
         return True
 
@@ -52,7 +53,7 @@ class CL(Adapter[DeviceArray, DeviceArray | Array]):
 
     def from_host(self, array: Array, like: DeviceArray | None) -> DeviceArray:
         if like is None:
-            raise DeviceError("nothing says on which device the result shall be: one argument at least is an array")
+            raise DeviceError("the device of the result is unknown: pass at least one argument as a pyopencl array")
         return to_device(resident.queue_of(like), np.ascontiguousarray(array), allocator=like.allocator)
 
     def shape(self, value: DeviceArray) -> tuple[int, ...]:

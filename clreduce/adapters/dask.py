@@ -27,7 +27,7 @@ class Dask(Adapter[da.Array, da.Array]):
         if any(math.isnan(size) for size in value.shape):
             raise ShapeError(
                 f"an array of shape {value.shape} has chunks of unknown sizes, as after a selection by a mask: "
-                "call its compute_chunk_sizes() first"
+                "call x.compute_chunk_sizes() first"
             )
         return True
 
@@ -73,7 +73,7 @@ class Dask(Adapter[da.Array, da.Array]):
         array = _reshaped(array.astype(dtype), shape)
         if array.numblocks[-1] > 1:
             raise ShapeError(
-                f"a vector lies in one chunk; an array of shape {value.shape} has chunks of {value.chunks[-1]} "
+                f"each vector must lie in one chunk; an array of shape {value.shape} has chunks of {value.chunks[-1]} "
                 "components: write x.rechunk({-1: -1})"
             )
         return array

@@ -73,6 +73,6 @@ def _copied(value: Any) -> Array:
         return np.from_dlpack(value.to_device("cpu" if default is None else default))
     except (AttributeError, TypeError, ValueError, RuntimeError, BufferError) as error:
         raise DeviceError(
-            f"a {type(value).__name__} on {getattr(value, 'device', 'a device')} gives the host no copy of its numbers "
-            f"({error}): copy it to the host's memory first"
+            f"a {type(value).__name__} on {getattr(value, 'device', 'a device')} cannot be copied to the host's memory "
+            f"({error}): copy it there first"
         ) from None

@@ -40,8 +40,9 @@ class Jax(Adapter[jax.Array, jax.Array]):
         """The values of an array, in its own memory where that is the host's; `TraceError` for a tracer."""
         if isinstance(value, jax.core.Tracer):
             raise TraceError(
-                "a value that JAX traces has no numbers yet. What has to be known when a call is traced, such as "
-                "ranges, clusters or an index, is made of arrays outside of jit, grad and vmap"
+                "JAX traces this value, so it has no numbers yet. Ranges, clusters and an index need numbers: make "
+                "them "
+                "outside of jit, grad and vmap"
             )
         if isinstance(value, jax.Array) and len(value.sharding.device_set) > 1:
             raise spread_over_devices()
@@ -84,7 +85,7 @@ class Jax(Adapter[jax.Array, jax.Array]):
         return str(dtype.name if jnp.issubdtype(dtype, jnp.floating) else self.dtype("float64").name)
 
     def writable(self, out: jax.Array) -> bool:
-        raise OptionError("arrays of JAX do not change, so there is no out=: take the result of the call")
+        raise OptionError("out= is not available, because arrays of JAX never change: use the result of the call")
 
     def forms(self, arguments: Sequence[object]) -> tuple[Hashable, ...] | None:
         forms: list[Hashable] = [_has_64_bits()]
@@ -154,9 +155,9 @@ def _has_64_bits() -> bool:
 def spread_over_devices() -> DeviceError:
     """The error for an array, or a computation, on several devices of JAX."""
     return DeviceError(
-        "kernels run on the devices of OpenCL, for an array that is whole: one that JAX has spread over several of its "
-        "devices has to be brought to one, jax.device_put(x, jax.devices()[0]), and pmap and shard_map become vmap. "
-        "clreduce.use_devices shares a call among devices of OpenCL"
+        "an array is spread over several devices of JAX, and kernels need a whole array: bring it to one device by "
+        "jax.device_put(x, jax.devices()[0]), and write vmap instead of pmap and shard_map. clreduce.use_devices "
+        "shares a call among OpenCL devices"
     )
 
 

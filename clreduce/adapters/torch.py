@@ -100,7 +100,7 @@ class Torch(Adapter[torch.Tensor, torch.Tensor]):
         try:
             return tuple(value.shape)
         except RuntimeError:  # a nested one
-            raise DtypeError(f"a {value.layout} tensor has no shape that fits: give its parts one by one") from None
+            raise DtypeError(f"a {value.layout} tensor has no plain shape: pass its parts one by one") from None
 
     def dtype(self, name: str) -> torch.dtype:
         dtype: torch.dtype = getattr(torch, name)
@@ -125,7 +125,7 @@ class Torch(Adapter[torch.Tensor, torch.Tensor]):
             dtype = reduce(torch.promote_types, (getattr(torch, name) for name in names))
         except RuntimeError:
             raise DtypeError(
-                f"tensors of {', '.join(names)} have no dtype in common: convert them to the same"
+                f"tensors of {', '.join(names)} have no dtype in common: convert them to one dtype"
             ) from None
         return str(dtype if dtype.is_floating_point else torch.get_default_dtype()).removeprefix("torch.")
 
@@ -215,7 +215,7 @@ class Torch(Adapter[torch.Tensor, torch.Tensor]):
         """Raise `DeviceError` for a tensor without values; warn once for each other device that the host computes."""
         device = str(value.device)
         if value.device.type == "meta":
-            raise DeviceError("tensors on the device meta have no numbers to compute with")
+            raise DeviceError("tensors on the device meta have no numbers: pass tensors that hold data")
         if device not in self._staged:
             self._staged.add(device)
             warn(f"tensors on {device} are copied to the host for clreduce, and results back to {device}", UserWarning)

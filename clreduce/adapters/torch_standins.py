@@ -53,7 +53,8 @@ def unwrapped(tensor: torch.Tensor) -> torch.Tensor:
     while torch._C._functorch.is_functorch_wrapped_tensor(tensor):
         if torch._C._functorch.is_batchedtensor(tensor):
             raise DeviceError(
-                "a tensor that vmap maps over cannot be read there: ranges and the like serve all indices"
+                "vmap maps over this tensor, so its numbers cannot be read here: ranges, clusters and an index must be "
+                "the same for all indices of the batch"
             )
         tensor = torch._C._functorch.get_unwrapped(tensor)
     return tensor
@@ -63,8 +64,8 @@ def refuse_tracing() -> None:
     """Raise `TraceError` under ``torch.jit.trace``, which records results of other code as constants."""
     if torch._C._get_tracing_state() is not None:
         raise TraceError(
-            "torch.jit.trace cannot record calls of clreduce. torch.compile can; or script or trace what comes before "
-            "and after them, with the calls outside"
+            "torch.jit.trace cannot record calls of clreduce. Use torch.compile, or trace only the code before and "
+            "after these calls"
         )
 
 

@@ -181,7 +181,7 @@ def check_result(shape: tuple[int, ...], dtype: str, given: object, what: str, l
     if own != shape:
         raise ShapeError(f"{what} must have shape {shape}; got {own}")
     if library.dtype_name(given) != dtype:
-        raise DtypeError(f"{what} must be {dtype}, as the result is; got {library.dtype_name(given)}")
+        raise DtypeError(f"{what} must be {dtype}, the dtype of the result; got {library.dtype_name(given)}")
 
 
 def check_beside(shape: tuple[int, ...], dtype: str, given: object, what: str, library: AnyAdapter) -> Any:
@@ -196,10 +196,11 @@ def check_beside(shape: tuple[int, ...], dtype: str, given: object, what: str, l
     own, name = tuple(library.shape(given)), library.dtype_name(given)
     in_reals = own if name not in REAL_OF else (*own[:-1], 2 * own[-1]) if own else (2,)
     if in_reals != shape:
-        raise ShapeError(f"{what} must have shape {shape}, in reals; got {own} of {name}")
+        counted = ", a complex number counted as two" if name in REAL_OF else ""
+        raise ShapeError(f"{what} must have shape {shape}{counted}; got shape {own}, {name}")
     real = "float16" if name == "bfloat16" else REAL_OF.get(name, name)
     if not _READ.fullmatch(name) or not np.can_cast(real, dtype, "safe"):
-        raise DtypeError(f"{what} must be {dtype}, as the result is, or narrower; got {name}")
+        raise DtypeError(f"{what} must be {dtype}, the dtype of the result, or a narrower one; got {name}")
     return library.arranged(given, dtype, shape)
 
 
@@ -219,17 +220,22 @@ def _without_columns(variable: Variable, shape: tuple[int, ...]) -> str:
 
 
 def _wrong_columns(variable: Variable, given: Sequence[Any], is_complex: bool) -> str:
-    what = "a complex array" if is_complex else "an array"
-    pairs = f" ({variable.dim // 2} complex numbers)" if is_complex and variable.dim % 2 == 0 else ""
-    odd = ", an odd number, and takes no complex numbers" if is_complex and variable.dim % 2 else ""
     shape = _shape(variable, given)
-    numbers = variable.dim == 1 and not is_complex and len(shape) > 1
+    if is_complex:
+        category = _CATEGORY[variable.domain]
+        return (
+            f"{describe(variable)} takes {variable.dim} real numbers; got a complex array of shape {shape}, and a "
+            f"complex number is two real ones: declare {category}({2 * shape[-1]})"
+        )
+    numbers = variable.dim == 1 and len(shape) > 1
     advice = ""
     if numbers:
         vector = f"{_CATEGORY[variable.domain]}({shape[-1]})"
         advice = f": vectors are {vector}; for a batch of numbers write {variable.name or 'it'}[..., None]"
+    elif len(shape) == 2 and shape[0] == variable.dim:
+        advice = f": {variable.name or 'it'}.T has {'that' if variable.dim == 1 else 'those'}"
     columns = "1 column" if variable.dim == 1 else f"{variable.dim} columns"
-    return f"{describe(variable)} has {columns}{pairs}{odd}; got {what} of shape {shape}{advice}"
+    return f"{describe(variable)} has {columns}; got an array of shape {shape}{advice}"
 
 
 def _shape(variable: Variable, given: Sequence[Any]) -> tuple[int, ...]:
@@ -262,11 +268,11 @@ def _form(variable: Variable, value: Any, library: AnyAdapter) -> _Form:
         )
     if not _readable(name):
         raise DtypeError(
-            "arrays are of real or complex numbers in up to double precision, integers or booleans; "
-            f"{describe(variable)} is {name}"
+            f"{describe(variable)} must be an array of booleans, integers, or real or complex numbers of at most "
+            f"double precision; got {name}"
         )
     if variable.kind != REAL and not is_integer_dtype(name):
-        raise DtypeError(f"{describe(variable)} is of integers; got {name}")
+        raise DtypeError(f"{describe(variable)} must be an array of integers; got {name}")
     if variable.domain != Domain.P and len(shape) < 2:
         if variable.dim > 1 or not shape:
             raise ShapeError(_without_columns(variable, shape))
@@ -297,7 +303,7 @@ def _check_places(
     if any(place != places[0] for place in places):
         names = [describe(v) for v, form in zip(variables, forms, strict=True) if form.numbers is None]
         where = ", ".join(f"{name}: {place}" for name, place in zip(names, places, strict=True))
-        raise DeviceError(f"the arrays of a call are on one device; got {where}")
+        raise DeviceError(f"all arrays of a call must be on one device; got {where}: move them to the same one")
 
 
 def _common_dtype(variables: Sequence[Variable], forms: Sequence[_Form], library: AnyAdapter) -> str:
@@ -346,8 +352,8 @@ def _align_batches(variables: Sequence[Variable], forms: Sequence[_Form]) -> tup
         count = len(form.shape) - (1 if v.domain == Domain.P else 2)
         if count > _MOST_BATCH_DIMENSIONS:
             raise ShapeError(
-                f"an array has up to {_MOST_BATCH_DIMENSIONS} batch dimensions; {describe(v)} has {count} "
-                f"(shape {form.shape}): reshape it, so that several become one"
+                f"{describe(v)} has {count} batch dimensions (shape {form.shape}), and {_MOST_BATCH_DIMENSIONS} is the "
+                "most: reshape the array, so that several dimensions become one"
             )
     for v, form in zip(variables, forms, strict=True):
         # A parameter of shape (1, D) is one vector, batch or not.

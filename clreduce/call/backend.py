@@ -46,7 +46,7 @@ def checked_limits(max_memory: int | str | None, deterministic: bool | None) -> 
     """
     limit = None if max_memory is None else bytes_of(max_memory, "max_memory")
     if deterministic is not None and not isinstance(deterministic, (bool, np.bool_)):
-        raise OptionError(f"deterministic is True, False or None; got {deterministic!r}")
+        raise OptionError(f"deterministic must be True, False or None; got {deterministic!r}")
     return limit, is_deterministic() if deterministic is None else bool(deterministic)
 
 
@@ -58,7 +58,7 @@ def kind_of(backend: str, device_id: int) -> str | None:
     if not isinstance(backend, str) or backend not in _KIND:
         raise BackendError(f"unknown backend {backend!r}; known are {', '.join(_KIND)}")
     if isinstance(device_id, bool) or not hasattr(device_id, "__index__"):
-        raise DeviceError(f"device_id is a number, -1 for any device; got {device_id!r}")
+        raise DeviceError(f"device_id must be the number of a device, or -1 for any device; got {device_id!r}")
     return _KIND[backend]
 
 
@@ -77,6 +77,7 @@ def device_for(backend: str = "auto", device_id: int = -1) -> Device:
     number = max(device_id, 0)
     if device_id < -1 or number >= len(fitting):
         raise DeviceError(
-            f"backend={backend!r}, device_id={device_id!r}: there are {len(fitting)} such devices.\n{explain_devices()}"
+            f"no device fits backend={backend!r}, device_id={device_id!r}. The devices of this machine:\n"
+            f"{explain_devices()}"
         )
     return fitting[number]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -21,7 +21,7 @@ from clreduce.call.ranges import check_ranges
 from clreduce.call.runner import HOST, Runner
 from clreduce.call.work import Work, plan_of
 from clreduce.domain import Domain
-from clreduce.errors import DeviceError, ShapeError
+from clreduce.errors import DeviceError, OptionError, ShapeError
 from clreduce.ir.expr import INDEX, Expr
 from clreduce.ir.show import show
 from clreduce.language.formula import Variable
@@ -50,8 +50,8 @@ def _evaluation(
         fill = "-inf" if "KMax" in reduction.name else "inf"
         size, places = "N" if routine.axis == 1 else "M", f"last {count - columns}" if columns else str(count)
         warn(
-            f"{reduction.name} keeps K = {count} of {size} = {columns} terms: the {places} places are padding, the "
-            f"value {fill} and the index -1",
+            f"{reduction.name} keeps K = {count} terms, and there are only {size} = {columns}: the {places} places "
+            f"hold the value {fill} and the index -1",
             UserWarning,
         )
     region = Region(rows, columns, batch, ranges=ranges, row_domain=routine._rows)
@@ -181,6 +181,15 @@ class RoutineBase:
         """The pairs that a call visits, by rows of its result; None for all pairs."""
         return None if arguments.ranges is None else arguments.ranges.pairs(self._rows)
 
+    def _refuse_named_arrays(self, options: Mapping[str, object]) -> None:
+        """Raise `OptionError` if the caller has passed an array by the name of its alias."""
+        names = [variable.name for variable in self.variables if variable.name]
+        for name in names:
+            if name in options:
+                raise OptionError(
+                    f"arrays are passed by their order, not by name: pass {', '.join(names)} in this order; got {name}="
+                )
+
     def _arguments(self, args: Sequence[Any], ranges: Any) -> Arguments:
         """The checked arguments of a call."""
         arguments = self._check(args, self.library)
@@ -233,17 +242,21 @@ class RoutineBase:
         Kernels cannot if the array shares memory with an argument, or if its dtype is not the one they compute in.
         """
         if not isinstance(outs, tuple) or len(outs) != len(forms):
-            raise ShapeError(f"out is a tuple of {len(forms)} arrays, one for each result; got {type(outs).__name__}")
+            raise ShapeError(
+                f"out must be a tuple of {len(forms)} arrays, one for each result; got {type(outs).__name__}"
+            )
         targets: list[Array | None] = []
         for out, (shape, dtype) in zip(outs, forms, strict=True):
             check_result(shape, dtype, out, "out", self.library)
             if not self.library.writable(out):
-                raise ShapeError("out is read-only, or shows one number in several places: pass a writable array")
+                raise ShapeError("out is read-only, or some of its entries share memory: pass a writable array")
             if self.library.place(out) != self.library.place(arguments.like):
-                raise DeviceError(f"out is on {self.library.place(out)}: it must be where the arrays are")
+                raise DeviceError(
+                    f"out is on {self.library.place(out)}, and the arrays are not: create out on their device"
+                )
             written = any(self.library.overlap(out, other) for other in outs[: len(targets)])
             if written:
-                raise ShapeError("the arrays of out share memory: give each result one of its own")
+                raise ShapeError("the arrays of out share memory: pass a separate array for each result")
             read = any(self.library.overlap(out, array) for array in arguments.arrays)
             direct = not read and dtype in ("int64", arguments.dtype)
             targets.append(self.library.target(out) if direct else None)

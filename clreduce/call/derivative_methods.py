@@ -268,7 +268,7 @@ class DerivativeMethods(RoutineBase):
         forms = self._result_forms(arguments)
         outputs = output if isinstance(output, tuple) else (output,)
         if len(outputs) != len(forms):
-            raise ShapeError(f"output is what the call returned, {len(forms)} array(s); got {len(outputs)}")
+            raise ShapeError(f"output must be what the call returned, {len(forms)} array(s); got {len(outputs)}")
         checked = tuple(
             _by_row(check_beside(shape, COMPUTED.get(dtype, dtype), array, "output", self.library), arguments)
             for array, (shape, dtype) in zip(outputs, forms, strict=True)
@@ -279,10 +279,16 @@ class DerivativeMethods(RoutineBase):
     def _checked_tangents(self, arguments: Arguments, args: Sequence[Any], tangents: Any) -> dict[int, Any]:
         """The checked tangents by position, each in its argument's shape."""
         if not isinstance(tangents, Mapping):
-            raise ShapeError(f"tangents maps aliases (or positions) to arrays; got {type(tangents).__name__}")
+            raise ShapeError(
+                f"tangents must be a dict from aliases (or positions) to arrays, such as {{'x': dx}}; got "
+                f"{type(tangents).__name__}"
+            )
         positions = self._positions(list(tangents))
         if len(set(positions)) < len(positions):
-            raise ShapeError(f"tangents name an argument twice: {', '.join(map(repr, tangents))}")
+            raise ShapeError(
+                "tangents contain one argument twice, by its name and by its position: "
+                f"{', '.join(map(repr, tangents))}"
+            )
         incoming = {}
         for at, (key, value) in zip(positions, tangents.items(), strict=True):
             shape = np.shape(args[at])
@@ -319,6 +325,7 @@ class DerivativeMethods(RoutineBase):
                 positions.append(int(name))
             else:
                 raise NotDifferentiableError(
-                    f"no argument {name!r} to differentiate; there are {', '.join(map(describe, self.variables))}"
+                    f"there is no argument {name!r} to differentiate in; the arguments are "
+                    f"{', '.join(map(describe, self.variables))}"
                 )
         return positions

@@ -63,11 +63,14 @@ def generic(cls: type[Made], name: str) -> Callable[..., Made]:
         (result,) = parse_aliases([output])
         if result.domain == Domain.P:
             raise FormulaError(
-                f"{name}: the result is a vector of i or of j, such as 'a = Vi({result.dim})'; got {output!r}"
+                f"{name}: the first alias declares the result, a vector of i or of j such as 'a = Vi({result.dim})'; "
+                f"got {output!r}"
             )
         for key in ("axis", "reduction_op", *(("opt_arg",) if counted else ())):
             if key in options:
-                raise TypeError(f"{name}: {key} is not an option, for it follows from {name!r} and {output!r}")
+                raise TypeError(
+                    f"{name} has no option {key}: it follows from the name {name!r} and from the result {output!r}"
+                )
         if counted:
             options["opt_arg"] = result.dim
         return cls(formula, list(aliases), reduction_op, axis=1 if result.domain == Domain.I else 0, **options)

@@ -72,22 +72,27 @@ class Options:
         The options in ``ignored`` are speed switches of another engine.
         """
         if sum_scheme not in _SCHEMES:
-            raise FormulaError(f"sum_scheme is one of {', '.join(_SCHEMES)}; got {sum_scheme!r}")
+            raise FormulaError(f"sum_scheme must be one of {', '.join(_SCHEMES)}; got {sum_scheme!r}")
         if fast not in _FAST:
-            raise FormulaError(f"fast is one of {', '.join(map(repr, _FAST))}; got {fast!r}")
+            raise FormulaError(f"fast must be one of {', '.join(map(repr, _FAST))}; got {fast!r}")
         if accuracy not in _ACCURACIES:
-            raise FormulaError(f"accuracy is one of {', '.join(_ACCURACIES)}; got {accuracy!r}")
+            raise FormulaError(f"accuracy must be one of {', '.join(_ACCURACIES)}; got {accuracy!r}")
         if dtype_acc not in _KEPT:
-            raise FormulaError(f"dtype_acc is one of {', '.join(_KEPT)}; got {dtype_acc!r}")
+            raise FormulaError(f"dtype_acc must be one of {', '.join(_KEPT)}; got {dtype_acc!r}")
         if use_double_acc and dtype_acc != "auto":
-            raise FormulaError(f"use_double_acc means dtype_acc='float64': give one of them; got {dtype_acc!r}, too")
+            raise FormulaError(
+                "use_double_acc=True means dtype_acc='float64': give only one of the two; got "
+                f"dtype_acc={dtype_acc!r}, too"
+            )
         dtype_acc = "float64" if use_double_acc else dtype_acc
         for name, value in (("sum_scheme", sum_scheme), ("dtype_acc", dtype_acc)):
             if value not in ("auto", "direct_sum") and not reduction.blocked:
-                raise FormulaError(f"{name}={value!r} needs a reduction that adds up; {reduction.name} does not")
+                raise FormulaError(
+                    f"{name}={value!r} needs a reduction that adds up its terms; {reduction.name} does not"
+                )
         if sum_scheme == "kahan_scheme" and compensated(reduction) is None:
             raise FormulaError(
-                f"sum_scheme='kahan_scheme' has no meaning for {reduction.name}, whose state is no plain sum: "
+                f"sum_scheme='kahan_scheme' works for plain sums only, and {reduction.name} is none: "
                 "use dtype_acc='float64'"
             )
         return cls(sum_scheme, fast, dtype_acc, accuracy)
@@ -96,4 +101,4 @@ class Options:
         """Raise `DtypeError` if arrays of this dtype do not allow the chosen ``dtype_acc``."""
         if self.dtype_acc != "auto" and self.dtype_acc not in _ACCUMULATORS[dtype]:
             allowed = " or ".join(_ACCUMULATORS[dtype])
-            raise DtypeError(f"for {dtype} arrays dtype_acc is auto, {allowed}; got {self.dtype_acc!r}")
+            raise DtypeError(f"for {dtype} arrays, dtype_acc must be auto, {allowed}; got {self.dtype_acc!r}")

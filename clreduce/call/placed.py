@@ -93,9 +93,9 @@ class PlacedRunner(Runner):
     ) -> Executor:
         kind_of(backend, device_id)
         if backend != "auto":
-            raise BackendError(f"arrays on a device choose the device: backend must be 'auto'; got {backend!r}")
+            raise BackendError(f"the call runs on the device of its arrays, so backend must be 'auto'; got {backend!r}")
         if device_id != -1:
-            raise DeviceError(f"arrays on a device choose the device: device_id must be -1; got {device_id!r}")
+            raise DeviceError(f"the call runs on the device of its arrays, so device_id must be -1; got {device_id!r}")
         return WhereArraysAre(*checked_limits(max_memory, deterministic))
 
 

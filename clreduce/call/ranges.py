@@ -26,9 +26,9 @@ def check_ranges(given: object, sizes: Mapping[Domain, int], library: AnyAdapter
     j in the intervals ``redranges_j[slices_i[k - 1]:slices_i[k]]``. The other three arrays do this for blocks of j.
     """
     if not isinstance(given, (tuple, list)):
-        raise DtypeError(f"ranges is a tuple of six arrays ({', '.join(_NAMES)}); got {type(given).__name__}")
+        raise DtypeError(f"ranges must be a tuple of six arrays ({', '.join(_NAMES)}); got {type(given).__name__}")
     if len(given) != len(_NAMES):
-        raise ShapeError(f"ranges is a tuple of six arrays ({', '.join(_NAMES)}); got {len(given)}")
+        raise ShapeError(f"ranges must be a tuple of six arrays ({', '.join(_NAMES)}); got {len(given)}")
     arrays = [_as_integers(n, value, library) for n, value in enumerate(given)]
     m, n = sizes[Domain.I], sizes[Domain.J]
     _check_half(arrays[:3], 0, ("M", m), ("N", n))
@@ -60,12 +60,14 @@ def _check_half(arrays: Sequence[Array], n: int, rows: tuple[str, int], columns:
     blocks, slices, intervals = arrays
     _check_intervals(blocks, n, *rows)
     if len(slices) != len(blocks):
-        raise ShapeError(f"{_name(n + 1)} needs an entry for each of the {len(blocks)} blocks; got {len(slices)}")
+        raise ShapeError(f"{_name(n + 1)} needs one entry for each of the {len(blocks)} blocks; got {len(slices)}")
     falling = np.flatnonzero(np.diff(slices, prepend=0) < 0)
     if falling.size:
         k = int(falling[0])
         before = slices[k - 1] if k else 0
-        raise ShapeError(f"{_name(n + 1)} must not decrease from 0 on; entry {k} is {slices[k]}, after {before}")
+        raise ShapeError(
+            f"{_name(n + 1)} must hold numbers from 0 that do not decrease; entry {k} is {slices[k]}, after {before}"
+        )
     last = int(slices[-1]) if len(slices) else 0
     if last != len(intervals):
         raise ShapeError(f"{_name(n + 1)} must end with {len(intervals)}, the length of {_name(n + 2)}; got {last}")
@@ -79,7 +81,7 @@ def _check_intervals(intervals: Array, n: int, letter: str, size: int) -> None:
     if wrong.any():
         k = int(np.argmax(wrong))
         raise ShapeError(
-            f"{_name(n)} holds intervals [start, end) with 0 <= start <= end <= {letter} = {size}; "
+            f"{_name(n)} must hold intervals [start, end) with 0 <= start <= end <= {letter} = {size}; "
             f"entry {k} is [{starts[k]}, {ends[k]})"
         )
 
@@ -93,6 +95,6 @@ def _check_disjoint(blocks: Array, n: int) -> None:
     if wrong.size:
         first, second = (int(k) for k in order[wrong[0] : wrong[0] + 2])
         raise ShapeError(
-            f"{_name(n)} holds blocks that do not overlap; entry {first} is [{blocks[first, 0]}, {blocks[first, 1]}) "
-            f"and entry {second} is [{blocks[second, 0]}, {blocks[second, 1]})"
+            f"{_name(n)} must hold blocks that do not overlap; entry {first} is [{blocks[first, 0]}, "
+            f"{blocks[first, 1]}) and entry {second} is [{blocks[second, 0]}, {blocks[second, 1]})"
         )

@@ -63,7 +63,7 @@ class Ready:
             raise OutOfMemoryError(
                 f"the smallest block of this call, {rows} rows by {columns} columns, takes {least.total:,} bytes ("
                 f"{least.largest:,} in one buffer); {budget.total:,} ({budget.buffer:,} in one buffer) are allowed on "
-                f"{plan.device}: raise max_memory, use shorter vectors or another device"
+                f"{plan.device}: raise max_memory, use shorter vectors, or choose another device"
             )
         return tree
 

@@ -40,7 +40,7 @@ def checked_axis(axis: Any) -> int:
     except TypeError:
         number = -1
     if number not in (0, 1):
-        raise ShapeError(f"axis is 0 (reduce over i) or 1 (reduce over j); got {axis!r}")
+        raise ShapeError(f"axis must be 0 (reduce over i) or 1 (reduce over j); got {axis!r}")
     return number
 
 
@@ -143,6 +143,7 @@ class Routine(DerivativeMethods):
         (array([[1.]]), array([[1]]))
         """
         if unknown:
+            self._refuse_named_arrays(unknown)
             refuse_unknown("a call", Routine.__call__, unknown)
         executor = self.runner.executor(backend, device_id, max_memory, deterministic)
         arguments = self._arguments(args, ranges)
@@ -206,7 +207,7 @@ class Routine(DerivativeMethods):
         executor = self.runner.executor(backend, device_id, max_memory, deterministic)
         for name, number in (("first_row", first_row), ("first_column", first_column)):
             if isinstance(number, (bool, np.bool_)) or not hasattr(number, "__index__") or number < 0:
-                raise ShapeError(f"{name} is a whole number from 0; got {number!r}")
+                raise ShapeError(f"{name} must be a whole number from 0; got {number!r}")
         first_row, first_column = int(first_row), int(first_column)
         arguments = self._arguments(args, ranges)
         visited = arguments.ranges
@@ -247,9 +248,9 @@ class Routine(DerivativeMethods):
         array([[3.]])
         """
         if not isinstance(state, State):
-            raise ShapeError(f"finish takes a state that partial gave; got {type(state).__name__}")
+            raise ShapeError(f"finish needs a state that partial has returned; got {type(state).__name__}")
         if (state.work.program, state.work.options) != (self.program, self.options):
-            raise ShapeError("another routine made this state: pass it to the routine whose partial made it")
+            raise ShapeError("this state belongs to another routine: pass it to the routine whose partial returned it")
         reduction, region = self.program.reduction, state.work.region
         count = reduction.count if reduction.lists else None
         results = []

@@ -42,7 +42,7 @@ class State:
         Raises `ShapeError` unless both states have the same program and rows, and adjacent columns.
         """
         if not isinstance(after, State):
-            raise ShapeError(f"a state merges with another state; got {type(after).__name__}")
+            raise ShapeError(f"merge needs another state; got {type(after).__name__}")
         ours, theirs = self.work.region, after.work.region
         ends = ours.first_column + ours.columns
         same = (self.work.program, self.work.options, self.work.dtype) == (
@@ -51,10 +51,10 @@ class State:
         rows = (ours.batch, ours.first_row, ours.rows) == (theirs.batch, theirs.first_row, theirs.rows)
         if not (same and rows and ends == theirs.first_column):
             raise ShapeError(
-                f"states merge if they have one program, the same rows and adjacent columns; these are of rows "
-                f"{ours.first_row} to {ours.first_row + ours.rows}, columns {ours.first_column} to {ends}, and of rows "
+                f"two states merge if they have the same routine, the same rows and adjacent columns; these have rows "
+                f"{ours.first_row} to {ours.first_row + ours.rows}, columns {ours.first_column} to {ends}, and rows "
                 f"{theirs.first_row} to {theirs.first_row + theirs.rows}, columns {theirs.first_column} to "
-                f"{theirs.first_column + theirs.columns}{'' if same else ', of different programs'}"
+                f"{theirs.first_column + theirs.columns}{'' if same else ', and different routines'}"
             )
         work = self.work.on(replace(ours, columns=ours.columns + theirs.columns))
         return State(work, joined(work, self.slots, after.slots))

@@ -78,9 +78,9 @@ def tune(
     >>> tuned = clreduce.tune(nearest, x, y, seconds=20)  # doctest: +SKIP
     """
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float, np.number)) or not seconds > 0:
-        raise ScheduleError(f"seconds is a positive number; got {seconds!r}")
+        raise ScheduleError(f"seconds must be a positive number; got {seconds!r}")
     if not isinstance(routine, Genred):
-        raise TypeError(f"tune takes a routine such as a Genred, and its arrays; got {type(routine).__name__}")
+        raise TypeError(f"tune needs a routine such as a Genred, and then its arrays; got {type(routine).__name__}")
     device = current_device()
     arguments = check_arguments(routine.variables, arrays, routine.library).on_host(routine.library)
     calls = [_timed_call(routine, routine.program, routine.feeds(arguments.arrays), arguments, device)]

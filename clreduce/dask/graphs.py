@@ -83,8 +83,8 @@ class Cut:
             if len(several) > 1:
                 told = " and ".join(map(_shortened, sorted(several)))
                 raise ShapeError(
-                    f"the arrays of a call have the same chunks along {index.lower()}; these have {told}: write "
-                    "x.rechunk({axis: y.chunks[axis]}), where they are made if you can"
+                    f"all arrays of a call must have the same chunks along {index.lower()}; got {told}: write "
+                    "x.rechunk({axis: y.chunks[axis]}), best where the array is made"
                 )
 
         def chunks_of(index: str, size: int) -> Chunks:
@@ -99,8 +99,8 @@ class Cut:
             return self
         if work.region.ranges is not None:
             raise OptionError(
-                "deterministic=True with ranges takes one chunk along the axis that is reduced, and there are "
-                f"{len(self.columns)}: parts of sums over ranges would depend on chunks; write x.rechunk({{0: -1}})"
+                "deterministic=True with ranges needs one chunk along the reduced axis, because the parts of sums over "
+                f"ranges depend on the chunks; got {len(self.columns)} chunks: write x.rechunk({{0: -1}})"
             )
         ends = {-(-end // PART) * PART for end in accumulate(self.columns)}
         size = sum(self.columns)
@@ -181,8 +181,8 @@ class Graph:
             return pruning
         if self._executor.deterministic and pruning.prune:
             raise OptionError(
-                "deterministic=True takes chunks of the reduced axis one after the other and skips no pairs: leave out "
-                "prune and tolerances, or call with one chunk along this axis, as x.rechunk({0: -1}) makes it"
+                "deterministic=True visits the chunks of the reduced axis one after the other, and skips no pairs: "
+                "leave out prune and tolerances, or make one chunk along this axis, by x.rechunk({0: -1})"
             )
         return part_of(self._work, columns)
 

@@ -22,7 +22,8 @@ class GraphRoutine(Routine):
     ) -> Any:  # fmt: skip
         if out is not None:
             raise OptionError(
-                "results of dask arrays are computed later, so there is no out=: write dask.array.store(result, out)"
+                "out= is not available, because results of dask arrays are computed later: write "
+                "dask.array.store(result, out)"
             )
         return super().__call__(*args, backend=backend, device_id=device_id, ranges=ranges, **limits)
 

@@ -104,8 +104,8 @@ class GraphSolver(GraphRoutine, Solver):
 
     def _derivative_of_solution(self, *_: Any) -> NoReturn:
         raise NotDifferentiableError(
-            "solves of dask arrays have no derivatives: solve once more for the cotangent and differentiate the "
-            "product by Genred.vjp, or convert the data and use clreduce.numpy or clreduce.torch"
+            "a solve of dask arrays has no derivative: solve once more for the cotangent and differentiate the product "
+            "by Genred.vjp, or convert the data and use clreduce.numpy or clreduce.torch"
         )
 
 

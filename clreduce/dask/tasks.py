@@ -84,7 +84,7 @@ def device_of_worker() -> Device | None:
     if RESOURCE in resources:
         number = int(resources[RESOURCE])
         if number < 0:
-            raise DeviceError(f"the resource {RESOURCE} of a worker is the number of its device; got {number}")
+            raise DeviceError(f"the resource {RESOURCE} of a worker must be the number of its device; got {number}")
         return select(number)
     preferred, chosen_by = chosen_device()
     name = str(worker.name)
@@ -143,8 +143,8 @@ class Resume:
         length = self.executor.prepare(job).parts.length
         if self.work.region.first_column % length:
             raise DeviceError(
-                f"{self.executor.here().first_device()!r} adds up parts of {length} columns, so that results would "
-                "depend on chunks: call without deterministic=True, or with one chunk along the axis that is reduced"
+                f"{self.executor.here().first_device()!r} adds up parts of {length} columns, so results would "
+                "depend on the chunks: call without deterministic=True, or make one chunk along the reduced axis"
             )
         return self.executor.partial(job, begin)
 

@@ -181,7 +181,7 @@ def as_expr(value: Expr | int | float | Fraction) -> Expr:
     if isinstance(value, Expr):
         return value
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, Fraction, np.integer, np.floating)):
-        raise TypeError(f"a formula is made of formulas and numbers, not {type(value).__name__} {value!r}")
+        raise TypeError(f"a formula needs formulas and numbers, not {type(value).__name__} {value!r}")
     return constant(value if isinstance(value, Fraction) else value.item() if isinstance(value, np.generic) else value)
 
 
@@ -275,7 +275,7 @@ def linear(
 def _infer_variable(args: tuple[Expr, ...], params: tuple[Any, ...]) -> Inference:
     _, dim, domain, kind = params
     if dim < 1:
-        raise ShapeError(f"a variable has length 1 or more, not {dim}")
+        raise ShapeError(f"a variable must have length 1 or more; got {dim}")
     return dim, domain, kind
 
 

@@ -76,7 +76,8 @@ class FollowingSolver(FollowedSolver):
         result, how = super().__call__(*args, info=True, **options)
         if info and how is None:
             raise TraceError(
-                "info=True: how a solve ends is not known when JAX traces it; solve outside of jit, grad and vmap"
+                "info=True needs a solve that runs at once, but JAX traces this one: solve outside of jit, grad and "
+                "vmap"
             )
         return (result, how) if info else result
 

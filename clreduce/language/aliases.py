@@ -51,7 +51,7 @@ def parse_aliases(aliases: Sequence[str]) -> tuple[Variable, ...]:
     """
     if isinstance(aliases, (str, bytes)) or not isinstance(aliases, Sequence):
         given = f"{type(aliases).__name__} {aliases!r}"
-        raise FormulaError(f"aliases is a list of texts, such as ['x = Vi(3)', 'y = Vj(3)'], not the {given}")
+        raise FormulaError(f"aliases must be a list of texts, such as ['x = Vi(3)', 'y = Vj(3)'], not the {given}")
     slots = Slots()
     declared = []
     for index, text in enumerate(aliases):
@@ -112,7 +112,8 @@ class Slots:
         for at, slot in enumerate(ordered):
             if slot.position != at:
                 raise FormulaError(
-                    f"no variable has position {at}, but '{slot}' exists: positions count 0, 1, 2 ... without a gap"
+                    f"'{slot}' is declared, but no variable has position {at}: positions must be 0, 1, 2 ... without a "
+                    "gap"
                 )
         return tuple(ordered)
 
@@ -140,7 +141,9 @@ def _parse_alias(text: str, index: int) -> Variable:
         if not name.isidentifier() or keyword.iskeyword(name):
             raise error_at(f"{name!r} cannot name a variable", text, match.start("name"))
         if function_named(name) is not None or name in KINDS:
-            raise error_at(f"{name!r} is the name of an operation already", text, match.start("name"))
+            raise error_at(
+                f"{name!r} is the name of an operation, so it cannot name a variable", text, match.start("name")
+            )
         if kind == "Var":
             raise error_at(f"with a name, write {name} = Vi(position, dim), or Vj or Pm", text, match.start("kind"))
     position, domain = others[0] if others else index, KINDS.get(kind, Domain.P)

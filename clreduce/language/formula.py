@@ -97,9 +97,9 @@ _HINTS = {"^": "a power is written **", "@": "a scalar product is written |", "&
 _REFUSED = {
     ast.Attribute: "a dot has no meaning here",
     ast.Subscript: "brackets select nothing here; write Elem(f, m) or Extract(f, start, length)",
-    ast.List: "a list is only a parameter of some operations",
+    ast.List: "a list has no meaning here; only some operations take one as a parameter",
     ast.Tuple: "a comma belongs between the arguments of an operation",
-    ast.BoolOp: "truth values are the numbers 0 and 1; write (a < b) * (b < c) for 'and'",
+    ast.BoolOp: "conditions are the numbers 0 and 1: write (a < b) * (b < c) for 'and'",
     ast.IfExp: "'if' has no meaning here; multiply by a comparison",
 }
 
@@ -120,7 +120,7 @@ class _FormulaReader:
         if self.shift == len(self.text):
             raise FormulaError("the formula is empty")
         if len(text) > _LONGEST:
-            self.fail(f"the formula has {len(text)} characters; at most {_LONGEST} are read", _LONGEST)
+            self.fail(f"the formula has {len(text)} characters, and {_LONGEST} is the most", _LONGEST)
         for word in re.finditer(r"(?<!\w)[0-9]\w*", self.text):
             if not _NUMBER.fullmatch(word.group()):
                 shown = word.group()[:_QUOTED]
@@ -131,7 +131,10 @@ class _FormulaReader:
             self.tree = ast.parse(self.text[self.shift :], mode="eval").body
         except SyntaxError as error:
             column = self.shift + max((error.offset or 1) - 1, 0)
-            self.fail(f"the formula cannot be read: {error.msg.partition(';')[0]}", min(column, len(self.text)))
+            reason = error.msg.partition(";")[0].partition(". Perhaps")[0]
+            if reason == "invalid syntax":
+                reason = "this cannot stand here; an operator such as * belongs between two values"
+            self.fail(f"the formula cannot be read: {reason}", min(column, len(self.text)))
         except (RecursionError, MemoryError, ValueError, OverflowError):
             self.fail("the formula is nested too deeply", 0)
 
@@ -167,7 +170,7 @@ class _FormulaReader:
                 return [node.left, node.right]
             case ast.Compare() if all(type(op) in _COMPARED for op in node.ops):
                 if len(node.ops) > 1:
-                    self.fail("comparisons cannot be chained; write (a < b) * (b < c)", self.sign_column(node))
+                    self.fail("comparisons cannot be chained: write (a < b) * (b < c)", self.sign_column(node))
                 return [node.left, node.comparators[0]]
             case ast.Call():
                 function = self.called(node)
@@ -240,14 +243,17 @@ class _FormulaReader:
     def called(self, node: ast.Call) -> Function:
         """The operation that ``node`` calls; fails if it is unknown or has a wrong number of arguments."""
         if not isinstance(node.func, ast.Name):
-            self.fail("only an operation can be applied to arguments, by its name", node.func)
+            self.fail(
+                "only an operation can be called, by its name, such as Exp(x); modules and methods do not exist here",
+                node.func,
+            )
         name = node.func.id
         function = function_named(name)
         if function is None:
             if name in self.slots.by_name:
                 self.fail(f"{name!r} is a variable, not an operation; a product is written with *", node.func)
             if name in KINDS:
-                self.fail(f"inside a formula, {name}(...) is written Var(position, dim, category)", node.func)
+                self.fail(f"inside a formula, write Var(position, dim, category) instead of {name}(...)", node.func)
             known = [*FUNCTIONS, *DERIVATIVES, "Var"]
             self.fail(f"unknown operation {self.source(node.func)!r}{did_you_mean(name, known)}", node.func)
         signature = function.signature
@@ -287,7 +293,10 @@ class _FormulaReader:
         """The variables of a ``Diff``, followed by their directions: each of the two is a formula or a tuple."""
         v, u = (part.elts if isinstance(part, (ast.Tuple, ast.List)) else [part] for part in node.args[1:])
         if len(v) != len(u) or not v:
-            self.fail(f"Diff needs a direction for each variable; here are {len(v)} and {len(u)}", node.args[2])
+            self.fail(
+                f"Diff needs one direction for each variable; got {len(v)} variables and {len(u)} directions",
+                node.args[2],
+            )
         return [*v, *u]
 
     def check_variables(self, function: Function, texts: Sequence[ast.expr], formulas: Sequence[Expr]) -> None:
@@ -298,13 +307,19 @@ class _FormulaReader:
     def variable(self, node: ast.Call) -> Expr:
         position, dim, category = (number for number in self.parameters(node, VAR) if isinstance(number, int))
         if position < 0 or dim < 1 or not 0 <= category < len(CATEGORIES):
-            self.fail("Var(position, dim, category): position from 0, dim from 1, category 0 (i), 1 (j) or 2", node)
+            self.fail(
+                "Var(position, dim, category) needs a position from 0, a dim from 1, and the category 0 (i), 1 (j) or "
+                "2 (parameter)",
+                node,
+            )
         return self.apply(node, "Var", self.slots.add, (), [], [Variable(None, position, dim, CATEGORIES[category])])
 
     def cotangent(self, node: ast.Call, f: Expr, v: Expr) -> Expr:
         """The new variable that ``Grad(f, v)`` is applied to. It comes last, and its index is the one that v lacks."""
         if v.domain == Domain.P:
-            self.fail("in a parameter v, write Grad(f, v, e) with the vector e that the derivative is applied to", node)
+            self.fail(
+                "for a parameter v, Grad needs a third argument: write Grad(f, v, e), where e is the cotangent", node
+            )
         position = 1 + max([self.slots.declared, *(leaf.params[0] for leaf in variables([f, v]))])
         new = Variable(None, position, f.dim, v.domain.swapped())
         return self.apply(node, "Grad", self.slots.add, (), [], [new])
@@ -324,7 +339,9 @@ class _FormulaReader:
             value = _integer(item)
             if value is None or (is_list and item is node):
                 needed = "a list of whole numbers" if is_list else "a whole number"
-                self.fail(f"{function.name}: {label} is {needed}, written out, not {self.source(node)!r}", item)
+                self.fail(
+                    f"{function.name}: {label} must be {needed}, written as a constant, not {self.source(node)!r}", item
+                )
             if abs(value) > largest:
                 self.fail(f"{function.name}: {label} is too large", item)
             values.append(value)

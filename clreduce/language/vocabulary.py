@@ -35,8 +35,8 @@ def _bounded(build: Callable[..., Expr]) -> Callable[..., Expr]:
         operations = len(topological([derivative]))
         if operations > MOST_OPERATIONS:
             raise FormulaError(
-                f"this derivative takes {operations} operations, and {MOST_OPERATIONS} are the most; derivatives of "
-                "derivatives multiply them: nest fewer, or write the inner ones as formulas"
+                f"this derivative takes {operations} operations, and {MOST_OPERATIONS} is the most. Each nested "
+                "derivative multiplies their number: nest fewer, or write the inner ones as formulas"
             )
         return derivative
 
@@ -81,7 +81,7 @@ def _sum_of_entries(f: Expr, v: Expr, left: Expr | None = None, right: Expr | No
 
 def _check_weights(weights: Expr | None, dim: int) -> None:
     if weights is not None and weights.dim not in (1, dim):
-        raise ShapeError(f"weights have length 1 or {dim} here; got length {weights.dim}")
+        raise ShapeError(f"the weights must have length 1 or {dim}; got length {weights.dim}")
 
 
 def check_linear(f: Expr, v: Expr, name: str | None = None) -> None:
@@ -187,7 +187,9 @@ def checked_reduction(name: object, count: object, formula2: object) -> Reductio
             with suppress(TypeError):  # of an array of several numbers
                 number = operator.index(count)
         if number < 1:
-            raise FormulaError(f"{name} needs opt_arg=K, the number of terms to keep, 1 or more; got {count!r}")
+            raise FormulaError(
+                f"{name} needs K (opt_arg=K for a Genred), the number of terms to keep, 1 or more; got {count!r}"
+            )
         reduction = reduction_named(known_name, number)
     if formula2 is not None and reduction.with_formula2:
         return reduction_named(reduction.with_formula2, reduction.count)

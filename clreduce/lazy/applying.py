@@ -118,7 +118,7 @@ def build_once(build: Build, *arguments: Any) -> Expr:
 
 
 def not_complex(name: str) -> ShapeError:
-    return ShapeError(f"{name} is not defined for complex numbers here; take .real, .imag, abs() or angle() of them")
+    return ShapeError(f"{name} is not defined for complex numbers: apply it to .real, .imag, abs() or angle()")
 
 
 _LARGEST_SUMMAND = 2**24

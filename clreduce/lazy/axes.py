@@ -86,10 +86,11 @@ class Axes(Batches[Array]):
                 return PendingReduction(self, name, places[0] - batch, count, other, keepdims, options)
             return self._over_one(name, places[0] - batch, other, count, keepdims, options)
         if options.get("out") is not None:
-            raise ShapeError("out= goes with one axis; a reduction over several gives a new array")
+            raise ShapeError("out= needs a reduction over one axis; a reduction over several axes gives a new array")
         if waits:
             raise ShapeError(
-                f"a reduction that waits for data is over one axis, i ({batch}) or j ({batch + 1}); got axis={axis!r}"
+                f"a reduction that gets its data later needs one axis, i ({batch}) or j ({batch + 1}); got "
+                f"axis={axis!r}"
             )
         result = self._over_several(name, places, other, count, options)
         if not keepdims:
@@ -117,16 +118,18 @@ class Axes(Batches[Array]):
         for each, place in zip(axes, places, strict=True):
             if not 0 <= place < rank or places.count(place) > 1:
                 reduced = "; its vector axis is reduced already" if each == batch + 2 else ""
-                raise ShapeError(f"{name}: axis {each} of a tensor of shape {self.shape}: {self._axes_told()}{reduced}")
+                raise ShapeError(
+                    f"{name}: a tensor of shape {self.shape} has no axis {each}; {self._axes_told()}{reduced}"
+                )
         return places
 
     def _one_place(self, what: str, name: str, axis: Any) -> int:
         """0 for the axis of i, 1 for the axis of j; an error for others. ``what`` names the caller, for the error."""
         if axis is None:
-            raise TypeError(f"{name}: axis is missing: {self._axes_told()}")
+            raise TypeError(f"{name}: the argument axis is missing; {self._axes_told()}")
         places, batch = self._places(name, axis), len(self._batch)
         if len(places) > 1 or not batch <= places[0] <= batch + 1:
-            raise ShapeError(f"{what} is for one axis, i or j: {self._axes_told()}; got {axis!r}")
+            raise ShapeError(f"{what} needs one axis, i or j; {self._axes_told()}; got {axis!r}")
         return places[0] - batch
 
     def _over_several(
@@ -138,14 +141,15 @@ class Axes(Batches[Array]):
             over_vectors = batch + 2 in places
             if over_vectors and name not in _OVER_RESULTS:
                 raise ShapeError(
-                    f"{name} over the vectors and a batch of a tensor of shape {self.shape}: take one first"
+                    f"{name} cannot reduce the vectors and a batch together (the tensor has shape {self.shape}): "
+                    "reduce one of them first"
                 )
             tensor = self._over_vectors(name) if over_vectors else self
             return tensor._over_batch(name, tuple(place for place in places if place < batch), options)
         if name in _PLACES and len(places) == batch + 2 + bool(self._vectors):
             return self._place_of_extreme(name, options)
         if (name not in _OVER_RESULTS and name != "Var") or other is not None:
-            raise ShapeError(f"{name} is over one axis, i ({batch}) or j ({batch + 1}); got {places}")
+            raise ShapeError(f"{name} reduces one axis, i ({batch}) or j ({batch + 1}); got {places}")
         if name == "Var":
             return self._variance(places, options)
         tensor = self._over_vectors(name) if batch + 2 in places else self
@@ -158,7 +162,10 @@ class Axes(Batches[Array]):
         """The variance over several axes: the mean of the variances over one axis, plus the variance of its means."""
         batch, library = len(self._batch), self.library
         if batch + 2 in places:
-            raise ShapeError(f"Var over the vectors and other axes of a tensor of shape {self.shape}: take one first")
+            raise ShapeError(
+                f"var cannot reduce the vectors and other axes together (the tensor has shape {self.shape}): reduce "
+                "one of them first"
+            )
         axis = 1 if batch + 1 in places else 0
         within, means = (self._over_one(name, axis, None, None, False, options) for name in ("Var", "Mean"))
         rest = tuple(place - (place > batch + axis) for place in places if place != batch + axis)
@@ -171,7 +178,7 @@ class Axes(Batches[Array]):
     def _place_of_extreme(self, name: str, options: dict[str, Any]) -> Any:
         """The index of the extreme of all entries, in the order of the dense array."""
         if not prod(self.shape):
-            raise ShapeError(f"{name} over a tensor of shape {self.shape}, which has no entry")
+            raise ShapeError(f"{name} needs at least one entry; the tensor has shape {self.shape}")
         values, places = self._over_one(_PLACES[name], 1, None, None, None, options)
         if self._count > 1:
             chosen = self._first_entry(self.library.to_host(values), self.library.to_host(places), name == "ArgMin")
@@ -194,9 +201,11 @@ class Axes(Batches[Array]):
         result = self._along("Var", axis, dim, keepdims, options)
         if ddof:
             if isinstance(result, PendingReduction):
-                raise ShapeError("ddof needs the number of terms, which a reduction that waits for data does not know")
+                raise ShapeError(
+                    "ddof needs the number of terms, and a reduction that gets its data later does not know it"
+                )
             if self.ranges is not None or options.get("ranges") is not None:
-                raise ShapeError("ddof is for all pairs: rows with ranges differ in their number of terms")
+                raise ShapeError("ddof is not available with ranges, because rows then differ in their number of terms")
             axis = axis if dim is None else dim
             axis = (-1 if self._vectors else None) if axis is _NOT_GIVEN else axis
             is_of_vectors = self._vectors is None and axis in (-1, len(self._batch) + 2)
@@ -250,4 +259,4 @@ def _index(axis: Any) -> int:
             raise TypeError
         return operator.index(axis)
     except TypeError:
-        raise ShapeError(f"an axis is a whole number; got {axis!r}") from None
+        raise ShapeError(f"an axis must be a whole number; got {axis!r}") from None

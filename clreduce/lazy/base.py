@@ -92,7 +92,8 @@ class Recorded(Generic[Array]):
             if all(data.array is None or type(data.array) is tuple for data in value._leaves.values()):
                 return value._of_kind(cls._kind(value.is_complex))  # numbers and symbols are of no library
             raise ShapeError(
-                f"tensors of {cls.library.name} and of {value.library.name} do not mix: convert the data of one"
+                f"one LazyTensor holds data of {cls.library.name}, the other of {value.library.name}: convert the data "
+                "of one of them"
             )
         return value
 
@@ -302,4 +303,4 @@ def _joint_size(a: int | None, b: int | None, index: str, tensors: Sequence[Reco
 def _same(what: str, a: Any, b: Any) -> Any:
     if a is None or a is b or (isinstance(a, str) and a == b):
         return b
-    raise ShapeError(f"two tensors that meet have different {what}: set the same, or on one of them only")
+    raise ShapeError(f"the two tensors have different {what}: set the same on both, or set it on one of them only")

@@ -26,7 +26,7 @@ class Batches(Evaluating[Array]):
         one kernel reads the data as they are; only the result has a number for each pair.
         """
         if options.get("out") is not None:
-            raise ShapeError("out= goes with a reduction over i or j; one over a batch gives a new array")
+            raise ShapeError("out= needs a reduction over i or j; a reduction over a batch gives a new array")
         rank = len(self._batch)
         others = [axis for axis in range(rank) if axis not in axes]
         batch = (*(self._batch[axis] for axis in others), *self._sizes)

@@ -353,7 +353,7 @@ class ComplexMethods(Operators[Array]):
         ShapeError
             Always.
         """
-        raise ShapeError("real2complex takes real numbers; these are complex")
+        raise ShapeError("real2complex needs a tensor of real numbers; this one is complex")
 
     def imag2complex(self) -> NoReturn:
         """Refused: this tensor is complex already.
@@ -363,7 +363,7 @@ class ComplexMethods(Operators[Array]):
         ShapeError
             Always.
         """
-        raise ShapeError("imag2complex takes real numbers; these are complex")
+        raise ShapeError("imag2complex needs a tensor of real numbers; this one is complex")
 
     def exp1j(self) -> NoReturn:
         """Refused: write ``(1j * z).exp()`` for complex numbers.
@@ -373,7 +373,7 @@ class ComplexMethods(Operators[Array]):
         ShapeError
             Always.
         """
-        raise ShapeError("exp1j takes real numbers; these are complex: write (1j * z).exp()")
+        raise ShapeError("exp1j needs a tensor of real numbers; this one is complex: write (1j * z).exp()")
 
     def _over_vectors(self, name: str) -> Any:
         if name == "Sum":

@@ -63,7 +63,7 @@ class Components(Operators[Array]):
         """
         i, dim = whole(i, "i"), self._count
         if not -dim <= i < dim:
-            raise ShapeError(f"component {i} asked of vectors of length {dim}")
+            raise ShapeError(f"vectors of length {dim} have no component {i}; components count from 0")
         unit = 2 if self.is_complex else 1
         expr = extract(self._real_expr, unit * (i % dim), unit)
         return self._record(expr, is_complex=self.is_complex, vectors=False)
@@ -97,7 +97,9 @@ class Components(Operators[Array]):
         """
         start, length, dim = whole(i, "i"), whole(d, "d"), self._count
         if start < 0 or length < 1 or start + length > dim:
-            raise ShapeError(f"components {start} to {start + length - 1} asked of vectors of length {dim}")
+            raise ShapeError(
+                f"vectors of length {dim} have no components {start} to {start + length - 1}; components count from 0"
+            )
         unit = 2 if self.is_complex else 1
         expr = extract(self._real_expr, unit * start, unit * length)
         return self._record(expr, is_complex=self.is_complex, vectors=True)
@@ -159,10 +161,10 @@ class Components(Operators[Array]):
         (5, 4, 5)
         """
         if not isinstance(tuple_of_lt, (tuple, list)) or not tuple_of_lt:
-            raise ShapeError(f"concatenate takes a tuple of tensors; got {type(tuple_of_lt).__name__}")
+            raise ShapeError(f"concatenate needs a tuple of tensors; got {type(tuple_of_lt).__name__}")
         first = cls._from(tuple_of_lt[0])
         if axis not in (-1, first.dim() - 1):
-            raise ShapeError(f"tensors are joined along their vectors, axis -1 or {first.dim() - 1}; got {axis!r}")
+            raise ShapeError(f"concatenate joins vectors, so axis must be -1 or {first.dim() - 1}; got {axis!r}")
         made: Tensor = first._side_by_side(tuple_of_lt[1:])
         return made
 
@@ -329,7 +331,7 @@ def _weighted(f: Expr, s: Expr) -> Expr:
 def whole(value: object, name: str) -> int:
     """``value`` as an int; raises `ShapeError` if it is not a whole number."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
-        raise ShapeError(f"{name} is a whole number; got {value!r}")
+        raise ShapeError(f"{name} must be a whole number; got {value!r}")
     return int(value)
 
 

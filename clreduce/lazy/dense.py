@@ -75,5 +75,7 @@ class Dense(Slices[Array]):
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> HostArray:
         """``np.asarray(K)``: the dense array, under the limit of `dense`."""
         if copy is False:
-            raise ValueError("the dense array of a LazyTensor is always a new one")
+            raise ValueError(
+                "np.asarray(K, copy=False) is not possible: the dense array of a LazyTensor is always a new one"
+            )
         return np.asarray(self.library.to_host(self.dense()), dtype)

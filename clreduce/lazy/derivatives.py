@@ -95,7 +95,7 @@ class Derivatives(Components[Array]):
         """A derivative in the variable v, by its name in the formula language."""
         leaf = self._from(v)
         if leaf.expr.op.name != "variable":
-            raise ShapeError(f"{method} differentiates in a variable: Vi(x), Vj(y) or Pm(p); got {leaf.formula}")
+            raise ShapeError(f"{method} differentiates in a variable, Vi(x), Vj(y) or Pm(p); got {leaf.formula}")
         build = DERIVATIVES[name].build
         vectors = self._vectors if name == "Diff" else name not in TO_NUMBERS
         made = self._apply(method, _directional if name == "Diff" else build, (leaf, *others), vectors=vectors)

@@ -84,7 +84,9 @@ class PendingReduction(Generic[Result]):
         return self.tensor._without_vectors(result, self._weight, self.opt_arg)
 
     def __array_ufunc__(self, *_: object, **__: object) -> NoReturn:
-        raise TypeError("a reduction that waits for its data is not part of further formulas: call it first")
+        raise TypeError(
+            "a reduction that gets its data later cannot be part of another formula: call it with its arrays first"
+        )
 
     def __repr__(self) -> str:
         number = "" if self.opt_arg is None else f", opt_arg={self.opt_arg}"
@@ -104,7 +106,7 @@ class Evaluating(VectorReductions[Array], PartMethods[Array]):
                 words = (*known, "keepdims", "axis", "call")
                 raise OptionError(f"unknown option {key!r}{did_you_mean(key, words)}; known are {', '.join(known)}")
             if key in MAKE_OPTIONS and not (value is None or isinstance(value, (str, bool, np.bool_))):
-                raise FormulaError(f"{key} is a name, True, False or None; got {value!r}")
+                raise FormulaError(f"{key} must be a name, True, False or None; got {value!r}")
         return options
 
     def _symbols(self, other: Any = None) -> bool:
@@ -134,7 +136,9 @@ class Evaluating(VectorReductions[Array], PartMethods[Array]):
     def _without_vectors(self, result: Any, other: Any, count: Any) -> Any:
         """Results without the axis of vectors, if no tensor has one."""
         if count is not None:
-            raise TypeError("keepdims is an option of reductions to one value; lists of K terms have shape (M, K)")
+            raise TypeError(
+                "keepdims is an option of reductions to one value only; a list of K terms always has shape (M, K)"
+            )
         if self._vectors or (other is not None and self._from(other)._vectors):
             return result
         if isinstance(result, tuple):
@@ -154,7 +158,7 @@ class Evaluating(VectorReductions[Array], PartMethods[Array]):
             exprs = joined.expr.args
         if is_complex and (other is not None or name not in _LINEAR or options.get("out") is not None):
             raise ShapeError(
-                f"{name} of complex numbers, or into out=, is not available: reduce .real, .imag or abs() of them"
+                f"{name} is not available for complex numbers or with out=: reduce .real, .imag or abs() instead"
             )
         leaves, arrays = self._fed(joined._leaves, fed)
         made, called = [], {}
@@ -179,13 +183,15 @@ class Evaluating(VectorReductions[Array], PartMethods[Array]):
         for symbol, next_symbol in pairwise(symbols):
             if symbol.params[0] == next_symbol.params[0]:
                 raise ShapeError(
-                    f"position {symbol.params[0][1]} is that of two symbolic variables, of lengths {symbol.dim} and "
-                    f"{next_symbol.dim} over {symbol.domain.name} and {next_symbol.domain.name}"
+                    f"two symbolic variables have position {symbol.params[0][1]}, with lengths {symbol.dim} and "
+                    f"{next_symbol.dim} and indices {symbol.domain.name} and {next_symbol.domain.name}"
                 )
         if places != list(range(len(symbols))):
-            raise ShapeError(f"symbolic variables have positions 0, 1, 2 ... without a gap; these have {places}")
+            raise ShapeError(f"the positions of symbolic variables must be 0, 1, 2 ... without a gap; got {places}")
         if len(fed) != len(symbols):
-            raise ShapeError(f"the tensor has {len(symbols)} symbolic variables; got {len(fed)} arrays")
+            raise ShapeError(
+                f"the reduction needs {len(symbols)} arrays, one for each symbolic variable; got {len(fed)}"
+            )
         known = {leaf: data.array for leaf, data in leaves.items() if data.array is not None}
         return (*symbols, *known), [*fed, *known.values()]
 

@@ -143,7 +143,7 @@ def from_list(values: Sequence[object]) -> Operand:
     except ValueError:
         array = np.asarray(None)
     if array.ndim != 1 or array.size == 0 or array.dtype.kind not in "biufc":
-        raise ShapeError(f"a list is a vector of numbers, such as [1.0, 2.0]; got {_brief(values)}")
+        raise ShapeError(f"a list must be a vector of numbers, such as [1.0, 2.0]; got {_brief(values)}")
     is_complex = array.dtype.kind == "c"
     reals = array.astype(np.complex128).view(np.float64) if is_complex else array.astype(np.float64)
     return _parameter(tuple(reals.tolist()), is_complex)
@@ -153,7 +153,7 @@ def from_symbol(position: object, dim: object, category: int) -> Operand:
     """A variable whose data come when the reduction is called."""
     if not (_is_integer(position) and _is_integer(dim) and _is_integer(category)):
         raise ShapeError(
-            "a symbolic variable is Vi(position, length) or (position, length, category), whole numbers; "
+            "a symbolic variable is Vi(position, length) or (position, length, category), with whole numbers; "
             f"got {_brief(position)}, {_brief(dim)}, {_brief(category)}"
         )
     if position < 0 or dim < 1 or not 0 <= category <= 2:
@@ -171,24 +171,24 @@ def from_array(value: Any, axis: int | None, library: AnyAdapter) -> Operand:
     dtype = library.dtype_name(value)
     is_complex = dtype.startswith("complex")
     if not dtype.startswith(_NUMBERS):
-        raise DtypeError(f"vectors are of numbers; got an array of dtype {dtype}")
+        raise DtypeError(f"a LazyTensor needs a dense array of numbers; got one of dtype {dtype}")
     if axis is None or axis == 2:
         domain, batch, array = _by_shape(value, shape, axis)
     else:
         if len(shape) == 1:
             raise ShapeError(
-                f"with axis={axis}, an array has shape ({'MN'[axis]}, D); got {shape}: write x[:, None] for one number "
-                f"for each {'ij'[axis]}, x[None, :] for a single vector"
+                f"V{'ij'[axis]} (axis={axis}) needs an array of shape ({'MN'[axis]}, D); got shape {shape}: write x[:, "
+                f"None] for one number for each {'ij'[axis]}, x[None, :] for a single vector"
             )
         if len(shape) != 2:
             raise ShapeError(
-                f"with axis={axis}, an array has shape ({'MN'[axis]}, D); got {shape}. "
-                "Arrays of 3 or more dimensions, (.., M, 1, D) or (.., 1, N, D), need no axis"
+                f"V{'ij'[axis]} (axis={axis}) needs an array of shape ({'MN'[axis]}, D); got shape {shape}. For a "
+                "batch, write LazyTensor(x) with an array of shape (.., M, 1, D) or (.., 1, N, D)"
             )
         domain, batch, array = DOMAINS[axis], (), value
     dim = array.shape[-1] * (2 if is_complex else 1)
     if dim == 0:
-        raise ShapeError(f"vectors have at least one component; got an array of shape {shape}")
+        raise ShapeError(f"vectors need at least one component; got an array of shape {shape}")
     leaf, data = with_array(value, array, batch, dim, domain)
     ni = data.rows if domain == Domain.I else None
     nj = data.rows if domain == Domain.J else None
@@ -199,13 +199,13 @@ def _by_shape(value: Any, shape: tuple[int, ...], axis: int | None) -> tuple[Dom
     """The domain that the shape of an array determines, its batch dimensions, and the array as a call takes it."""
     if len(shape) <= 1:
         return Domain.P, (), value.reshape(1) if not shape else value
+    if axis is not None:
+        raise ShapeError(f"a parameter (Pm, axis=2) must be one vector; got an array of shape {shape}")
     if len(shape) == 2:
         raise ShapeError(
-            f"an array of shape {shape} may be vectors of i or of j: write Vi(x), Vj(x), LazyTensor(x, axis=0) or 1, "
-            f"or give it shape ({shape[0]}, 1, {shape[1]}) or (1, {shape[0]}, {shape[1]})"
+            f"it is not clear whether an array of shape {shape} has vectors of i or of j: write Vi(x), Vj(x), "
+            f"LazyTensor(x, axis=0) or 1, or give it shape ({shape[0]}, 1, {shape[1]}) or (1, {shape[0]}, {shape[1]})"
         )
-    if axis is not None:
-        raise ShapeError(f"a parameter (axis=2) is a vector; got an array of shape {shape}")
     batch, (m, n, dim) = shape[:-3], shape[-3:]
     if m == 1 and n == 1:
         return Domain.P, batch, value.reshape((*batch, dim))
@@ -214,9 +214,16 @@ def _by_shape(value: Any, shape: tuple[int, ...], axis: int | None) -> tuple[Dom
     if m == 1:
         return Domain.J, batch, value.reshape((*batch, n, dim))
     raise ShapeError(
-        f"an array of i-vectors has shape (.., M, 1, D), one of j-vectors (.., 1, N, D); got {shape}. "
+        f"vectors of i need an array of shape (.., M, 1, D), vectors of j one of shape (.., 1, N, D); got {shape}. "
         "A dense M x N array cannot be part of a formula"
     )
+
+
+def _as_column(value: Any, axis: int) -> str:
+    """The end of the advice to convert a list of numbers: the second axis, which the list lacks."""
+    if not isinstance(value, (list, tuple)) or any(isinstance(each, (list, tuple, np.ndarray)) for each in value):
+        return ""
+    return f"[:, None] for one number for each {'ij'[axis]}"
 
 
 def _brief(value: Any) -> str:
@@ -232,7 +239,7 @@ def _is_integer(value: object) -> TypeGuard[int]:
 def operand(value: Any, library: AnyAdapter, axis: int | None = None) -> Operand:
     """Anything that may stand in an expression, as a formula."""
     if axis is not None and axis not in (0, 1, 2):
-        raise ShapeError(f"axis is 0 (vectors of i), 1 (of j) or 2 (a parameter); got {axis!r}")
+        raise ShapeError(f"axis must be 0 (vectors of i), 1 (vectors of j) or 2 (a parameter); got {axis!r}")
     if isinstance(value, Index):
         value = value.points
     if library.accepts(value):
@@ -244,8 +251,8 @@ def operand(value: Any, library: AnyAdapter, axis: int | None = None) -> Operand
         return from_symbol(*value)
     if axis in (0, 1):
         raise ShapeError(
-            f"with axis={axis}, a {library.name} array of shape ({'MN'[axis]}, D) is needed; got {_brief(value)}"
-            f"{library.advice(value)}"
+            f"V{'ij'[axis]} (axis={axis}) needs a {library.name} array of shape ({'MN'[axis]}, D); got {_brief(value)}"
+            f"{library.advice(value)}{_as_column(value, axis)}"
         )
     if isinstance(value, (list, tuple)):
         return from_list(value)
@@ -254,6 +261,6 @@ def operand(value: Any, library: AnyAdapter, axis: int | None = None) -> Operand
     if isinstance(value, (complex, np.complexfloating)):
         return from_complex(value)
     raise DtypeError(
-        f"a LazyTensor of {library.name} is made of its arrays, numbers and lists of numbers; got {_brief(value)}"
+        f"a LazyTensor of {library.name} needs {library.name} arrays, numbers or lists of numbers; got {_brief(value)}"
         f"{library.advice(value)}"
     )

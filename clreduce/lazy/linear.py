@@ -70,14 +70,14 @@ class LinearOperator(Neighbours[Array]):
         array = self.library.as_array(v)
         if array is None:
             told = f"{type(v).__name__}{self.library.advice(v)}"
-            raise ShapeError(f"K @ v takes a {self.library.name} array; got {told}")
+            raise ShapeError(f"K @ v needs a {self.library.name} array; got {told}")
         if array.ndim == 0:
-            raise ShapeError("K @ v takes an array of shape (N,) or (.., N, E); got a number")
+            raise ShapeError("K @ v needs an array of shape (N,) or (.., N, E); got a number")
         flat = array.ndim == 1
         wide = array.reshape((array.shape[0], 1)) if flat else array
         if self.nj is not None and wide.shape[-2] != self.nj:
             raise ShapeError(
-                f"K @ v: K has shape {self.shape} and takes v of {self.nj} rows; got shape {tuple(array.shape)}"
+                f"K @ v: K has shape {self.shape}, so v needs {self.nj} rows; got shape {tuple(array.shape)}"
             )
         product = self * self._columns(array, wide)
         out: Any = options.get("out")
@@ -100,7 +100,7 @@ class LinearOperator(Neighbours[Array]):
         array = self.library.as_array(v)
         if array is None or array.ndim == 0:
             told = "a number" if array is not None else f"{type(v).__name__}{self.library.advice(v)}"
-            raise ShapeError(f"v @ K takes a {self.library.name} array of shape (M,) or (.., E, M); got {told}")
+            raise ShapeError(f"v @ K needs a {self.library.name} array of shape (M,) or (.., E, M); got {told}")
         if array.ndim == 1:
             return self.T @ array
         return self.library.swapped(self.T @ self.library.swapped(array))

@@ -153,7 +153,7 @@ class Methods(Derivatives[Array]):
         (5, 1)
         """
         if dim not in (-1, self.dim() - 1):
-            raise ShapeError(f"norm is over the vectors: dim is -1 or {self.dim() - 1}; got {dim!r}")
+            raise ShapeError(f"norm reduces the vectors, so dim must be -1 or {self.dim() - 1}; got {dim!r}")
         return self.norm2()
 
     def where(self: Tensor, condition: Value, other: Value = 0) -> Tensor:

@@ -31,7 +31,8 @@ def check_operand(shape: tuple[int, ...], tensor: Recorded[Array]) -> None:
     else:
         remedies = _for_matrices(shape, rows, columns)
     raise ShapeError(
-        f"an array w of shape {shape} beside a tensor of shape {tensor.shape}: write {', or '.join(remedies)}"
+        f"an array w of shape {shape} cannot be combined with a tensor of shape {tensor.shape}: write "
+        f"{', or '.join(remedies)}"
     )
 
 

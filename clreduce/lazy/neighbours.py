@@ -115,7 +115,7 @@ class Neighbours(ListReductions[Array]):
         (array([2, 1]), array([0, 2, 3]), array([0, 2, 1]), array([0.25, 1.  , 1.  ]))
         """
         if self._vectors or self.is_complex:
-            raise ShapeError(f"radius is of one real number for each pair; got shape {self.shape}")
+            raise ShapeError(f"radius needs one real number for each pair; got shape {self.shape}")
         axis = len(self._batch) + self._one_place("radius", "radius", axis)
         library = self.library
         counts = (self <= r).count(axis=axis, keepdims=False)

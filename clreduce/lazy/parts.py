@@ -41,7 +41,7 @@ class PartMethods(Recorded[Array]):
         leaves, renamed = {}, {}
         for leaf, data in self._leaves.items():
             if data.array is None:
-                raise ShapeError("a tensor with symbolic variables has no parts: give the data first")
+                raise ShapeError("a tensor with symbolic variables has no entries yet: make it of arrays first")
             chosen = part(leaf, data)
             if chosen is None:
                 leaves[leaf] = data
@@ -76,7 +76,7 @@ class PartMethods(Recorded[Array]):
         if most is not None and size > most:
             raise ShapeError(
                 f"{what} of shape {shape} takes {memory_text(size)}, more than max_bytes={memory_text(most)}; "
-                "reduce the tensor over i or j, or take a part of it (K[:1000, :1000])"
+                "reduce the tensor over i or j, or take a part of it, such as K[:1000, :1000]"
             )
         if self.ranges is not None:
             raise ShapeError("a tensor with ranges has no dense form: remove them first (K.ranges = None)")

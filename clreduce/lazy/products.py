@@ -45,7 +45,7 @@ class CompositeOperator:
             return Product(self, v)
         rows = v.shape[0 if v.ndim == 1 else -2]
         if rows != self.shape[-1]:
-            raise ShapeError(f"an operator of shape {self.shape} takes v of {self.shape[-1]} rows; got {v.shape}")
+            raise ShapeError(f"an operator of shape {self.shape} needs v with {self.shape[-1]} rows; got {v.shape}")
         return self._times(v)
 
     def __rmatmul__(self, v: Vectors) -> Vectors:
@@ -106,7 +106,7 @@ class Block(CompositeOperator):
     def __init__(self, rows: Sequence[Sequence[Operator | None]]) -> None:
         self.rows: list[list[Any]] = [list(row) for row in rows]
         if not self.rows or len({len(row) for row in self.rows}) != 1 or not self.rows[0]:
-            raise ShapeError("block takes rows of equal length: block([[A, B], [C, D]])")
+            raise ShapeError("block needs rows of equal length, such as block([[A, B], [C, D]])")
         self._heights = [self._size(row, -2) for row in self.rows]
         self._widths = [self._size(column, -1) for column in zip(*self.rows, strict=True)]
         some = next(each for row in self.rows for each in row if each is not None)
@@ -116,7 +116,10 @@ class Block(CompositeOperator):
     def _size(blocks: Any, axis: int) -> int:
         sizes = {each.shape[axis] for each in blocks if each is not None}
         if len(sizes) != 1:
-            raise ShapeError(f"blocks of one row have as many rows each, of one column as many columns; got {sizes}")
+            raise ShapeError(
+                "all blocks of a row need the same number of rows, all blocks of a column the same number of columns; "
+                f"got {sizes}"
+            )
         return int(sizes.pop())
 
     def _times(self, v: Any) -> Any:

@@ -88,7 +88,7 @@ def _refused(name: str, inputs: Any, options: dict[str, Any]) -> Any:
 
 def _where(condition: Any, x: Any = None, y: Any = None) -> Any:
     if x is None or y is None:
-        raise TypeError("numpy.where of a LazyTensor takes a condition and two values")
+        raise TypeError("numpy.where of a LazyTensor needs a condition and two values")
     first = next(value for value in (condition, x, y) if isinstance(value, Recorded))
     return first._from(x).where(condition, y)
 
@@ -118,7 +118,7 @@ def _transpose(x: Any, axes: Any = None) -> Any:
 
 def _norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
     if ord not in (None, 2, "fro") or (ord == 2 and axis is None and not x._vectors):
-        raise TypeError("numpy.linalg.norm of a LazyTensor is the Euclidean norm: ord=None")
+        raise TypeError("numpy.linalg.norm of a LazyTensor is the Euclidean norm only: leave ord=None")
     if x._vectors and axis in (-1, x.dim() - 1):
         return x.norm2()
     return reduction("sum")(x * x, axis, keepdims=keepdims) ** 0.5

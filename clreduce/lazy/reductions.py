@@ -354,7 +354,7 @@ class Reductions(AxisExtremes[Array]):
         name = checked_reduction(reduction_op, opt_arg, other).name
         axis = axis if axis is not None else dim
         if axis is None:
-            raise TypeError(f"{name}: axis is missing: {self._axes_told()}")
+            raise TypeError(f"{name}: the argument axis is missing; {self._axes_told()}")
         if "keepdim" in options:
             keepdims = options.pop("keepdim")
         return self._over(name, axis, other, opt_arg, call, keepdims, options)

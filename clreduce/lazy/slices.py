@@ -45,7 +45,9 @@ class Slices(LinearOperator[Array]):
     def _index(self, domain: Domain, size: int | None) -> Self:
         if size is None and not any(leaf.domain == domain for leaf in self._leaves):
             name = domain.name.lower()  # type: ignore[union-attr]
-            raise ShapeError(f"nothing in this tensor of shape {self.shape} depends on {name}: take .{name} of one")
+            raise ShapeError(
+                f"this tensor of shape {self.shape} does not depend on {name}: take .{name} of a tensor that does"
+            )
         tensor = self.real if self.is_complex else self
         # Where there is one i only, its index is 0 also beside tensors with more of them.
         return tensor._record(integer(0) if size == 1 else position(domain), vectors=False)
@@ -139,9 +141,9 @@ class Slices(LinearOperator[Array]):
         array([1., 4.])
         """
         if self._sizes[0] != self._sizes[1]:
-            raise ShapeError(f"only a square tensor has a diagonal; this has shape {self.shape}")
+            raise ShapeError(f"only a square tensor has a diagonal; this one has shape {self.shape}")
         if self._symbols():
-            raise ShapeError("a tensor with symbolic variables has no diagonal: give the data first")
+            raise ShapeError("a tensor with symbolic variables has no diagonal yet: make it of arrays first")
         nodes = [*topological([self.expr]), *self._leaves]
         renamed = {node: _of_i(node) for node in nodes if node.domain == Domain.J and not node.args}
         (expr,) = substitute([self.expr], renamed)
@@ -228,16 +230,16 @@ class Slices(LinearOperator[Array]):
     def _components(self, key: Any) -> Self:
         if _is_integer(key):
             if not -self._count <= key < self._count:
-                raise ShapeError(f"component {key} asked of vectors of length {self._count}{self._rows_told(key)}")
+                raise ShapeError(f"vectors of length {self._count} have no component {key}{self._rows_told(key)}")
             return self.elem(int(key))
         if not isinstance(key, slice):
-            raise ShapeError(f"components are selected with a number or a slice; got {key!r}")
+            raise ShapeError(f"components are selected by a number or a slice; got {key!r}")
         chosen = range(self._count)[key]
         if not chosen:
-            raise ShapeError(f"no component is left by [{key.start}:{key.stop}] of vectors of length {self._count}")
+            raise ShapeError(f"[{key.start}:{key.stop}] selects no component of vectors of length {self._count}")
         if any(end is not None and not -self._count <= end <= self._count for end in (key.start, key.stop)):
             text = f"{'' if key.start is None else key.start}:{'' if key.stop is None else key.stop}"
-            raise ShapeError(f"components {text} asked of vectors of length {self._count}{self._rows_told(text)}")
+            raise ShapeError(f"vectors of length {self._count} have no components {text}{self._rows_told(text)}")
         if chosen == range(self._count):
             return self
         if chosen.step == 1:
@@ -257,31 +259,39 @@ class Slices(LinearOperator[Array]):
         name = "ij"[axis - rank] if axis >= rank else f"axis {axis}"
         if isinstance(key, Recorded):
             raise ShapeError(
-                "a part is not chosen by a symbolic condition: write K.where(condition), or select in K.dense()"
+                "a condition on pairs cannot select a part of a LazyTensor: K.where(condition) sets all other entries "
+                "to 0, and K.dense()[mask] selects entries of the dense array"
             )
         host = key if isinstance(key, slice) else self._host(key)
         if not isinstance(host, slice) and not host.ndim:
-            raise ShapeError(f"{name} of a tensor of shape {self.shape} cannot be indexed with {key!r}")
+            raise ShapeError(
+                f"{name} of a tensor of shape {self.shape} is indexed by numbers, slices or arrays of integers; got "
+                f"{key!r}"
+            )
         if not isinstance(host, slice) and host.ndim != 1:
             raise ShapeError(
-                f"{name} is selected from with a slice or a vector; got shape {host.shape}. For entries of a mask of "
-                "all pairs, write K.dense()[mask]; K.where(condition) makes the others 0"
+                f"{name} is indexed by a slice or a vector; got an array of shape {host.shape}. For a mask of all "
+                "pairs, K.dense()[mask] selects entries, and K.where(condition) sets all others to 0"
             )
         try:
             chosen = np.arange(size)[host]
         except (IndexError, TypeError, ValueError) as error:
-            raise ShapeError(f"{name} of a tensor of shape {self.shape} cannot be indexed so: {error}") from None
+            raise ShapeError(
+                f"{name} of a tensor of shape {self.shape} cannot be indexed in this way: {error}"
+            ) from None
         if self._symbols():
-            raise ShapeError("a tensor with symbolic variables has no parts: give the data first")
+            raise ShapeError("a tensor with symbolic variables has no entries yet: make it of arrays first")
         if size == 1 and len(chosen) == 1:
             return self
         picked = key if isinstance(key, slice) and (key.step is None or key.step > 0) else chosen
         if axis < rank:
             return self._batch_part(axis, picked, chosen)
         if self.ranges is not None:
-            raise ShapeError("a tensor with ranges is not sliced: remove them first (K.ranges = None)")
+            raise ShapeError("a tensor with ranges cannot be sliced: remove the ranges first (K.ranges = None)")
         if (self.ni, self.nj)[axis - rank] is None:
-            raise ShapeError(f"nothing in this tensor of shape {self.shape} depends on {name}: no part of it to take")
+            raise ShapeError(
+                f"this tensor of shape {self.shape} does not depend on {name}, so this axis cannot be sliced"
+            )
         domain = (Domain.I, Domain.J)[axis - rank]
         plain = self._with_positions(domain)
 

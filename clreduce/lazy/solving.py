@@ -142,7 +142,7 @@ class SolveMethods(ListReductions[Array]):
         True
         """
         if self.is_complex:
-            raise ShapeError("systems of complex numbers are not available: solve for real and imaginary parts")
+            raise ShapeError("complex systems cannot be solved: solve for the real and imaginary parts")
         array = self._right_array(other)
         flat = not isinstance(array, Recorded) and array.ndim == 1
         right, data = self._right_hand_side(array[:, None] if flat else array)
@@ -150,7 +150,8 @@ class SolveMethods(ListReductions[Array]):
         size = None if data.array is None else data.array.shape[-2]
         if {self.ni, self.nj, size} - {None} != {size or self.ni or self.nj} - {None}:
             raise ShapeError(
-                f"a system is square: this tensor has shape {self.shape}, and the right-hand side {size} rows"
+                "solve needs a square tensor, and a right-hand side with as many rows; this tensor has shape "
+                f"{self.shape}, and the right-hand side has {size} rows"
             )
         name = right.params[0] if data.array is None else _UNKNOWN
         unknown = variable(name, right.dim, DOMAINS[axis])
@@ -159,7 +160,7 @@ class SolveMethods(ListReductions[Array]):
         if var is None:
             if expr.dim not in (1, right.dim):
                 raise ShapeError(
-                    f"K.solve(b): K has one number for each pair, or as many as b has columns; here K has shape "
+                    f"K.solve(b): K needs one number for each pair, or as many as b has columns; K has shape "
                     f"{self._shape} and b {right.dim} columns"
                 )
             expr = expr * unknown
@@ -180,7 +181,7 @@ class SolveMethods(ListReductions[Array]):
             return array
         told = "a number" if array is not None else f"{type(other).__name__}{self.library.advice(other)}"
         raise ShapeError(
-            f"the right-hand side is a {self.library.name} array of shape (.., M, E) or (M,), or Vi(b) or Vj(b); "
+            f"the right-hand side must be a {self.library.name} array of shape (.., M, E) or (M,), or Vi(b) or Vj(b); "
             f"got {told}"
         )
 
@@ -189,7 +190,7 @@ class SolveMethods(ListReductions[Array]):
         if isinstance(other, Recorded):
             right = self._from(other)
             if right.expr.op.name != "variable" or right.expr.domain == Domain.P or right.is_complex:
-                raise ShapeError("the right-hand side is an array, or Vi(b) or Vj(b) of an array of real numbers")
+                raise ShapeError("the right-hand side must be an array, or Vi(b) or Vj(b) of an array of real numbers")
             return right.expr, right._leaves[right.expr]
         return with_array(other, other, tuple(other.shape[:-2]), other.shape[-1], Domain.I)
 
@@ -198,10 +199,12 @@ class SolveMethods(ListReductions[Array]):
         symbol = var.expr if isinstance(var, Recorded) else None
         leaf = self._leaves.get(symbol) if symbol is not None else None
         if symbol is None or leaf is None or leaf.array is not None:
-            raise ShapeError("var is a symbolic variable of this tensor, such as Vj(0, 1): a position and a length")
+            raise ShapeError(
+                "var must be a symbolic variable of this tensor, such as Vj(0, 1) with a position and a length"
+            )
         if symbol.domain != DOMAINS[axis] or symbol.dim != right.dim:
             raise ShapeError(
-                f"for this right-hand side var is V{'ij'[axis]} of length {right.dim}; it is "
+                f"for this right-hand side, var must be V{'ij'[axis]} of length {right.dim}; got "
                 f"V{'ijp'[DOMAINS.index(symbol.domain)]} of length {symbol.dim}"
             )
         return symbol
@@ -222,8 +225,8 @@ class SolveMethods(ListReductions[Array]):
         symbols = [leaf.params[0][1] for leaf, data in leaves.items() if data.array is None]
         if len(fed) != len(symbols) or sorted(symbols) != list(range(len(symbols))):
             raise ShapeError(
-                f"symbolic variables have positions 0, 1, 2 ... and an array each; got positions {sorted(symbols)} and "
-                f"{len(fed)} arrays"
+                f"symbolic variables need positions 0, 1, 2 ... and one array each; got positions {sorted(symbols)} "
+                f"and {len(fed)} arrays"
             )
         arrays = [fed[leaf.params[0][1]] if data.array is None else data.array for leaf, data in leaves.items()]
         return solver(*arrays, **called)

@@ -99,8 +99,8 @@ class TableMethods(Recorded[Array]):
             low, high = _extremes(label)
             if low < 0 or high >= size:
                 raise ShapeError(
-                    f"lookup: {name} has labels from {low} to {high}, and the table of shape {shape} "
-                    f"takes 0 to {size - 1}; negative ones do not count from the end"
+                    f"lookup: the labels {name} run from {low} to {high}, and the table of shape {shape} has rows 0 to "
+                    f"{size - 1}; negative labels do not count from the end"
                 )
         index = table_index([label.expr for label in labels], sizes)
         dim = entries.expr.dim // prod(sizes)
@@ -116,16 +116,16 @@ class TableMethods(Recorded[Array]):
         original, table = table, library.as_array(table)
         if table is None:
             told = f"{type(original).__name__}{library.advice(original)}"
-            raise DtypeError(f"lookup: a table is a {library.name} array; got {told}")
+            raise DtypeError(f"lookup: a table must be a {library.name} array; got {told}")
         shape, name = tuple(library.shape(table)), library.dtype_name(table)
         wanted = "(R,), (R, D) or (.., R, D)" if axes == 1 else "(R, C), (R, C, D) or (.., R, C, D)"
         if len(shape) < axes:
-            raise ShapeError(f"lookup: a table for {axes} label(s) has shape {wanted}; got {shape}")
+            raise ShapeError(f"lookup: a table for {axes} label(s) must have shape {wanted}; got {shape}")
         batch = shape[: max(len(shape) - axes - 1, 0)]
         sizes = shape[len(batch) : len(batch) + axes]
         length = prod(shape[len(batch) :])
         if not 0 < prod(sizes) <= MOST_ROWS or not length:
-            raise ShapeError(f"lookup: a table has 1 to {MOST_ROWS} entries; got shape {shape}")
+            raise ShapeError(f"lookup: a table must have 1 to {MOST_ROWS} entries; got shape {shape}")
         is_complex = name.startswith("complex")
         flat = table.reshape((*batch, length))
         leaf, data = with_array(table, flat, batch, length * (2 if is_complex else 1), Domain.P)
@@ -140,9 +140,11 @@ class TableMethods(Recorded[Array]):
             labels = array
             shape, dtype = tuple(cls.library.shape(labels)), cls.library.dtype_name(labels)
             if not is_integer_dtype(dtype):
-                raise DtypeError(f"lookup: {name} are integer labels; got an array of dtype {dtype}")
+                raise DtypeError(f"lookup: {name} must be integer labels; got an array of dtype {dtype}")
             if not shape:
-                raise ShapeError(f"lookup: {name} has shape (.., {'MN'[domain == Domain.J]}), one label per {index}")
+                raise ShapeError(
+                    f"lookup: {name} must have shape (.., {'MN'[domain == Domain.J]}), one label for each {index}"
+                )
             leaf, data = with_array(labels, labels.reshape((*shape, 1)), shape[:-1], 1, domain, INDEX)
             rows, columns = (data.rows, None) if domain == Domain.I else (None, data.rows)
             return cls._adopted(Operand(leaf, {leaf: data}, shape[:-1], rows, columns, vectors=False))
@@ -152,7 +154,7 @@ class TableMethods(Recorded[Array]):
         if isinstance(known, Fraction) and known.denominator == 1:
             return tensor._like(integer(int(known)), {})
         if any(leaf_data.array is None for leaf_data in tensor._leaves.values()):
-            raise ShapeError(f"lookup: {name} are labels with data; symbolic variables have none yet")
+            raise ShapeError(f"lookup: {name} must have data; symbolic variables have none yet")
         if given_data is not None and expr.kind == REAL and cls._of_integers(given_data):
             source, array, batch = given_data.source, given_data.array, given_data.batch
             assert source is not None, "data have a source"
@@ -160,11 +162,11 @@ class TableMethods(Recorded[Array]):
             tensor = tensor._like(leaf, {leaf: data})
         if tensor.expr.kind != INDEX:
             raise DtypeError(
-                f"lookup: {name} are integers: an array of them, Vi or Vj of one, K.i, K.j, or their sums and "
+                f"lookup: {name} must be integers: an array of them, Vi or Vj of one, K.i, K.j, or their sums and "
                 f"differences; got a tensor of {tensor._dtype_name or 'numbers'}"
             )
         if tensor.expr.dim != 1:
-            raise ShapeError(f"lookup: {name} is one label for each index; got a tensor of shape {tensor._shape}")
+            raise ShapeError(f"lookup: {name} must be one label for each index; got a tensor of shape {tensor._shape}")
         return tensor
 
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from clreduce.domain import Domain
@@ -91,7 +92,7 @@ class LazyTensor(Shown[Array], Protocols[Array], SolveMethods[Array], TableMetho
 
     def __new__(cls, x: Value | Index | None = None, axis: int | None = None, is_complex: bool = False) -> Self:
         if x is None:
-            raise ShapeError("LazyTensor(x): x is an array, a number or a list of numbers")
+            raise ShapeError("LazyTensor(x): x must be an array, a number or a list of numbers; got None")
         if isinstance(x, Recorded):
             made = cls._from(x)._like(x.expr, x._leaves)
         else:
@@ -100,7 +101,7 @@ class LazyTensor(Shown[Array], Protocols[Array], SolveMethods[Array], TableMetho
             return made
         if is_complex:
             if made.expr.dim % 2:
-                raise ShapeError(f"a complex vector is an even number of reals; got {made.expr.dim}")
+                raise ShapeError(f"a complex vector must have an even number of reals; got {made.expr.dim}")
             return made._record(made._real_expr, is_complex=True)
         return made.real2complex() if cls.is_complex else made
 
@@ -179,6 +180,12 @@ class _NotHere:
 
 for _name, _advice in _NOT_HERE.items():
     setattr(LazyTensor, _name, _NotHere(_name, _advice))
+
+
+for _kind in LazyTensor.__mro__:
+    for _method in vars(_kind).values() if _kind.__module__.startswith("clreduce.lazy.") else ():
+        if isinstance(_method, FunctionType):  # Python's errors name a function by this name
+            _method.__qualname__ = f"LazyTensor.{_method.__name__}"
 
 
 def _rebuilt(kind: type[LazyTensor[Any]], expr: Expr, data: list[tuple[Any, Any, Any]], facts: tuple[Any, ...]) -> Any:

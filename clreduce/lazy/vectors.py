@@ -43,7 +43,7 @@ class VectorReductions(Methods[Array]):
             largest = self._over_vectors("Max")
             shift = largest.where(largest.abs() < float("inf"), 0)
             return (self - shift).exp()._over_vectors("Sum").log() + shift
-        raise ShapeError(f"{name} is over i or j: {self._axes_told()}")
+        raise ShapeError(f"{name} reduces over i or j; {self._axes_told()}")
 
     def _axes_told(self) -> str:
         batch = len(self._batch)

@@ -115,7 +115,7 @@ def repeated_number(z: Expr, m: int) -> Expr:
     if z.dim != 2:
         raise ShapeError(f"ComplexSumT repeats one complex number, a vector of length 2; got length {z.dim}")
     if m < 2 or m % 2:
-        raise ShapeError(f"ComplexSumT counts reals: its second argument is even and 2 or more; got {m}")
+        raise ShapeError(f"ComplexSumT counts reals, so its second argument must be even and 2 or more; got {m}")
     return _fitted(z, m // 2)
 
 

@@ -64,7 +64,7 @@ def _check_sizes(name: str, label: str, f: Expr, sizes: Sequence[int]) -> None:
 
 def _kept(name: str, label: str, sizes: Sequence[int], axes: Sequence[int]) -> list[int]:
     if len(set(axes)) < len(axes) or not set(axes) <= set(range(len(sizes))):
-        raise ShapeError(f"{name}: {label}={list(axes)} are not distinct axes of {list(sizes)}; axes run from 0")
+        raise ShapeError(f"{name}: {label}={list(axes)} must be distinct axes of {list(sizes)}; axes count from 0")
     return [axis for axis in range(len(sizes)) if axis not in axes]
 
 
@@ -82,7 +82,7 @@ def tensor_dot(
     kept_f, kept_g = _kept("TensorDot", "contf", dimf, contf), _kept("TensorDot", "contg", dimg, contg)
     if [dimf[axis] for axis in contf] != [dimg[axis] for axis in contg]:
         raise ShapeError(
-            f"TensorDot contracts axes of equal sizes; contf has sizes {[dimf[axis] for axis in contf]}, "
+            f"TensorDot can only contract axes of equal sizes; contf has sizes {[dimf[axis] for axis in contf]}, "
             f"contg {[dimg[axis] for axis in contg]}"
         )
     rows, columns = [dimf[axis] for axis in kept_f], [dimg[axis] for axis in kept_g]
@@ -94,7 +94,7 @@ def tensor_dot(
         return result
     if sorted(perm) != list(range(len(rows) + len(columns))):
         raise ShapeError(
-            f"TensorDot: perm={list(perm)} does not order the {len(rows) + len(columns)} axes that are kept"
+            f"TensorDot: perm={list(perm)} must be an order of the {len(rows) + len(columns)} axes that remain"
         )  # fmt: skip
     return _reorder(result, [*rows, *columns], [perm.index(place) for place in range(len(perm))])
 
@@ -104,7 +104,7 @@ def kronecker(f: Expr, g: Expr, dimf: Sequence[int], dimg: Sequence[int]) -> Exp
     _check_sizes("Kron", "dimf", f, dimf)
     _check_sizes("Kron", "dimg", g, dimg)
     if len(dimf) != len(dimg):
-        raise ShapeError(f"Kron needs as many axes on both sides; got {list(dimf)} and {list(dimg)}")
+        raise ShapeError(f"Kron needs the same number of axes on both sides; got {list(dimf)} and {list(dimg)}")
     axes = [axis for n in range(len(dimf)) for axis in (n, len(dimf) + n)]
     return _reorder(tensor_product(f, g), [*dimf, *dimg], axes)
 
@@ -122,7 +122,7 @@ def cross_product(f: Expr, g: Expr) -> Expr:
 
 def _rows(name: str, f: Expr) -> list[Expr]:
     if f.dim not in (4, 9):
-        raise ShapeError(f"{name} takes a 2 x 2 or 3 x 3 matrix, of length 4 or 9; got length {f.dim}")
+        raise ShapeError(f"{name} needs a 2 x 2 or 3 x 3 matrix, of length 4 or 9; got length {f.dim}")
     n = 2 if f.dim == 4 else 3
     return [extract(f, n * k, n) for k in range(n)]
 

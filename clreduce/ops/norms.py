@@ -20,14 +20,16 @@ def normalized(f: Expr) -> Expr:
 def isotropic_norm(s: Expr, f: Expr) -> Expr:
     """s times the squared norm of f."""
     if s.dim != 1:
-        raise ShapeError(f"SqNormIso takes one weight; got length {s.dim} for a vector of length {f.dim}")
+        raise ShapeError(f"SqNormIso needs one weight; got {s.dim} weights for a vector of length {f.dim}")
     return s * squared_norm(f)
 
 
 def diagonal_norm(s: Expr, f: Expr) -> Expr:
     """Sum over k of s_k f_k squared."""
     if s.dim != f.dim:
-        raise ShapeError(f"SqNormDiag needs a weight per component; got length {s.dim} for a vector of length {f.dim}")
+        raise ShapeError(
+            f"SqNormDiag needs one weight for each component; got {s.dim} weights for a vector of length {f.dim}"
+        )
     return summed(s * square(f))
 
 
@@ -50,7 +52,7 @@ def weighted_norm(s: Expr, f: Expr) -> Expr:
     if s.dim == f.dim**2:
         return full_norm(s, f)
     raise ShapeError(
-        f"WeightedSqNorm takes 1, {f.dim} or {f.dim} * {f.dim} weights for a vector of length {f.dim}; "
+        f"WeightedSqNorm needs 1, {f.dim} or {f.dim} * {f.dim} weights for a vector of length {f.dim}; "
         f"got length {s.dim}"
     )
 

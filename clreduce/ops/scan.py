@@ -133,14 +133,16 @@ def scanned(
     """
     for part in series:
         if part.dim % steps:
-            raise ShapeError(f"a series of {steps} steps cannot have length {part.dim}")
+            raise ShapeError(
+                f"a series of {steps} steps needs a length that is a multiple of {steps}; got length {part.dim}"
+            )
     new = body(
         carry_leaf(start.dim),
         [series_leaf(n, part.dim // steps) for n, part in enumerate(series)],
         [shared_leaf(n, part.dim) for n, part in enumerate(shared)],
     )
     if new.dim != start.dim:
-        raise ShapeError(f"a step makes a carry of length {new.dim} from one of length {start.dim}")
+        raise ShapeError(f"a step must keep the length of the carry; it makes length {new.dim} of length {start.dim}")
     return Expr(scan, (start, *series, *shared), (Recurrence(new, steps, len(series), backwards, last),))
 
 

@@ -22,7 +22,9 @@ from clreduce.ops.bounds.vectors import moved, sum_of_components
 
 def _extract_dim(f: Expr, start: int, length: int) -> int:
     if start < 0 or length < 1 or start + length > f.dim:
-        raise ShapeError(f"components {start} to {start + length - 1} asked of a vector of length {f.dim}")
+        raise ShapeError(
+            f"a vector of length {f.dim} has no components {start} to {start + length - 1}; components count from 0"
+        )
     return length
 
 
@@ -159,7 +161,7 @@ def repeated(f: Expr, n: int) -> Expr:
     if f.dim != 1:
         raise ShapeError(f"only a vector of length 1 can be repeated; got length {f.dim}")
     if n < 1:
-        raise ShapeError(f"a vector has length 1 or more, not {n}")
+        raise ShapeError(f"a vector must have length 1 or more; got {n}")
     return f if n == 1 else expand(f, 1, n, 1)
 
 
@@ -176,16 +178,16 @@ def zeros(n: int) -> Expr:
 def element(f: Expr, m: int) -> Expr:
     """Component m, counted from 0."""
     if not 0 <= m < f.dim:
-        raise ShapeError(f"Elem: component {m} asked of a vector of length {f.dim}; components run from 0")
+        raise ShapeError(f"Elem: a vector of length {f.dim} has no component {m}; components count from 0")
     return extract(f, m, 1)
 
 
 def placed_element(f: Expr, n: int, m: int) -> Expr:
     """n zeros, but f, of length 1, at place m."""
     if f.dim != 1:
-        raise ShapeError(f"ElemT places one component; got a vector of length {f.dim}")
+        raise ShapeError(f"ElemT places a single number; got a vector of length {f.dim}")
     if not 0 <= m < n:
-        raise ShapeError(f"ElemT: place {m} asked in a vector of length {n}; places run from 0")
+        raise ShapeError(f"ElemT: a vector of length {n} has no place {m}; places count from 0")
     return pad(f, m, n)
 
 

@@ -20,14 +20,14 @@ from clreduce.ops.shape import concat, element, extract
 
 def _scalar(name: str, label: str, f: Expr) -> None:
     if f.dim != 1:
-        raise ShapeError(f"{name}: {label} has length 1, not length {f.dim}")
+        raise ShapeError(f"{name}: {label} must have length 1; got length {f.dim}")
 
 
 def one_hot(f: Expr, n: int) -> Expr:
     """n zeros, but 1 at the place nearest to f."""
     _scalar("OneHot", "f", f)
     if n < 1:
-        raise ShapeError(f"OneHot: a vector has length 1 or more, not {n}")
+        raise ShapeError(f"OneHot: the length of the vector must be 1 or more; got {n}")
     return truth(equal(iota(n), floor(f + 0.5)))
 
 

@@ -41,11 +41,11 @@ MOST_ROWS = 2**30
 def _infer(args: tuple[Expr, ...], params: tuple[int, ...]) -> Inference:
     (table, index), (dim,) = args, params
     if dim < 1 or table.dim % dim:
-        raise ShapeError(f"Lookup: a table of {table.dim} numbers has no rows of length {dim}")
+        raise ShapeError(f"Lookup: a table of {table.dim} numbers cannot be divided into rows of length {dim}")
     if index.kind != INDEX or index.dim != 1:
-        raise ShapeError(f"Lookup: an index is one integer; got a vector of length {index.dim}")
+        raise ShapeError(f"Lookup: an index must be one integer; got a vector of length {index.dim}")
     if table.kind != REAL or table.dim // dim > MOST_ROWS:
-        raise ShapeError(f"Lookup: a table has up to {MOST_ROWS} rows of real numbers; got {table.dim // dim}")
+        raise ShapeError(f"Lookup: a table may have up to {MOST_ROWS} rows of real numbers; got {table.dim // dim}")
     return dim, joined(args), REAL
 
 
@@ -101,7 +101,7 @@ def table_index(labels: Sequence[Expr], sizes: Sequence[int]) -> Expr:
 def looked_up(table: Expr, k: Expr, dim: int = 1) -> Expr:
     """Row k of the table; a real k is rounded to the nearest whole number."""
     if k.dim != 1:
-        raise ShapeError(f"Lookup: k has length 1, not length {k.dim}")
+        raise ShapeError(f"Lookup: k must have length 1; got length {k.dim}")
     return lookup(table, k if k.kind == INDEX else as_index(k), dim)
 
 

@@ -155,7 +155,7 @@ def _largest(x: Any, k: int, dim: int = -1, largest: bool = True, sorted: bool =
 
 def _norm(x: Any, ord: Any = None, dim: Any = None, keepdim: bool = False) -> Any:
     if ord not in (None, 2, "fro") or (ord == 2 and dim is None and not x._vectors):
-        raise TypeError("torch.linalg.norm of a LazyTensor is the Euclidean norm: ord=None")
+        raise TypeError("torch.linalg.norm of a LazyTensor is the Euclidean norm only: leave ord=None")
     if x._vectors and dim in (-1, x.dim() - 1):
         return x.norm2()
     return _reduction("sum")(x * x, dim, keepdim) ** 0.5

@@ -41,8 +41,8 @@ def obstacle(work: Work, arrays: Sequence[Any]) -> str:
     if has_sources(arrays):
         if pruning.demanded:
             raise OptionError(
-                "prune=True sorts points in memory, and arrays of this call are read block by block: read them first, "
-                "as x[:] or numpy.asarray(x) do, or leave prune='auto', which visits all pairs"
+                "prune=True sorts the points in memory, but this call reads its arrays block by block from a file: "
+                "read the arrays first, by x[:] or numpy.asarray(x), or leave prune='auto', which visits all pairs"
             )
         return "arrays are read block by block"
     if first_resident(arrays) is not None and not pruning.prune:

@@ -64,7 +64,7 @@ class Index:
         library = type(points).__module__.partition(".")[0]
         if not is_tensor and (is_foreign(points) or library in ("clreduce", "dask", "jax", "pyopencl")):
             raise DtypeError(
-                f"an index is made of an array of NumPy or a tensor of PyTorch; got {type(points).__name__}: "
+                f"an index needs an array of NumPy or a tensor of PyTorch; got {type(points).__name__}: "
                 "convert it, or pass it to calls as it is, which sort it each time"
             )
         copied, host = _copied_tensor(torch, points) if is_tensor else _copied_array(points)
@@ -72,9 +72,9 @@ class Index:
         self._host: Array | None = host
         dtype = str(copied.dtype).removeprefix("torch.")
         if copied.ndim != 2:
-            raise ShapeError(f"an index is made of points of shape (N, D); got shape {tuple(copied.shape)}")
+            raise ShapeError(f"an index needs points of shape (N, D); got shape {tuple(copied.shape)}")
         if dtype not in ("float32", "float64"):
-            raise DtypeError(f"an index is made of float32 or float64 points; got {dtype}: convert them")
+            raise DtypeError(f"an index needs float32 or float64 points; got {dtype}: convert them")
         self._lock = threading.Lock()
         self._blocks: tuple[int, Partition, Array, Boxes] | None = None
         if self._host is not None:
@@ -114,7 +114,7 @@ def _copied_array(points: Any) -> tuple[Array, Array]:
 def _copied_tensor(torch: Any, points: Any) -> tuple[Any, Array | None]:
     """A copy, and its memory as an array; None if that is not the host's, or hidden by a transform."""
     if points.layout is not torch.strided:
-        raise DtypeError(f"an index is made of dense points; got a tensor of layout {points.layout}: convert it")
+        raise DtypeError(f"an index needs dense points; got a tensor of layout {points.layout}: convert it")
     with_grad = torch.is_grad_enabled()
     # Tensors of inference mode do not count their changes.
     with torch.inference_mode(False), torch.set_grad_enabled(with_grad):

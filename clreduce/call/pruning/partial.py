@@ -35,8 +35,8 @@ def part_of(work: Work, columns: int) -> Pruning | None:
         return pruning
     if pruning.rtol:
         raise OptionError(
-            f"rtol={pruning.rtol} is relative to results over all chunks of the reduced axis, which no task knows: "
-            "give atol, or call with one chunk along this axis, as x.rechunk({0: -1}) makes it"
+            f"rtol={pruning.rtol} is relative to the results over all chunks of the reduced axis, and a task sees only "
+            "one chunk: give atol instead, or make one chunk along this axis, by x.rechunk({0: -1})"
         )
     if work.program.reduction.name == "Sum":  # errors of parts add up; those of means and of logarithms do not
         return replace(pruning, atol=pruning.atol * columns / work.region.columns)

@@ -29,7 +29,7 @@ class Pruning:
         if prune == "auto" and atol is None and rtol is None:
             return None
         if not (isinstance(prune, (bool, np.bool_)) or prune == "auto"):
-            raise OptionError(f"prune is True, False or 'auto'; got {prune!r}")
+            raise OptionError(f"prune must be True, False or 'auto'; got {prune!r}")
         tolerances = []
         for name, value in (("atol", atol), ("rtol", rtol)):
             if value is None:
@@ -40,7 +40,7 @@ class Pruning:
             except (TypeError, ValueError):
                 number = math.nan
             if not 0 <= number < math.inf:
-                raise OptionError(f"{name} is a number from 0; got {value!r}")
+                raise OptionError(f"{name} must be 0 or a positive number; got {value!r}")
             if not reduction.skips.approximate:
                 raise OptionError(
                     f"{name} is for reductions that add up (Sum, Mean, LogSumExp, SumSoftMaxWeight); "
