@@ -114,7 +114,7 @@ def main() -> None:
     limits.expect("relative error of the inertia", abs(inertia[-1] / inertia_numpy[-1] - 1), LIMITS[dtype])
     limits.expect("growth of the inertia", max(np.diff(inertia), default=0.0), 1e3 * LIMITS[dtype])
 
-    title = f"k-means: {len(x)} points, {count} clusters"
+    title = f"k-means of {len(x):,} points: the inertia falls from {inertia[0]:.0f} to {inertia[-1]:.0f}"
     with support.figure(folder / "k_means.png", title, 1, 3, (14, 5)) as (axes,):
         shown = slice(0, 10_000)
         for axis, name, centres in ((axes[0], "Before the first step", start), (axes[1], "After the last", c)):

@@ -122,7 +122,8 @@ def main() -> None:
     surface = fitted("exponential, in the plane", (exponential, numpy_exponential), z, c, grid, 0.3, 0.02)
     print(f"{table}\n")
 
-    with support.figure(folder / "kernel_interpolation.png", "Kernel interpolation", 1, 3, (15, 4.6)) as (axes,):
+    title = "Kernel interpolation finds a function through noisy values"
+    with support.figure(folder / "kernel_interpolation.png", title, 1, 3, (15, 4.6)) as (axes,):
         axes[0].plot(x, b, ".", markersize=2, color=support.MARKS, alpha=0.5, label="$b$: with noise")
         axes[0].plot(q, signal(q), color=support.INK, linestyle="--", linewidth=1.2, label="the signal")
         axes[0].plot(q, curve, color=support.LINE, linewidth=2, label="$f$")

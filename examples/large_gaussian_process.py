@@ -86,7 +86,7 @@ def main() -> None:
     print(f"root mean square error where there are stations: {error:.3f}, with noise of {NOISE}")
     limits.expect("root mean square error", error, NOISE / 2)
 
-    title = f"{len(x):,} stations with noise of {NOISE}: the mean is within {error:.2f} of the field"
+    title = f"{len(x):,} stations with noise of {NOISE}: the error of the mean is {error:.3f} (rms)"
     with support.figure(folder / "large_gaussian_process.png", title, 1, 3, (16, 5.2)) as (axes,):
         drawn = slice(0, min(len(x), 20_000))
         support.plane(axes[0], "What the stations measure")

@@ -117,7 +117,7 @@ def main() -> None:
     print(f"points in a wrong cluster: {wrong:.3%}")
     limits.expect("part of the points in a wrong cluster", wrong, WRONG)
 
-    title = f"{len(points):,} points in {SHAPES} clusters: {1 - wrong:.2%} are right"
+    title = f"{len(points):,} points in {SHAPES} clusters: all but {round(wrong * len(points)):,} are right"
     with support.figure(folder / "spectral_clustering.png", title, 1, 3, (16, 5)) as (axes,):
         from matplotlib.collections import LineCollection
 

@@ -99,7 +99,7 @@ def main() -> None:
     limits.expect("1 - cosine of the angles to the dense eigenvectors", float(1 - angles.min()), COSINE_LIMITS[dtype])
     limits.expect("points in the wrong part", len(x) - table.max(1).sum(), 0)
 
-    title = f"Spectral embedding of {len(x)} points"
+    title = f"A spectral embedding of {len(x):,} points separates three spirals"
     with support.figure(folder / "spectral_embedding.png", title, 1, 3, (14, 5)) as (axes,):
         colours = np.array(support.COLOURS)[found]
         support.plane(axes[0], "The points, and the clusters that are found")

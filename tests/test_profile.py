@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from processes import output_of
 
 import clreduce
 from clreduce.call.profile import CATEGORIES, Profile
@@ -189,6 +190,21 @@ def test_a_picture_has_a_row_for_the_host_and_one_for_the_device(device: Any, tm
     assert (tmp_path / "profile.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_devices_of_one_name_have_titles_of_their_own() -> None:
+    """Two equal GPUs, or here two devices of PoCL, are two rows of a profile, each with a clock of its own."""
+    source = """
+        from clreduce.runtime.devices import devices
+        from clreduce.runtime.profile import device_title
+        for device in devices():
+            if device.facts.driver == "pocl":
+                print(device_title(device))
+    """
+    titles = output_of(source, POCL_DEVICES="pthread pthread").splitlines()
+    if not titles:
+        pytest.skip("no PoCL here")
+    assert len(set(titles)) == len(titles) >= 2
+
+
 def test_nested_profiles_both_have_what_the_inner_one_covers(device: Any) -> None:
     x, y, b = data()
     routine = gaussian()
@@ -353,7 +369,7 @@ def test_one_profile_covers_one_block() -> None:
     assert (p.records, p.kernels, p.busy) == ((), (), {})
     check(p)
     assert "wall" in str(p)
-    with pytest.raises(ClreduceError, match="covers one block"), p:
+    with pytest.raises(ClreduceError, match="has recorded a block already"), p:
         pass
 
 

@@ -37,6 +37,7 @@ from clreduce.runtime import device_thread
 from clreduce.runtime import devices as choosing
 from clreduce.runtime.device import Device
 from clreduce.runtime.plan import Plan
+from clreduce.runtime.profile import HostSpan
 from clreduce.runtime.progress import current
 from clreduce.runtime.region import Region
 
@@ -195,6 +196,13 @@ def test_results_are_written_where_the_caller_wants_them(pair, both_take_part):
         target = np.zeros((100, 1), np.float32)
         assert GAUSSIAN(*inputs, out=target) is target
         np.testing.assert_array_equal(target, GAUSSIAN(*inputs))
+
+
+def test_a_profile_counts_the_wait_for_the_threads_of_devices(pair, both_take_part):
+    with clreduce.use_devices(pair), clreduce.profile() as p:
+        GAUSSIAN(*arrays(90, 50))
+    own = [record.what for record in p.records if isinstance(record, HostSpan) and record.thread == p.thread]
+    assert "wait for the threads of devices" in own
 
 
 def test_partial_states_are_shared(pair, both_take_part):

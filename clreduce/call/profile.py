@@ -62,7 +62,7 @@ class Profile:
     def __enter__(self) -> Self:
         if self._recorder is not None:
             raise ClreduceError(
-                "a profile covers one block, and this one has had its own: call clreduce.profile() for another"
+                "this profile has recorded a block already: call clreduce.profile() once more for another block"
             )
         self._recorder = Recorder()
         self._recorder.start()
@@ -131,9 +131,13 @@ class Profile:
     def __repr__(self) -> str:
         return f"<Profile of {1e3 * self.wall:.3g} ms, {len(self.records)} records>"
 
+    @property
+    def thread(self) -> int | None:
+        """The identifier of the block's thread; None before the block."""
+        return None if self._recorder is None else self._recorder.thread
+
     def _host_spans(self) -> list[HostSpan]:
-        thread = None if self._recorder is None else self._recorder.thread
-        return [record for record in self.records if isinstance(record, HostSpan) and record.thread == thread]
+        return [record for record in self.records if isinstance(record, HostSpan) and record.thread == self.thread]
 
     def _commands(self) -> list[DeviceCommand]:
         return [record for record in self.records if isinstance(record, DeviceCommand)]

@@ -38,7 +38,8 @@ def _draw(profile: Profile, axes: Any) -> None:
     rows: dict[str, dict[str, list[tuple[float, float]]]] = {}
     for record in profile.records:
         if isinstance(record, HostSpan):
-            row, label = f"host, thread {record.thread}", record.category
+            is_own = record.thread == profile.thread
+            row, label = "host" if is_own else f"host, thread {record.thread}", record.category
         elif isinstance(record, DeviceCommand) and not math.isnan(record.start):
             row = record.device
             label = TRANSFERS if record.role == "copy" else f"{record.role} | {record.formula}"
@@ -46,12 +47,10 @@ def _draw(profile: Profile, axes: Any) -> None:
             continue
         bars = rows.setdefault(row, {}).setdefault(label, [])
         bars.append((scale * record.start, scale * record.seconds))
-    order = sorted(rows, key=lambda row: not row.startswith("host, "))
-    if sum(row.startswith("host, ") for row in order) == 1:
-        titles_of_rows = ["host" if row.startswith("host, ") else row for row in order]
-    else:
-        titles_of_rows = order
-    titles_of_rows = [title.replace(" (", "\n(") for title in titles_of_rows]
+    order = sorted(rows, key=lambda row: (not row.startswith("host"), row != "host"))
+    others = [row for row in order if row.startswith("host, ")]
+    names = {row: f"host, thread {number}" for number, row in enumerate(others, 2)}  # their own names are long numbers
+    titles_of_rows = [names.get(row, row).replace(" (", "\n(") for row in order]
     labelled: set[str] = set()
     for place, row in enumerate(order):
         for label, bars in rows[row].items():

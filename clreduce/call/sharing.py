@@ -16,6 +16,7 @@ from queue import Empty, SimpleQueue
 from clreduce.errors import ClreduceError, CompileError, DeviceError
 from clreduce.runtime.device import Device
 from clreduce.runtime.device_thread import thread_of
+from clreduce.runtime.profile import WAITING, span
 from clreduce.runtime.progress import Progress, current, working_for
 
 _PORTION = 0.5
@@ -136,10 +137,11 @@ class SharedRun:
 
         When this method returns or raises, no device works on the call any more.
         """
-        try:
-            self._share()
-        finally:
-            self._close()
+        with span(WAITING, "wait for the threads of devices"):
+            try:
+                self._share()
+            finally:
+                self._close()
 
     def _share(self) -> None:
         while not self._sharing.is_finished:

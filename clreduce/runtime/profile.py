@@ -345,9 +345,14 @@ def recorded_queue(device: Device) -> Any:
     return queue
 
 
+@memoised(64)
 def device_title(device: Device) -> str:
-    """A short text for a device: its name, driver and version."""
-    return f"{device.name} ({device.facts.driver} {'.'.join(map(str, device.facts.driver_version[:2]))})"
+    """A short text for a device: its name, driver and version, and a number if the platform has several of one name."""
+    title = f"{device.name} ({device.facts.driver} {'.'.join(map(str, device.facts.driver_version[:2]))})"
+    equals = [each for each in device.cl_device.platform.get_devices() if each.name == device.cl_device.name]
+    if len(equals) > 1 and device.cl_device in equals:
+        return f"{title}, number {1 + equals.index(device.cl_device)}"
+    return title
 
 
 def watched(kernel: Any, plan: Plan, role: Any) -> Any:

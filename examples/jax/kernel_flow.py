@@ -105,7 +105,7 @@ def main() -> None:
             name = f"coordinate {column + 1}" + ("" if column < 2 else ", which has no meaning")
             axes[0, 0].plot(np.array(path)[:, column], color=colour, label=name)
         axes[0, 0].set(title="weights", xlabel="step")
-        axes[0, 0].legend()
+        axes[0, 0].legend(loc="upper left", bbox_to_anchor=(0, -0.18), ncols=2)
         axes[0, 1].plot(values, color=support.LINE)
         axes[0, 1].set(title="loss of half of the data", xlabel="step")
     limits.check()

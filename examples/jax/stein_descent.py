@@ -87,7 +87,8 @@ def main() -> None:
     mesh = support.mesh(-3, 4.5, 150)
     values = np.exp(np.asarray(jax.vmap(log_density)(jnp.asarray(mesh)))).reshape(150, 150)
     ticks = np.linspace(-3, 4.5, 150)
-    with support.figure(folder / "jax_stein_descent.png", "Particles become a sample", 1, 3, (12, 4.2)) as axes:
+    title = "Particles move until they are a sample of a density"
+    with support.figure(folder / "jax_stein_descent.png", title, 1, 3, (12, 4.2)) as axes:
         for axis, (points, name) in zip(
             axes[0],
             ((start, "start"), (path[STEPS // 20], f"after {STEPS // 20} steps"), (end, f"after {STEPS} steps")),

@@ -80,7 +80,9 @@ def main() -> None:
     limits.expect("difference of slopes", support.norm_ratio(slopes, exact_slopes), LIMITS["slopes"])
     smooth = np.sqrt(np.maximum(deviation**2 - process.kernel_.k2.noise_level, 0))
     path = folder / "gaussian_process.png"
-    with support.figure(path, f"A Gaussian process of {len(x)} points", 1, 3, (12, 4.4)) as axes:
+    with support.figure(
+        path, f"A Gaussian process of {len(x):,} points is uncertain where there are few", 1, 3, (12, 4.4)
+    ) as axes:
         panels = (("measurements", None), ("mean", mean), ("deviation of f, and points", smooth))
         for axis, (title, values) in zip(axes[0], panels, strict=True):
             support.plane(axis, title)

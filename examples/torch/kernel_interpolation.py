@@ -157,7 +157,7 @@ def main() -> None:
     )
     limits.expect("distance to the truth, as part of that before learning", wrong[1] / wrong[0], 0.9)
 
-    title = "Kernel interpolation with learnt widths"
+    title = f"Learnt widths bring the error of an interpolation from {wrong[0]:.0%} to {wrong[1]:.0%}"
     with helpers.figure(folder / "torch_kernel_interpolation.png", title, 1, 4, (16, 4.3)) as (axes,):
         colours = {"vmin": -1.5, "vmax": 2.5, "cmap": "viridis"}
         helpers.plane(axes[0], f"{len(x)} values $b$, with noise")

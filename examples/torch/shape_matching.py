@@ -184,7 +184,8 @@ def main() -> None:
         for p_now, q_now in states[:-1]:
             lines = lines + gaussian_sum(WIDTH, lines, q_now, p_now) / STEPS
 
-    with helpers.figure(folder / "torch_shape_matching.png", "Matching by shooting", 1, 3, (14.5, 4.8)) as (axes,):
+    title = "A flow of the plane takes a curve to its target"
+    with helpers.figure(folder / "torch_shape_matching.png", title, 1, 3, (14.5, 4.8)) as (axes,):
 
         def closed(curve: Tensor) -> Tensor:
             return torch.cat((curve, curve[:1])).detach().T
