@@ -22,6 +22,8 @@ OF_NUMBERS = [
 ]  # fmt: skip
 OF_SETS = ["dice", "jaccard", "rogerstanimoto", "russellrao", "sokalsneath", "yule", "hamming"]
 
+WITHOUT_WEIGHTS = ["jensenshannon", "mahalanobis", "seuclidean"]
+
 
 def points(rows: int, seed: int) -> Any:
     return np.random.default_rng(seed).uniform(0.1, 1, size=(rows, 4))
@@ -56,6 +58,41 @@ def test_parameters_of_metrics() -> None:
     np.testing.assert_allclose(cdist_reduce(X[:1], Y, "jensenshannon", base=2.0), [sum(bits)], 1e-9)
 
 
+@pytest.mark.parametrize("metric", [name for name in OF_NUMBERS if name not in WITHOUT_WEIGHTS])
+def test_weights_of_coordinates(metric: str) -> None:
+    w = np.array([1.0, 2.0, 0.0, 0.5])
+    x, y = (np.round(2 * X), np.round(2 * Y)) if metric == "hamming" else (X, Y)
+    np.testing.assert_allclose(cdist_reduce(x, y, metric, w=w.tolist()), cdist(x, y, metric, w=w).sum(1), 1e-7)
+
+
+@pytest.mark.parametrize("metric", OF_SETS)
+def test_weights_of_features(metric: str) -> None:
+    x, y = np.random.default_rng(0).random((6, 9)) < 0.5, np.random.default_rng(1).random((8, 9)) < 0.5
+    w = np.random.default_rng(2).random(9)
+    np.testing.assert_allclose(cdist_reduce(x, y, metric, w=w), cdist(x, y, metric, w=w).sum(1), 1e-7)
+
+
+def test_parameters_beside_truth_values_keep_their_fractions() -> None:
+    x, y = X > 0.5, Y > 0.5
+    differences = (x[:, None] != y).astype(float)
+    np.testing.assert_allclose(
+        cdist_reduce(x, y, "Sum(w * Abs(x - y))", w=[0.25, 0.5, 1.5, 2.0]),
+        (differences * [0.25, 0.5, 1.5, 2.0]).sum((1, 2)),
+    )
+
+
+def test_weights_of_the_largest_difference() -> None:
+    for w in ([1.0, 2.0, 0.0, 0.5], [0.0, 0.0, 3.0, 0.0]):
+        exact = cdist(X, Y, "minkowski", p=np.inf, w=w).sum(1)
+        np.testing.assert_allclose(cdist_reduce(X, Y, "minkowski", p=np.inf, w=w), exact)
+
+
+@pytest.mark.parametrize("metric", WITHOUT_WEIGHTS)
+def test_metrics_without_weights_say_so(metric: str) -> None:
+    with pytest.raises(OptionError, match=f"the metric '{metric}' has no parameter 'w'; it takes (V|base)"):
+        cdist_reduce(X, Y, metric, w=np.ones(4))
+
+
 def test_reductions() -> None:
     dense = cdist(X, Y)
     order = np.argsort(dense, axis=1)[:, :3]
@@ -84,7 +121,7 @@ def test_arrays_of_a_device() -> None:
             found = cdist_reduce(x, y, metric, reduction, **parameters)
             assert isinstance(found, cl.array.Array)
             np.testing.assert_allclose(found.get(), cdist_reduce(X, Y, metric, reduction, **parameters))
-    with pytest.raises(OptionError, match="'seuclidean' of arrays other than NumPy's needs V"):
+    with pytest.raises(OptionError, match=r"'seuclidean' for NumPy arrays only; got .*Pass V"):
         cdist_reduce(x, y, "seuclidean")
 
 
@@ -109,22 +146,29 @@ def test_the_largest_of_nothing_is_no_distance(metric: str) -> None:
 
 def test_mistakes_are_told() -> None:
     with pytest.raises(
-        OptionError, match="a metric is a name, a formula in x and y, or a function on LazyTensors; got"
+        OptionError, match="a metric is a name, a formula in x and y, or a function of two LazyTensors; got"
     ):
         cdist_reduce(X, Y, None)
-    with pytest.raises(OptionError, match="needs p > 0; got 'two'"):
+    with pytest.raises(OptionError, match="must be a number above 0; got 'two'"):
         cdist_reduce(X, Y, "minkowski", p="two")
     with pytest.raises(FormulaError, match=r"unknown metric 'euclidian'.*did you mean 'euclidean'"):
         cdist_reduce(X, Y, "euclidian")
     with pytest.raises(OptionError, match="unknown reduction 'total'"):
         cdist_reduce(X, Y, reduction="total")
-    with pytest.raises(OptionError, match="takes k"):
+    with pytest.raises(OptionError, match="needs k"):
         cdist_reduce(X, Y, reduction="kmin")
-    with pytest.raises(OptionError, match=r"'cityblock'.*unexpected keyword argument 'q'"):
+    with pytest.raises(OptionError, match="'cityblock' has no parameter 'q'; it takes w"):
         cdist_reduce(X, Y, "cityblock", q=3)
     with pytest.raises(ShapeError, match=r"\(M, D\) and \(N, D\)"):
         cdist_reduce(X, Y[:, :2])
-    with pytest.raises(ShapeError, match="weights have shape"):
+    with pytest.raises(ShapeError, match=r"w must have a weight for each of the 4 coordinates; got .* \(3,\)"):
+        cdist_reduce(X, Y, "cosine", w=np.ones(3))
+    for bad in ([-1.0, 1, 1, 1], [np.inf, 1, 1, 1], [0, 0, 0, 0]):
+        with pytest.raises(OptionError, match="must be finite, 0 or more, and not all 0"):
+            cdist_reduce(X, Y, "hamming", w=bad)
+    with pytest.raises(OptionError, match="'mahalanobis' needs V"):
+        cdist_reduce(X, Y, "mahalanobis", V=None)
+    with pytest.raises(ShapeError, match="weights must have shape"):
         cdist_reduce(X, Y, weights=X)
 
 

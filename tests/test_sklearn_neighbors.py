@@ -72,12 +72,17 @@ def test_minkowski_with_any_exponent(parameters: dict[str, Any]) -> None:
         ("Sum(x * x)", {}, ShapeError, "both x and y"),
         ("Sum(x * y)", {"x": 1.0}, FormulaError, "another name"),
         ("Sum(Var(7, 3, 0) * y)", {}, FormulaError, "position"),
-        (lambda x, y: 1.0, {}, OptionError, "takes two LazyTensors"),
-        ("minkowski", {"p": -1}, OptionError, "p > 0"),
-        ("minkowski", {"q": 1}, OptionError, "unexpected keyword argument 'q'"),
-        ("seuclidean", {}, OptionError, "'V'"),
+        (
+            lambda x, y: 1.0,
+            {},
+            OptionError,
+            "must return a LazyTensor; it returned a value of the type float.*two LazyTensors",
+        ),
+        ("minkowski", {"p": -1}, OptionError, "p of the metric 'minkowski' must be a number above 0"),
+        ("minkowski", {"q": 1}, OptionError, "has no parameter 'q'; it takes p, w"),
+        ("seuclidean", {}, OptionError, "needs the parameter 'V'"),
         ("haversine", {}, OptionError, "latitude"),
-        ("mahalanobis", {"VI": -np.eye(3)}, OptionError, "positive"),
+        ("mahalanobis", {"VI": -np.eye(3)}, OptionError, "no negative eigenvalue; the smallest one is -1"),
     ],
 )
 def test_what_is_wrong_with_a_metric_is_told(metric: Any, parameters: Any, error: Any, told: str) -> None:

@@ -69,9 +69,9 @@ def test_one_set_of_points_and_its_dtype() -> None:
     [
         ({"reduction": "argmax_"}, OptionError, "did you mean 'argmax'"),
         ({"reduction": 3}, OptionError, "unknown reduction 3"),
-        ({"reduction": "kmin"}, OptionError, "takes k"),
-        ({"reduction": "min", "k": 3}, OptionError, "takes no k"),
-        ({"reduction": "max", "weights": [1.0]}, OptionError, "takes none"),
+        ({"reduction": "kmin"}, OptionError, "needs k"),
+        ({"reduction": "min", "k": 3}, OptionError, "only the reductions with .* take k; got k=3"),
+        ({"reduction": "max", "weights": [1.0]}, OptionError, "only the reduction 'sum' takes weights"),
         ({"reduction": "sum", "weights": [1.0, 2.0]}, ShapeError, r"\(9,\)"),
         ({"axis": 2}, OptionError, "axis is 1"),
     ],

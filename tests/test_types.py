@@ -35,6 +35,8 @@ TYPED = {
     "clreduce.explain_devices()": "str", "gaussian_sum(x, y, b, rtol=1e-3, prune=True)": "numpy.ndarray",
     "K.sum(axis=1, keepdims=False, prune=False, max_memory='1GB')": "numpy.ndarray", "2 * K + 1.0": "LazyTensor",
     "K.clamp(0, Vj(b))": "LazyTensor", "K.Kmin_argKmin(2, axis=1)": "tuple[",
+    "cdist_reduce(x, y)": "numpy.ndarray", "cdist_reduce(x, y, 'cosine', 'min_argmin')": "tuple[numpy.ndarray",
+    "cdist_reduce(t, t, reduction='kmin', k=2)": "Tensor", "cdist_reduce(t, t, reduction='max_argmax')": "tuple[torch",
     "(1j * D).exp().conj()": "LazyTensor", "D.sqdist([1.0]).sumKmin(2, Vj(b), axis=1)": "numpy.ndarray",
     "K.sum()": "Any", "K.sum(keepdims=True)": "Any", "K.sum(dim=2)": "Any", "K.logsumexp()": "Any",
     "((Vi(x) - Vj(y)) ** 2).sum(dim=-1)": "LazyTensor", "K.logsumexp(-1)": "LazyTensor",
@@ -53,6 +55,7 @@ import numpy as np
 import torch
 import clreduce
 from clreduce.numpy import Genred, KernelSolve, LazyTensor, Vi, Vj, cluster
+from clreduce.distance import cdist_reduce
 from clreduce.torch import Vi as ViOfTorch, Vj as VjOfTorch
 x, y, b = np.random.rand(10, 3), np.random.rand(20, 3), np.random.rand(20, 1)
 t = torch.rand(10, 3)

@@ -2,34 +2,83 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar, overload
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from clreduce.dispatching import front_end
-from clreduce.distance.metrics import distance
-from clreduce.distance.reducing import checked_reduction, reduced
+from clreduce.distance.formulas import PairFunction
+from clreduce.distance.metrics import distance, has_defaults, with_defaults
+from clreduce.distance.reducing import Weights, checked_reduction, reduced
 from clreduce.errors import OptionError, ShapeError
+from clreduce.typing import AnyArray, Array
 
-_OF_BOTH: dict[str, tuple[str, Callable[[Any], Any]]] = {
-    "seuclidean": ("V", lambda points: np.var(points, axis=0, ddof=1)),
-    "mahalanobis": ("VI", lambda points: np.linalg.inv(np.atleast_2d(np.cov(points.T))).T),
-}
-"""The parameters that SciPy computes from all points if the caller leaves them out, by metric."""
+ArrayType = TypeVar("ArrayType", bound=AnyArray)
+"""The arrays of a library other than NumPy."""
+Rows: TypeAlias = "Array | Sequence[Sequence[float]]"
+"""A NumPy array, or a list of rows."""
+Metric: TypeAlias = "str | PairFunction"
+"""A name, a formula, or a function of two `LazyTensor`."""
+Single: TypeAlias = Literal[
+    "sum", "mean", "var", "std", "prod", "logsumexp", "min", "max", "argmin", "argmax", "kmin", "kmax", "argkmin",
+    "argkmax",
+]  # fmt: skip
+"""The reductions with one result."""
+Pairs: TypeAlias = Literal["min_argmin", "max_argmax", "kmin_argkmin", "kmax_argkmax"]
+"""The reductions with two results."""
+
+if TYPE_CHECKING:
+
+    @overload
+    def cdist_reduce(
+        x: Rows, y: Rows, metric: Metric = ..., reduction: Single = ..., *, k: int | None = ...,
+        weights: Weights | None = ..., axis: int = ..., **parameters: ArrayLike | None,
+    ) -> Array: ...  # fmt: skip
+    @overload
+    def cdist_reduce(
+        x: Rows, y: Rows, metric: Metric, reduction: Pairs, *, k: int | None = ...,
+        weights: Weights | None = ..., axis: int = ..., **parameters: ArrayLike | None,
+    ) -> tuple[Array, Array]: ...  # fmt: skip
+    @overload
+    def cdist_reduce(
+        x: Rows, y: Rows, metric: Metric = ..., *, reduction: Pairs, k: int | None = ...,
+        weights: Weights | None = ..., axis: int = ..., **parameters: ArrayLike | None,
+    ) -> tuple[Array, Array]: ...  # fmt: skip
+    @overload
+    def cdist_reduce(
+        x: ArrayType, y: ArrayType, metric: Metric = ..., reduction: Single = ..., *, k: int | None = ...,
+        weights: Weights | None = ..., axis: int = ..., **parameters: ArrayLike | None,
+    ) -> ArrayType: ...  # fmt: skip
+    @overload
+    def cdist_reduce(
+        x: ArrayType, y: ArrayType, metric: Metric, reduction: Pairs, *, k: int | None = ...,
+        weights: Weights | None = ..., axis: int = ..., **parameters: ArrayLike | None,
+    ) -> tuple[ArrayType, ArrayType]: ...  # fmt: skip
+    @overload
+    def cdist_reduce(
+        x: ArrayType, y: ArrayType, metric: Metric = ..., *, reduction: Pairs, k: int | None = ...,
+        weights: Weights | None = ..., axis: int = ..., **parameters: ArrayLike | None,
+    ) -> tuple[ArrayType, ArrayType]: ...  # fmt: skip
+    @overload
+    def cdist_reduce(
+        x: Rows | AnyArray, y: Rows | AnyArray, metric: Metric = ..., reduction: str = ..., *, k: int | None = ...,
+        weights: Weights | None = ..., axis: int = ..., **parameters: ArrayLike | None,
+    ) -> AnyArray | tuple[AnyArray, ...]: ...  # fmt: skip
 
 
 def cdist_reduce(
-    x: Any,
-    y: Any,
-    metric: str | Callable[..., Any] = "euclidean",
+    x: Rows | AnyArray,
+    y: Rows | AnyArray,
+    metric: Metric = "euclidean",
     reduction: str = "sum",
     *,
     k: int | None = None,
-    weights: Any = None,
+    weights: Weights | None = None,
     axis: int = 1,
-    **parameters: Any,
-) -> Any:
+    **parameters: ArrayLike | None,
+) -> AnyArray | tuple[AnyArray, ...]:
     """Reduce the distances d(x_i, y_j) over j, or over i, without storing a matrix of them.
 
     ``cdist_reduce(x, y, metric)`` is ``scipy.spatial.distance.cdist(x, y, metric).sum(axis=1)``.
@@ -52,9 +101,10 @@ def cdist_reduce(
     axis : int, optional
         1 reduces over y, 0 over x.
     **parameters
-        Those of the metric, as in ``cdist``: ``p`` and ``w`` of 'minkowski', ``V`` of 'seuclidean', ``VI`` of
-        'mahalanobis', ``base`` of 'jensenshannon'. Missing variances are computed from all points of both sides, for
-        NumPy arrays.
+        Those of the metric, as in ``cdist``: ``w``, a weight of 0 or more for each of the D coordinates; ``p`` of
+        'minkowski', ``V`` of 'seuclidean', ``VI`` of 'mahalanobis', ``base`` of 'jensenshannon'. These last three, and
+        'haversine' and 'nan_euclidean', take no ``w``. Missing variances are computed from all points of both sides,
+        for NumPy arrays.
 
     Returns
     -------
@@ -88,10 +138,12 @@ def cdist_reduce(
     module = front_end(x, y)
     shapes = [tuple(np.shape(each)) for each in (x, y)]
     if any(len(shape) != 2 for shape in shapes) or shapes[0][1] != shapes[1][1]:
-        raise ShapeError(f"x and y have shapes (M, D) and (N, D); got {shapes[0]} and {shapes[1]}")
-    if isinstance(metric, str) and metric in _OF_BOTH and not {"V", "VI"} & parameters.keys():
-        needed, computed = _OF_BOTH[metric]
+        raise ShapeError(f"x and y must have shapes (M, D) and (N, D); got {shapes[0]} and {shapes[1]}")
+    if not has_defaults(metric, parameters):
         if not (isinstance(x, np.ndarray) and isinstance(y, np.ndarray)):
-            raise OptionError(f"the metric {metric!r} of arrays other than NumPy's needs {needed}: give it")
-        parameters[needed] = computed(np.vstack([x, y]))
+            raise OptionError(
+                f"cdist_reduce computes the variances of the metric {metric!r} for NumPy arrays only; got "
+                f"{type(x).__name__} and {type(y).__name__}. Pass {'V' if metric == 'seuclidean' else 'VI'}"
+            )
+        parameters = with_defaults(metric, parameters, np.vstack([x, y]))
     return reduced(distance(metric, module.Vi(x), module.Vj(y), parameters), name, k, weights, axis)

@@ -1,19 +1,28 @@
-"""Metrics: scikit-learn's by name, any other by a formula in x and y or by a function on `LazyTensor`."""
+"""Metrics: those of SciPy and scikit-learn by name, all others by a formula or by a function of two `LazyTensor`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from inspect import signature
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from clreduce.distance.formulas import Tensor, of_pairs, parameter
-from clreduce.errors import FormulaError, OptionError
+from clreduce.distance.formulas import PairFunction, Parameters, Tensor, of_pairs, parameter
+from clreduce.errors import FormulaError, OptionError, ShapeError
 from clreduce.language.names import did_you_mean
 from clreduce.typing import Array
 
-Function = Callable[[Any], Any]
+Values = TypeVar("Values", Array, Tensor, float)
+"""A number, numbers in an array, or a symbolic tensor."""
+
+
+class Elementwise(Protocol):
+    """An elementwise function of arrays and of symbolic tensors."""
+
+    def __call__(self, values: Values, /) -> Values: ...
 
 
 class Distance(NamedTuple):
@@ -21,19 +30,18 @@ class Distance(NamedTuple):
 
     term: Tensor
     """The term: a number for each pair (i, j)."""
-    of_term: Function
+    of_term: Elementwise
     """The function from terms to distances, elementwise."""
-    to_term: Function
+    to_term: Elementwise
     """The inverse of ``of_term``."""
 
     @property
     def tensor(self) -> Tensor:
         """The distance itself, a number for each pair."""
-        distance: Tensor = self.of_term(self.term)
-        return distance
+        return self.of_term(self.term)
 
 
-def _same(values: Any) -> Any:
+def _same(values: Values) -> Values:
     return values
 
 
@@ -42,57 +50,98 @@ def _own(term: Tensor) -> Distance:
     return Distance(term, _same, _same)
 
 
+def square_root(values: Values) -> Values:
+    """The square root of each value."""
+    numbers: Any = values
+    roots: Values = np.sqrt(numbers)
+    return roots
+
+
+def _square(values: Values) -> Values:
+    squares: Values = values**2
+    return squares
+
+
 def _root(term: Tensor) -> Distance:
     """A metric whose term is the square of the distance."""
-    return Distance(term, np.sqrt, np.square)
+    return Distance(term, square_root, _square)
 
 
-def _power(values: Any, exponent: float) -> Any:
-    return values**exponent
+def _power(values: Values, exponent: float) -> Values:
+    powers: Values = values**exponent
+    return powers
+
+
+def _checked_weights(w: ArrayLike, x: Tensor) -> Array:
+    """A weight for each coordinate of the points, checked."""
+    weights, count = np.asarray(w, np.float64), x.shape[-1]
+    if weights.shape != (count,):
+        raise ShapeError(
+            f"w must have a weight for each of the {count} coordinates; got an array of shape {weights.shape}"
+        )
+    if not (np.isfinite(weights).all() and (weights >= 0).all() and (weights > 0).any()):
+        raise OptionError(f"the weights w must be finite, 0 or more, and not all 0; got {weights}")
+    return weights
+
+
+def _weighted(values: Tensor, w: ArrayLike | None, x: Tensor) -> Tensor:
+    """The values of the coordinates, multiplied by the weights ``w`` if these are given."""
+    return values if w is None else parameter(_checked_weights(w, x), x) * values
 
 
 # ------------------------------------------------------------------------------------------------ sums of coordinates
 
 
-def _euclidean(x: Tensor, y: Tensor) -> Distance:
-    return _root(x.sqdist(y))
+def _squares(x: Tensor, y: Tensor, w: ArrayLike | None) -> Tensor:
+    return x.sqdist(y) if w is None else _weighted((x - y) ** 2, w, x).sum(-1)
 
 
-def _sqeuclidean(x: Tensor, y: Tensor) -> Distance:
-    return _own(x.sqdist(y))
+def _euclidean(x: Tensor, y: Tensor, w: ArrayLike | None = None) -> Distance:
+    return _root(_squares(x, y, w))
 
 
-def _manhattan(x: Tensor, y: Tensor) -> Distance:
-    return _own((x - y).abs().sum(-1))
+def _sqeuclidean(x: Tensor, y: Tensor, w: ArrayLike | None = None) -> Distance:
+    return _own(_squares(x, y, w))
 
 
-def _chebyshev(x: Tensor, y: Tensor) -> Distance:
-    return _own((x - y).abs().max(-1))
+def _manhattan(x: Tensor, y: Tensor, w: ArrayLike | None = None) -> Distance:
+    return _own(_weighted((x - y).abs(), w, x).sum(-1))
 
 
-def _minkowski(x: Tensor, y: Tensor, p: Any = 2, w: Any = None) -> Distance:
+def _chebyshev(x: Tensor, y: Tensor, w: ArrayLike | None = None) -> Distance:
+    # As in SciPy, weights only say which coordinates count.
+    counted = None if w is None else (_checked_weights(w, x) > 0).astype(float)
+    return _own(_weighted((x - y).abs(), counted, x).max(-1))
+
+
+def _minkowski(x: Tensor, y: Tensor, p: float = 2, w: ArrayLike | None = None) -> Distance:
     if not isinstance(p, (int, float, np.integer, np.floating)) or not p > 0:
-        raise OptionError(f"the metric 'minkowski' needs p > 0; got {p!r}")
+        raise OptionError(f"the exponent p of the metric 'minkowski' must be a number above 0; got {p!r}")
     if np.isinf(p):
-        return _chebyshev(x, y)
+        return _chebyshev(x, y, w)
     differences = (x - y).abs()
     powers = differences if p == 1 else differences**2 if p == 2 else differences ** float(p)
-    total = (powers if w is None else parameter(w, x) * powers).sum(-1)
+    total = _weighted(powers, w, x).sum(-1)
     if p == 1:
         return _own(total)
     p = float(p)
     return _root(total) if p == 2 else Distance(total, partial(_power, exponent=1 / p), partial(_power, exponent=p))
 
 
-def _seuclidean(x: Tensor, y: Tensor, V: Any) -> Distance:
+def _seuclidean(x: Tensor, y: Tensor, V: ArrayLike) -> Distance:
     return _root(((x - y) ** 2 / parameter(V, x)).sum(-1))
 
 
-def _mahalanobis(x: Tensor, y: Tensor, V: Any = None, VI: Any = None) -> Distance:
-    inverse = np.asarray(np.linalg.inv(V) if VI is None else VI, np.float64)
+def _mahalanobis(x: Tensor, y: Tensor, V: ArrayLike | None = None, VI: ArrayLike | None = None) -> Distance:
+    if V is None and VI is None:
+        raise OptionError("the metric 'mahalanobis' needs V, a matrix of covariances, or VI, the inverse of one")
+    inverse = np.asarray(np.linalg.inv(np.asarray(V)) if VI is None else VI, np.float64)
     values, vectors = np.linalg.eigh((inverse + inverse.T) / 2)
     if values[0] < -1e-7 * abs(values[-1]):
-        raise OptionError(f"VI of the metric 'mahalanobis' has to be positive; its smallest eigenvalue is {values[0]}")
+        raise OptionError(
+            "the matrix VI of the metric 'mahalanobis' must have no negative eigenvalue; the smallest one is "
+            f"{values[0]:.3g}"
+        )
     # Euclidean after a linear map, which is computed once for each point and not for each pair.
     root = parameter(np.sqrt(np.maximum(values, 0))[:, None] * vectors.T, x)
     return _root(root.matvecmult(x).sqdist(root.matvecmult(y)))
@@ -107,26 +156,38 @@ def _nan_euclidean(x: Tensor, y: Tensor) -> Distance:
 # --------------------------------------------------------------------------------------------------------- directions
 
 
-def _cosine(x: Tensor, y: Tensor) -> Distance:
+def _cosine(x: Tensor, y: Tensor, w: ArrayLike | None = None) -> Distance:
+    if w is not None:
+        roots = np.sqrt(_checked_weights(w, x))
+        x, y = _weighted(x, roots, x), _weighted(y, roots, x)
     return _own((1 - (x.normalize() | y.normalize())).relu())
 
 
-def _correlation(x: Tensor, y: Tensor) -> Distance:
-    return _cosine(x - x.mean(-1), y - y.mean(-1))
+def _correlation(x: Tensor, y: Tensor, w: ArrayLike | None = None) -> Distance:
+    if w is None:
+        return _cosine(x - x.mean(-1), y - y.mean(-1))
+    weights = _checked_weights(w, x)
+    parts = weights / weights.sum()
+    return _cosine(x - _weighted(x, parts, x).sum(-1), y - _weighted(y, parts, x).sum(-1), weights)
 
 
-def _half_sine_squared(distance: Any) -> Any:
-    return np.sin(distance / 2) ** 2
+def _half_sine_squared(distance: Values) -> Values:
+    half: Any = distance / 2
+    term: Values = np.sin(half) ** 2
+    return term
 
 
-def _twice_arcsine(term: Any) -> Any:
-    return 2 * np.arcsin(np.sqrt(term))
+def _twice_arcsine(term: Values) -> Values:
+    sine: Any = np.sqrt(term)
+    distance: Values = 2 * np.arcsin(sine)
+    return distance
 
 
 def _haversine(x: Tensor, y: Tensor) -> Distance:
     if x.shape[-1] != 2:
         raise OptionError(
-            f"the metric 'haversine' is of points (latitude, longitude) in radians; got {x.shape[-1]} features"
+            "the metric 'haversine' needs points with 2 coordinates, latitude and longitude in radians; got points "
+            f"with {x.shape[-1]}"
         )
     half = ((x - y) / 2).sin() ** 2
     term = half.elem(0) + x.elem(0).cos() * y.elem(0).cos() * half.elem(1)
@@ -141,12 +202,12 @@ def _ratio(above: Tensor, below: Tensor) -> Tensor:
     return (above / below).where(below != 0, 0)
 
 
-def _canberra(x: Tensor, y: Tensor) -> Distance:
-    return _own(_ratio((x - y).abs(), x.abs() + y.abs()).sum(-1))
+def _canberra(x: Tensor, y: Tensor, w: ArrayLike | None = None) -> Distance:
+    return _own(_weighted(_ratio((x - y).abs(), x.abs() + y.abs()), w, x).sum(-1))
 
 
-def _braycurtis(x: Tensor, y: Tensor) -> Distance:
-    return _own(_ratio((x - y).abs().sum(-1), (x + y).abs().sum(-1)))
+def _braycurtis(x: Tensor, y: Tensor, w: ArrayLike | None = None) -> Distance:
+    return _own(_ratio(_weighted((x - y).abs(), w, x).sum(-1), _weighted((x + y).abs(), w, x).sum(-1)))
 
 
 def _jensenshannon(x: Tensor, y: Tensor, base: float | None = None) -> Distance:
@@ -155,26 +216,33 @@ def _jensenshannon(x: Tensor, y: Tensor, base: float | None = None) -> Distance:
     return _root(bits.relu() / (2 * (1.0 if base is None else float(np.log(base)))))
 
 
-def _hamming(x: Tensor, y: Tensor) -> Distance:
-    return _own((x != y).mean(-1))
+def _differ(x: Tensor, y: Tensor) -> Tensor:
+    unequal: Tensor = x != y  # type checkers take comparisons for truth values
+    return unequal
+
+
+def _hamming(x: Tensor, y: Tensor, w: ArrayLike | None = None) -> Distance:
+    unequal = _differ(x, y)
+    return _own(unequal.mean(-1) if w is None else _weighted(unequal, w, x).sum(-1) / float(np.sum(w)))
 
 
 class _Counts(NamedTuple):
-    """The numbers of features that both points have (not 0), that one point has, and that no point has."""
+    """The number, or weight, of the features that both points have (not 0), that one point has, and of all features."""
 
     both: Tensor
     only_x: Tensor
     only_y: Tensor
-    features: int
+    features: float
 
     @property
     def unequal(self) -> Tensor:
         return self.only_x + self.only_y
 
 
-def _counts(x: Tensor, y: Tensor) -> _Counts:
+def _counts(x: Tensor, y: Tensor, w: ArrayLike | None) -> _Counts:
     in_x, in_y = x != 0, y != 0
-    return _Counts((in_x & in_y).sum(-1), (in_x & ~in_y).sum(-1), (~in_x & in_y).sum(-1), x.shape[-1])
+    both, only_x, only_y = (_weighted(each, w, x).sum(-1) for each in (in_x & in_y, in_x & ~in_y, ~in_x & in_y))
+    return _Counts(both, only_x, only_y, x.shape[-1] if w is None else float(np.sum(w)))
 
 
 def _jaccard(n: _Counts) -> Tensor:
@@ -202,8 +270,8 @@ def _yule(n: _Counts) -> Tensor:
     return _ratio(2 * mixed, n.both * (n.features - n.both - n.unequal) + mixed)
 
 
-def _of_counts(rule: Callable[[_Counts], Tensor], x: Tensor, y: Tensor) -> Distance:
-    return _own(rule(_counts(x, y)))
+def _of_counts(rule: Callable[[_Counts], Tensor], x: Tensor, y: Tensor, w: ArrayLike | None = None) -> Distance:
+    return _own(rule(_counts(x, y, w)))
 
 
 _SETS = (_jaccard, _dice, _rogerstanimoto, _russellrao, _sokalsneath, _yule)
@@ -220,9 +288,7 @@ METRICS: dict[str, Callable[..., Distance]] = {
 """All metrics, by their names in scikit-learn and SciPy: functions of x, y and the parameters of the metric."""
 
 
-def distance(
-    metric: str | Callable[..., Any], x: Tensor, y: Tensor, parameters: Mapping[str, Any] | None = None
-) -> Distance:
+def distance(metric: str | PairFunction, x: Tensor, y: Tensor, parameters: Parameters | None = None) -> Distance:
     """The distance between all x_i and y_j.
 
     Parameters
@@ -262,21 +328,43 @@ def distance(
         except TypeError as error:
             if "argument" not in str(error):
                 raise
-            raise OptionError(f"parameters of the metric {metric!r}: {str(error).split('() ')[-1]}") from error
+            raise OptionError(_about_parameters(metric, parameters or {})) from error
     if isinstance(metric, str) and metric.isidentifier():
         raise FormulaError(
-            f"unknown metric {metric!r}{did_you_mean(metric, METRICS)}: the names are {', '.join(sorted(METRICS))}; "
-            "else a metric is a formula in x and y, such as 'Sum(Abs(x - y))', or a function on LazyTensors"
+            f"unknown metric {metric!r}{did_you_mean(metric, METRICS)}. A metric is a name "
+            f"({', '.join(sorted(METRICS))}), a formula in x and y such as 'Sum(Abs(x - y))', or a function of two "
+            "LazyTensors"
         )
     if not (isinstance(metric, str) or callable(metric)):
-        raise OptionError(f"a metric is a name, a formula in x and y, or a function on LazyTensors; got {metric!r}")
+        raise OptionError(f"a metric is a name, a formula in x and y, or a function of two LazyTensors; got {metric!r}")
     return _own(of_pairs(metric, x, y, parameters))
 
 
-def with_defaults(metric: Any, parameters: Mapping[str, Any], X: Array) -> dict[str, Any]:
-    """``parameters``, and those that scikit-learn computes from the data if the caller leaves them out."""
-    if metric == "seuclidean" and "V" not in parameters:
+def _about_parameters(metric: str, parameters: Parameters) -> str:
+    """The message about parameters that do not fit the metric of this name."""
+    known = [each for each in signature(METRICS[metric]).parameters.values() if each.name not in ("x", "y")]
+    names = [each.name for each in known]
+    unknown = [name for name in parameters if name not in names]
+    takes = f"takes {', '.join(names)}" if names else "takes no parameters"
+    if unknown:
+        return f"the metric {metric!r} has no parameter {unknown[0]!r}{did_you_mean(unknown[0], names)}; it {takes}"
+    missing = [each.name for each in known if each.default is each.empty and each.name not in parameters]
+    return f"the metric {metric!r} needs the parameter {missing[0]!r}: pass it" if missing else f"it {takes}"
+
+
+def has_defaults(metric: object, parameters: Parameters) -> bool:
+    """Whether no parameter of the metric is missing that `with_defaults` computes from the data."""
+    needed = {"seuclidean": {"V"}, "mahalanobis": {"V", "VI"}}.get(metric) if isinstance(metric, str) else None
+    return needed is None or not needed.isdisjoint(parameters)
+
+
+def with_defaults(metric: object, parameters: Parameters, X: Array) -> dict[str, ArrayLike | None]:
+    """``parameters``, with the variances of the points X if the metric needs them and they are missing.
+
+    SciPy and scikit-learn compute the same ones.
+    """
+    if has_defaults(metric, parameters):
+        return dict(parameters)
+    if metric == "seuclidean":
         return {**parameters, "V": np.var(X, axis=0, ddof=1)}
-    if metric == "mahalanobis" and not {"V", "VI"} & parameters.keys():
-        return {**parameters, "VI": np.linalg.inv(np.atleast_2d(np.cov(X.T)))}
-    return dict(parameters)
+    return {**parameters, "VI": np.linalg.inv(np.atleast_2d(np.cov(X.T)))}

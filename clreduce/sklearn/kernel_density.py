@@ -15,8 +15,9 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
-from clreduce.distance.metrics import Distance, distance, with_defaults
-from clreduce.numpy import LazyTensor, Vi, Vj
+from clreduce.distance.formulas import Tensor
+from clreduce.distance.metrics import Distance, distance, square_root, with_defaults
+from clreduce.numpy import Vi, Vj
 from clreduce.sklearn.validation import Array, checked_data
 
 
@@ -166,17 +167,17 @@ class KernelDensity(neighbors.KernelDensity):
         return samples
 
 
-def _exponent(kernel: str, between: Distance, bandwidth: float) -> LazyTensor:
+def _exponent(kernel: str, between: Distance, bandwidth: float) -> Tensor:
     """The logarithm of a kernel that is positive everywhere."""
     if kernel == "exponential":
         return -between.tensor / bandwidth
     if not 1e-15 < bandwidth < 1e15:  # whose square leaves the range of float32
         return -0.5 * (between.tensor / bandwidth) ** 2
-    squared = between.term if between.of_term is np.sqrt else between.tensor**2
+    squared = between.term if between.of_term is square_root else between.tensor**2
     return squared * (-0.5 / bandwidth**2)
 
 
-def _compact(kernel: str, u: LazyTensor) -> LazyTensor:
+def _compact(kernel: str, u: Tensor) -> Tensor:
     """A kernel that is 0 from one bandwidth on, of distances in units of it."""
     if kernel == "tophat":
         return (u < 1).where(u < 1, 0)
