@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -82,5 +82,6 @@ def _of_terms(distances: Distance, terms: Array) -> Array:
     return np.where(np.isinf(terms), terms, values)
 
 
-def _narrow(result: AnyArray, has_columns: bool) -> AnyArray:
-    return result if has_columns else result[:, 0]
+def _narrow(result: Any, has_columns: bool) -> AnyArray:
+    narrow: AnyArray = result if has_columns else result[:, 0]
+    return narrow
