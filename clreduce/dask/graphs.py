@@ -22,14 +22,15 @@ from clreduce.call.backend import checked_limits, kind_of
 from clreduce.call.derivative import Works
 from clreduce.call.evaluation import Evaluation
 from clreduce.call.executor import Executor
-from clreduce.call.pruning.partial import part_of
+from clreduce.call.pruning.partial import part_of, tells_of_others
 from clreduce.call.pruning.request import Pruning
 from clreduce.call.runner import Runner
 from clreduce.call.work import Work
-from clreduce.dask.tasks import Compute, Finish, Merge, OnWorker, Partial, Resume, ResumeAndFinish
+from clreduce.dask.tasks import Compute, Finish, Merge, OnWorker, Partial, PartialBeside, Resume, ResumeAndFinish
 from clreduce.domain import Domain
 from clreduce.errors import OptionError, ShapeError
 from clreduce.ir.expr import INDEX
+from clreduce.reductions.reduction import Skips
 from clreduce.runtime.determinism import PART
 from clreduce.runtime.region import Interval, Region
 
@@ -158,11 +159,15 @@ class Graph:
             # All columns are in the region, those too that no row visits: the values over nothing tell them.
             self._layer[last] = (Compute(self._executor, only), *self._inputs(index, i, j))
             return
-        states: list[Key] = []
-        for j, part_work in blocks:
-            key = (f"{self._name}-partial", *index, i, j)
-            self._layer[key] = (Partial(self._executor, part_work), *self._inputs(index, i, j))
-            states.append(key)
+        states: list[Key] = [(f"{self._name}-partial", *index, i, j) for j, _ in blocks]
+        first = self._first_of(blocks, region) if any(tells_of_others(part) for _, part in blocks) else None
+        for number, (j, part_work) in enumerate(blocks):
+            inputs = self._inputs(index, i, j)
+            if first is None or number == first:
+                self._layer[states[number]] = (Partial(self._executor, part_work), *inputs)
+            else:
+                share = part_work.region.columns / region.columns
+                self._layer[states[number]] = (PartialBeside(self._executor, part_work, share), states[first], *inputs)
         level = 0
         while len(states) > _MERGED_AT_ONCE:
             groups = [states[n : n + _MERGED_AT_ONCE] for n in range(0, len(states), _MERGED_AT_ONCE)]
@@ -173,6 +178,18 @@ class Graph:
                 states.append(key)
             level += 1
         self._layer[last] = (Finish(work), *states)
+
+    def _first_of(self, blocks: Sequence[tuple[int, Work]], rows: Region) -> int:
+        """The number of the block of columns that is likely to have the first terms of these rows.
+
+        If points are stored by their place in space, small terms are in the columns that have the same place among all
+        columns as ``rows`` have among all rows, and large ones are at the other end.
+        """
+        whole = self._work.region
+        place = (rows.first_row - whole.first_row + rows.rows / 2) / whole.rows
+        middles = [work.region.first_column - whole.first_column + work.region.columns / 2 for _, work in blocks]
+        sign = -1 if self._work.program.reduction.skips is Skips.BELOW else 1
+        return min(range(len(blocks)), key=lambda number: sign * abs(middles[number] / whole.columns - place))
 
     def _pruning_of(self, columns: int) -> Pruning | None:
         """The pruning of a task with ``columns`` columns."""

@@ -122,6 +122,19 @@ class Partial:
 
 
 @dataclass(frozen=True, eq=False)
+class PartialBeside:
+    """The state of rows after the columns of a work, without terms that cannot matter beside another state of them."""
+
+    executor: OnWorker
+    work: Work
+    share: float
+    """The part of all columns that the work has."""
+
+    def __call__(self, other: tuple[Array, ...], *arrays: Array) -> tuple[Array, ...]:
+        return state_of_part(self.work, _as_kernels_read(arrays), self.executor, other, self.share)
+
+
+@dataclass(frozen=True, eq=False)
 class Resume:
     """The state of rows after the columns of a work, in the order of a deterministic call.
 

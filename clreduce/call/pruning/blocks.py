@@ -53,6 +53,9 @@ class BlockPairs:
     columns: Side
     named: Ranges | None = None
     """The pairs of blocks that the ranges of the call name; None for all."""
+    limits: Array | None = None
+    """(rows,), in the caller's order: other columns have K terms that are not beyond these, so no result needs a term
+    that is; None if nothing is known."""
     visited: list[int] = field(default_factory=list)
     """The number of pairs of each visit."""
     whole: BlockPairs | None = None
@@ -68,19 +71,8 @@ class BlockPairs:
         A block has ``block`` rows, and ``of_columns`` columns: by default ``block``, else ``block`` times or divided by
         a power of two.
         """
-        region, program = work.region, work.program
-        by_slot = dict(zip(program.slots, arrays, strict=True))
-        located: dict[Expr, Expr] = {}
-        for domain, first, count in (
-            (Domain.I, region.first_row, region.rows), (Domain.J, region.first_column, region.columns),
-        ):  # fmt: skip
-            if any(node is position(domain) for node in topological(program.values)):
-                leaf = located[position(domain)] = variable(("position", domain.name), 1, domain, INDEX)
-                by_slot[leaf] = np.arange(first, first + count).reshape(-1, 1)
-        if located:
-            values = substitute(program.values, located)
-            program, leaves = map_reduce(values, program.reduction.name, program.reduction.count)
-            by_slot = {slot: by_slot[leaf] for slot, leaf in zip(program.slots, leaves, strict=True)}
+        region = work.region
+        program, by_slot = without_positions(work, arrays)
         cuts, places = Cuts.of(region), places_of(program)
         sides: dict[Domain, Side] = {}
         sizes = {Domain.J: of_columns or block, Domain.I: block}
@@ -383,7 +375,8 @@ class BlockPairs:
         named = None
         if self.named is not None:
             named = drawn(self.named, blocks, np.arange(self.columns.partition.count))
-        return replace(self, arrays=arrays, rows=Side(part, arrays), named=named, visited=[], whole=None)
+        limits = None if self.limits is None else self.limits[row_numbers]
+        return replace(self, arrays=arrays, rows=Side(part, arrays), named=named, limits=limits, visited=[], whole=None)
 
     @property
     def named_pairs(self) -> Ranges | None:
@@ -413,6 +406,24 @@ def _boxes_around(around: tuple[tuple[Expr, bool], ...]) -> dict[Expr, Box]:
 @memoised(256)
 def _bounds(values: tuple[Expr, ...], around: tuple[tuple[Expr, bool], ...], dtype: str) -> tuple[Bounds, ...]:
     return tuple(bounds_of(values, _boxes_around(around), dtype))
+
+
+def without_positions(work: Work, arrays: Sequence[Array]) -> tuple[MapReduce, dict[Expr, Array]]:
+    """The program of a work with variables in place of positions, and the array of each of its slots."""
+    region, program = work.region, work.program
+    by_slot = dict(zip(program.slots, arrays, strict=True))
+    located: dict[Expr, Expr] = {}
+    for domain, first, count in (
+        (Domain.I, region.first_row, region.rows), (Domain.J, region.first_column, region.columns),
+    ):  # fmt: skip
+        if any(node is position(domain) for node in topological(program.values)):
+            leaf = located[position(domain)] = variable(("position", domain.name), 1, domain, INDEX)
+            by_slot[leaf] = np.arange(first, first + count).reshape(-1, 1)
+    if not located:
+        return program, by_slot
+    values = substitute(program.values, located)
+    program, leaves = map_reduce(values, program.reduction.name, program.reduction.count)
+    return program, {slot: by_slot[leaf] for slot, leaf in zip(program.slots, leaves, strict=True)}
 
 
 def _checked(pairs: Ranges, rows: int, columns: int) -> CheckedRanges:

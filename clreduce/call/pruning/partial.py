@@ -13,6 +13,7 @@ import numpy as np
 
 from clreduce.call.executor import Executor
 from clreduce.call.pruning import running
+from clreduce.call.pruning.chunks import Beside
 from clreduce.call.pruning.cutting import columns_per_row, pairs_in
 from clreduce.call.pruning.request import DEFAULT, NEVER, Pruning
 from clreduce.call.work import Work, computed
@@ -23,6 +24,8 @@ from clreduce.reductions.reduction import Skips
 from clreduce.typing import Array
 
 State = tuple[Array, ...]
+_ROUNDING = 64
+"""Units in the last place by which a logarithm of a sum is wrong at most."""
 
 
 def part_of(work: Work, columns: int) -> Pruning | None:
@@ -38,16 +41,31 @@ def part_of(work: Work, columns: int) -> Pruning | None:
             f"rtol={pruning.rtol} is relative to the results over all chunks of the reduced axis, and a task sees only "
             "one chunk: give atol instead, or make one chunk along this axis, by x.rechunk({0: -1})"
         )
-    if work.program.reduction.name == "Sum":  # errors of parts add up; those of means and of logarithms do not
+    reduction = work.program.reduction
+    if reduction.name == "Sum":  # errors of parts add up; those of means and of logarithms do not
         return replace(pruning, atol=pruning.atol * columns / work.region.columns)
+    if reduction.skips is Skips.SMALL_EXPONENTIALS:  # the other half is for parts that are left out
+        return replace(pruning, atol=pruning.atol / 2)
     return pruning
 
 
-def state_of_part(work: Work, arrays: Sequence[Array], executor: Executor) -> State:
-    """The state of each row after all columns of a work, which skips pairs if that is possible."""
+def tells_of_others(work: Work) -> bool:
+    """Whether the state of a part tells which terms of the other columns can change the result of a row."""
+    skips = work.program.reduction.skips
+    return work.skips and (skips.selects or (skips is Skips.SMALL_EXPONENTIALS and not _obstacle(work)))
+
+
+def state_of_part(
+    work: Work, arrays: Sequence[Array], executor: Executor, other: State | None = None, share: float = 0.0
+) -> State:
+    """The state of each row after all columns of a work, which skips pairs if that is possible.
+
+    ``other`` is the state of these rows after other columns of the same call, if it is known. The state of the part
+    then leaves out terms that cannot change the result beside them. ``share`` is the part of all columns that it has.
+    """
     reason = _obstacle(work) if work.skips else "by default, all pairs of such a call are visited"
     if not reason:
-        return _state(work, arrays, executor)
+        return _state(work, arrays, executor, _told_by(work, other, share))
     if (work.pruning or DEFAULT).prune:
         total = pairs_in(work.region)
         running.LAST.keep(work.program, running.Skipped(total, total, reason=reason))
@@ -66,33 +84,47 @@ def _obstacle(work: Work) -> str:
     return ""
 
 
-def _state(work: Work, arrays: Sequence[Array], executor: Executor) -> State:
+def _told_by(work: Work, other: State | None, share: float) -> Beside:
+    """The facts that the state after other columns gives on the rows of a part with this share of all columns."""
+    if other is None or not tells_of_others(work):
+        return Beside()
+    if work.program.reduction.skips.selects:
+        return Beside(limits=other[0][..., -1])
+    largest, sums = (slot.astype(np.float64) for slot in other)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logarithms = largest + np.log(sums)
+        logarithms -= _ROUNDING * np.finfo(work.dtype).eps * (1 + np.abs(logarithms))
+    return Beside(logarithms=logarithms, error=(work.pruning or DEFAULT).atol * share)
+
+
+def _state(work: Work, arrays: Sequence[Array], executor: Executor, beside: Beside) -> State:
     reduction = work.program.reduction
     if reduction.skips.selects:
-        return _selection(work, arrays, executor)
+        return _selection(work, arrays, executor, beside)
     if reduction.skips is Skips.SMALL_EXPONENTIALS:
-        (logarithms,) = running.run(work, Memo(), arrays, executor)
+        (logarithms,) = running.run(work, Memo(), arrays, executor, beside)
         is_nan = np.isnan(logarithms)
         return np.where(is_nan, -np.inf, logarithms).astype(work.dtype), np.where(is_nan, np.nan, 1).astype(work.dtype)
     if reduction.name == "Mean":
-        return _mean(work, arrays, executor)
-    return running.run(work, Memo(), arrays, executor)
+        return _mean(work, arrays, executor, beside)
+    return running.run(work, Memo(), arrays, executor, beside)
 
 
-def _selection(work: Work, arrays: Sequence[Array], executor: Executor) -> State:
+def _selection(work: Work, arrays: Sequence[Array], executor: Executor, beside: Beside) -> State:
     """The terms, and their indices if the state has them; -1 for infinite terms, which only results name."""
     reduction = work.program.reduction
     if len(work.program.state_slots) == 1:
-        return running.run(work, Memo(), arrays, executor)
+        return running.run(work, Memo(), arrays, executor, beside)
     terms = reduction.name.rpartition("Arg")[2]
     program, _ = map_reduce(work.program.values, f"{terms}_Arg{terms}", reduction.count)
-    values, places = running.run(replace(work, program=program), Memo(), arrays, executor)
+    part = replace(work, program=program, completes=False)
+    values, places = running.run(part, Memo(), arrays, executor, beside)
     if program != work.program:
         running.LAST.keep(work.program, running.LAST[program])
     return values, np.where(values == work.program.state_slots[0].neutral, -1, places)
 
 
-def _mean(work: Work, arrays: Sequence[Array], executor: Executor) -> State:
+def _mean(work: Work, arrays: Sequence[Array], executor: Executor, beside: Beside) -> State:
     """The sums, and the numbers of terms."""
     region, pruning = work.region, work.pruning or DEFAULT
     named = region.pairs
@@ -100,6 +132,6 @@ def _mean(work: Work, arrays: Sequence[Array], executor: Executor) -> State:
     fewest = int(counts[counts > 0].min(initial=region.columns))
     program, _ = map_reduce(work.program.values, "Sum")
     part = replace(work, program=program, pruning=replace(pruning, atol=pruning.atol * fewest))
-    (sums,) = running.run(part, Memo(), arrays, executor)
+    (sums,) = running.run(part, Memo(), arrays, executor, beside)
     running.LAST.keep(work.program, running.LAST[program])
     return sums, np.broadcast_to(counts[:, None], (*sums.shape[:-1], 1)).astype(np.int64)

@@ -12,6 +12,7 @@ from clreduce.call.executor import Executor
 from clreduce.call.feeding import completed_lists
 from clreduce.call.pruning import hosts, selected_visits
 from clreduce.call.pruning.blocks import BlockPairs
+from clreduce.call.pruning.chunks import Beside, Chunks, results_over_nothing
 from clreduce.call.pruning.conditions import Conditions
 from clreduce.call.pruning.cutting import Cuts, columns_per_row, drawn, pairs_in
 from clreduce.call.pruning.exponentials import Exponentials
@@ -67,21 +68,27 @@ LAST: Memo[MapReduce, Skipped] = Memo(256)
 """The record of the last call of each program."""
 
 
-def run(work: Work, prepared: Memo[Any, Any], arrays: Sequence[Array], executor: Executor) -> tuple[Array, ...]:
-    """The results of a work that may skip blocks of pairs, (batch.., rows, D) each."""
+def run(
+    work: Work, prepared: Memo[Any, Any], arrays: Sequence[Array], executor: Executor, beside: Beside | None = None
+) -> tuple[Array, ...]:
+    """The results of a work that may skip blocks of pairs, (batch.., rows, D) each.
+
+    If the work is a part of a call, ``beside`` is what its other columns tell. Then results leave out what cannot
+    matter beside these.
+    """
     region = work.region
     reason = "" if work.selected is not None and not region.batch else hosts.obstacle(work, arrays)
     if reason:
         total = pairs_in(region)
         LAST.keep(work.program, Skipped(total, total, reason=reason))
         return executor.run((replace(work, pruning=NEVER), prepared, arrays))
-    beside = first_resident(arrays)
-    if beside is not None and work.selected is None:
+    resident = first_resident(arrays)
+    if resident is not None and work.selected is None:
         copies = [hosts.on_host(array) for array in arrays]
-        results = run(work, Memo(), copies, executor.for_copies(beside))
-        return tuple(hosts.on_device(result, beside) for result in results)
+        results = run(work, Memo(), copies, executor.for_copies(resident), beside)
+        return tuple(hosts.on_device(result, resident) for result in results)
     if not region.batch:
-        results, record = _run_one(work, arrays, executor)
+        results, record = _run_part(work, arrays, executor, beside)
         LAST.keep(work.program, record)
         return results
     parts, records = [], []
@@ -92,7 +99,7 @@ def run(work: Work, prepared: Memo[Any, Any], arrays: Sequence[Array], executor:
             array[tuple(0 if size == 1 else at for at, size in zip(index, array.shape[:axes], strict=True))]
             for array in arrays
         ]
-        results, record = _run_one(one, chosen, executor)
+        results, record = _run_part(one, chosen, executor, beside and beside.at(index))
         parts.append(results)
         records.append(record)
     LAST.keep(work.program, _together(records))
@@ -108,7 +115,36 @@ def _together(records: Sequence[Skipped]) -> Skipped:
     )  # fmt: skip
 
 
-def _run_one(work: Work, arrays: Sequence[Array], executor: Executor) -> tuple[tuple[Array, ...], Skipped]:
+def _run_part(
+    work: Work, arrays: Sequence[Array], executor: Executor, beside: Beside | None
+) -> tuple[tuple[Array, ...], Skipped]:
+    """The results of a work without a batch. A part of a call is cut down to the rows and columns that may matter."""
+    if beside is None or work.selected is not None or _obstacle(work, arrays, executor):
+        return _run_one(work, arrays, executor, beside)
+    try:
+        window = Chunks.of(work, arrays, executor).window(beside)
+    except NotImplementedError:  # of an operation on true integers without a rule of bounds
+        return _run_one(work, arrays, executor, beside)
+    region = work.region
+    total = pairs_in(region)
+    if window == ((0, region.rows), (0, region.columns)):
+        return _run_one(work, arrays, executor, beside)
+    results, pruning = results_over_nothing(work), work.pruning or DEFAULT
+    record = Skipped(total, 0, pruning.atol)
+    if window is not None:
+        rows, columns = window
+        part = work.on(region.part(rows=rows, columns=columns))
+        parts = [array[place] for array, place in part.region.parts_of(region, work.program.slots, arrays)]
+        inside, record = _run_one(part, parts, executor, beside.at((slice(*rows),)))
+        record = replace(record, pairs=total, error=max(record.error, pruning.atol))
+        for result, other in zip(results, inside, strict=True):
+            result[slice(*rows)] = other
+    return results, record
+
+
+def _run_one(
+    work: Work, arrays: Sequence[Array], executor: Executor, beside: Beside | None = None
+) -> tuple[tuple[Array, ...], Skipped]:
     region, pruning = work.region, work.pruning or DEFAULT
     total = pairs_in(region)
     if work.selected is not None:
@@ -126,6 +162,8 @@ def _run_one(work: Work, arrays: Sequence[Array], executor: Executor) -> tuple[t
                 reason = f"of a sample, {part:.0%} would be visited"
             if not reason:
                 pairs = _blocks_of(work, arrays, executor)
+                if beside is not None:
+                    pairs = replace(pairs, limits=beside.limits)
                 if part > _PROMISING:
                     part = _part_of_some(work, pairs, pruning)
                     if part > _TOO_MANY:
@@ -225,7 +263,7 @@ def _select(work: Work, pairs: BlockPairs, pruning: Pruning) -> tuple[tuple[Arra
     region, name = work.region, work.program.reduction.name
     if region.first_column:
         places = np.where(places < 0, -1, places + region.first_column)
-    if not name.startswith(("K", "ArgK")) and "Arg" in name:
+    if pairs.limits is None and not name.startswith(("K", "ArgK")) and "Arg" in name:
         empty = np.flatnonzero(places[:, 0] < 0)
         if len(empty):  # where no term is finite, an index is that of a call over all pairs
             places[empty] = _over_all(work, pairs, empty)[-1]

@@ -7,13 +7,14 @@ that visits all pairs, bit by bit: of equal terms, the one with the lowest index
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from clreduce.call.pruning.blocks import BlockPairs
+from clreduce.call.pruning.blocks import LEVEL, BlockPairs
 from clreduce.call.pruning.turns import Terms, run_in_turns
 from clreduce.codegen.thresholds import up_to
 from clreduce.domain import Domain
@@ -66,7 +67,8 @@ class Selection:
     def run(self) -> tuple[Array, Array]:
         """The K terms and their indices, (rows, K) each, with rows in the caller's order.
 
-        A place without a term has the index -1. An array that the reduction does not return is empty.
+        A place without a term has the index -1. An array that the reduction does not return is empty. If limits are
+        known beforehand (`BlockPairs.limits`), a row has all of its first K terms that are not beyond its limit.
         """
         results = self._new_results(np.dtype(self.pairs.dtype))
         run_in_turns(self.pairs, self.count, lambda part, terms: Selection(part, terms)._put_all(results))
@@ -78,14 +80,59 @@ class Selection:
         The first visit gives a limit of the K-th term of each row. The second one visits the blocks that are not beyond
         it, for K + 1 terms: rows whose last two terms are equal need a third visit.
         """
-        limits = self._first_terms()
+        if self.pairs.limits is None:
+            self._put_up_to(results, self._first_terms())
+            return
+        blocks = self._blocks_within()
+        if len(blocks) == self.pairs.rows.partition.count:
+            self._put_limited(results)
+            return
+        for result, nothing in zip(results, (self._end, -1), strict=True):
+            if result.size:
+                result[self.pairs.rows.partition.order] = nothing
+        if len(blocks):
+            self._replace(blocks, results, Selection._limited)
+
+    def _put_limited(self, results: tuple[Array, Array]) -> None:
+        self._put_up_to(results, self._first_terms(), self._known_limits)
+
+    def _limited(self) -> tuple[Array, Array]:
+        """The results of `run` with limits known beforehand."""
+        results = self._new_results(np.dtype(self.pairs.dtype))
+        self._put_limited(results)
+        return results
+
+    def _put_up_to(self, results: tuple[Array, Array], first: Array, known: Array | None = None) -> None:
+        """Write results from the K-th term of each row after the first visit, and from limits known beforehand."""
+        limits = first if known is None else np.minimum(first, known)
         pairs = self._not_beyond(limits)
         values, places = self._visit_up_to(pairs, limits)
         self._put_results(results, pairs, values, places)
         beyond = self._signed(values[:, self.count - 1]) > limits
+        if known is not None:  # below such a limit, there may be fewer than K terms
+            beyond &= first <= known
         if beyond.any():
             # The second kernel may round a term up more than the first one did, and so beyond the limit.
-            self._replace_blocks(np.unique(self.pairs.owner[beyond]), results)
+            self._replace(np.unique(self.pairs.owner[beyond]), results, Selection._without_limits)
+
+    def _blocks_within(self) -> Array:
+        """The blocks of rows that may have a term within the limits known beforehand, told by larger blocks: (B,)."""
+        if self.pairs.named is not None:
+            return np.unique(self._not_beyond(self._known_limits).owners)
+        pairs, levels = self.pairs, self.pairs.levels
+        larger = levels[1] if len(levels) > 1 else replace(
+            pairs, rows=pairs.rows.coarser(LEVEL), columns=pairs.columns.coarser(LEVEL), whole=None
+        )  # fmt: skip
+        selection = Selection(larger)
+        within = np.zeros(larger.rows.partition.count, bool)
+        within[selection._not_beyond(selection._known_limits).owners] = True
+        return np.flatnonzero(np.repeat(within, LEVEL)[: pairs.rows.partition.count])
+
+    @property
+    def _known_limits(self) -> Array:
+        """The limits known beforehand, with the sign of `_signed` and rows in the order of the blocks: (rows,)."""
+        assert self.pairs.limits is not None, "limits are known"
+        return self._signed(self.pairs.limits[self.pairs.rows.partition.order])
 
     def _without_limits(self) -> tuple[Array, Array]:
         """The results of `run`, with kernels that take no limits; limits grow until no term exceeds them."""
@@ -100,12 +147,14 @@ class Selection:
                 return results
             limits = np.maximum(last, limits)
 
-    def _replace_blocks(self, blocks: Array, results: tuple[Array, Array]) -> None:
-        """Compute the rows of some blocks again, without limits."""
+    def _replace(
+        self, blocks: Array, results: tuple[Array, Array], compute: Callable[[Selection], tuple[Array, Array]]
+    ) -> None:
+        """Compute the rows of some blocks by themselves, and write them into the results."""
         some = self.pairs.some(blocks)
         intervals = self.pairs.rows.partition.intervals[blocks]
         rows = self.pairs.rows.partition.order[np.concatenate([np.arange(*interval) for interval in intervals])]
-        for result, part in zip(results, Selection(some)._without_limits(), strict=True):
+        for result, part in zip(results, compute(Selection(some)), strict=True):
             if result.size:
                 result[rows] = part
         self.pairs.visited.extend(some.visited)
@@ -195,7 +244,9 @@ class Selection:
 
     def _put(self, results: tuple[Array, Array], rows: Array, terms: Array, numbers: Array) -> None:
         """Write terms and indices into the results of some rows of the caller, equal terms by their index."""
-        equal = np.flatnonzero((terms[:, 1:] == terms[:, :-1]).any(axis=1)) if self.count > 1 else np.arange(0)
+        equal = np.arange(0)
+        if self.count > 1:  # the index of infinite terms that come last is -1, for all of them
+            equal = np.flatnonzero(((terms[:, 1:] == terms[:, :-1]) & (terms[:, 1:] != self._end)).any(axis=1))
         if len(equal):
             # Numbers of -1 come last.
             keys = np.where(numbers[equal] < 0, np.iinfo(np.int64).max, numbers[equal])
