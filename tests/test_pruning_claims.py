@@ -132,6 +132,23 @@ def test_labels_of_points(device: Device, plain_kernels: None) -> None:
     np.testing.assert_array_equal(K.argmin(axis=1, prune=True), K.argmin(axis=1, prune=False))
 
 
+@pytest.mark.parametrize("reduction", ["Max", "KMin"])
+def test_each_index_of_a_batch_rounds_as_a_visit_of_all_pairs(
+    reduction: str, device: Device, plain_kernels: None
+) -> None:
+    """Products are arranged for all parameters of the batch, of which one is tiny, and not for those of an index."""
+    count = 3 if reduction == "KMin" else None
+    routine: Genred[Array] = Genred(
+        "s * (b * SqDist(x, y))", [*ALIASES, "b = Vj(1)", "s = Pm(1)"], reduction, axis=1, opt_arg=count
+    )
+    rng = np.random.default_rng(0)
+    arrays = [clusters(70)[None], clusters(110, 1)[None], rng.random((1, 110, 1), np.float32) + 0.5]
+    scales = np.array([[0.7], [1e-30]], np.float32)
+    result = routine(*arrays, scales, prune=True)
+    np.testing.assert_array_equal(result, routine(*arrays, scales, prune=False))
+    assert running.LAST[routine.program].visited < 2 * 70 * 110
+
+
 def test_options_of_products(device: Device, plain_kernels: None) -> None:
     x, y = clusters(120), clusters(150, 1)
     b = np.random.default_rng(0).normal(size=(150, 2)).astype(np.float32)

@@ -5,6 +5,7 @@ It contains no array and no device, so it can be sent to another process.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -22,6 +23,7 @@ from clreduce.runtime.plan import Plan, signature_of
 from clreduce.runtime.plan_cache import PLANS
 from clreduce.runtime.ranges import Ranges
 from clreduce.runtime.region import Region
+from clreduce.typing import Array
 
 _PAIRS_PER_SELECTED = 2**12
 """Only the selected pairs are visited if a call has at least this many pairs per selected one: a single pair costs as
@@ -43,6 +45,8 @@ class Work:
     """The pruning of the call. None skips pairs only if this probably saves time and leaves all results unchanged."""
     completes: bool = True
     """Whether lists of the K best terms name infinite terms, too, where there are too few others."""
+    careful: bool = False
+    """Whether products are arranged for parameters of any size, even if those of a run are moderate (`Arrangement`)."""
 
     @cached_property
     def is_residual(self) -> bool:
@@ -92,8 +96,15 @@ class Work:
     @cached_property
     def arrangement(self) -> Arrangement | None:
         """The arrangement of products, if it depends on the size of parameters; else None."""
+        if self.careful:
+            return None
         arrangement = arrangement_of(self.program, self.options)
         return arrangement if arrangement.slots else None
+
+    def arranged_for(self, arrays: Sequence[Array]) -> Work:
+        """This work with products arranged as for these arrays, also if it runs on parts or on copies of them."""
+        fixed = self.arrangement is not None and not self.arrangement.holds(arrays)
+        return replace(self, careful=True) if fixed else self
 
     def of(self, program: MapReduce, flipped: bool = False, once: bool = False) -> Work:
         """The work of ``program`` over the same pairs. If ``flipped``, its rows are the columns of this one."""

@@ -58,6 +58,8 @@ class BlockPairs:
     that is; None if nothing is known."""
     visited: list[int] = field(default_factory=list)
     """The number of pairs of each visit."""
+    careful: bool = False
+    """`Work.careful` of the call."""
     whole: BlockPairs | None = None
     """The call of which these are some rows, if it has formulas and levels in common with them."""
 
@@ -82,7 +84,9 @@ class BlockPairs:
             sides[domain] = side_of(parts, sorted_by, sizes[domain], list(sides.values()), cuts)
         rows, columns = sides[Domain.I], sides[Domain.J]
         named = None if cuts is None else cuts.in_blocks(rows.partition, columns.partition)
-        return cls(program, by_slot, work.options, work.dtype, executor, rows, columns, named)
+        return cls(
+            program, by_slot, work.options, work.dtype, executor, rows, columns, named, careful=work.careful
+        )  # fmt: skip
 
     # --------------------------------------------------------------------------------------------------------- levels
 
@@ -148,7 +152,8 @@ class BlockPairs:
     def values(self) -> tuple[Expr, ...]:
         """The formulas as kernels compute them."""
         arrangement = arrangement_of(self.program, self.options)
-        moderate = arrangement.slots and arrangement.holds([self.arrays[slot] for slot in self.program.slots])
+        arrays = [self.arrays[slot] for slot in self.program.slots]
+        moderate = arrangement.slots and not self.careful and arrangement.holds(arrays)
         return (arrangement.moderate if moderate else arrangement.careful).values
 
     def bounds(self, *values: Expr) -> tuple[Bounds, ...]:
@@ -360,7 +365,9 @@ class BlockPairs:
         self, program: MapReduce, arrays: Sequence[Array], region: Region, options: Options | None = None,
         results: tuple[Array, ...] | None = None,
     ) -> tuple[Array, ...]:  # fmt: skip
-        work = Work(program, options or Options(), region, self.dtype, NEVER, completes=False)
+        work = Work(
+            program, options or Options(), region, self.dtype, NEVER, completes=False, careful=self.careful
+        )  # fmt: skip
         return self.executor.run((work, Memo(), arrays), results)
 
     def some(self, blocks: Array) -> BlockPairs:

@@ -82,6 +82,7 @@ def run(
         total = pairs_in(region)
         LAST.keep(work.program, Skipped(total, total, reason=reason))
         return executor.run((replace(work, pruning=NEVER), prepared, arrays))
+    work = work.arranged_for(arrays)  # so that each index of a batch rounds as a visit of all pairs does
     resident = first_resident(arrays)
     if resident is not None and work.selected is None:
         copies = [hosts.on_host(array) for array in arrays]
