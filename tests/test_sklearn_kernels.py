@@ -123,11 +123,11 @@ class Unknown(sk.RBF):
         ("rbff", FormulaError, "did you mean 'rbf'"),
         ("Exp(-SqDist(x, z))", FormulaError, "unknown variable 'z'"),
         ("x - y", ShapeError, "a real number for each pair"),
-        (lambda x, y: 1.0, OptionError, "takes two LazyTensors"),
+        (lambda x, y: 1.0, OptionError, "must return a LazyTensor; it returned a value of the type float"),
         (sk.Matern(nu=0.7), FormulaError, "nu = 0.5, 1.5, 2.5 or inf"),
         (Unknown(), FormulaError, "Unknown has no formula here"),
         (sk.CompoundKernel([sk.RBF()]), FormulaError, "CompoundKernel has no formula"),
-        (sk.RBF([1.0, 2.0]), ShapeError, "length_scale has 2 numbers, and the data have 3 features"),
+        (sk.RBF([1.0, 2.0]), ShapeError, "length_scale must have 1 number, or 3 for the features of the data; got 2"),
         (3, FormulaError, "kernel is a name, a formula"),
     ],
 )  # fmt: skip
@@ -137,9 +137,9 @@ def test_a_kernel_that_is_none_is_one_clear_error(kernel: Any, error: type[Clred
 
 
 def test_a_parameter_that_a_kernel_does_not_have_is_an_error() -> None:
-    with pytest.raises(OptionError, match=r"no parameter 'gama'.*'gamma'"):
+    with pytest.raises(OptionError, match=r"kernel_params has 'gama'.*'gamma'.*takes gamma"):
         pair_kernel("rbf", 3, kernel_params={"gama": 1.0})
-    with pytest.raises(OptionError, match="it holds its own"):
+    with pytest.raises(OptionError, match="takes none, because it has its own values"):
         pair_kernel(sk.RBF(), 3, kernel_params={"gamma": 1.0})
 
 
@@ -308,6 +308,17 @@ def test_what_does_not_converge_says_so() -> None:
         solved(singular, RANDOM.normal(size=(200, 1)), tol=1e-9, max_iter=None, near=LowRank(singular, 0))
 
 
+def test_advice_about_a_kernel_names_parameters_that_an_estimator_has() -> None:
+    ridge = KernelRidge(kernel="SqDist(x, y)", alpha=1e-3, max_dense=0, preconditioner_rank=0)
+    with pytest.raises(SolveError, match=r"not positive definite.*Raise alpha, which is added") as caught:
+        ridge.fit(X[:200], X[:200, 0])
+    assert "solver=" not in str(caught.value)
+    ridge = KernelRidge(kernel="Exp(-Square(Elem(x, 0) - 2 * Elem(y, 0)))", max_dense=0, preconditioner_rank=0)
+    with pytest.raises(SolveError, match=r"not symmetric.*k\(x, y\) = k\(y, x\)") as caught:
+        ridge.fit(X[:200], X[:200, 0])
+    assert "solver=" not in str(caught.value)
+
+
 # --------------------------------------------------------------------------------------------------- Gaussian processes
 
 KERNEL = sk.ConstantKernel(1.0) * sk.RBF(1.0) + sk.WhiteKernel(0.5)
@@ -423,7 +434,7 @@ def test_clusters_that_hardly_touch(monkeypatch: pytest.MonkeyPatch) -> None:
     clustering = SpectralClustering(3, gamma=0.5, random_state=0)
     assert set(clustering.fit(points).labels_) == {0, 1, 2}
     monkeypatch.setattr(spectral, "_DENSE", 0)
-    with pytest.raises(SolveError, match=r"ARPACK found no 3 eigenvectors .*a smaller gamma"):
+    with pytest.raises(SolveError, match=r"ARPACK did not find 3 eigenvectors .*a smaller gamma"):
         clustering.fit(points)
 
 

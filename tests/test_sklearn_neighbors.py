@@ -268,7 +268,7 @@ def test_parameters_of_trees_are_accepted(parameters: dict[str, Any]) -> None:
 
 def test_sparse_data_and_other_mistakes_are_told() -> None:
     X = load_iris().data
-    with pytest.raises(DtypeError, match="takes dense data, not sparse"):
+    with pytest.raises(DtypeError, match="takes dense data; got a sparse matrix"):
         kernels.NearestNeighbors().fit(csr_array(X))
     with pytest.raises(FormulaError, match="unknown metric 'euclid'"):
         kernels.NearestNeighbors(metric="euclid").fit(X)

@@ -14,7 +14,7 @@ array([0, 1])
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from clreduce.extras import check_version, needed
 
@@ -66,12 +66,12 @@ __all__ = [
 ]  # fmt: skip
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     import importlib
 
     for module, names in _MODULES.items():
         if name in names:
-            value = getattr(importlib.import_module(f"{__name__}.{module}"), name)
+            value: object = getattr(importlib.import_module(f"{__name__}.{module}"), name)
             globals()[name] = value
             return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

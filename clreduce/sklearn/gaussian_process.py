@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from numbers import Integral, Real
 from operator import itemgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.optimize import minimize
 from sklearn import gaussian_process
 from sklearn.base import _fit_context, clone
@@ -18,14 +19,19 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import _num_samples
 
 from clreduce.errors import ShapeError, SolveError
-from clreduce.sklearn.kernels import WIDTH
+from clreduce.sklearn.kernels import WIDTH, KernelObject, PairKernel
 from clreduce.sklearn.process_kernels import ProcessKernel
 from clreduce.sklearn.systems import KernelSystem, LowRank, Spectrum, solved, wide_product
-from clreduce.sklearn.validation import Array, checked_data
+from clreduce.sklearn.validation import Array, Data, RandomState, checked_data
 from clreduce.warning import warn
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 _GAIN = 1e-6
 """A step of the search for hyper-parameters that gains less, relative to the likelihood, is the last one."""
+Optimizer: TypeAlias = "str | Callable[..., tuple[Array, float]] | None"
+"""The name of a search for hyper-parameters, a function, or None to keep the values of the kernel."""
 
 
 class GaussianProcessRegressor(gaussian_process.GaussianProcessRegressor):
@@ -99,9 +105,9 @@ class GaussianProcessRegressor(gaussian_process.GaussianProcessRegressor):
     }
 
     def __init__(
-        self, kernel: Any = None, *, alpha: Any = 1e-10, optimizer: Any = "fmin_l_bfgs_b",
+        self, kernel: KernelObject | None = None, *, alpha: ArrayLike = 1e-10, optimizer: Optimizer = "fmin_l_bfgs_b",
         n_restarts_optimizer: int = 0, normalize_y: bool = False, copy_X_train: bool = True,
-        n_targets: int | None = None, random_state: Any = None, max_dense: int = 2000, tol: float | None = None,
+        n_targets: int | None = None, random_state: RandomState = None, max_dense: int = 2000, tol: float | None = None,
         max_iter: int | None = None, n_probes: int = 15, preconditioner_rank: int = 100,
     ) -> None:  # fmt: skip
         super().__init__(
@@ -112,7 +118,7 @@ class GaussianProcessRegressor(gaussian_process.GaussianProcessRegressor):
         self.n_probes, self.preconditioner_rank = n_probes, preconditioner_rank
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any) -> GaussianProcessRegressor:
+    def fit(self, X: Data, y: Data) -> Self:
         """Fit hyper-parameters and weights.
 
         Parameters
@@ -136,10 +142,14 @@ class GaussianProcessRegressor(gaussian_process.GaussianProcessRegressor):
         self._seed = int(self._rng.randint(2**31 - 1))
         X, y = checked_data(self, X, y, reset=True, multi_output=True, y_numeric=True)
         if np.size(self.alpha) not in (1, len(X)):
-            raise ShapeError(f"alpha is a number, or one for each of {len(X)} points; got {np.size(self.alpha)}")
+            raise ShapeError(
+                f"alpha is a number, or one for each of {len(X)} points; got {np.size(self.alpha)} numbers"
+            )
         targets = y.shape[1] if y.ndim > 1 else 1
         if self.n_targets not in (None, targets):
-            raise ShapeError(f"n_targets is {self.n_targets}, and y has {targets} targets")
+            raise ShapeError(
+                f"n_targets={self.n_targets} differs from the {targets} targets of y: set it to {targets}, or to None"
+            )
         self._y_train_mean, self._y_train_std = np.zeros(y.shape[1:] or 1), np.ones(y.shape[1:] or 1)
         if self.normalize_y:
             deviation = np.std(y, axis=0)
@@ -163,13 +173,16 @@ class GaussianProcessRegressor(gaussian_process.GaussianProcessRegressor):
         """The hyper-parameters of the largest likelihood that was found, and that likelihood."""
 
         def descent(theta: Array, eval_gradient: bool = True) -> Any:
-            result = self.log_marginal_likelihood(theta, eval_gradient, clone_kernel=False)
+            result: Any = self.log_marginal_likelihood(theta, eval_gradient, clone_kernel=False)
             return (-result[0], -result[1]) if eval_gradient else -result
 
         bounds = self.kernel_.bounds
         optima = [self._constrained_optimization(descent, self.kernel_.theta, bounds)]
         if self.n_restarts_optimizer > 0 and not np.isfinite(bounds).all():
-            raise ShapeError("n_restarts_optimizer: restarts need finite bounds of all hyper-parameters")
+            raise ShapeError(
+                f"n_restarts_optimizer={self.n_restarts_optimizer} needs finite bounds of all hyper-parameters; got "
+                f"{np.exp(bounds).tolist()}: give the kernel finite bounds, or set n_restarts_optimizer=0"
+            )
         for _ in range(self.n_restarts_optimizer):
             start = self._rng.uniform(bounds[:, 0], bounds[:, 1])
             optima.append(self._constrained_optimization(descent, start, bounds))
@@ -186,7 +199,24 @@ class GaussianProcessRegressor(gaussian_process.GaussianProcessRegressor):
             warn(ConvergenceWarning(f"the search for hyper-parameters ended after {found.nit} steps: {found.message}"))
         return found.x, found.fun
 
-    def log_marginal_likelihood(self, theta: Any = None, eval_gradient: bool = False, clone_kernel: bool = True) -> Any:
+    if TYPE_CHECKING:
+
+        @overload
+        def log_marginal_likelihood(
+            self, theta: Array | None = ..., eval_gradient: Literal[False] = ..., clone_kernel: bool = ...
+        ) -> float: ...
+        @overload
+        def log_marginal_likelihood(
+            self, theta: Array, eval_gradient: Literal[True], clone_kernel: bool = ...
+        ) -> tuple[float, Array]: ...
+        @overload
+        def log_marginal_likelihood(
+            self, theta: Array | None = ..., eval_gradient: bool = ..., clone_kernel: bool = ...
+        ) -> float | tuple[float, Array]: ...
+
+    def log_marginal_likelihood(
+        self, theta: Array | None = None, eval_gradient: bool = False, clone_kernel: bool = True
+    ) -> float | tuple[float, Array]:
         """The logarithm of the marginal likelihood of hyper-parameters, estimated for more than ``max_dense`` points.
 
         Parameters
@@ -205,7 +235,8 @@ class GaussianProcessRegressor(gaussian_process.GaussianProcessRegressor):
             If asked for.
         """
         if theta is None or getattr(self, "_is_dense", True):
-            return super().log_marginal_likelihood(theta, eval_gradient, clone_kernel)
+            stored: float | tuple[float, Array] = super().log_marginal_likelihood(theta, eval_gradient, clone_kernel)
+            return stored
         kernel = self.kernel_.clone_with_theta(theta) if clone_kernel else self.kernel_
         kernel.theta = theta
         try:
@@ -220,7 +251,7 @@ class GaussianProcessRegressor(gaussian_process.GaussianProcessRegressor):
         by_determinant = spectrum.log_determinant + len(targets) * np.log(2 * np.pi)
         return float(-0.5 * ((targets * spectrum.solution).sum() + targets.shape[1] * by_determinant))
 
-    def _slopes(self, kernel: Any, spectrum: Spectrum) -> Array:
+    def _slopes(self, kernel: KernelObject, spectrum: Spectrum) -> Array:
         """d likelihood / d theta = (sum of a^T dK a - E tr(A^-1 dK)) / 2, for the weights a of each target."""
         weights, count = spectrum.solution, self._targets.shape[1]
         left, right = np.hstack([weights, -count * spectrum.left]), np.hstack([weights, spectrum.right])
@@ -233,10 +264,10 @@ class GaussianProcessRegressor(gaussian_process.GaussianProcessRegressor):
         """The targets, (n, n_targets), in float64."""
         return self.y_train_.reshape(len(self.y_train_), -1).astype(float)
 
-    def _process(self, kernel: Any) -> ProcessKernel:
+    def _process(self, kernel: KernelObject) -> ProcessKernel:
         return ProcessKernel.of(kernel, self.X_train_.shape[1])
 
-    def _system(self, kernel: Any) -> tuple[KernelSystem, LowRank]:
+    def _system(self, kernel: KernelObject) -> tuple[KernelSystem, LowRank]:
         """The matrix K + noise of these hyper-parameters, and its preconditioner."""
         process = self._process(kernel)
         values = process.values_of(kernel)
@@ -244,7 +275,7 @@ class GaussianProcessRegressor(gaussian_process.GaussianProcessRegressor):
         system = KernelSystem(process.at(values), self.X_train_, noise)
         return system, LowRank(system, self.preconditioner_rank, self._seed)
 
-    def _spectrum(self, kernel: Any) -> Spectrum:
+    def _spectrum(self, kernel: KernelObject) -> Spectrum:
         system, near = self._system(kernel)
         random = np.random.RandomState(self._seed)
         return Spectrum(
@@ -254,7 +285,22 @@ class GaussianProcessRegressor(gaussian_process.GaussianProcessRegressor):
     def _solved(self, system: KernelSystem, near: LowRank, right: Array) -> tuple[Array, int]:
         return solved(system, right, tol=self.tol, max_iter=self.max_iter, near=near)
 
-    def predict(self, X: Any, return_std: bool = False, return_cov: bool = False) -> Any:
+    if TYPE_CHECKING:
+
+        @overload
+        def predict(self, X: Data, return_std: Literal[False] = ..., return_cov: Literal[False] = ...) -> Array: ...
+        @overload
+        def predict(
+            self, X: Data, return_std: Literal[True], return_cov: Literal[False] = ...
+        ) -> tuple[Array, Array]: ...
+        @overload
+        def predict(
+            self, X: Data, return_std: Literal[False] = ..., *, return_cov: Literal[True]
+        ) -> tuple[Array, Array]: ...
+        @overload
+        def predict(self, X: Data, return_std: bool = ..., return_cov: bool = ...) -> Array | tuple[Array, Array]: ...
+
+    def predict(self, X: Data, return_std: bool = False, return_cov: bool = False) -> Array | tuple[Array, Array]:
         """The mean at points, and its standard deviation or covariance.
 
         Parameters
@@ -276,7 +322,8 @@ class GaussianProcessRegressor(gaussian_process.GaussianProcessRegressor):
             With ``return_cov``.
         """
         if not hasattr(self, "X_train_") or self._is_dense or (return_std and return_cov):
-            return super().predict(X, return_std, return_cov)
+            stored: Array | tuple[Array, Array] = super().predict(X, return_std, return_cov)
+            return stored
         X = checked_data(self, X, reset=False).astype(self.X_train_.dtype, copy=False)
         process = self._process(self.kernel_)
         values = process.values_of(self.kernel_)
@@ -296,11 +343,11 @@ class GaussianProcessRegressor(gaussian_process.GaussianProcessRegressor):
             for part, inverse in self._inverses(kernel, X):
                 variance[part] -= (inverse * kernel.dense(self.X_train_, X[part])).sum(0)
             if (variance < 0).any():
-                warn(UserWarning("some predicted variances are below 0 by rounding: they are set to 0"))
+                warn(UserWarning("some predicted variances were below 0 because of rounding, and are set to 0"))
             return mean, np.sqrt(self._in_units_of_targets(np.maximum(variance, 0)))
         return mean
 
-    def _inverses(self, kernel: Any, X: Array) -> Any:
+    def _inverses(self, kernel: PairKernel, X: Array) -> Iterator[tuple[slice, Array]]:
         """For slices of a few points x: (K + noise)^-1 k(X_train, x), of shape (n, points)."""
         system, near = self._system(self.kernel_)
         for start in range(0, len(X), WIDTH):
@@ -311,4 +358,5 @@ class GaussianProcessRegressor(gaussian_process.GaussianProcessRegressor):
     def _in_units_of_targets(self, squares: Array) -> Array:
         """Variances or covariances for the deviation of each target, the last axis unless there is one."""
         scaled = squares[..., None] * self._y_train_std**2
-        return scaled[..., 0] if scaled.shape[-1] == 1 else scaled
+        in_units: Array = scaled[..., 0] if scaled.shape[-1] == 1 else scaled
+        return in_units

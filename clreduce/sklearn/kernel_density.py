@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from math import lgamma, log, pi
 from numbers import Real
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.integrate import quad
 from scipy.special import gammainc
 from sklearn import neighbors
@@ -18,7 +19,10 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 from clreduce.distance.formulas import Tensor
 from clreduce.distance.metrics import Distance, distance, square_root, with_defaults
 from clreduce.numpy import Vi, Vj
-from clreduce.sklearn.validation import Array, checked_data
+from clreduce.sklearn.validation import Array, Data, RandomState, checked_data
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class KernelDensity(neighbors.KernelDensity):
@@ -68,7 +72,7 @@ class KernelDensity(neighbors.KernelDensity):
     }
 
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> KernelDensity:
+    def fit(self, X: Data, y: object = None, sample_weight: ArrayLike | None = None) -> Self:
         """Keep the points.
 
         Parameters
@@ -88,12 +92,13 @@ class KernelDensity(neighbors.KernelDensity):
         n, dim = X.shape
         rules = {"scott": n ** (-1 / (dim + 4)), "silverman": (n * (dim + 2) / 4) ** (-1 / (dim + 4))}
         self.bandwidth_ = float(rules[self.bandwidth] if isinstance(self.bandwidth, str) else self.bandwidth)
+        self.X_fit_: Array = X
+        self.sample_weight_: Array | None = None
         if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-        self.X_fit_, self.sample_weight_ = X, sample_weight
+            self.sample_weight_ = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
         return self
 
-    def score_samples(self, X: Any) -> Array:
+    def score_samples(self, X: Data) -> Array:
         """The logarithm of the density at points.
 
         Parameters
@@ -129,9 +134,10 @@ class KernelDensity(neighbors.KernelDensity):
         if weights is not None:
             values = values * Vj(weights.astype(self.X_fit_.dtype)[:, None])
         with np.errstate(divide="ignore"):
-            return np.log(values.sum(axis=1)[:, 0])
+            logarithms: Array = np.log(values.sum(axis=1)[:, 0])
+        return logarithms
 
-    def sample(self, n_samples: int = 1, random_state: Any = None) -> Array:
+    def sample(self, n_samples: int = 1, random_state: RandomState = None) -> Array:
         """Random points of this density, for "gaussian" and "tophat" kernels.
 
         Parameters
@@ -148,7 +154,9 @@ class KernelDensity(neighbors.KernelDensity):
         """
         check_is_fitted(self)
         if self.kernel not in ("gaussian", "tophat"):
-            raise NotImplementedError(f"samples are drawn for kernel='gaussian' or 'tophat'; it is {self.kernel!r}")
+            raise NotImplementedError(
+                f"sample() needs kernel='gaussian' or 'tophat'; this density has kernel={self.kernel!r}"
+            )
         data, random = self.X_fit_, check_random_state(random_state)
         place = random.uniform(0, 1, size=n_samples)
         if self.sample_weight_ is None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from numbers import Integral, Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.sparse import issparse
 from sklearn import kernel_ridge
 from sklearn.base import _fit_context
@@ -14,9 +15,13 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import _check_sample_weight, _num_samples, check_is_fitted
 
 from clreduce.errors import ShapeError
-from clreduce.sklearn.kernels import PairKernel, check_not_negative, pair_kernel
+from clreduce.sklearn.kernels import Kernel, KernelParams, PairKernel, check_not_negative, pair_kernel
 from clreduce.sklearn.systems import KernelSystem, LowRank, solved
-from clreduce.sklearn.validation import Array, checked_data
+from clreduce.sklearn.validation import Array, Data, SparseMatrix, checked_data
+
+if TYPE_CHECKING:
+    from sklearn.utils import Tags
+    from typing_extensions import Self
 
 
 class KernelRidge(kernel_ridge.KernelRidge):
@@ -79,8 +84,8 @@ class KernelRidge(kernel_ridge.KernelRidge):
     }
 
     def __init__(
-        self, alpha: Any = 1, *, kernel: Any = "linear", gamma: float | None = None, degree: float = 3,
-        coef0: float = 1, kernel_params: dict[str, Any] | None = None, max_dense: int = 2000, tol: float | None = None,
+        self, alpha: ArrayLike = 1, *, kernel: Kernel = "linear", gamma: float | None = None, degree: float = 3,
+        coef0: float = 1, kernel_params: KernelParams | None = None, max_dense: int = 2000, tol: float | None = None,
         max_iter: int | None = None, preconditioner_rank: int = 100,
     ) -> None:  # fmt: skip
         super().__init__(
@@ -90,7 +95,7 @@ class KernelRidge(kernel_ridge.KernelRidge):
         self.preconditioner_rank = preconditioner_rank
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> KernelRidge:
+    def fit(self, X: Data, y: Data, sample_weight: ArrayLike | None = None) -> Self:
         """Fit the weights of the points.
 
         Parameters
@@ -115,7 +120,9 @@ class KernelRidge(kernel_ridge.KernelRidge):
         targets = y.reshape(len(y), -1).astype(float)
         alphas = np.atleast_1d(np.asarray(self.alpha, float))
         if len(alphas) not in (1, targets.shape[1]):
-            raise ShapeError(f"alpha is a number, or one for each of {targets.shape[1]} targets; got {len(alphas)}")
+            raise ShapeError(
+                f"alpha is a number, or one for each of {targets.shape[1]} targets; got {len(alphas)} numbers"
+            )
         kernel, dual, products = self._pair_kernel(X), np.empty_like(targets), 1
         for alpha in np.unique(alphas):
             columns = np.broadcast_to(alphas == alpha, targets.shape[1:])
@@ -127,10 +134,11 @@ class KernelRidge(kernel_ridge.KernelRidge):
         if weights is not None:
             dual *= weights[:, None]
         self.n_iter_ = products
-        self.X_fit_, self.dual_coef_ = X, dual.reshape(y.shape).astype(X.dtype, copy=False)
+        self.X_fit_: Array | SparseMatrix = X
+        self.dual_coef_ = dual.reshape(y.shape).astype(X.dtype, copy=False)
         return self
 
-    def predict(self, X: Any) -> Array:
+    def predict(self, X: Data) -> Array:
         """The predictions at points.
 
         Parameters
@@ -148,10 +156,11 @@ class KernelRidge(kernel_ridge.KernelRidge):
             stored: Array = super().predict(X)
             return stored
         X = checked_data(self, X, reset=False)
-        known = self.X_fit_.toarray() if issparse(self.X_fit_) else np.asarray(self.X_fit_, X.dtype)
+        points: Any = self.X_fit_
+        known = points.toarray() if issparse(points) else np.asarray(points, X.dtype)
         return self._pair_kernel(X).product(X, known, self.dual_coef_)
 
-    def __sklearn_tags__(self) -> Any:
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = self._is_stored(1)
         return tags
@@ -166,12 +175,15 @@ class KernelRidge(kernel_ridge.KernelRidge):
             kernel_params=self.kernel_params,
         )  # fmt: skip
 
-    def _get_kernel(self, X: Any, Y: Any = None) -> Array:
+    def _get_kernel(self, X: Array, Y: Array | None = None) -> Array:
         """The kernel matrix, for scikit-learn."""
         if isinstance(self.kernel, str) and self.kernel in (*PAIRWISE_KERNEL_FUNCTIONS, "precomputed"):
             matrix: Array = super()._get_kernel(X, Y)
             return matrix
         if issparse(X) or issparse(Y):
-            raise ShapeError(f"kernel={self.kernel!r} needs dense arrays; got a sparse one")
+            raise ShapeError(
+                f"kernel={self.kernel!r} takes dense data; got a sparse matrix. "
+                "Write X.toarray() if that fits into memory"
+            )
         X = X if X.dtype == np.float32 else np.asarray(X, float)
         return self._pair_kernel(X).dense(X, X if Y is None else np.asarray(Y, X.dtype))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol, TypeAlias, TypeGuard
 
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
 
-from clreduce.distance.formulas import of_pairs
+from clreduce.call.routine import Routine
+from clreduce.distance.formulas import PairFunction, of_pairs
 from clreduce.domain import Domain
 from clreduce.errors import FormulaError, OptionError, ShapeError
 from clreduce.ir.evaluate import evaluate
@@ -25,8 +27,23 @@ from clreduce.ops.shape import summed
 from clreduce.ops.trigonometry import tanh
 from clreduce.typing import Array
 
-Parameters = dict[Expr, Any]
+Parameters: TypeAlias = "dict[Expr, float | tuple[float, ...] | Array]"
 """Variables of category P, each with its value: a number, a tuple of numbers or an array of shape (D,)."""
+KernelParams: TypeAlias = Mapping[str, ArrayLike]
+"""Further parameters of a kernel by name: numbers, or vectors."""
+
+
+class KernelObject(Protocol):
+    """A kernel of ``sklearn.gaussian_process.kernels``."""
+
+    @property
+    def hyperparameters(self) -> Sequence[object]: ...
+    @property
+    def theta(self) -> Array: ...
+
+
+Kernel: TypeAlias = "str | PairFunction | KernelObject"
+"""A name, a formula, a function of two `LazyTensor`, or a kernel of ``sklearn.gaussian_process.kernels``."""
 WIDTH = 16
 """The most vectors of one product: more do not fit registers, and each number of vectors has a kernel."""
 
@@ -75,11 +92,11 @@ class PairKernel:
         (result,) = evaluate([self.formula], leaves, X.dtype.name)
         return np.broadcast_to(result[..., 0], (max(len(X), len(Y)),))
 
-    def _routine(self, value: Expr, *further: Expr, axis: int = 1) -> Any:
+    def _routine(self, value: Expr, *further: Expr, axis: int = 1) -> Routine:
         return LazyTensor.routine.of((value,), (self.x, self.y, *self.parameters, *further), "Sum", axis)
 
 
-def numbers(parameters: Parameters, dtype: Any) -> dict[Expr, Array]:
+def numbers(parameters: Parameters, dtype: DTypeLike) -> dict[Expr, Array]:
     """The values of parameters as arrays of shape (1, D)."""
     return {name: np.asarray(value, dtype).reshape(1, -1) for name, value in parameters.items()}
 
@@ -128,7 +145,9 @@ def matern(squared: Expr, nu: float) -> Expr:
     if nu == 2.5:
         distance = sqrt(5 * squared)
         return (1 + distance + square(distance) / 3) * exp(-distance)
-    raise FormulaError(f"a Matern kernel has nu = 0.5, 1.5, 2.5 or inf: others need Bessel functions; got nu={nu}")
+    raise FormulaError(
+        f"a Matern kernel needs nu = 0.5, 1.5, 2.5 or inf; got nu={nu}. Other values need Bessel functions"
+    )
 
 
 def _matern(x: Expr, y: Expr, length_scale: Expr, nu: float) -> Expr:
@@ -140,7 +159,7 @@ class _Named:
     """A kernel that has a name."""
 
     build: Callable[..., Expr]
-    defaults: Mapping[str, Any]
+    defaults: Mapping[str, float | None]
     """The default values of its parameters; None for 1 / the number of features."""
     fixed: tuple[str, ...] = ()
     """Parameters that are part of the formula: another value needs another kernel to be built."""
@@ -165,13 +184,13 @@ _NOT_NEGATIVE = ("additive_chi2", "chi2")
 
 
 def pair_kernel(
-    kernel: Any,
+    kernel: Kernel,
     n_features: int,
     *,
     gamma: float | None = None,
     degree: float = 3,
     coef0: float = 1,
-    kernel_params: Mapping[str, Any] | None = None,
+    kernel_params: KernelParams | None = None,
 ) -> PairKernel:
     """The kernel function that an estimator was given.
 
@@ -223,9 +242,9 @@ def pair_kernel(
             return _by_name(kernel, x, y, offered)
         if kernel.isidentifier():
             raise FormulaError(f"unknown kernel {kernel!r}{did_you_mean(kernel, NAMED)}; known are {', '.join(NAMED)}")
-        given = {name: 1 / n_features if value is None else value for name, value in offered.items()}
-        return _of_pairs(kernel, n_features, given)
-    if hasattr(kernel, "hyperparameters"):
+        values = {name: 1 / n_features if value is None else value for name, value in offered.items()}
+        return _of_pairs(kernel, n_features, values)
+    if _is_object(kernel):
         from clreduce.sklearn.process_kernels import ProcessKernel
 
         _check_known(params, (), type(kernel).__name__)
@@ -234,57 +253,67 @@ def pair_kernel(
     if callable(kernel):
         return _of_pairs(kernel, n_features, params)
     raise FormulaError(
-        "kernel is a name, a formula of x and y, a function on LazyTensors or a kernel of "
-        f"sklearn.gaussian_process; got {kernel!r}"
+        "kernel is a name, a formula in x and y, a function of two LazyTensors, or a kernel of "
+        f"sklearn.gaussian_process.kernels; got {kernel!r}"
     )
 
 
-def _check_known(params: Mapping[str, Any], known: Collection[str], name: str) -> None:
+def _is_object(kernel: object) -> TypeGuard[KernelObject]:
+    return hasattr(kernel, "hyperparameters")
+
+
+def _check_known(params: KernelParams, known: Collection[str], name: str) -> None:
     for key in params:
         if key not in known:
-            told = f"has {', '.join(known)}" if known else "has none: it holds its own"
+            takes = f"takes {', '.join(known)}" if known else "takes none, because it has its own values"
             raise OptionError(
-                f"kernel_params: no parameter {key!r}{did_you_mean(key, known)}; the kernel {name} {told}"
+                f"kernel_params has {key!r}, which is no parameter of the kernel {name}{did_you_mean(key, known)}; "
+                f"the kernel {takes}"
             )
 
 
-def check_not_negative(kernel: Any, X: Array) -> None:
+def check_not_negative(kernel: object, X: Array) -> None:
     """Refuse negative numbers where the kernel is one of histograms."""
     if kernel in _NOT_NEGATIVE and X.size and X.min() < 0:
-        raise ShapeError(f"kernel={kernel!r} needs data without negative values; the least is {X.min()}")
+        raise ShapeError(
+            f"kernel={kernel!r} needs data without negative values; the smallest value of X is {X.min():.6g}"
+        )
 
 
-def named_kernel(name: str, x: Expr, y: Expr, values: Mapping[str, Any]) -> Expr:
+def named_kernel(name: str, x: Expr, y: Expr, values: Mapping[str, Expr | float]) -> Expr:
     """The formula of a kernel by name; parameters that may be variables are so where ``values`` says it."""
     return NAMED[name].build(x, y, **{key: values[key] for key in NAMED[name].defaults})
 
 
-def _by_name(name: str, x: Expr, y: Expr, offered: Mapping[str, Any]) -> PairKernel:
+def _by_name(name: str, x: Expr, y: Expr, offered: Mapping[str, ArrayLike | None]) -> PairKernel:
     known = NAMED[name]
-    values: dict[str, Any] = {}
+    values: dict[str, Expr | float] = {}
     parameters: Parameters = {}
     for key, default in known.defaults.items():
         value = default if offered.get(key) is None else offered[key]
         value = 1 / x.dim if value is None else value
         if key in known.fixed:
-            values[key] = float(value)
+            values[key] = float(np.asarray(value).reshape(()))
             continue
-        values[key] = variable(key, np.size(value), Domain.P)
-        parameters[values[key]] = _plain(value)
+        leaf = values[key] = variable(key, np.size(value), Domain.P)
+        parameters[leaf] = _plain(value)
     return PairKernel(named_kernel(name, x, y, values), x, y, parameters)
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: ArrayLike) -> float | tuple[float, ...]:
     """A number or a tuple of numbers, which have no precision of their own."""
-    return float(value) if np.ndim(value) == 0 else tuple(map(float, np.ravel(value)))
+    array = np.asarray(value)
+    return float(array) if array.ndim == 0 else tuple(map(float, array.ravel()))
 
 
-def _of_pairs(function: Any, n_features: int, parameters: Mapping[str, Any]) -> PairKernel:
+def _of_pairs(function: str | PairFunction, n_features: int, parameters: KernelParams) -> PairKernel:
     """A kernel by its formula, or by a function on LazyTensors."""
     x, y = Vi(0, n_features), Vj(1, n_features)
     tensor = of_pairs(function, x, y, parameters)
     data = {leaf: each.array for leaf, each in tensor._leaves.items() if each.array is not None}
     used = [leaf for leaf in variables([tensor.expr]) if leaf in data]
     if any(leaf.domain != Domain.P for leaf in used):
-        raise ShapeError("a kernel function uses x, y and parameters; this one uses data of i or j of its own")
+        raise ShapeError(
+            "a kernel function may use x, y and parameters only; this one also uses other arrays with rows for i or j"
+        )
     return PairKernel(tensor.expr, x.expr, y.expr, {leaf: _plain(data[leaf]) for leaf in used})

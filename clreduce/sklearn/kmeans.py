@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.sparse import csr_array
 from sklearn import cluster
 from sklearn.base import _fit_context
@@ -13,9 +15,13 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from clreduce.numpy import Vi, Vj
-from clreduce.sklearn.validation import checked_data
+from clreduce.sklearn.validation import Data, checked_data
 from clreduce.typing import Array
 from clreduce.warning import warn
+
+if TYPE_CHECKING:
+    from sklearn.utils import Tags
+    from typing_extensions import Self
 
 _BLOCK = 4096
 """Points whose sum is taken in the precision of the data; sums of blocks are added up in float64."""
@@ -60,7 +66,7 @@ class KMeans(cluster.KMeans):
     """
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> KMeans:
+    def fit(self, X: Data, y: object = None, sample_weight: ArrayLike | None = None) -> Self:
         """Find the centres of the clusters.
 
         Parameters
@@ -107,7 +113,7 @@ class KMeans(cluster.KMeans):
         self._n_features_out = len(best.centers)
         return self
 
-    def predict(self, X: Any) -> Array:
+    def predict(self, X: Data) -> Array:
         """The nearest centre of each point.
 
         Parameters
@@ -123,7 +129,7 @@ class KMeans(cluster.KMeans):
         check_is_fitted(self)
         return nearest(self._check_test_data(X), self.cluster_centers_)[0]
 
-    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+    def score(self, X: Data, y: object = None, sample_weight: ArrayLike | None = None) -> float:
         """The negative of the sum of squared distances to the nearest centres.
 
         Parameters
@@ -145,10 +151,10 @@ class KMeans(cluster.KMeans):
         weights = _check_sample_weight(sample_weight, X, dtype=X.dtype)
         return -_weighted_sum(nearest(X, self.cluster_centers_)[1], weights)
 
-    def _check_test_data(self, X: Any) -> Array:
+    def _check_test_data(self, X: Data) -> Array:
         return checked_data(self, X, reset=False)
 
-    def fit_transform(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
+    def fit_transform(self, X: Data, y: object = None, sample_weight: ArrayLike | None = None) -> Array:
         """The distances of the points to all centres that ``fit`` finds.
 
         Parameters
@@ -165,18 +171,23 @@ class KMeans(cluster.KMeans):
         array of shape (n_samples, n_clusters)
             Distances.
         """
-        return self.fit(X, sample_weight=sample_weight).transform(X)
+        distances: Array = self.fit(X, sample_weight=sample_weight).transform(X)
+        return distances
 
     def _transform(self, X: Array) -> Array:
         """The distances to all centres, (n_samples, n_clusters)."""
         return np.sqrt(Vi(X).sqdist(Vj(self.cluster_centers_.astype(X.dtype, copy=False))).dense())
 
-    def _init_centroids(self, X: Array, _norms: None, init: Any, random_state: Any, weights: Array) -> Array:
+    def _init_centroids(
+        self, X: Array, _norms: None, init: str | Callable[..., ArrayLike] | Array,
+        random_state: np.random.RandomState, weights: Array,
+    ) -> Array:  # fmt: skip
         if isinstance(init, str) and init == "k-means++":
             return _plus_plus(X, self.n_clusters, weights, random_state)
-        return super()._init_centroids(X, None, init, random_state, weights)
+        centers: Array = super()._init_centroids(X, None, init, random_state, weights)
+        return centers
 
-    def __sklearn_tags__(self) -> Any:
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = False
         return tags
@@ -240,7 +251,7 @@ class _Clusters:
         return sums
 
 
-def _plus_plus(X: Array, count: int, weights: Array, random_state: Any) -> Array:
+def _plus_plus(X: Array, count: int, weights: Array, random_state: np.random.RandomState) -> Array:
     """Centres by greedy k-means++: of some points, drawn by their squared distance, the one that helps most.
 
     It asks ``random_state`` for the same numbers as scikit-learn, so the centres are the same up to rounding.
@@ -266,5 +277,5 @@ def _weighted_sum(distances: Array, weights: Array) -> float:
 
 def _same(a: Array, b: Array) -> bool:
     """Whether two labellings are the same but for the order of labels."""
-    pairs = np.unique(np.stack([a, b]), axis=1).shape[1]
+    pairs: int = np.unique(np.stack([a, b]), axis=1).shape[1]
     return pairs == len(np.unique(a)) == len(np.unique(b))

@@ -32,7 +32,7 @@ class _IndexedNeighbors:
     effective_metric_params_: dict[str, Any]
 
     def _check_algorithm_metric(self) -> None:
-        """Not theirs: formulas are metrics, too, and `_fit` checks them on the data."""
+        """Accept any metric here: `_fit` checks formulas and functions on the data."""
 
     def _fit(self, X: Any, y: Any = None) -> Any:
         if isinstance(X, (neighbors.KDTree, neighbors.BallTree)):
@@ -40,8 +40,8 @@ class _IndexedNeighbors:
         precomputed = isinstance(self.metric, str) and self.metric == "precomputed"
         if issparse(X) and not precomputed:
             raise DtypeError(
-                f"{type(self).__name__} takes dense data, not sparse; write X.toarray() if that fits into memory, "
-                "or use the estimator of scikit-learn"
+                f"{type(self).__name__} takes dense data; got a sparse matrix. Write X.toarray() if that fits into "
+                "memory, or use the estimator of scikit-learn"
             )
         algorithm, self.algorithm = self.algorithm, "brute"  # so that it builds no tree
         try:

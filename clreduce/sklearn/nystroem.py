@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from sklearn import kernel_approximation
@@ -12,8 +12,12 @@ from sklearn.utils.validation import check_is_fitted
 
 from clreduce.errors import OptionError
 from clreduce.sklearn.kernels import PairKernel, check_not_negative, pair_kernel
-from clreduce.sklearn.validation import Array, checked_data
+from clreduce.sklearn.validation import Array, Data, checked_data
 from clreduce.warning import warn
+
+if TYPE_CHECKING:
+    from sklearn.utils import Tags
+    from typing_extensions import Self
 
 _ROWS = 8192
 """Points that are transformed at once."""
@@ -64,7 +68,7 @@ class Nystroem(kernel_approximation.Nystroem):
     _parameter_constraints = kernel_approximation.Nystroem._parameter_constraints | {"kernel": [str, callable]}
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None) -> Nystroem:
+    def fit(self, X: Data, y: object = None) -> Self:
         """Choose points, and compute the inverse root of their kernel matrix.
 
         Parameters
@@ -84,7 +88,11 @@ class Nystroem(kernel_approximation.Nystroem):
         X = checked_data(self, X, reset=True)
         count = min(self.n_components, len(X))
         if count < self.n_components:
-            warn(UserWarning(f"n_components is {self.n_components}, and there are {count} points: all are taken"))
+            warn(
+                UserWarning(
+                    f"n_components={self.n_components} is more than the number of points: all {count} points are used"
+                )
+            )
         self.component_indices_ = check_random_state(self.random_state).permutation(len(X))[:count]
         self.components_ = X[self.component_indices_]
         left, values, right = np.linalg.svd(self._pair_kernel(X).dense(self.components_, self.components_))
@@ -92,7 +100,7 @@ class Nystroem(kernel_approximation.Nystroem):
         self._n_features_out = count
         return self
 
-    def transform(self, X: Any) -> Array:
+    def transform(self, X: Data) -> Array:
         """The features of points.
 
         Parameters
@@ -118,7 +126,7 @@ class Nystroem(kernel_approximation.Nystroem):
             np.matmul(kernel.dense(X[part], components), normalization, out=features[part])
         return features
 
-    def __sklearn_tags__(self) -> Any:
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = self._is_precomputed
         return tags
@@ -131,6 +139,9 @@ class Nystroem(kernel_approximation.Nystroem):
         params = {"gamma": self.gamma, "degree": self.degree, "coef0": self.coef0}
         set_ = {name: value for name, value in params.items() if value is not None}
         if callable(self.kernel) and set_:
-            raise OptionError(f"{', '.join(set_)}: a kernel that is a function takes its parameters by kernel_params")
+            raise OptionError(
+                f"a kernel that is a function takes its parameters from kernel_params; got {', '.join(set_)}, too: set "
+                "these to None"
+            )
         check_not_negative(self.kernel, X)
         return pair_kernel(self.kernel, X.shape[1], kernel_params=self.kernel_params, **set_)

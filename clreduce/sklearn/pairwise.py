@@ -2,28 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.metrics.pairwise import check_pairwise_arrays
 
+from clreduce.distance.cdist import Metric, Pairs, Single
+from clreduce.distance.formulas import Parameters
 from clreduce.distance.metrics import distance, with_defaults
 from clreduce.distance.reducing import checked_reduction, reduced
 from clreduce.numpy import Vi, Vj
+from clreduce.typing import AnyArray, Array
+
+if TYPE_CHECKING:
+
+    @overload
+    def pairwise_reduce(
+        X: ArrayLike, Y: ArrayLike | None = ..., reduction: Single = ..., *, metric: Metric = ...,
+        metric_params: Parameters | None = ..., k: int | None = ..., weights: ArrayLike | None = ..., axis: int = ...,
+    ) -> Array: ...  # fmt: skip
+    @overload
+    def pairwise_reduce(
+        X: ArrayLike, Y: ArrayLike | None, reduction: Pairs, *, metric: Metric = ...,
+        metric_params: Parameters | None = ..., k: int | None = ..., weights: ArrayLike | None = ..., axis: int = ...,
+    ) -> tuple[Array, Array]: ...  # fmt: skip
+    @overload
+    def pairwise_reduce(
+        X: ArrayLike, Y: ArrayLike | None = ..., *, reduction: Pairs, metric: Metric = ...,
+        metric_params: Parameters | None = ..., k: int | None = ..., weights: ArrayLike | None = ..., axis: int = ...,
+    ) -> tuple[Array, Array]: ...  # fmt: skip
+    @overload
+    def pairwise_reduce(
+        X: ArrayLike, Y: ArrayLike | None = ..., reduction: str = ..., *, metric: Metric = ...,
+        metric_params: Parameters | None = ..., k: int | None = ..., weights: ArrayLike | None = ..., axis: int = ...,
+    ) -> AnyArray | tuple[AnyArray, ...]: ...  # fmt: skip
 
 
 def pairwise_reduce(
-    X: Any,
-    Y: Any = None,
+    X: ArrayLike,
+    Y: ArrayLike | None = None,
     reduction: str = "argmin",
     *,
-    metric: str | Callable[..., Any] = "euclidean",
-    metric_params: Mapping[str, Any] | None = None,
+    metric: Metric = "euclidean",
+    metric_params: Parameters | None = None,
     k: int | None = None,
-    weights: Any = None,
+    weights: ArrayLike | None = None,
     axis: int = 1,
-) -> Any:
+) -> AnyArray | tuple[AnyArray, ...]:
     """Reduce the distances d(X_i, Y_j) over j, or over i, without storing a matrix of them.
 
     Parameters
@@ -75,5 +101,5 @@ def pairwise_reduce(
     allows_nan = isinstance(metric, str) and metric == "nan_euclidean"
     X, Y = check_pairwise_arrays(X, Y, accept_sparse=False, ensure_all_finite="allow-nan" if allows_nan else True)
     X, Y = np.ascontiguousarray(X), np.ascontiguousarray(Y)
-    found = distance(metric, Vi(X), Vj(Y), with_defaults(metric, metric_params or {}, X))
-    return reduced(found, name, k, None if weights is None else np.asarray(weights, X.dtype), axis)
+    distances = distance(metric, Vi(X), Vj(Y), with_defaults(metric, metric_params or {}, X))
+    return reduced(distances, name, k, None if weights is None else np.asarray(weights, X.dtype), axis)

@@ -22,7 +22,7 @@ from clreduce.ops.derived import norm, scalar_product, squared_distance
 from clreduce.ops.functions import exp, log1p
 from clreduce.ops.shape import extract
 from clreduce.ops.trigonometry import sin
-from clreduce.sklearn.kernels import NAMED, WIDTH, PairKernel, matern, named_kernel, numbers
+from clreduce.sklearn.kernels import NAMED, WIDTH, KernelObject, PairKernel, matern, named_kernel, numbers
 from clreduce.typing import Array
 
 _Values = dict[str, Expr]
@@ -47,7 +47,7 @@ class ProcessKernel:
     """The positions of the hyper-parameters that are not fixed, which scikit-learn's theta holds, among all."""
 
     @classmethod
-    def of(cls, kernel: Any, n_features: int) -> ProcessKernel:
+    def of(cls, kernel: KernelObject, n_features: int) -> ProcessKernel:
         """The formulas of a kernel object of ``sklearn.gaussian_process.kernels``."""
         hyperparameters = list(_hyperparameters(kernel))
         places = [place for each in hyperparameters for place in [each.fixed] * each.n_elements]
@@ -59,11 +59,12 @@ class ProcessKernel:
         return cls(between, same, x, y, theta, free)
 
     @staticmethod
-    def values_of(kernel: Any) -> Array:
+    def values_of(kernel: KernelObject) -> Array:
         """``theta`` of a kernel object, with the fixed hyper-parameters."""
         parts = [np.ravel(value) for value in _hyperparameter_values(kernel)]
         with np.errstate(divide="ignore"):  # a fixed one may be 0
-            return np.log(np.concatenate(parts or [np.ones(1)]).astype(float))
+            theta: Array = np.log(np.concatenate(parts or [np.ones(1)]).astype(float))
+        return theta
 
     def at(self, values: Array) -> PairKernel:
         """The kernel k(x_i, y_j) for these hyper-parameters."""
@@ -150,9 +151,10 @@ def _dot_product(x: Expr, y: Expr, kernel: sk.DotProduct, values: _Values) -> Ex
 def _pairwise(x: Expr, y: Expr, kernel: sk.PairwiseKernel, values: _Values) -> Expr:
     known = NAMED.get(kernel.metric) if isinstance(kernel.metric, str) else None
     if known is None:
-        raise FormulaError(f"a PairwiseKernel has the name of a kernel, {', '.join(NAMED)}; got {kernel.metric!r}")
+        raise FormulaError(f"the metric of a PairwiseKernel must be one of {', '.join(NAMED)}; got {kernel.metric!r}")
     further = {key: float(value) for key, value in (kernel.pairwise_kernels_kwargs or {}).items()}
-    return named_kernel(kernel.metric, x, y, {**known.defaults, **further, **values})
+    defaults = {key: value for key, value in known.defaults.items() if value is not None}
+    return named_kernel(kernel.metric, x, y, {**defaults, **further, **values})
 
 
 def _scaled(x: Expr, y: Expr, scale: Expr) -> Expr:
@@ -160,7 +162,7 @@ def _scaled(x: Expr, y: Expr, scale: Expr) -> Expr:
     if scale.dim == 1:
         return squared_distance(x, y) / square(scale)
     if scale.dim != x.dim:
-        raise ShapeError(f"length_scale has {scale.dim} numbers, and the data have {x.dim} features")
+        raise ShapeError(f"length_scale must have 1 number, or {x.dim} for the features of the data; got {scale.dim}")
     return squared_distance(x / scale, y / scale)
 
 

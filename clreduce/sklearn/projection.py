@@ -111,4 +111,5 @@ def worthwhile(points: Array, rows: int, k: int) -> bool:
     enough = dim >= SHORTEST and count >= 4096 and k <= 256 and float(rows) * count * dim >= _LEAST_WORK
     if not enough or current_device().facts.kind != "cpu":
         return False
-    return float(np.abs(points).max()) < float(np.finfo(points.dtype).max) ** 0.5 / (4 * dim)
+    limit = float(np.finfo(points.dtype).max) ** 0.5 / (4 * dim)
+    return bool(np.abs(points).max() < limit)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
+from numpy.typing import DTypeLike
 
+from clreduce.distance.cdist import Metric
+from clreduce.distance.formulas import Parameters
 from clreduce.distance.metrics import Distance, distance
 from clreduce.numpy import Vi, Vj
 from clreduce.sklearn.projection import Projection, worthwhile
@@ -23,14 +25,23 @@ class SearchIndex:
 
     points: Array
     """(N, D)"""
-    metric: str | Callable[..., Any]
+    metric: Metric
     """As `metrics.distance` takes it."""
-    parameters: Mapping[str, Any]
+    parameters: Parameters
     """The parameters of the metric."""
     all_pairs: bool = False
     """Whether all pairs are visited in any case; else bounds, or `Projection`, may exclude most of them."""
 
-    def query(self, X: Array, k: int = 1, return_distance: bool = True) -> Any:
+    if TYPE_CHECKING:
+
+        @overload
+        def query(self, X: Array, k: int = 1, return_distance: Literal[True] = ...) -> tuple[Array, Array]: ...
+        @overload
+        def query(self, X: Array, k: int, return_distance: Literal[False]) -> Array: ...
+        @overload
+        def query(self, X: Array, k: int = 1, return_distance: bool = ...) -> Array | tuple[Array, Array]: ...
+
+    def query(self, X: Array, k: int = 1, return_distance: bool = True) -> Array | tuple[Array, Array]:
         """The distances to the k nearest points of each row of X, ascending, and their indices: each (M, k).
 
         Without ``return_distance``, the indices alone.
@@ -39,13 +50,13 @@ class SearchIndex:
         if not self.all_pairs and self.metric in _SQUARED and worthwhile(self.points, len(X), k):
             distances, indices = self._projected(X, k)
             return (distances, indices) if return_distance else indices
-        found = self.distances(X)
+        distances_of = self.distances(X)
         # One kernel serves with and without distances.
-        terms, indices = found.term.Kmin_argKmin(
+        terms, indices = distances_of.term.Kmin_argKmin(
             _length(k, len(self.points)), axis=1, prune=False if self.all_pairs else "auto"
         )
         indices = np.ascontiguousarray(indices[:, :k])
-        return (found.of_term(terms[:, :k]), indices) if return_distance else indices
+        return (distances_of.of_term(terms[:, :k]), indices) if return_distance else indices
 
     def _projected(self, X: Array, k: int) -> tuple[Array, Array]:
         """`query` by a search in few dimensions, and among all points where that does not suffice."""
@@ -60,37 +71,38 @@ class SearchIndex:
 
     def query_radius(
         self, X: Array, r: float, return_distance: bool = False, count_only: bool = False, sort_results: bool = False
-    ) -> Any:
+    ) -> Array | tuple[Array, Array]:
         """The indices of all points at distance r or less of each row of X, and their distances; ascending.
 
         They are arrays of M arrays. Without ``return_distance``, the indices alone; with ``count_only``, how many there
         are. Rows are sorted either way.
         """
-        found = self.distances(X)
-        within = found.to_term(r)
+        distances_of = self.distances(X)
+        within = distances_of.to_term(r)
         if count_only:
-            return (found.term <= within).count(axis=1, keepdims=False)
-        near = found.term.radius(within)
+            counts: Array = (distances_of.term <= within).count(axis=1, keepdims=False)
+            return counts
+        near = distances_of.term.radius(within)
         indices = _rows(near.indices, near.offsets)
-        return (indices, _rows(found.of_term(near.values), near.offsets)) if return_distance else indices
+        return (indices, _rows(distances_of.of_term(near.values), near.offsets)) if return_distance else indices
 
     def distances(self, X: Array) -> Distance:
         """The distances of all rows of X to all points."""
         dtype = self._dtype(X)
         return distance(self.metric, Vi(_as(X, dtype)), Vj(_as(self.points, dtype)), self.parameters)
 
-    def _dtype(self, X: Array) -> Any:
+    def _dtype(self, X: Array) -> type[np.floating[Any]]:
         """In which distances are computed: float32 if all points have it."""
         return np.float32 if X.dtype == self.points.dtype == np.float32 else np.float64
 
-    def _projection(self, dtype: Any) -> Projection:
+    def _projection(self, dtype: DTypeLike) -> Projection:
         """The points in few dimensions, made when it is first needed."""
         made = self.__dict__.get("_made")
         if made is None or made.points.dtype != dtype:
             made = self.__dict__["_made"] = Projection(_as(self.points, dtype))
         return made
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         return {name: value for name, value in self.__dict__.items() if name != "_made"}
 
 
@@ -104,7 +116,7 @@ def _length(k: int, points: int) -> int:
     return min(length, max(k, points))
 
 
-def _as(points: Array, dtype: Any) -> Array:
+def _as(points: Array, dtype: DTypeLike) -> Array:
     return np.ascontiguousarray(points, dtype)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 from scipy.linalg import eigh
@@ -13,11 +13,15 @@ from sklearn.cluster._spectral import cluster_qr, discretize
 from sklearn.utils import check_array, check_random_state
 
 from clreduce.errors import ShapeError, SolveError
-from clreduce.sklearn.kernels import PairKernel, check_not_negative, pair_kernel
+from clreduce.sklearn.kernels import Kernel, KernelParams, PairKernel, check_not_negative, pair_kernel
 from clreduce.sklearn.systems import wide_product
-from clreduce.sklearn.validation import checked_data
+from clreduce.sklearn.validation import Data, checked_data
 from clreduce.typing import Array
 from clreduce.warning import warn
+
+if TYPE_CHECKING:
+    from sklearn.utils import Tags
+    from typing_extensions import Self
 
 _STORED = ("nearest_neighbors", "precomputed", "precomputed_nearest_neighbors")
 """Affinities that are matrices, mostly sparse ones: scikit-learn's own code serves them."""
@@ -45,7 +49,8 @@ class Affinity(LinearOperator):
             degrees = self._off_diagonal(np.ones((len(X), 1), X.dtype))[:, 0]
             if degrees.min() < 0:
                 raise ShapeError(
-                    f"an affinity has row sums of 0 or more; the least is {degrees.min():.3g}: take another kernel"
+                    f"an affinity must have row sums of 0 or more; the smallest is {degrees.min():.3g}. Use a kernel "
+                    "without negative values"
                 )
             self.degree_roots[degrees > 0] = np.sqrt(degrees[degrees > 0])
 
@@ -53,7 +58,8 @@ class Affinity(LinearOperator):
         return wide_product(lambda block: self.kernel.product(self.X, self.X, block), vectors)
 
     def _off_diagonal(self, vectors: Array) -> Array:
-        return self._kernel_product(vectors) - self._diagonal * vectors
+        product: Array = self._kernel_product(vectors) - self._diagonal * vectors
+        return product
 
     def _matmat(self, vectors: Array) -> Array:
         vectors = np.asarray(vectors).astype(self.dtype, copy=False)
@@ -78,8 +84,8 @@ class Affinity(LinearOperator):
 
 
 def spectral_affinity(
-    X: Any, affinity: Any = "rbf", *, gamma: float = 1.0, degree: float = 3, coef0: float = 1,
-    kernel_params: dict[str, Any] | None = None, normalize: bool = True,
+    X: Data, affinity: Kernel = "rbf", *, gamma: float = 1.0, degree: float = 3, coef0: float = 1,
+    kernel_params: KernelParams | None = None, normalize: bool = True,
 ) -> Affinity:  # fmt: skip
     """The affinity of points as a linear operator, for ``scipy.sparse.linalg``: it is multiplied and never stored.
 
@@ -114,12 +120,21 @@ def spectral_affinity(
     >>> eigsh(spectral_affinity(X), k=2, which="LA", return_eigenvectors=False).round(6)
     array([1., 1.])
     """
-    X = check_array(X, dtype=[np.float64, np.float32], order="C")
-    check_not_negative(affinity, X)
+    points: Array = check_array(X, dtype=[np.float64, np.float32], order="C")
+    check_not_negative(affinity, points)
     kernel = pair_kernel(
-        affinity, X.shape[1], gamma=gamma, degree=degree, coef0=coef0, kernel_params=kernel_params
+        affinity, points.shape[1], gamma=gamma, degree=degree, coef0=coef0, kernel_params=kernel_params
     )  # fmt: skip
-    return Affinity(kernel, X, normalize)
+    return Affinity(kernel, points, normalize)
+
+
+class _KernelOptions(TypedDict, total=False):
+    """The parameters of a kernel."""
+
+    gamma: float
+    degree: float
+    coef0: float
+    kernel_params: KernelParams | None
 
 
 class SpectralClustering(cluster.SpectralClustering):
@@ -164,7 +179,7 @@ class SpectralClustering(cluster.SpectralClustering):
     _parameter_constraints = cluster.SpectralClustering._parameter_constraints | {"affinity": [str, callable]}
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None) -> SpectralClustering:
+    def fit(self, X: Data, y: object = None) -> Self:
         """Cluster the points.
 
         Parameters
@@ -182,7 +197,7 @@ class SpectralClustering(cluster.SpectralClustering):
             super().fit(X, y)
             return self
         X = checked_data(self, X, reset=True, ensure_min_samples=2)
-        options: dict[str, Any] = {"kernel_params": self.kernel_params}
+        options: _KernelOptions = {"kernel_params": self.kernel_params}
         if not callable(self.affinity):
             options |= {"gamma": self.gamma, "degree": self.degree, "coef0": self.coef0}
         self.affinity_matrix_ = spectral_affinity(X, self.affinity, **options, normalize=False)
@@ -198,7 +213,7 @@ class SpectralClustering(cluster.SpectralClustering):
             self.labels_ = discretize(maps, random_state=random)
         return self
 
-    def __sklearn_tags__(self) -> Any:
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = self._has_matrix
         return tags
@@ -212,7 +227,7 @@ class SpectralClustering(cluster.SpectralClustering):
         n, count = walk.shape[0], self.n_components or self.n_clusters
         solver = self.eigen_solver or "arpack"
         if solver == "amg":
-            warn(RuntimeWarning("eigen_solver='amg' needs a matrix, and a kernel is not stored: ARPACK is used"))
+            warn(RuntimeWarning("eigen_solver='amg' needs a stored matrix; SpectralClustering uses ARPACK instead"))
         # Drawn in any case, so that what follows draws the numbers that it draws for scikit-learn.
         start = random.standard_normal((n, count + 1)) if solver == "lobpcg" else random.uniform(-1, 1, n)
         start = start.astype(walk.dtype)
@@ -229,8 +244,8 @@ class SpectralClustering(cluster.SpectralClustering):
                 vectors = eigsh(walk, k=count, which="LA", tol=tol, v0=start)[1][:, ::-1]
             except ArpackError as error:
                 raise SolveError(
-                    f"ARPACK found no {count} eigenvectors of the affinity ({error}). Many eigenvalues are equal where "
-                    "clusters hardly touch: widen the kernel (a smaller gamma), raise eigen_tol, or use "
+                    f"ARPACK did not find {count} eigenvectors of the affinity ({error}). If clusters hardly touch, "
+                    "many eigenvalues are equal: widen the kernel (a smaller gamma), raise eigen_tol, or use "
                     "eigen_solver='lobpcg'"
                 ) from error
         maps = vectors[:, :count] / walk.degree_roots[:, None]

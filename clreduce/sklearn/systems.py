@@ -11,13 +11,20 @@ from sklearn.exceptions import ConvergenceWarning
 from clreduce.errors import NotConverged, SolveError
 from clreduce.sklearn.kernels import WIDTH, PairKernel
 from clreduce.solve.conjugate import ConjugateGradients
-from clreduce.solve.iteration import SolveInfo, SystemTask
+from clreduce.solve.iteration import Advice, SolveInfo, SystemTask
 from clreduce.solve.preconditioners import partial_cholesky
 from clreduce.typing import Array
 from clreduce.warning import warn
 
 _LEAST = 1e-12
 """The least part of the mean diagonal that `LowRank` adds to the columns of a kernel."""
+
+
+_ADVICE = Advice(
+    "Raise alpha, which is added to the diagonal of the kernel matrix, or use a positive definite kernel",
+    "Use a symmetric kernel: k(x, y) = k(y, x)",
+)
+"""The advice for callers of estimators, who choose a kernel and no solver."""
 
 
 def wide_product(product: Callable[[Array], Array], vectors: Array) -> Array:
@@ -83,7 +90,7 @@ class LowRank:
         # Without noise, columns that make all of the kernel leave nothing: rounding would decide over the sign of P^-1.
         self.d = system.noise + max(rest.mean(), _LEAST * diagonal.mean())
         if not (self.d > 0).all():
-            raise SolveError("the matrix is not positive definite: raise alpha, which is added to its diagonal")
+            raise SolveError(f"the kernel matrix with alpha is not positive definite. {_ADVICE.indefinite}")
         scaled = self.factor / self.d[:, None]
         root = np.linalg.cholesky(np.eye(self.factor.shape[1]) + self.factor.T @ scaled)
         self._log_determinant = float(2 * np.log(np.diag(root)).sum() + np.log(self.d).sum())
@@ -140,7 +147,9 @@ def _iteration(
     operator, limit = system.of_columns(right.shape[1]), 10 * system.size if max_iter is None else max_iter
     exact = system.dtype == np.float64
     eps = tol if tol is not None else 1e-6 if exact else 1e-4
-    task = SystemTask(operator, right.astype(float), eps, limit, near.solve, patient=max_iter is not None)
+    task = SystemTask(
+        operator, right.astype(float), eps, limit, near.solve, patient=max_iter is not None, advice=_ADVICE
+    )
     return ConjugateGradients(task)
 
 

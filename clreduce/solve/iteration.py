@@ -75,6 +75,24 @@ class NotSymmetricError(SolveError):
     """The operator is not symmetric in the inner product of its task."""
 
 
+@dataclass(frozen=True)
+class Advice:
+    """What a caller can do about an operator that conjugate gradients cannot solve, at the end of an error."""
+
+    indefinite: str
+    """The advice for an operator that is not positive definite."""
+    asymmetric: str
+    """The advice for an operator that is not symmetric."""
+
+
+OF_SOLVES = Advice(
+    "Conjugate gradients need a positive definite K, or a larger alpha. solver='minres' solves symmetric systems that "
+    "are not definite",
+    "Are the vectors of i and of j the same points? solver='gmres' solves systems that are not symmetric",
+)
+"""The advice for callers who choose a solver."""
+
+
 @dataclass
 class SystemTask:
     """A system of equations, and the options of its iteration."""
@@ -92,6 +110,8 @@ class SystemTask:
     """Positive weights w, (batch.., n, 1 or E): the operator is symmetric in the inner product sum_i w_i u_i v_i."""
     patient: bool = True
     """Whether to go on until ``maxiter`` even if residuals hardly fall."""
+    advice: Advice = OF_SOLVES
+    """The advice of errors about the operator."""
 
 
 class Iteration:
@@ -237,8 +257,7 @@ class Iteration:
         if wrong.any():
             raise NotSymmetricError(
                 f"the operator is not symmetric: <u, K v> = {float(straight[wrong][0]):.6g} and <K u, v> = "
-                f"{float(turned[wrong][0]):.6g} for some u, v. Are the vectors of i and of j the same points? "
-                "solver='gmres' solves systems that are not symmetric"
+                f"{float(turned[wrong][0]):.6g} for some u, v. {self.task.advice.asymmetric}"
             )
 
     def check_definite(self, p: Array, q: Array, pq: Array, failing: Array) -> None:
@@ -249,8 +268,7 @@ class Iteration:
             value = float((pq / np.maximum(self.dot(p, p), np.finfo(float).tiny))[failing].min())
             raise SolveError(
                 f"the operator is not positive definite: <p, (alpha + K) p> / <p, p> is {value:.3g} for some p. "
-                "Conjugate gradients need a positive definite K, or a larger alpha; solver='minres' solves symmetric "
-                "systems that are not definite"
+                f"{self.task.advice.indefinite}"
             )
 
     def check_preconditioner(self, rz: Array, active: Array) -> None:
