@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from clreduce.errors import ShapeError
-from clreduce.threads import in_threads
+from clreduce.threads import in_threads, most_threads
 from clreduce.typing import Array
 
 _COARSE, _COARSEST, _MANY = 2**10, 2**14, 2**20
@@ -26,10 +26,15 @@ _JUDGED = 64
 """The size of the sample, in nodes and in points of each, that decides how often nodes are cut."""
 _EVEN = 0.4
 """The least part of a side that three quarters of evenly spread points take up."""
-_SHORT = 1024
-"""Points of a node that are sorted in less time than they are divided into several parts."""
-_TOGETHER = 2**15
-"""Points that are moved together: a number that fits in a cache."""
+_SHORT = 2**11
+"""The most points of a node whose keys are packed into numbers of 32 bits, together with their places."""
+_MOST_STEPS = 2**16 - 1
+"""Steps that longer nodes are sorted by first."""
+_MANY_MOVED = 2**17
+"""Points that take longer to move than another thread takes to start."""
+_TOGETHER, _TURNS = 2**17, 2
+"""The fewest points that are sorted together, and the turns of each thread. In short turns, threads wait for Python's
+lock most of the time."""
 
 
 class Boxes(NamedTuple):
@@ -108,10 +113,14 @@ def partition(points: Array, size: int) -> Partition:
 
 
 def _partition(points: Array, size: int) -> Partition:
-    finite = np.isfinite(points).all(axis=1)
+    columns = np.array(points.T, order="C")  # moved in place
+    finite = np.ones(len(points), bool)
+    for column in columns:
+        finite &= np.isfinite(column)
     order = np.concatenate((np.flatnonzero(finite), np.flatnonzero(~finite)))
     count = int(finite.sum())
-    columns = np.array((points if count == len(points) else points[order[:count]]).T, order="C")  # moved in place
+    if count < len(points):
+        columns = columns[:, order[:count]]
     level = (-(-count // size) - 1).bit_length() if len(columns) and count else 0
     # Coarse blocks are to be as round as small ones: they are cut off first, several cuts at a time.
     coarse = min(level, max(0, ((_COARSE if count <= _MANY else _COARSEST) // size).bit_length() - 1))
@@ -122,7 +131,7 @@ def _partition(points: Array, size: int) -> Partition:
         for below in range(coarse, 0, -1):
             _split(columns[:, start:end], order[start:end], size, below, 1)
 
-    in_threads(finish, count, max(1, _TOGETHER // (size << coarse)) * (size << coarse))
+    in_threads(finish, count, max(1, _together(count) // (size << coarse)) * (size << coarse))
     return Partition(order, size)
 
 
@@ -146,8 +155,13 @@ def _split(columns: Array, order: Array, size: int, level: int, most: int) -> in
     for nodes in alike:
         count, length = nodes.order.shape
         if length > capacity >> cuts:
-            in_threads(partial(nodes.split, capacity >> cuts), count, max(1, _TOGETHER // length))
+            in_threads(partial(nodes.split, capacity >> cuts), count, max(1, _together(len(order)) // length))
     return cuts
+
+
+def _together(count: int) -> int:
+    """The number of points of ``count`` that are sorted together."""
+    return max(_TOGETHER, count // (_TURNS * most_threads()))
 
 
 @dataclass(frozen=True)
@@ -160,17 +174,40 @@ class _Nodes:
     """The numbers of the points: (nodes, points)."""
 
     @cached_property
+    def ends(self) -> tuple[Array, Array]:
+        """The least and the largest component of the points of each node, (D, nodes) each."""
+        count, length = self.order.shape
+        starts = np.arange(0, count * length, length)
+        low, high = (
+            np.stack([end.reduceat(column.reshape(-1), starts) for column in self.columns])
+            for end in (np.minimum, np.maximum)
+        )
+        return low, high
+
+    @cached_property
     def sides(self) -> Array:
         """Half of each side of the boxes, (D, nodes); the difference of two finite numbers may be infinite."""
-        return np.stack([column.max(axis=1) / 2 - column.min(axis=1) / 2 for column in self.columns])
+        low, high = self.ends
+        return high / 2 - low / 2
 
-    def keys(self, nodes: Array) -> Array:
-        """The component of the points along the widest side of each of some nodes: (nodes, points)."""
-        widest = np.argmax(self.sides[:, nodes], axis=0)
-        keys = np.empty((len(nodes), self.order.shape[1]), self.columns[0].dtype)
-        for axis in np.unique(widest):
-            of_axis = widest == axis
-            keys[of_axis] = self.columns[axis][nodes[of_axis]]
+    def keys(self, nodes: slice | Array) -> Array:
+        """The places of the points along the widest side of each of some nodes, from 0 to 1: (nodes, points)."""
+        sides = self.sides[:, nodes]
+        widest, each = np.argmax(sides, axis=0), np.arange(sides.shape[1])
+        low, high = (end[:, nodes][widest, each] for end in self.ends)
+        axes = np.unique(widest)
+        if len(axes) == 1:
+            keys = np.array(self.columns[axes[0]][nodes])
+        else:
+            keys = np.empty((len(widest), self.order.shape[1]), self.columns[0].dtype)
+            for axis in axes:
+                of_axis = widest == axis
+                keys[of_axis] = self.columns[axis][nodes][of_axis]
+        if sides.max(initial=0) > np.finfo(keys.dtype).max / 4:  # a whole side may be infinite
+            low, high = low / 2, high / 2
+            keys /= 2
+        keys -= low[:, None]
+        keys /= np.where(high > low, high - low, 1)[:, None]
         return keys
 
     def cuts(self, level: int) -> Array:
@@ -188,34 +225,55 @@ class _Nodes:
         # If a few points are far from the others, the sides do not show how the others are spread.
         drawn = np.sort(self.keys(nodes)[:, :: max(1, length // _JUDGED)], axis=1)
         eighth = drawn.shape[1] // 8
-        middle = drawn[:, -1 - eighth] / 2 - drawn[:, eighth] / 2
-        return np.where(middle < _EVEN * sides[0], 1.0, cuts)
+        return np.where(drawn[:, -1 - eighth] - drawn[:, eighth] < _EVEN, 1.0, cuts)
 
     def split(self, step: int, start: int, end: int) -> None:
         """Put the points of the nodes from ``start`` to ``end`` into parts of ``step`` along their widest sides."""
         length = self.order.shape[1]
-        moved = _divided(self.keys(np.arange(start, end)), np.arange(step, length, step) - 1)
+        moved = _divided(self.keys(slice(start, end)), np.arange(step, length, step) - 1)
         moved += np.arange(end - start)[:, None] * length
-        for numbers in (*self.columns, self.order):
-            numbers[start:end] = numbers[start:end].take(moved)
+        numbers = (*self.columns, self.order)
+
+        def move(first: int, last: int) -> None:
+            for each in numbers[first:last]:
+                each[start:end] = each[start:end].take(moved)
+
+        in_threads(move, len(numbers), 1 if moved.size >= _MANY_MOVED else len(numbers))
 
 
 def _divided(keys: Array, ends: Array) -> Array:
-    """Per row of keys (nodes, points), which are finite, the places of the points in an order in which each part, up to
-    one of the places ``ends``, comes before the next."""
+    """Per row of keys (nodes, points), from 0 to 1, the places of the points in an order in which each part, up to one
+    of the places ``ends``, comes before the next. In short rows, keys that differ by 10^-6 may change places."""
     length = keys.shape[1]
-    if len(ends) > 1 and length <= _SHORT:
-        return np.argsort(keys, axis=1)
-    if len(ends) < 4 or keys.dtype != np.float32:
-        return np.argpartition(keys, ends, axis=1)
-    # The bits of floats as integers in the same order, each with its place: numbers of 64 bits move faster than two.
-    bits = keys.view(np.int32).astype(np.int64)
-    bits ^= (bits >> 31) & 0x7FFFFFFF
-    bits <<= 32
-    bits |= np.arange(length)
-    bits.partition(ends, axis=1)
-    bits &= 0xFFFFFFFF
-    return bits
+    if length > _SHORT:
+        steps = (keys * _MOST_STEPS).astype(np.uint16)
+        places: Array = np.argsort(steps, axis=1, kind="stable")  # of 16 bits: a radix sort
+        for row in zip(keys, steps, places, strict=True):
+            _divide_steps(*row, ends)
+        return places
+    # Each key with its place in one number of 32 bits: NumPy sorts these fastest.
+    bits = (length - 1).bit_length()
+    last = min(2 ** (31 - bits), 2**23) - 1  # a number of float32
+    packed: Array = (keys * keys.dtype.type(last)).astype(np.int32)
+    packed <<= bits
+    packed |= np.arange(length, dtype=np.int32)
+    if len(ends) == 1:
+        packed.partition(ends[0], axis=1)
+    else:
+        packed.sort(axis=1)
+    packed &= (1 << bits) - 1
+    return packed.astype(np.intp)
+
+
+def _divide_steps(keys: Array, steps: Array, places: Array, ends: Array) -> None:
+    """Let the places of keys, which are in the order of their steps, be divided at ``ends`` by the keys themselves."""
+    cut = np.unique(steps[places[ends]])
+    starts, stops = (np.searchsorted(steps, cut, side, sorter=places) for side in ("left", "right"))
+    for start, stop in zip(starts, stops, strict=True):
+        if stop - start > 1:
+            within = places[start:stop]
+            own = ends[(start <= ends) & (ends < stop)] - start
+            within[:] = within[np.argpartition(keys[within], own)]
 
 
 __all__ = ["Boxes", "Partition", "partition"]

@@ -22,6 +22,11 @@ class _Turns(threading.local):
 _OF_THREAD = _Turns()
 
 
+def most_threads() -> int:
+    """The number of threads that `in_threads` uses for large arrays."""
+    return min(os.cpu_count() or 1, _MOST)
+
+
 def in_threads(work: Callable[[int, int], None], count: int, size: int) -> None:
     """Call ``work(start, end)`` for the numbers below ``count``, ``size`` at a time, in any order.
 
@@ -37,7 +42,7 @@ def in_threads(work: Callable[[int, int], None], count: int, size: int) -> None:
     array([49., 64., 81.])
     """
     starts = range(0, count, size)
-    threads = min(os.cpu_count() or 1, len(starts), _MOST)
+    threads = min(most_threads(), len(starts))
     if threads < 2 or _OF_THREAD.are_taken:
         for start in starts:
             work(start, min(start + size, count))
@@ -73,4 +78,4 @@ def in_threads(work: Callable[[int, int], None], count: int, size: int) -> None:
             left.clear()
 
 
-__all__ = ["in_threads"]
+__all__ = ["in_threads", "most_threads"]

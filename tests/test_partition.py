@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from oracle import Array
 
 from clreduce.errors import ShapeError
-from clreduce.partition import Partition, partition
+from clreduce.partition import Partition, _divided, partition
 
 NUMBERS = st.sampled_from([0.0, -0.0, 1.0, -1.0, 2.5, 1e30, -1e38, np.inf, -np.inf, np.nan])
 
@@ -130,3 +130,34 @@ def test_subnormal_points_are_sorted_if_numpy_raises_errors_of_underflow() -> No
     with np.errstate(all="raise"):
         near = partition(points, 16)
     np.testing.assert_array_equal(np.sort(near.order[:16]), np.arange(983, 999))
+
+
+@st.composite
+def rows_of_keys(draw: st.DrawFn) -> Array:
+    """Rows of numbers from 0 to 1, of which some are equal and most may lie close together."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    keys = rng.random((draw(st.integers(1, 3)), draw(st.sampled_from([2, 16, 100, 1024, 2048, 2049, 6000]))))
+    if draw(st.booleans()):
+        keys = np.round(keys * 8) / 8
+    if draw(st.booleans()):
+        keys[:, 1:] *= 10.0 ** -draw(st.integers(1, 12))
+    return keys.astype(draw(st.sampled_from(["float32", "float64"])))
+
+
+@given(keys=rows_of_keys(), parts=st.sampled_from([2, 4, 8]))
+def test_each_part_comes_before_the_next(keys: Array, parts: int) -> None:
+    """Exactly in long rows, whose keys are sorted by 16 bits first; up to 10^-6 in short ones."""
+    length = keys.shape[1]
+    step = -(-length // parts)
+    places = _divided(keys, np.arange(step, length, step) - 1)
+    np.testing.assert_array_equal(np.sort(places, axis=1), np.broadcast_to(np.arange(length), keys.shape))
+    ordered = np.take_along_axis(keys, places, axis=1)
+    for end in range(step, length, step):
+        assert (ordered[:, :end].max(1) <= ordered[:, end:].min(1) + (1e-6 if length <= 2048 else 0)).all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_sides_that_overflow_are_cut_in_the_middle(dtype: str) -> None:
+    points = np.random.default_rng(5).uniform(-1, 1, (2**13, 1)).astype(dtype) * np.finfo(dtype).max
+    near = partition(points, 2**12)
+    assert points[near.order[: 2**12]].max() <= points[near.order[2**12 :]].min()

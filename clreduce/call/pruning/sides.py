@@ -10,7 +10,11 @@ from clreduce.call.pruning.cutting import Cuts
 from clreduce.call.pruning.index import index_of
 from clreduce.ir.expr import Expr
 from clreduce.partition import Boxes, Partition, partition
+from clreduce.threads import in_threads
 from clreduce.typing import Array
+
+_TOGETHER = 2**17
+"""Rows that take longer to gather than another thread takes to start."""
 
 
 class Side:
@@ -50,7 +54,7 @@ class Side:
             if known is not None and self._finer is not None:
                 array = self._finer.ordered(known)
             else:
-                array = np.ascontiguousarray(np.take(self._unordered[slot], self.partition.order, axis=0))
+                array = _in_order(self._unordered[slot], self.partition.order)
             self._ordered[slot] = array
         return array
 
@@ -96,6 +100,17 @@ def side_of(
         known = Side(near, parts, points, {places[0]: ordered}, {places[0]: boxes})
         return known if block <= near.size else known.coarser(block // near.size)
     return Side(partition(_side_by_side(points), block), parts, points)
+
+
+def _in_order(array: Array, order: Array) -> Array:
+    """The rows of an array with these numbers."""
+    rows = np.empty((len(order), *array.shape[1:]), array.dtype)
+
+    def gather(start: int, end: int) -> None:
+        np.take(array, order[start:end], axis=0, out=rows[start:end], mode="clip")  # checked numbers would be copied
+
+    in_threads(gather, len(order), _TOGETHER)
+    return rows
 
 
 def _side_by_side(points: Sequence[Array]) -> Array:
