@@ -162,3 +162,14 @@ def test_tolerances_of_tiny_sums_if_numpy_raises_errors_of_underflow(device: Dev
     with np.errstate(all="raise"):
         near = routine(x, x, b, rtol=1e-3)
     np.testing.assert_allclose(near, routine(x, x, b, prune=False), rtol=1.01e-3)
+
+
+@pytest.mark.parametrize(("text", "columns"), [("1 / SqDist(x, y)", 200), ("1e-37 * SqDist(x, y)", 1)])
+def test_infinite_and_tiny_results_give_no_warning(
+    text: str, columns: int, device: Device, plain_kernels: None
+) -> None:
+    """`numpy.errstate` of the caller is for the caller's own arithmetic."""
+    routine, x = routine_of(text, "LogSumExp"), clusters(200)
+    with np.errstate(all="raise"):
+        near = routine(x, x[:columns], rtol=1e-3)
+    np.testing.assert_allclose(near, routine(x, x[:columns], prune=False), rtol=1.01e-3)

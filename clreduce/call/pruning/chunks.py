@@ -125,9 +125,11 @@ class Chunks:
         for domain, points in ((Domain.I, work.region.rows), (Domain.J, work.region.columns)):
             own = {slot: array for slot, array in by_slot.items() if slot.domain == domain}
             sides[domain] = Side(StoredSlices.of(points), own, ordered=own)
-        return cls(
-            work, BlockPairs(program, by_slot, work.options, work.dtype, executor, sides[Domain.I], sides[Domain.J])
+        rows, columns = sides[Domain.I], sides[Domain.J]
+        pairs = BlockPairs(
+            program, by_slot, work.options, work.dtype, executor, rows, columns, careful=work.careful
         )  # fmt: skip
+        return cls(work, pairs)
 
     def window(self, beside: Beside) -> tuple[Interval, Interval] | None:
         """Intervals of rows and of columns that hold all pairs which may matter; None if no pair does."""

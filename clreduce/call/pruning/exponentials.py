@@ -106,13 +106,12 @@ class Exponentials:
     ) -> tuple[tuple[Array, ...], Array]:
         # Without a part t of the sum of all exponentials, its logarithm is less by -log(1 - t), and an average of
         # numbers up to B changes by up to 2 B t / (1 - t). If t is halved, both fall to less than half.
-        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-            if scale is None:
-                part = -np.expm1(-allowed)
-            else:
-                odds = np.minimum(allowed.min(axis=1, keepdims=True) / (2 * scale), 1e300)
-                part = odds / (1 + odds)
-            inverses = np.where(part > 0, 1 / part, np.inf)
+        if scale is None:
+            part = -np.expm1(-allowed)
+        else:
+            odds = np.minimum(allowed.min(axis=1, keepdims=True) / (2 * scale), 1e300)
+            part = odds / (1 + odds)
+        inverses = np.where(part > 0, 1 / part, np.inf)
         share, depth, inverse = self.share
         known = np.isfinite(lower)
         further = {

@@ -76,6 +76,13 @@ def run(
     If the work is a part of a call, ``beside`` is what its other columns tell. Then results leave out what cannot
     matter beside these.
     """
+    with np.errstate(all="ignore"):  # infinities, nan and tiny numbers of the data, in bounds and estimates
+        return _run(work, prepared, arrays, executor, beside)
+
+
+def _run(
+    work: Work, prepared: Memo[Any, Any], arrays: Sequence[Array], executor: Executor, beside: Beside | None
+) -> tuple[Array, ...]:
     region = work.region
     reason = "" if work.selected is not None and not region.batch else hosts.obstacle(work, arrays)
     if reason:
@@ -86,7 +93,7 @@ def run(
     resident = first_resident(arrays)
     if resident is not None and work.selected is None:
         copies = [hosts.on_host(array) for array in arrays]
-        results = run(work, Memo(), copies, executor.for_copies(resident), beside)
+        results = _run(work, Memo(), copies, executor.for_copies(resident), beside)
         return tuple(hosts.on_device(result, resident) for result in results)
     if not region.batch:
         results, record = _run_part(work, arrays, executor, beside)
@@ -297,8 +304,7 @@ def _add_up(work: Work, pairs: BlockPairs, pruning: Pruning) -> tuple[tuple[Arra
     counts = np.full(rows, work.region.columns) if named is None else columns_per_row(named, rows)
     fewest = int(counts[counts > 0].min(initial=work.region.columns))
     sums, error = Sums(pairs, replace(pruning, atol=pruning.atol * fewest)).run()
-    with np.errstate(invalid="ignore"):
-        results = sums / counts[:, None].astype(sums.dtype), counts[:, None]
+    results = sums / counts[:, None].astype(sums.dtype), counts[:, None]
     return results[: len(work.program.outputs)], error / fewest
 
 

@@ -65,8 +65,7 @@ class Sums:
 
     def _attempt(self, allowed: Array, asked: Array) -> tuple[tuple[Array, ...], Array]:
         share, inverse = self.share
-        with np.errstate(divide="ignore", over="ignore"):
-            factors = np.broadcast_to(1 / allowed, (len(allowed), inverse.dim)).astype(self.pairs.dtype)
+        factors = np.broadcast_to(1 / allowed, (len(allowed), inverse.dim)).astype(self.pairs.dtype)
         tiny = float(self.pairs.precision.tiny)  # not 0, so that infinity times it is infinity
         factors = np.where(asked[:, None], np.maximum(factors, tiny), tiny)
         words, taken = Shares(self.pairs, share).to_visit({inverse: factors}, asked)

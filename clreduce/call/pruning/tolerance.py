@@ -27,8 +27,7 @@ def within_tolerance(
     so does not prove that this error is within the tolerance, the block is computed again with a smaller one, in the
     last attempt with 0.
     """
-    with np.errstate(under="ignore"):  # parts of subnormal results, whatever the caller lets NumPy raise
-        results, errors = _attempted(pairs, pruning, estimate, attempt)
+    results, errors = _attempted(pairs, pruning, estimate, attempt)
     return tuple(pairs.in_order(result) for result in results), float(errors.max(initial=0))
 
 
