@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from clreduce.adapters.adapter import AnyAdapter
 from clreduce.call.generic import generic
@@ -15,6 +15,10 @@ from clreduce.lazy.tensor import LazyTensor, variables_of
 from clreduce.solve.kernel_solve import KernelSolve
 from clreduce.solve.solver import Solver
 
+if TYPE_CHECKING:
+    from clreduce.call.pruning.index import Index
+    from clreduce.lazy.types import Value
+
 Tensor = TypeVar("Tensor", bound=LazyTensor[Any])
 Made = TypeVar("Made", bound=LazyTensor[Any], covariant=True)
 Reduces = TypeVar("Reduces", bound=Genred[Any])
@@ -23,7 +27,7 @@ Reduces = TypeVar("Reduces", bound=Genred[Any])
 class Maker(Protocol[Made]):
     """The type of ``Vi``, ``Vj`` and ``Pm`` of a front end."""
 
-    def __call__(self, x_or_ind: Any, dim: Any = None) -> Made: ...
+    def __call__(self, x_or_ind: Value | Index, dim: int | None = None) -> Made: ...
 
 
 def bind(
@@ -58,7 +62,7 @@ def bind(
 def variables(lazy: type[Tensor]) -> tuple[Maker[Tensor], Maker[Tensor], Maker[Tensor]]:
     """The functions ``Vi``, ``Vj`` and ``Pm``, which make tensors of class ``lazy``."""
 
-    def Vi(x_or_ind: Any, dim: Any = None) -> Tensor:
+    def Vi(x_or_ind: Value | Index, dim: int | None = None) -> Tensor:
         """Vectors x_i: a `LazyTensor` of an array whose rows belong to i.
 
         Parameters
@@ -88,7 +92,7 @@ def variables(lazy: type[Tensor]) -> tuple[Maker[Tensor], Maker[Tensor], Maker[T
         """
         return variables_of(lazy, x_or_ind, dim, 0)
 
-    def Vj(x_or_ind: Any, dim: Any = None) -> Tensor:
+    def Vj(x_or_ind: Value | Index, dim: int | None = None) -> Tensor:
         """Vectors y_j: a `LazyTensor` of an array whose rows belong to j.
 
         Parameters
@@ -119,7 +123,7 @@ def variables(lazy: type[Tensor]) -> tuple[Maker[Tensor], Maker[Tensor], Maker[T
         """
         return variables_of(lazy, x_or_ind, dim, 1)
 
-    def Pm(x_or_ind: Any, dim: Any = None) -> Tensor:
+    def Pm(x_or_ind: Value | Index, dim: int | None = None) -> Tensor:
         """A parameter: a `LazyTensor` of one vector that all pairs share.
 
         Parameters

@@ -44,10 +44,21 @@ TYPED = {
     "K[1]": "Any", "D.solve(b, info=True)": "tuple[numpy.ndarray", "K @ K.T": "Product", "K @ K.T @ b": "numpy.ndarray",
     "b.T @ K": "Any", "K.weightedsqnorm([1.0]).T.H": "LazyTensor", "np.asarray(K)": "numpy.ndarray",
     "T.Kmin_argKmin(2, dim=1)": "tuple[", "T.solve(t)": "Tensor", "T @ T.t() @ t": "Tensor",
+    "sum_of_torch(t, t)": "Tensor", "sum_of_torch.vjp(t, t, cotangent=t)": "tuple[torch",
+    "Pm([1.0, 2.0])": "LazyTensor",
+    "KernelSolveOfTorch('x * y', ['x = Vi(1)', 'y = Vj(1)'], 'y', axis=1)(t, t)": "Tensor",
+    "D.solve(b, call=False)": "PendingSolve[numpy.ndarray", "D.solve(b, call=False)(b)": "numpy.ndarray",
+    "K.variables": "tuple[numpy.ndarray", "K.memory_estimate(axis=1)": "MemoryEstimate",
+    "LazyTensor(1.0)": "LazyTensor",
 }  # fmt: skip
 FAULTS = (
     "K.sum(axis=1, keepdim_=True)", "K.max(axis=1, out_=None)", "K + 'text'", "K.clamp('low', 1)", "K.elem('first')",
     "K.reduction('Sum', axis=1, fats='dot')", "gaussian_sum(x, y, b, rtoll=1e-3)", "Vi(x).sqdist(object())",
+    "K.sum(axis='j')", "K.max(axis=1, ranges=3)", "K.Kmin(2, axis=1, keepdims=False)", "K.memory_estimate(axes=1)",
+    "K.solve(b, epsilon=1e-3)", "K.solve(b, maxiter='many')", "K.explain('Sum', axis='j')", "K[object()]",
+    "Vi(object())",
+    "Vi(0, 3.5)", "LazyTensor('x')", "K @ 3", "K.matvec('b')", "D.grad(x, 1)", "D.grad(T, 1)",
+    "LazyTensor.lookup([[1, 2]], x)", "sum_of_torch(t, t, rtoll=1e-3)",
 )  # fmt: skip
 """Calls that type checkers refuse: misspelt options, and values of a kind that no method takes."""
 PROGRAM = """
@@ -55,8 +66,9 @@ import numpy as np
 import torch
 import clreduce
 from clreduce.numpy import Genred, KernelSolve, LazyTensor, Vi, Vj, cluster
+from clreduce.numpy import Pm
 from clreduce.distance import cdist_reduce
-from clreduce.torch import Vi as ViOfTorch, Vj as VjOfTorch
+from clreduce.torch import Genred as GenredOfTorch, KernelSolve as KernelSolveOfTorch, Vi as ViOfTorch, Vj as VjOfTorch
 x, y, b = np.random.rand(10, 3), np.random.rand(20, 3), np.random.rand(20, 1)
 t = torch.rand(10, 3)
 gaussian_sum = Genred("Exp(-SqDist(x, y)) * b", ["x = Vi(3)", "y = Vj(3)", "b = Vj(1)"], "Sum", axis=1)
@@ -66,13 +78,15 @@ labels, blocks, near = np.zeros(10, int), np.array([[0, 10]]), np.ones((1, 1), b
 K = (-Vi(x).sqdist(Vj(y))).exp()
 D = Vi(x).sqdist(Vj(y))
 T = ViOfTorch(t).sqdist(VjOfTorch(t))
+sum_of_torch = GenredOfTorch("SqDist(x, y)", ["x = Vi(3)", "y = Vj(3)"], "Sum", axis=1)
 """
 
 
-def test_types_of_results(tmp_path: Path) -> None:
-    file = tmp_path / "user.py"
-    faults = "".join(f"{call}  # type: ignore\n" for call in FAULTS)  # each must be an error, or mypy tells of it
-    file.write_text(PROGRAM + "".join(f"reveal_type({call})\n" for call in TYPED) + faults)
+def check(program: str, typed: dict[str, str], faults: tuple[str, ...], folder: Path) -> None:
+    """Compare what mypy tells of a program's calls, and of its faults, each of which must be an error."""
+    file = folder / "user.py"
+    refused = "".join(f"{call}  # type: ignore\n" for call in faults)  # mypy tells of a comment that it does not need
+    file.write_text(program + "".join(f"reveal_type({call})\n" for call in typed) + refused)
     options = (
         "--warn-unused-ignores",
         "--config-file=",
@@ -83,12 +97,43 @@ def test_types_of_results(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "mypy", *options, str(file)]
     environment = {**os.environ, "MYPYPATH": str(ROOT)}
     done = subprocess.run(
-        command, capture_output=True, text=True, env=environment, check=False, timeout=600, cwd=tmp_path
+        command, capture_output=True, text=True, env=environment, check=False, timeout=600, cwd=folder
     )
     told = re.findall(r'Revealed type is "(.*)"', done.stdout)
-    assert len(told) == len(TYPED), done.stdout + done.stderr
-    assert [call for call, kind in zip(TYPED, told, strict=True) if TYPED[call] not in kind] == []
+    assert len(told) == len(typed), done.stdout + done.stderr
+    assert [(call, kind) for call, kind in zip(typed, told, strict=True) if typed[call] not in kind] == []
     assert done.returncode == 0, done.stdout
+
+
+def test_types_of_results(tmp_path: Path) -> None:
+    check(PROGRAM, TYPED, FAULTS, tmp_path)
+
+
+OF_LIBRARIES = {
+    "jax": ("import jax\nx: jax.Array = jax.numpy.ones((5, 3))\n", "jax._src.basearray.Array"),
+    "dask": ("import dask.array as da\nx: da.Array = da.ones((5, 3))\n", "dask.array.core.Array"),
+}
+"""Arrays of libraries that may be missing, and the names of their classes."""
+
+
+@pytest.mark.parametrize("library", OF_LIBRARIES)
+def test_types_of_results_of_other_libraries(library: str, tmp_path: Path) -> None:
+    pytest.importorskip(library)
+    made, array = OF_LIBRARIES[library]
+    aliases = "['x = Vi(3)', 'y = Vj(3)']"
+    program = (
+        f"import clreduce.{library} as front\n{made}"
+        "D = front.Vi(x).sqdist(front.Vj(x))\n"
+        f"distances = front.Genred('SqDist(x, y)', {aliases}, 'Sum', axis=1)\n"
+        f"solve = front.KernelSolve('(x | y) * y', {aliases}, 'y', axis=1)\n"
+    )
+    typed = {
+        "D": f"clreduce.{library}.LazyTensor", "D.sqrt().sum(axis=1)": array,
+        "D.Kmin_argKmin(2, axis=0)": f"tuple[{array}",
+        "distances(x, x)": array, "distances.vjp(x, x, cotangent=x)": f"tuple[{array}", "solve(x, x)": array,
+        "D.solve(x, info=True)": f"tuple[{array}", "D @ x": array, "D @ D.T @ x": array,
+    }  # fmt: skip
+    check(program, typed, ("distances(x, x, rtoll=1e-3)", "D.sum(axis='j')", "D + 'text'"), tmp_path)
 
 
 def test_completion() -> None:

@@ -10,8 +10,6 @@
 array([18., 18., 18., 18.])
 """
 
-from typing import TYPE_CHECKING, Any
-
 from clreduce.extras import check_version, needed
 
 try:
@@ -34,25 +32,20 @@ from clreduce.solve.iteration import SolveInfo
 from clreduce.solve.kernel_solve import KernelSolve as _KernelSolve
 from clreduce.solve.preconditioners import nystrom
 
-if TYPE_CHECKING:
-    _Array = Any
-else:
-    _Array = _da.Array
 
-
-class Genred(GraphRoutine, _Genred[_Array]):
+class Genred(GraphRoutine, _Genred[_da.Array]):
     pass
 
 
-class KernelSolve(GraphSolver, _KernelSolve[_Array]):
+class KernelSolve(GraphSolver, _KernelSolve[_da.Array]):
     pass
 
 
-class LazyTensor(_LazyTensor[_Array]):
+class LazyTensor(_LazyTensor[_da.Array]):
     __slots__ = ()
 
 
-class ComplexLazyTensor(ComplexMethods[_Array], LazyTensor):
+class ComplexLazyTensor(ComplexMethods[_da.Array], LazyTensor):
     __slots__ = ()
 
 

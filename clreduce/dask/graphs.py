@@ -32,6 +32,7 @@ from clreduce.errors import OptionError, ShapeError
 from clreduce.ir.expr import INDEX
 from clreduce.reductions.reduction import Skips
 from clreduce.runtime.determinism import PART
+from clreduce.runtime.ranges import Ranges
 from clreduce.runtime.region import Interval, Region
 
 Chunks = tuple[int, ...]
@@ -50,12 +51,14 @@ class Graphs(Runner):
         kind_of(backend, device_id)
         return OnWorker(backend, device_id, *checked_limits(max_memory, deterministic))
 
-    def run(self, evaluation: Evaluation, arrays: Sequence[Any], like: Any = None) -> tuple[Any, ...]:
+    def run(
+        self, evaluation: Evaluation, arrays: Sequence[da.Array], like: da.Array | None = None
+    ) -> tuple[da.Array, ...]:
         executor = evaluation.executor
         assert isinstance(executor, OnWorker), "evaluations on dask arrays run where their chunks are"
         return Graph(evaluation.work, executor, arrays).results()
 
-    def run_all(self, works: Works) -> list[tuple[Any, ...]]:
+    def run_all(self, works: Works) -> list[tuple[da.Array, ...]]:
         return [self.run(evaluation, arrays) for evaluation, arrays in works]
 
 
@@ -71,7 +74,7 @@ class Cut:
     batch: tuple[Chunks, ...]
 
     @classmethod
-    def of(cls, work: Work, arrays: Sequence[Any]) -> Cut:
+    def of(cls, work: Work, arrays: Sequence[da.Array]) -> Cut:
         """The chunks that the arrays of a work agree on; those of one chunk are cut as the others are."""
         region, rank = work.region, len(work.region.batch)
         known: dict[str, set[Chunks]] = {}
@@ -108,7 +111,7 @@ class Cut:
         kept = [0, *sorted(end for end in ends if end < size), size]
         return replace(self, columns=tuple(stop - start for start, stop in pairwise(kept)))
 
-    def aligned(self, array: Any, domain: Domain) -> Any:
+    def aligned(self, array: da.Array, domain: Domain) -> da.Array:
         """An array in these chunks, where it has a single one."""
         own = [*self.batch, *{Domain.I: [self.rows], Domain.J: [self.columns]}.get(domain, [])]
         wanted = {
@@ -122,19 +125,19 @@ class Cut:
 class Graph:
     """The graph of one work."""
 
-    def __init__(self, work: Work, executor: OnWorker, arrays: Sequence[Any]) -> None:
+    def __init__(self, work: Work, executor: OnWorker, arrays: Sequence[da.Array]) -> None:
         self._work, self._executor = work, executor
         self._cut = Cut.of(work, arrays)
         if executor.deterministic:
             self._cut = self._cut.in_fixed_parts(work)
-        self._arrays = [
+        self._arrays: list[Any] = [
             self._cut.aligned(array, slot.domain) for slot, array in zip(work.program.slots, arrays, strict=True)
         ]
         token = tokenize(pickle.dumps((work, executor)), [array.name for array in self._arrays])
         self._name = f"{work.program.reduction.name.lower()}-{token}"
         self._layer: dict[Key, Any] = {}
 
-    def results(self) -> tuple[Any, ...]:
+    def results(self) -> tuple[da.Array, ...]:
         """The results, each of shape (batch.., rows, D)."""
         cut, work = self._cut, self._work
         for index, indices in _blocks(cut.batch):
@@ -230,7 +233,7 @@ class Graph:
             return region
         return replace(region, ranges=region.ranges.only(region.row_domain, pairs_of(region)))
 
-    def _result(self, graph: HighLevelGraph, number: int) -> Any:
+    def _result(self, graph: HighLevelGraph, number: int) -> da.Array:
         """One of the results as an array."""
         output, cut = self._work.program.outputs[number], self._cut
         dtype = "int64" if output.kind == INDEX else self._work.dtype
@@ -242,7 +245,7 @@ class Graph:
         return da.Array(HighLevelGraph(layers, dependencies), name, (*cut.batch, cut.rows, (output.dim,)), dtype=dtype)
 
 
-def pairs_of(region: Region) -> Any:
+def pairs_of(region: Region) -> Ranges:
     """The pairs of a region, with the numbers that they have in the whole call."""
     assert region.ranges is not None, "a region whose pairs are named"
     rows = (region.first_row, region.first_row + region.rows)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NoReturn
 
 from clreduce.adapters.numpy import NUMPY
 from clreduce.call.arguments import Arguments
@@ -16,18 +16,11 @@ from clreduce.errors import OptionError
 class GraphRoutine(Routine):
     """A routine whose calls make graphs. Options that need the numbers themselves are refused."""
 
-    def __call__(
-        self, *args: Any, backend: str = "auto", device_id: int = -1, ranges: Any = None, out: Any = None,
-        **limits: Any,
-    ) -> Any:  # fmt: skip
-        if out is not None:
-            raise OptionError(
-                "out= is not available, because results of dask arrays are computed later: write "
-                "dask.array.store(result, out)"
-            )
-        return super().__call__(*args, backend=backend, device_id=device_id, ranges=ranges, **limits)
-
-    __call__.__doc__ = Routine.__call__.__doc__
+    def _targets(self, *_: object) -> NoReturn:
+        raise OptionError(
+            "out= is not available, because results of dask arrays are computed later: write "
+            "dask.array.store(result, out)"
+        )
 
     def _arguments(self, args: Sequence[Any], ranges: Any) -> Arguments:
         """The checked arguments of a call. Ranges determine the tasks, so they are NumPy arrays."""

@@ -34,7 +34,9 @@ from clreduce.typing import Array
 class GraphSystem(System):
     """A system whose data are dask arrays; b alone is on the host."""
 
-    def __init__(self, routine: GraphSolver, arguments: Arguments, executor: Executor, alpha: float, rows: Any) -> None:
+    def __init__(
+        self, routine: GraphSolver, arguments: Arguments, executor: Executor, alpha: float, rows: tuple[int, ...]
+    ) -> None:
         """``rows`` are the chunks of b along its rows."""
         super().__init__(routine, routine.unknown, arguments, executor, alpha, self._computed_product)
         self._rows = rows
@@ -55,13 +57,13 @@ class GraphSystem(System):
     def partial(self) -> bool:
         return self.arguments.ranges is not None
 
-    def _with_vector(self, vector: Array) -> tuple[Evaluation, list[Any]]:
+    def _with_vector(self, vector: Array) -> tuple[Evaluation, list[da.Array]]:
         """The product, and its arrays with a vector in place of the unknown."""
         arrays = self.routine.feeds(self.arguments.arrays)
         arrays[self.slot] = self._in_chunks(vector)
         return self.routine.evaluation(self.arguments, self.executor), arrays
 
-    def _in_chunks(self, vector: Array) -> Any:
+    def _in_chunks(self, vector: Array) -> da.Array:
         """A vector of the iteration, in the chunks of b."""
         return da.from_array(vector, chunks=(*vector.shape[:-2], self._rows, -1), name=False)
 
@@ -84,11 +86,6 @@ class GraphSystem(System):
 class GraphSolver(GraphRoutine, Solver):
     """A solver whose products are graphs."""
 
-    def __call__(self, *args: Any, **options: Any) -> Any:
-        return Solver.__call__(self, *args, **options)
-
-    __call__.__doc__ = Solver.__call__.__doc__
-
     def _solution(
         self, arguments: Arguments, executor: Executor, alpha: Any, chosen: SolveOptions, x0: Any
     ) -> tuple[Any, SolveInfo]:
@@ -109,6 +106,6 @@ class GraphSolver(GraphRoutine, Solver):
         )
 
 
-def _computed(array: Any) -> Array:
+def _computed(array: da.Array) -> Array:
     found: Array = array.compute()
     return found

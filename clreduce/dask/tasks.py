@@ -7,7 +7,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any
 
 import numpy as np
 
@@ -144,13 +143,14 @@ class Resume:
     executor: OnWorker
     work: Work
 
-    def __call__(self, *states_and_arrays: Any) -> tuple[Array, ...]:
+    def __call__(self, *states_and_arrays: Array | tuple[Array, ...]) -> tuple[Array, ...]:
         return self.resumed(*self.read(*states_and_arrays))
 
-    def read(self, *given: Any) -> tuple[tuple[Array, ...], Job]:
+    def read(self, *states_and_arrays: Array | tuple[Array, ...]) -> tuple[tuple[Array, ...], Job]:
         """The state before, and what is computed."""
-        begin = () if self.work.region.first_column == 0 else given[0]
-        return begin, (self.work, Memo(), _as_kernels_read(given if not begin else given[1:]))
+        begin = next((each for each in states_and_arrays if isinstance(each, tuple)), ())
+        arrays = [each for each in states_and_arrays if not isinstance(each, tuple)]
+        return begin, (self.work, Memo(), _as_kernels_read(arrays))
 
     def resumed(self, begin: tuple[Array, ...], job: Job) -> tuple[Array, ...]:
         length = self.executor.prepare(job).parts.length
@@ -169,7 +169,7 @@ class ResumeAndFinish(Resume):
     whole: Work
     """These rows with all of their columns."""
 
-    def __call__(self, *states_and_arrays: Any) -> tuple[Array, ...]:
+    def __call__(self, *states_and_arrays: Array | tuple[Array, ...]) -> tuple[Array, ...]:
         begin, job = self.read(*states_and_arrays)
         return self.executor.finish(job, self.resumed(begin, job), self.whole.region)
 

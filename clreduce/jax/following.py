@@ -26,13 +26,15 @@ from clreduce.typing import Array
 class Following(Runner):
     """Runs evaluations on JAX's arrays and tracers."""
 
-    def tracks(self, arrays: Sequence[Any]) -> bool:
+    def tracks(self, arrays: Sequence[jax.Array]) -> bool:
         return any(isinstance(array, jax.core.Tracer) for array in arrays)
 
-    def run(self, evaluation: Evaluation, arrays: Sequence[Any], like: Any = None) -> tuple[Any, ...]:
+    def run(
+        self, evaluation: Evaluation, arrays: Sequence[jax.Array], like: jax.Array | None = None
+    ) -> tuple[jax.Array, ...]:
         return tuple(run(Results(evaluation), arrays))
 
-    def run_all(self, works: Works) -> list[tuple[Any, ...]]:
+    def run_all(self, works: Works) -> list[tuple[jax.Array, ...]]:
         return [self.run(evaluation, arrays) for evaluation, arrays in works]
 
 
@@ -54,7 +56,9 @@ class Results(HostTask):
     def wider(self, size: int) -> Results:
         return Results(self.evaluation.wider((size,)))
 
-    def differential(self, arrays: Sequence[Any], moves: Mapping[int, Any]) -> tuple[Sequence[Any], Mapping[int, Any]]:
+    def differential(
+        self, arrays: Sequence[jax.Array], moves: Mapping[int, jax.Array]
+    ) -> tuple[Sequence[jax.Array], Mapping[int, jax.Array]]:
         # What derivatives will read is computed along with the results, of which it has the first.
         whole = self.evaluation.with_residuals
         found = run(Results(whole), arrays)
@@ -67,7 +71,9 @@ class Results(HostTask):
         by_number = dict(zip(whole.program.real_outputs, tangents, strict=True))
         return results, {n: by_number[n] for n in numbers}
 
-    def transposed(self, cotangents: Mapping[int, Any], arrays: Sequence[Any], linear: Sequence[int]) -> Sequence[Any]:
+    def transposed(
+        self, cotangents: Mapping[int, jax.Array], arrays: Sequence[jax.Array], linear: Sequence[int]
+    ) -> Sequence[jax.Array]:
         program = self.evaluation.program
         variables = [program.slots[n] for n in linear]
         if program.reduction.name != "Sum" or any(nonlinear_node(f, variables) for f in program.values):
@@ -106,8 +112,10 @@ class _Derived(HostTask):
     def computed(self, arrays: Sequence[Array]) -> Sequence[Array]:
         return self._results(arrays, together)
 
-    def differential(self, arrays: Sequence[Any], moves: Mapping[int, Any]) -> tuple[Sequence[Any], Mapping[int, Any]]:
-        def of_moving(*moving: Any) -> list[Any]:
+    def differential(
+        self, arrays: Sequence[jax.Array], moves: Mapping[int, jax.Array]
+    ) -> tuple[Sequence[jax.Array], Mapping[int, jax.Array]]:
+        def of_moving(*moving: jax.Array) -> list[jax.Array]:
             moved = dict(zip(moves, moving, strict=True))
             return self._results([moved.get(n, array) for n, array in enumerate(arrays)], FOLLOWING.run_all)
 
@@ -133,7 +141,9 @@ class Tangent(_Derived):
     def wider(self, size: int) -> Tangent:
         return replace(self, evaluation=self.evaluation.wider((size,)))
 
-    def transposed(self, cotangents: Mapping[int, Any], arrays: Sequence[Any], linear: Sequence[int]) -> Sequence[Any]:
+    def transposed(
+        self, cotangents: Mapping[int, jax.Array], arrays: Sequence[jax.Array], linear: Sequence[int]
+    ) -> Sequence[jax.Array]:
         program = self.evaluation.program
         outputs = tuple(program.real_outputs[n] for n in cotangents)
         wrt = tuple(self.moves[n - self._fixed] for n in linear)
@@ -164,7 +174,9 @@ class Gradients(_Derived):
         shapes = tuple((size, *shape) for shape in self.shapes)
         return replace(self, evaluation=self.evaluation.wider((size,)), shapes=shapes)
 
-    def transposed(self, cotangents: Mapping[int, Any], arrays: Sequence[Any], linear: Sequence[int]) -> Sequence[Any]:
+    def transposed(
+        self, cotangents: Mapping[int, jax.Array], arrays: Sequence[jax.Array], linear: Sequence[int]
+    ) -> Sequence[jax.Array]:
         moves = tuple(self.wrt[n] for n in cotangents)
         found = run(Tangent(self.evaluation, moves), [*arrays[: self._fixed], *cotangents.values()])
         by_number = dict(zip(self.evaluation.program.real_outputs, found, strict=True))

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING
 
+import jax
 import jax.numpy as jnp
 
 from clreduce.call.derivative import summed_to
@@ -38,7 +39,9 @@ class SolutionTask(HostTask):
     def wider(self, size: int) -> SolutionTask:
         return SolutionTask(self.system.wider((size,)))
 
-    def differential(self, arrays: Sequence[Any], moves: Mapping[int, Any]) -> tuple[Sequence[Any], Mapping[int, Any]]:
+    def differential(
+        self, arrays: Sequence[jax.Array], moves: Mapping[int, jax.Array]
+    ) -> tuple[Sequence[jax.Array], Mapping[int, jax.Array]]:
         (solution,) = run(self, arrays)
         system, solver = self.system.quiet(), self.system.solver
         alpha, *data = arrays[: 1 + len(solver.variables)]
@@ -52,7 +55,7 @@ class SolutionTask(HostTask):
         (tangent,) = run(SolutionTask(system), [alpha, *system.with_right(data, right)])
         return [solution], {0: tangent}
 
-    def _product_along(self, arrays: Sequence[Any], along: Mapping[int, Any]) -> Any:
+    def _product_along(self, arrays: Sequence[jax.Array], along: Mapping[int, jax.Array]) -> jax.Array:
         """The tangent of the product with the solution, which is one of the arrays, along tangents of slots."""
         evaluation, slot = self.system.evaluation, self.system.slot
         if not self.system.transposed:
@@ -62,7 +65,9 @@ class SolutionTask(HostTask):
         product = Gradients(evaluation, (0,), (slot,), (arrays[slot].shape,))
         return product.differential([*arrays, arrays[slot]], along)[1][0]
 
-    def transposed(self, cotangents: Mapping[int, Any], arrays: Sequence[Any], linear: Sequence[int]) -> Sequence[Any]:
+    def transposed(
+        self, cotangents: Mapping[int, jax.Array], arrays: Sequence[jax.Array], linear: Sequence[int]
+    ) -> Sequence[jax.Array]:
         system, right = self.system.adjoint(), arrays[1 + self.system.solver.unknown]
         alpha, *data = arrays
         (found,) = run(SolutionTask(system), [alpha, *system.with_right(data, cotangents[0])])
@@ -72,18 +77,20 @@ class SolutionTask(HostTask):
 class FollowingSolver(FollowedSolver):
     """A solver whose solutions JAX follows."""
 
-    def __call__(self, *args: Any, info: bool = False, **options: Any) -> Any:
-        result, how = super().__call__(*args, info=True, **options)
-        if info and how is None:
-            raise TraceError(
-                "info=True needs a solve that runs at once, but JAX traces this one: solve outside of jit, grad and "
-                "vmap"
-            )
-        return (result, how) if info else result
+    if not TYPE_CHECKING:  # type checkers read what `KernelSolve` says of calls
 
-    __call__.__doc__ = FollowedSolver.__call__.__doc__
+        def __call__(self, *args, info=False, **options):
+            result, how = super().__call__(*args, info=True, **options)
+            if info and how is None:
+                raise TraceError(
+                    "info=True needs a solve that runs at once, but JAX traces this one: solve outside of jit, grad "
+                    "and vmap"
+                )
+            return (result, how) if info else result
 
-    def _followed(self, system: FollowedSystem, alpha: Any, arrays: list[Any]) -> Any:
+        __call__.__doc__ = FollowedSolver.__call__.__doc__
+
+    def _followed(self, system: FollowedSystem, alpha: jax.Array, arrays: list[jax.Array]) -> jax.Array:
         start = [] if system.start is None else [system.start]
         (solution,) = run(SolutionTask(replace(system, start=None)), [alpha, *arrays, *start])
         return solution

@@ -41,10 +41,14 @@ class HostTask(ABC):
         """This task for a batch: arrays get a leading dimension of ``size`` or 1, and results one of ``size``."""
 
     @abstractmethod
-    def differential(self, arrays: Sequence[Any], moves: Mapping[int, Any]) -> tuple[Sequence[Any], Mapping[int, Any]]:
+    def differential(
+        self, arrays: Sequence[jax.Array], moves: Mapping[int, jax.Array]
+    ) -> tuple[Sequence[jax.Array], Mapping[int, jax.Array]]:
         """The results, and their tangents by number, for the tangents ``moves`` of some arrays, by number."""
 
-    def transposed(self, cotangents: Mapping[int, Any], arrays: Sequence[Any], linear: Sequence[int]) -> Sequence[Any]:
+    def transposed(
+        self, cotangents: Mapping[int, jax.Array], arrays: Sequence[jax.Array], linear: Sequence[int]
+    ) -> Sequence[jax.Array]:
         """The cotangents of arrays on which the results depend linearly, for cotangents of results, by number.
 
         ``linear`` has the numbers of these arrays; in their places, ``arrays`` holds only shapes and dtypes.
@@ -52,9 +56,9 @@ class HostTask(ABC):
         raise NotImplementedError(f"{type(self).__name__} is not linear in its arrays")
 
 
-def run(task: HostTask, arrays: Sequence[Any]) -> list[Any]:
+def run(task: HostTask, arrays: Sequence[jax.Array]) -> list[jax.Array]:
     """The results of a task, which JAX follows."""
-    results: list[Any] = _task.bind(*arrays, task=task)
+    results: list[jax.Array] = _task.bind(*arrays, task=task)
     return results
 
 
@@ -67,7 +71,7 @@ def _on_host(task: HostTask, arrays: Sequence[Array]) -> tuple[Array, ...]:
     return tuple(map(JAX.narrowed, task.computed(wide)))
 
 
-def _compute(*arrays: Any, task: HostTask) -> list[Any]:
+def _compute(*arrays: jax.Array, task: HostTask) -> list[jax.Array]:
     results = _on_host(task, [JAX.to_host(array) for array in arrays])
     committed = next((array for array in arrays if getattr(array, "committed", False)), None)
     return [JAX.from_host(result, committed) for result in results]
@@ -115,7 +119,7 @@ def _lower(context: Any, *arrays: Any, task: HostTask) -> Any:
 mlir.register_lowering(_task, _lower, **_known_to(mlir.register_lowering, cacheable=False))
 
 
-def _differentiate(arrays: Sequence[Any], tangents: Sequence[Any], task: HostTask) -> tuple[list[Any], list[Any]]:
+def _differentiate(arrays: Sequence[jax.Array], tangents: Sequence[Any], task: HostTask) -> tuple[list[Any], list[Any]]:
     moves = {n: tangent for n, tangent in enumerate(tangents) if type(tangent) is not ad.Zero}
     results, found = task.differential(arrays, moves)
     return list(results), [found[n] if n in found else _zero_beside(one) for n, one in enumerate(results)]
@@ -140,7 +144,7 @@ def _transpose(cotangents: Sequence[Any], *arrays: Any, task: HostTask) -> list[
 ad.primitive_transposes[_task] = _transpose
 
 
-def _batch(arrays: Sequence[Any], axes: Sequence[Any], task: HostTask) -> tuple[list[Any], list[int]]:
+def _batch(arrays: Sequence[jax.Array], axes: Sequence[Any], task: HostTask) -> tuple[list[Any], list[int]]:
     sizes = {array.shape[axis] for array, axis in zip(arrays, axes, strict=True) if axis is not None}
     (size,) = sizes
     moved = [

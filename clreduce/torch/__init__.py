@@ -13,7 +13,7 @@ tensor([[-8., -8., -8.],
 """
 
 from functools import wraps
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from clreduce.extras import check_version, needed
 
@@ -45,27 +45,32 @@ from clreduce.torch.solving import TrackedSolver
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from clreduce.call.pruning.index import Index
+    from clreduce.lazy.types import Value
+
 
 class Genred(_Genred[Tensor]):
-    @wraps(_Genred.__init__)  # type: ignore[misc]
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        # Plain values, which the compiler of PyTorch reads as constants.
-        self._described, self._single = compiled.described(self), len(self.program.outputs) == 1
+    if not TYPE_CHECKING:  # type checkers read what the base says of both
 
-    def __call__(
-        self, *args: Any, backend: str = "auto", device_id: int = -1, ranges: Any = None, out: Any = None,
-        max_memory: int | str | None = None, deterministic: bool | None = None, prune: bool | str = "auto",
-        atol: float | None = None, rtol: float | None = None, **unknown: Any,
-    ) -> Tensor:  # fmt: skip
-        if is_compiling() and not compiled.left_to_python(max_memory is not None or deterministic is not None):
-            return compiled.call(self._described, self._single, args, backend, device_id, ranges, out)
-        return super().__call__(
-            *args, backend=backend, device_id=device_id, ranges=ranges, out=out, max_memory=max_memory,
-            deterministic=deterministic, prune=prune, atol=atol, rtol=rtol, **unknown,
-        )  # fmt: skip
+        @wraps(_Genred.__init__)
+        def __init__(self, *args, **options):
+            super().__init__(*args, **options)
+            # Plain values, which the compiler of PyTorch reads as constants.
+            self._described, self._single = compiled.described(self), len(self.program.outputs) == 1
 
-    __call__.__doc__ = _Genred.__call__.__doc__
+        def __call__(
+            self, *args: object, backend: str = "auto", device_id: int = -1, ranges: object = None, out: object = None,
+            max_memory: int | str | None = None, deterministic: bool | None = None, prune: bool | str = "auto",
+            atol: float | None = None, rtol: float | None = None, **unknown: object,
+        ) -> Tensor:  # fmt: skip
+            if is_compiling() and not compiled.left_to_python(max_memory is not None or deterministic is not None):
+                return compiled.call(self._described, self._single, args, backend, device_id, ranges, out)
+            return super().__call__(
+                *args, backend=backend, device_id=device_id, ranges=ranges, out=out, max_memory=max_memory,
+                deterministic=deterministic, prune=prune, atol=atol, rtol=rtol, **unknown,
+            )  # fmt: skip
+
+        __call__.__doc__ = _Genred.__call__.__doc__
 
 
 class KernelSolve(TrackedSolver, _KernelSolve[Tensor]):
@@ -75,7 +80,7 @@ class KernelSolve(TrackedSolver, _KernelSolve[Tensor]):
 class LazyTensor(TorchFunctions, _LazyTensor[Tensor]):
     __slots__ = ()
 
-    def __new__(cls, x: Any = None, axis: int | None = None, is_complex: bool = False) -> "Self":
+    def __new__(cls, x: "Value | Index | None" = None, axis: int | None = None, is_complex: bool = False) -> "Self":
         if is_compiling():
             compiled.leave_recording_out()
         refuse_tracing()

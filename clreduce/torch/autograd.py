@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch.autograd import forward_ad
@@ -85,6 +85,32 @@ class Kernels:
         return [((*rows, form.dim), torch.int64 if form.kind == INDEX else dtype) for form in work.program.outputs]
 
 
+class Context(Protocol):
+    """A node of autograd's graph: what its derivatives read."""
+
+    needs_input_grad: tuple[bool, ...]
+
+    @property
+    def saved_tensors(self) -> tuple[torch.Tensor, ...]: ...
+
+    def save_for_backward(self, *tensors: torch.Tensor) -> None: ...
+    def save_for_forward(self, *tensors: torch.Tensor) -> None: ...
+    def mark_non_differentiable(self, *tensors: torch.Tensor) -> None: ...
+    def set_materialize_grads(self, value: bool) -> None: ...
+
+
+class ReductionContext(Context, Protocol):
+    """A node that holds an evaluation."""
+
+    evaluation: Evaluation
+
+
+class BatchInfo(Protocol):
+    """The batch that ``torch.vmap`` makes."""
+
+    batch_size: int
+
+
 class TrackedReduction(torch.autograd.Function):
     """The results of an `Evaluation` as a function of its arrays. A reduction that is its own residual keeps them."""
 
@@ -106,7 +132,7 @@ class TrackedReduction(torch.autograd.Function):
             ctx.save_for_forward(*saved)
 
     @staticmethod
-    def backward(ctx: Any, *cotangents: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
+    def backward(ctx: ReductionContext, *cotangents: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
         count = len(ctx.evaluation.program.slots)
         pulled_back = {n: cotangent for n, cotangent in enumerate(cotangents) if cotangent is not None}
         if not pulled_back:
@@ -124,7 +150,7 @@ class TrackedReduction(torch.autograd.Function):
         return (None, *map(by_slot.get, range(count)))
 
     @staticmethod
-    def jvp(ctx: Any, *tangents: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
+    def jvp(ctx: ReductionContext, *tangents: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
         derivative, program = _derivative(ctx, ctx.saved_tensors, AUTOGRAD.run_all), ctx.evaluation.program
         moving = {n: tangent for n, tangent in enumerate(tangents[1:]) if tangent is not None}
         by_output = derivative.jvp(moving) if moving and program.real_outputs else {}
@@ -132,7 +158,7 @@ class TrackedReduction(torch.autograd.Function):
 
     @staticmethod
     def vmap(
-        info: Any, in_dims: tuple[int | None, ...], evaluation: Evaluation, *arrays: torch.Tensor
+        info: BatchInfo, in_dims: tuple[int | None, ...], evaluation: Evaluation, *arrays: torch.Tensor
     ) -> tuple[tuple[torch.Tensor, ...], tuple[int, ...]]:
         wide = evaluation.wider((info.batch_size,))
         moved = [
@@ -147,7 +173,7 @@ _apply = super(torch.autograd.Function, TrackedReduction).apply  # type: ignore[
 """`TrackedReduction.apply` where nothing transforms it: then the signature of its `forward` need not be looked at."""
 
 
-def _derivative(ctx: Any, saved: tuple[Any, ...], run: Run) -> Derivative:
+def _derivative(ctx: ReductionContext, saved: tuple[Any, ...], run: Run) -> Derivative:
     """The derivatives at the arrays that a node has kept, in the form that ``run`` takes."""
     count = len(ctx.evaluation.program.slots)
     return Derivative(ctx.evaluation, saved[:count], run, saved[count:] or None)

@@ -24,7 +24,7 @@ class _Called(Genred[Any]):
     library, runner = TORCH, AUTOGRAD
 
 
-def described(routine: Genred[Any]) -> str:
+def described(routine: Genred[torch.Tensor]) -> str:
     """Everything that determines a routine, as text."""
     return json.dumps(
         {
@@ -118,18 +118,21 @@ def left_to_python(has_limits: bool) -> bool:
     return False
 
 
-def call(routine: str, single: bool, args: Sequence[Any], backend: str, device_id: int, ranges: Any, out: Any) -> Any:
+def call(
+    routine: str, single: bool, args: Sequence[object], backend: str, device_id: int,
+    ranges: Sequence[torch.Tensor] | None, out: torch.Tensor | Sequence[torch.Tensor] | None,
+) -> torch.Tensor | tuple[torch.Tensor, ...]:  # fmt: skip
     """A call of the routine as the compiler sees it."""
     like = next((arg for arg in args if isinstance(arg, torch.Tensor)), None)
     arrays = [arg if isinstance(arg, torch.Tensor) else _vector(arg, like) for arg in args]
     results = torch.ops.clreduce.genred(routine, arrays, [] if ranges is None else list(ranges), backend, device_id)
     if out is not None:
-        targets = [out] if single else list(out)
+        targets = [out] if isinstance(out, torch.Tensor) else list(out)
         results = [target.copy_(result) for target, result in zip(targets, results, strict=True)]
     return results[0] if single else tuple(results)
 
 
-def _vector(numbers: Any, like: torch.Tensor | None) -> torch.Tensor:
+def _vector(numbers: object, like: torch.Tensor | None) -> torch.Tensor:
     """A parameter of plain numbers."""
     listed = list(numbers) if isinstance(numbers, (tuple, list)) else [numbers]
     if like is None or not (like.dtype.is_floating_point or like.dtype.is_complex):

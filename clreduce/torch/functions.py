@@ -5,7 +5,7 @@ What has a method or an operator of that meaning becomes a call of it; the rest 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -35,7 +35,10 @@ class TorchFunctions(Protocols[torch.Tensor]):
     __slots__ = ()
 
     @classmethod
-    def __torch_function__(cls, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+    def __torch_function__(
+        cls, func: Callable[..., object], types: Iterable[type], args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, object] | None = None,
+    ) -> Any:  # fmt: skip
         name = getattr(func, "__name__", "").removeprefix("special_")
         # Options that ask for nothing come from wrappers of PyTorch.
         options = {

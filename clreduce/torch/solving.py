@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
@@ -16,8 +16,11 @@ from clreduce.adapters import torch_standins as standins
 from clreduce.adapters.torch import TORCH
 from clreduce.call.derivative import summed_to
 from clreduce.solve.followed import FollowedSolver, FollowedSystem
-from clreduce.torch.autograd import AUTOGRAD
+from clreduce.torch.autograd import AUTOGRAD, BatchInfo, Context
 from clreduce.torch.compiled import leave_recording_out
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -41,6 +44,12 @@ class TrackedSystem(FollowedSystem):
         return [(self.shape, torch.float64)]
 
 
+class SystemContext(Context, Protocol):
+    """A node that holds a system."""
+
+    system: TrackedSystem
+
+
 class Solution(torch.autograd.Function):
     """The solution of a `TrackedSystem`, by alpha, of shape (batch.., 1, 1), and the arrays."""
 
@@ -49,14 +58,16 @@ class Solution(torch.autograd.Function):
         return system.solved(alpha, arrays)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
+    def setup_context(
+        ctx: SystemContext, inputs: tuple[TrackedSystem, Unpack[tuple[torch.Tensor, ...]]], output: torch.Tensor
+    ) -> None:
         system, *tensors = inputs
         ctx.system = system.quiet()
         ctx.save_for_backward(*tensors, output)
         ctx.save_for_forward(*tensors, output)
 
     @staticmethod
-    def backward(ctx: Any, cotangent: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+    def backward(ctx: SystemContext, cotangent: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         system, (alpha, *arrays, solution) = ctx.system, ctx.saved_tensors
         solver, (_, by_alpha, *needed) = system.solver, ctx.needs_input_grad
         adjoint = solution_of(system.adjoint(), alpha, system.with_right(arrays, cotangent))
@@ -74,10 +85,11 @@ class Solution(torch.autograd.Function):
         return (None, in_alpha, *gradients)
 
     @staticmethod
-    def jvp(ctx: Any, *tangents: torch.Tensor | None) -> torch.Tensor:
+    def jvp(ctx: SystemContext, *tangents: torch.Tensor | None) -> torch.Tensor:
         system, (alpha, *arrays, solution) = ctx.system, ctx.saved_tensors
         solver, (_, by_alpha, *moves) = system.solver, tangents
-        right = torch.zeros_like(solution) if moves[solver.unknown] is None else moves[solver.unknown]
+        move_of_right = moves[solver.unknown]
+        right = torch.zeros_like(solution) if move_of_right is None else move_of_right
         slots = {solver.slot_of(at): move for at, move in enumerate(moves) if move is not None and at != solver.unknown}
         along = {slot: move for slot, move in slots.items() if slot is not None}
         if along:
@@ -92,7 +104,7 @@ class Solution(torch.autograd.Function):
 
     @staticmethod
     def vmap(
-        info: Any, in_dims: tuple[int | None, ...], system: TrackedSystem, *tensors: torch.Tensor
+        info: BatchInfo, in_dims: tuple[int | None, ...], system: TrackedSystem, *tensors: torch.Tensor
     ) -> tuple[torch.Tensor, int]:
         alpha, *arrays = (
             tensor.unsqueeze(0) if dim is None else tensor.movedim(dim, 0)
@@ -117,12 +129,14 @@ class TrackedSolver(FollowedSolver):
 
     followed = TrackedSystem
 
-    def __call__(self, *args: Any, **options: Any) -> Any:
-        if torch.compiler.is_compiling():
-            leave_recording_out()
-        return super().__call__(*args, **options)
+    if not TYPE_CHECKING:  # type checkers read what `KernelSolve` says of calls
 
-    __call__.__doc__ = FollowedSolver.__call__.__doc__
+        def __call__(self, *args, **options):
+            if torch.compiler.is_compiling():
+                leave_recording_out()
+            return super().__call__(*args, **options)
 
-    def _followed(self, system: Any, alpha: Any, arrays: list[Any]) -> Any:
+        __call__.__doc__ = FollowedSolver.__call__.__doc__
+
+    def _followed(self, system: Any, alpha: torch.Tensor, arrays: list[torch.Tensor]) -> torch.Tensor:
         return solution_of(system, alpha, arrays)
