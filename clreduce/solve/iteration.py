@@ -77,7 +77,7 @@ class NotSymmetricError(SolveError):
 
 @dataclass(frozen=True)
 class Advice:
-    """What a caller can do about an operator that conjugate gradients cannot solve, at the end of an error."""
+    """The end of an error about an operator that conjugate gradients cannot solve: the advice to the caller."""
 
     indefinite: str
     """The advice for an operator that is not positive definite."""

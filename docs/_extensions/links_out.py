@@ -38,8 +38,8 @@ class LinksOut(SphinxTransform):
                 shown = str(path.relative_to(root)) if path.is_relative_to(root) else target
                 text = node.astext()
                 words = (
-                    [nodes.inline("", text)]
-                    if text == shown
+                    [nodes.literal(shown, shown)]
+                    if text.rstrip("/") == shown
                     else [nodes.inline("", f"{text} ("), nodes.literal(shown, shown), nodes.inline("", ")")]
                 )
                 node.replace_self(words)
