@@ -19,7 +19,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import _num_samples
 
 from clreduce.errors import ShapeError, SolveError
-from clreduce.sklearn.kernels import WIDTH, KernelObject, PairKernel
+from clreduce.sklearn.kernels import WIDTH, PairKernel, SklearnKernel
 from clreduce.sklearn.process_kernels import ProcessKernel
 from clreduce.sklearn.systems import KernelSystem, LowRank, Spectrum, solved, wide_product
 from clreduce.sklearn.validation import Array, Data, RandomState, checked_data
@@ -105,7 +105,7 @@ class GaussianProcessRegressor(gaussian_process.GaussianProcessRegressor):
     }
 
     def __init__(
-        self, kernel: KernelObject | None = None, *, alpha: ArrayLike = 1e-10, optimizer: Optimizer = "fmin_l_bfgs_b",
+        self, kernel: SklearnKernel | None = None, *, alpha: ArrayLike = 1e-10, optimizer: Optimizer = "fmin_l_bfgs_b",
         n_restarts_optimizer: int = 0, normalize_y: bool = False, copy_X_train: bool = True,
         n_targets: int | None = None, random_state: RandomState = None, max_dense: int = 2000, tol: float | None = None,
         max_iter: int | None = None, n_probes: int = 15, preconditioner_rank: int = 100,
@@ -251,7 +251,7 @@ class GaussianProcessRegressor(gaussian_process.GaussianProcessRegressor):
         by_determinant = spectrum.log_determinant + len(targets) * np.log(2 * np.pi)
         return float(-0.5 * ((targets * spectrum.solution).sum() + targets.shape[1] * by_determinant))
 
-    def _slopes(self, kernel: KernelObject, spectrum: Spectrum) -> Array:
+    def _slopes(self, kernel: SklearnKernel, spectrum: Spectrum) -> Array:
         """d likelihood / d theta = (sum of a^T dK a - E tr(A^-1 dK)) / 2, for the weights a of each target."""
         weights, count = spectrum.solution, self._targets.shape[1]
         left, right = np.hstack([weights, -count * spectrum.left]), np.hstack([weights, spectrum.right])
@@ -264,10 +264,10 @@ class GaussianProcessRegressor(gaussian_process.GaussianProcessRegressor):
         """The targets, (n, n_targets), in float64."""
         return self.y_train_.reshape(len(self.y_train_), -1).astype(float)
 
-    def _process(self, kernel: KernelObject) -> ProcessKernel:
+    def _process(self, kernel: SklearnKernel) -> ProcessKernel:
         return ProcessKernel.of(kernel, self.X_train_.shape[1])
 
-    def _system(self, kernel: KernelObject) -> tuple[KernelSystem, LowRank]:
+    def _system(self, kernel: SklearnKernel) -> tuple[KernelSystem, LowRank]:
         """The matrix K + noise of these hyper-parameters, and its preconditioner."""
         process = self._process(kernel)
         values = process.values_of(kernel)
@@ -275,7 +275,7 @@ class GaussianProcessRegressor(gaussian_process.GaussianProcessRegressor):
         system = KernelSystem(process.at(values), self.X_train_, noise)
         return system, LowRank(system, self.preconditioner_rank, self._seed)
 
-    def _spectrum(self, kernel: KernelObject) -> Spectrum:
+    def _spectrum(self, kernel: SklearnKernel) -> Spectrum:
         system, near = self._system(kernel)
         random = np.random.RandomState(self._seed)
         return Spectrum(

@@ -33,7 +33,7 @@ KernelParams: TypeAlias = Mapping[str, ArrayLike]
 """Further parameters of a kernel by name: numbers, or vectors."""
 
 
-class KernelObject(Protocol):
+class SklearnKernel(Protocol):
     """A kernel of ``sklearn.gaussian_process.kernels``."""
 
     @property
@@ -42,7 +42,7 @@ class KernelObject(Protocol):
     def theta(self) -> Array: ...
 
 
-Kernel: TypeAlias = "str | PairFunction | KernelObject"
+Kernel: TypeAlias = "str | PairFunction | SklearnKernel"
 """A name, a formula, a function of two `LazyTensor`, or a kernel of ``sklearn.gaussian_process.kernels``."""
 WIDTH = 16
 """The most vectors of one product: more do not fit registers, and each number of vectors has a kernel."""
@@ -258,7 +258,7 @@ def pair_kernel(
     )
 
 
-def _is_object(kernel: object) -> TypeGuard[KernelObject]:
+def _is_object(kernel: object) -> TypeGuard[SklearnKernel]:
     return hasattr(kernel, "hyperparameters")
 
 

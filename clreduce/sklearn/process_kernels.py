@@ -22,7 +22,7 @@ from clreduce.ops.derived import norm, scalar_product, squared_distance
 from clreduce.ops.functions import exp, log1p
 from clreduce.ops.shape import extract
 from clreduce.ops.trigonometry import sin
-from clreduce.sklearn.kernels import NAMED, WIDTH, KernelObject, PairKernel, matern, named_kernel, numbers
+from clreduce.sklearn.kernels import NAMED, WIDTH, PairKernel, SklearnKernel, matern, named_kernel, numbers
 from clreduce.typing import Array
 
 _Values = dict[str, Expr]
@@ -47,7 +47,7 @@ class ProcessKernel:
     """The positions of the hyper-parameters that are not fixed, which scikit-learn's theta holds, among all."""
 
     @classmethod
-    def of(cls, kernel: KernelObject, n_features: int) -> ProcessKernel:
+    def of(cls, kernel: SklearnKernel, n_features: int) -> ProcessKernel:
         """The formulas of a kernel object of ``sklearn.gaussian_process.kernels``."""
         hyperparameters = list(_hyperparameters(kernel))
         places = [place for each in hyperparameters for place in [each.fixed] * each.n_elements]
@@ -59,7 +59,7 @@ class ProcessKernel:
         return cls(between, same, x, y, theta, free)
 
     @staticmethod
-    def values_of(kernel: KernelObject) -> Array:
+    def values_of(kernel: SklearnKernel) -> Array:
         """``theta`` of a kernel object, with the fixed hyper-parameters."""
         parts = [np.ravel(value) for value in _hyperparameter_values(kernel)]
         with np.errstate(divide="ignore"):  # a fixed one may be 0
