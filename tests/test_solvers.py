@@ -235,7 +235,7 @@ def test_a_solver_of_ones_own(device: Device) -> None:
     a, info = GENERAL(x, x, b, alpha=3.0, eps=1e-4, solver=richardson, info=True)
     assert (info.converged, info.iterations) == (True, 200)
     assert residual(matrix, a, b) < 1.2e-4
-    with pytest.warns(ConvergenceWarning, match="the solver that was given has ended"):
+    with pytest.warns(ConvergenceWarning, match="the function that was passed as solver ended"):
         _, info = GENERAL(x, x, b, alpha=3.0, solver=lambda A, b: (0 * b, 1), info=True)
     assert info.reason == "solver"
     with pytest.raises(ShapeError, match="80 numbers in x"):
@@ -402,11 +402,11 @@ def test_what_a_callback_does_to_its_residuals_changes_nothing(solver: str, devi
 def test_an_unknown_option_names_the_one_that_was_meant(wrong: str, meant: str) -> None:
     x, _, b = data("float32", 4)
     for call in (GENERAL, lambda *args, **options: LazyTensor(x[:, None]).sqdist(Vj(x)).solve(b, **options)):
-        with pytest.raises(OptionError, match=f"no option '{wrong}': did you mean '{meant}'"):
+        with pytest.raises(OptionError, match=f"no option '{wrong}'; did you mean '{meant}'"):
             call(x, x, b, **{wrong: 1})
     with pytest.raises(TypeError, match="no option 'zzz'; known are alpha, eps"):
         GENERAL(x, x, b, zzz=1)
-    with pytest.raises(OptionError, match="solver is 'auto', 'cg', 'minres', 'gmres', or a function"):
+    with pytest.raises(OptionError, match="solver must be one of 'auto', 'cg', 'minres', 'gmres', or a function"):
         GENERAL(x, x, b, solver="lu")
 
 

@@ -35,6 +35,7 @@ TYPED = {
     "clreduce.explain_devices()": "str", "gaussian_sum(x, y, b, rtol=1e-3, prune=True)": "numpy.ndarray",
     "K.sum(axis=1, keepdims=False, prune=False, max_memory='1GB')": "numpy.ndarray", "2 * K + 1.0": "LazyTensor",
     "K.clamp(0, Vj(b))": "LazyTensor", "K.Kmin_argKmin(2, axis=1)": "tuple[",
+    "solve(x, x, a, info=True)": "tuple[numpy.ndarray", "solve.jvp(x, x, a, tangents={'b': a})": "numpy.ndarray",
     "cdist_reduce(x, y)": "numpy.ndarray", "cdist_reduce(x, y, 'cosine', 'min_argmin')": "tuple[numpy.ndarray",
     "cdist_reduce(t, t, reduction='kmin', k=2)": "Tensor", "cdist_reduce(t, t, reduction='max_argmax')": "tuple[torch",
     "(1j * D).exp().conj()": "LazyTensor", "D.sqdist([1.0]).sumKmin(2, Vj(b), axis=1)": "numpy.ndarray",

@@ -55,7 +55,7 @@ class _FlatPreconditioner(FlatOperator):
 class External(Iteration):
     """One call of the caller's function for all systems together; each right-hand side is scaled to norm 1."""
 
-    def __init__(self, task: SystemTask, function: Callable[..., Any], transposed: Callable[[Array], Array]) -> None:
+    def __init__(self, task: SystemTask, function: Callable[..., object], transposed: Callable[[Array], Array]) -> None:
         super().__init__(task)
         self.function, self._transposed = function, transposed
 
@@ -64,13 +64,15 @@ class External(Iteration):
         operator = FlatOperator(self.operator.product, self._transposed, form)
         unit = self.b * ratio(np.ones_like(self.scale), self.scale)
         options = self._options(form, start)
-        answer = self.function(operator, unit.ravel(), **options)
+        answer: Any = self.function(operator, unit.ravel(), **options)
         flat = np.asarray(answer[0] if isinstance(answer, tuple) else answer, np.float64)
         if flat.size != self.b.size:
-            raise ShapeError(f"solver(A, b) returns x, or (x, info), with {self.b.size} numbers in x; got {flat.shape}")
+            raise ShapeError(
+                f"the function solver(A, b) must return x or (x, info) with {self.b.size} numbers in x; got {flat.size}"
+            )
         solution = flat.reshape(form) * self.scale
         if not np.isfinite(solution).all():
-            raise SolveError("the solver that was given returned nan or inf")
+            raise SolveError("the function that was passed as solver returned nan or inf")
         residual = self.relative(self.b - self.product(solution))[..., 0, :]
         converged = bool((residual <= self.eps).all())
         return solution, SolveInfo(operator.count, residual, converged, "converged" if converged else "solver")

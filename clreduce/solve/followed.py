@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 
@@ -16,10 +16,13 @@ from clreduce.errors import DtypeError, ShapeError
 from clreduce.solve.iteration import SolveInfo
 from clreduce.solve.options import SolveOptions
 from clreduce.solve.solver import Solver
-from clreduce.typing import Array
+from clreduce.typing import AnyArray, Array
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+ArrayType = TypeVar("ArrayType", bound=AnyArray)
+"""The arrays of one library."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -44,7 +47,7 @@ class FollowedSystem:
         """The solution in float64, from alpha and the arrays of a call; the right-hand side replaces the unknown."""
         ridge = alpha.astype(np.float64)
         if not np.isfinite(ridge).all():
-            raise ShapeError(f"alpha is a finite number; got {float(ridge.flat[0])}")
+            raise ShapeError(f"alpha must be a finite number; got {float(ridge.flat[0])}")
         arguments = replace(self.arguments, arrays=tuple(arrays))
         problem = self.solver.system(arguments, self.executor, float(ridge.reshape(())) if ridge.size == 1 else ridge)
         if start is not None:
@@ -73,10 +76,10 @@ class FollowedSystem:
         """The system of the transposed operator; this one where the operator is symmetric."""
         return replace(self, transposed=not self.transposed) if self.solver.transposes(self.chosen) else self
 
-    def with_right(self, arrays: Sequence[Any], right: Any) -> list[Any]:
-        """The arrays, in which ``vector`` replaces the unknown."""
+    def with_right(self, arrays: Sequence[ArrayType], right: ArrayType) -> list[ArrayType]:
+        """The arrays, in which ``right`` replaces the unknown."""
         at, library = self.solver.unknown, self.solver.library
-        array = library.arranged(right, self.arguments.dtype, tuple(right.shape))
+        array: ArrayType = library.arranged(right, self.arguments.dtype, tuple(right.shape))
         return [*arrays[:at], array, *arrays[at + 1 :]]
 
     @property
@@ -91,7 +94,7 @@ class FollowedSystem:
         """The product with the array that replaces the unknown."""
         return self.solver.evaluation(self.arguments, self.executor)
 
-    def product(self, arrays: Sequence[Any]) -> Derivative:
+    def product(self, arrays: Sequence[AnyArray]) -> Derivative:
         """The derivatives of the product."""
         return Derivative(self.evaluation, self.solver.feeds(arrays), self.solver.runner.run_all)
 
@@ -110,7 +113,9 @@ class FollowedSolver(Solver):
         if not self.runner.tracks([*arguments.arrays, *ridges, *starts]):
             return super()._solution(arguments, executor, alpha, chosen, x0)
         if ridges and (np.prod(library.shape(alpha)) != 1 or library.dtype_name(alpha).startswith("complex")):
-            raise DtypeError(f"alpha is a number, or an array of one number; got one of shape {library.shape(alpha)}")
+            raise DtypeError(
+                f"alpha must be a real number, or an array of one; got an array of shape {library.shape(alpha)}"
+            )
         ridge = alpha if ridges else library.between(np.array(self._ridge(alpha)), None)
         outcomes: list[SolveInfo] = []
         system = self.followed(self, replace(arguments, arrays=(), like=None), executor, chosen, outcomes, [])

@@ -14,6 +14,7 @@ import numpy as np
 
 from clreduce.errors import SolveError
 from clreduce.typing import Array as Array
+from clreduce.typing import DType
 
 _ROUNDING = 16
 """A bound of the error of a product, in units of the rounding error of the sum of the absolute values of its terms."""
@@ -27,7 +28,7 @@ class Operator(Protocol):
     """The operator of an iteration."""
 
     @property
-    def dtype(self) -> np.dtype[Any]:
+    def dtype(self) -> DType:
         """The precision in which products are computed."""
 
     @property
@@ -129,7 +130,9 @@ class Iteration:
         with np.errstate(over="ignore", invalid="ignore"):
             self.scale = np.sqrt(self._by_system(self.b * self.b))
         if not np.isfinite(self.scale).all():
-            raise SolveError("the right-hand side holds nan or inf, or its norm is too large")
+            raise SolveError(
+                "the right-hand side holds nan or inf, or its norm overflows: look at np.isfinite(b).all()"
+            )
         self.count = 0
         self.stagnates = False
         self._least = self._least_before = np.inf
@@ -274,7 +277,10 @@ class Iteration:
     def check_preconditioner(self, rz: Array, active: Array) -> None:
         """Raise an error unless <r, M r> is positive."""
         if not (rz[active] > 0).all():
-            raise SolveError("the preconditioner is not positive definite: <r, M r> <= 0, or nan, for some residual r")
+            raise SolveError(
+                "the preconditioner is not positive definite: <r, M r> is 0, negative or nan for some residual r. "
+                "Pass another one, or preconditioner=None"
+            )
 
 
 def ratio(a: Array, b: Array, where: Array | None = None) -> Array:

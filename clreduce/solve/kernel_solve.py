@@ -5,17 +5,23 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Generic
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar, overload
 
 from clreduce.call.arguments import describe
-from clreduce.call.genred import Array
 from clreduce.call.options import Options, refuse_unknown
 from clreduce.call.routine import checked_axis
 from clreduce.domain import Domain
 from clreduce.errors import FormulaError
 from clreduce.language.formula import Variable, parse_all
 from clreduce.language.vocabulary import checked_reduction
-from clreduce.solve.solver import Solver
+from clreduce.solve.solver import Alpha, Solver, Tangents
+from clreduce.typing import AnyArray
+
+if TYPE_CHECKING:
+    from clreduce.solve.iteration import SolveInfo
+
+Array = TypeVar("Array", bound=AnyArray)
+"""The array type that calls return."""
 
 _VARIABLE = re.compile(r"\s*Var\s*\(\s*(\d{1,9})\s*,\s*(\d{1,9})\s*,\s*(\d)\s*\)\s*\Z")
 
@@ -64,13 +70,37 @@ class KernelSolve(Solver, Generic[Array]):
     True
     """
 
-    if TYPE_CHECKING:  # with info=True a pair, the second being a SolveInfo
+    if TYPE_CHECKING:
 
+        @overload
         def __call__(
-            self, *args: Any, backend: str = "auto", device_id: int = -1, alpha: Any = 1e-10, eps: float = 1e-6,
-            ranges: Any = None, x0: Any = None, info: bool = False, **options: Any,
+            self, *args: object, backend: str = "auto", device_id: int = -1, alpha: Alpha = 1e-10, eps: float = 1e-6,
+            ranges: Sequence[AnyArray] | None = None, x0: AnyArray | None = None, info: Literal[True],
+            **options: object,
+        ) -> tuple[Array, SolveInfo]: ...  # fmt: skip
+        @overload
+        def __call__(
+            self, *args: object, backend: str = "auto", device_id: int = -1, alpha: Alpha = 1e-10, eps: float = 1e-6,
+            ranges: Sequence[AnyArray] | None = None, x0: AnyArray | None = None, info: Literal[False] = False,
+            **options: object,
         ) -> Array: ...  # fmt: skip
+        @overload
+        def __call__(
+            self, *args: object, backend: str = "auto", device_id: int = -1, alpha: Alpha = 1e-10, eps: float = 1e-6,
+            ranges: Sequence[AnyArray] | None = None, x0: AnyArray | None = None, info: bool = False,
+            **options: object,
+        ) -> Array | tuple[Array, SolveInfo]: ...  # fmt: skip
+        def __call__(
+            self, *args: object, backend: str = "auto", device_id: int = -1, alpha: Alpha = 1e-10, eps: float = 1e-6,
+            ranges: Sequence[AnyArray] | None = None, x0: AnyArray | None = None, info: bool = False,
+            **options: object,
+        ) -> Array | tuple[Array, SolveInfo]: ...  # fmt: skip
         def grad(self, variable: str | int) -> Callable[..., Array]: ...
+        def jvp(
+            self, *args: object, tangents: Tangents, output: AnyArray | None = None, backend: str = "auto",
+            device_id: int = -1, alpha: Alpha = 1e-10, eps: float = 1e-6, ranges: Sequence[AnyArray] | None = None,
+            **options: object,
+        ) -> Array: ...  # fmt: skip
 
     def __init__(
         self,
@@ -78,8 +108,8 @@ class KernelSolve(Solver, Generic[Array]):
         aliases: Sequence[str],
         varinvalias: str,
         axis: int = 0,
-        dtype: Any = None,
-        opt_arg: Any = None,
+        dtype: object = None,
+        opt_arg: object = None,
         dtype_acc: str = "auto",
         use_double_acc: bool = False,
         sum_scheme: str = "auto",
@@ -88,8 +118,8 @@ class KernelSolve(Solver, Generic[Array]):
         use_fast_math: bool = True,
         fast: str | None = None,
         accuracy: str = "auto",
-        cuda_type: Any = None,
-        **unknown: Any,
+        cuda_type: object = None,
+        **unknown: object,
     ) -> None:
         if unknown:
             refuse_unknown("KernelSolve", KernelSolve.__init__, unknown)
@@ -113,7 +143,7 @@ class KernelSolve(Solver, Generic[Array]):
         return f"KernelSolve({self.formula!r}, {list(self.aliases)!r}, {self.varinvalias!r}, axis={self.axis}{fast})"
 
 
-def _position_of(name: Any, known: Sequence[Variable]) -> int:
+def _position_of(name: object, known: Sequence[Variable]) -> int:
     """The position of the variable that an alias or a text ``Var(position, dim, category)`` names."""
     written = _VARIABLE.match(name) if isinstance(name, str) else None
     for variable in known:
@@ -123,6 +153,6 @@ def _position_of(name: Any, known: Sequence[Variable]) -> int:
         if written is not None and tuple(map(int, written.groups())) == (variable.position, variable.dim, category):
             return variable.position
     raise FormulaError(
-        f"varinvalias names the unknown, an alias or Var(position, dim, category); got {name!r}, "
-        f"there are {', '.join(map(describe, known))}"
+        f"varinvalias must be the alias of the unknown, or its Var(position, dim, category); got {name!r}. The "
+        f"variables are {', '.join(map(describe, known))}"
     )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 
 from clreduce.errors import ConvergenceWarning, NotConverged, OptionError, ShapeError, SolveError
+from clreduce.language.names import did_you_mean
 from clreduce.solve.conjugate import ConjugateGradients
 from clreduce.solve.external import External
 from clreduce.solve.iteration import Iteration, SolveInfo, SystemTask
@@ -38,6 +38,10 @@ _MEANT = {
     **dict.fromkeys(("full_output", "return_info"), "info"),
 }
 """The names of these options in other libraries."""
+SolverChoice: TypeAlias = "str | Callable[..., object]"
+"""The name of a solver, or a function with the arguments of the solvers of ``scipy.sparse.linalg``."""
+Callback: TypeAlias = Callable[[int, Array], object]
+"""A function of the iteration and its residuals."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +50,11 @@ class SolveOptions:
 
     eps: float
     maxiter: int | None
-    preconditioner: Any
-    callback: Callable[[int, Array], Any] | None
+    preconditioner: object
+    """As the caller passed it; `preconditioner_of` checks it."""
+    callback: Callback | None
     progress: bool | None
-    solver: Any = "auto"
+    solver: SolverChoice = "auto"
     """The name "auto", "cg", "minres" or "gmres", or a function with the arguments of SciPy's solvers."""
 
     def limit(self, problem: System) -> int:
@@ -74,37 +79,39 @@ class SolveOptions:
     @classmethod
     def checked(
         cls,
-        eps: Any = 1e-6,
-        maxiter: Any = None,
-        preconditioner: Any = None,
-        callback: Callable[[int, Array], Any] | None = None,
-        progress: bool | None = None,
-        solver: Any = "auto",
-        **unknown: Any,
+        eps: object = 1e-6,
+        maxiter: object = None,
+        preconditioner: object = None,
+        callback: object = None,
+        progress: object = None,
+        solver: object = "auto",
+        **unknown: object,
     ) -> SolveOptions:
         """The options of a call, checked; one error for wrong ones."""
         for name in unknown:
-            nearest = [_MEANT[name]] if name in _MEANT else difflib.get_close_matches(name, _KNOWN, n=1)
-            hint = f": did you mean {nearest[0]!r}?" if nearest else ""
+            hint = did_you_mean(name, _KNOWN, _MEANT)
             raise OptionError(f"a solve has no option {name!r}{hint}; known are {', '.join(_KNOWN)}")
         if isinstance(eps, bool) or not isinstance(eps, (int, float, np.number)) or not 0 <= eps < np.inf:
-            raise ShapeError(f"eps is a number, 0 or more; got {eps!r}")
+            raise ShapeError(f"eps must be a finite number, 0 or more; got {eps!r}")
         if maxiter is not None and (
             isinstance(maxiter, bool) or not isinstance(maxiter, (int, np.integer)) or maxiter < 0
         ):
-            raise ShapeError(f"maxiter is a whole number, 0 or more; got {maxiter!r}")
+            raise ShapeError(f"maxiter must be None or a whole number, 0 or more; got {maxiter!r}")
         if callback is not None and not callable(callback):
-            raise TypeError(f"callback is a function of the iteration and the residuals; got {callback!r}")
+            raise TypeError(f"callback must be None or a function of the iteration and its residuals; got {callback!r}")
         if not callable(solver) and not (isinstance(solver, str) and solver in _SOLVERS):
             raise OptionError(
-                f"solver is {', '.join(map(repr, _SOLVERS))}, or a function as scipy.sparse.linalg.cg; got {solver!r}"
+                f"solver must be one of {', '.join(map(repr, _SOLVERS))}, or a function with the arguments of "
+                f"scipy.sparse.linalg.cg; got {solver!r}"
             )
         if callback is not None and callable(solver):
             raise OptionError(
-                "only the library's own solvers call callback: give it to your solver by functools.partial"
+                "a function as solver does not call callback: bind it to the function with functools.partial(solver, "
+                "callback=...), and leave the option out"
             )
         limit = None if maxiter is None else int(maxiter)
-        return cls(float(eps), limit, preconditioner, callback, progress, solver)
+        shown = None if progress is None else bool(progress)
+        return cls(float(eps), limit, preconditioner, callback, shown, solver)
 
     def run(
         self, problem: System, right: Array, start: Array | None = None, transposed: bool = False
@@ -118,7 +125,9 @@ class SolveOptions:
             empty = right.shape[:-2] + right.shape[-1:]
             return right.astype(problem.dtype), SolveInfo(0, np.zeros(empty), True)
         if self.preconditioner is not None and problem.partial:
-            raise ShapeError("preconditioners are for all pairs (i, j): leave ranges or preconditioner out")
+            raise ShapeError(
+                "a preconditioner needs all pairs (i, j), and ranges leave some out: leave ranges or preconditioner out"
+            )
         if problem.precondition is None:
             problem.precondition = preconditioner_of(self.preconditioner, problem)
         with SolveBar(self.eps, self.progress) as bar:
@@ -150,6 +159,7 @@ class SolveOptions:
             if callable(self.solver):
                 return External(task, self.solver, other).run(start)
             return Gmres(task).run(start)
+        assert isinstance(self.solver, str), "functions are for general operators"
         solver = _SOLVERS[self.solver]
         metric = None if self.solver == "cg" else problem.metric
         if metric is None:
@@ -175,7 +185,7 @@ class SolveOptions:
         help_ += ["give maxiter to go on all the same"] if useless else []
         why = {
             "stagnation": ", and no longer falls", "rounding": ", and rounding allows no less",
-            "solver": ", where the solver that was given has ended",
+            "solver": ", where the function that was passed as solver ended",
         }.get(how.reason, "")  # fmt: skip
         message = (
             f"after {how.iterations} products the residual is {residual:.2g} |b|, more than eps={self.eps:.2g}{why}: "

@@ -5,13 +5,14 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from clreduce.errors import ShapeError, SolveError
 from clreduce.solve.system import System
-from clreduce.typing import Array
+from clreduce.typing import Array, DType
 
 Precondition = Callable[[Array], Array]
 
@@ -20,7 +21,7 @@ class Entries(Protocol):
     """A positive definite matrix alpha + K whose diagonal and columns can be computed."""
 
     @property
-    def dtype(self) -> np.dtype[Any]:
+    def dtype(self) -> DType:
         """The precision of its entries."""
 
     @property
@@ -97,15 +98,15 @@ def nystrom(rank: int, seed: int = 0) -> Nystrom:
     (200, 1)
     """
     try:
-        rank = 0 if isinstance(rank, (bool, np.bool_)) else operator.index(rank)
+        checked = 0 if isinstance(rank, (bool, np.bool_)) else operator.index(rank)
     except TypeError:
-        rank = 0
-    if rank < 1:
-        raise ShapeError("nystrom(rank): the rank is a whole number, 1 or more")
-    return Nystrom(rank, seed)
+        checked = 0
+    if checked < 1:
+        raise ShapeError(f"the rank of nystrom(rank) must be a whole number, 1 or more; got {rank!r}")
+    return Nystrom(checked, seed)
 
 
-def preconditioner_of(choice: Any, system: System) -> Precondition | None:
+def preconditioner_of(choice: object, system: System) -> Precondition | None:
     """The function that maps a residual (batch.., n, E) to an approximate solution, for a user's ``preconditioner``."""
     if choice is None:
         return None
@@ -118,16 +119,19 @@ def preconditioner_of(choice: Any, system: System) -> Precondition | None:
     if callable(choice):
         return _checked(choice)
     raise ShapeError(
-        "preconditioner is None, 'diagonal', ('nystrom', rank), nystrom(rank, seed), or a function of the residuals, "
+        "preconditioner must be None, 'diagonal', ('nystrom', rank), nystrom(rank, seed), or a function of residuals "
         f"of shape (batch.., n, E); got {choice!r}"
     )
 
 
-def _checked(function: Callable[[Array], Any]) -> Precondition:
+def _checked(function: Callable[[Array], ArrayLike]) -> Precondition:
     def apply(residual: Array) -> Array:
         solution: Array = np.asarray(function(residual), np.float64)
         if solution.shape != residual.shape:
-            raise ShapeError(f"the preconditioner maps arrays of shape {residual.shape} to {solution.shape}")
+            raise ShapeError(
+                f"the preconditioner must return an array of its argument's shape, {residual.shape}; it returned "
+                f"one of shape {solution.shape}"
+            )
         return solution
 
     return apply
@@ -142,7 +146,8 @@ def _diagonal(system: System) -> Precondition:
 def _check_diagonal(entries: Array) -> None:
     if not (entries > 0).all():
         raise SolveError(
-            f"the operator is not positive definite: the least entry on its diagonal is {entries.min():.3g}"
+            f"the operator is not positive definite: the smallest entry on its diagonal is {entries.min():.3g}. Raise "
+            "alpha"
         )
 
 
@@ -150,8 +155,8 @@ def _low_rank(system: System, chosen: Nystrom) -> Precondition:
     """The inverse of F F^T + mu, where F F^T approximates K, and mu is alpha plus the least eigenvalue of F F^T."""
     if not system.independent:
         raise SolveError(
-            "a Nystrom preconditioner needs a formula that acts on each component of the unknown on its own; "
-            "preconditioner='diagonal' serves any"
+            "a Nystrom preconditioner needs a formula that acts on each component of the unknown separately. Use "
+            "preconditioner='diagonal', which works for any formula"
         )
     factor = partial_cholesky(system, min(chosen.rank, system.size), chosen.seed)
     values, vectors = np.linalg.eigh(factor.swapaxes(-1, -2) @ factor)  # (batch.., 1 or E, r)
@@ -160,7 +165,10 @@ def _low_rank(system: System, chosen: Nystrom) -> Precondition:
     positive = np.where(values > 1e-14 * values[..., -1:], values, np.inf)
     shift = system.alpha + positive.min(axis=-1, keepdims=True)  # (batch.., 1 or E, 1)
     if not np.isfinite(shift).all() or not (shift > 0).all():
-        raise SolveError("a Nystrom preconditioner needs a kernel with a positive diagonal, and alpha >= 0")
+        raise SolveError(
+            "a Nystrom preconditioner needs a kernel with a positive diagonal, and alpha of 0 or more: raise alpha, or "
+            "use preconditioner='diagonal'"
+        )
     damping = values + shift
 
     def each(residual: Array) -> Array:

@@ -120,5 +120,5 @@ class ResidentSystem(System):
         place = self.space.place
         with place.device.at(place):
             plan = self.routine.plan_of(program, self.dtype.name, place.device, bool(self.batch), self.size, 1)
-            (result,) = plan.run(arrays, Region(self.size, 1, self.batch))
+            result: Any = plan.run(arrays, Region(self.size, 1, self.batch))[0]
         return self.space.vector(result, (*self.shape[:-1], result.shape[-1]))

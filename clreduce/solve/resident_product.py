@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from clreduce.call.evaluation import Evaluation
 from clreduce.call.feeding import as_read
@@ -11,6 +11,9 @@ from clreduce.runtime.lent import LentQueue
 from clreduce.runtime.repeat import RecordedCall
 from clreduce.runtime.resident_kernels import Order
 from clreduce.runtime.resident_memory import ResidentMemory
+
+if TYPE_CHECKING:
+    from pyopencl.array import Array as DeviceArray
 
 
 class ResidentProduct:
@@ -20,14 +23,14 @@ class ResidentProduct:
     """
 
     def __init__(
-        self, place: LentQueue, evaluation: Evaluation, arrays: Sequence[Any], slot: int, shape: tuple[int, ...]
+        self, place: LentQueue, evaluation: Evaluation, arrays: Sequence[DeviceArray], slot: int, shape: tuple[int, ...]
     ) -> None:
         """``arrays`` has an array for each slot of the evaluation's program; the one of ``slot`` is not read."""
         work, device = evaluation.work, place.device
         self.place, self._evaluation = place, evaluation
         with device.at(place):
             self.vector, self.result = (device.new_array(shape, work.dtype) for _ in range(2))
-            self._arrays = [self.vector if n == slot else array for n, array in enumerate(arrays)]
+            self._arrays: list[Any] = [self.vector if n == slot else array for n, array in enumerate(arrays)]
             job = (work, evaluation.prepared, self._arrays)
             plan = evaluation.executor.prepare(job).plan
             self.seconds = work.region.area / plan.pace.expected

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -23,10 +23,14 @@ from clreduce.solve.iteration import SolveInfo
 from clreduce.solve.options import SolveOptions
 from clreduce.solve.resident import ResidentSystem
 from clreduce.solve.system import System
-from clreduce.typing import Array
+from clreduce.typing import AnyArray, Array
 from clreduce.warning import warn
 
 _RIDGE = "alpha"
+Alpha: TypeAlias = "float | AnyArray"
+"""The ridge: a number, or an array of one number."""
+Tangents: TypeAlias = "Mapping[str, AnyArray | float] | Mapping[str | int, AnyArray | float]"
+"""Tangents of arguments by aliases and positions, and of ``"alpha"``."""
 
 
 class Solver(Routine):
@@ -51,11 +55,11 @@ class Solver(Routine):
         reduced = Domain.J if axis == 1 else Domain.I
         if variable.domain != reduced:
             raise FormulaError(
-                f"the unknown has the category of the reduced axis, {'Vj' if axis == 1 else 'Vi'} for axis={axis}; "
-                f"it is {describe(variable)}"
+                f"the unknown must be declared as {'Vj' if axis == 1 else 'Vi'}, because axis={axis} reduces that "
+                f"index; it is {describe(variable)}"
             )
         if self.slot_of(unknown) is None:
-            raise FormulaError(f"the formula does not depend on the unknown, {describe(variable)}")
+            raise FormulaError(f"the formula must depend on the unknown, {describe(variable)}, and be linear in it")
         if expr.dim != variable.dim:
             raise ShapeError(
                 f"the formula has length {expr.dim} and the unknown {describe(variable)} has length {variable.dim}: "
@@ -64,9 +68,10 @@ class Solver(Routine):
         check_linear(expr, variable.expr, variable.name or "the unknown")
 
     def __call__(
-        self, *args: Any, backend: str = "auto", device_id: int = -1, alpha: Any = 1e-10, eps: float = 1e-6,
-        ranges: Any = None, x0: Any = None, info: bool = False, **options: Any,
-    ) -> Any:  # fmt: skip
+        self, *args: object, backend: str = "auto", device_id: int = -1, alpha: Alpha = 1e-10, eps: float = 1e-6,
+        ranges: Sequence[AnyArray] | None = None, x0: AnyArray | None = None, info: bool = False,
+        **options: object,
+    ) -> AnyArray | tuple[AnyArray, SolveInfo | None]:  # fmt: skip
         """The solution a, of the shape of b.
 
         Parameters
@@ -160,10 +165,10 @@ class Solver(Routine):
         return self.library.between(solution, arguments.like), how
 
     def vjp(
-        self, *args: Any, cotangent: Any, wrt: Sequence[str | int] | str | int | None = None, output: Any = None,
-        backend: str = "auto", device_id: int = -1, alpha: Any = 1e-10, eps: float = 1e-6, ranges: Any = None,
-        **options: Any,
-    ) -> tuple[Any, ...]:  # fmt: skip
+        self, *args: object, cotangent: AnyArray, wrt: Sequence[str | int] | str | int | None = None,
+        output: AnyArray | None = None, backend: str = "auto", device_id: int = -1, alpha: Alpha = 1e-10,
+        eps: float = 1e-6, ranges: Sequence[AnyArray] | None = None, **options: object,
+    ) -> tuple[AnyArray | float, ...]:  # fmt: skip
         """Reverse mode: (d a / d argument)^T cotangent, for each argument of ``wrt`` in order.
 
         Parameters
@@ -206,9 +211,10 @@ class Solver(Routine):
         return self._by_name(names, derivative.gradients(solution, adjoint, positions), in_alpha, derivative, args)
 
     def jvp(
-        self, *args: Any, tangents: dict[str | int, Any], output: Any = None, backend: str = "auto",
-        device_id: int = -1, alpha: Any = 1e-10, eps: float = 1e-6, ranges: Any = None, **options: Any,
-    ) -> Any:  # fmt: skip
+        self, *args: object, tangents: Tangents, output: AnyArray | None = None, backend: str = "auto",
+        device_id: int = -1, alpha: Alpha = 1e-10, eps: float = 1e-6, ranges: Sequence[AnyArray] | None = None,
+        **options: object,
+    ) -> AnyArray:  # fmt: skip
         """Forward mode: the directional derivative of the solution.
 
         Parameters
@@ -240,13 +246,15 @@ class Solver(Routine):
         result = derivative.tangent(self._known(derivative, output), moves, ridge)
         beside = self.library.between(result.astype(derivative.system.dtype), arguments.like)
         finished = self.library.finished(beside, arguments.given_dtype, arguments.like)
-        return self._like_right(finished, arguments, args)
+        moved: AnyArray = self._like_right(finished, arguments, args)
+        return moved
 
     def hvp(
-        self, *args: Any, cotangent: Any, tangents: dict[str | int, Any],
-        wrt: Sequence[str | int] | str | int | None = None, output: Any = None, backend: str = "auto",
-        device_id: int = -1, alpha: Any = 1e-10, eps: float = 1e-6, ranges: Any = None, **options: Any,
-    ) -> tuple[Any, ...]:  # fmt: skip
+        self, *args: object, cotangent: AnyArray, tangents: Tangents,
+        wrt: Sequence[str | int] | str | int | None = None, output: AnyArray | None = None, backend: str = "auto",
+        device_id: int = -1, alpha: Alpha = 1e-10, eps: float = 1e-6, ranges: Sequence[AnyArray] | None = None,
+        **options: object,
+    ) -> tuple[AnyArray | float, ...]:  # fmt: skip
         """Second derivatives: the derivative of `vjp` with this ``cotangent`` along ``tangents``.
 
         Parameters
@@ -295,8 +303,8 @@ class Solver(Routine):
     # -------------------------------------------------------------------------------------------------- the data
 
     def _derivative_of_solution(
-        self, args: Sequence[Any], backend: str, device_id: int, alpha: Any, ranges: Any, eps: float,
-        options: dict[str, Any],
+        self, args: Sequence[Any], backend: str, device_id: int, alpha: Any, ranges: object, eps: float,
+        options: Mapping[str, object],
     ) -> SystemDerivative:  # fmt: skip
         """The derivatives of the solution for these arguments of a call."""
         chosen = SolveOptions.checked(eps, **options)
@@ -317,7 +325,7 @@ class Solver(Routine):
         if why is None:
             return arguments
         warn(
-            f"{why} works on the host: the arrays of this solve are copied there once, and the solution back",
+            f"{why} works on the host: this solve copies its arrays there once, and the solution back",
             UserWarning,
         )
         return arguments.on_host(self.library)
@@ -339,10 +347,10 @@ class Solver(Routine):
         value = self.library.to_host(alpha) if self.library.accepts(alpha) else alpha
         array = np.asarray(value) if isinstance(value, (int, float, np.number, np.ndarray)) else np.empty(0)
         if array.size != 1 or array.dtype.kind not in "iuf":
-            raise DtypeError(f"alpha is a number, or an array of one number; got {alpha!r}")
+            raise DtypeError(f"alpha must be a real number, or an array of one; got {alpha!r}")
         ridge = float(array.reshape(()))
         if not np.isfinite(ridge):
-            raise ShapeError(f"alpha is a finite number; got {ridge}")
+            raise ShapeError(f"alpha must be a finite number; got {ridge}")
         return ridge
 
     def _checked_vector(self, system: System, vector: Any, what: str) -> Array:
@@ -412,7 +420,9 @@ class Solver(Routine):
     ) -> tuple[dict[int, Array | None], float]:  # fmt: skip
         """The tangents of arguments by their position, and the tangent of alpha."""
         if not isinstance(tangents, dict):
-            raise ShapeError(f"tangents maps aliases (or positions) to arrays; got {type(tangents).__name__}")
+            raise ShapeError(
+                f"tangents must be a dict from aliases or positions to arrays; got a {type(tangents).__name__}"
+            )
         names = dict(zip(tangents, self._with_ridge(list(tangents)), strict=True))
         ridge = sum(self._ridge(tangents[key]) for key, name in names.items() if name is None)
         others = {key: tangents[key] for key, name in names.items() if name is not None}

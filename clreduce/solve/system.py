@@ -60,7 +60,9 @@ class System:
         self.slot, self.unknown = slot, routine.program.slots[slot]
         rows, columns = routine.sizes(arguments)
         if rows != columns:
-            raise ShapeError(f"a system has as many equations as unknowns; here M and N are {rows} and {columns}")
+            raise ShapeError(
+                f"a system needs as many equations as unknowns: M and N must be equal; got M = {rows} and N = {columns}"
+            )
         self.size = rows
         self.dtype, self.batch = np.dtype(arguments.dtype), arguments.batch
         self.shape = (*self.batch, rows, self.unknown.dim)
@@ -69,11 +71,11 @@ class System:
         self.precondition: Callable[[Array], Array] | None = None
         """The preconditioner, once a solve has made it."""
 
-    def vector(self, array: Any) -> Array:
+    def vector(self, array: Array) -> Array:
         """A vector of the iteration, from an array that broadcasts to the shape of the unknown."""
         return np.broadcast_to(array, self.shape).astype(np.float64)
 
-    def solved(self, solution: Any) -> Any:
+    def solved(self, solution: Array) -> Array:
         """A vector for derivatives, from a solution in the precision of the data."""
         return solution
 

@@ -7,10 +7,11 @@ operation in place gives a vector another array.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from types import EllipsisType
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -29,12 +30,17 @@ from clreduce.runtime.plan_cache import PLANS
 from clreduce.runtime.region import Region
 from clreduce.runtime.resident import broadcast, copied
 from clreduce.runtime.signature import signature_of
-from clreduce.typing import Array
+from clreduce.typing import Array, DType
+
+if TYPE_CHECKING:
+    from pyopencl.array import Array as DeviceArray
 
 Structure = tuple[Any, ...]
 """A formula without its data: ``("row", dim)``, ``("number", dim)``, or the name and arguments of an operation."""
 _CALLS: Memo[Any, tuple[Plan, Region]] = Memo(256)
 """The plans and regions of expressions that were computed before, by structure and shape."""
+Operand: TypeAlias = "Vector | Array | float"
+"""A vector, one number for each system, (batch.., 1, E), or one for all."""
 _ZERO: Structure = ("constant", 0)
 _MOST_PENDING = 3
 """The most arrays of an expression that becomes part of a larger one; an expression of more is computed first."""
@@ -45,9 +51,9 @@ class Space:
     """The device and the precision of vectors."""
 
     place: LentQueue
-    dtype: np.dtype[Any]
+    dtype: DType
 
-    def vector(self, array: Any, shape: tuple[int, ...]) -> Vector:
+    def vector(self, array: DeviceArray, shape: tuple[int, ...]) -> Vector:
         """An array on the device as a vector of this shape."""
         if array.shape != shape:
             array = broadcast(array, shape)
@@ -63,7 +69,11 @@ class Vector:
 
     __slots__ = ("arrays", "shape", "space", "structure")
 
-    def __init__(self, space: Space, structure: Structure, arrays: tuple[Any, ...], shape: tuple[int, ...]) -> None:
+    arrays: tuple[Any, ...]
+
+    def __init__(
+        self, space: Space, structure: Structure, arrays: tuple[DeviceArray | Array, ...], shape: tuple[int, ...]
+    ) -> None:
         """``structure`` is the formula; ``arrays`` are its data, in the order of their places in it."""
         self.space, self.structure, self.arrays, self.shape = space, structure, arrays, shape
 
@@ -79,15 +89,16 @@ class Vector:
         return self.structure == _ZERO
 
     @property
-    def array(self) -> Any:
+    def array(self) -> DeviceArray:
         """The numbers, on the device; they never change."""
         if self.structure[0] != "row":
             rows = self.shape[-2]
             self.arrays = (self._computed("Sum", False, rows, 1),)
             self.structure = ("row", self.shape[-1])
-        return self.arrays[0]
+        numbers: DeviceArray = self.arrays[0]
+        return numbers
 
-    def astype(self, dtype: Any) -> Any:
+    def astype(self, dtype: DType) -> DeviceArray:
         """The numbers as an array of pyopencl in some precision, which callers only read."""
         array = self.array
         return array if array.dtype == dtype else copied(array, dtype)
@@ -96,7 +107,7 @@ class Vector:
         """A vector with the same numbers."""
         return Vector(self.space, self.structure, self.arrays, self.shape)
 
-    def sum(self, axis: int | None = None, keepdims: bool = False) -> Any:
+    def sum(self, axis: int | None = None, keepdims: bool = False) -> Array | float:
         """Sums over the rows, (batch.., 1, E), or one over all, on the host."""
         sums = self.reduced("Sum")
         if axis is None:
@@ -140,7 +151,7 @@ class Vector:
             return ("row", self.shape[-1]), (self.array,)
         return self.structure, self.arrays
 
-    def _of(self, name: str, *operands: Any) -> Vector:
+    def _of(self, name: str, *operands: Operand) -> Vector:
         structures: list[Structure] = []
         arrays: list[Any] = []
         for operand in operands:
@@ -149,7 +160,7 @@ class Vector:
             arrays += data
         return Vector(self.space, (name, *structures), tuple(arrays), self.shape)
 
-    def _number(self, value: Any) -> tuple[Structure, tuple[Any, ...]]:
+    def _number(self, value: Array | float) -> tuple[Structure, tuple[Any, ...]]:
         """One number for all rows, or one for each system, (batch.., 1, E)."""
         if type(value) in (int, float) and value in (0, 1):
             return ("constant", int(value)), ()
@@ -163,26 +174,26 @@ class Vector:
         self.structure, self.arrays = other.structure, other.arrays
         return self
 
-    def __setitem__(self, place: Any, value: Vector) -> None:
+    def __setitem__(self, place: EllipsisType, value: Vector) -> None:
         assert place is Ellipsis, "vectors are set as a whole"
         self._become(value)
 
-    def __add__(self, other: Any) -> Vector:
+    def __add__(self, other: Operand) -> Vector:
         return self._of("add", self, other)
 
-    def __sub__(self, other: Any) -> Vector:
+    def __sub__(self, other: Operand) -> Vector:
         return self._of("sub", self, other)
 
-    def __rsub__(self, other: Any) -> Vector:
+    def __rsub__(self, other: Operand) -> Vector:
         return self._of("sub", other, self)
 
-    def __mul__(self, other: Any) -> Vector:
+    def __mul__(self, other: Operand) -> Vector:
         return self._of("mul", self, other)
 
-    def __truediv__(self, other: Any) -> Vector:
+    def __truediv__(self, other: Operand) -> Vector:
         return self._of("div", self, other)
 
-    def __rtruediv__(self, other: Any) -> Vector:
+    def __rtruediv__(self, other: Operand) -> Vector:
         return self._of("div", other, self)
 
     __radd__, __rmul__ = __add__, __mul__
@@ -193,29 +204,32 @@ class Vector:
     def __abs__(self) -> Vector:
         return self._of("abs", self)
 
-    def __iadd__(self, other: Any) -> Vector:
+    def __iadd__(self, other: Operand) -> Vector:
         return self._become(self + other)
 
-    def __isub__(self, other: Any) -> Vector:
+    def __isub__(self, other: Operand) -> Vector:
         return self._become(self - other)
 
-    def __imul__(self, other: Any) -> Vector:
+    def __imul__(self, other: Operand) -> Vector:
         return self._become(self * other)
 
-    def __gt__(self, other: Any) -> Condition:
+    def __gt__(self, other: float) -> Condition:
         return Condition(self._of("above", self, other))
 
-    def __lt__(self, other: Any) -> Condition:
+    def __lt__(self, other: float) -> Condition:
         return Condition(self._of("above", other, self))
 
-    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Operand, **options: object) -> object:
         function = _UNIVERSAL.get(ufunc.__name__)
         if method != "__call__" or options or function is None:
             return NotImplemented
         vector = next(each for each in inputs if isinstance(each, Vector))
         return function(vector, *inputs)
 
-    def __array_function__(self, function: Any, types: Any, args: Any, options: Any) -> Any:
+    def __array_function__(
+        self, function: Callable[..., object], types: Iterable[type], args: tuple[object, ...],
+        options: Mapping[str, object],
+    ) -> object:  # fmt: skip
         replacement = _FUNCTIONS.get(function)
         return NotImplemented if replacement is None else replacement(*args, **options)
 
