@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from clreduce import ConvergenceWarning, FormulaError, ShapeError, SolveError
+from clreduce import ConvergenceWarning, FormulaError, OptionError, ShapeError, SolveError
 from clreduce.domain import Domain
 from clreduce.ir.coupling import coupled_components
 from clreduce.language.formula import parse_all
@@ -339,6 +339,8 @@ def test_wrong_calls():
             solve(1.0, x, x, b, **options)
     with pytest.raises(ShapeError, match="x0"):
         solve(1.0, x, x, b, x0=b[:3])
+    with pytest.raises(OptionError, match="callback must be None or a function of the iteration"):
+        solve(1.0, x, x, b, callback=3)
     with pytest.raises(TypeError, match="tolerance"):
         solve(1.0, x, x, b, tolerance=1)
 

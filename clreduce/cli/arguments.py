@@ -24,7 +24,7 @@ def positive_seconds(text: str) -> float:
     except ValueError:
         seconds = math.nan
     if not 0 < seconds < math.inf:
-        raise argparse.ArgumentTypeError(f"a positive number of seconds is needed; got {text!r}")
+        raise argparse.ArgumentTypeError(f"the time must be a positive number of seconds; got {text!r}")
     return seconds
 
 
@@ -36,7 +36,9 @@ def byte_count(text: str) -> int:
     """
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmg]i?|)b?\s*", text.lower())
     if match is None:
-        raise argparse.ArgumentTypeError(f"a number of bytes is needed, such as 500000, 100M or 1.5GiB; got {text!r}")
+        raise argparse.ArgumentTypeError(
+            f"the size must be a number of bytes, such as 500000, 100M or 1.5GiB; got {text!r}"
+        )
     return int(float(match[1]) * _UNITS[match[2]])
 
 

@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
         kinds = [kind for kind, _, _ in usage()]
         if options.kind is not None and options.kind not in kinds:
             raise argparse.ArgumentTypeError(
-                f"no entry is of the kind {options.kind!r}; there are: {', '.join(kinds) or 'none'}"
+                f"the cache has no entries of the kind {options.kind!r}; it has {', '.join(kinds) or 'no entries'}"
             )
         _say_removed(*clear(options.kind))
     return 0

@@ -68,16 +68,22 @@ class Clustering(Generic[Given]):
         points = self._points(x)
         widths = np.asarray(self._library.to_host(size) if self._library.accepts(size) else size, float)
         if widths.ndim > 1 or widths.size not in (1, points.shape[1]):
-            raise ShapeError(f"size is one number or {points.shape[1]} (as x has columns); got shape {widths.shape}")
+            raise ShapeError(
+                f"size must be one number, or one for each of the {points.shape[1]} columns of x; got an array "
+                f"of shape {widths.shape}"
+            )
         if not (np.isfinite(widths).all() and (widths > 0).all()):
-            raise ShapeError(f"size is positive and finite; got {size!r}")
+            raise ShapeError(f"size must be positive and finite; got {size!r}")
         # Cells stay floating-point numbers: however many there are along an axis, none is mistaken for another.
         with np.errstate(all="ignore"):
             if self._grid_begins_at_points and len(points):
                 points = points - points.min(axis=0)
             cells = np.floor(points / widths.astype(points.dtype))
         if not np.isfinite(cells).all():
-            raise ShapeError("points of x are nan or infinite, or too far away for cells of this size")
+            raise ShapeError(
+                f"x must hold finite numbers, and none may be too large to be counted in cells of the size {size!r}. "
+                "Check np.isfinite(x).all(), or raise size"
+            )
         order = np.lexsort(cells.T[::-1]) if cells.size else np.arange(len(cells))
         ordered = cells[order]
         starts = np.zeros(len(cells), np.int64)
@@ -129,7 +135,7 @@ class Clustering(Generic[Given]):
                 raise DtypeError(f"x must be a {self._library.name} array; got {described}")
             shape = self._library.shape(array)
             if not shape or shape[0] != len(labels):
-                raise ShapeError(f"x has one row for each of the {len(labels)} labels; got shape {shape}")
+                raise ShapeError(f"x must have one row for each of the {len(labels)} labels; got shape {shape}")
             return self._library.rows(array, order)
 
         in_order = type(x)(taken(array) for array in x) if isinstance(x, (tuple, list)) else taken(x)
@@ -289,11 +295,13 @@ class Clustering(Generic[Given]):
         rows, columns = (self._intervals(r, n) for r, n in ((ranges_i, "ranges_i"), (ranges_j, "ranges_j")))
         chosen = self._host(keep, "keep")
         if chosen.dtype != np.bool_:
-            raise DtypeError(f"keep holds truth values (bool); got {chosen.dtype.name}")
+            raise DtypeError(
+                f"keep must hold truth values (bool); got {chosen.dtype.name}. Write keep.astype(bool), or a comparison"
+            )
         if chosen.shape != (len(rows), len(columns)):
             raise ShapeError(
-                f"keep has a row for each of the {len(rows)} ranges_i and a column for each of the {len(columns)} "
-                f"ranges_j; got shape {chosen.shape}"
+                f"keep must have a row for each of the {len(rows)} ranges_i and a column for each of the "
+                f"{len(columns)} ranges_j; got shape {chosen.shape}"
             )
         halves = [
             (intervals, np.cumsum(table.sum(1)), others[np.nonzero(table)[1]])
@@ -328,8 +336,10 @@ class Clustering(Generic[Given]):
         if ranges is None:
             return None
         if not isinstance(ranges, (tuple, list)) or len(ranges) != 6:
-            got = f"{len(ranges)}" if isinstance(ranges, (tuple, list)) else type(ranges).__name__
-            raise ShapeError(f"ranges is a tuple of six arrays, or None; got {got}")
+            got = f"{len(ranges)} arrays" if isinstance(ranges, (tuple, list)) else f"a {type(ranges).__name__}"
+            raise ShapeError(
+                f"ranges must be a tuple of six arrays, or None; got {got}. from_matrix makes such a tuple"
+            )
         return (*ranges[3:], *ranges[:3])
 
     def _like(self, array: Array, given: Given) -> Given:
@@ -355,19 +365,21 @@ class Clustering(Generic[Given]):
     def _labels(self, lab: Any) -> Array:
         labels = self._host(lab, "lab")
         if labels.dtype.kind not in "iu":
-            raise DtypeError(f"lab holds integers; got {labels.dtype.name}")
+            raise DtypeError(f"lab must hold integers; got {labels.dtype.name}")
         if labels.ndim != 1:
-            raise ShapeError(f"lab has shape (M,), a label per point; got {labels.shape}")
+            raise ShapeError(f"lab must have shape (M,), a label for each point; got {labels.shape}")
         if labels.size and labels.min() < 0:
-            raise ShapeError(f"labels are 0 or more; got {labels.min()}")
+            raise ShapeError(f"the labels lab must be 0 or more; the smallest one is {labels.min()}")
         return labels
 
     def _intervals(self, ranges: Any, what: str) -> Array:
         intervals = self._host(ranges, what)
         if intervals.dtype.kind not in "iu":
-            raise DtypeError(f"{what} holds integers; got {intervals.dtype.name}")
+            raise DtypeError(f"{what} must hold integers; got {intervals.dtype.name}")
         if intervals.ndim != 2 or intervals.shape[1] != 2:
-            raise ShapeError(f"{what} has shape (C, 2), an interval [start, end) per cluster; got {intervals.shape}")
+            raise ShapeError(
+                f"{what} must have shape (C, 2), an interval [start, end) for each cluster; got {intervals.shape}"
+            )
         return intervals
 
     def _counts(self, labels: Array, given: Any) -> Array:
@@ -377,11 +389,16 @@ class Clustering(Generic[Given]):
             return counted
         counts = self._host(given, "Nlab")
         if counts.ndim != 1 or len(counts) < len(counted):
-            raise ShapeError(f"Nlab has a count for each of the {len(counted)} clusters; got shape {counts.shape}")
+            raise ShapeError(
+                f"Nlab must have a count for each of the {len(counted)} clusters; got shape {counts.shape}"
+            )
         wrong = np.flatnonzero(counts != np.bincount(labels, minlength=len(counts)))
         if wrong.size:
             k = wrong[0]
-            raise ShapeError(f"Nlab counts {counts[k]} points in cluster {k}; lab has {np.sum(labels == k)} there")
+            raise ShapeError(
+                f"Nlab must be the numbers of points with each label: it has {counts[k]} for cluster {k}, and lab has "
+                f"{np.sum(labels == k)}. Leave Nlab out, and they are counted"
+            )
         return counts.astype(np.int64)
 
     def _cloud(
@@ -417,27 +434,27 @@ class Cloud(NamedTuple):
 def check_points(shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
     """Raise an error unless points have this shape and dtype."""
     if len(shape) != 2:
-        raise ShapeError(f"x has shape (M, D), a row per point; got {shape}")
+        raise ShapeError(f"x must have shape (M, D), a row for each point; got {shape}")
     if dtype.kind not in "fiu":
-        raise DtypeError(f"x holds real numbers; got {dtype.name}")
+        raise DtypeError(f"x must hold real numbers; got {dtype.name}")
 
 
 def check_rows(count: int, labels: Array) -> None:
     """Raise an error unless there is a label for each point."""
     if count != len(labels):
-        raise ShapeError(f"x and lab have a row per point each; got {count} and {len(labels)}")
+        raise ShapeError(f"x and lab must have an entry for each point; got {count} rows of x and {len(labels)} labels")
 
 
 def check_weights(shape: tuple[int, ...], count: int) -> None:
     """Raise an error unless weights of ``count`` points have this shape."""
     if shape not in ((count,), (count, 1)):
-        raise ShapeError(f"weights have shape (M,) or (M, 1) with M = {count}; got {shape}")
+        raise ShapeError(f"weights must have shape ({count},) or ({count}, 1), for the rows of x; got {shape}")
 
 
 def check_totals(number: int, clusters: int) -> None:
     """Raise an error unless there is a total weight for each cluster."""
     if number != clusters:
-        raise ShapeError(f"weights_c has a number for each of the {clusters} clusters; got {number}")
+        raise ShapeError(f"weights_c must have a number for each of the {clusters} clusters; got {number}")
 
 
 def _ranges(counts: Array) -> Array:

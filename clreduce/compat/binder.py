@@ -120,7 +120,7 @@ class BoundReduction:
         device_id: int,
     ) -> None:  # fmt: skip
         if lang not in _LIBRARIES:
-            raise FormulaError(f"the array library is 'numpy' or 'torch'; got {lang!r}")
+            raise FormulaError(f"lang must be 'numpy' or 'torch'; got {lang!r}")
         arguments = _read(formula)
         accumulator = flags.get("dtype_acc", "auto")
         options = {

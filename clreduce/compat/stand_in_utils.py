@@ -206,14 +206,14 @@ def pyKeOps_Warning(message: object) -> None:
 def axis2cat(axis: int) -> int:
     """The category of the result of a reduction over ``axis``: 0 for i, 1 for j."""
     if axis not in (0, 1):
-        raise ShapeError(f"axis is 0 or 1; got {axis!r}")
+        raise ShapeError(f"axis must be 0 or 1; got {axis!r}")
     return 1 - axis
 
 
 def cat2axis(cat: int) -> int:
     """The axis of a reduction whose result has the category ``cat``."""
     if cat not in (0, 1):
-        raise ShapeError(f"the category is 0 (Vi) or 1 (Vj); got {cat!r}")
+        raise ShapeError(f"cat must be 0 (Vi) or 1 (Vj); got {cat!r}")
     return 1 - cat
 
 
@@ -425,5 +425,5 @@ class torchtools(_Tools):
 def get_tools(lang: str) -> _Tools:
     """The tools of ``"numpy"``, or of ``"torch"``, also called ``"pytorch"``."""
     if lang not in ("numpy", "torch", "pytorch"):
-        raise ShapeError(f"the array library is 'numpy' or 'torch'; got {lang!r}")
+        raise ShapeError(f"lang must be 'numpy', 'torch' or 'pytorch'; got {lang!r}")
     return numpytools() if lang == "numpy" else torchtools()

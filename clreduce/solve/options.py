@@ -98,7 +98,9 @@ class SolveOptions:
         ):
             raise ShapeError(f"maxiter must be None or a whole number, 0 or more; got {maxiter!r}")
         if callback is not None and not callable(callback):
-            raise TypeError(f"callback must be None or a function of the iteration and its residuals; got {callback!r}")
+            raise OptionError(
+                f"callback must be None or a function of the iteration and its residuals; got {callback!r}"
+            )
         if not callable(solver) and not (isinstance(solver, str) and solver in _SOLVERS):
             raise OptionError(
                 f"solver must be one of {', '.join(map(repr, _SOLVERS))}, or a function with the arguments of "

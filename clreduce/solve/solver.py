@@ -62,8 +62,8 @@ class Solver(Routine):
             raise FormulaError(f"the formula must depend on the unknown, {describe(variable)}, and be linear in it")
         if expr.dim != variable.dim:
             raise ShapeError(
-                f"the formula has length {expr.dim} and the unknown {describe(variable)} has length {variable.dim}: "
-                "a system needs as many equations as unknowns"
+                f"the formula must have the length of the unknown, {describe(variable)}; it has length {expr.dim}. A "
+                "system needs as many equations as unknowns"
             )
         check_linear(expr, variable.expr, variable.name or "the unknown")
 
