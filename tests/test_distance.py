@@ -138,7 +138,7 @@ def test_the_largest_of_nothing_is_no_distance(metric: str) -> None:
     x, y = X[:, :2], Y[:2, :2]
     assert (cdist_reduce(x, y[:0], metric, "max") == -np.inf).all()
     assert (cdist_reduce(x, y[:0], metric, "min") == np.inf).all()
-    with pytest.warns(UserWarning, match="padding"):
+    with pytest.warns(UserWarning, match="places hold the value"):
         largest = cdist_reduce(x, y, metric, "kmax", k=3)
     assert (largest[:, 2] == -np.inf).all()
     assert (largest[:, :2] >= 0).all()
