@@ -183,11 +183,17 @@ class SpeedEntry(TypedDict):
     rows: int
     columns: int
     milliseconds: float
+    """The median time of a call."""
     pairs: float
+    """The number of pairs per second."""
     operations: int
+    """The number of operations for each pair."""
     roofline: float
+    """``pairs``, relative to the highest possible number."""
     share: float
+    """The part of the processor's time that the calls got."""
     verdict: str
+    """``"as expected"``, or ``"slow: ..."`` with the likely cause and what to try."""
 
 
 class MeasuredDevice(TypedDict):

@@ -48,28 +48,6 @@ class Peak:
     """The part of the processor's time that the kernels got; 1 on a GPU."""
 
 
-@dataclass(frozen=True)
-class Speed:
-    """The speed of a workload."""
-
-    workload: str
-    dtype: str
-    rows: int
-    columns: int
-    milliseconds: float
-    """The median time of a call."""
-    pairs: float
-    """The number of pairs per second."""
-    operations: int
-    """The number of operations for each pair."""
-    roofline: float
-    """``pairs``, relative to the highest possible number."""
-    share: float
-    """The part of the processor's time that the calls got."""
-    verdict: str
-    """``"as expected"``, or ``"slow: ..."`` with the likely cause and what to try."""
-
-
 class _Compute(Protocol):
     def __call__(self, x: Array, y: Array, b: Array) -> object: ...
 
@@ -89,7 +67,7 @@ def measure(device: Device, seconds: float) -> SpeedReport:
         "peaks": [cast(PeakEntry, asdict(peak)) for peak in peaks.values()],
         "bytes_per_second": bandwidth,
         "small_call_microseconds": 1e6 * latency,
-        "workloads": [cast(SpeedEntry, asdict(speed)) for speed in speeds],
+        "workloads": speeds,
         "remarks": list(_remarks(device, peaks["float32"])),
     }
 
@@ -107,7 +85,7 @@ def _data(dtype: str, size: int) -> tuple[Array, Array, Array]:
     return x, y, b
 
 
-def _workloads(device: Device, peak: Peak, seconds: float) -> Iterator[Speed]:
+def _workloads(device: Device, peak: Peak, seconds: float) -> Iterator[SpeedEntry]:
     gaussian = Genred("Exp(-SqDist(x, y)) * b", _ALIASES, axis=1)
     nearest = Genred("SqDist(x, y)", _ALIASES[:2], "ArgKMin", axis=1, opt_arg=10)
     gradients = gaussian.program.vjp([0, 1, 2])
@@ -128,7 +106,7 @@ def _operations(program: MapReduce) -> int:
     return written_out(program.values, sys.maxsize) + sum(int(value.dim) for value in program.values)
 
 
-def _speed(device: Device, peak: Peak, seconds: float, name: str, operations: int, call: _Compute) -> Speed:
+def _speed(device: Device, peak: Peak, seconds: float, name: str, operations: int, call: _Compute) -> SpeedEntry:
     size = _SIZES[device.facts.kind]
     start = time.perf_counter()
     call(*_data(peak.dtype, 64))  # builds the kernels
@@ -144,7 +122,10 @@ def _speed(device: Device, peak: Peak, seconds: float, name: str, operations: in
     pairs = size * size / timing.median
     roofline = pairs * operations / (2 * peak.multiply_adds)
     verdict = "as expected" if roofline >= HEALTHY else f"slow: {_cause(device, timing.share)}"
-    return Speed(name, peak.dtype, size, size, 1e3 * timing.median, pairs, operations, roofline, timing.share, verdict)
+    return {
+        "workload": name, "dtype": peak.dtype, "rows": size, "columns": size, "milliseconds": 1e3 * timing.median,
+        "pairs": pairs, "operations": operations, "roofline": roofline, "share": timing.share, "verdict": verdict,
+    }  # fmt: skip
 
 
 def _cause(device: Device, share: float) -> str:
