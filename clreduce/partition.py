@@ -1,4 +1,4 @@
-"""Blocks of points that lie near each other, and the boxes around them. The host takes a second for a million points.
+"""Blocks of points that lie near each other, and the boxes around them. A million points take some tenths of a second.
 
 A tree of boxes is split at the widest side, as a k-d tree is. All blocks hold ``size`` points but the last, and 2^k
 blocks that follow each other from a multiple of 2^k on are one node of the tree: so coarser blocks are their unions.
