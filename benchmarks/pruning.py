@@ -1,6 +1,6 @@
 """Calls that skip blocks of pairs, beside visits of all pairs and libraries for nearest neighbours.
 
-    python benchmarks/pruning.py                             # everything: half an hour on two cores
+    python benchmarks/pruning.py                             # everything: about a quarter of an hour on two cores
     python benchmarks/pruning.py --only sums --sums 1000000  # one part, its sizes
     python benchmarks/pruning.py --driver "pocl 3.1"         # on one of the OpenCL CPU drivers
     python benchmarks/pruning.py --quick                     # does it run at all?
@@ -48,8 +48,10 @@ from clreduce.numpy import Genred
 Array = np.ndarray[Any, Any]
 Seconds = tuple[float, float]
 """Of a clock, and of the processor in all threads."""
-ROWS = 2000
-"""Rows of engines that visit all pairs."""
+ROWS = 20_000
+"""The number of rows for which all pairs are visited."""
+FLAT_ROWS = 2000
+"""The number of rows that faiss' flat index answers."""
 TREE_ROWS = 50_000
 """Rows of a tree that answers in one thread."""
 WARM = 200_000
@@ -82,7 +84,7 @@ class Engine:
     """From an index and rows."""
     build: Callable[[Array], Any] = lambda points: points
     rows: int | None = None
-    """At most so many are asked for, and the time is scaled; None: all."""
+    """The largest number of rows that are asked for, whose time is scaled to all rows; None for no limit."""
 
 
 def clocked(call: Callable[[], Any]) -> tuple[Seconds, Any]:
@@ -98,7 +100,7 @@ def measured(engines: dict[str, Engine], points: Array, rounds: int) -> tuple[di
     spent = dict.fromkeys(engines, 0.0)
     answers = {}
     for engine in engines.values():  # builds kernels, reads libraries
-        few = points[: ROWS if engine.rows else WARM]
+        few = points[: engine.rows or WARM]
         engine.answer(engine.build(few), few)
     for _ in range(rounds):
         for name, engine in engines.items():
@@ -149,7 +151,7 @@ def neighbour_engines(dim: int, neighbours: int) -> tuple[dict[str, Engine | Non
             return index
 
         faiss.omp_set_num_threads(CORES)
-        engines["faiss flat"] = Engine(lambda index, rows: index.search(rows, neighbours)[1], flat, ROWS)
+        engines["faiss flat"] = Engine(lambda index, rows: index.search(rows, neighbours)[1], flat, FLAT_ROWS)
     return engines, nearest.program
 
 
