@@ -202,3 +202,22 @@ def test_common_pairs_are_those_of_both(data: st.DataObject) -> None:
     for owner, piece in zip(found.owners, found.pieces, strict=True):
         both[slice(*found.blocks[owner]), slice(*piece)] = True
     np.testing.assert_array_equal(both, dense & singles)
+
+
+def test_derivatives_that_read_results_keep_the_tolerance(
+    device: Device, plain_kernels: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error of 1e-4 of a logarithm of about -2000 would make weights wrong by a fifth."""
+    if not device.facts.has_double:
+        pytest.skip("rounding errors of float32 would hide those of what is skipped")
+    monkeypatch.setattr(running, "BLOCK", 8)
+    rng = np.random.default_rng(0)
+    x, y = np.sort(rng.random((60, 1)), 0), rng.random((400, 1))
+    routine: Genred[Array] = Genred("-300 * SqDist(x, y) - 2000", ["x = Vi(1)", "y = Vj(1)"], "LogSumExp", axis=1)
+    weights = np.exp(-300 * (x - y.T) ** 2)
+    exact = -600 * ((x - y.T) * weights).sum(1, keepdims=True) / weights.sum(1, keepdims=True)
+    (slope,) = routine.vjp(x, y, cotangent=np.ones((60, 1)), wrt=["x"], rtol=1e-4)
+    assert (np.abs(slope - exact) <= 1.001e-4 * np.abs(exact) + 1e-9).all()
+    (gradient,) = routine.program.vjp([0])
+    for program in (routine.program, gradient.program):
+        assert running.LAST[program].visited < running.LAST[program].pairs

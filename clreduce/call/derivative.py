@@ -165,7 +165,9 @@ class Derivative:
         if source.role == "cotangent":
             return None
         if self._residual_tangents is None:
-            own = Derivative(self.evaluation.with_residuals, self.inputs, self._run, self._residuals)
+            # Errors of these would be multiplied like those of the residuals themselves.
+            own_evaluation = Evaluation(self.evaluation.work.within_rounding, self.evaluation.executor).with_residuals
+            own = Derivative(own_evaluation, self.inputs, self._run, self._residuals)
             self._residual_tangents = own.jvp(self._tangents)
         return self._residual_tangents.get(source.number)
 

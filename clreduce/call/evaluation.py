@@ -36,7 +36,8 @@ class Evaluation:
     def with_residuals(self) -> Evaluation:
         """The evaluation of the residuals that derivatives read; its first result is this evaluation's result.
 
-        It is this evaluation itself if derivatives read no residuals, or only its own results.
+        It is this evaluation itself if derivatives read no residuals, or only its own results, and these have no
+        tolerance.
         """
         work = self.work.with_residuals
         return self if work is self.work else Evaluation(work, self.executor)

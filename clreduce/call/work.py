@@ -57,10 +57,19 @@ class Work:
     def with_residuals(self) -> Work:
         """The work whose results are the residuals that derivatives read; its first result is this work's result.
 
-        It is this work itself if derivatives read no residuals, or only its own results.
+        It is this work itself if derivatives read no residuals, or only its own results, and these have no tolerance.
         """
-        residual = self.program.residual
-        return self if residual is None or self.is_residual else replace(self, program=residual)
+        residual, pruning = self.program.residual, self.pruning
+        if residual is None:
+            return self
+        if pruning is not None and pruning.has_tolerance:
+            return replace(self, program=residual, pruning=replace(pruning, of_residuals=True))
+        return self if self.is_residual else replace(self, program=residual)
+
+    @property
+    def within_rounding(self) -> Work:
+        """This work with a tolerance as small as rounding errors, if it has a tolerance."""
+        return self if self.pruning is None else replace(self, pruning=self.pruning.within_rounding(self.dtype))
 
     @cached_property
     def skips(self) -> bool:

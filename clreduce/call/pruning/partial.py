@@ -45,7 +45,8 @@ def part_of(work: Work, columns: int) -> Pruning | None:
     if reduction.name == "Sum":  # errors of parts add up; those of means and of logarithms do not
         return replace(pruning, atol=pruning.atol * columns / work.region.columns)
     if reduction.skips is Skips.SMALL_EXPONENTIALS:  # the other half is for parts that are left out
-        return replace(pruning, atol=pruning.atol / 2)
+        error = float(np.finfo(work.dtype).eps) if pruning.of_residuals else np.inf
+        return replace(pruning, atol=min(pruning.atol / 2, error))
     return pruning
 
 

@@ -22,6 +22,9 @@ class Pruning:
     rtol: float = 0.0
     demanded: bool = False
     """Whether the call says ``prune=True`` itself; it raises an error then if points cannot be sorted."""
+    of_residuals: bool = False
+    """Whether derivatives read the results. Results then keep `within_rounding` instead of the tolerance, which would
+    be that of the call times factors of the derivative."""
 
     @classmethod
     def checked(cls, prune: Any, atol: Any, rtol: Any, reduction: Reduction) -> Pruning | None:
@@ -60,8 +63,12 @@ class Pruning:
 
     def of_derivative(self) -> Pruning:
         """The pruning of derivatives of a call: its tolerances, or the default of derivatives if it has none."""
-        asked = replace(self, demanded=False)
+        asked = replace(self, demanded=False, of_residuals=False)
         return asked if self.has_tolerance or self.prune is not True else replace(asked, prune=None)
+
+    def within_rounding(self, dtype: str) -> Pruning:
+        """This pruning with a tolerance as small as rounding errors of ``dtype``, if it has a tolerance."""
+        return replace(self, atol=0.0, rtol=float(np.finfo(dtype).eps)) if self.has_tolerance else self
 
 
 DEFAULT, NEVER = Pruning(), Pruning(False)

@@ -89,6 +89,8 @@ def _run(
         total = pairs_in(region)
         LAST.keep(work.program, Skipped(total, total, reason=reason))
         return executor.run((replace(work, pruning=NEVER), prepared, arrays))
+    if work.pruning is not None and work.pruning.of_residuals:
+        work = work.within_rounding
     work = work.arranged_for(arrays)  # so that each index of a batch rounds as a visit of all pairs does
     resident = first_resident(arrays)
     if resident is not None and work.selected is None:
