@@ -23,6 +23,7 @@ except ImportError as _error:
 from clreduce.adapters.dask import DASK
 from clreduce.binding import bind, generics, variables
 from clreduce.call.genred import Genred as _Genred
+from clreduce.dask.boxes import compute_boxes
 from clreduce.dask.graphs import GRAPHS
 from clreduce.dask.routine import GraphRoutine
 from clreduce.dask.solving import GraphSolver
@@ -54,8 +55,8 @@ Vi, Vj, Pm = variables(LazyTensor)
 generic_sum, generic_logsumexp, generic_argmin, generic_argkmin = generics(Genred)
 
 __all__ = [
-    "ComplexLazyTensor", "Genred", "KernelSolve", "LazyTensor", "Pm", "SolveInfo", "Vi", "Vj", "generic_argkmin",
-    "generic_argmin", "generic_logsumexp", "generic_sum", "nystrom",
+    "ComplexLazyTensor", "Genred", "KernelSolve", "LazyTensor", "Pm", "SolveInfo", "Vi", "Vj", "compute_boxes",
+    "generic_argkmin", "generic_argmin", "generic_logsumexp", "generic_sum", "nystrom",
 ]  # fmt: skip
 
 

@@ -26,6 +26,7 @@ from clreduce.call.pruning.partial import part_of, tells_of_others
 from clreduce.call.pruning.request import Pruning
 from clreduce.call.runner import Runner
 from clreduce.call.work import Work
+from clreduce.dask.boxes import KnownChunks, Visits
 from clreduce.dask.tasks import Compute, Finish, Merge, OnWorker, Partial, PartialBeside, Resume, ResumeAndFinish
 from clreduce.domain import Domain
 from clreduce.errors import OptionError, ShapeError
@@ -133,7 +134,11 @@ class Graph:
         self._arrays: list[Any] = [
             self._cut.aligned(array, slot.domain) for slot, array in zip(work.program.slots, arrays, strict=True)
         ]
-        token = tokenize(pickle.dumps((work, executor)), [array.name for array in self._arrays])
+        known = None
+        if len(self._cut.columns) > 1 and not executor.deterministic:
+            known = KnownChunks.of(work, executor, self._arrays)
+        self._known = known
+        token = tokenize(pickle.dumps((work, executor)), [array.name for array in self._arrays], known is not None)
         self._name = f"{work.program.reduction.name.lower()}-{token}"
         self._layer: dict[Key, Any] = {}
 
@@ -149,21 +154,25 @@ class Graph:
     def _add_rows(self, index: tuple[int, ...], i: int, work: Work) -> None:
         """Add the tasks whose results are those of one chunk of rows."""
         region, last = work.region, (self._name, *index, i)
+        visits = None if self._known is None else self._known.visits(i)
         blocks = []
         for j, columns in enumerate(_intervals(self._cut.columns)):
             part = self._only(region.part(columns=columns))
-            if part.columns and (part.ranges is None or len(pairs_of(part).pieces)):
-                blocks.append((j, replace(work.on(part), pruning=self._pruning_of(part.columns))))
+            is_visited = visits is None or visits.chunks[j]
+            if is_visited and part.columns and (part.ranges is None or len(pairs_of(part).pieces)):
+                blocks.append((j, replace(work.on(part), pruning=self._pruning_of(part.columns, visits))))
         if self._executor.deterministic and blocks and work.region.ranges is None:
             self._add_chain(index, i, work, blocks)
             return
-        if len(blocks) == 1:
+        if len(blocks) == 1 and visits is None:
             ((j, only),) = blocks
             # All columns are in the region, those too that no row visits: the values over nothing tell them.
             self._layer[last] = (Compute(self._executor, only), *self._inputs(index, i, j))
             return
         states: list[Key] = [(f"{self._name}-partial", *index, i, j) for j, _ in blocks]
-        first = self._first_of(blocks, region) if any(tells_of_others(part) for _, part in blocks) else None
+        first = None
+        if any(tells_of_others(part) for _, part in blocks):
+            first = self._first_of(blocks, region, visits)
         for number, (j, part_work) in enumerate(blocks):
             inputs = self._inputs(index, i, j)
             if first is None or number == first:
@@ -182,19 +191,22 @@ class Graph:
             level += 1
         self._layer[last] = (Finish(work), *states)
 
-    def _first_of(self, blocks: Sequence[tuple[int, Work]], rows: Region) -> int:
+    def _first_of(self, blocks: Sequence[tuple[int, Work]], rows: Region, visits: Visits | None) -> int:
         """The number of the block of columns that is likely to have the first terms of these rows.
 
-        If points are stored by their place in space, small terms are in the columns that have the same place among all
-        columns as ``rows`` have among all rows, and large ones are at the other end.
+        Boxes tell it if they are known. Otherwise points may be stored by their place in space: then small terms are in
+        the columns that have the same place among all columns as ``rows`` have among all rows, and large ones are at
+        the other end.
         """
+        if visits is not None:
+            return [j for j, _ in blocks].index(visits.first)
         whole = self._work.region
         place = (rows.first_row - whole.first_row + rows.rows / 2) / whole.rows
         middles = [work.region.first_column - whole.first_column + work.region.columns / 2 for _, work in blocks]
         sign = -1 if self._work.program.reduction.skips is Skips.BELOW else 1
         return min(range(len(blocks)), key=lambda number: sign * abs(middles[number] / whole.columns - place))
 
-    def _pruning_of(self, columns: int) -> Pruning | None:
+    def _pruning_of(self, columns: int, visits: Visits | None) -> Pruning | None:
         """The pruning of a task with ``columns`` columns."""
         pruning = self._work.pruning
         if len(self._cut.columns) == 1 or pruning is None:
@@ -204,7 +216,10 @@ class Graph:
                 "deterministic=True visits the chunks of the reduced axis one after the other, and skips no pairs: "
                 "leave out prune and tolerances, or make one chunk along this axis, by x.rechunk({0: -1})"
             )
-        return part_of(self._work, columns)
+        if visits is None:
+            return part_of(self._work, columns, self._work.region.columns)
+        visited = sum(size for size, is_visited in zip(self._cut.columns, visits.chunks, strict=True) if is_visited)
+        return part_of(replace(self._work, pruning=replace(pruning, atol=visits.atol)), columns, visited)
 
     def _add_chain(self, index: tuple[int, ...], i: int, work: Work, blocks: Sequence[tuple[int, Work]]) -> None:
         """Tasks that take the columns of a chunk of rows one chunk after the other, as one process would."""

@@ -159,9 +159,7 @@ class Chunks:
             is_settled: Array = known[..., 0].astype(bool) & (holds == (skips is Skips.HOLDING)).all(axis=2)
             return ~is_settled
         if skips is Skips.SMALL:
-            pruning = self.work.pruning or DEFAULT
-            sums = self._over_pairs(Sums(self.pairs, pruning).sizes).astype(np.float64).sum(axis=1)
-            is_large: Array = (_ROUNDED * sums > pruning.atol).any(axis=1)
+            is_large: Array = (self.sizes.sum(axis=1) > (self.work.pruning or DEFAULT).atol).any(axis=1)
             return everything & is_large[:, None]
         if skips is Skips.SMALL_EXPONENTIALS and beside.logarithms is not None:
             highest = self._over_pairs(Exponentials(self.pairs, self.work.pruning or DEFAULT).highest)
@@ -174,6 +172,37 @@ class Chunks:
             is_small: Array = (_ROUNDED * sums <= -np.expm1(-beside.error)).all(axis=1)
             return everything & ~is_small[:, None]
         return everything
+
+    def needed(self) -> Array:
+        """Whether each pair of slices may matter if nothing but boxes is known: (slices of rows, slices of columns)."""
+        return self._needed(Beside(limits=self._limits()) if self.work.program.reduction.skips.selects else Beside())
+
+    @cached_property
+    def highest(self) -> Array:
+        """Upper bounds of the terms of a selection, or of minus the terms if the largest are selected; inf if a term
+        may be nan: (slices of rows, slices of columns)."""
+        bounds = Selection(self.pairs).bounds
+        high = self._over_pairs(bounds.high)[..., 0]
+        return high if bounds.nan is None else np.where(self._over_pairs(bounds.nan)[..., 0] > 0, np.inf, high)
+
+    @cached_property
+    def sizes(self) -> Array:
+        """The largest change of a sum by the terms of each pair: (slices of rows, slices of columns, D), float64."""
+        sums = Sums(self.pairs, self.work.pruning or DEFAULT)
+        return _ROUNDED * self._over_pairs(sums.sizes).astype(np.float64)
+
+    def _limits(self) -> Array:
+        """For each row, a number that at least K of its terms are not beyond, by their bounds: (rows,)."""
+        selection = Selection(self.pairs)
+        order = np.argsort(self.highest, axis=1)
+        sizes = np.diff(self.pairs.columns.partition.intervals, axis=1)[:, 0]
+        enough = np.cumsum(sizes[order], axis=1) >= selection.count
+        last = np.where(enough.any(axis=1), enough.argmax(axis=1), -1)
+        ordered = np.take_along_axis(self.highest, order, axis=1)
+        limits = np.where(last < 0, np.inf, ordered[np.arange(len(order)), last])
+        intervals = self.pairs.rows.partition.intervals
+        of_rows: Array = np.repeat(limits, intervals[:, 1] - intervals[:, 0])
+        return -of_rows if selection.largest else of_rows
 
     def _over_pairs(self, f: Expr) -> Array:
         """A formula in the ends of boxes, for each pair of slices: (slices of rows, slices of columns, D)."""

@@ -28,8 +28,8 @@ _ROUNDING = 64
 """Units in the last place by which a logarithm of a sum is wrong at most."""
 
 
-def part_of(work: Work, columns: int) -> Pruning | None:
-    """The pruning of a part of a work with ``columns`` of its columns, and with its share of the tolerance.
+def part_of(work: Work, columns: int, of: int) -> Pruning | None:
+    """The pruning of a part of a work: the part has ``columns`` of the ``of`` columns that share the tolerance.
 
     `OptionError` for a tolerance that parts cannot keep.
     """
@@ -43,7 +43,7 @@ def part_of(work: Work, columns: int) -> Pruning | None:
         )
     reduction = work.program.reduction
     if reduction.name == "Sum":  # errors of parts add up; those of means and of logarithms do not
-        return replace(pruning, atol=pruning.atol * columns / work.region.columns)
+        return replace(pruning, atol=pruning.atol * columns / of)
     if reduction.skips is Skips.SMALL_EXPONENTIALS:  # the other half is for parts that are left out
         error = float(np.finfo(work.dtype).eps) if pruning.of_residuals else np.inf
         return replace(pruning, atol=min(pruning.atol / 2, error))

@@ -208,12 +208,17 @@ def _obstacle(work: Work, arrays: Sequence[Array], executor: Executor) -> str:
         return "a GPU may visit them in less time than it takes to sort points on the host"
     if work.region.rows == 0 or work.region.columns == 0:
         return "there is no pair"
+    return obstacle_of_parameters(work, arrays) or _obstacle_of_ranges(work)
+
+
+def obstacle_of_parameters(work: Work, arrays: Sequence[Array]) -> str:
+    """The reason why parameters have no bounds; "" if there is none."""
     for slot, array in zip(work.program.slots, arrays, strict=True):
         if slot.domain == Domain.P and array.dtype.kind == "f":
             size = np.abs(array)
             if not ((size == 0) | ((size >= np.finfo(array.dtype).tiny) & (size < np.inf))).all():
                 return "a parameter is infinite, nan or subnormal"
-    return _obstacle_of_ranges(work)
+    return ""
 
 
 def _obstacle_of_ranges(work: Work) -> str:
