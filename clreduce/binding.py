@@ -9,7 +9,7 @@ from clreduce.adapters.adapter import AnyAdapter
 from clreduce.call.generic import generic
 from clreduce.call.genred import Genred
 from clreduce.call.routine import Routine
-from clreduce.call.runner import HOST, Runner
+from clreduce.call.runner import HOST, AnyRunner
 from clreduce.lazy.complex import ComplexMethods
 from clreduce.lazy.tensor import LazyTensor, variables_of
 from clreduce.solve.kernel_solve import KernelSolve
@@ -36,7 +36,7 @@ def bind(
     solve: type[KernelSolve[Any]],
     lazy: type[LazyTensor[Any]],
     complex_lazy: type[LazyTensor[Any]],
-    runner: Runner = HOST,
+    runner: AnyRunner = HOST,
     routine: type[Routine] = Routine,
     solver: type[Solver] = Solver,
 ) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -35,3 +35,7 @@ class AnyArray(Protocol):
 
     def reshape(self, shape: tuple[int, ...], /) -> AnyArray: ...
     def __getitem__(self, place: tuple[slice, ...], /) -> AnyArray: ...
+
+
+SomeArray = TypeVar("SomeArray", bound=AnyArray)
+"""Arrays of one library, whichever it is."""

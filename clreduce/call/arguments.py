@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from clreduce.adapters.adapter import AnyAdapter
+from clreduce.adapters.adapter import Adapter, AnyAdapter, Between, Own
 from clreduce.domain import Domain
 from clreduce.errors import DeviceError, DtypeError, ShapeError
 from clreduce.ir.expr import REAL
@@ -184,7 +184,9 @@ def check_result(shape: tuple[int, ...], dtype: str, given: object, what: str, l
         raise DtypeError(f"{what} must be {dtype}, the dtype of the result; got {library.dtype_name(given)}")
 
 
-def check_beside(shape: tuple[int, ...], dtype: str, given: object, what: str, library: AnyAdapter) -> Any:
+def check_beside(
+    shape: tuple[int, ...], dtype: str, given: object, what: str, library: Adapter[Own, Between]
+) -> Between:
     """``given`` as an array of this shape and dtype.
 
     Complex numbers become pairs of reals. A narrower dtype is converted; a wider one raises `DtypeError`.

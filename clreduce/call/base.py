@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from clreduce.adapters.adapter import AnyAdapter
 from clreduce.call.arguments import (
@@ -18,7 +18,7 @@ from clreduce.call.executor import Executor
 from clreduce.call.options import Options
 from clreduce.call.pruning.request import Pruning
 from clreduce.call.ranges import check_ranges
-from clreduce.call.runner import HOST, Runner
+from clreduce.call.runner import HOST, AnyRunner
 from clreduce.call.work import Work, plan_of
 from clreduce.domain import Domain
 from clreduce.errors import DeviceError, OptionError, ShapeError
@@ -36,8 +36,7 @@ from clreduce.runtime.region import Region
 from clreduce.typing import Array
 from clreduce.warning import warn
 
-if TYPE_CHECKING:
-    pass
+Fed = TypeVar("Fed")
 
 
 def _evaluation(
@@ -70,7 +69,7 @@ class RoutineBase:
 
     library: ClassVar[AnyAdapter]
     """The adapter of the array library; set by the subclass that users see."""
-    runner: ClassVar[Runner] = HOST
+    runner: ClassVar[AnyRunner] = HOST
 
     def __init__(
         self,
@@ -131,7 +130,7 @@ class RoutineBase:
         """
         return plan_of(program, self.options, dtype, device, batched, rows, columns, ranges, moderate)
 
-    def feeds(self, arrays: Sequence[object]) -> list[Any]:
+    def feeds(self, arrays: Sequence[Fed]) -> list[Fed]:
         """The arrays of a call in the order of the program's slots.
 
         Parameters

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
-from typing import Any, TypeAlias
+from typing import Any, Generic, TypeAlias
 
 from clreduce.call.evaluation import Evaluation
 from clreduce.ir.expr import INDEX
 from clreduce.memo import memoised
 from clreduce.program import Gradient, MapReduce, Source
 from clreduce.runtime.resident import copied, is_resident, reduced
+from clreduce.typing import SomeArray
 
-Arrays: TypeAlias = Mapping[int, Any]
-Works: TypeAlias = Sequence[tuple[Evaluation, Sequence[Any]]]
-Run: TypeAlias = Callable[[Works], Sequence[tuple[Any, ...]]]
+Arrays: TypeAlias = Mapping[int, SomeArray]
+"""Arrays by the slot that they feed, or by the result that they belong to."""
+Works: TypeAlias = Sequence[tuple[Evaluation, Sequence[SomeArray]]]
+"""Evaluations, each with its arrays."""
+Run: TypeAlias = Callable[[Works[SomeArray]], Sequence[tuple[SomeArray, ...]]]
+"""A function that runs evaluations, and returns the results of each."""
 
 
 @memoised(1024)
@@ -52,12 +56,15 @@ class GradientStep:
         self.inputs = [source.number if source.role == "input" else None for source in gradient.sources]
         """For each slot of the gradient program, the slot of the evaluation whose array it reads; else None."""
 
-    def cut(self, result: Any) -> list[Any]:
+    def cut(self, result: SomeArray) -> list[SomeArray]:
         """The parts of the result: one per slot, or one per result in forward mode."""
         if len(self._parts) == 1:
             return [result]
-        parts = [result[part] for part in self._parts]
-        return [copied(part, part.dtype) for part in parts] if is_resident(result) else parts
+        array: Any = result
+        parts: list[Any] = [array[part] for part in self._parts]
+        if is_resident(array):
+            parts = [copied(part, part.dtype) for part in parts]
+        return parts
 
 
 def _steps(
@@ -73,7 +80,7 @@ def _steps(
     return steps
 
 
-class Derivative:
+class Derivative(Generic[SomeArray]):
     """Derivatives of ``evaluation`` at ``inputs``, an array per slot of its program.
 
     ``outputs`` are the results of the evaluation, if the caller knows them. They save a kernel if the program is its
@@ -81,17 +88,21 @@ class Derivative:
     """
 
     def __init__(
-        self, evaluation: Evaluation, inputs: Sequence[Any], run: Run, outputs: tuple[Any, ...] | None = None
+        self,
+        evaluation: Evaluation,
+        inputs: Sequence[SomeArray],
+        run: Run[SomeArray],
+        outputs: tuple[SomeArray, ...] | None = None,
     ) -> None:
         self.evaluation, self.inputs, self._run = evaluation, inputs, run
-        self._cotangents: Arrays = {}
-        self._tangents: Arrays = {}
+        self._cotangents: Arrays[SomeArray] = {}
+        self._tangents: Arrays[SomeArray] = {}
         self._residuals = outputs if evaluation.work.is_residual else None
-        self._residual_tangents: Arrays | None = None
+        self._residual_tangents: Arrays[SomeArray] | None = None
 
     def vjp(
-        self, cotangents: Arrays, wrt: Sequence[int], shapes: Mapping[int, tuple[int, ...]] | None = None
-    ) -> dict[int, Any]:
+        self, cotangents: Arrays[SomeArray], wrt: Sequence[int], shapes: Mapping[int, tuple[int, ...]] | None = None
+    ) -> dict[int, SomeArray]:
         """The gradient in each slot of ``wrt``, in the shape of the slot's array.
 
         ``cotangents`` maps numbers of results to arrays (batch.., rows, D); missing ones are zero. ``shapes`` overrides
@@ -100,7 +111,7 @@ class Derivative:
         self._cotangents = cotangents
         return self._pulled(wrt, self._work, shapes)
 
-    def jvp(self, tangents: Arrays) -> dict[int, Any]:
+    def jvp(self, tangents: Arrays[SomeArray]) -> dict[int, SomeArray]:
         """The directional derivatives of the real results, by number. ``tangents`` maps slots to arrays."""
         self._tangents = tangents
         program = self.evaluation.program
@@ -108,15 +119,17 @@ class Derivative:
         ((result,),) = self._run([self._work(step)])
         return dict(zip(program.real_outputs, step.cut(result), strict=True))
 
-    def hvp(self, cotangents: Arrays, tangents: Arrays, wrt: Sequence[int]) -> dict[int, Any]:
+    def hvp(
+        self, cotangents: Arrays[SomeArray], tangents: Arrays[SomeArray], wrt: Sequence[int]
+    ) -> dict[int, SomeArray]:
         """The derivative of `vjp` along ``tangents`` for fixed cotangents; residuals change along them too."""
         self._cotangents, self._tangents = cotangents, tangents
         return self._pulled(wrt, self._work_along)
 
     def _pulled(
-        self, wrt: Sequence[int], work: Callable[[GradientStep], tuple[Evaluation, Sequence[Any]]],
+        self, wrt: Sequence[int], work: Callable[[GradientStep], tuple[Evaluation, Sequence[SomeArray]]],
         shapes: Mapping[int, tuple[int, ...]] | None = None,
-    ) -> dict[int, Any]:  # fmt: skip
+    ) -> dict[int, SomeArray]:  # fmt: skip
         steps = _steps(self.evaluation, tuple(sorted(wrt)), tuple(sorted(self._cotangents)))
         batch, gradients = len(self.evaluation.work.region.batch), {}
         for step, (result,) in zip(steps, self._run([work(step) for step in steps]), strict=True):
@@ -127,7 +140,7 @@ class Derivative:
                 gradients[slot] = part if part.shape == shape else summed_to(shape, part, batch)
         return gradients
 
-    def _work(self, step: GradientStep) -> tuple[Evaluation, Sequence[Any]]:
+    def _work(self, step: GradientStep) -> tuple[Evaluation, Sequence[SomeArray]]:
         """The evaluation of a step, and the array for each of its slots."""
         inputs = self.inputs
         return step.evaluation, [
@@ -135,19 +148,19 @@ class Derivative:
             for number, source in zip(step.inputs, step.gradient.sources, strict=True)
         ]
 
-    def _work_along(self, step: GradientStep) -> tuple[Evaluation, Sequence[Any]]:
+    def _work_along(self, step: GradientStep) -> tuple[Evaluation, Sequence[SomeArray]]:
         """The evaluation that differentiates a step's result along the tangents, and its arrays."""
         gradient = step.gradient
         tangents = {n: self._tangent(source) for n, source in enumerate(gradient.sources)}
         moving = tuple(n for n, tangent in tangents.items() if tangent is not None)
         second = tangent_of(gradient.program, moving)
-        arrays = [
+        arrays: list[Any] = [
             tangents[source.number] if source.role == "tangent" else self._array(gradient.sources[source.number])
             for source in second.sources
         ]
         return step.evaluation.of(second.program), arrays
 
-    def _array(self, source: Source) -> Any:
+    def _array(self, source: Source) -> SomeArray:
         if source.role == "input":
             return self.inputs[source.number]
         if source.role == "tangent":
@@ -158,7 +171,7 @@ class Derivative:
             (self._residuals,) = self._run([(self.evaluation.with_residuals, self.inputs)])
         return self._residuals[source.number]
 
-    def _tangent(self, source: Source) -> Any:
+    def _tangent(self, source: Source) -> SomeArray | None:
         """The tangent of the array that a source names; None if that array is constant."""
         if source.role == "input":
             return self._tangents.get(source.number)
@@ -172,7 +185,7 @@ class Derivative:
         return self._residual_tangents.get(source.number)
 
 
-def summed_to(shape: tuple[int, ...], gradient: Any, batch: int) -> Any:
+def summed_to(shape: tuple[int, ...], gradient: SomeArray, batch: int) -> SomeArray:
     """A gradient reduced to the ``shape`` of its argument.
 
     The gradient is added up over the first ``batch`` dimensions in which the argument has size 1.
@@ -180,6 +193,8 @@ def summed_to(shape: tuple[int, ...], gradient: Any, batch: int) -> Any:
     if gradient.shape == shape:
         return gradient
     shared = tuple(axis for axis in range(batch) if shape[axis] == 1 != gradient.shape[axis])
+    array: Any = gradient
     if shared:
-        gradient = reduced(gradient, "sum", shared) if is_resident(gradient) else gradient.sum(shared)
-    return gradient.reshape(shape)
+        array = reduced(array, "sum", shared) if is_resident(array) else array.sum(shared)
+    reshaped: SomeArray = array.reshape(shape)
+    return reshaped

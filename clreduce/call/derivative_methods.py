@@ -247,7 +247,7 @@ class DerivativeMethods(RoutineBase):
     def _derivative(
         self, arguments: Arguments, executor: Executor, outputs: tuple[Any, ...] | None, prune: bool | str,
         atol: float | None, rtol: float | None,
-    ) -> Derivative:  # fmt: skip
+    ) -> Derivative[Any]:  # fmt: skip
         """The `Derivative` of the routine at these arguments."""
         pruning = Pruning.checked(prune, atol, rtol, self.program.reduction)
         evaluation = self.evaluation(arguments, executor, pruning)

@@ -10,7 +10,7 @@ from typing import Any
 from clreduce.call.backend import checked_limits, kind_of
 from clreduce.call.executor import Executor, Job, OneDevice, one_device
 from clreduce.call.ready import Ready
-from clreduce.call.runner import Runner
+from clreduce.call.runner import HostRunner
 from clreduce.errors import BackendError, DeviceError
 from clreduce.memo import Memo
 from clreduce.runtime.device import Device
@@ -85,7 +85,7 @@ class WhereArraysAre(Executor):
             return executor.run_together([self._own(job, executor) for job in jobs])
 
 
-class PlacedRunner(Runner):
+class PlacedRunner(HostRunner):
     """Runs evaluations on the devices of their arrays."""
 
     def executor(

@@ -24,7 +24,7 @@ from clreduce.call.evaluation import Evaluation
 from clreduce.call.executor import Executor
 from clreduce.call.pruning.partial import part_of, tells_of_others
 from clreduce.call.pruning.request import Pruning
-from clreduce.call.runner import Runner
+from clreduce.call.runner import AnyRunner
 from clreduce.call.work import Work
 from clreduce.dask.boxes import KnownChunks, Visits
 from clreduce.dask.tasks import Compute, Finish, Merge, OnWorker, Partial, PartialBeside, Resume, ResumeAndFinish
@@ -43,7 +43,7 @@ _MERGED_AT_ONCE = 4
 """States that one task merges."""
 
 
-class Graphs(Runner):
+class Graphs(AnyRunner):
     """Makes graphs of evaluations. Nothing is computed, and no device is touched."""
 
     def executor(
@@ -59,7 +59,7 @@ class Graphs(Runner):
         assert isinstance(executor, OnWorker), "evaluations on dask arrays run where their chunks are"
         return Graph(evaluation.work, executor, arrays).results()
 
-    def run_all(self, works: Works) -> list[tuple[da.Array, ...]]:
+    def run_all(self, works: Works[Any]) -> list[tuple[da.Array, ...]]:
         return [self.run(evaluation, arrays) for evaluation, arrays in works]
 
 

@@ -23,7 +23,7 @@ from clreduce.language.vocabulary import nonlinear_node
 from clreduce.typing import Array
 
 
-class Following(Runner):
+class Following(Runner[jax.Array]):
     """Runs evaluations on JAX's arrays and tracers."""
 
     def tracks(self, arrays: Sequence[jax.Array]) -> bool:
@@ -34,7 +34,7 @@ class Following(Runner):
     ) -> tuple[jax.Array, ...]:
         return tuple(run(Results(evaluation), arrays))
 
-    def run_all(self, works: Works) -> list[tuple[jax.Array, ...]]:
+    def run_all(self, works: Works[jax.Array]) -> list[tuple[jax.Array, ...]]:
         return [self.run(evaluation, arrays) for evaluation, arrays in works]
 
 
@@ -102,11 +102,11 @@ class _Derived(HostTask):
         program = self.evaluation.program
         return len(program.slots) + (len(program.outputs) if self.evaluation.work.is_residual else 0)
 
-    def _of(self, arrays: Sequence[Any], run: Run) -> Derivative:
+    def _of(self, arrays: Sequence[Any], run: Run[Any]) -> Derivative[Any]:
         slots = len(self.evaluation.program.slots)
         return Derivative(self.evaluation, arrays[:slots], run, tuple(arrays[slots : self._fixed]) or None)
 
-    def _results(self, arrays: Sequence[Any], run: Run) -> list[Any]:
+    def _results(self, arrays: Sequence[Any], run: Run[Any]) -> list[Any]:
         raise NotImplementedError
 
     def computed(self, arrays: Sequence[Array]) -> Sequence[Array]:
@@ -130,7 +130,7 @@ class Tangent(_Derived):
     moves: tuple[int, ...]
     """The slots whose tangents are given."""
 
-    def _results(self, arrays: Sequence[Any], run: Run) -> list[Any]:
+    def _results(self, arrays: Sequence[Any], run: Run[Any]) -> list[Any]:
         found = self._of(arrays, run).jvp(dict(zip(self.moves, arrays[self._fixed :], strict=True)))
         return [found[n] for n in self.evaluation.program.real_outputs]
 
@@ -162,7 +162,7 @@ class Gradients(_Derived):
     shapes: tuple[tuple[int, ...], ...]
     """The shapes of the gradients: those of the slots' arrays, with the batch dimensions that `vmap` has made."""
 
-    def _results(self, arrays: Sequence[Any], run: Run) -> list[Any]:
+    def _results(self, arrays: Sequence[Any], run: Run[Any]) -> list[Any]:
         cotangents = dict(zip(self.outputs, arrays[self._fixed :], strict=True))
         found = self._of(arrays, run).vjp(cotangents, self.wrt, dict(zip(self.wrt, self.shapes, strict=True)))
         return [found[slot] for slot in self.wrt]

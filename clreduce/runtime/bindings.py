@@ -12,8 +12,13 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+if TYPE_CHECKING:
+    import pyopencl as cl
+
+KernelBuffer: TypeAlias = "cl.MemoryObjectHolder | cl.SVMPointer"
+"""The memory that a kernel reads or writes: a buffer, a part of a pool, or the address of an array of the host."""
 _SWITCH = "PYOPENCL_NO_CACHE"
 _switching = threading.Lock()
 
@@ -34,7 +39,7 @@ def without_caches() -> Iterator[None]:
             os.environ.pop(_SWITCH, None)
 
 
-def kernel_of(program: Any, name: str) -> Any:
+def kernel_of(program: cl.Program, name: str) -> cl.Kernel:
     """The ``pyopencl.Kernel`` of a built program.
 
     pyopencl generates Python code for each kernel and caches it on disk. That cache may be damaged, or locked by

@@ -10,7 +10,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from clreduce.cache import cache_folder, entry_name, read_entry, write_entry
 from clreduce.errors import CompileError, DeviceError
@@ -19,6 +19,9 @@ from clreduce.runtime.device import Device
 from clreduce.runtime.drivers import why_no_kernel
 from clreduce.runtime.process import end_without_drivers
 from clreduce.runtime.profile import building
+
+if TYPE_CHECKING:
+    import pyopencl as cl
 
 # Allow the contraction of a*b + c into one FMA, but no change of infinities, nans or the order of operations.
 OPTIONS = ("-cl-mad-enable", "-cl-std=CL1.2")
@@ -33,20 +36,20 @@ class ProgramCache:
     def __init__(self, limit: int = 512) -> None:
         self.builds = 0
         """The number of programs made so far, from source or from disk; for tests and for information."""
-        self._programs: Memo[tuple[str, Device, bool], Any] = Memo(limit)
+        self._programs: Memo[tuple[str, Device, bool], cl.Program] = Memo(limit)
         self._unsaved: Memo[tuple[str, Device], None] = Memo(limit)
         """Programs that were built from source and are not on disk yet."""
         self._building = threading.RLock()
         self._process: int | None = None
 
-    def build(self, source: str, device: Device, what: Callable[[], str] = lambda: "a kernel") -> Any:
+    def build(self, source: str, device: Device, what: Callable[[], str] = lambda: "a kernel") -> cl.Program:
         """The ``pyopencl.Program`` of ``source`` on ``device``; raises `CompileError` with the driver's log.
 
         ``what`` returns a description of the kernel for the log.
         """
         return self._programs.fetch(_key(source, device), lambda: self._made(source, device, what))
 
-    def _made(self, source: str, device: Device, what: Callable[[], str]) -> Any:
+    def _made(self, source: str, device: Device, what: Callable[[], str]) -> cl.Program:
         # One at a time: some drivers cannot build several programs at once, and warning filters are global.
         with self._building:
             program = None if _keeps_programs(device) else _from_disk(source, device)
@@ -132,11 +135,11 @@ def _keeps_programs(device: Device) -> bool:
     return device.facts.driver == "pocl"
 
 
-def _to_disk(source: str, device: Device, program: Any) -> None:
+def _to_disk(source: str, device: Device, program: cl.Program) -> None:
     import pyopencl as cl
 
     try:
-        binaries = program.get_info(cl.program_info.BINARIES)
+        binaries: Any = program.get_info(cl.program_info.BINARIES)
     except cl.Error as error:  # some drivers return no binaries
         _LOGGER.debug("no binary of a kernel from %r: %s", device, error)
         return
@@ -156,7 +159,7 @@ def _silent_compiler() -> Iterator[None]:
 
 
 @building("looked for on disk")
-def _from_disk(source: str, device: Device) -> Any | None:
+def _from_disk(source: str, device: Device) -> cl.Program | None:
     import pyopencl as cl
 
     binary = read_entry(_entry(source, device))
@@ -172,14 +175,15 @@ def _from_disk(source: str, device: Device) -> Any | None:
 
 
 @building("taken from disk")
-def _from_binary(binary: bytes, device: Device) -> Any:
+def _from_binary(binary: bytes, device: Device) -> cl.Program:
     import pyopencl as cl
 
-    return cl.Program(device.context, [device.cl_device], [binary]).build()
+    program: cl.Program = cl.Program(device.context, [device.cl_device], [binary]).build()
+    return program
 
 
 @building("compiled from source")
-def _from_source(source: str, device: Device) -> Any:
+def _from_source(source: str, device: Device) -> cl.Program:
     import pyopencl as cl
 
     with _silent_compiler():
@@ -188,7 +192,8 @@ def _from_source(source: str, device: Device) -> Any:
             # After a query, the driver alone builds a program, without pyopencl's cache on disk. This holds even if
             # the user's program imported pyopencl before us (see `clreduce.runtime.bindings`).
             program.get_info(cl.program_info.NUM_DEVICES)
-            return program.build(_options(device))
+            built: cl.Program = program.build(_options(device))
+            return built
         except cl.Error as error:
             if device.facts.driver == "pocl" and (why := why_no_kernel()):
                 raise DeviceError(f"{device} built no kernel: {why}") from error

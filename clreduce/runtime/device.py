@@ -12,9 +12,11 @@ from clreduce.errors import DeviceError
 from clreduce.runtime.drivers import DRIVER_TITLES, driver_of, leading_numbers, llvm_of
 from clreduce.runtime.process import check_process
 from clreduce.runtime.profile import RECORDER, current_recorder, recorded_queue
+from clreduce.typing import DType
 
 if TYPE_CHECKING:
     import pyopencl as cl
+    from pyopencl.tools import MemoryPool
 
 _MOST_LANES = DeviceFacts().most_lanes
 _TURNS_OF_LLVMPIPE = 60_000
@@ -45,7 +47,7 @@ class Device:
         """A key for caches: text that changes whenever a compiled program may no longer fit."""
         self._lock = threading.Lock()
         self._context: cl.Context | None = None
-        self._pool: Any = None
+        self._pool: MemoryPool | None = None
         self._of_thread = threading.local()
 
     @property
@@ -74,8 +76,7 @@ class Device:
         """
         check_process()
         if RECORDER.get() is not None and current_recorder() is not None:
-            recorded: cl.CommandQueue = recorded_queue(self)
-            return recorded
+            return recorded_queue(self)
         queue: cl.CommandQueue | None = getattr(self._of_thread, "queue", None)
         if queue is None:
             import pyopencl as cl
@@ -88,7 +89,7 @@ class Device:
         return queue
 
     @property
-    def pool(self) -> Any:
+    def pool(self) -> MemoryPool:
         """A pool of memory for temporaries, shared by all threads. Later calls reuse the memory of earlier ones."""
         if self._pool is None:
             from pyopencl.tools import ImmediateAllocator, MemoryPool
@@ -99,7 +100,7 @@ class Device:
                     self._pool = MemoryPool(ImmediateAllocator(queue))
         return self._pool
 
-    def new_array(self, shape: tuple[int, ...], dtype: object) -> Any:
+    def new_array(self, shape: tuple[int, ...], dtype: str | DType) -> Any:
         """A new array for a result. Results of this device are in the host's memory."""
         return np.empty(shape, dtype)
 

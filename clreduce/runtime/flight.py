@@ -10,11 +10,15 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from clreduce.runtime.device import Device
 
-_NEVER_FREED: list[Any] = []
+if TYPE_CHECKING:
+    import pyopencl as cl
+
+_NEVER_FREED: list[set[HeldObjects]] = []
 """Memory that may still be in use by a queue that cannot be waited for."""
 
 
@@ -25,15 +29,15 @@ class HeldObjects:
 
     def __init__(self, owner: object) -> None:
         self.owner = weakref.ref(owner)
-        self.objects: list[Any] = []
+        self.objects: list[object] = []
 
 
 class Flight:
     """The queue of one thread, and the memory that its commands may still use."""
 
-    def __init__(self, queue: Any) -> None:
+    def __init__(self, queue: cl.CommandQueue) -> None:
         self.queue = queue
-        self.wait: Any = queue.finish
+        self.wait: Callable[[], None] = queue.finish
         """A function that waits for the queue. It is not written in Python, so no signal is handled while it runs."""
         self.held: set[HeldObjects] = set()
         self._process = os.getpid()
@@ -47,7 +51,9 @@ class Flight:
         if abandoned:
             self.held.difference_update(abandoned)
 
-    def __del__(self, getpid: Any = os.getpid, never_freed: list[Any] = _NEVER_FREED) -> None:
+    def __del__(
+        self, getpid: Callable[[], int] = os.getpid, never_freed: list[set[HeldObjects]] = _NEVER_FREED
+    ) -> None:
         """Wait for the queue when its thread ends."""
         if not self.held:
             return

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from clreduce.errors import CompileError
-from clreduce.runtime.bindings import kernel_of
+from clreduce.runtime.bindings import KernelBuffer, kernel_of
 from clreduce.runtime.device import Device
+
+if TYPE_CHECKING:
+    import pyopencl as cl
 
 
 class KernelObject:
@@ -18,7 +22,7 @@ class KernelObject:
     go through a cache on disk (see `clreduce.runtime.bindings`).
     """
 
-    def __init__(self, program: object, name: str, buffers: int, device: Device) -> None:
+    def __init__(self, program: cl.Program, name: str, buffers: int, device: Device) -> None:
         import pyopencl as cl
 
         try:
@@ -28,7 +32,8 @@ class KernelObject:
                 f"{device} gives no kernel {name!r} of a program that it has built: {error}. "
                 "Choose another device (CLREDUCE_DEVICE; clreduce.explain_devices() lists them)."
             ) from error
-        self._enqueue, self._set, self._buffers = cl.enqueue_nd_range_kernel, self._kernel.set_arg, buffers
+        self._enqueue, self._buffers = cl.enqueue_nd_range_kernel, buffers
+        self._set: Callable[[int, Any], None] = self._kernel.set_arg
         self._numbers: tuple[int, ...] = ()
         self._device = device.cl_device
 
@@ -41,13 +46,13 @@ class KernelObject:
 
     def __call__(
         self,
-        queue: Any,
+        queue: cl.CommandQueue,
         size: tuple[int, ...],
         group: tuple[int, ...] | None,
-        *arguments: Any,
+        *arguments: KernelBuffer | int | None,
         global_offset: tuple[int, ...] | None = None,
-        wait_for: list[Any] | None = None,
-    ) -> Any:
+        wait_for: list[cl.Event] | None = None,
+    ) -> cl.Event:
         """Start ``size`` work-items in groups of ``group``, from ``global_offset`` on; returns the event.
 
         The kernel waits for the events in ``wait_for``, in addition to the order of the queue.
@@ -55,7 +60,7 @@ class KernelObject:
         set_argument, count = self._set, self._buffers
         for position in range(count):
             set_argument(position, arguments[position])
-        numbers = arguments[count:]
+        numbers: tuple[Any, ...] = arguments[count:]
         if numbers != self._numbers:
             self._set_numbers(numbers)
         return self._enqueue(queue, self._kernel, size, group, global_offset, wait_for)

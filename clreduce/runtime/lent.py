@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +18,13 @@ from clreduce.memo import Memo
 from clreduce.runtime.device import Device
 from clreduce.runtime.devices import devices, passed_over, select
 from clreduce.runtime.process import check_process
+from clreduce.typing import DType
+
+if TYPE_CHECKING:
+    import pyopencl as cl
+    from pyopencl.array import Array as DeviceArray
+    from pyopencl.tools import MemoryPool
+    from pyopencl.typing import Allocator
 
 
 @dataclass(eq=False)
@@ -25,14 +32,14 @@ class LentQueue:
     """A queue of the caller, and the device in its context."""
 
     device: LentDevice
-    queue: Any
+    queue: cl.CommandQueue
     in_order: bool
     """Whether the queue runs its commands one after the other."""
-    allocator: Any = None
+    allocator: Allocator | None = None
     """The allocator of the memory for results; None for the context."""
-    pool: Any = None
+    pool: MemoryPool | None = None
     """A memory pool for temporaries. Later calls may reuse its memory if the queue is in order."""
-    makers: Memo[Any, Callable[..., Any]] = field(default_factory=Memo)
+    makers: Memo[tuple[tuple[int, ...], str | DType], Callable[..., DeviceArray]] = field(default_factory=Memo)
     """The functions that make arrays, by shape and dtype."""
 
 
@@ -55,7 +62,7 @@ class _At:
 class LentDevice(Device):
     """A device in a context of the caller; `place_of` makes one for each context."""
 
-    def __init__(self, listed: Device, context: Any) -> None:
+    def __init__(self, listed: Device, context: cl.Context) -> None:
         """``listed`` is this device in the list of `devices`, with the results of its trial."""
         super().__init__(listed.cl_device)
         self.identity = listed.identity
@@ -75,13 +82,13 @@ class LentDevice(Device):
         return _At(self._now, place)
 
     @property
-    def queue(self) -> Any:
+    def queue(self) -> cl.CommandQueue:
         """The caller's queue."""
         check_process()
         return self.place.queue
 
     @property
-    def pool(self) -> Any:
+    def pool(self) -> MemoryPool:
         """Memory for temporaries on the caller's queue."""
         place = self.place
         if place.pool is None:
@@ -90,7 +97,7 @@ class LentDevice(Device):
             place.pool = MemoryPool(ImmediateAllocator(place.queue))
         return place.pool
 
-    def new_array(self, shape: tuple[int, ...], dtype: Any) -> Any:
+    def new_array(self, shape: tuple[int, ...], dtype: str | DType) -> DeviceArray:
         """A new array on the device, from the allocator of the call's arrays."""
         place = self.place
         make = place.makers.get((shape, dtype))
@@ -106,7 +113,7 @@ class LentDevice(Device):
             raise
 
 
-def _maker(queue: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Callable[..., Any]:
+def _maker(queue: cl.CommandQueue, shape: tuple[int, ...], dtype: DType) -> Callable[..., DeviceArray]:
     """A function that makes arrays from a template. Without a template, pyopencl would check shapes for each array."""
     import pyopencl as cl
     from pyopencl.array import Array, empty_like
@@ -118,7 +125,7 @@ _PLACES: Memo[int, LentQueue] = Memo(256)
 _DEVICES: Memo[tuple[int, int], LentDevice] = Memo(64)
 
 
-def place_of(queue: Any, allocator: Any = None) -> LentQueue:
+def place_of(queue: cl.CommandQueue, allocator: Allocator | None = None) -> LentQueue:
     """The `LentQueue` of a queue of the caller; raises `DeviceError` if clreduce does not use its device.
 
     It keeps the queue alive, so that no other queue gets the same ``int_ptr``.
@@ -129,7 +136,7 @@ def place_of(queue: Any, allocator: Any = None) -> LentQueue:
     return place if allocator is None else replace(place, allocator=allocator)
 
 
-def _new_place(queue: Any) -> LentQueue:
+def _new_place(queue: cl.CommandQueue) -> LentQueue:
     import pyopencl as cl
 
     context, cl_device = queue.context, queue.device
@@ -138,7 +145,7 @@ def _new_place(queue: Any) -> LentQueue:
     return LentQueue(device, queue, not queue.properties & out_of_order)
 
 
-def _lent(cl_device: Any, context: Any) -> LentDevice:
+def _lent(cl_device: cl.Device, context: cl.Context) -> LentDevice:
     for listed in devices():
         if listed.cl_device == cl_device:
             return LentDevice(select(listed), context)

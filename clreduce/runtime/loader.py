@@ -23,7 +23,11 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pyopencl import Platform
 
 CHOSEN_BY_USER = ("OCL_ICD_VENDORS", "OPENCL_VENDOR_PATH")
 """Environment variables in which users name their drivers."""
@@ -56,7 +60,7 @@ def driver_files() -> tuple[DriverFile, ...]:
     return tuple({driver.path: driver for driver in reversed(drivers)}.values())[::-1]
 
 
-def list_platforms(cl: Any) -> tuple[list[Any], tuple[str, ...]]:
+def list_platforms(cl: ModuleType) -> tuple[list[Platform], tuple[str, ...]]:
     """The OpenCL platforms, and a note on each driver of this environment that was not loaded.
 
     ``cl`` is pyopencl. Its error passes through if there is no driver at all.

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from clreduce.errors import DeviceError, OutOfMemoryError
+from clreduce.runtime.bindings import KernelBuffer
 from clreduce.runtime.device import Device
 from clreduce.runtime.flight import HeldObjects, in_flight
 from clreduce.runtime.profile import RECORDER, RecordedCalls
 from clreduce.runtime.shared_buffers import SharedBuffers
 from clreduce.typing import Array
+
+if TYPE_CHECKING:
+    import pyopencl as cl
+
+    from clreduce.runtime.resident_kernels import Order
 
 _MOST_IDLE_BYTES = 1 << 28
 """The most idle memory for temporaries that is kept between calls."""
@@ -55,15 +61,15 @@ class Memory:
         self._in_place = cl.mem_flags.USE_HOST_PTR if self._maps else cl.mem_flags.COPY_HOST_PTR
         self._maps_early = facts.driver == "pocl"
         self._flight = in_flight(device)
-        self.queue: Any = self._flight.queue
+        self.queue: cl.CommandQueue = self._flight.queue
         self.wait = self._flight.wait
         self._uses_pool = False
         self._shared = shared
-        self.order: Any = None
+        self.order: Order | None = None
         """The `Order` of launches, if they wait for more than the order of the queue (`ResidentMemory`); else None."""
         self._asked = 0  # bytes of the last buffer
-        self._outputs: list[tuple[Any, Array]] = []
-        self._inputs: dict[int, tuple[Any, object]] = {}
+        self._outputs: list[tuple[KernelBuffer, Array]] = []
+        self._inputs: dict[int, tuple[KernelBuffer, object]] = {}
         # If Python released a buffer, it would release its array too, while a kernel may still read there.
         self._held = HeldObjects(self)
 
@@ -87,7 +93,7 @@ class Memory:
         """Release all buffers; the queue must have finished."""
         self._flight.held.discard(self._held)
 
-    def input(self, array: Array) -> Any:
+    def input(self, array: Array) -> KernelBuffer:
         """The buffer from which kernels read ``array``, which must be contiguous. Each array has one."""
         if array.size == 0:
             return self.scratch(1, array.dtype.name)
@@ -104,10 +110,10 @@ class Memory:
             made = self._inputs[id(array)] = (buffer, array)  # keeps the array alive, so that its id stays its own
         return made[0]
 
-    def _new_input(self, array: Array) -> Any:
+    def _new_input(self, array: Array) -> KernelBuffer:
         return self._buffer(self._cl.mem_flags.READ_ONLY | self._in_place, array.nbytes, array)
 
-    def output(self, array: Array, is_read: bool = False) -> Any:
+    def output(self, array: Array, is_read: bool = False) -> KernelBuffer:
         """A buffer whose contents `finish` copies into ``array``. With ``is_read``, kernels also read ``array``."""
         if self._by_address:
             return self._address(array)
@@ -127,16 +133,16 @@ class Memory:
         self._outputs.append((buffer, array))
         return buffer
 
-    def scratch(self, length: int, dtype: str) -> Any:
+    def scratch(self, length: int, dtype: str) -> KernelBuffer:
         """A buffer of ``length`` numbers that stays on the device. It may reuse the memory of an earlier call."""
         size = max(1, length) * np.dtype(dtype).itemsize
         self._check_size(size)
         self._uses_pool = True
-        buffer = self.device.pool.allocate(size)
+        buffer: KernelBuffer = self.device.pool.allocate(size)
         self._held.objects.append(buffer)
         return buffer
 
-    def write(self, buffer: object, array: Array, values: Array) -> None:
+    def write(self, buffer: KernelBuffer, array: Array, values: Array) -> None:
         """Write ``values`` into an `input` buffer and its ``array``, before kernels run again."""
         if self._by_address or array.size == 0:
             array[...] = values
@@ -148,7 +154,8 @@ class Memory:
                 queue, buffer, self._cl.map_flags.WRITE_INVALIDATE_REGION, 0, array.shape, array.dtype
             )
             view[...] = values
-            view.base.release(queue)
+            mapped: Any = view.base
+            mapped.release(queue)
         else:
             array[...] = values
             self._cl.enqueue_copy(queue, buffer, array, is_blocking=False)
@@ -165,7 +172,8 @@ class Memory:
                 view, _ = self._cl.enqueue_map_buffer(
                     queue, buffer, self._cl.map_flags.READ, 0, length, array.dtype, is_blocking=not self._maps_early
                 )
-                view.base.release(queue)
+                mapped: Any = view.base
+                mapped.release(queue)
             else:
                 self._cl.enqueue_copy(queue, array, buffer, is_blocking=False)
 
@@ -175,15 +183,15 @@ class Memory:
         if pool.managed_bytes - pool.active_bytes > _MOST_IDLE_BYTES:
             pool.free_held()
 
-    def _address(self, array: Array) -> Any:
+    def _address(self, array: Array) -> KernelBuffer:
         # Intel's driver copies the array of a buffer unless it begins at a page, and NumPy's arrays never do.
         if not array.flags.writeable:
             array = np.asarray(_Unlocked(array))
-        argument = self._cl.SVM(array)
+        argument: KernelBuffer = self._cl.SVM(array)
         self._held.objects.append(argument)
         return argument
 
-    def _buffer(self, flags: int, size: int, array: Array | None) -> Any:
+    def _buffer(self, flags: int, size: int, array: Array | None) -> KernelBuffer:
         self._check_size(size)
         buffer = self._cl.Buffer(self.device.context, flags, size=0 if array is not None else size, hostbuf=array)
         self._held.objects.append(buffer)

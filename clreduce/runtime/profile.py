@@ -15,13 +15,19 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from clreduce.domain import Domain
 from clreduce.memo import memoised
+from clreduce.typing import Array
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
+    import pyopencl as cl
+
     from clreduce.program import MapReduce
+    from clreduce.runtime.bindings import KernelBuffer
     from clreduce.runtime.device import Device
     from clreduce.runtime.plan import Plan
 
@@ -32,6 +38,8 @@ _MOST_EVENTS = 10_000
 _LONGEST_FORMULA = 48
 _STEADY = 1e9
 """In this many nanoseconds, clocks drift apart by less than the accuracy with which their difference is known."""
+Role: TypeAlias = "str | tuple[str, int]"
+"""The role of a kernel in a call: ``"pair"``, ``"split"``, ``"merge"``, ``"join"``, or ``("stored", n)``."""
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
@@ -162,14 +170,14 @@ class Recorder:
     def command(
         self,
         category: str,
-        command: Callable[[], object],
+        command: Callable[[], cl.Event],
         role: str,
         what: MapReduce | str,
         device: str,
         size: tuple[int, ...] = (),
         group: tuple[int, ...] = (),
         nbytes: int = 0,
-    ) -> Any:
+    ) -> cl.Event:
         """Run ``command``, which enqueues a command of a device; record and return its event."""
         with self.span(category, role if isinstance(what, str) else f"launch {role}", nbytes):
             before = time.perf_counter_ns()
@@ -329,7 +337,7 @@ def _recorded_queue() -> Any:
     return RecordedQueue
 
 
-def recorded_queue(device: Device) -> Any:
+def recorded_queue(device: Device) -> cl.CommandQueue:
     """The calling thread's queue whose events have times, if the driver records them."""
     queue = _OF_THREAD.queues.get(device)
     if queue is None:
@@ -342,7 +350,8 @@ def recorded_queue(device: Device) -> Any:
             queue = kind(context, device.cl_device)
         queue.title = device_title(device)
         _OF_THREAD.queues[device] = queue
-    return queue
+    recorded: cl.CommandQueue = queue
+    return recorded
 
 
 @memoised(64)
@@ -355,11 +364,13 @@ def device_title(device: Device) -> str:
     return title
 
 
-def watched(kernel: Any, plan: Plan, role: Any) -> Any:
+def watched(kernel: Callable[..., cl.Event], plan: Plan, role: Role) -> Callable[..., cl.Event]:
     """``kernel`` with launches that are logged and recorded."""
     name = role if isinstance(role, str) else role[0]
 
-    def launch(queue: Any, size: tuple[int, ...], group: tuple[int, ...], *arguments: Any, **options: Any) -> Any:
+    def launch(
+        queue: cl.CommandQueue, size: tuple[int, ...], group: tuple[int, ...], *arguments: object, **options: object
+    ) -> cl.Event:
         if LAUNCHES.isEnabledFor(logging.DEBUG):
             LAUNCHES.debug("%s kernel of %s: size %s, group %s", name, describe(plan.program), size, group)
         recorder = current_recorder()
@@ -376,30 +387,37 @@ def watched(kernel: Any, plan: Plan, role: Any) -> Any:
 class RecordedCalls:
     """The module pyopencl, with copies and maps that are recorded."""
 
-    def __init__(self, cl: Any) -> None:
+    def __init__(self, cl: ModuleType) -> None:
         self._cl = cl
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._cl, name)
 
-    def Buffer(self, context: Any, flags: int, **options: Any) -> Any:
+    def Buffer(self, context: cl.Context, flags: int, **options: object) -> cl.Buffer:
         array: Any = options.get("hostbuf")
         copies = array is not None and bool(flags & self._cl.mem_flags.COPY_HOST_PTR)
         what = "copy to the device" if copies else "buffer of an array in place" if array is not None else "buffer"
         with span(TRANSFERS, what, array.nbytes if copies else 0):
-            return self._cl.Buffer(context, flags, **options)
+            buffer: cl.Buffer = self._cl.Buffer(context, flags, **options)
+        return buffer
 
-    def enqueue_copy(self, queue: Any, target: Any, source: Any, **options: Any) -> Any:
+    def enqueue_copy(
+        self, queue: cl.CommandQueue, target: Array | KernelBuffer, source: Array | KernelBuffer, **options: object
+    ) -> cl.Event:
         recorder = current_recorder()
         if recorder is None:
-            return self._cl.enqueue_copy(queue, target, source, **options)
-        to_host = hasattr(target, "nbytes")
-        what, array = ("copy to the host", target) if to_host else ("copy to the device", source)
+            event: cl.Event = self._cl.enqueue_copy(queue, target, source, **options)
+            return event
+        array: Any = target if hasattr(target, "nbytes") else source
+        what = "copy to the host" if array is target else "copy to the device"
         title = getattr(queue, "title", "a queue from before the profile")
         command = functools.partial(self._cl.enqueue_copy, queue, target, source, **options)
         return recorder.command(TRANSFERS, command, "copy", what, title, nbytes=array.nbytes)
 
-    def enqueue_map_buffer(self, *arguments: Any, is_blocking: bool = True, **options: Any) -> Any:
+    def enqueue_map_buffer(
+        self, *arguments: object, is_blocking: bool = True, **options: object
+    ) -> tuple[Array, cl.Event]:
         category = WAITING if is_blocking else TRANSFERS
         with span(category, "wait for a map" if is_blocking else "map of an array in place"):
-            return self._cl.enqueue_map_buffer(*arguments, is_blocking=is_blocking, **options)
+            mapped: tuple[Array, cl.Event] = self._cl.enqueue_map_buffer(*arguments, is_blocking=is_blocking, **options)
+        return mapped

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from clreduce.domain import Domain
 from clreduce.ir.expr import Expr
 from clreduce.runtime.ranges import CheckedRanges, Ranges
+from clreduce.typing import SomeArray
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -97,7 +98,9 @@ class Region:
             row_domain=self.row_domain.swapped(), once=self.once or once,
         )  # fmt: skip
 
-    def parts_of(self, whole: Region, slots: Sequence[Expr], arrays: Sequence[Any]) -> Iterator[tuple[Any, Slices]]:
+    def parts_of(
+        self, whole: Region, slots: Sequence[Expr], arrays: Sequence[SomeArray]
+    ) -> Iterator[tuple[SomeArray, Slices]]:
         """Each array of ``whole``, a region that contains this one, with the place of the part that this region reads.
 
         A batch dimension of size 1 serves all indices, so it is taken whole.

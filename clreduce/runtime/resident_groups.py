@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clreduce.runtime.lent import place_of
-from clreduce.runtime.resident import TYPES, copied
+from clreduce.runtime.resident import TYPES, copied, place_of_array
 from clreduce.runtime.resident_kernels import Order, buffer_with, kernel_of_text
 from clreduce.typing import Array
+
+if TYPE_CHECKING:
+    from pyopencl.array import Array as DeviceArray
 
 _TEXT = """\
 __kernel void means(__global REAL* means, __global REAL* sums, __global const REAL* points,
@@ -40,8 +42,13 @@ __kernel void means(__global REAL* means, __global REAL* sums, __global const RE
 
 
 def group_means(
-    points: Any, order: Array, ends: Array, weights: Any = None, totals: Any = None, least: float = -np.inf
-) -> tuple[Any, Any]:
+    points: DeviceArray,
+    order: Array,
+    ends: Array,
+    weights: DeviceArray | None = None,
+    totals: DeviceArray | None = None,
+    least: float = -np.inf,
+) -> tuple[DeviceArray, DeviceArray]:
     """The weighted mean of the rows of each group, (C, D), and the sums of weights, (C,), computed on the device.
 
     ``points`` are reals (M, D) with D >= 1. ``order`` has the rows of the first group, of the second group and so on,
@@ -49,7 +56,7 @@ def group_means(
     ``totals`` (C,) are the sums of weights, if the caller knows them. A group whose weights add up to 0 has the plain
     mean of its rows, and a group without rows has zeros. Both results are float64 if the device has float64.
     """
-    place = place_of(points.queue, points.allocator)
+    place = place_of_array(points)
     device, real = place.device, np.dtype("float64" if place.device.facts.has_double else "float32")
     groups, dim = len(ends), points.shape[1]
     launches = Order(place)

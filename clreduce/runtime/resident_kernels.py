@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from clreduce.errors import OutOfMemoryError
 from clreduce.runtime.compiler import PROGRAMS
 from clreduce.runtime.kernel_object import KernelObject
 from clreduce.runtime.lent import LentDevice, LentQueue
-from clreduce.typing import Array
+from clreduce.typing import Array, DType
+
+if TYPE_CHECKING:
+    import pyopencl as cl
+    from pyopencl.array import Array as DeviceArray
 
 
 class Order:
@@ -18,11 +22,11 @@ class Order:
 
     def __init__(self, place: LentQueue) -> None:
         self._place, self._queue = place, place.queue
-        self._waiting: list[Any] = []
+        self._waiting: list[cl.Event] = []
         self._seen: set[int] = set()
-        self.last: Any = None
+        self.last: cl.Event | None = None
 
-    def after(self, array: Any) -> None:
+    def after(self, array: DeviceArray) -> None:
         """Let the following commands wait for the commands that write ``array``."""
         events = array.events
         if events:
@@ -36,20 +40,20 @@ class Order:
             queue.flush()
 
     @property
-    def before(self) -> list[Any] | None:
+    def before(self) -> list[cl.Event] | None:
         """The events that the next command waits for; None if there are none."""
         if self._place.in_order:
             waiting, self._waiting = self._waiting, []
             return waiting or None
         return (self._waiting if self.last is None else [*self._waiting, self.last]) or None
 
-    def launched(self, event: object) -> None:
+    def launched(self, event: cl.Event) -> None:
         """Record the event of the command that was launched last."""
         self.last = event
         if not self._place.in_order:
             self._waiting = []
 
-    def became(self, written: Sequence[Any], read: Sequence[Any] = ()) -> None:
+    def became(self, written: Sequence[DeviceArray], read: Sequence[DeviceArray] = ()) -> None:
         """Add the event of the last command to the arrays that it writes and, if necessary, to those that it reads."""
         if self.last is None:
             return
@@ -86,7 +90,7 @@ def kernel_of_text(source: str, name: str, buffers: int, device: LentDevice) -> 
     return kernel
 
 
-def buffer_with(place: LentQueue, numbers: Array) -> Any:
+def buffer_with(place: LentQueue, numbers: Array) -> cl.Buffer:
     """A buffer with a copy of ``numbers``, which are on the host."""
     import pyopencl as cl
 
@@ -94,14 +98,14 @@ def buffer_with(place: LentQueue, numbers: Array) -> Any:
     return cl.Buffer(place.device.context, flags, hostbuf=numbers)
 
 
-def table_of(place: LentQueue, numbers: Array) -> Any:
+def table_of(place: LentQueue, numbers: Array) -> DeviceArray:
     """A device array with a copy of ``numbers``, which are on the host."""
     from pyopencl.array import Array as DeviceArray
 
     return DeviceArray(place.queue, numbers.shape, numbers.dtype, data=buffer_with(place, numbers))
 
 
-def buffer_of(place: LentQueue, nbytes: int) -> Any:
+def buffer_of(place: LentQueue, nbytes: int) -> cl.Buffer:
     """A buffer on the device for values that are not results."""
     import pyopencl as cl
 
@@ -111,7 +115,9 @@ def buffer_of(place: LentQueue, nbytes: int) -> Any:
         raise OutOfMemoryError(f"{place.device} has no memory for {nbytes:,} bytes ({error})") from None
 
 
-def read(order: Order, queue: Any, buffer: Any, start: int, shape: tuple[int, ...], dtype: Any) -> Array:
+def read(
+    order: Order, queue: cl.CommandQueue, buffer: cl.Buffer, start: int, shape: tuple[int, ...], dtype: DType
+) -> Array:
     """A copy of the numbers of a buffer from byte ``start`` on, after the last launch has finished."""
     import pyopencl as cl
 

@@ -7,9 +7,8 @@ copied to the host and back after each block of columns.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
-from clreduce.typing import Array
+from clreduce.runtime.bindings import KernelBuffer
 
 
 class SharedBuffers:
@@ -20,22 +19,22 @@ class SharedBuffers:
     """
 
     def __init__(self) -> None:
-        self._inputs: dict[int, tuple[Array, Any]] = {}
+        self._inputs: dict[int, tuple[object, KernelBuffer | None]] = {}
         """Arrays and buffers by the `id` of the array. The reference to the array keeps its `id` unique."""
-        self._states: dict[int, tuple[Array, Any]] = {}
+        self._states: dict[int, tuple[object, KernelBuffer | None]] = {}
         self.keeps_states = False
         """Whether states stay on the device, so that the host's arrays do not contain them."""
 
-    def keep_only(self, arrays: Sequence[Array]) -> None:
+    def keep_only(self, arrays: Sequence[object]) -> None:
         """Keep the buffers of these arrays only. The arrays must not change until the next call of this method."""
         self._inputs = {id(array): self._inputs.get(id(array), (array, None)) for array in arrays}
 
-    def begin_states(self, states: Sequence[Array]) -> None:
+    def begin_states(self, states: Sequence[object]) -> None:
         """Start with the states of other rows, which are in these arrays."""
         if self.keeps_states:
             self._states = {id(array): self._states.get(id(array), (array, None)) for array in states}
 
-    def input(self, array: Array, make: Callable[[], object]) -> Any:
+    def input(self, array: object, make: Callable[[], KernelBuffer]) -> KernelBuffer | None:
         """The buffer of a shared array, made by ``make`` if necessary; None if the array is not shared."""
         for shared in (self._states, self._inputs):
             known = shared.get(id(array))
@@ -45,7 +44,7 @@ class SharedBuffers:
                 return known[1]
         return None
 
-    def state(self, array: Array, make: Callable[[], object]) -> Any:
+    def state(self, array: object, make: Callable[[], KernelBuffer]) -> KernelBuffer | None:
         """The buffer of a state that stays on the device, made by ``make`` if necessary; None for another array."""
         known = self._states.get(id(array))
         if known is not None and known[1] is None:

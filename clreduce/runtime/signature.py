@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from clreduce.errors import DtypeError
 from clreduce.runtime.ranges import Ranges
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
 
 _REAL = {"float32": "float", "float64": "double"}
 
@@ -50,14 +53,15 @@ _SIGNATURES = {
 
 
 def signature_of(
-    dtype: Any, batched: bool = False, wide: bool = False, ranges: Ranges | None = None, full: bool = False
+    dtype: DTypeLike, batched: bool = False, wide: bool = False, ranges: Ranges | None = None, full: bool = False
 ) -> Signature:
     """The signature of data of ``dtype``; raises `DtypeError` unless it is float32 or float64.
 
     With ``wide``, accumulators are float64. With ``ranges``, the signature serves block-sparse calls with blocks of
     similar size. With ``full``, kernels call no functions of the hardware.
     """
-    signature = _SIGNATURES.get((dtype, batched, wide))
+    key: tuple[Any, bool, bool] = (dtype, batched, wide)
+    signature = _SIGNATURES.get(key)
     if signature is None:
         try:
             name = np.dtype(dtype).name

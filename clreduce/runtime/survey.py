@@ -9,7 +9,7 @@ import logging
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from types import ModuleType
 
 from clreduce.errors import DeviceError
 from clreduce.runtime.bindings import without_caches
@@ -95,7 +95,7 @@ def _no_device() -> DeviceError:
     return DeviceError(f"no OpenCL device found.{remedy}{causes}")
 
 
-def survey(cl: Any) -> Survey:
+def survey(cl: ModuleType) -> Survey:
     """The devices that the drivers offer; ``cl`` is pyopencl.
 
     A broken driver must not hide the others, so its errors become lines of ``passed_over``.

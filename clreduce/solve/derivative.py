@@ -105,7 +105,7 @@ class SystemDerivative:
         by_slot = {self.routine.slot_of(at): move for at, move in moves.items() if at != self.unknown}
         return {slot: move for slot, move in by_slot.items() if slot is not None and move is not None}
 
-    def _product(self, arguments: Arguments) -> Derivative:
+    def _product(self, arguments: Arguments) -> Derivative[Any]:
         """The derivatives of the product K a."""
         evaluation = self.routine.evaluation(arguments, self.system.executor)
         return Derivative(evaluation, self.routine.feeds(arguments.arrays), together)

@@ -94,7 +94,7 @@ class FollowedSystem:
         """The product with the array that replaces the unknown."""
         return self.solver.evaluation(self.arguments, self.executor)
 
-    def product(self, arrays: Sequence[AnyArray]) -> Derivative:
+    def product(self, arrays: Sequence[AnyArray]) -> Derivative[Any]:
         """The derivatives of the product."""
         return Derivative(self.evaluation, self.solver.feeds(arrays), self.solver.runner.run_all)
 

@@ -29,7 +29,8 @@ class ResidentProduct:
         work, device = evaluation.work, place.device
         self.place, self._evaluation = place, evaluation
         with device.at(place):
-            self.vector, self.result = (device.new_array(shape, work.dtype) for _ in range(2))
+            self.vector: Any = device.new_array(shape, work.dtype)
+            self.result: Any = device.new_array(shape, work.dtype)
             self._arrays: list[Any] = [self.vector if n == slot else array for n, array in enumerate(arrays)]
             job = (work, evaluation.prepared, self._arrays)
             plan = evaluation.executor.prepare(job).plan

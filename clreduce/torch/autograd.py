@@ -19,11 +19,12 @@ from clreduce.call.derivative import Derivative, Run, Works
 from clreduce.call.evaluation import Evaluation, together
 from clreduce.call.runner import Runner
 from clreduce.ir.expr import INDEX
+from clreduce.typing import SomeArray
 
 _unwrap_if_dead = torch._C._functorch.unwrap_if_dead
 
 
-class Autograd(Runner):
+class Autograd(Runner[torch.Tensor]):
     """Runs evaluations on tensors, which autograd and the transforms of ``torch.func`` follow."""
 
     def tracks(self, arrays: Sequence[torch.Tensor]) -> bool:
@@ -54,7 +55,7 @@ class Autograd(Runner):
         results: tuple[torch.Tensor, ...] = apply(evaluation.with_residuals, *map(_unwrap_if_dead, arrays))
         return results[: len(evaluation.program.outputs)]
 
-    def run_all(self, works: Works) -> list[tuple[torch.Tensor, ...]]:
+    def run_all(self, works: Works[torch.Tensor]) -> list[tuple[torch.Tensor, ...]]:
         return [self.run(evaluation, arrays) for evaluation, arrays in works]
 
     def computed(
@@ -173,7 +174,7 @@ _apply = super(torch.autograd.Function, TrackedReduction).apply  # type: ignore[
 """`TrackedReduction.apply` where nothing transforms it: then the signature of its `forward` need not be looked at."""
 
 
-def _derivative(ctx: ReductionContext, saved: tuple[Any, ...], run: Run) -> Derivative:
+def _derivative(ctx: ReductionContext, saved: tuple[SomeArray, ...], run: Run[SomeArray]) -> Derivative[SomeArray]:
     """The derivatives at the arrays that a node has kept, in the form that ``run`` takes."""
     count = len(ctx.evaluation.program.slots)
     return Derivative(ctx.evaluation, saved[:count], run, saved[count:] or None)
