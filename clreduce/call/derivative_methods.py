@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -20,9 +20,10 @@ from clreduce.call.executor import Executor
 from clreduce.call.options import refuse_unknown
 from clreduce.call.pruning.request import Pruning
 from clreduce.errors import NotDifferentiableError, ShapeError
+from clreduce.typing import SomeArray
 
-if TYPE_CHECKING:
-    pass
+Tangents: TypeAlias = Mapping[str, object] | Mapping[int, object] | Mapping[str | int, object]
+"""Tangents by the alias or the position of their argument."""
 
 
 def _by_row(array: Any, arguments: Arguments) -> Any:
@@ -35,8 +36,8 @@ class DerivativeMethods(RoutineBase):
     """The methods that differentiate a routine."""
 
     def vjp(
-        self, *args: Any, cotangent: Any, wrt: Sequence[str | int] | str | int | None = None, output: Any = None,
-        backend: str = "auto", device_id: int = -1, ranges: Any = None, max_memory: int | str | None = None,
+        self, *args: Any, cotangent: object, wrt: Sequence[str | int] | str | int | None = None, output: object = None,
+        backend: str = "auto", device_id: int = -1, ranges: object = None, max_memory: int | str | None = None,
         deterministic: bool | None = None, prune: bool | str = "auto", atol: float | None = None,
         rtol: float | None = None, **unknown: Any,
     ) -> tuple[Any, ...]:  # fmt: skip
@@ -130,8 +131,8 @@ class DerivativeMethods(RoutineBase):
         return gradient
 
     def jvp(
-        self, *args: Any, tangents: dict[str | int, Any], output: Any = None, backend: str = "auto",
-        device_id: int = -1, ranges: Any = None, max_memory: int | str | None = None,
+        self, *args: Any, tangents: Tangents, output: object = None, backend: str = "auto",
+        device_id: int = -1, ranges: object = None, max_memory: int | str | None = None,
         deterministic: bool | None = None, prune: bool | str = "auto", atol: float | None = None,
         rtol: float | None = None, **unknown: Any,
     ) -> Any:  # fmt: skip
@@ -175,9 +176,9 @@ class DerivativeMethods(RoutineBase):
         return self.library.finished(result.reshape(shape), dtype, arguments.like)
 
     def hvp(
-        self, *args: Any, cotangent: Any, tangents: dict[str | int, Any],
-        wrt: Sequence[str | int] | str | int | None = None, output: Any = None, backend: str = "auto",
-        device_id: int = -1, ranges: Any = None, max_memory: int | str | None = None,
+        self, *args: Any, cotangent: object, tangents: Tangents,
+        wrt: Sequence[str | int] | str | int | None = None, output: object = None, backend: str = "auto",
+        device_id: int = -1, ranges: object = None, max_memory: int | str | None = None,
         deterministic: bool | None = None, prune: bool | str = "auto", atol: float | None = None,
         rtol: float | None = None, **unknown: Any,
     ) -> tuple[Any, ...]:  # fmt: skip
@@ -228,9 +229,9 @@ class DerivativeMethods(RoutineBase):
         self,
         positions: Sequence[int],
         arguments: Arguments,
-        zeros: Callable[[object], object],
-        gradients: Callable[[list[int]], dict[int, Any]],
-    ) -> list[Any]:
+        zeros: Callable[[SomeArray], SomeArray],
+        gradients: Callable[[list[int]], dict[int, SomeArray]],
+    ) -> list[SomeArray]:
         """The gradient in each argument of ``positions``; zeros for arguments that the formula does not use.
 
         ``gradients`` computes gradients by slot.

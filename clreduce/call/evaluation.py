@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 from clreduce.call.executor import Executor
 from clreduce.call.pruning import running as pruning
-from clreduce.call.work import Work
+from clreduce.call.work import Prepared, Work
 from clreduce.memo import Memo
 from clreduce.program import MapReduce
 from clreduce.typing import Array
@@ -23,7 +22,7 @@ class Evaluation:
     executor: Executor
 
     @cached_property
-    def prepared(self) -> Memo[Any, Any]:
+    def prepared(self) -> Prepared:
         """A cache for all calls of this evaluation: its plan, and the steps of its derivatives."""
         return Memo()
 

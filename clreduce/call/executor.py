@@ -8,12 +8,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from clreduce.call.feeding import are_plain, as_read, completed_lists, has_sources, with_parameters
 from clreduce.call.ready import Ready
 from clreduce.call.walk import Walk
-from clreduce.call.work import Work
+from clreduce.call.work import Prepared, Work
 from clreduce.errors import OutOfMemoryError, ScheduleError
 from clreduce.ir.expr import INDEX
 from clreduce.memo import Memo, memoised
@@ -30,8 +29,6 @@ from clreduce.runtime.resident import assign
 from clreduce.runtime.resident_memory import memory_for
 from clreduce.typing import Array
 
-Prepared = Memo[Any, Any]
-"""The cache of one work and one executor, kept between runs."""
 Job = tuple[Work, Prepared, Sequence[Array]]
 """A work, its cache, and its arrays: one per slot, (.., rows, D), (.., columns, D) or (.., D)."""
 

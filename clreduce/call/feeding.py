@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from clreduce.runtime.region import Region
 from clreduce.runtime.resident import complete_lists, copied, is_contiguous, is_resident
 from clreduce.runtime.sources import BlockSource, whole
 from clreduce.typing import Array
+
+if TYPE_CHECKING:
+    from pyopencl.array import Array as DeviceArray
 
 
 def has_sources(arrays: Sequence[object]) -> bool:
@@ -43,17 +46,18 @@ def are_plain(arrays: Sequence[object]) -> bool:
     return True
 
 
-def as_read(arrays: Sequence[Any], region: Region) -> list[Array]:
+def as_read(arrays: Sequence[Array], region: Region) -> list[Array]:
     """The arrays in memory and contiguous. An array that repeats along a batch dimension is stored once."""
     if are_plain(arrays):
         return list(arrays)
+    sources: Sequence[Any] = arrays
     return [
         array if type(array) is not BlockSource and has_order(array) else _as_read(array, len(region.batch))
-        for array in arrays
+        for array in sources
     ]
 
 
-def has_order(array: Any) -> bool:
+def has_order(array: Array | DeviceArray) -> bool:
     """Whether an array is C-contiguous, as kernels read and write it."""
     return is_contiguous(array) if is_resident(array) else bool(array.flags.c_contiguous)
 

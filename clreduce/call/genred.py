@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
+from clreduce.call.derivative_methods import Tangents
 from clreduce.call.options import Options, refuse_unknown
 from clreduce.call.routine import Routine, checked_axis
 from clreduce.language.formula import parse_all
 from clreduce.language.vocabulary import checked_reduction
 
-Array = TypeVar("Array")
+Array = TypeVar("Array", covariant=True)
 """The array type that calls return."""
 
 
@@ -104,13 +105,13 @@ class Genred(Routine, Generic[Array]):
             atol: float | None = None, rtol: float | None = None,
         ) -> tuple[Array, ...]: ...  # fmt: skip
         def jvp(  # type: ignore[override]
-            self, *args: object, tangents: dict[str | int, Any], output: object = None, backend: str = "auto",
+            self, *args: object, tangents: Tangents, output: object = None, backend: str = "auto",
             device_id: int = -1, ranges: object = None, max_memory: int | str | None = None,
             deterministic: bool | None = None, prune: bool | str = "auto", atol: float | None = None,
             rtol: float | None = None,
         ) -> Array: ...  # fmt: skip
         def hvp(  # type: ignore[override]
-            self, *args: object, cotangent: object, tangents: dict[str | int, Any],
+            self, *args: object, cotangent: object, tangents: Tangents,
             wrt: Sequence[str | int] | str | int | None = None, output: object = None, backend: str = "auto",
             device_id: int = -1, ranges: object = None, max_memory: int | str | None = None,
             deterministic: bool | None = None, prune: bool | str = "auto", atol: float | None = None,

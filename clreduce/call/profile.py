@@ -7,7 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from clreduce.errors import ClreduceError
 from clreduce.runtime.profile import (
@@ -21,6 +21,7 @@ from clreduce.runtime.profile import (
 )
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from typing_extensions import Self
 
 PYTHON = "Python"
@@ -117,7 +118,7 @@ class Profile:
 
         write_trace(self.records, self.wall, path)
 
-    def plot(self, path_or_axes: object) -> Any:
+    def plot(self, path_or_axes: str | os.PathLike[str] | Axes) -> Axes:
         """Draw the records over time with Matplotlib, into axes or into a new file; returns the axes."""
         from clreduce.call.profile_plot import draw
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from clreduce.runtime.profile import BUILDING, LAUNCHING, TRANSFERS, WAITING, DeviceCommand, HostSpan
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from clreduce.call.profile import Profile
 
 _COLORS = {BUILDING: "tab:orange", TRANSFERS: "tab:green", LAUNCHING: "tab:purple", WAITING: "tab:gray"}
@@ -17,7 +19,7 @@ _KERNELS = ("tab:blue", "tab:red", "tab:olive", "tab:cyan", "tab:pink", "tab:bro
 _LONGEST_LABEL = 60
 
 
-def draw(profile: Profile, path_or_axes: object) -> Any:
+def draw(profile: Profile, path_or_axes: str | os.PathLike[str] | Axes) -> Axes:
     """Draw into axes, or into a new file at that path; returns the axes."""
     if not isinstance(path_or_axes, (str, os.PathLike)):
         _draw(profile, path_or_axes)

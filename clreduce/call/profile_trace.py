@@ -6,9 +6,9 @@ import json
 import math
 import os
 from collections.abc import Sequence
-from typing import Any
 
 from clreduce.runtime.profile import DeviceCommand, HostSpan
+from clreduce.typing import Json
 
 
 def write_trace(records: Sequence[HostSpan | DeviceCommand], wall: float, path: str | os.PathLike[str]) -> None:
@@ -17,7 +17,7 @@ def write_trace(records: Sequence[HostSpan | DeviceCommand], wall: float, path: 
         json.dump({"traceEvents": trace_events(records, wall), "displayTimeUnit": "ms"}, file)
 
 
-def trace_events(records: Sequence[HostSpan | DeviceCommand], wall: float) -> list[dict[str, Any]]:
+def trace_events(records: Sequence[HostSpan | DeviceCommand], wall: float) -> list[dict[str, Json]]:
     """Complete events (phase X) in microseconds, and names of processes and rows (phase M)."""
     host = os.getpid()
     devices = host + 1  # any number other than the host's will do
@@ -33,23 +33,23 @@ def trace_events(records: Sequence[HostSpan | DeviceCommand], wall: float) -> li
     for record in records:
         if isinstance(record, HostSpan):
             place = {"pid": host, "tid": row(host, f"thread {record.thread}")}
-            details: dict[str, Any] = {"bytes": record.nbytes} if record.nbytes else {}
+            details: dict[str, Json] = {"bytes": record.nbytes} if record.nbytes else {}
             events.append(_complete(record.what, record.category, record.start, record.seconds, place, details))
         elif not math.isnan(record.start):
             place = {"pid": devices, "tid": row(devices, record.device)}
             details = {"role": record.role, "launched": 1e6 * record.launched, "bytes": record.nbytes}
-            details |= {"size": record.size, "group": record.group}
+            details |= {"size": [*record.size], "group": [*record.group]}
             events.append(_complete(record.formula, record.role, record.start, record.seconds, place, details))
     whole = {"pid": host, "tid": row(host, "profile")}
     return [*events, _complete("profile", "profile", 0.0, wall, whole, {})]
 
 
-def _name(what: str, process: int, thread: int, name: str) -> dict[str, Any]:
+def _name(what: str, process: int, thread: int, name: str) -> dict[str, Json]:
     return {"name": what, "ph": "M", "pid": process, "tid": thread, "args": {"name": name}}
 
 
 def _complete(
-    name: str, category: str, start: float, seconds: float, place: dict[str, int], details: dict[str, Any]
-) -> dict[str, Any]:
+    name: str, category: str, start: float, seconds: float, place: dict[str, int], details: dict[str, Json]
+) -> dict[str, Json]:
     times = {"ts": 1e6 * start, "dur": 1e6 * seconds}
     return {"name": name, "cat": category, "ph": "X", **times, **place, "args": details}

@@ -33,10 +33,11 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-def checked_axis(axis: Any) -> int:
+def checked_axis(axis: object) -> int:
     """``axis`` as 0 or 1; raises `ShapeError` for anything else."""
+    index: Any = axis
     try:
-        number = -1 if isinstance(axis, (bool, np.bool_)) else operator.index(axis)
+        number = -1 if isinstance(axis, (bool, np.bool_)) else operator.index(index)
     except TypeError:
         number = -1
     if number not in (0, 1):
@@ -58,14 +59,15 @@ class Routine(DerivativeMethods):
         leaves: tuple[Expr, ...],
         reduction_op: str,
         axis: int,
-        opt_arg: Any = None,
-        options: tuple[tuple[str, Any], ...] = (),
+        opt_arg: object = None,
+        options: tuple[tuple[str, object], ...] = (),
     ) -> Self:
         """The routine whose arguments are ``leaves``, the variables of the formulas. Equal calls return one object."""
         reduction = checked_reduction(reduction_op, opt_arg, None if len(values) == 1 else values[1])
+        named_options: dict[str, Any] = dict(options)
         variables = [Variable(None, n, leaf.dim, leaf.domain, leaf.kind) for n, leaf in enumerate(leaves)]
         named = {leaf: known.expr for leaf, known in zip(leaves, variables, strict=True)}
-        return cls(substitute(values, named), variables, reduction, axis, Options.checked(reduction, **dict(options)))
+        return cls(substitute(values, named), variables, reduction, axis, Options.checked(reduction, **named_options))
 
     @property
     def expr(self) -> Expr:
@@ -76,7 +78,7 @@ class Routine(DerivativeMethods):
         return f"{type(self).__name__}({show(self.expr)}, {self.program.reduction!r}, axis={self.axis})"
 
     def __call__(
-        self, *args: Any, backend: str = "auto", device_id: int = -1, ranges: Any = None, out: Any = None,
+        self, *args: Any, backend: str = "auto", device_id: int = -1, ranges: object = None, out: object = None,
         max_memory: int | str | None = None, deterministic: bool | None = None, prune: bool | str = "auto",
         atol: float | None = None, rtol: float | None = None, **unknown: Any,
     ) -> Any:  # fmt: skip
@@ -156,7 +158,7 @@ class Routine(DerivativeMethods):
             computed = self.runner.run(evaluation, arrays, arguments.like)
             results = self._finished(computed, forms, arguments)
         else:
-            outs = (out,) if len(forms) == 1 else out
+            outs: Any = (out,) if len(forms) == 1 else out
             targets = self._targets(arguments, forms, outs)
             if self.runner.tracks([*arguments.arrays, *outs]):
                 results = self._finished(self.runner.run(evaluation, arrays, arguments.like), forms, arguments)

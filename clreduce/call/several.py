@@ -8,12 +8,12 @@ from typing import Literal
 
 import numpy as np
 
-from clreduce.call.executor import Executor, Job, OneDevice, Prepared, one_device
+from clreduce.call.executor import Executor, Job, OneDevice, one_device
 from clreduce.call.feeding import completed_lists, with_parameters
 from clreduce.call.ready import Ready
 from clreduce.call.sharing import SharedRun, Sharing, Units
 from clreduce.call.walk import Walk
-from clreduce.call.work import Work
+from clreduce.call.work import Prepared, Work
 from clreduce.errors import ClreduceError, CompileError, DeviceError, OutOfMemoryError
 from clreduce.memo import Memo, memoised
 from clreduce.runtime import progress

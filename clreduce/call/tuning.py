@@ -25,7 +25,7 @@ from clreduce.typing import Array
 
 
 def tune(
-    routine: Genred[Any],
+    routine: Genred[object],
     *arrays: object,
     seconds: float = 20.0,
     derivatives: bool = False,

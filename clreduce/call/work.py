@@ -5,10 +5,10 @@ It contains no array and no device, so it can be sent to another process.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeAlias
 
 from clreduce.call.options import Options
 from clreduce.call.pruning.request import DEFAULT, Pruning
@@ -24,6 +24,9 @@ from clreduce.runtime.plan_cache import PLANS
 from clreduce.runtime.ranges import Ranges
 from clreduce.runtime.region import Region
 from clreduce.typing import Array
+
+Prepared: TypeAlias = Memo[Hashable, Any]
+"""The cache of one work and one executor, kept between runs: its plan, its parts on other devices, its derivatives."""
 
 _PAIRS_PER_SELECTED = 2**12
 """Only the selected pairs are visited if a call has at least this many pairs per selected one: a single pair costs as
@@ -135,7 +138,7 @@ class Work:
         """This work on another region."""
         return replace(self, region=region)
 
-    def components(self, start: int, stop: int) -> tuple[Work, Memo[Any, Any], tuple[int, ...]]:
+    def components(self, start: int, stop: int) -> tuple[Work, Prepared, tuple[int, ...]]:
         """This work for some components of the formula, a memo for it, and the slots whose arrays it reads."""
         program, slots = self.program.components(start, stop)
         return Work(program, self.options, self.region, self.dtype), Memo(), slots

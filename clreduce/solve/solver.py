@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from clreduce.call.arguments import Arguments, check_beside, describe, without_last_axis
+from clreduce.call.derivative_methods import Tangents
 from clreduce.call.executor import Executor
 from clreduce.call.options import Options
 from clreduce.call.routine import Routine

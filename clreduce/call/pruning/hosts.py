@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,28 +11,32 @@ from clreduce.call.feeding import has_sources
 from clreduce.call.pruning.request import DEFAULT
 from clreduce.call.work import Work
 from clreduce.errors import OptionError
-from clreduce.runtime.resident import copied, first_resident, is_contiguous, is_resident
+from clreduce.runtime.resident import copied, first_resident, is_contiguous, is_resident, queue_of
 from clreduce.runtime.sources import whole
 from clreduce.typing import Array
 
+if TYPE_CHECKING:
+    from pyopencl.array import Array as DeviceArray
 
-def on_host(array: Any) -> Array:
+
+def on_host(array: Array | DeviceArray) -> Array:
     """The array in the memory of the host, copied from its device or read from its file."""
     if is_resident(array):
         array = array if is_contiguous(array) else copied(array, array.dtype)
         numbers: Array = array.get() if array.size else np.empty(array.shape, array.dtype)
         return numbers
-    return whole(array)
+    on_host: Any = array
+    return whole(on_host)
 
 
-def on_device(result: Array, beside: Any) -> Any:
+def on_device(result: Array, beside: DeviceArray) -> Any:
     """A result, copied to the device and queue of the array ``beside``."""
     from pyopencl.array import to_device
 
-    return to_device(beside.queue, np.ascontiguousarray(result), allocator=beside.allocator)
+    return to_device(queue_of(beside), np.ascontiguousarray(result), allocator=beside.allocator)
 
 
-def obstacle(work: Work, arrays: Sequence[Any]) -> str:
+def obstacle(work: Work, arrays: Sequence[object]) -> str:
     """The reason why all pairs are visited if arrays are not on the host; "" if there is none.
 
     ``prune=True`` with arrays that are read block by block is an `OptionError`.

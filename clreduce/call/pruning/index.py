@@ -58,7 +58,7 @@ class Index:
     (500, 5)
     """
 
-    def __init__(self, points: Any) -> None:
+    def __init__(self, points: object) -> None:
         torch = sys.modules.get("torch")
         is_tensor = torch is not None and isinstance(points, torch.Tensor)
         library = type(points).__module__.partition(".")[0]

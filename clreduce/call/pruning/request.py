@@ -27,13 +27,14 @@ class Pruning:
     be that of the call times factors of the derivative."""
 
     @classmethod
-    def checked(cls, prune: Any, atol: Any, rtol: Any, reduction: Reduction) -> Pruning | None:
+    def checked(cls, prune: object, atol: object, rtol: object, reduction: Reduction) -> Pruning | None:
         """The options of a call, or None if all are left out; `OptionError` for wrong ones."""
         if prune == "auto" and atol is None and rtol is None:
             return None
         if not (isinstance(prune, (bool, np.bool_)) or prune == "auto"):
             raise OptionError(f"prune must be True, False or 'auto'; got {prune!r}")
         tolerances = []
+        value: Any
         for name, value in (("atol", atol), ("rtol", rtol)):
             if value is None:
                 tolerances.append(0.0)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -20,7 +19,7 @@ from clreduce.call.pruning.index import BLOCK, FINEST
 from clreduce.call.pruning.request import DEFAULT, NEVER, Pruning
 from clreduce.call.pruning.selection import Selection
 from clreduce.call.pruning.sums import Sums
-from clreduce.call.work import Work
+from clreduce.call.work import Prepared, Work
 from clreduce.domain import Domain
 from clreduce.memo import Memo
 from clreduce.program import MapReduce
@@ -69,7 +68,7 @@ LAST: Memo[MapReduce, Skipped] = Memo(256)
 
 
 def run(
-    work: Work, prepared: Memo[Any, Any], arrays: Sequence[Array], executor: Executor, beside: Beside | None = None
+    work: Work, prepared: Prepared, arrays: Sequence[Array], executor: Executor, beside: Beside | None = None
 ) -> tuple[Array, ...]:
     """The results of a work that may skip blocks of pairs, (batch.., rows, D) each.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -30,7 +29,7 @@ of them. This is an estimate: no GPU was measured."""
 
 
 def visit_selected(
-    work: Work, selected: Selected, arrays: Sequence[Any], executor: Executor
+    work: Work, selected: Selected, arrays: Sequence[Array], executor: Executor
 ) -> tuple[tuple[Array, ...], int]:
     """The results of a sum by a visit of the pairs whose positions are selected, and how many these are."""
     region, named = work.region, work.region.pairs
@@ -46,7 +45,7 @@ def visit_selected(
     return executor.run((replace(work, region=part, pruning=NEVER), Memo(), arrays)), visited
 
 
-def obstacle(work: Work, selected: Selected, arrays: Sequence[Any], executor: Executor) -> str:
+def obstacle(work: Work, selected: Selected, arrays: Sequence[Array], executor: Executor) -> str:
     """The reason why all pairs are visited; "" if only the selected ones are."""
     region, named = work.region, work.region.pairs
     if region.area < _ON_GPUS * selected.pairs(region):
@@ -59,7 +58,7 @@ def obstacle(work: Work, selected: Selected, arrays: Sequence[Any], executor: Ex
     return ""
 
 
-def selected_pairs(selected: Selected, slots: Sequence[Expr], arrays: Sequence[Any], region: Region) -> Ranges:
+def selected_pairs(selected: Selected, slots: Sequence[Expr], arrays: Sequence[Array], region: Region) -> Ranges:
     """The pairs of a region at which terms may be other than 0, as ranges by rows, numbered from 0."""
     sizes = {Domain.I: region.rows, Domain.J: region.columns}
     firsts = {Domain.I: region.first_row, Domain.J: region.first_column}
