@@ -20,17 +20,18 @@ from clreduce.adapters.foreign import is_foreign, to_host
 from clreduce.memo import Memo
 
 _KEPT = ("__call__", "__matmul__", "__rmatmul__")
-_FRONT_ENDS: Memo[Any, Any] = Memo(32)
+_FRONT_ENDS: Memo[str | None, SimpleNamespace] = Memo(32)
 
 
-def front_end_of(value: Any) -> Any:
+def front_end_of(value: object) -> SimpleNamespace:
     """The front end for arrays of the library and device of ``value``; it has the names of `clreduce.numpy`.
 
     An array without a namespace, which only has an address in a GPU's memory, gets results of NumPy.
     """
     if not hasattr(value, "__array_namespace__"):
         return _FRONT_ENDS.fetch(None, lambda: _front_end(__name__, lambda array: array))
-    library, device = value.__array_namespace__(), value.device
+    array: Any = value
+    library, device = array.__array_namespace__(), array.device
     name = f"{__name__}[{library.__name__}, {device}]"
     make = functools.partial(_front_end, name, functools.partial(_array_of, library, device))
     return _FRONT_ENDS.fetch(name, make)
@@ -53,7 +54,7 @@ class _Depth(threading.local):
 _DEPTH = _Depth()
 
 
-def _front_end(name: str, convert: Callable[[Any], Any]) -> Any:
+def _front_end(name: str, convert: Callable[[Any], Any]) -> SimpleNamespace:
     """A namespace with the names of `clreduce.numpy`; ``convert`` turns their results into arrays of a library."""
 
     def new(cls: type[Any], x: Any = None, axis: int | None = None, is_complex: bool = False) -> Any:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from clreduce.adapters.adapter import AnyAdapter
+from clreduce.adapters.adapter import Adapter, Between, Own
 from clreduce.call.generic import generic
 from clreduce.call.genred import Genred
+from clreduce.call.pruning.index import Index
 from clreduce.call.routine import Routine
 from clreduce.call.runner import HOST, AnyRunner
 from clreduce.lazy.complex import ComplexMethods
 from clreduce.lazy.tensor import LazyTensor, variables_of
+from clreduce.lazy.types import Value
 from clreduce.solve.kernel_solve import KernelSolve
 from clreduce.solve.solver import Solver
 
@@ -31,11 +33,11 @@ class Maker(Protocol[Made]):
 
 
 def bind(
-    library: AnyAdapter,
-    genred: type[Genred[Any]],
-    solve: type[KernelSolve[Any]],
-    lazy: type[LazyTensor[Any]],
-    complex_lazy: type[LazyTensor[Any]],
+    library: Adapter[Own, Between],
+    genred: type[Genred[Own]],
+    solve: type[KernelSolve[Own]],
+    lazy: type[LazyTensor[Own]],
+    complex_lazy: type[LazyTensor[Own]],
     runner: AnyRunner = HOST,
     routine: type[Routine] = Routine,
     solver: type[Solver] = Solver,

@@ -17,7 +17,7 @@ import numpy as np
 
 from clreduce.adapters.foreign import is_foreign
 from clreduce.call.pruning.index import Index
-from clreduce.lazy.products import Block
+from clreduce.lazy.products import Block, Operator
 
 if TYPE_CHECKING:
     import torch
@@ -53,7 +53,7 @@ _FRONT_ENDS = (
 """Array libraries, the names of their array classes, and the front ends for them."""
 
 
-def front_end(*values: Any) -> ModuleType:
+def front_end(*values: object) -> ModuleType:
     """The front end of the first value that is an array of PyTorch, Dask or pyopencl, or a tensor of such arrays.
 
     Without one, that of the first array of another library; else `clreduce.numpy`. No array library is imported that
@@ -82,7 +82,7 @@ def LazyTensor(x: _OfJax, axis: int | None = ..., is_complex: bool = ...) -> of_
 def LazyTensor(x: _Chunked, axis: int | None = ..., is_complex: bool = ...) -> of_dask.LazyTensor: ...
 @overload
 def LazyTensor(x: Any, axis: int | None = ..., is_complex: bool = ...) -> of_numpy.LazyTensor: ...
-def LazyTensor(x: Any, axis: int | None = None, is_complex: bool = False) -> Any:
+def LazyTensor(x: object, axis: int | None = None, is_complex: bool = False) -> object:
     """A `LazyTensor` of the front end for ``x``: that of NumPy, PyTorch, JAX, Dask or pyopencl.
 
     Parameters
@@ -112,8 +112,8 @@ def Vi(x_or_ind: _OfJax, dim: None = ...) -> of_jax.LazyTensor: ...
 @overload
 def Vi(x_or_ind: _Chunked, dim: None = ...) -> of_dask.LazyTensor: ...
 @overload
-def Vi(x_or_ind: Any, dim: Any = ...) -> of_numpy.LazyTensor: ...
-def Vi(x_or_ind: Any, dim: Any = None) -> Any:
+def Vi(x_or_ind: Any, dim: int | None = ...) -> of_numpy.LazyTensor: ...
+def Vi(x_or_ind: object, dim: int | None = None) -> object:
     """Vectors x_i: a `LazyTensor` of an array of any library, whose rows belong to i.
 
     Parameters
@@ -145,8 +145,8 @@ def Vj(x_or_ind: _OfJax, dim: None = ...) -> of_jax.LazyTensor: ...
 @overload
 def Vj(x_or_ind: _Chunked, dim: None = ...) -> of_dask.LazyTensor: ...
 @overload
-def Vj(x_or_ind: Any, dim: Any = ...) -> of_numpy.LazyTensor: ...
-def Vj(x_or_ind: Any, dim: Any = None) -> Any:
+def Vj(x_or_ind: Any, dim: int | None = ...) -> of_numpy.LazyTensor: ...
+def Vj(x_or_ind: object, dim: int | None = None) -> object:
     """Vectors y_j: a `LazyTensor` of an array of any library, whose rows belong to j.
 
     Parameters
@@ -178,8 +178,8 @@ def Pm(x_or_ind: _OfJax, dim: None = ...) -> of_jax.LazyTensor: ...
 @overload
 def Pm(x_or_ind: _Chunked, dim: None = ...) -> of_dask.LazyTensor: ...
 @overload
-def Pm(x_or_ind: Any, dim: Any = ...) -> of_numpy.LazyTensor: ...
-def Pm(x_or_ind: Any, dim: Any = None) -> Any:
+def Pm(x_or_ind: Any, dim: int | None = ...) -> of_numpy.LazyTensor: ...
+def Pm(x_or_ind: object, dim: int | None = None) -> object:
     """A parameter: a `LazyTensor` of one vector that all pairs share.
 
     Parameters
@@ -203,7 +203,7 @@ def Pm(x_or_ind: Any, dim: Any = None) -> Any:
     return front_end(x_or_ind).Pm(x_or_ind, dim)
 
 
-def block(rows: Any) -> Block:
+def block(rows: Sequence[Sequence[Operator | None]]) -> Block:
     """A linear operator of blocks, as ``numpy.block`` has arrays.
 
     Parameters
@@ -255,7 +255,7 @@ class Genred:
 
     _kind = "Genred"
 
-    def __init__(self, formula: str, aliases: Sequence[str], *args: Any, **options: Any) -> None:
+    def __init__(self, formula: str, aliases: Sequence[str], *args: object, **options: object) -> None:
         self._arguments = (formula, aliases, *args), options
         self._routines: dict[str, Any] = {}
         self._of(importlib.import_module("clreduce.numpy"))  # raises errors of the formula now
@@ -267,7 +267,7 @@ class Genred:
             routine = self._routines[module.__name__] = getattr(module, self._kind)(*args, **options)
         return routine
 
-    def __call__(self, *args: Any, **options: Any) -> Any:
+    def __call__(self, *args: object, **options: object) -> Any:
         """The reduction, an array of the library of the arguments.
 
         Parameters

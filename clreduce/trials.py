@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -187,7 +187,17 @@ def _schedule_of(check: TrialCheck, facts: DeviceFacts) -> Schedule:
     return replace(choose_schedule(check.program, real, facts), **check.changes)
 
 
-def main(argument: dict[str, Any], report: Report) -> None:
+class TrialTask(TypedDict):
+    """The arguments of a trial, as JSON."""
+
+    identity: str
+    facts: dict[str, Any]
+    """The fields of `DeviceFacts`; tuples are lists."""
+    passed: list[str]
+    """The names of checks that are not repeated."""
+
+
+def main(argument: TrialTask, report: Report) -> None:
     """Run the checks of a device, given by its identity, in a separate process.
 
     It reports ``{"missing": True}`` if there is no such device.

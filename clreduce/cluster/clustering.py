@@ -11,16 +11,20 @@ Points are sorted by cluster, so that a cluster is an interval of rows; pairs of
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Generic, NamedTuple, TypeVar, overload
 
 import numpy as np
 
 from clreduce.adapters.adapter import AnyAdapter
 from clreduce.errors import DtypeError, ShapeError
-from clreduce.typing import Array
+from clreduce.typing import Array, DType
 
 Given = TypeVar("Given")
 """The arrays of a library: arguments and results of these functions."""
+Rows = TypeVar("Rows")
+"""An array, or a tuple or list of arrays."""
+Each = TypeVar("Each")
 
 
 class Clustering(Generic[Given]):
@@ -33,7 +37,7 @@ class Clustering(Generic[Given]):
         """With ``grid_begins_at_points``, `grid_cluster` counts cells from the least coordinates of the points."""
         self._library, self._grid_begins_at_points = library, grid_begins_at_points
 
-    def grid_cluster(self, x: Given, size: Any) -> Given:
+    def grid_cluster(self, x: Given, size: float | Sequence[float] | Array | Given) -> Given:
         """Labels of the cells of a grid that points lie in.
 
         Parameters
@@ -98,7 +102,7 @@ class Clustering(Generic[Given]):
     def sort_clusters(self, x: list[Given], lab: Given) -> tuple[list[Given], Given]: ...
     @overload
     def sort_clusters(self, x: Given, lab: Given) -> tuple[Given, Given]: ...
-    def sort_clusters(self, x: Any, lab: Given) -> tuple[Any, Given]:
+    def sort_clusters(self, x: Rows, lab: Given) -> tuple[Rows, Given]:
         """Arrays sorted by label, and the sorted labels. Points of one cluster keep their order.
 
         Parameters
@@ -309,7 +313,7 @@ class Clustering(Generic[Given]):
         ]
         return [np.asarray(array, np.int64) for half in halves for array in half]
 
-    def swap_axes(self, ranges: Any) -> tuple[Any, ...] | None:
+    def swap_axes(self, ranges: Sequence[Each] | None) -> tuple[Each, ...] | None:
         """The ranges of the transposed pairs, with i and j exchanged.
 
         Parameters
@@ -431,7 +435,7 @@ class Cloud(NamedTuple):
     totals: Array
 
 
-def check_points(shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+def check_points(shape: tuple[int, ...], dtype: DType) -> None:
     """Raise an error unless points have this shape and dtype."""
     if len(shape) != 2:
         raise ShapeError(f"x must have shape (M, D), a row for each point; got {shape}")

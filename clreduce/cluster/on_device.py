@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,6 +13,9 @@ from clreduce.runtime.resident import copied, is_contiguous
 from clreduce.runtime.resident_groups import group_means
 from clreduce.typing import Array
 from clreduce.warning import warn
+
+if TYPE_CHECKING:
+    from pyopencl.array import Array as DeviceArray
 
 _TABLES = ("ranges_i", "ranges_j", "keep")
 """The names of the arguments that may be arrays of the host."""
@@ -24,7 +28,7 @@ class DeviceClustering(Clustering[Any]):
     which sorts the cells of the points on the host and says so.
     """
 
-    def grid_cluster(self, x: Any, size: Any) -> Any:
+    def grid_cluster(self, x: DeviceArray, size: float | Sequence[float] | Array | DeviceArray) -> DeviceArray:
         """Labels (M,), int64, of the cells of a grid that the points ``x`` (M, D) lie in.
 
         A point is in cell floor(x / size), component by component; ``size`` is one positive number or D of them. The
@@ -35,15 +39,19 @@ class DeviceClustering(Clustering[Any]):
             warn(
                 "grid_cluster sorts cells on the host: the points are copied there, and their labels back", UserWarning
             )
-        return super().grid_cluster(x, size)
+        labels: DeviceArray = super().grid_cluster(x, size)
+        return labels
 
-    def from_matrix(self, ranges_i: Any, ranges_j: Any, keep: Any) -> tuple[Any, ...]:
+    def from_matrix(
+        self, ranges_i: DeviceArray | Array, ranges_j: DeviceArray | Array, keep: DeviceArray | Array
+    ) -> tuple[Array, ...]:
         """The argument ``ranges`` of a call, six arrays of NumPy: calls read them on the host.
 
         ``ranges_i`` (Mc, 2), ``ranges_j`` (Nc, 2) and ``keep`` (Mc, Nc) are on the device or on the host. ``keep``
         holds truth values, which are int8 where pyopencl has compared arrays.
         """
-        return tuple(self._blocks(ranges_i, ranges_j, keep))
+        ranges: list[Array] = self._blocks(ranges_i, ranges_j, keep)
+        return tuple(ranges)
 
     def _host(self, value: Any, what: str) -> Array:
         if what in _TABLES and isinstance(value, np.ndarray):

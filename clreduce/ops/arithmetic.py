@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
 
@@ -195,7 +194,7 @@ inverse_root: Op = elementwise(
 """1 / Sqrt(f), inf with slope -inf at 0: what `f ** -0.5` is."""
 
 
-def raised(base: Any, exponent: Any) -> Expr:
+def raised(base: Expr | int | float | Fraction, exponent: Expr | int | float | Fraction) -> Expr:
     """base ** exponent as written in a formula: the cheapest form that gives the same number."""
     from clreduce.ops.functions import sqrt
 

@@ -11,9 +11,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 _MARK = "clreduce reports: "
 """The beginning of each line of a report. Drivers print to the same stream."""
@@ -26,6 +26,15 @@ sys.path[:] = task["path"]
 from clreduce.runtime import child
 child.serve(task)
 """
+
+
+class ChildTask(TypedDict):
+    """The function that a child process calls, with what it needs to import it."""
+
+    path: list[str]
+    """The folders of ``sys.path``."""
+    module: str
+    argument: dict[str, object]
 
 
 @dataclass(frozen=True)
@@ -50,7 +59,7 @@ def can_start_children() -> bool:
 
 
 def run_child(
-    module: str, argument: dict[str, Any], silence: float, seconds: float, variables: dict[str, str]
+    module: str, argument: Mapping[str, object], silence: float, seconds: float, variables: dict[str, str]
 ) -> ChildReport:
     """Run ``module.main(argument, report)`` in a new process with additional environment ``variables``.
 
@@ -58,7 +67,8 @@ def run_child(
     children are killed after ``silence`` seconds without a report, or after ``seconds`` in all. Raises `OSError` if no
     process can be started.
     """
-    task = {"path": [path or os.getcwd() for path in sys.path], "module": module, "argument": argument}
+    path = [folder or os.getcwd() for folder in sys.path]
+    task: ChildTask = {"path": path, "module": module, "argument": dict(argument)}
     flags = ["-I", "-B"] if sys.dont_write_bytecode else ["-I"]  # -I hides PYTHONDONTWRITEBYTECODE from the child
     process = subprocess.Popen(
         [sys.executable, *flags, "-c", _START],
@@ -142,7 +152,7 @@ def _ending(status: int) -> str:
     return f"ended with status {status}"
 
 
-def serve(task: dict[str, Any]) -> None:
+def serve(task: ChildTask) -> None:
     """The child's side of `run_child`."""
     import importlib
 
@@ -150,7 +160,7 @@ def serve(task: dict[str, Any]) -> None:
         import resource
 
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    main: Callable[[dict[str, Any], Callable[[dict[str, Any]], None]], None]
+    main: Callable[[dict[str, object], Callable[[dict[str, object]], None]], None]
     main = importlib.import_module(task["module"]).main
     main(task["argument"], lambda line: print(_MARK + json.dumps(line), flush=True))
     sys.stdout.flush()

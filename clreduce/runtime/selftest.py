@@ -168,7 +168,7 @@ def _run_checks(
 
     Checks that pass are added to ``passed``, and facts that they find are added to ``learned``.
     """
-    argument = {"identity": device.identity, "facts": asdict(facts), "passed": list(passed)}
+    argument: dict[str, object] = {"identity": device.identity, "facts": asdict(facts), "passed": list(passed)}
     lines: list[dict[str, Any]] = []
     ending, said = "", ""
     if in_child:
