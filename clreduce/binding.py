@@ -35,7 +35,7 @@ class Maker(Protocol[Made]):
 def bind(
     library: Adapter[Own, Between],
     genred: type[Genred[Own]],
-    solve: type[KernelSolve[Own]],
+    solve: type[KernelSolve[Any]],
     lazy: type[LazyTensor[Own]],
     complex_lazy: type[LazyTensor[Own]],
     runner: AnyRunner = HOST,

@@ -20,10 +20,10 @@ from clreduce.call.executor import Executor
 from clreduce.call.options import refuse_unknown
 from clreduce.call.pruning.request import Pruning
 from clreduce.errors import NotDifferentiableError, ShapeError
-from clreduce.typing import SomeArray
+from clreduce.typing import AnyArray, SomeArray
 
-Tangents: TypeAlias = Mapping[str, object] | Mapping[int, object] | Mapping[str | int, object]
-"""Tangents by the alias or the position of their argument."""
+Tangents: TypeAlias = "Mapping[str, AnyArray | float] | Mapping[str | int, AnyArray | float]"
+"""Tangents of arguments by aliases and positions; a solver also takes a number, for ``"alpha"``."""
 
 
 def _by_row(array: Any, arguments: Arguments) -> Any:
@@ -36,8 +36,8 @@ class DerivativeMethods(RoutineBase):
     """The methods that differentiate a routine."""
 
     def vjp(
-        self, *args: Any, cotangent: object, wrt: Sequence[str | int] | str | int | None = None, output: object = None,
-        backend: str = "auto", device_id: int = -1, ranges: object = None, max_memory: int | str | None = None,
+        self, *args: Any, cotangent: AnyArray, wrt: Sequence[str | int] | str | int | None = None, output: Any = None,
+        backend: str = "auto", device_id: int = -1, ranges: Any = None, max_memory: int | str | None = None,
         deterministic: bool | None = None, prune: bool | str = "auto", atol: float | None = None,
         rtol: float | None = None, **unknown: Any,
     ) -> tuple[Any, ...]:  # fmt: skip
@@ -131,8 +131,8 @@ class DerivativeMethods(RoutineBase):
         return gradient
 
     def jvp(
-        self, *args: Any, tangents: Tangents, output: object = None, backend: str = "auto",
-        device_id: int = -1, ranges: object = None, max_memory: int | str | None = None,
+        self, *args: Any, tangents: Tangents, output: Any = None, backend: str = "auto",
+        device_id: int = -1, ranges: Any = None, max_memory: int | str | None = None,
         deterministic: bool | None = None, prune: bool | str = "auto", atol: float | None = None,
         rtol: float | None = None, **unknown: Any,
     ) -> Any:  # fmt: skip
@@ -176,9 +176,9 @@ class DerivativeMethods(RoutineBase):
         return self.library.finished(result.reshape(shape), dtype, arguments.like)
 
     def hvp(
-        self, *args: Any, cotangent: object, tangents: Tangents,
-        wrt: Sequence[str | int] | str | int | None = None, output: object = None, backend: str = "auto",
-        device_id: int = -1, ranges: object = None, max_memory: int | str | None = None,
+        self, *args: Any, cotangent: AnyArray, tangents: Tangents,
+        wrt: Sequence[str | int] | str | int | None = None, output: Any = None, backend: str = "auto",
+        device_id: int = -1, ranges: Any = None, max_memory: int | str | None = None,
         deterministic: bool | None = None, prune: bool | str = "auto", atol: float | None = None,
         rtol: float | None = None, **unknown: Any,
     ) -> tuple[Any, ...]:  # fmt: skip

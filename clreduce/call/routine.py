@@ -78,7 +78,7 @@ class Routine(DerivativeMethods):
         return f"{type(self).__name__}({show(self.expr)}, {self.program.reduction!r}, axis={self.axis})"
 
     def __call__(
-        self, *args: Any, backend: str = "auto", device_id: int = -1, ranges: object = None, out: object = None,
+        self, *args: Any, backend: str = "auto", device_id: int = -1, ranges: Any = None, out: Any = None,
         max_memory: int | str | None = None, deterministic: bool | None = None, prune: bool | str = "auto",
         atol: float | None = None, rtol: float | None = None, **unknown: Any,
     ) -> Any:  # fmt: skip

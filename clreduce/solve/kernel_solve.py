@@ -8,13 +8,14 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Generic, Literal, TypeVar, overload
 
 from clreduce.call.arguments import describe
+from clreduce.call.derivative_methods import Tangents
 from clreduce.call.options import Options, refuse_unknown
 from clreduce.call.routine import checked_axis
 from clreduce.domain import Domain
 from clreduce.errors import FormulaError
 from clreduce.language.formula import Variable, parse_all
 from clreduce.language.vocabulary import checked_reduction
-from clreduce.solve.solver import Alpha, Solver, Tangents
+from clreduce.solve.solver import Alpha, Solver
 from clreduce.typing import AnyArray
 
 if TYPE_CHECKING:

@@ -30,8 +30,6 @@ from clreduce.warning import warn
 _RIDGE = "alpha"
 Alpha: TypeAlias = "float | AnyArray"
 """The ridge: a number, or an array of one number."""
-Tangents: TypeAlias = "Mapping[str, AnyArray | float] | Mapping[str | int, AnyArray | float]"
-"""Tangents of arguments by aliases and positions, and of ``"alpha"``."""
 
 
 class Solver(Routine):

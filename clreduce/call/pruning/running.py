@@ -80,7 +80,7 @@ def run(
 
 
 def _run(
-    work: Work, prepared: Memo[Any, Any], arrays: Sequence[Array], executor: Executor, beside: Beside | None
+    work: Work, prepared: Prepared, arrays: Sequence[Array], executor: Executor, beside: Beside | None
 ) -> tuple[Array, ...]:
     region = work.region
     reason = "" if work.selected is not None and not region.batch else hosts.obstacle(work, arrays)
