@@ -112,7 +112,7 @@ def built(
 
 
 @memoised(4096)
-def build_once(build: Build, *arguments: Any) -> Expr:
+def build_once(build: Build, *arguments: object) -> Expr:
     """``build(*arguments)``. Recent results are kept, because programs record the same formula again and again."""
     return build(*arguments)
 

@@ -169,7 +169,7 @@ class Axes(Batches[Array]):
         axis = 1 if batch + 1 in places else 0
         within, means = (self._over_one(name, axis, None, None, False, options) for name in ("Var", "Mean"))
         rest = tuple(place - (place > batch + axis) for place in places if place != batch + axis)
-        centres = library.reduced("mean", means, rest)
+        centres: Any = library.reduced("mean", means, rest)
         shape = tuple(1 if place in rest else size for place, size in enumerate(means.shape))
         return library.reduced(
             "mean", within + (means - library.broadcast(centres.reshape(shape), means.shape)) ** 2, rest
@@ -183,7 +183,7 @@ class Axes(Batches[Array]):
         if self._count > 1:
             chosen = self._first_entry(self.library.to_host(values), self.library.to_host(places), name == "ArgMin")
             return places.reshape(-1)[0] * 0 + chosen
-        row = self.library.reduced(name.lower(), values.reshape(-1), (0,))
+        row: Any = self.library.reduced(name.lower(), values.reshape(-1), (0,))
         return row * self._sizes[1] + self.library.entry(places.reshape(-1), row)
 
     def _first_entry(self, values: Any, places: Any, smallest: bool) -> int:

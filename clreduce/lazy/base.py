@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 
-from clreduce.adapters.adapter import AnyAdapter
+from clreduce.adapters.adapter import Adapter
 from clreduce.call.arguments import REAL_OF
 from clreduce.call.routine import Routine
 from clreduce.domain import Domain
@@ -33,7 +33,7 @@ class Recorded(Generic[Array]):
     ``Self`` for the class in which a method stands, and would complete its names only.
     """
 
-    library: ClassVar[AnyAdapter]
+    library: Adapter[Array, Any]  # a ClassVar would not know the type of arrays
     """The adapter of the array library; set by the subclass that users see."""
     routine: ClassVar[type[Routine]]
     """The class that evaluates reductions; set by the same subclass."""

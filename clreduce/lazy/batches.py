@@ -39,7 +39,7 @@ class Batches(Evaluating[Array]):
                 return None
             own = (*(1,) * (rank - len(data.batch)), *data.batch)
             pair = (data.rows if leaf.domain == Domain.I else 1, data.rows if leaf.domain == Domain.J else 1)
-            array = data.array.reshape((*own, *pair, leaf.dim))
+            array: Any = data.array.reshape((*own, *pair, leaf.dim))
             array = self.library.permuted(array, (*others, rank, rank + 1, *axes, rank + 2))
             left = (*(own[axis] for axis in others), *pair)
             if all(own[axis] == 1 for axis in axes):

@@ -19,6 +19,7 @@ from clreduce.errors import DtypeError, ShapeError
 from clreduce.ir.expr import REAL, Expr
 from clreduce.ir.op import constant, variable
 from clreduce.memo import memoised
+from clreduce.typing import AnyArray
 
 if TYPE_CHECKING:
     from clreduce.lazy.types import HasShape
@@ -165,7 +166,7 @@ def from_symbol(position: object, dim: object, category: int) -> Operand:
     return Operand(leaf, {leaf: Leaf(None, (), None)})
 
 
-def from_array(value: Any, axis: int | None, library: AnyAdapter) -> Operand:
+def from_array(value: AnyArray, axis: int | None, library: AnyAdapter) -> Operand:
     """An array: with ``axis`` 0 or 1 of shape (M, D), else its shape tells what it is."""
     shape = tuple(value.shape)
     dtype = library.dtype_name(value)
@@ -236,7 +237,7 @@ def _is_integer(value: object) -> TypeGuard[int]:
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
-def operand(value: Any, library: AnyAdapter, axis: int | None = None) -> Operand:
+def operand(value: object, library: AnyAdapter, axis: int | None = None) -> Operand:
     """Anything that may stand in an expression, as a formula."""
     if axis is not None and axis not in (0, 1, 2):
         raise ShapeError(f"axis must be 0 (vectors of i), 1 (vectors of j) or 2 (a parameter); got {axis!r}")

@@ -67,7 +67,7 @@ class LinearOperator(Neighbours[Array]):
             return Product(self, v)
         if self._count != 1:
             raise ShapeError(f"K @ v needs one number for each pair (i, j); here K has shape {self.shape}")
-        array = self.library.as_array(v)
+        array: Any = self.library.as_array(v)
         if array is None:
             told = f"{type(v).__name__}{self.library.advice(v)}"
             raise ShapeError(f"K @ v needs a {self.library.name} array; got {told}")
@@ -97,13 +97,14 @@ class LinearOperator(Neighbours[Array]):
 
     def __rmatmul__(self, v: HasShape) -> Array:
         """``v @ K``, for an array v of shape (M,) or (.., E, M)."""
-        array = self.library.as_array(v)
+        array: Any = self.library.as_array(v)
         if array is None or array.ndim == 0:
             told = "a number" if array is not None else f"{type(v).__name__}{self.library.advice(v)}"
             raise ShapeError(f"v @ K needs a {self.library.name} array of shape (M,) or (.., E, M); got {told}")
         if array.ndim == 1:
             return self.T @ array
-        return self.library.swapped(self.T @ self.library.swapped(array))
+        columns: Any = self.library.swapped(array)
+        return self.library.swapped(self.T @ columns)
 
     def matvec(self, v: HasShape) -> Array:
         """``K @ v``, as SciPy calls it.

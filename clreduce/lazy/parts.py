@@ -56,7 +56,7 @@ class PartMethods(Recorded[Array]):
         node = position(domain)
         if node not in topological([self.expr]):
             return self
-        numbers = self.library.from_host(np.arange(self._sizes[domain == Domain.J])[:, None], self._some_array())
+        numbers: Any = self.library.from_host(np.arange(self._sizes[domain == Domain.J])[:, None], self._some_array())
         new, data = with_array(numbers, numbers, (), 1, domain, INDEX)
         (expr,) = substitute([self.expr], {node: new})
         return self._like(expr, {**self._leaves, new: data})

@@ -176,7 +176,7 @@ class SolveMethods(ListReductions[Array]):
 
     def _right_array(self, other: Any) -> Any:
         """The right-hand side as an array of this library, or as the tensor that it is."""
-        array = other if isinstance(other, Recorded) else self.library.as_array(other)
+        array: Any = other if isinstance(other, Recorded) else self.library.as_array(other)
         if array is not None and (isinstance(array, Recorded) or array.ndim > 0):
             return array
         told = "a number" if array is not None else f"{type(other).__name__}{self.library.advice(other)}"

@@ -83,7 +83,7 @@ def _reduction(name: str) -> Callable[..., Any]:
         x = x._as_shaped()
         result = getattr(x, name)(axis=dim, keepdims=False, **options)
         if isinstance(result, Recorded):
-            return result._like(result.expr, result._leaves, vectors=True) if keepdim else result  # type: ignore[attr-defined]
+            return result._like(result.expr, result._leaves, vectors=True) if keepdim else result
         return _with_dims(x, result, dim) if keepdim else result
 
     return function
