@@ -22,5 +22,5 @@ def evaluate(roots: Sequence[Expr], leaves: Mapping[Expr, Array], dtype: str | N
             if node not in value:
                 value[node] = node.op.numpy(*(value[arg] for arg in node.args), *node.params)
                 if dtype is not None and node.kind == REAL:
-                    value[node] = value[node].astype(dtype)
+                    value[node] = value[node].astype(dtype, copy=False)
     return [value[root] for root in roots]

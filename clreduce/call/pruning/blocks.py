@@ -415,17 +415,23 @@ def _bounds(values: tuple[Expr, ...], around: tuple[tuple[Expr, bool], ...], dty
     return tuple(bounds_of(values, _boxes_around(around), dtype))
 
 
-def without_positions(work: Work, arrays: Sequence[Array]) -> tuple[MapReduce, dict[Expr, Array]]:
-    """The program of a work with variables in place of positions, and the array of each of its slots."""
+def without_positions(
+    work: Work, arrays: Sequence[Array], positions: Mapping[Domain, Array] | None = None
+) -> tuple[MapReduce, dict[Expr, Array]]:
+    """The program of a work with variables in place of positions, and the array of each of its slots.
+
+    ``positions`` has the position of each row and of each column; None for those of the region.
+    """
     region, program = work.region, work.program
-    by_slot = dict(zip(program.slots, arrays, strict=True))
+    by_slot, nodes = dict(zip(program.slots, arrays, strict=True)), set(topological(program.values))
     located: dict[Expr, Expr] = {}
     for domain, first, count in (
         (Domain.I, region.first_row, region.rows), (Domain.J, region.first_column, region.columns),
     ):  # fmt: skip
-        if any(node is position(domain) for node in topological(program.values)):
+        if position(domain) in nodes:
             leaf = located[position(domain)] = variable(("position", domain.name), 1, domain, INDEX)
-            by_slot[leaf] = np.arange(first, first + count).reshape(-1, 1)
+            numbers = np.arange(first, first + count) if positions is None else positions[domain]
+            by_slot[leaf] = numbers.reshape(-1, 1)
     if not located:
         return program, by_slot
     values = substitute(program.values, located)

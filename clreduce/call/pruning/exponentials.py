@@ -73,15 +73,20 @@ class Exponentials:
     def _name(self) -> str:
         return self.pairs.program.reduction.name
 
-    def _largest_value(self) -> Array:
-        """An upper bound of the absolute values that are averaged, for each block of rows: (B, 1)."""
+    @cached_property
+    def size_of_averaged(self) -> Expr:
+        """An upper bound of the absolute values that are averaged in a pair of blocks, component by component."""
         (bounds,) = self.pairs.bounds(self.pairs.values[1])
         size = OPS["larger"](-bounds.low, bounds.high)
         if bounds.nan is not None:
             size = OPS["where"](OPS["less"](constant(0), bounds.nan), constant(INF), size)
+        return size
+
+    def _largest_value(self) -> Array:
+        """An upper bound of the absolute values that are averaged, for each block of rows: (B, 1)."""
         # The bound over larger blocks is not much larger.
         number = len(self.pairs.levels) - 1
-        of_level = self.pairs.levels[number].over_blocks(size, "Max").max(axis=1, keepdims=True)
+        of_level = self.pairs.levels[number].over_blocks(self.size_of_averaged, "Max").max(axis=1, keepdims=True)
         largest: Array = np.repeat(of_level.astype(np.float64), LEVEL**number, axis=0)[
             : self.pairs.rows.partition.count
         ]
@@ -101,9 +106,12 @@ class Exponentials:
         shares = OPS["where"](OPS["less"](constant(-INF), self.highest), part, constant(0))
         return (shares if shares.dim == 1 else OPS["largest"](shares)), depth, inverse
 
-    def _attempt(
-        self, lower: Array, scale: Array | None, allowed: Array, asked: Array
-    ) -> tuple[tuple[Array, ...], Array]:
+    def needs(self, lower: Array, scale: Array | None, allowed: Array) -> dict[Expr, Array]:
+        """The values of the variables of `share` for each block of rows, (B, D).
+
+        ``lower``, (B, D), bounds the logarithm of the sum of all exponentials from below; ``scale``, (B, 1), bounds the
+        absolute values that are averaged; ``allowed``, (B, D), is the error that the results may have.
+        """
         # Without a part t of the sum of all exponentials, its logarithm is less by -log(1 - t), and an average of
         # numbers up to B changes by up to 2 B t / (1 - t). If t is halved, both fall to less than half.
         if scale is None:
@@ -112,12 +120,19 @@ class Exponentials:
             odds = np.minimum(allowed.min(axis=1, keepdims=True) / (2 * scale), 1e300)
             part = odds / (1 + odds)
         inverses = np.where(part > 0, 1 / part, np.inf)
-        share, depth, inverse = self.share
+        _, depth, inverse = self.share
         known = np.isfinite(lower)
-        further = {
+        return {
             depth: np.where(known, 8 * float(self.pairs.precision.eps) * np.abs(lower) - lower, np.inf),
-            inverse: np.broadcast_to(np.where(asked[:, None], inverses, 1), (len(asked), inverse.dim)),
+            inverse: np.broadcast_to(inverses, (len(lower), inverse.dim)),
         }
+
+    def _attempt(
+        self, lower: Array, scale: Array | None, allowed: Array, asked: Array
+    ) -> tuple[tuple[Array, ...], Array]:
+        share, _, inverse = self.share
+        further = self.needs(lower, scale, allowed)
+        further[inverse] = np.where(asked[:, None], further[inverse], 1)
         words, taken = Shares(self.pairs, share).to_visit(further, asked)
         results = self.pairs.visit(self.pairs.as_ranges(words), self._name)
         return results, np.broadcast_to(allowed * taken[:, None], (len(allowed), results[0].shape[1]))

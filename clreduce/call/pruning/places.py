@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from clreduce.domain import Domain
 from clreduce.ir.expr import REAL, Expr, topological
+from clreduce.memo import memoised
 from clreduce.program import MapReduce
 
 _LINEAR = ("mul", "neg", "reduce_sum", "expand", "extract", "pad", "concat", "permute", "add")
 """Operations below which a factor of i or of j alone is a weight of a term, not a place."""
 
 
-def places_of(program: MapReduce) -> set[Expr]:
+@memoised(64)
+def places_of(program: MapReduce) -> frozenset[Expr]:
     """The slots by which points are sorted into blocks: i and j meet in them in an operation other than a product.
 
     >>> from clreduce.ir.op import variable
@@ -30,7 +32,7 @@ def places_of(program: MapReduce) -> set[Expr]:
         own = {slot for slot in program.slots if slot.domain == domain}
         numbers = {slot for slot in own & places if slot.kind == REAL}
         sorted_by |= numbers or own & places or own
-    return sorted_by
+    return frozenset(sorted_by)
 
 
 def _places_of(value: Expr) -> set[Expr]:

@@ -17,6 +17,7 @@ from clreduce.call.pruning.cutting import Cuts, columns_per_row, drawn, pairs_in
 from clreduce.call.pruning.exponentials import Exponentials
 from clreduce.call.pruning.index import BLOCK, FINEST
 from clreduce.call.pruning.request import DEFAULT, NEVER, Pruning
+from clreduce.call.pruning.sample import estimated
 from clreduce.call.pruning.selection import Selection
 from clreduce.call.pruning.sums import Sums
 from clreduce.call.work import Prepared, Work
@@ -37,11 +38,7 @@ _SAMPLED = 2**28
 """Calls with at least this many pairs try a sample first."""
 _FEW = 2**36
 """Sorting points is likely to pay if ranges name at least this many pairs."""
-_FEWEST_POINTS, _POINTS = 512, 4096
-"""Rows and columns of the sample, at least and at most."""
-_OF_PAIRS = 1 / 1024
-"""The part of the pairs that a sample has."""
-_HOPELESS = 0.95
+_HOPELESS = 0.9
 """If a sample of points visits a larger part of its pairs than this, nothing is sorted."""
 _PROMISING = 0.25
 """If a sample visits a smaller part of its pairs than this, no second sample is needed: more points visit less."""
@@ -166,17 +163,18 @@ def _run_one(
     if not reason:
         arrays = [np.ascontiguousarray(array) for array in arrays]
         try:
-            part = _sample(work, arrays, executor) if total >= _SAMPLED else 0.0
-            if part > _HOPELESS:
-                reason = f"of a sample, {part:.0%} would be visited"
+            block, part = _sizes_of_blocks(work, executor), 0.0
+            limits = None if beside is None else beside.limits
+            if total >= _SAMPLED:
+                part, rows, columns = estimated(work, arrays, executor, block, limits)
+                if part > _HOPELESS:
+                    reason = f"in a sample of {rows} x {columns} points, nearly all pairs would be visited"
             if not reason:
-                pairs = _blocks_of(work, arrays, executor)
-                if beside is not None:
-                    pairs = replace(pairs, limits=beside.limits)
+                pairs = replace(BlockPairs.of(work, arrays, executor, *block), limits=limits)
                 if part > _PROMISING:
                     part = _part_of_some(work, pairs, pruning)
                     if part > _TOO_MANY:
-                        reason = f"of some blocks of rows, {part:.0%} would be visited"
+                        reason = f"for some blocks of rows, {min(part, 1):.0%} of their pairs would be visited"
             if not reason:
                 results, error = _RULES[work.program.reduction.skips](work, pairs, pruning)
                 return results, Skipped(total, sum(pairs.visited), error)
@@ -186,19 +184,19 @@ def _run_one(
     return results, Skipped(total, total, reason=reason)
 
 
-def _blocks_of(work: Work, arrays: Sequence[Array], executor: Executor) -> BlockPairs:
-    """The rows and columns in blocks, with sizes that suit the reduction.
+def _sizes_of_blocks(work: Work, executor: Executor) -> tuple[int, int]:
+    """The numbers of rows and of columns in a block that suit the reduction.
 
     Sums share one tolerance among all blocks of columns, and levels make bounds cheap, so these blocks are small. In a
     selection each row has its own limit, so blocks of rows are small.
     """
     if work.program.reduction.skips.approximate:
-        return BlockPairs.of(work, arrays, executor, BLOCK, BLOCK // _OF_COLUMNS)
+        return BLOCK, BLOCK // _OF_COLUMNS
     if work.program.reduction.skips.selects:
         on_cpu = executor.first_device().facts.kind == "cpu"
-        rows = min(FINEST, BLOCK) if on_cpu and work.region.ranges is None else BLOCK
-        return BlockPairs.of(work, arrays, executor, rows, BLOCK)
-    return BlockPairs.of(work, arrays, executor, 2 * BLOCK if pairs_in(work.region) >= _VERY_MANY else BLOCK)
+        return min(FINEST, BLOCK) if on_cpu and work.region.ranges is None else BLOCK, BLOCK
+    size = 2 * BLOCK if pairs_in(work.region) >= _VERY_MANY else BLOCK
+    return size, size
 
 
 def _obstacle(work: Work, arrays: Sequence[Array], executor: Executor) -> str:
@@ -228,32 +226,6 @@ def _obstacle_of_ranges(work: Work) -> str:
         return "the ranges name few pairs"
     cuts = Cuts.of(work.region)
     return cuts.obstacle(BLOCK) if cuts is not None else ""
-
-
-def _sample(work: Work, arrays: Sequence[Array], executor: Executor) -> float:
-    """The part of the pairs that is visited of a few points that are drawn from all."""
-    points = min(max(_FEWEST_POINTS, int((pairs_in(work.region) * _OF_PAIRS) ** 0.5)), _POINTS)
-    rows, columns = min(work.region.rows, points), min(work.region.columns, points)
-    rng = np.random.default_rng(0)
-    chosen = {
-        Domain.I: np.sort(rng.choice(work.region.rows, rows, replace=False)),
-        Domain.J: np.sort(rng.choice(work.region.columns, columns, replace=False)),
-    }
-    small = [
-        array[chosen[slot.domain]] if slot.domain in chosen else array
-        for slot, array in zip(work.program.slots, arrays, strict=True)
-    ]
-    region, named = Region(rows, columns), work.region.pairs
-    if named is not None:
-        ranges = CheckedRanges.by_rows(drawn(named, chosen[Domain.I], chosen[Domain.J]), rows, columns)
-        region = Region(rows, columns, ranges=ranges)
-    pruning = work.pruning or DEFAULT
-    pruning = replace(pruning, atol=pruning.atol * columns / work.region.columns)
-    block = max(8, BLOCK * columns // work.region.columns)
-    part = work.on(region)
-    pairs = BlockPairs.of(part, small, executor, block)
-    _RULES[work.program.reduction.skips](part, pairs, pruning)
-    return sum(pairs.visited) / max(pairs_in(region), 1)
 
 
 def _part_of_some(work: Work, pairs: BlockPairs, pruning: Pruning) -> float:

@@ -94,7 +94,7 @@ class Selection:
             self._replace(blocks, results, Selection._limited)
 
     def _put_limited(self, results: tuple[Array, Array]) -> None:
-        self._put_up_to(results, self._first_terms(), self._known_limits)
+        self._put_up_to(results, self._first_terms(), self.known_limits)
 
     def _limited(self) -> tuple[Array, Array]:
         """The results of `run` with limits known beforehand."""
@@ -118,18 +118,18 @@ class Selection:
     def _blocks_within(self) -> Array:
         """The blocks of rows that may have a term within the limits known beforehand, told by larger blocks: (B,)."""
         if self.pairs.named is not None:
-            return np.unique(self._not_beyond(self._known_limits).owners)
+            return np.unique(self._not_beyond(self.known_limits).owners)
         pairs, levels = self.pairs, self.pairs.levels
         larger = levels[1] if len(levels) > 1 else replace(
             pairs, rows=pairs.rows.coarser(LEVEL), columns=pairs.columns.coarser(LEVEL), whole=None
         )  # fmt: skip
         selection = Selection(larger)
         within = np.zeros(larger.rows.partition.count, bool)
-        within[selection._not_beyond(selection._known_limits).owners] = True
+        within[selection._not_beyond(selection.known_limits).owners] = True
         return np.flatnonzero(np.repeat(within, LEVEL)[: pairs.rows.partition.count])
 
     @property
-    def _known_limits(self) -> Array:
+    def known_limits(self) -> Array:
         """The limits known beforehand, with the sign of `_signed` and rows in the order of the blocks: (rows,)."""
         assert self.pairs.limits is not None, "limits are known"
         return self._signed(self.pairs.limits[self.pairs.rows.partition.order])

@@ -30,21 +30,21 @@ class Side:
         ``ordered`` and ``boxes`` may have the sorted values and the boxes of some variables already. ``finer`` is a
         side in the same order, whose blocks are parts of these.
         """
-        self.partition, self.points, self._unordered = partition, points, arrays
+        self.partition, self.points, self.arrays = partition, points, arrays
         self._ordered, self._boxes, self._finer = dict(ordered or {}), dict(boxes or {}), finer
 
     def coarser(self, factor: int) -> Side:
         """These points in blocks that are larger by a power of two."""
-        return Side(self.partition.coarser(factor), self._unordered, self.points, finer=self)
+        return Side(self.partition.coarser(factor), self.arrays, self.points, finer=self)
 
     def part(self, start: int, end: int) -> Side:
         """The points of the blocks from ``start`` to ``end``, in blocks that keep their order; nothing is copied."""
         near = self.partition.part(start, end)
         first = int(self.partition.intervals[start, 0])
         rows = slice(first, first + len(near.order))
-        ordered = {slot: self.ordered(slot)[rows] for slot in self._unordered}
-        boxes = {slot: Boxes(*(ends[start:end] for ends in self.boxes(slot))) for slot in self._unordered}
-        return Side(near, self._unordered, self.points, ordered, boxes)
+        ordered = {slot: self.ordered(slot)[rows] for slot in self.arrays}
+        boxes = {slot: Boxes(*(ends[start:end] for ends in self.boxes(slot))) for slot in self.arrays}
+        return Side(near, self.arrays, self.points, ordered, boxes)
 
     def ordered(self, slot: Expr) -> Array:
         """The values of a variable in the order of the blocks."""
@@ -54,7 +54,7 @@ class Side:
             if known is not None and self._finer is not None:
                 array = self._finer.ordered(known)
             else:
-                array = _in_order(self._unordered[slot], self.partition.order)
+                array = _in_order(self.arrays[slot], self.partition.order)
             self._ordered[slot] = array
         return array
 
@@ -74,8 +74,8 @@ class Side:
         """The variable of the finer blocks that has the same array; None if no variable has it."""
         if self._finer is None:
             return None
-        array = self._unordered[slot]
-        return next((other for other, values in self._finer._unordered.items() if _same(values, array)), None)
+        array = self.arrays[slot]
+        return next((other for other, values in self._finer.arrays.items() if _same(values, array)), None)
 
 
 def side_of(
@@ -89,7 +89,7 @@ def side_of(
     points = [parts[slot] for slot in places]
     if cuts is not None:
         domain = next(iter(parts)).domain
-        return Side(cuts.partition(domain, _side_by_side(points), block), parts, points)
+        return Side(cuts.partition(domain, side_by_side(points), block), parts, points)
     for side in before:
         if len(side.points) == len(points) and all(map(_same, side.points, points)):
             near = side.partition.coarser(max(block // side.partition.size, 1))
@@ -99,7 +99,7 @@ def side_of(
         near, ordered, boxes = index.blocks()
         known = Side(near, parts, points, {places[0]: ordered}, {places[0]: boxes})
         return known if block <= near.size else known.coarser(block // near.size)
-    return Side(partition(_side_by_side(points), block), parts, points)
+    return Side(partition(side_by_side(points), block), parts, points)
 
 
 def _in_order(array: Array, order: Array) -> Array:
@@ -113,7 +113,7 @@ def _in_order(array: Array, order: Array) -> Array:
     return rows
 
 
-def _side_by_side(points: Sequence[Array]) -> Array:
+def side_by_side(points: Sequence[Array]) -> Array:
     """The values of several variables as points."""
     real = [array if array.dtype.kind == "f" else array.astype(np.float64) for array in points]
     return np.concatenate(real, axis=1) if len(real) > 1 else real[0]
