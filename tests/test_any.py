@@ -18,7 +18,7 @@ ALLOWED: dict[str, tuple[int, str]] = {
     "call": (23, "results of any library, which `Genred` types; ``*args`` and options that a solver extends"),
     "dask": (1, "Dask's arrays may have shapes of unknown sizes"),
     "ir": (4, "parameters of operations, each of its own kind"),
-    "lazy": (29, "results that are tensors or arrays of any library, as their axes decide; protocols of NumPy"),
+    "lazy": (26, "results that are tensors or arrays of any library, as their axes decide; protocols of NumPy"),
     "runtime": (4, "``__getattr__`` of a module's stand-in; arrays of an evaluation, as in adapters"),
     "solve": (13, "vectors of the host or of a device; numbers and arrays alike"),
     "torch": (4, "protocols of PyTorch"),

@@ -10,6 +10,8 @@
 array([18., 18., 18., 18.])
 """
 
+from typing import Any as _Any
+
 from clreduce.extras import check_version, needed
 
 try:
@@ -38,7 +40,7 @@ class Genred(GraphRoutine, _Genred[_da.Array]):
     pass
 
 
-class KernelSolve(GraphSolver, _KernelSolve[_da.Array]):
+class KernelSolve(GraphSolver, _KernelSolve[_Any]):  # dask's shapes may hold nan, so its arrays are no `AnyArray`
     pass
 
 

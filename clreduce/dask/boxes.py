@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
-from typing import Any
 
-import dask
 import dask.array as da
 import numpy as np
+from dask.base import compute
+from dask.delayed import delayed
 
 from clreduce.call.executor import Executor
 from clreduce.call.pruning.blocks import BlockPairs
@@ -61,7 +61,7 @@ _KNOWN: Memo[str, KnownBoxes] = Memo(256)
 """The boxes of arrays, by their names."""
 
 
-def compute_boxes(*arrays: Any) -> None:
+def compute_boxes(*arrays: da.Array) -> None:
     """Compute the boxes around the chunks of arrays now, so that graphs of later calls have fewer tasks.
 
     If the boxes of all arrays of i and j of a call are known, chunks that cannot change a result are neither loaded nor
@@ -98,14 +98,14 @@ def compute_boxes(*arrays: Any) -> None:
     for array in arrays:
         _check(array)
         most = min(SLICES, max(1, _MOST_SLICES // array.numblocks[0]))
-        tasks.append([dask.delayed(_boxes)(block, most) for block in array.to_delayed().ravel()])
-    for array, boxes in zip(arrays, dask.compute(tasks)[0], strict=True):
+        tasks.append([delayed(_boxes)(block, most) for block in array.to_delayed().ravel()])
+    for array, boxes in zip(arrays, compute(tasks)[0], strict=True):
         most = min(SLICES, max(1, _MOST_SLICES // array.numblocks[0]))
         slices = tuple(StoredSlices.of(points, most) for points in array.chunks[0])
         _KNOWN.keep(array.name, KnownBoxes(array.chunks[0], slices, tuple(boxes)))
 
 
-def _check(array: Any) -> None:
+def _check(array: object) -> None:
     if not isinstance(array, da.Array) or array.ndim != 2 or array.dtype.kind != "f":
         got = f"{array.dtype} of shape {array.shape}" if isinstance(array, da.Array) else type(array).__name__
         raise ShapeError(f"boxes are made of dask arrays of shape (N, D) of real numbers; got {got}")
@@ -143,7 +143,7 @@ class KnownChunks:
     known: dict[Expr, KnownBoxes]
 
     @classmethod
-    def of(cls, work: Work, executor: Executor, arrays: Sequence[Any]) -> KnownChunks | None:
+    def of(cls, work: Work, executor: Executor, arrays: Sequence[da.Array]) -> KnownChunks | None:
         """The call on dask arrays, if all of its boxes and parameters are known and it may skip pairs; else None."""
         region, skips = work.region, work.program.reduction.skips
         if not work.skips or work.selected is not None or region.batch or skips is Skips.SMALL_EXPONENTIALS:
@@ -213,7 +213,7 @@ class KnownChunks:
         )  # fmt: skip
 
 
-def _literal(array: Any) -> Array | None:
+def _literal(array: da.Array) -> Array | None:
     """The numbers of a dask array if its graph holds them; else None. Nothing is computed."""
     graph = dict(array.__dask_graph__())
     if len(graph) != 1:
