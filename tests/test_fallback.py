@@ -113,7 +113,7 @@ def test_a_schedule_that_was_asked_for_is_not_replaced(refuse: Any, device: Any)
     refuse("float16")
     plan = Plan(GAUSSIAN.program, Signature("float32"), device, REFUSED)
     with pytest.raises(CompileError, match="refused: 1"):
-        plan(GAUSSIAN.feeds(arrays()), 19, 23)
+        plan(GAUSSIAN._in_slots(arrays()), 19, 23)
 
 
 @pytest.mark.parametrize("shape", [DIRECT, LOCAL])

@@ -45,7 +45,7 @@ def data(seed: int = 0, batch: tuple[int, ...] = ()) -> list[Array]:
 
 def by_numpy(of: Genred, arrays: Sequence[Array]) -> list[Array]:
     rows, columns = (M, N) if of.axis == 1 else (N, M)
-    return list(of.program.reference(of.feeds(arrays), rows, columns))
+    return list(of.program.reference(of._in_slots(arrays), rows, columns))
 
 
 def results(found: Any) -> tuple[Any, ...]:

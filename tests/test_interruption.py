@@ -208,7 +208,7 @@ def gradients() -> None:
 def repeated() -> None:
     plan = GAUSSIAN.plan("float32")
     slot = next(n for n, one in enumerate(plan.program.slots) if one.domain == Domain.J and one.dim == 1)
-    call = Repeated(plan, GAUSSIAN.feeds(arrays()), slot, Region(5, 9))
+    call = Repeated(plan, GAUSSIAN._in_slots(arrays()), slot, Region(5, 9))
     call(np.ones((9, 1)))
     call(np.zeros((9, 1)))
 
@@ -291,7 +291,7 @@ def test_the_end_of_a_thread_waits(recorder: Recorder, way: Any, monkeypatch: py
         with clreduce.use_device(way):
             memory = Memory(way)
             plan = GAUSSIAN.plan("float32")
-            plan.launch(GAUSSIAN.feeds(arrays()), Region(5, 9), None, memory)
+            plan.launch(GAUSSIAN._in_slots(arrays()), Region(5, 9), None, memory)
 
     thread = threading.Thread(target=launch)
     thread.start()

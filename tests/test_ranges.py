@@ -227,7 +227,7 @@ def oriented(ranges: Six, axis: int) -> Six:
 def exactly(routine: Genred, arrays: Sequence[Array], ranges: Six) -> Array:
     """The values that a routine gives, by NumPy."""
     rows, columns = (M, N) if routine.axis == 1 else (N, M)
-    found = reference(routine.program, routine.feeds(arrays), rows, columns, oriented(ranges, routine.axis))[0]
+    found = reference(routine.program, routine._in_slots(arrays), rows, columns, oriented(ranges, routine.axis))[0]
     count = routine.program.reduction.count
     return found.reshape(rows, count) if count else found
 

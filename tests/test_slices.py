@@ -82,7 +82,7 @@ def uncut(plan: Plan) -> Plan:
 @pytest.mark.parametrize("batch", [(), (5,)])
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_the_same_bits(device: Any, cut: list[int], routine: Any, batch: tuple[int, ...], schedule: str) -> None:
-    data = routine.feeds(arrays(*batch, dim=40 if routine is LONG else 2))
+    data = routine._in_slots(arrays(*batch, dim=40 if routine is LONG else 2))
     plan = Plan(routine.program, Signature("float32", bool(batch)), device, SCHEDULES[schedule])
     (expected,) = uncut(plan)(data, 150, 70, batch=batch)
     assert not cut
@@ -94,7 +94,7 @@ def test_the_same_bits(device: Any, cut: list[int], routine: Any, batch: tuple[i
 @pytest.mark.parametrize("batch", [(), (5,)])
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_block_sparse_calls(device: Any, cut: list[int], batch: tuple[int, ...], schedule: str) -> None:
-    data, routine = LONG.feeds(arrays(*batch, dim=40)), LONG
+    data, routine = LONG._in_slots(arrays(*batch, dim=40)), LONG
     blocks = np.array([[0, 40], [50, 130], [130, 150]])
     ranges = Ranges.of(blocks, np.array([2, 3, 4]), np.array([[0, 20], [30, 70], [10, 15], [0, 70]]))
     signature = replace(signature_of("float32", ranges=ranges), batched=bool(batch))
@@ -134,7 +134,7 @@ def test_an_interruption_between_two_slices(device: Any, cut: list[int], monkeyp
 
     monkeypatch.setattr(plan.pace, "note", note)
     with pytest.raises(KeyboardInterrupt):
-        plan(GAUSSIAN.feeds(arrays()), 150, 70)
+        plan(GAUSSIAN._in_slots(arrays()), 150, 70)
     assert (cut, len(noted)) == ([1], 1)
 
 
@@ -164,7 +164,7 @@ def test_few_rows_are_cut_along_j(device: Any, cut: list[int], monkeypatch: pyte
     monkeypatch.setattr(Tiny, "longest", 16)
     x, y, b = arrays()
     plan = Plan(routine.program, Signature("float32"), device, Schedule(lanes=1, rows=1, cols=1, tile=8))
-    feeds = routine.feeds([x[:1], y, b])
+    feeds = routine._in_slots([x[:1], y, b])
     items, parts = plan.cut(1, 70, 1)
     assert (items, parts.count) == (1, 5)
     (found,) = plan(feeds, 1, 70)

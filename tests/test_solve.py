@@ -531,10 +531,10 @@ def test_repeated_call(batch, device):
     routine = Genred(formula, ["x=Vi(3)", "y=Vj(3)", "u=Vi(1)", "v=Vj(1)", "c=Pm(1)", "b=Vj(2)"], axis=1)
     sizes = ((70, 3), (50, 3), (70, 1), (50, 1), (1,), (50, 2))
     arrays = [rng.normal(size=(*batch, *size)) for size in sizes]
-    plan = routine.plan_of(routine.program, "float64", current_device(), bool(batch), 70, 50)
-    slot = routine.slot_of(5)
+    plan = routine._plan_of(routine.program, "float64", current_device(), bool(batch), 70, 50)
+    slot = routine._slot_of(5)
     assert routine.program.slots[slot].domain == Domain.J
-    call = Repeated(plan, routine.feeds(arrays), slot, Region(70, 50, batch))
+    call = Repeated(plan, routine._in_slots(arrays), slot, Region(70, 50, batch))
     for _ in range(3):
         arrays[5] = rng.normal(size=arrays[5].shape)
         assert np.array_equal(call(arrays[5]), routine(*arrays))

@@ -109,9 +109,9 @@ class RoutineBase:
         >>> "__kernel" in plan.source
         True
         """
-        return self.plan_of(self.program, dtype, device or current_device())
+        return self._plan_of(self.program, dtype, device or current_device())
 
-    def plan_of(
+    def _plan_of(
         self,
         program: MapReduce,
         dtype: str,
@@ -130,55 +130,17 @@ class RoutineBase:
         """
         return plan_of(program, self.options, dtype, device, batched, rows, columns, ranges, moderate)
 
-    def feeds(self, arrays: Sequence[Fed]) -> list[Fed]:
-        """The arrays of a call in the order of the program's slots.
-
-        Parameters
-        ----------
-        arrays : sequence of array
-            The arrays of a call, in the order of the aliases.
-
-        Returns
-        -------
-        list of array
-            Those that the formula uses.
-
-        Examples
-        --------
-        >>> from clreduce.numpy import Genred
-        >>> Genred("x - y", ["y = Vj(3)", "x = Vi(3)", "p = Pm(1)"], "Min", axis=1).feeds(["y", "x", "p"])
-        ['x', 'y']
-        """
+    def _in_slots(self, arrays: Sequence[Fed]) -> list[Fed]:
+        """The arrays that the formula uses, in the order of the program's slots, of those of a call."""
         return [arrays[position] for position in self._feeds]
 
-    def slot_of(self, position: int) -> int | None:
-        """The slot of the program that an argument feeds.
-
-        Parameters
-        ----------
-        position : int
-            The position of the argument, from 0.
-
-        Returns
-        -------
-        int or None
-            The slot; None if the formula does not use the argument.
-
-        Examples
-        --------
-        >>> from clreduce.numpy import Genred
-        >>> Genred("x - y", ["y = Vj(3)", "x = Vi(3)", "p = Pm(1)"], "Min", axis=1).slot_of(2) is None
-        True
-        """
+    def _slot_of(self, position: int) -> int | None:
+        """The slot of the program that an argument feeds; None if the formula does not use the argument."""
         return self._feeds.index(position) if position in self._feeds else None
 
-    def sizes(self, arguments: Arguments) -> tuple[int, int]:
+    def _sizes_of(self, arguments: Arguments) -> tuple[int, int]:
         """The numbers of rows and of columns of a call with these arguments."""
         return arguments.sizes[self._rows], arguments.sizes[self._columns]
-
-    def ranges_of(self, arguments: Arguments) -> Ranges | None:
-        """The pairs that a call visits, by rows of its result; None for all pairs."""
-        return None if arguments.ranges is None else arguments.ranges.pairs(self._rows)
 
     def _refuse_named_arrays(self, options: Mapping[str, object]) -> None:
         """Raise `OptionError` if the caller has passed an array by the name of its alias."""
@@ -197,9 +159,9 @@ class RoutineBase:
             return arguments
         return replace(arguments, ranges=check_ranges(ranges, arguments.sizes, self.library))
 
-    def evaluation(self, arguments: Arguments, executor: Executor, pruning: Pruning | None = None) -> Evaluation:
+    def _evaluation_of(self, arguments: Arguments, executor: Executor, pruning: Pruning | None = None) -> Evaluation:
         """The routine's program, for arguments of these sizes."""
-        rows, columns = self.sizes(arguments)
+        rows, columns = self._sizes_of(arguments)
         call = (self, rows, columns, arguments.batch, arguments.dtype, executor, pruning)
         are_plain = type(rows) is type(columns) is int and (
             not arguments.batch or all(type(size) is int for size in arguments.batch)
@@ -261,29 +223,6 @@ class RoutineBase:
             targets.append(self.library.target(out) if direct else None)
         return tuple(targets)
 
-    def result_forms(self, args: Sequence[object]) -> list[tuple[tuple[int, ...], str]]:
-        """Shape and dtype of each result of a call, without its values.
-
-        Parameters
-        ----------
-        args : sequence of array
-            The arrays of the call; their values are not read.
-
-        Returns
-        -------
-        list of tuple
-            One pair of shape and dtype for each result.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from clreduce.numpy import Genred
-        >>> nearest = Genred("SqDist(x, y)", ["x = Vi(3)", "y = Vj(3)"], "Min_ArgMin", axis=1)
-        >>> nearest.result_forms([np.ones((5, 3)), np.ones((4, 3))])
-        [((5, 1), 'float64'), ((5, 1), 'int64')]
-        """
-        return self._result_forms(self._arguments(args, None))
-
     def _result_forms(self, arguments: Arguments) -> list[tuple[tuple[int, ...], str]]:
         """Shape and dtype of each result."""
         reduction = self.program.reduction
@@ -297,6 +236,6 @@ class RoutineBase:
         return forms
 
     @property
-    def texts(self) -> tuple[str, ...]:
+    def _texts(self) -> tuple[str, ...]:
         """The formulas as text, with the output index called i."""
         return tuple(show(value) for value in self.program.values)

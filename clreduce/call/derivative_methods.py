@@ -93,7 +93,7 @@ class DerivativeMethods(RoutineBase):
         positions = self._positions(wrt)
         incoming = self._checked_cotangent(arguments, cotangent)
         derivative = self._derivative(arguments, executor, self._checked_output(arguments, output), prune, atol, rtol)
-        gradients = self.by_position(
+        gradients = self._by_position(
             positions, arguments, self.library.zeros_like, lambda slots: derivative.vjp(incoming, slots)
         )
         return self._as_given(gradients, arguments, args, positions)
@@ -220,12 +220,12 @@ class DerivativeMethods(RoutineBase):
         incoming = self._checked_cotangent(arguments, cotangent)
         moves = self._by_slot(self._checked_tangents(arguments, args, tangents))
         derivative = self._derivative(arguments, executor, known, prune, atol, rtol)
-        gradients = self.by_position(
+        gradients = self._by_position(
             positions, arguments, self.library.zeros_like, lambda slots: derivative.hvp(incoming, moves, slots)
         )
         return self._as_given(gradients, arguments, args, positions)
 
-    def by_position(
+    def _by_position(
         self,
         positions: Sequence[int],
         arguments: Arguments,
@@ -236,13 +236,13 @@ class DerivativeMethods(RoutineBase):
 
         ``gradients`` computes gradients by slot.
         """
-        slots = {at: self.slot_of(at) for at in positions}
+        slots = {at: self._slot_of(at) for at in positions}
         by_slot = gradients(sorted({slot for slot in slots.values() if slot is not None}))
         return [zeros(arguments.arrays[at]) if slots[at] is None else by_slot[slots[at]] for at in positions]  # type: ignore[index]
 
     def _by_slot(self, tangents: Mapping[int, Any]) -> dict[int, Any]:
         """Tangents by slot, from tangents by position. Arguments that the formula does not use have none."""
-        slots = {self.slot_of(at): tangent for at, tangent in tangents.items()}
+        slots = {self._slot_of(at): tangent for at, tangent in tangents.items()}
         return {slot: tangent for slot, tangent in slots.items() if slot is not None}
 
     def _derivative(
@@ -251,8 +251,8 @@ class DerivativeMethods(RoutineBase):
     ) -> Derivative[Any]:  # fmt: skip
         """The `Derivative` of the routine at these arguments."""
         pruning = Pruning.checked(prune, atol, rtol, self.program.reduction)
-        evaluation = self.evaluation(arguments, executor, pruning)
-        return Derivative(evaluation, self.feeds(arguments.arrays), self.runner.run_all, outputs)
+        evaluation = self._evaluation_of(arguments, executor, pruning)
+        return Derivative(evaluation, self._in_slots(arguments.arrays), self.runner.run_all, outputs)
 
     def _checked_cotangent(self, arguments: Arguments, cotangent: Any) -> dict[int, Any]:
         """The cotangent of the first result, of shape (batch.., rows, D), under its number 0."""

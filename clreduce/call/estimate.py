@@ -64,8 +64,8 @@ class ShapesOnly(HostAdapter[Own]):
 
 def estimate(routine: RoutineBase, arguments: Arguments, executor: Executor) -> MemoryEstimate:
     """The memory and time of a call of ``routine`` with these arguments. No kernel is built or run."""
-    work = routine.evaluation(arguments, executor).work
-    arrays = routine.feeds(arguments.arrays)
+    work = routine._evaluation_of(arguments, executor).work
+    arrays = routine._in_slots(arguments.arrays)
     ready = executor.prepare((work, Memo(), arrays))
     plan, region = ready.plan, work.region
     kept = np.dtype(plan.signature.state_dtype).itemsize

@@ -25,8 +25,8 @@ def explain(routine: RoutineBase, dtype: str, device: Device) -> str:
     return "\n".join(
         [
             _title("Formula"),
-            routine.texts[0],
-            *(f"formula2: {text}" for text in routine.texts[1:]),
+            routine._texts[0],
+            *(f"formula2: {text}" for text in routine._texts[1:]),
             f"arguments: {', '.join(str(variable) for variable in routine.variables)}",
             f"{routine.program.reduction.name} over {reduced}, one row of {routine.program.outputs[0].dim} per {kept}",
             *([] if routine.axis == 1 else ["below, i stands for the index that is kept and j for the reduced one"]),
@@ -139,7 +139,7 @@ def _gradients(routine: RoutineBase) -> list[str]:
 
 def _names(routine: RoutineBase) -> dict[object, str]:
     """The caller's name of the variable in each slot."""
-    by_slot = {routine.slot_of(variable.position): variable for variable in routine.variables}
+    by_slot = {routine._slot_of(variable.position): variable for variable in routine.variables}
     return {slot: used.name or f"argument_{used.position}" for slot, used in by_slot.items() if slot is not None}
 
 

@@ -151,7 +151,7 @@ class Genred(Routine, Generic[Array]):
         super().__init__(exprs, variables, reduction, axis, options)
 
     @property
-    def texts(self) -> tuple[str, ...]:
+    def _texts(self) -> tuple[str, ...]:
         """The formulas as the user wrote them."""
         return (self.formula,) if self.formula2 is None else (self.formula, self.formula2)
 

@@ -53,7 +53,7 @@ class Routine(DerivativeMethods):
 
     @classmethod
     @memoised(1024)
-    def of(
+    def _of(
         cls,
         values: tuple[Expr, ...],
         leaves: tuple[Expr, ...],
@@ -152,8 +152,8 @@ class Routine(DerivativeMethods):
         pruning = None
         if prune != "auto" or atol is not None or rtol is not None:
             pruning = Pruning.checked(prune, atol, rtol, self.program.reduction)
-        evaluation = self.evaluation(arguments, executor, pruning)
-        arrays, forms = self.feeds(arguments.arrays), self._result_forms(arguments)
+        evaluation = self._evaluation_of(arguments, executor, pruning)
+        arrays, forms = self._in_slots(arguments.arrays), self._result_forms(arguments)
         if out is None:
             computed = self.runner.run(evaluation, arrays, arguments.like)
             results = self._finished(computed, forms, arguments)
@@ -215,10 +215,10 @@ class Routine(DerivativeMethods):
         visited = arguments.ranges
         if visited is not None:
             visited = visited.moved({self._rows: first_row, self._columns: first_column})
-        rows, columns = self.sizes(arguments)
+        rows, columns = self._sizes_of(arguments)
         region = Region(rows, columns, arguments.batch, first_row, first_column, (), visited, self._rows)
         work = Work(self.program, self.options, region, arguments.dtype)
-        arrays = [self.library.on_host(array) for array in self.feeds(arguments.arrays)]
+        arrays = [self.library.on_host(array) for array in self._in_slots(arguments.arrays)]
         return State(work, executor.partial((work, Memo(), arrays)))
 
     def finish(self, state: State, like: object = None) -> Any:

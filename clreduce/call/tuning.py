@@ -83,7 +83,7 @@ def tune(
         raise TypeError(f"tune needs a routine such as a Genred, and then its arrays; got {type(routine).__name__}")
     device = current_device()
     arguments = check_arguments(routine.variables, arrays, routine.library).on_host(routine.library)
-    calls = [_timed_call(routine, routine.program, routine.feeds(arguments.arrays), arguments, device)]
+    calls = [_timed_call(routine, routine.program, routine._in_slots(arguments.arrays), arguments, device)]
     if derivatives:
         calls += _gradient_calls(routine, arguments, device)
     bar = _Bar(float(seconds), len(calls), progress)
@@ -107,9 +107,9 @@ def _timed_call(
     routine: Genred[Any], program: MapReduce, feeds: Sequence[Array], arguments: Arguments, device: Device
 ) -> TimedCall:
     """A call of ``program`` (the routine's, or a derivative's) with the arrays ``feeds`` in its slots."""
-    rows, columns = routine.sizes(arguments)
+    rows, columns = routine._sizes_of(arguments)
     moderate = arrangement_of(program, routine.options).holds(feeds)
-    plan = routine.plan_of(program, arguments.dtype, device, bool(arguments.batch), moderate=moderate)
+    plan = routine._plan_of(program, arguments.dtype, device, bool(arguments.batch), moderate=moderate)
     direct_sum = routine.options.sum_scheme == "direct_sum"
     region = Region(rows, columns, arguments.batch)
     return TimedCall(plan.program, plan.signature, device, feeds, region, direct_sum)
@@ -117,7 +117,7 @@ def _timed_call(
 
 def _gradient_calls(routine: Genred[Any], arguments: Arguments, device: Device) -> Iterator[TimedCall]:
     """Calls of the gradient programs for all arguments. Cotangents and residuals are arrays of ones."""
-    own_feeds, own_sizes = routine.feeds(arguments.arrays), routine.sizes(arguments)
+    own_feeds, own_sizes = routine._in_slots(arguments.arrays), routine._sizes_of(arguments)
     for gradient in gradients_of(routine.program, tuple(range(len(routine.program.slots)))):
         rows, columns = reversed(own_sizes) if gradient.flipped else own_sizes
 

@@ -59,9 +59,9 @@ class GraphSystem(System):
 
     def _with_vector(self, vector: Array) -> tuple[Evaluation, list[da.Array]]:
         """The product, and its arrays with a vector in place of the unknown."""
-        arrays = self.routine.feeds(self.arguments.arrays)
+        arrays = self.routine._in_slots(self.arguments.arrays)
         arrays[self.slot] = self._in_chunks(vector)
-        return self.routine.evaluation(self.arguments, self.executor), arrays
+        return self.routine._evaluation_of(self.arguments, self.executor), arrays
 
     def _in_chunks(self, vector: Array) -> da.Array:
         """A vector of the iteration, in the chunks of b."""

@@ -46,10 +46,10 @@ class SolutionTask(HostTask):
         system, solver = self.system.quiet(), self.system.solver
         alpha, *data = arrays[: 1 + len(solver.variables)]
         right = jnp.broadcast_to(moves.get(1 + solver.unknown, jnp.zeros((), solution.dtype)), solution.shape)
-        slots = {solver.slot_of(at): moves.get(1 + at) for at in range(len(data)) if at != solver.unknown}
+        slots = {solver._slot_of(at): moves.get(1 + at) for at in range(len(data)) if at != solver.unknown}
         along = {slot: move for slot, move in slots.items() if slot is not None and move is not None}
         if along:
-            right = right - self._product_along(solver.feeds(system.with_right(data, solution)), along)
+            right = right - self._product_along(solver._in_slots(system.with_right(data, solution)), along)
         if 0 in moves:
             right = right - (moves[0] * solution).astype(right.dtype)
         (tangent,) = run(SolutionTask(system), [alpha, *system.with_right(data, right)])

@@ -171,7 +171,7 @@ class Evaluating(VectorReductions[Array], PartMethods[Array]):
             called.setdefault("ranges", joined.ranges)
         if joined.backend is not None:
             called.setdefault("backend", joined.backend)
-        return joined, self.routine.of(exprs, leaves, name, axis, count, tuple(made)), arrays, called
+        return joined, self.routine._of(exprs, leaves, name, axis, count, tuple(made)), arrays, called
 
     def _fed(self, leaves: dict[Expr, Any], fed: tuple[Any, ...]) -> tuple[tuple[Expr, ...], list[Any]]:
         """The variables of a call and their data: symbolic ones first, by position, with the arrays ``fed``."""

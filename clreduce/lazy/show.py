@@ -116,5 +116,5 @@ class Shown(Dense[Array]):
         reduced = self._one_place("explain", name, axis)
         dtype = self._dtype_name or "float64"
         dtype = {"complex64": "float32", "complex128": "float64"}.get(dtype, dtype)
-        routine = self.routine.of((self._real_expr,), tuple(self._leaves), name, reduced, opt_arg)
+        routine = self.routine._of((self._real_expr,), tuple(self._leaves), name, reduced, opt_arg)
         routine.explain(dtype, file)

@@ -211,7 +211,7 @@ class SolveMethods(ListReductions[Array]):
 
     def _solver(self, expr: Expr, leaves: dict[Expr, Leaf], axis: int, options: SolutionOptions) -> Solver:
         made = tuple((key, value) for key, value in options.items() if key in MAKE_OPTIONS)
-        return self.solver.of((expr,), tuple(leaves), "Sum", axis, None, made)
+        return self.solver._of((expr,), tuple(leaves), "Sum", axis, None, made)
 
     def _solved(
         self, expr: Expr, leaves: dict[Expr, Leaf], axis: int, options: SolutionOptions, fed: tuple[Any, ...]

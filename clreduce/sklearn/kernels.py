@@ -93,7 +93,7 @@ class PairKernel:
         return np.broadcast_to(result[..., 0], (max(len(X), len(Y)),))
 
     def _routine(self, value: Expr, *further: Expr, axis: int = 1) -> Routine:
-        return LazyTensor.routine.of((value,), (self.x, self.y, *self.parameters, *further), "Sum", axis)
+        return LazyTensor.routine._of((value,), (self.x, self.y, *self.parameters, *further), "Sum", axis)
 
 
 def numbers(parameters: Parameters, dtype: DTypeLike) -> dict[Expr, Array]:

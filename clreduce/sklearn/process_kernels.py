@@ -87,7 +87,7 @@ class ProcessKernel:
         """
         width = min(left.shape[1], WIDTH)
         v = variable("vectors", width, Domain.J)
-        routine = LazyTensor.routine.of((self.between * v,), (self.x, self.y, self.theta, v), "Sum", 1)
+        routine = LazyTensor.routine._of((self.between * v,), (self.x, self.y, self.theta, v), "Sum", 1)
         theta, slopes = values.astype(X.dtype), np.zeros(self.theta.dim)
         for start in range(0, left.shape[1], width):
             parts = [np.zeros((len(X), width), X.dtype) for _ in range(2)]

@@ -26,7 +26,7 @@ def may_differ_from_transpose(routine: Routine, unknown: int, options: SolveOpti
     """Whether the transposed operator may differ from the operator; False if formula and options rule that out."""
     if options.is_general:
         return True
-    slot = routine.slot_of(unknown)
+    slot = routine._slot_of(unknown)
     assert slot is not None, "the formula depends on the unknown"
     program = routine.program
     return options.solver != "cg" and weights_of(program.values[0], program.slots[slot]) is not None
@@ -54,7 +54,7 @@ class SystemDerivative:
         arguments, pulled = self._with_vector(solution), {0: (-adjoint).astype(self.system.dtype)}
         product = self._product(arguments)
         zeros = self.routine.library.zeros_like if is_resident(pulled[0]) else np.zeros_like
-        computed = self.routine.by_position(others, arguments, zeros, lambda slots: product.vjp(pulled, slots))
+        computed = self.routine._by_position(others, arguments, zeros, lambda slots: product.vjp(pulled, slots))
         by_position = dict(zip(others, computed, strict=True))
         shape = self.system.arguments.arrays[self.unknown].shape
         in_b = summed_to(shape, adjoint.astype(self.system.dtype), len(self.system.batch))
@@ -97,18 +97,18 @@ class SystemDerivative:
         others = [at for at in positions if at != self.unknown]
         product = self._product(arguments)
         zeros = self.routine.library.zeros_like if is_resident(pulled[0]) else np.zeros_like
-        computed = self.routine.by_position(others, arguments, zeros, lambda slots: product.hvp(pulled, along, slots))
+        computed = self.routine._by_position(others, arguments, zeros, lambda slots: product.hvp(pulled, along, slots))
         return dict(zip(others, computed, strict=True))
 
     def _by_slot(self, moves: Mapping[int, Array | None]) -> dict[int, Any]:
         """The tangents of the arguments that the formula uses, without b, by their slots."""
-        by_slot = {self.routine.slot_of(at): move for at, move in moves.items() if at != self.unknown}
+        by_slot = {self.routine._slot_of(at): move for at, move in moves.items() if at != self.unknown}
         return {slot: move for slot, move in by_slot.items() if slot is not None and move is not None}
 
     def _product(self, arguments: Arguments) -> Derivative[Any]:
         """The derivatives of the product K a."""
-        evaluation = self.routine.evaluation(arguments, self.system.executor)
-        return Derivative(evaluation, self.routine.feeds(arguments.arrays), together)
+        evaluation = self.routine._evaluation_of(arguments, self.system.executor)
+        return Derivative(evaluation, self.routine._in_slots(arguments.arrays), together)
 
     def _with_vector(self, vector: Array) -> Arguments:
         """The arguments with a vector in the place of b."""

@@ -61,7 +61,7 @@ class FollowedSystem:
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape of the solution."""
-        rows, solver = self.solver.sizes(self.arguments)[0], self.solver
+        rows, solver = self.solver._sizes_of(self.arguments)[0], self.solver
         return tuple(map(int, (*self.arguments.batch, rows, solver.variables[solver.unknown].dim)))
 
     def wider(self, sizes: tuple[int, ...]) -> Self:
@@ -85,18 +85,18 @@ class FollowedSystem:
     @property
     def slot(self) -> int:
         """The slot of the unknown in the program of the product."""
-        slot = self.solver.slot_of(self.solver.unknown)
+        slot = self.solver._slot_of(self.solver.unknown)
         assert slot is not None, "the formula depends on the unknown"
         return slot
 
     @property
     def evaluation(self) -> Evaluation:
         """The product with the array that replaces the unknown."""
-        return self.solver.evaluation(self.arguments, self.executor)
+        return self.solver._evaluation_of(self.arguments, self.executor)
 
     def product(self, arrays: Sequence[AnyArray]) -> Derivative[Any]:
         """The derivatives of the product."""
-        return Derivative(self.evaluation, self.solver.feeds(arrays), self.solver.runner.run_all)
+        return Derivative(self.evaluation, self.solver._in_slots(arrays), self.solver.runner.run_all)
 
 
 class FollowedSolver(Solver):

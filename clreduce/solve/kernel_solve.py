@@ -135,7 +135,7 @@ class KernelSolve(Solver, Generic[Array]):
         super().__init__(exprs, variables, reduction, axis, options, _position_of(varinvalias, variables))
 
     @property
-    def texts(self) -> tuple[str, ...]:
+    def _texts(self) -> tuple[str, ...]:
         """The formula as the user wrote it."""
         return (self.formula,)
 

@@ -44,7 +44,7 @@ class ResidentSystem(System):
         super().__init__(routine, unknown, arguments, executor, alpha, product)
         place = place_of_arrays(arguments.arrays)
         self.space = Space(place, np.dtype("float64" if place.device.facts.has_double else arguments.dtype))
-        self._feeds = routine.feeds(arguments.arrays)
+        self._feeds = routine._in_slots(arguments.arrays)
 
     def iteration(self, solver: type[Iteration], task: SystemTask) -> Iteration:
         layout = layout_of(task, self) if solver is ConjugateGradients else None
@@ -83,7 +83,7 @@ class ResidentSystem(System):
 
     @cached_property
     def _evaluation(self) -> Any:
-        return self.routine.evaluation(self.arguments, self.executor)
+        return self.routine._evaluation_of(self.arguments, self.executor)
 
     def _rounded(self, vector: Vector) -> Any:
         """The vector in the precision of the data; the vector itself is rounded as well."""
@@ -119,6 +119,6 @@ class ResidentSystem(System):
     def _evaluate(self, program: MapReduce, arrays: Sequence[Any]) -> Any:
         place = self.space.place
         with place.device.at(place):
-            plan = self.routine.plan_of(program, self.dtype.name, place.device, bool(self.batch), self.size, 1)
+            plan = self.routine._plan_of(program, self.dtype.name, place.device, bool(self.batch), self.size, 1)
             result: Any = plan.run(arrays, Region(self.size, 1, self.batch))[0]
         return self.space.vector(result, (*self.shape[:-1], result.shape[-1]))

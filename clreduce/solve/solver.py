@@ -57,7 +57,7 @@ class Solver(Routine):
                 f"the unknown must be declared as {'Vj' if axis == 1 else 'Vi'}, because axis={axis} reduces that "
                 f"index; it is {describe(variable)}"
             )
-        if self.slot_of(unknown) is None:
+        if self._slot_of(unknown) is None:
             raise FormulaError(f"the formula must depend on the unknown, {describe(variable)}, and be linear in it")
         if expr.dim != variable.dim:
             raise ShapeError(
@@ -333,8 +333,8 @@ class Solver(Routine):
         """Products that leave pairs out are evaluations of their own."""
         if arguments.ranges is None:
             return None
-        evaluation, arrays = self.evaluation(arguments, executor), self.feeds(arguments.arrays)
-        slot = self.slot_of(self.unknown)
+        evaluation, arrays = self._evaluation_of(arguments, executor), self._in_slots(arguments.arrays)
+        slot = self._slot_of(self.unknown)
         assert slot is not None, "the formula depends on the unknown"
 
         def product(vector: Array) -> Array:

@@ -55,10 +55,10 @@ class System:
         ``product`` computes K times a vector; None for a prepared call of ``executor``.
         """
         self.routine, self.arguments, self.executor, self.alpha = routine, arguments, executor, alpha
-        slot = routine.slot_of(unknown)
+        slot = routine._slot_of(unknown)
         assert slot is not None, "the formula depends on the unknown"
         self.slot, self.unknown = slot, routine.program.slots[slot]
-        rows, columns = routine.sizes(arguments)
+        rows, columns = routine._sizes_of(arguments)
         if rows != columns:
             raise ShapeError(
                 f"a system needs as many equations as unknowns: M and N must be equal; got M = {rows} and N = {columns}"
@@ -103,7 +103,7 @@ class System:
             self._repeated is None or self._repeated.queue is not self._device.queue
         ):  # another thread or profile has its own
             routine, slot = self.routine, self.slot
-            arrays = routine.feeds(self.arguments.arrays)
+            arrays = routine._in_slots(self.arguments.arrays)
             arrays[slot] = np.empty(self.shape, self.dtype)
             plan = self._plan(routine.program, self.size)
             self._repeated = Repeated(plan, arrays, slot, Region(self.size, self.size, self.batch))
@@ -112,9 +112,9 @@ class System:
     @cached_property
     def _evaluated(self) -> tuple[Evaluation, list[Any]] | None:
         """The function that computes K times a vector in blocks or on several devices; None for repeated launches."""
-        arrays = self.routine.feeds(self.arguments.arrays)
+        arrays = self.routine._in_slots(self.arguments.arrays)
         arrays[self.slot] = np.empty(self.shape, self.dtype)
-        evaluation = self.routine.evaluation(self.arguments, self.executor)
+        evaluation = self.routine._evaluation_of(self.arguments, self.executor)
         repeats = self.executor.repeats((evaluation.work, evaluation.prepared, arrays))
         return None if repeats else (evaluation, arrays)
 
@@ -124,15 +124,15 @@ class System:
         return self.executor.first_device()
 
     def _plan(self, program: MapReduce, columns: int) -> Any:
-        return self.routine.plan_of(program, self.dtype.name, self._device, bool(self.batch), self.size, columns)
+        return self.routine._plan_of(program, self.dtype.name, self._device, bool(self.batch), self.size, columns)
 
     def transposed_product(self, vector: Array) -> Array:
         """The product (alpha + K)^T vector. The vector is rounded in place, as `product` does."""
         vector[...] = vector.astype(self.dtype)
         arguments = self.arguments
-        arrays = self.routine.feeds(arguments.arrays)
+        arrays = self.routine._in_slots(arguments.arrays)
         arrays[self.slot] = np.zeros(self.shape, self.dtype)  # K is linear: its gradient is the same everywhere
-        evaluation = self.routine.evaluation(arguments, self.executor)
+        evaluation = self.routine._evaluation_of(arguments, self.executor)
         gradients = Derivative(evaluation, arrays, together).vjp({0: vector.astype(self.dtype)}, [self.slot])
         result: Array = gradients[self.slot].astype(np.float64) + self.alpha * vector
         return result
@@ -213,7 +213,7 @@ class System:
 
     def _array(self, leaf: Expr) -> Array:
         slot: int = leaf.params[0]
-        return whole(self.routine.feeds(self.arguments.arrays)[slot])
+        return whole(self.routine._in_slots(self.arguments.arrays)[slot])
 
     def _evaluate(self, program: MapReduce, arrays: Sequence[Array]) -> Array:
         (result,) = self._plan(program, 1)(arrays, self.size, 1, batch=self.batch)

@@ -54,10 +54,9 @@ def genred(
 def _(
     routine: str, arrays: Sequence[torch.Tensor], ranges: Sequence[torch.Tensor], backend: str, device_id: int
 ) -> list[torch.Tensor]:
-    return [
-        arrays[0].new_empty(shape, dtype=getattr(torch, dtype))
-        for shape, dtype in _routine(routine).result_forms(arrays)
-    ]
+    reducing = _routine(routine)
+    forms = reducing._result_forms(reducing._arguments(arrays, None))
+    return [arrays[0].new_empty(shape, dtype=getattr(torch, dtype)) for shape, dtype in forms]
 
 
 @torch.library.custom_op("clreduce::genred_vjp", mutates_args=())

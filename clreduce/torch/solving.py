@@ -72,7 +72,7 @@ class Solution(torch.autograd.Function):
         solver, (_, by_alpha, *needed) = system.solver, ctx.needs_input_grad
         adjoint = solution_of(system.adjoint(), alpha, system.with_right(arrays, cotangent))
         gradients: list[torch.Tensor | None] = [None] * len(arrays)
-        wrt = {at: solver.slot_of(at) for at, needs in enumerate(needed) if needs and at != solver.unknown}
+        wrt = {at: solver._slot_of(at) for at, needs in enumerate(needed) if needs and at != solver.unknown}
         slots = [slot for slot in wrt.values() if slot is not None]
         if slots:
             right, left = (adjoint, solution) if system.transposed else (solution, adjoint)
@@ -90,7 +90,9 @@ class Solution(torch.autograd.Function):
         solver, (_, by_alpha, *moves) = system.solver, tangents
         move_of_right = moves[solver.unknown]
         right = torch.zeros_like(solution) if move_of_right is None else move_of_right
-        slots = {solver.slot_of(at): move for at, move in enumerate(moves) if move is not None and at != solver.unknown}
+        slots = {
+            solver._slot_of(at): move for at, move in enumerate(moves) if move is not None and at != solver.unknown
+        }
         along = {slot: move for slot, move in slots.items() if slot is not None}
         if along:
             product = system.product(system.with_right(arrays, solution))
