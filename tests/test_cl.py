@@ -454,7 +454,7 @@ def test_systems_with_factors_batches_and_ranges(on: Any) -> None:
 
 
 def test_what_works_on_the_host_says_so(on: Any) -> None:
-    with pytest.warns(UserWarning, match="works on the host: the arrays of this solve are copied there once"):
+    with pytest.warns(UserWarning, match="works on the host: this solve copies its arrays there once"):
         solution, _ = pairs(front, on, preconditioner=("nystrom", 10))
     same(solution, pairs(host, preconditioner=("nystrom", 10))[0], rtol=1e-3)
 

@@ -415,7 +415,7 @@ WRONG: dict[str, tuple[type[Exception], str, Callable[[], Any]]] = {
     "product": (ShapeError, "so v needs 5 rows", lambda: Vi(X).sqdist(Vj(Y)) @ B[:3]),
     "lazy devices": (DeviceError, "on one device", lambda: Vi(X).sqdist(Vj(Y)) @ B.to("meta")),
     "alpha": (
-        DtypeError, "alpha is a number",
+        DtypeError, "alpha must be a real number",
         lambda: KernelSolve(FORMULA, ALIASES, "b", axis=1)(X, X, X[:, :2], P.clone().requires_grad_(), alpha=X),
     ),
 }  # fmt: skip

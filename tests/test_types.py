@@ -131,7 +131,8 @@ def test_types_of_results_of_other_libraries(library: str, tmp_path: Path) -> No
     typed = {
         "D": f"clreduce.{library}.LazyTensor", "D.sqrt().sum(axis=1)": array,
         "D.Kmin_argKmin(2, axis=0)": f"tuple[{array}",
-        "distances(x, x)": array, "distances.vjp(x, x, cotangent=x)": f"tuple[{array}", "solve(x, x)": array,
+        "distances(x, x)": array, "distances.vjp(x, x, cotangent=x)": f"tuple[{array}",
+        "solve(x, x)": "Any" if library == "dask" else array,  # dask's shapes may hold nan
         "D.solve(x, info=True)": f"tuple[{array}", "D @ x": array, "D @ D.T @ x": array,
     }  # fmt: skip
     check(program, typed, ("distances(x, x, rtoll=1e-3)", "D.sum(axis='j')", "D + 'text'"), tmp_path)
