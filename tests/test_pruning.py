@@ -159,7 +159,7 @@ def test_blocks_are_found_in_two_steps(
         for pair in ([x, y], [y, y]):
             visited = []
             for few in (2**62, 2**10):
-                monkeypatch.setattr(blocks, "_FEW", few)
+                monkeypatch.setattr(blocks, "ONE_LEVEL", few)
                 visited.append(assert_equals_all_pairs(routine, [*pair, *scale]))
             assert cloud is with_special_numbers or visited[1] < 1.25 * visited[0]
 

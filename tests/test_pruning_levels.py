@@ -19,7 +19,7 @@ from clreduce.runtime.device import Device
 def many_levels(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that few points make several levels."""
     monkeypatch.setattr(running, "BLOCK", 8)
-    monkeypatch.setattr(blocks, "_FEW", 4)
+    monkeypatch.setattr(blocks, "ONE_LEVEL", 4)
     monkeypatch.setattr(blocks, "_MASKS", 64)
 
 
@@ -69,3 +69,18 @@ def test_random_sums_from_level_to_level(many_levels: None, device: Device, plai
     rng = np.random.default_rng(55)  # one softmax, one LogSumExp and one sum
     for _ in range(3):
         assert excess(random_case(rng, rows=700, columns=1100))[0] <= 1
+
+
+def test_some_blocks_of_rows_tell_how_much_is_visited(
+    many_levels: None, device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Blocks that are far from each other are not joined into one of the next level, which would seem to visit all."""
+    monkeypatch.setattr(running, "_SAMPLED", 0)
+    monkeypatch.setattr(running, "_PROMISING", -1.0)
+    monkeypatch.setattr(blocks, "ONE_LEVEL", 2**10)
+    x = np.random.default_rng(0).random((6000, 2), "float32")
+    routine = Genred("Exp(-20000 * SqDist(x, y))", ["x = Vi(2)", "y = Vj(2)"], "Sum", axis=1)
+    routine(x, x, rtol=1e-6)
+    record = running.LAST[routine.program]
+    assert record.reason == ""
+    assert record.visited < 0.2 * record.pairs

@@ -83,7 +83,7 @@ def test_rows_in_turns(
     cloud: Callable[[np.random.Generator, int], Array], formula: str, reduction: str, count: int | None, few: int,
     small_turns: list[int], device: Device, plain_kernels: None, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(blocks, "_FEW", few)
+    monkeypatch.setattr(blocks, "ONE_LEVEL", few)
     x, y = points_of(cloud, ROWS, COLUMNS)
     routine = routine_of(formula, reduction, count)
     assert_equals_all_pairs(routine, [x, y])

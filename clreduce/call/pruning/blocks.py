@@ -32,7 +32,7 @@ _MASKS = 2**22
 """Words that one kernel makes."""
 LEVEL = WORD
 """Blocks that are joined into one block of the next level."""
-_FEW = 2**23
+ONE_LEVEL = 2**23
 """The most pairs of blocks all of which are bounded at once; calls with more get levels of larger blocks."""
 _LIKELY_PARENTS = 16
 """Pairs of larger blocks for each block of rows that `BlockPairs.likely` searches."""
@@ -94,7 +94,7 @@ class BlockPairs:
     def levels(self) -> tuple[BlockPairs, ...]:
         """This call, then the same call in larger and larger blocks, until there are few pairs of blocks."""
         whole = self.whole or self
-        if self.named is not None or whole.rows.partition.count * whole.columns.partition.count <= _FEW:
+        if self.named is not None or whole.rows.partition.count * whole.columns.partition.count <= ONE_LEVEL:
             return (self,)
         above = None if self.whole is None else self.whole.levels[1]
         columns = self.columns.coarser(LEVEL) if above is None else above.columns

@@ -9,7 +9,7 @@ import numpy as np
 
 from clreduce.call.executor import Executor
 from clreduce.call.feeding import completed_lists
-from clreduce.call.pruning import hosts, selected_visits
+from clreduce.call.pruning import blocks, hosts, selected_visits
 from clreduce.call.pruning.blocks import BlockPairs
 from clreduce.call.pruning.chunks import Beside, Chunks, results_over_nothing
 from clreduce.call.pruning.conditions import Conditions
@@ -231,7 +231,9 @@ def _obstacle_of_ranges(work: Work) -> str:
 def _part_of_some(work: Work, pairs: BlockPairs, pruning: Pruning) -> float:
     """The part of the pairs that some of the blocks of rows visit."""
     count = pairs.rows.partition.count
-    chosen = np.unique(np.linspace(0, count - 1, min(max(count // 128, 4), 64)).astype(int))
+    # With more than one level, blocks that are far from each other would share a box, which bounds nothing.
+    most = max(1, blocks.ONE_LEVEL // pairs.columns.partition.count)
+    chosen = np.unique(np.linspace(0, count - 1, min(max(count // 128, 4), 64, most)).astype(int))
     some = pairs.some(chosen)
     named = some.named_pairs
     sizes = len(some.rows.partition.order), work.region.columns
