@@ -10,6 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import copy_context
 
+import numpy as np
+
 _MOST = 8
 """The most threads: passes over memory gain nothing from more."""
 
@@ -31,7 +33,8 @@ def in_threads(work: Callable[[int, int], None], count: int, size: int) -> None:
     """Call ``work(start, end)`` for the numbers below ``count``, ``size`` at a time, in any order.
 
     After an error, no more calls begin. The caller's thread works, too: alone, where no other thread can start, and in
-    calls inside ``work``, whose threads are enough. The threads see the caller's context variables.
+    calls inside ``work``, whose threads are enough. The threads have the caller's context variables and its
+    `numpy.errstate`.
 
     >>> import numpy as np
     >>> squares = np.empty(10)
@@ -48,16 +51,18 @@ def in_threads(work: Callable[[int, int], None], count: int, size: int) -> None:
             work(start, min(start + size, count))
         return
     left = deque(starts)
+    errors = np.geterr()  # no context variable before NumPy 2
 
     def take_turns() -> None:
         _OF_THREAD.are_taken = True
         try:
-            while True:
-                try:
-                    start = left.popleft()
-                except IndexError:
-                    return
-                work(start, min(start + size, count))
+            with np.errstate(**errors):
+                while True:
+                    try:
+                        start = left.popleft()
+                    except IndexError:
+                        return
+                    work(start, min(start + size, count))
         except BaseException:
             left.clear()
             raise

@@ -126,3 +126,17 @@ def test_what_has_no_boxes_is_refused() -> None:
     points = da.zeros((4, 2), chunks=(2, 2))
     with pytest.raises(ShapeError, match=r"compute_chunk_sizes"):
         compute_boxes(points[points[:, 0] > 0])
+
+
+def test_bounds_of_infinite_points_give_no_errors(device: Device, plain_kernels: None) -> None:
+    """Graphs are made outside of kernels, where NumPy's arithmetic may be asked to raise errors."""
+    x = np.sort(np.random.default_rng(0).random((80, 2)), axis=0)
+    x[60:] = np.inf
+    points = cut(x, 20)
+    nearest = Genred("SqDist(x, y)", ["x = Vi(2)", "y = Vj(2)"], "ArgKMin", axis=1, opt_arg=3)
+    gaussian = Genred("Exp(-50 * SqDist(x, y))", ["x = Vi(2)", "y = Vj(2)"], "Sum", axis=1)
+    with np.errstate(all="raise"):
+        compute_boxes(points)
+        indices, sums = nearest(points, points, prune=True), gaussian(points, points, atol=1e-3)
+    np.testing.assert_array_equal(indices.compute(), nearest(points.rechunk(-1), points.rechunk(-1)).compute())
+    np.testing.assert_allclose(sums.compute(), gaussian(points.rechunk(-1), points.rechunk(-1)).compute(), atol=1.1e-3)

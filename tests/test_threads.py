@@ -82,3 +82,15 @@ def test_no_part_begins_after_an_interruption() -> None:
     with pytest.raises(KeyboardInterrupt):
         in_threads(interrupted, 10_000, 1)
     assert len(begun) <= 4
+
+
+@pytest.mark.filterwarnings("error")
+def test_threads_have_the_errstate_of_the_caller() -> None:
+    large = np.full(1000, 1e300)
+
+    def work(start: int, end: int) -> None:
+        large[start:end] *= 1e300
+
+    with np.errstate(all="ignore"):
+        in_threads(work, 1000, 10)
+    assert np.isinf(large).all()

@@ -174,6 +174,10 @@ class KnownChunks:
 
     def visits(self, number: int) -> Visits:
         """The chunks of columns that the rows of a chunk visit."""
+        with np.errstate(all="ignore"):  # infinities and large numbers of the data, in bounds
+            return self._visits(number)
+
+    def _visits(self, number: int) -> Visits:
         pairs = self._pairs(number)
         chunks = Chunks(self.work, pairs)
         starts, pruning = self._chunk_starts, self.work.pruning
